@@ -1,0 +1,150 @@
+"""The nouns of the flow: frozen values that stages hand to each other. Units are in the names.
+
+`captured_ns` is always CLOCK_MONOTONIC of this machine at the moment of capture, as well as it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Reason(IntEnum):
+    """Why there is no prediction. The numbers are on the wire: listed in WIRE.md and never reused."""
+
+    STALE = 1
+    SKEW = 2
+    LATE = 3
+    STARTING = 4
+    NON_FINITE = 16
+    BOUNDS = 17
+    ENGINE = 18
+    OPERATOR = 19
+    DISARMED = 20
+    DISABLED = 21
+    ANCHOR = 22
+    TRACKING = 23
+    STOPPING = 24
+
+    @property
+    def stop(self) -> bool:
+        """True: drop what is queued and stop under control now. False: go on until validity ends."""
+        return self >= Reason.NON_FINITE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One camera image. `image`: [H, W, 3] uint8 BGR, read-only."""
+
+    camera: str
+    seq: int
+    captured_ns: int
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One sensor reading. `values`: [D] float64 in the unit the config declares, read-only."""
+
+    sensor: str
+    seq: int
+    captured_ns: int
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What one tick sees: a frame per camera and a sample per sensor, aligned to one capture time.
+
+    `captured_ns` is that of the oldest part, `skew_ns` the greatest distance of a part from the reference.
+    """
+
+    frames: Mapping[str, Frame]
+    samples: Mapping[str, Sample]
+    captured_ns: int
+    skew_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing the guard changed: axis `name` at chunk `step` went from `asked` to `given` because of `rule`."""
+
+    name: str
+    step: int
+    rule: str
+    asked: float
+    given: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActionChunk:
+    """Absolute targets in physical units. `actions`: [T, D] float32; step i is to be reached at t0_ns + i * step_ns."""
+
+    actions: NDArray[np.float32]
+    t0_ns: int
+    step_ns: int
+    captured_ns: int
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """A label map. `image`: [H, W] uint8 class numbers in the source frame's geometry; 0 is the background."""
+
+    image: NDArray[np.uint8]
+    camera: str
+    captured_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances:
+    """N found objects. `xyxy`: [N, 4] float32 pixels of the source frame; `score`: [N] float32; `class_id`: [N]
+    uint16; `masks`: N boolean arrays, each cropped to its box (rounded outwards)."""
+
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    class_id: NDArray[np.uint16]
+    masks: tuple[NDArray[np.bool_], ...]
+    size: tuple[int, int]  # (height, width) of the source frame
+    camera: str
+    captured_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """No prediction, and why. `captured_ns` is that of the oldest input seen, 0 = none yet."""
+
+    reason: Reason
+    detail: str
+    captured_ns: int = 0
+
+    @property
+    def stop(self) -> bool:
+        return self.reason.stop
+
+
+Prediction: TypeAlias = ActionChunk | Labels | Instances
+Verdict: TypeAlias = ActionChunk | Labels | Instances | Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One turn of the loop. `seq` counts from 1; `skipped` slots passed without a tick just before this one."""
+
+    seq: int
+    due_ns: int
+    started_ns: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened once: `name` such as "swapped" or "alarm", with facts for programs."""
+
+    name: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
