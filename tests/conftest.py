@@ -1,0 +1,79 @@
+"""What every test gets: Hypothesis without time limits, and an account of what was skipped.
+
+`pytest --no-new-skips` turns a skip that tests/skips.txt does not list into a failure, so that a test cannot quietly
+stop running: CI always passes it, a laptop without an RTSP server need not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SKIPS = Path(__file__).with_name("skips.txt")
+
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-new-skips", action="store_true", help="fail on a skip that tests/skips.txt does not list")
+
+
+def allowed_skips(lines: Iterable[str]) -> frozenset[str]:
+    """The test ids of skips.txt: one a line, `#` starts a comment."""
+    ids = (line.partition("#")[0].strip() for line in lines)
+    return frozenset(test for test in ids if test)
+
+
+def is_allowed(test: str, allowed: frozenset[str]) -> bool:
+    """A listed id covers the test and its parameters; a listed file covers all that is in it."""
+    return not allowed.isdisjoint((test, test.partition("[")[0], test.partition("::")[0]))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-new-skips"):
+        listed = SKIPS.read_text(encoding="utf-8").splitlines() if SKIPS.exists() else []
+        config.pluginmanager.register(NoNewSkips(allowed_skips(listed)), "no-new-skips")
+
+
+class NoNewSkips:
+    """Fails tests, and whole files at collection, whose skip is not in `allowed`; names what could leave the list."""
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        self.allowed = allowed
+        self.skipped: set[str] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._judge(report)
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        if report.skipped:
+            self._judge(report)
+        return report
+
+    def _judge(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        self.skipped.add(report.nodeid)
+        if is_allowed(report.nodeid, self.allowed):
+            return
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} is skipped, and tests/skips.txt does not allow it: {reason}"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        unused = [test for test in sorted(self.allowed) if not self._was_skipped(test)]
+        for test in unused:
+            terminalreporter.write_line(f"tests/skips.txt lists {test}, which was not skipped here")
+
+    def _was_skipped(self, listed: str) -> bool:
+        return any(is_allowed(test, frozenset([listed])) for test in self.skipped)
