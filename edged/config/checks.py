@@ -1,0 +1,163 @@
+"""What no single field can know: references, pairs and addresses. Each finding is (key, value, what is allowed)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from edged.config.schema import Config, SensorConfig
+
+SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
+
+Finding = tuple[str, Any, str]
+CameraKind = Literal["device", "rtsp", "path", "gst", "bus"]
+
+
+def camera_kind(uri: str) -> CameraKind | None:
+    """What kind of camera a URI names; None = none that edged knows. A path is a video file or an image folder."""
+    if uri.isdigit() or uri.startswith("/dev/"):
+        return "device"
+    if re.match(r"rtsps?://.", uri):
+        return "rtsp"
+    if re.match(r"gst:\s*\S", uri):
+        return "gst"
+    if re.match(r"zmq\+(ipc|tcp)://.", uri):
+        return "bus"
+    return None if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri) else "path"
+
+
+def streams(config: Config) -> tuple[str, ...]:
+    """The streams this daemon publishes or answers on."""
+    published = config.bus.publish
+    frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
+    return (config.stream, "health", "events", "control", *frames)
+
+
+def endpoints(config: Config) -> dict[str, str]:
+    """Stream -> the ipc endpoint the daemon binds for it."""
+    return {stream: f"ipc://{config.daemon.runtime / stream}" for stream in streams(config)}
+
+
+def cross_checks(config: Config) -> Iterator[Finding]:
+    """Everything that is wrong between fields, in the order of the file."""
+    yield from _runtime(config)
+    yield from _loop(config)
+    for name, camera in config.cameras.items():
+        if camera_kind(camera.uri) is None:
+            allowed = "an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, zmq+ipc:// or zmq+tcp://"
+            yield f"cameras.{name}.uri", camera.uri, allowed
+    for name, sensor in config.sensors.items():
+        yield from _sensor(f"sensors.{name}", sensor)
+    if config.engine.require_signature and config.engine.trusted is None:
+        yield "engine.require_signature", True, "engine.trusted, the folder of the public keys to trust"
+    yield from _guard(config)
+    yield from _bus(config)
+
+
+def _runtime(config: Config) -> Iterator[Finding]:
+    longest = max(
+        (str(config.daemon.runtime / stream) for stream in streams(config)), key=lambda path: len(path.encode())
+    )
+    if (size := len(longest.encode())) > SOCKET_PATH_BYTES:
+        allowed = (
+            f"a socket path of at most {SOCKET_PATH_BYTES} bytes, {longest} has {size}; "
+            "set a shorter [daemon] runtime, such as /run/edged/<name>"
+        )
+        yield "daemon.runtime", str(config.daemon.runtime), allowed
+
+
+def _loop(config: Config) -> Iterator[Finding]:
+    loop, camera = config.loop, config.clock_camera
+    if camera is not None and camera not in config.cameras:
+        yield "loop.clock", loop.clock, _one_of("timer", *(f"camera:{name}" for name in config.cameras))
+        return
+    if camera is not None and "rate_hz" in loop.model_fields_set and loop.rate_hz != config.rate_hz:
+        yield (
+            "loop.rate_hz",
+            loop.rate_hz,
+            f"nothing, or cameras.{camera}.fps = {config.rate_hz:g}: that camera is the clock",
+        )
+    if loop.deadline_ms is not None and config.deadline_ns > config.period_ns:
+        yield "loop.deadline_ms", loop.deadline_ms, f"at most one period, {config.period_ns / 1e6:g} ms"
+
+
+def _sensor(key: str, sensor: SensorConfig) -> Iterator[Finding]:
+    if len(set(sensor.names)) != len(sensor.names):
+        twice = sorted({name for name in sensor.names if sensor.names.count(name) > 1})
+        yield f"{key}.names", list(sensor.names), f"each name once, {', '.join(twice)} is there twice"
+    if len(sensor.units) != len(sensor.names):
+        yield f"{key}.unit", list(sensor.units), f"one unit, or one for each of the {len(sensor.names)} names"
+    if sensor.history_ms < sensor.max_age_ms:
+        yield f"{key}.history_ms", sensor.history_ms, f"at least max_age_ms = {sensor.max_age_ms:g}"
+    if sensor.codec.startswith("struct:"):
+        yield from _struct(key, sensor)
+
+
+def _struct(key: str, sensor: SensorConfig) -> Iterator[Finding]:
+    layout = sensor.codec.removeprefix("struct:")
+    try:
+        values = struct.unpack(layout, bytes(struct.calcsize(layout)))
+    except struct.error as error:
+        yield (
+            f"{key}.codec",
+            sensor.codec,
+            f"a format of Python's struct module, such as struct:<{len(sensor.names)}d ({error})",
+        )
+        return
+    if any(isinstance(value, bytes) for value in values):
+        yield f"{key}.codec", sensor.codec, "numbers only, no s, p or c in the format"
+    elif len(values) != len(sensor.names):
+        yield (
+            f"{key}.codec",
+            sensor.codec,
+            f"a format of {len(sensor.names)} values, one per name; it has {len(values)}",
+        )
+
+
+def _guard(config: Config) -> Iterator[Finding]:
+    guard = config.guard
+    known = [f"sensor:{name}" for name in config.sensors]
+    for field, reference in (("enable", guard.enable), ("measured", guard.measured)):
+        if reference is not None and reference not in known:
+            yield f"guard.{field}", reference, _one_of(*known)
+    if guard.following_error is not None and guard.measured is None:
+        yield "guard.following_error", guard.following_error, "guard.measured = 'sensor:<name>' beside it"
+    for axis, limit in guard.limits.items():
+        if limit.min is not None and limit.max is not None and limit.min >= limit.max:
+            yield f"guard.limits.{axis}.min", limit.min, f"less than max = {limit.max:g}"
+
+
+def _bus(config: Config) -> Iterator[Finding]:
+    bus, known = config.bus, streams(config)
+    frames = ("frames", *(f"frames-{camera}" for camera in config.cameras))
+    for published in bus.publish:
+        if published not in frames:
+            yield "bus.publish", published, _one_of(*frames)
+    if (bus.secret_key is None) != (bus.authorized is None):
+        given, absent = ("secret_key", "authorized") if bus.authorized is None else ("authorized", "secret_key")
+        yield f"bus.{given}", str(getattr(bus, given)), f"bus.{absent} beside it: keys work in pairs"
+    for stream, endpoint in bus.bind.items():
+        key, address = f"bus.bind.{stream}", re.fullmatch(r"tcp://(.+):(\d{1,5}|\*)", endpoint)
+        if stream not in known:
+            yield key, endpoint, f"a stream of this daemon: {', '.join(known)}"
+        elif address is None and not endpoint.startswith("ipc://"):
+            yield key, endpoint, "tcp://<address>:<port> or ipc://<path>"
+        elif address is not None and bus.secret_key is None:
+            if stream == "control":
+                yield key, endpoint, "bus.secret_key and bus.authorized: control over TCP needs keys"
+            elif not bus.insecure and not _loopback(address[1]):
+                yield key, endpoint, "a loopback address, or bus.secret_key and bus.authorized, or insecure = true"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host in ("localhost", "lo")
+
+
+def _one_of(*choices: str) -> str:
+    return f"one of {', '.join(choices)}" if choices else "none is configured"

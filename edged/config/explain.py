@@ -1,0 +1,113 @@
+"""Validation errors as lines for a person: which source, which key, which value, what is allowed."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from edged.config.schema import NAME_PATTERN, Config
+
+Layers = Sequence[tuple[str, Mapping[str, Any]]]
+"""(what to call it, its tables), the strongest first; the file is the last."""
+
+
+def explain(error: ValidationError, layers: Layers) -> list[str]:
+    """One line per fault and key: a union reports each of its members, the first says enough."""
+    lines: dict[str, str] = {}
+    for fault in error.errors():
+        lines.setdefault(".".join(_locate(fault["loc"])[0]), _line(fault, layers))
+    return list(lines.values())
+
+
+def line(key: str, value: Any, allowed: str, layers: Layers) -> str:
+    """`pick.toml: loop.rate_hz = 0: allowed is > 0 and <= 2000`."""
+    return f"{_origin(key.split('.'), layers)}: {key} = {value!r}: allowed is {allowed}"
+
+
+def _line(fault: Any, layers: Layers) -> str:
+    location, field = _locate(fault["loc"])
+    key = ".".join(location)
+    origin = _origin(location, layers)
+    if fault["type"] == "extra_forbidden":
+        return f"{origin}: {key} = {fault['input']!r}: unknown key; known are {', '.join(_known(location[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{origin}: {key}: missing; {_allowed(field, 'a table')}"
+    if "[key]" in fault["loc"]:
+        return f"{origin}: name {key} = {fault['input']!r}: allowed is {_words(fault)}"
+    return line(key, fault["input"], _allowed(field, _words(fault)), layers)
+
+
+def _words(fault: Any) -> str:
+    """Pydantic's message as the second half of "allowed is"."""
+    if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME_PATTERN:
+        return "lower-case letters, digits, _ and -, at most 63, a letter or digit first"
+    message: str = fault["msg"]
+    return message.removeprefix("Input should be ").removeprefix("String should match pattern ")
+
+
+def _locate(parts: Sequence[Any]) -> tuple[list[str], FieldInfo | None]:
+    """The key a person wrote and its field: members of unions and indices of lists, which follow it, are cut off."""
+    model: Any = Config
+    field: FieldInfo | None = None
+    key: list[str] = []
+    for part in parts:
+        if part == "[key]" or not (_is_model(model) or typing.get_origin(model) is dict):
+            break
+        key.append(str(part))
+        field = model.model_fields.get(part) if _is_model(model) else None
+        model = (field.annotation if field else None) if _is_model(model) else typing.get_args(model)[1]
+    return key, field
+
+
+def _known(location: Sequence[str]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        model = model.model_fields[part].annotation if _is_model(model) else typing.get_args(model)[1]
+    return list(model.model_fields)
+
+
+def _is_model(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, BaseModel)
+
+
+def _origin(location: Sequence[str], layers: Layers) -> str:
+    for name, layer in layers[:-1]:
+        found: Any = layer
+        for part in location:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if found is not None:
+            return name
+    return layers[-1][0]
+
+
+def _allowed(field: FieldInfo | None, otherwise: str) -> str:
+    """The range of a field from its own constraints, and what it is."""
+    if field is None:
+        return otherwise
+    if typing.get_origin(field.annotation) is typing.Literal:
+        said = "one of " + ", ".join(typing.get_args(field.annotation))
+    else:
+        signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+        constraints = list(_constraints(field))
+        said = " and ".join(
+            f"{sign} {getattr(c, name):g}" for name, sign in signs for c in constraints if hasattr(c, name)
+        )
+    return f"{said or otherwise} ({field.description})" if field.description else said or otherwise
+
+
+def _constraints(field: FieldInfo) -> Iterator[Any]:
+    """annotated_types of the field itself and of what its union or tuple holds."""
+    pending: list[Any] = [*field.metadata, field.annotation]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, FieldInfo):
+            pending += item.metadata
+        elif isinstance(item, types.UnionType) or typing.get_origin(item) in (typing.Annotated, typing.Union, tuple):
+            pending += typing.get_args(item)
+        elif not isinstance(item, type):
+            yield item

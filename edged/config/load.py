@@ -1,0 +1,151 @@
+"""load_config: --set beats EDGED_LOOP__RATE_HZ beats the file; whatever is wrong is told at once, a line each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, SettingsError
+
+from edged.config.checks import camera_kind, cross_checks
+from edged.config.explain import explain, line
+from edged.config.places import default_cache, default_runtime, default_store
+from edged.config.schema import Config
+from edged.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Tables = dict[str, Any]
+_PATHS = {("daemon", "store"), ("daemon", "cache"), ("daemon", "runtime")} | {
+    ("engine", "trusted"),
+    ("bus", "secret_key"),
+    ("bus", "authorized"),
+}
+
+
+def load_config(path: Path, sets: Sequence[str] = ()) -> Config:
+    """Read and check the config of one daemon.
+
+    `sets` are `section.key=value` with a TOML value (a bare word is a string). Relative paths are taken from the
+    file's folder. `ConfigError` lists every fault, one per line: file, key, value, what is allowed.
+    """
+    path = Path(path)
+    layers = (
+        (f"{path} (--set)", _parse_sets(sets)),
+        (f"{path} (environment)", _environment()),
+        (str(path), _read(path)),
+    )
+    tables: Tables = {}
+    for _, layer in reversed(layers):
+        _merge(tables, layer)
+    _fill_defaults(tables, path)
+    try:
+        config = Config(**tables)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, layers))) from None
+    if lines := [line(key, value, allowed, layers) for key, value, allowed in cross_checks(config)]:
+        raise ConfigError("\n".join(lines))
+    return config
+
+
+def _read(path: Path) -> Tables:
+    try:
+        tables: Tables = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", "give the path of a TOML file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}", "see https://toml.io") from None
+    _anchor_paths(tables, path.absolute().parent)
+    return tables
+
+
+def _anchor_paths(tables: Tables, folder: Path) -> None:
+    """Make the file's relative paths absolute: a unit's working directory is no place anybody thinks of."""
+    for section, key in _PATHS:
+        table = tables.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(folder / Path(table[key]).expanduser())
+    cameras = tables.get("cameras")
+    for camera in cameras.values() if isinstance(cameras, dict) else ():
+        uri = camera.get("uri") if isinstance(camera, dict) else None
+        if isinstance(uri, str) and uri and camera_kind(uri) == "path":
+            camera["uri"] = str(folder / Path(uri).expanduser())
+
+
+def _parse_sets(sets: Sequence[str]) -> Tables:
+    tables: Tables = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        if not equals or len(parts) < 2 or not all(parts):
+            raise ConfigError(f"--set {text}: not section.key=value", "for example --set loop.rate_hz=100")
+        _refuse_guard(parts[0], f"--set {text}")
+        nested: Any = _toml_value(value.strip())
+        for part in reversed(parts):
+            nested = {part: nested}
+        _merge(tables, nested)
+    return tables
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        tables = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return tables["value"] if len(tables) == 1 else text  # a newline in `text` could smuggle other keys in
+
+
+def _environment() -> Tables:
+    prefix = "EDGED_"
+    for variable in os.environ:
+        if variable.startswith(prefix):
+            section, nested, _ = variable.removeprefix(prefix).lower().partition("__")
+            _refuse_guard(section, variable)
+            if nested and section not in Config.model_fields:
+                raise ConfigError(
+                    f"{variable}: no section {section!r}", f"sections are {', '.join(Config.model_fields)}"
+                )
+    try:
+        return EnvSettingsSource(Config)()
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}", "write it as EDGED_<SECTION>__<KEY>=<value>") from None
+
+
+def _refuse_guard(section: str, what: str) -> None:
+    if section == "guard":
+        raise ConfigError(
+            f"{what}: [guard] is read from the file alone",
+            "write it into the config file: limits are reviewed, not typed",
+        )
+
+
+def _merge(into: Tables, over: Mapping[str, Any]) -> None:
+    """Tables merge key by key, anything else is replaced. `over` is not kept: it stays as it was."""
+    for key, value in over.items():
+        if isinstance(value, Mapping):
+            below = into.get(key)
+            fresh: Tables = dict(below) if isinstance(below, dict) else {}
+            _merge(fresh, value)
+            into[key] = fresh
+        else:
+            into[key] = value
+
+
+def _fill_defaults(tables: Tables, path: Path) -> None:
+    daemon = tables.setdefault("daemon", {})
+    if not isinstance(daemon, dict):
+        return
+    daemon.setdefault("name", path.stem)
+    if "runtime" not in daemon:
+        daemon["runtime"] = default_runtime(str(daemon["name"]))
+    daemon.setdefault("store", default_store())
+    daemon.setdefault("cache", default_cache())

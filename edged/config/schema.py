@@ -1,0 +1,256 @@
+"""The config's vocabulary: one frozen model per TOML section. Unknown keys are refused, every number is ranged.
+
+Fields are trusted once `load_config` has returned: nothing behind it checks a range again. Paths are absolute.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from edged.clock import NS_PER_S, ns
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""Daemons, cameras and sensors: they become topics, file names and environment variables."""
+
+Millis = Annotated[float, Field(gt=0, le=60_000, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DaemonConfig(_Section):
+    """Who this daemon is and where its files live."""
+
+    name: Name = Field(description="topic prefix and folder name; the file's stem unless given")
+    store: Path = Field(description="writable engine store; shipped engines are found without it")
+    cache: Path = Field(description="what can be rebuilt, such as TensorRT plans")
+    runtime: Path = Field(description="folder of the sockets and the lock; at most 107 bytes with the longest stream")
+
+
+class LoopConfig(_Section):
+    """When the loop ticks and how the kernel treats it."""
+
+    clock: str = Field(
+        default="timer",
+        pattern=r"^(timer|camera:.+)$",
+        description="'timer', or 'camera:<name>' for a tick at each frame",
+    )
+    rate_hz: float = Field(default=30.0, gt=0, le=2000, description="ticks per second of the timer clock")
+    deadline_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=60_000,
+        description="a verdict later than this after its tick is Hold(LATE); one period if absent",
+    )
+    fifo: int = Field(
+        default=0, ge=0, le=99, description="SCHED_FIFO priority of the loop; 0 leaves the scheduler alone"
+    )
+    cpus: tuple[Annotated[int, Field(ge=0, le=1023)], ...] = Field(
+        default=(), description="CPUs the loop may run on; [] = all"
+    )
+    mlock: bool = Field(default=False, description="lock the process's memory, so that the loop never waits for a page")
+
+
+class CameraConfig(_Section):
+    """One camera, `[cameras.<name>]`."""
+
+    uri: str = Field(
+        min_length=1,
+        description="index or /dev path, rtsp://, video file, image folder, gst:<pipeline>, zmq+ipc:// or zmq+tcp://",
+    )
+    width: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
+    height: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
+    fps: float = Field(default=30.0, gt=0, le=1000, description="nominal frames per second")
+    loop: bool = Field(default=False, description="start a file or folder again at its end")
+    latency_ms: float = Field(
+        default=0.0, ge=0, le=10_000, description="capture to arrival, subtracted from arrival stamps"
+    )
+    max_age_ms: Millis = Field(default=100.0, description="an older frame is Hold(STALE)")
+    max_skew_ms: Millis = Field(default=50.0, description="a frame further from the reference time is Hold(SKEW)")
+
+
+class SensorConfig(_Section):
+    """One stream of numbers, `[sensors.<name>]`."""
+
+    endpoint: str = Field(pattern=r"^(ipc|tcp|inproc)://.+$", description="ZeroMQ endpoint to connect to")
+    topic: str = Field(default="", max_length=200, description="topic to subscribe to; empty = everything")
+    codec: str = Field(
+        default="edged",
+        pattern=r"^(edged|json|msgpack|struct:.+)$",
+        description="edged, json, msgpack or struct:<format>",
+    )
+    names: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        min_length=1, max_length=1024, description="what the values are, in order; checked against the engine"
+    )
+    unit: str | tuple[str, ...] = Field(description="one unit for all values, or one per name")
+    latency_ms: float = Field(
+        default=0.0, ge=0, le=10_000, description="capture to arrival, subtracted from arrival stamps"
+    )
+    history_ms: Millis = Field(default=500.0, description="how far back samples are kept for alignment")
+    max_age_ms: Millis = Field(default=50.0, description="an older sample is Hold(STALE)")
+    max_skew_ms: Millis = Field(default=20.0, description="a sample further from the reference time is Hold(SKEW)")
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """One unit per name."""
+        return (self.unit,) * len(self.names) if isinstance(self.unit, str) else self.unit
+
+
+class EngineConfig(_Section):
+    """Which engine runs and on what."""
+
+    name: Name = Field(description="folder in the store")
+    version: str = Field(
+        default="current",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$",
+        description="version, or 'current' for what was last proved",
+    )
+    backend: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+        default="auto", description="'auto' takes the fastest there is"
+    )
+    threads: int = Field(
+        default=0, ge=0, le=256, description="CPU threads for one inference; 0 = the backend's default"
+    )
+    require_signature: bool = Field(default=False, description="refuse engines that are not signed by a trusted key")
+    trusted: Path | None = Field(default=None, description="folder of public keys that are trusted")
+
+
+class LimitConfig(_Section):
+    """Limits of one action axis in its own unit; what is absent is not limited."""
+
+    min: Finite | None = Field(default=None, description="lowest target")
+    max: Finite | None = Field(default=None, description="highest target")
+    step: Positive | None = Field(default=None, description="largest change from one tick to the next")
+    velocity: Positive | None = Field(default=None, description="largest change per second")
+    on: Literal["hold", "limit"] = Field(
+        default="hold", description="beyond a limit: publish a Hold, or the nearest allowed value"
+    )
+
+
+class GuardConfig(_Section):
+    """What stands between a model and a robot. Read from the file alone; a daemon with this section is a policy's."""
+
+    start: Literal["disarmed", "armed"] = Field(default="disarmed", description="'armed' moves without 'edged resume'")
+    enable: str | None = Field(
+        default=None, pattern=r"^sensor:.+$", description="'sensor:<name>'; its rising edge arms, low holds"
+    )
+    measured: str | None = Field(
+        default=None, pattern=r"^sensor:.+$", description="'sensor:<name>' that says where the robot is"
+    )
+    following_error: Positive | None = Field(
+        default=None, description="largest |measured - commanded| of an axis, in its unit, before Hold(TRACKING)"
+    )
+    limits: dict[str, LimitConfig] = Field(default={}, description="limits per action axis")
+
+
+class BusConfig(_Section):
+    """What controllers hear and for how long it is good."""
+
+    valid_ms: Millis = Field(description="how long after its oldest input's capture a verdict may be obeyed")
+    bind: dict[str, str] = Field(
+        default={}, description="stream -> extra endpoint, e.g. action = 'tcp://127.0.0.1:5601'"
+    )
+    insecure: bool = Field(default=False, description="allow streams on the network without keys")
+    secret_key: Path | None = Field(default=None, description="the daemon's CURVE secret key file")
+    authorized: Path | None = Field(default=None, description="folder of client public keys that may connect")
+    publish: tuple[str, ...] = Field(default=(), description="extra streams: 'frames', or 'frames-<camera>'")
+
+
+class SwapConfig(_Section):
+    """What a new engine has to prove before it stays."""
+
+    shadow: bool = Field(default=True, description="run a new engine beside the old one on live input first")
+    shadow_samples: int = Field(default=50, ge=1, le=100_000, description="inputs it has to answer in the shadow")
+    min_agreement: float | None = Field(
+        default=None, ge=0, le=1, description="smallest agreement with the old one; absent = reported only"
+    )
+    probation_predictions: int = Field(
+        default=1000, ge=0, le=10_000_000, description="predictions before it is committed"
+    )
+    probation_seconds: float = Field(default=10.0, ge=0, le=86_400, description="seconds before it is committed")
+    keep_versions: int = Field(
+        default=5, ge=1, le=1000, description="versions kept besides the running and the previous one"
+    )
+    during: Literal["live", "hold"] = Field(
+        default="live", description="'hold' publishes Holds while a new engine is loaded"
+    )
+
+
+class LogConfig(_Section):
+    """What the log says; the only section SIGHUP reads again."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least important line written"
+    )
+    format: Literal["text", "json"] = Field(default="text", description="'json' writes one object per line")
+
+
+class Config(BaseSettings):
+    """One daemon's whole config, as `load_config` returns it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="EDGED_", env_nested_delimiter="__")
+
+    daemon: DaemonConfig
+    loop: LoopConfig = LoopConfig()
+    cameras: dict[Name, CameraConfig] = Field(default={}, description="cameras by name")
+    sensors: dict[Name, SensorConfig] = Field(default={}, description="sensors by name")
+    engine: EngineConfig
+    guard: GuardConfig = GuardConfig()
+    bus: BusConfig
+    swap: SwapConfig = SwapConfig()
+    log: LogConfig = LogConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`load_config` names its sources itself: building a Config elsewhere reads neither environment nor files."""
+        return (init_settings,)
+
+    @property
+    def stream(self) -> str:
+        """The stream verdicts go to, known even without an engine: `action` with a [guard], else `masks`."""
+        return "action" if "guard" in self.model_fields_set else "masks"
+
+    @property
+    def clock_camera(self) -> str | None:
+        """The camera whose frames are the ticks, if that is the clock."""
+        return self.loop.clock.removeprefix("camera:") if self.loop.clock != "timer" else None
+
+    @property
+    def rate_hz(self) -> float:
+        """Nominal ticks per second: the timer's rate, or the clock camera's fps."""
+        camera = self.clock_camera
+        return self.loop.rate_hz if camera is None else self.cameras[camera].fps
+
+    @property
+    def period_ns(self) -> int:
+        return round(NS_PER_S / self.rate_hz)
+
+    @property
+    def deadline_ns(self) -> int:
+        """From a tick's due time to the last moment its prediction may be published."""
+        return self.period_ns if self.loop.deadline_ms is None else ns(self.loop.deadline_ms)
+
+    @property
+    def effective_guard(self) -> dict[str, Any]:
+        """The guard as plain data, for the log and the health stream; absent limits are left out."""
+        return self.guard.model_dump(exclude_none=True)
+
+    @property
+    def hold_file(self) -> Path:
+        """Where `edged hold` is written before it is answered: in the store, which survives crash and reboot."""
+        return self.daemon.store / ".hold" / self.daemon.name
