@@ -1,0 +1,45 @@
+"""systemd's notification protocol: datagrams to $NOTIFY_SOCKET. Outside systemd every call does nothing.
+
+Own code because the bindings for it need newer C libraries than JetPack has. Protocol: sd_notify(3),
+sd_watchdog_enabled(3).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+WATCHDOG = "WATCHDOG=1"
+
+
+def notify(*states: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell systemd `states`, such as `READY` or `status("holding")`; True when it was handed over.
+
+    Never raises and never blocks: a supervisor that does not listen is no reason to stop.
+    """
+    address = environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.setblocking(False)
+        try:
+            path = "\0" + address[1:] if address[0] == "@" else address  # @ stands for an abstract socket
+            return sender.sendto("\n".join(states).encode(), path) > 0
+        except OSError:
+            return False
+
+
+def status(text: str) -> str:
+    """The state line `systemctl status` shows; it is one line."""
+    return "STATUS=" + " ".join(text.split())
+
+
+def watchdog_period(environ: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds within which systemd wants a `WATCHDOG`; None = this process is not watched. Ping at half of it."""
+    microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
+    if not microseconds.isdecimal() or int(microseconds) == 0 or (pid is not None and pid != str(os.getpid())):
+        return None
+    return int(microseconds) / 1e6
