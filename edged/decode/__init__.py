@@ -1,0 +1,1 @@
+"""decode: an engine's outputs become a prediction. One file per task."""
