@@ -1,0 +1,124 @@
+"""The documents keep their promises: commands to paste, links that lead somewhere, versions that are pinned."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+FENCE = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """The contents of README's fences that are marked `sh` and nothing else."""
+    return [body for info, body in FENCE.findall(text("README.md")) if info == "sh"]
+
+
+def recipe(target: str) -> list[str]:
+    """The lines of a Makefile target."""
+    _, _, after = text("Makefile").partition(f"\n{target}:\n")
+    return [line.strip() for line in after.partition("\n\n")[0].splitlines()]
+
+
+def test_readme_begins_with_the_main_job_and_then_the_tests() -> None:
+    first, second = (body.strip() for body in commands()[:2])
+    for line in (first, second):
+        assert "\n" not in line, f"one line, so that it can be pasted: {line}"
+        assert not line.startswith(("$", "#", ">")), f"no prompt: {line}"
+    assert first.endswith(".venv/bin/edged demo")
+    assert "-c constraints.txt" in first
+    assert second.endswith(".venv/bin/pytest")
+
+
+def test_make_runs_the_same_commands() -> None:
+    first, second = (body.strip() for body in commands()[:2])
+    assert [" && ".join(recipe("setup") + recipe("test"))] == [second]
+    assert recipe("demo") == [first.rpartition(" && ")[2]]
+    for check in recipe("check"):
+        assert f"attempt {check}\n" in text(".ci/run")
+
+
+def headings(path: Path) -> set[str]:
+    """A document's anchors as the forges make them: lower case, punctuation dropped, blanks to hyphens."""
+    plain = FENCE.sub("", path.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(plain)}
+
+
+def dead_links(path: Path) -> Iterator[str]:
+    document = path.read_text(encoding="utf-8")
+    for link in LINK.findall(FENCE.sub("", document)):
+        target, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", link):
+            continue
+        destination = path.parent / target if target else path
+        if not destination.exists() or (anchor and anchor not in headings(destination)):
+            yield link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    assert list(dead_links(path)) == []
+
+
+def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# On *time*\n[a](#on-time) [b](#off) [c](page.md#on-time) ![d](e.png) [w](https://x.org/#y)\n")
+    assert list(dead_links(page)) == ["#off", "e.png"]
+
+
+def test_the_changelog_keeps_its_form() -> None:
+    titles = re.findall(r"^## (.*)$", text("CHANGELOG.md"), re.MULTILINE)
+    assert titles[0] == "[Unreleased]"
+    for title in titles[1:]:
+        assert re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", title)
+
+
+def requirements(extra: str) -> Iterator[Requirement]:
+    """What `edged[extra]` asks for by itself, on the Python that runs this."""
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    for line in [*project["dependencies"], *project["optional-dependencies"][extra]]:
+        requirement = Requirement(line)
+        if requirement.name == "edged":
+            for inner in sorted(requirement.extras):
+                yield from requirements(inner)
+        elif requirement.marker is None or requirement.marker.evaluate():
+            yield requirement
+
+
+def constraints() -> dict[str, Requirement]:
+    lines = [line for line in text("constraints.txt").splitlines() if line and not line.startswith("#")]
+    pins = [Requirement(line) for line in lines]
+    here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    assert len(here) == len({canonicalize_name(pin.name) for pin in here}), "two pins for one package"
+    return {canonicalize_name(pin.name): pin for pin in here}
+
+
+def test_every_dependency_is_pinned_once_within_its_bounds() -> None:
+    pins = constraints()
+    for requirement in requirements("dev"):
+        pin = pins[canonicalize_name(requirement.name)]
+        (exact,) = pin.specifier
+        assert exact.operator == "=="
+        assert exact.version in requirement.specifier, f"{pin} is not within {requirement}"
+
+
+def test_constraints_name_no_address() -> None:
+    assert "://" not in text("constraints.txt") + text(".ci/run")
