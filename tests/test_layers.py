@@ -37,7 +37,7 @@ UNITS = {
     Layer.GROUND: ("errors", "clock", "records", "histogram"),
     Layer.CONTRACTS: ("roles", "manifest", "config", "contract", "wire", "storedzip", "samples", "bundle", "golden"),
     Layer.FLOW: ("source", "observe", "encode", "engine", "decode", "guard", "arming", "publish", "ticks"),
-    Layer.RUNTIME: ("store", "swap", "health", "reporter", "loop", "control", "notify", "daemon"),
+    Layer.RUNTIME: ("store", "slot", "swap", "health", "reporter", "loop", "control", "notify", "daemon"),
     Layer.TOOLS: ("pack", "build", "verify", "bench", "replay", "client", "draw", "infer", "tail", "cli", "demo"),
 }
 LAYER = {unit: layer for layer, units in UNITS.items() for unit in units}
