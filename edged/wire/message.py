@@ -1,0 +1,260 @@
+"""One message: encode, decode, and what both check."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.errors import WireError
+from edged.records import Reason
+from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec, align, check_arrays, check_padding, lay_out
+
+MAGIC = b"EDG1"
+MAX_TOPIC = 255
+MAX_HEADER = 256 * 1024
+MAX_MESSAGE = 256 + 80 + MAX_HEADER + MAX_PAYLOAD
+END_OF_TIME_NS = 1 << 62  # so that the sum of two stamps fits into 64 bits
+
+_PREAMBLE = struct.Struct("<4sBBHIIQQqqq8s8sQ")
+
+
+class Kind(IntEnum):
+    """What a message carries."""
+
+    ACTION = 1
+    LABELS = 2
+    INSTANCES = 3
+    HOLD = 4
+    FRAME = 5
+    SAMPLE = 6
+    HEALTH = 7
+    EVENT = 8
+
+
+class Flag(IntFlag):
+    """Bits of a preamble; a reader ignores the others."""
+
+    CHANGED = 1
+    STOP = 2
+    RAMPING = 4
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+_FLAGS = tuple(Flag(bits) for bits in range(8))
+_STOP = int(Flag.STOP)  # operators of IntFlag cost a microsecond
+_STOPS = {int(reason): reason.stop for reason in Reason}
+# The first array of a kind, where a gateway finds it without reading the header: name, dtype, dimensions.
+_FIRST = {
+    Kind.ACTION: ("action", "float32", 2),
+    Kind.LABELS: ("labels", "uint8", 2),
+    Kind.INSTANCES: ("xyxy", "float32", 2),
+    Kind.FRAME: ("image", "uint8", 3),
+    Kind.SAMPLE: ("values", "float64", 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preamble:
+    """The fixed part. Stamps are the sender's CLOCK_MONOTONIC ns; `boot` (8 bytes) says which clock that is.
+
+    `reason` is 0 unless `kind` is HOLD, and a plain number because a newer sender may know more reasons than we do.
+    `captured_ns` is that of the oldest input, 0 = none yet. `engine`: 8 bytes, all zero = none.
+    """
+
+    kind: Kind
+    reason: int
+    flags: Flag
+    session: int
+    seq: int
+    captured_ns: int
+    published_ns: int
+    valid_for_ns: int
+    boot: bytes
+    engine: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Message(Preamble):
+    """A preamble and all the rest. `header` comes without `arrays`; `raw` is the message as received."""
+
+    topic: str
+    header: dict[str, Any]
+    arrays: Arrays
+    raw: bytes = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    @property
+    def stop(self) -> bool:
+        """Drop what is queued and stop under control now. The bit decides, whatever the reason's number."""
+        return bool(int(self.flags) & _STOP)
+
+
+def subscription(topic: str) -> bytes:
+    """What to SUBSCRIBE to for exactly this topic: without the NUL, `cell/act` would also match `cell/action`."""
+    return _start(topic).rstrip(b"\0") + b"\0"
+
+
+def encode(
+    topic: str,
+    preamble: Preamble,
+    header: Mapping[str, Any],
+    arrays: Sequence[tuple[str, NDArray[Any]]] = (),
+    codec: Codec = "raw",
+) -> bytes:
+    """One message. Actions and holds are sent raw whatever `codec` says; so is an array that zstd does not shrink.
+
+    Raises `WireError` for everything `decode` would refuse, and for a Hold whose stop bit is not its reason's.
+    """
+    _check_preamble(preamble)
+    stop = bool(int(preamble.flags) & _STOP)
+    if _STOPS.get(preamble.reason, stop) is not stop:
+        raise WireError(f"the stop bit contradicts reason {preamble.reason}", "set it as Reason.stop says")
+    if "arrays" in header:
+        raise WireError("header key 'arrays' is taken", "pass arrays as arrays")
+    raw_only = preamble.kind in (Kind.ACTION, Kind.HOLD)
+    parts, specs, payload_len = lay_out(arrays, "raw" if raw_only else codec)
+    check_arrays(specs, payload_len)
+    _check_kind(preamble.kind, header, specs)
+    try:
+        head = _ENCODER.encode({**header, "arrays": specs} if specs else header)
+        start = _start(topic) + _pack(preamble, len(head), payload_len)
+    except (TypeError, ValueError, OverflowError, RecursionError, struct.error) as error:
+        raise WireError(f"cannot be sent: {error}") from None
+    if len(head) > MAX_HEADER:
+        raise WireError(f"header of {len(head)} bytes", f"at most {MAX_HEADER} go into a message")
+    return b"".join((start, head, bytes(-len(head) % 8), *parts))
+
+
+def decode(buffer: bytes | memoryview) -> Message:
+    """Read one message, checking everything but compressed content. Raises `WireError` and nothing else."""
+    if memoryview(buffer).nbytes > MAX_MESSAGE:
+        raise WireError(f"{memoryview(buffer).nbytes} bytes", f"a message has at most {MAX_MESSAGE}")
+    raw = buffer if type(buffer) is bytes else bytes(buffer)
+    topic, at = _read_topic(raw)
+    if len(raw) < at + _PREAMBLE.size:
+        raise WireError(f"cut off in the preamble, at byte {len(raw)}")
+    magic, number, reason, bits, header_len, payload_len, *rest, reserved = _PREAMBLE.unpack_from(raw, at)
+    kind = _KINDS.get(number)
+    if magic != MAGIC or kind is None or reserved:
+        raise WireError(f"magic {magic!r}, kind {number}, reserved {reserved}", "not a message of wire v1")
+    preamble = Preamble(kind, reason, _FLAGS[bits & 7], *rest)
+    _check_preamble(preamble)
+    header_at = at + _PREAMBLE.size
+    payload_at = align(header_at + header_len)
+    if header_len > MAX_HEADER or len(raw) != payload_at + payload_len:
+        raise WireError(f"{len(raw)} bytes with a header of {header_len} and a payload of {payload_len}")
+    if any(raw[header_at + header_len : payload_at]):
+        raise WireError("padding after the header is not zero")
+    try:
+        header = _DECODER.decode(raw[header_at : header_at + header_len])
+        specs = msgspec.convert(header.pop("arrays", ()), tuple[ArraySpec, ...])
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise WireError(f"header: {error}") from None
+    check_arrays(specs, payload_len)
+    check_padding(specs, raw, payload_at)
+    _check_kind(kind, header, specs)
+    arrays = Arrays(raw, payload_at, specs)
+    return Message(kind, reason, preamble.flags, *rest, topic=topic, header=header, arrays=arrays, raw=raw)
+
+
+def _check_preamble(preamble: Preamble) -> None:
+    is_hold = preamble.kind is Kind.HOLD
+    if is_hold is not (preamble.reason != 0):
+        raise WireError(f"{preamble.kind.name} with reason {preamble.reason}", "a Hold has one, nothing else does")
+    if int(preamble.flags) & _STOP and not is_hold:
+        raise WireError(f"{preamble.kind.name} with the stop bit", "only a Hold may stop")
+    stamps = (preamble.captured_ns, preamble.published_ns, preamble.valid_for_ns)
+    if preamble.seq < 1 or min(stamps) < 0 or max(stamps) >= END_OF_TIME_NS:
+        raise WireError(f"seq {preamble.seq}, stamps {stamps}", "seq counts from 1, stamps are 0 to 2**62 - 1")
+
+
+def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec]) -> None:
+    """What a reader of this kind relies on: the first array, and of an action its times."""
+    if kind is Kind.HOLD and specs:
+        raise WireError("a Hold with arrays", "it carries no command")
+    if kind in _FIRST:
+        first = specs[0] if specs else None
+        if first is None or (first.name, first.dtype, len(first.shape)) != _FIRST[kind]:
+            raise WireError(f"{kind.name} without its first array {_FIRST[kind]}")
+    if kind is Kind.ACTION:
+        times = (header.get("t0_ns"), header.get("step_ns"))
+        if any(type(time) is not int or not 0 <= time < END_OF_TIME_NS for time in times):
+            raise WireError(f"ACTION with t0_ns, step_ns = {times}")
+        if 0 in specs[0].shape or any(spec.codec != "raw" for spec in specs):
+            raise WireError("ACTION that is empty or compressed")
+
+
+def _pack(preamble: Preamble, header_len: int, payload_len: int) -> bytes:
+    if len(preamble.boot) != 8 or len(preamble.engine) != 8:
+        raise WireError("boot and engine have 8 bytes each")
+    return _PREAMBLE.pack(
+        MAGIC,
+        preamble.kind,
+        preamble.reason,
+        preamble.flags,
+        header_len,
+        payload_len,
+        preamble.session,
+        preamble.seq,
+        preamble.captured_ns,
+        preamble.published_ns,
+        preamble.valid_for_ns,
+        preamble.boot,
+        preamble.engine,
+        0,
+    )
+
+
+@lru_cache(maxsize=256)
+def _start(topic: str) -> bytes:
+    """The topic, one NUL, and more up to a multiple of 8."""
+    try:
+        name = topic.encode()
+    except UnicodeEncodeError:
+        name = b""
+    if not 0 < len(name) <= MAX_TOPIC or b"\0" in name:
+        raise WireError(f"topic {topic!r}", f"1 to {MAX_TOPIC} bytes of UTF-8 without NUL")
+    return name + bytes(align(len(name) + 1) - len(name))
+
+
+@lru_cache(maxsize=256)
+def _read_start(start: bytes) -> str:
+    try:
+        return start.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        raise WireError("the topic is not UTF-8") from None
+
+
+def _read_topic(raw: bytes) -> tuple[str, int]:
+    """The topic and where the preamble begins."""
+    end = raw.find(b"\0", 0, MAX_TOPIC + 1)
+    if end < 1:
+        raise WireError("no topic", "a message begins with 1 to 255 bytes and a NUL")
+    at = align(end + 1)
+    if any(raw[end:at]):
+        raise WireError("padding after the topic is not zero")
+    return _read_start(raw[:at]), at
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars as Python's, so that a header may hold what a computation gave."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} in a header")
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
+_DECODER = msgspec.msgpack.Decoder(dict[str, Any])
