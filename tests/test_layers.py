@@ -35,10 +35,34 @@ class Layer(IntEnum):
 # Every unit of the package: a file, or a folder with all that is in it. A new one is placed here.
 UNITS = {
     Layer.GROUND: ("errors", "clock", "records", "histogram"),
-    Layer.CONTRACTS: ("roles", "manifest", "config", "contract", "wire", "storedzip", "samples", "bundle", "golden"),
+    Layer.CONTRACTS: (
+        "roles",
+        "manifest",
+        "config",
+        "contract",
+        "fits",
+        "wire",
+        "storedzip",
+        "samples",
+        "bundle",
+        "golden",
+    ),
     Layer.FLOW: ("source", "observe", "encode", "engine", "decode", "guard", "arming", "publish", "ticks"),
     Layer.RUNTIME: ("store", "slot", "swap", "health", "reporter", "loop", "control", "notify", "daemon"),
-    Layer.TOOLS: ("pack", "build", "verify", "bench", "replay", "client", "draw", "infer", "tail", "cli", "demo"),
+    Layer.TOOLS: (
+        "pack",
+        "build",
+        "verify",
+        "check",
+        "bench",
+        "replay",
+        "client",
+        "draw",
+        "infer",
+        "tail",
+        "cli",
+        "demo",
+    ),
 }
 LAYER = {unit: layer for layer, units in UNITS.items() for unit in units}
 

@@ -110,7 +110,7 @@ class EngineConfig(_Section):
     name: Name = Field(description="folder in the store")
     version: str = Field(
         default="current",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$",
         description="version, or 'current' for what was last proved",
     )
     backend: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
