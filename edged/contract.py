@@ -1,140 +1,95 @@
-"""Does an engine fit a cell? The manifest's sources, units and axes against one daemon's config.
-
-A problem here is what the daemon holds for (`Hold(ENGINE)`) and what `edged check` refuses; hints are what a person
-should look at, and run nevertheless.
-"""
+"""A manifest against its graph: every tensor is there, with the shape and type that its role promises."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from edged.config import Config, LimitConfig, SensorConfig
-from edged.manifest import ActionOutput, Axis, ImageInput, Manifest, StatePart
+from edged.errors import RefusedError
+from edged.manifest import (
+    ActionOutput,
+    FeedbackInput,
+    HiddenOutput,
+    ImageInput,
+    Input,
+    LabelsOutput,
+    LogitsOutput,
+    Manifest,
+    Output,
+    StateInput,
+)
 
-RATE_FREE_KINDS = ("binary",)  # these axes are never interpolated or rate-limited
-
-
-def fits(manifest: Manifest, config: Config) -> list[str]:
-    """What keeps this engine from running in this cell, a sentence each with the remedy; empty = it fits."""
-    return list(_problems(manifest, config))
-
-
-def hints(manifest: Manifest, config: Config) -> list[str]:
-    """What is allowed but seldom meant: unlimited axes, unused inputs, stamps that outlive their validity."""
-    return list(_hints(manifest, config))
-
-
-def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
-    if manifest.name != config.engine.name:
-        yield f"the manifest says engine {manifest.name!r}, [engine] name says {config.engine.name!r}; correct one"
-    for image in manifest.images.values():
-        yield from _image(image, config)
-    for state in manifest.states.values():
-        for part in state.parts:
-            yield from _part(part, config)
-    has_guard = config.stream == "action"
-    if manifest.action is None:
-        if has_guard:
-            yield f"a {manifest.task} engine publishes masks and has no axes to guard; remove [guard]"
-    elif not has_guard:
-        yield "a policy runs behind a guard; add [guard] with the limits of its axes"
-    else:
-        yield from _guard(manifest.action[1], config)
+REMEDY = "pack the model with 'edged pack', which makes graph and manifest fit"
 
 
-def _image(image: ImageInput, config: Config) -> Iterator[str]:
-    camera = config.cameras.get(image.source)
-    if camera is None:
-        yield f"camera {image.source!r} is an input of the engine; add [cameras.{image.source}]"
-        return
-    given, wanted = (camera.width, camera.height), (image.size[1], image.size[0])
-    if image.resize == "none" and given != wanted:
-        yield (
-            f"camera {image.source!r} is {_size(given)}, the engine takes {_size(wanted)} without resizing; "
-            f"set cameras.{image.source} to {_size(wanted)}"
-        )
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Type (a numpy name such as "float32") and shape of a graph's input or output; open dimensions are not ints."""
+
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    @property
+    def static(self) -> bool:
+        """Whether every dimension is a number."""
+        return all(isinstance(dim, int) and dim > 0 for dim in self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
 
 
-def _part(part: StatePart, config: Config) -> Iterator[str]:
-    sensor = config.sensors.get(part.sensor)
-    if sensor is None:
-        yield f"sensor {part.sensor!r} is an input of the engine; add [sensors.{part.sensor}]"
-        return
-    if absent := [name for name in part.names if name not in sensor.names]:
-        yield (
-            f"sensor {part.sensor!r} has {', '.join(sensor.names)}; the engine also needs {', '.join(absent)}; "
-            f"correct sensors.{part.sensor}.names"
-        )
-    for name in part.names:
-        yield from _unit(f"sensors.{part.sensor}", sensor, name, part.unit, "the engine takes")
+def check_tensors(manifest: Manifest, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+    """Refuse a graph that is not what its manifest says; a packed graph has fixed shapes and nothing unnamed."""
+    for side, named, there in (("input", set(manifest.inputs), inputs), ("output", set(manifest.outputs), outputs)):
+        if missing := sorted(named - set(there)):
+            raise RefusedError(f"the graph has no {side} {missing[0]!r}, it has {sorted(there)}", REMEDY)
+        if extra := sorted(set(there) - named):
+            raise RefusedError(f"the manifest does not know the graph's {side} {extra[0]!r}", REMEDY)
+        if moving := [f"{name} {tensor}" for name, tensor in there.items() if not tensor.static]:
+            raise RefusedError(f"{side} {moving[0]} has an open shape", REMEDY)
+    for fact in _misfits(manifest, inputs, outputs):
+        raise RefusedError(fact, REMEDY)
 
 
-def _guard(action: ActionOutput, config: Config) -> Iterator[str]:
-    guard, axes = config.guard, {axis.name: axis for axis in action.axes}
-    for name, limit in guard.limits.items():
-        if name not in axes:
-            yield f"guard.limits.{name} limits no axis of the engine; it has {', '.join(axes)}"
-        elif axes[name].kind in RATE_FREE_KINDS and (limit.step is not None or limit.velocity is not None):
-            yield f"axis {name!r} is {axes[name].kind}, never rate-limited; guard.limits.{name} has no step or velocity"
-    if guard.measured is not None:
-        yield from _measured(action, config.sensors[guard.measured.removeprefix("sensor:")], guard.measured)
+def _misfits(manifest: Manifest, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, role in manifest.inputs.items():
+        wanted = _input_tensor(role, outputs)
+        if wanted is not None and inputs[name] != wanted:
+            yield f"input {name!r} is {inputs[name]} in the graph, its role needs {wanted}"
+    for name, out in manifest.outputs.items():
+        if problem := _output_problem(out, outputs[name], manifest):
+            yield f"output {name!r} is {outputs[name]} in the graph, {problem}"
 
 
-def _measured(action: ActionOutput, sensor: SensorConfig, reference: str) -> Iterator[str]:
-    """Every axis that is followed needs a measured value of its name and unit to be anchored to."""
-    key = f"sensors.{reference.removeprefix('sensor:')}"
-    followed = [axis for axis in action.axes if axis.kind not in RATE_FREE_KINDS]
-    if absent := [axis.name for axis in followed if axis.name not in sensor.names]:
-        yield f"guard.measured = {reference!r} does not measure {', '.join(absent)}; correct {key}.names"
-    for axis in followed:
-        yield from _unit(key, sensor, axis.name, axis.unit, "the action is")
+def _input_tensor(role: Input, outputs: Mapping[str, Tensor]) -> Tensor | None:
+    match role:
+        case ImageInput(size=size):
+            return Tensor("uint8", (1, *size, 3))
+        case StateInput(width=width):
+            return Tensor("float32", (1, width))
+        case FeedbackInput(output=output):
+            return outputs.get(output)
+        case _:
+            return None
 
 
-def _unit(key: str, sensor: SensorConfig, name: str, unit: str, who: str) -> Iterator[str]:
-    given = dict(zip(sensor.names, sensor.units, strict=True)).get(name, unit)
-    if given != unit:
-        yield f"{key} gives {name} in {given}, {who} in {unit}; correct {key}.unit, or convert where it is sent"
-
-
-def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
-    if manifest.action is not None and config.stream == "action":
-        for axis in manifest.action[1].axes:
-            yield from _limits(axis, config.guard.limits.get(axis.name))
-        if config.guard.measured is None:
-            yield "guard.measured is not set: at start and after a stop the robot may jump to the first command"
-        elif config.guard.following_error is None:
-            yield "guard.following_error is not set: a robot that is stuck or pushed is not noticed"
-    cameras = {image.source for image in manifest.images.values()} | {config.clock_camera}
-    sensors = {part.sensor for state in manifest.states.values() for part in state.parts}
-    sensors |= {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}
-    for name in config.cameras:
-        if name not in cameras and not {"frames", f"frames-{name}"} & set(config.bus.publish):
-            yield f"camera {name!r} is read and used by nothing; remove [cameras.{name}]"
-    for name in config.sensors:
-        if name not in sensors:
-            yield f"sensor {name!r} is read and used by nothing; remove [sensors.{name}]"
-    ages = [(f"cameras.{name}", camera.max_age_ms) for name, camera in config.cameras.items()]
-    ages += [(f"sensors.{name}", sensor.max_age_ms) for name, sensor in config.sensors.items()]
-    for key, age in ages:
-        if age > config.bus.valid_ms:
-            yield f"{key}.max_age_ms = {age:g} is beyond bus.valid_ms: input that old only makes Hold(LATE)"
-
-
-def _limits(axis: Axis, limit: LimitConfig | None) -> Iterator[str]:
-    key = f"guard.limits.{axis.name}"
-    if axis.kind in RATE_FREE_KINDS:
-        return
-    if limit is None:
-        yield f"axis {axis.name!r} has no limits; add {key} = {{ min, max, velocity }} in {axis.unit}"
-        return
-    if limit.min is None or limit.max is None:
-        yield f"{key} is open: set both min and max in {axis.unit}"
-    if limit.step is None and limit.velocity is None:
-        yield f"{key} limits no speed; set step or velocity"
-    low, high = axis.range
-    if (limit.min is not None and limit.min >= high) or (limit.max is not None and limit.max <= low):
-        yield f"{key} lies outside {low:g} .. {high:g} {axis.unit}, where the policy was trained"
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _output_problem(role: Output, tensor: Tensor, manifest: Manifest) -> str:
+    rank, shape = len(tensor.shape), tensor.shape
+    match role:
+        case ActionOutput(axes=axes):
+            if tensor.dtype != "float32" or rank not in (2, 3) or shape[0] != 1 or shape[-1] != len(axes):
+                return f"an action is float32 [1, {len(axes)}] or [1, T, {len(axes)}]"
+        case LabelsOutput():
+            if tensor.dtype != "uint8" or rank not in (2, 3) or (rank == 3 and shape[0] != 1):
+                return "labels are uint8 [1, H, W] or [H, W]"
+            if (sizes := [image.size for image in manifest.images.values()]) and shape[-2:] != sizes[0]:
+                return f"labels have the image's size {list(sizes[0])}"
+        case LogitsOutput() if manifest.task == "semantic":
+            if tensor.dtype != "float32" or rank != 4 or shape[:2] != (1, len(manifest.classes)):
+                return f"logits are float32 [1, {len(manifest.classes)}, h, w]"
+        case HiddenOutput():
+            return ""
+        case _:
+            if shape[0] != 1:
+                return "its batch is not 1"
+    return ""

@@ -1,0 +1,143 @@
+"""The one tolerance rule: how far an output may be from its golden sample, for pack, verify, load, swap and the GPU.
+
+action   greatest error over steps and axes, relative to the axis' range     at most the tolerance
+labels   fraction of equal pixels (of logits: of equal argmax)               at least the tolerance
+hidden   greatest error relative to the golden tensor's own range            at most the tolerance
+instance heads: fraction of elements within 1 % of their tensor's range, the worst tensor at least the tolerance
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle import Bundle
+from edged.engine import Engine
+from edged.errors import RefusedError
+from edged.manifest import (
+    INSTANCES,
+    ActionOutput,
+    HiddenOutput,
+    LabelsOutput,
+    LogitsOutput,
+    Manifest,
+    Output,
+    Precision,
+)
+from edged.samples import Arrays, split_samples
+
+DEFAULTS: dict[str, dict[str, float]] = {
+    "fp32": {"error": 1e-4, "agreement": 0.999},
+    "fp16": {"error": 1e-2, "agreement": 0.999},
+    "int8": {"error": 5e-2, "agreement": 0.99},
+}
+INSTANCE_ELEMENT = 1e-2
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one judged output of one sample came to. `measure` is "error" (small is good) or "agreement" (1 is good)."""
+
+    sample: int
+    output: str
+    measure: str
+    value: float
+    bound: float
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Never true for a NaN."""
+        return self.value <= self.bound if self.measure == "error" else self.value >= self.bound
+
+    def __str__(self) -> str:
+        sign = "<=" if self.measure == "error" else ">="
+        tail = f" ({self.detail})" if self.detail else ""
+        said = f"{self.measure} {self.value:.3g}, wanted {sign} {self.bound:g}{tail}"
+        return f"sample {self.sample:03d} {self.output}: {said}"
+
+
+def default_tolerance(outputs: Mapping[str, Output], precision: Precision, task: str = "") -> dict[str, float]:
+    """A manifest's `tolerance` as its precision promises it."""
+    rule = DEFAULTS[precision]
+    judged = {
+        tensor: rule["agreement" if isinstance(role, LabelsOutput | LogitsOutput) else "error"]
+        for tensor, role in outputs.items()
+        if task != "instance" or isinstance(role, HiddenOutput)
+    }
+    return {**judged, INSTANCES: rule["agreement"]} if task == "instance" else judged
+
+
+def compare(manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0) -> list[Difference]:
+    """Judge the outputs of one sample, one `Difference` for each key of the manifest's tolerance."""
+    found = []
+    agreements = []
+    for tensor, role in manifest.outputs.items():
+        want, have = golden[tensor], made[tensor]
+        if want.shape != have.shape:
+            found.append(Difference(sample, tensor, "error", np.inf, 0.0, f"{have.shape} instead of {want.shape}"))
+        elif isinstance(role, ActionOutput):
+            found.append(_action(sample, tensor, role, want, have, manifest.tolerance[tensor]))
+        elif isinstance(role, LabelsOutput | LogitsOutput):
+            if isinstance(role, LogitsOutput):
+                want, have = want.argmax(axis=1), have.argmax(axis=1)
+            equal = float(np.mean(want == have))
+            found.append(Difference(sample, tensor, "agreement", equal, manifest.tolerance[tensor], "equal pixels"))
+        elif isinstance(role, HiddenOutput):
+            error = float(np.max(_relative(want, have), initial=0.0))
+            found.append(Difference(sample, tensor, "error", error, manifest.tolerance[tensor]))
+        else:
+            agreements.append((float(np.mean(_relative(want, have) <= INSTANCE_ELEMENT)), tensor))
+    if agreements:
+        value, worst = min(agreements)
+        found.append(Difference(sample, INSTANCES, "agreement", value, manifest.tolerance[INSTANCES], worst))
+    return found
+
+
+def golden_check(engine: Engine, bundle: Bundle) -> list[Difference]:
+    """Run every golden sample through `engine` and judge it; leaves the engine's inputs as the last sample's."""
+    found = []
+    for number, (given, golden) in enumerate(split_samples(bundle.golden)):
+        for tensor, array in given.items():
+            if array.shape != engine.inputs[tensor].shape or array.dtype != engine.inputs[tensor].dtype:
+                fact = f"golden input {tensor!r} is {array.dtype}{list(array.shape)}, the model's is not"
+                raise RefusedError(fact, "re-pack the model with 'edged pack'")
+            np.copyto(engine.inputs[tensor], array)
+        engine.run()
+        found += compare(bundle.manifest, golden, engine.outputs, number)
+    return found
+
+
+def require(differences: list[Difference], what: str) -> None:
+    """Refuse when one of them is out of bounds, naming the worst few."""
+    bad = sorted((item for item in differences if not item.ok), key=lambda item: -abs(item.value - item.bound))
+    if bad:
+        listed = "; ".join(str(item) for item in bad[:3])
+        raise RefusedError(
+            f"{what}: {len(bad)} of {len(differences)} outputs differ: {listed}", "do not use this engine"
+        )
+
+
+def _action(
+    sample: int, tensor: str, role: ActionOutput, want: NDArray[Any], have: NDArray[Any], bound: float
+) -> Difference:
+    spans = np.array([axis.range[1] - axis.range[0] for axis in role.axes])
+    error = np.abs(want.astype(np.float64) - have).reshape(-1, len(role.axes)).max(axis=0)
+    relative = np.where(np.isnan(error), np.inf, error / spans)
+    worst = int(relative.argmax())
+    axis = role.axes[worst]
+    return Difference(
+        sample, tensor, "error", float(relative[worst]), bound, f"{axis.name} {error[worst]:.3g} {axis.unit}"
+    )
+
+
+def _relative(want: NDArray[Any], have: NDArray[Any]) -> NDArray[np.float64]:
+    """Errors relative to the golden tensor's range (1 where it is narrower than 1e-6); NaN is infinite."""
+    exact = want.astype(np.float64)
+    span = float(np.ptp(exact)) if exact.size else 1.0
+    error = np.abs(exact - have) / (span if span > 1e-6 else 1.0)
+    return np.where(np.isnan(error), np.inf, error)

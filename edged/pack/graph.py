@@ -1,0 +1,210 @@
+"""Surgery on ONNX graphs: rename, prepend, append, make static, make reproducible. Edits the model in place.
+
+Works on opsets 11 to 21 and leaves the opset as it is. Every operator added here means the same in all of them and is
+one that TensorRT 10.3 takes (uint8 tensors, for one, may only be cast to and from float there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edged.errors import RefusedError
+
+OPSETS = range(11, 22)
+EXPORT = "export the model again with an opset of 11 to 21, in PyTorch torch.onnx.export(..., opset_version=17)"
+
+
+def load_model(model: Path | bytes) -> onnx.ModelProto:
+    """Read an ONNX file, with external data files beside it folded in; `RefusedError` if it is none."""
+    try:
+        return onnx.load(str(model)) if isinstance(model, Path) else onnx.load_from_string(model)
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise RefusedError(
+            f"cannot read the model: {error}", "give an ONNX file with its .data file beside it"
+        ) from None
+    except Exception as error:  # protobuf's DecodeError has no public home across its versions
+        raise RefusedError(f"not an ONNX model: {error}", "give a file that torch.onnx.export wrote") from None
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The opset of the standard operators; `RefusedError` outside 11 to 21."""
+    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    if not versions or versions[0] not in OPSETS:
+        raise RefusedError(f"opset {versions[0] if versions else 'unknown'}; 11 to 21 are packed", EXPORT)
+    return int(versions[0])
+
+
+def graph_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+    """The graph input of that name, refusing with the names there are."""
+    return _named(model.graph.input, name, "input")
+
+
+def graph_output(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
+    """The graph output of that name, refusing with the names there are."""
+    return _named(model.graph.output, name, "output")
+
+
+def shape_of(value: onnx.ValueInfoProto) -> list[int | str]:
+    """Its dimensions: whole numbers where they are fixed, names (or "?") where they are not."""
+    dims = value.type.tensor_type.shape.dim
+    return [int(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
+
+
+def element_type(value: onnx.ValueInfoProto) -> int:
+    """Its `TensorProto` data type."""
+    return int(value.type.tensor_type.elem_type)
+
+
+def rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    """Rename a tensor wherever nodes, and bodies of If and Loop, use it. Graph inputs and outputs keep their names."""
+    for node in _nodes(model.graph):
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+    for tensor in model.graph.initializer:
+        if tensor.name == old:
+            tensor.name = new
+
+
+def constant(model: onnx.ModelProto, name: str, value: NDArray[Any]) -> str:
+    """Add an initializer and return its name."""
+    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    return name
+
+
+class Chain:
+    """Nodes one after the other, from tensor `start`; their tensors are called `<prefix>/<step>`."""
+
+    def __init__(self, model: onnx.ModelProto, start: str, prefix: str) -> None:
+        self._model = model
+        self._prefix = prefix
+        self.tensor = start
+        self.nodes: list[onnx.NodeProto] = []
+
+    def add(self, op: str, step: str, *constants: NDArray[Any], **attributes: Any) -> None:
+        """Append `op(previous, *constants)`; an empty-size constant stands for an input that is left out."""
+        name = f"{self._prefix}/{step}"
+        others = [
+            constant(self._model, f"{name}:{index}", value) if value.size else ""
+            for index, value in enumerate(constants)
+        ]
+        self.nodes.append(helper.make_node(op, [self.tensor, *others], [name], name=name, **attributes))
+        self.tensor = name
+
+    def cast(self, step: str, to: int) -> None:
+        self.add("Cast", step, to=to)
+
+    def end_as(self, name: str) -> list[onnx.NodeProto]:
+        """The nodes, the last of which now makes `name`."""
+        self.nodes[-1].output[0] = name
+        return self.nodes
+
+
+def prepend(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Put nodes before all others: a graph must stay sorted."""
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *rest])
+
+
+def set_value(value: onnx.ValueInfoProto, dtype: int, shape: Sequence[int | str] | None) -> None:
+    """Give a graph input or output its type; a shape of None is left for inference to find."""
+    value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, shape))
+
+
+def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
+    """Give open dimensions of the inputs a size: as `fixed` says, and 1 for batch (what a first dimension is called).
+
+    The shapes of the outputs are forgotten, for `infer_shapes` to find again.
+    """
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    batch = {str(shape_of(value)[0]): 1 for value in inputs if shape_of(value) and shape_of(value)[0] != "?"}
+    for value in inputs:
+        declared = shape_of(value)
+        dims = [{**batch, **fixed}.get(dim, dim) if isinstance(dim, str) else dim for dim in declared]
+        if dims and dims[0] == "?":
+            dims[0] = 1
+        if free := [dim for dim in dims if isinstance(dim, str) or dim < 1]:
+            raise RefusedError(f"input {value.name!r} has the open dimensions {free}", "say how large each is to be")
+        set_value(value, element_type(value), dims)
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        set_value(value, element_type(value), None)
+
+
+def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose outputs have their shapes; what inference cannot find stays open (and may be found by running)."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    del inferred.graph.value_info[:]
+    return inferred
+
+
+def make_reproducible(model: onnx.ModelProto) -> None:
+    """Remove what differs between machines and days: stack traces, paths, tool versions; settle the IR version.
+
+    The lowest IR version that carries the opset (at least 8) is what the oldest reader in the field takes.
+    """
+    model.producer_name, model.producer_version, model.doc_string, model.domain = "edged", "", "", ""
+    model.model_version = 0
+    model.ir_version = max(8, helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
+    del model.metadata_props[:]
+    model.graph.name = "packed"
+    for graph in _graphs(model.graph):
+        for item in (graph, *graph.input, *graph.output, *graph.initializer, *graph.node):
+            _strip(item)
+    for function in model.functions:
+        for item in (function, *function.node):
+            _strip(item)
+
+
+def to_bytes(model: onnx.ModelProto) -> bytes:
+    """Check the model and serialise it; the same model gives the same bytes."""
+    try:
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString(deterministic=True))
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise RefusedError(f"the packed graph is not valid: {error}", "report this with the model") from None
+
+
+def _strip(item: Any) -> None:
+    item.doc_string = ""
+    if "metadata_props" in item.DESCRIPTOR.fields_by_name:
+        del item.metadata_props[:]
+
+
+def _named(values: Sequence[onnx.ValueInfoProto], name: str, side: str) -> onnx.ValueInfoProto:
+    for value in values:
+        if value.name == name:
+            if not value.type.HasField("tensor_type"):
+                raise RefusedError(f"{side} {name!r} is not a tensor", "export it as one")
+            return value
+    raise RefusedError(f"the model has no {side} {name!r}", f"it has {', '.join(sorted(item.name for item in values))}")
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            bodies = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
+            for body in bodies:
+                yield from _graphs(body)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for part in _graphs(graph):
+        yield from part.node
+
+
+FLOAT = TensorProto.FLOAT
+UINT8 = TensorProto.UINT8
