@@ -134,12 +134,16 @@ Verdict: TypeAlias = ActionChunk | Labels | Instances | Hold
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One turn of the loop. `seq` counts from 1; `skipped` slots passed without a tick just before this one."""
+    """One turn of the loop. `seq` counts from 1; `skipped` slots passed without a tick just before this one.
+
+    `timed_out`: the clock camera had no new frame in time.
+    """
 
     seq: int
     due_ns: int
     started_ns: int
     skipped: int = 0
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

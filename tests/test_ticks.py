@@ -15,7 +15,7 @@ from edged.ticks import CameraTicks, TimerTicks
 
 def drive(rate_hz: float, busy_ns: list[int], oversleep_ns: list[int]) -> tuple[TimerTicks, list[Tick]]:
     clock = ManualClock()
-    late = iter(oversleep_ns)
+    late = itertools.cycle(oversleep_ns)
 
     def sleep(due_ns: int) -> None:
         clock.sleep_until(due_ns)

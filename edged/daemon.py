@@ -1,0 +1,244 @@
+"""The daemon: puts the parts together, runs the loop on the main thread, and takes everything down in order."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from edged import __version__
+from edged.arming import Arming
+from edged.clock import boot_id, monotonic_ns, ns
+from edged.config import Config, endpoints, load_config
+from edged.control import Control, Operation
+from edged.curve import open_curve
+from edged.errors import EXIT_OK, EdgedError, MachineryError
+from edged.frames import FramePublisher
+from edged.health import Health
+from edged.loader import Loader
+from edged.logs import apply_log, start_log
+from edged.loop import Cell, run_loop
+from edged.notify import STOPPING, notify
+from edged.publish import CurveServer, Outlet, Publisher, Sender
+from edged.realtime import after_sockets, before_sockets
+from edged.reporter import Reporter
+from edged.slot import Slot
+from edged.source.camera import CameraThread
+from edged.source.sensor import Sensor
+from edged.store import Store, shipped_store
+from edged.ticks import CameraTicks, Ticks, TimerTicks
+
+BIND_PATIENCE_S = 5.0
+LAST_WORDS_S = 0.05  # for the socket to send the last Hold
+
+log = logging.getLogger("edged")
+
+ZmqContext = zmq.Context[zmq.Socket[bytes]]
+
+
+def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. Raises `EdgedError` for what keeps it from starting."""
+    session = monotonic_ns()
+    config = load_config(path, sets)
+    with contextlib.ExitStack() as stack:
+        listener = start_log(config.log)
+        stack.callback(listener.stop)
+        stack.enter_context(_runtime_lock(config))
+
+        def reload(*_: Any) -> None:
+            try:
+                apply_log(load_config(path, sets).log, listener)
+                log.info("SIGHUP: [log] read again; everything else needs a restart")
+            except EdgedError as error:
+                log.error("SIGHUP: %s", error)
+
+        signal.signal(signal.SIGHUP, reload)
+        log.info("edged %s, daemon %s, engine %s", __version__, config.daemon.name, config.engine.name)
+        if config.stream == "action":
+            log.info("guard: %s", config.effective_guard)
+        return _serve(config, Sender(config.daemon.name, session, boot_id()), stack)
+
+
+def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    health = Health()
+    before_sockets(config.loop, health.warn)
+    context: ZmqContext = stack.enter_context(zmq.Context())
+    context.setsockopt(zmq.LINGER, 0)
+    curve = stack.enter_context(open_curve(context, config.bus))
+    outlets = _open_outlets(config, context, curve, stack)
+    publisher = Publisher(outlets[config.stream], sender, ns(config.bus.valid_ms), config.period_ns)
+    after_sockets(config.loop)
+
+    slot = Slot()
+    cell = open_cell(config, context, stack)
+    reporter = Reporter(health, sender, outlets["health"], outlets["events"], lambda: _tend(outlets[config.stream]))
+    stack.callback(reporter.close)
+    store = Store(config.daemon.store, shipped_store())
+    loader = Loader(config, store, slot, reporter.tell)
+    stack.callback(slot.close)
+    stack.callback(loader.join, 5.0)
+    control = Control(context, endpoints(config)["control"], operations(config, cell, health))
+    stack.callback(control.close)
+    for name, camera in cell.cameras.items():
+        if (outlet := outlets.get(f"frames-{name}")) is not None:
+            frames = FramePublisher(name, camera.mailbox, outlet, sender)
+            stack.callback(frames.close)
+            frames.start()
+    _describe(config, cell, slot, health)
+    for thread in (reporter, control, loader):
+        thread.start()
+    gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
+    try:
+        run_loop(stop, open_ticks(config, cell, stop), slot, cell, publisher, health)
+    except MachineryError as error:
+        log.critical("%s", error)
+        time.sleep(LAST_WORDS_S)
+        logging.shutdown()
+        os._exit(error.exit_code)  # a dead device context may hang every orderly way out
+    notify(STOPPING)
+    log.info("stopping after %d ticks", health.ticks)
+    time.sleep(LAST_WORDS_S)
+    return EXIT_OK
+
+
+def open_cell(config: Config, context: ZmqContext, stack: contextlib.ExitStack) -> Cell:
+    """Cameras and sensors, reading from now on and closed with `stack`."""
+    cameras, sensors = {}, {}
+    for name, camera in config.cameras.items():
+        thread = CameraThread(name, camera)
+        stack.callback(thread.close)
+        thread.start()
+        cameras[name] = thread
+    for name, sensor in config.sensors.items():
+        sensors[name] = Sensor(name, sensor, context)
+        stack.callback(sensors[name].close)
+    arming = None
+    enable = config.guard.enable.removeprefix("sensor:") if config.guard.enable else None
+    if config.stream == "action":
+        max_age_ns = ns(config.sensors[enable].max_age_ms) if enable else 0
+        arming = Arming(config.hold_file, config.guard.start, enable, max_age_ns)
+    measured = config.guard.measured.removeprefix("sensor:") if config.guard.measured else None
+    return Cell(cameras, sensors, arming, measured, enable, monotonic_ns)
+
+
+def open_ticks(config: Config, cell: Cell, stop: threading.Event) -> Ticks:
+    """The clock the config asks for."""
+    if config.clock_camera is None:
+        return TimerTicks(config.loop.rate_hz, stop=stop)
+    return CameraTicks(cell.cameras[config.clock_camera].mailbox, config.rate_hz, stop=stop)
+
+
+def operations(config: Config, cell: Cell, health: Health) -> dict[str, Operation]:
+    """What the control socket offers."""
+
+    def arming() -> Arming:
+        if cell.arming is None:
+            raise EdgedError(f"{config.daemon.name} publishes masks and moves nothing", "hold the policy's daemon")
+        return cell.arming
+
+    def hold(args: Mapping[str, Any]) -> dict[str, Any]:
+        arming().hold(str(args.get("who", "unknown")), str(args.get("reason", "")))
+        return {"state": arming().state}
+
+    def resume(args: Mapping[str, Any]) -> dict[str, Any]:
+        arming().resume(str(args.get("who", "unknown")))
+        return {"state": arming().state}
+
+    return {
+        "status": Operation(lambda args: health.snapshot()),
+        "hold": Operation(hold, mutates=True, args=frozenset({"reason"})),
+        "resume": Operation(resume, mutates=True),
+    }
+
+
+def _describe(config: Config, cell: Cell, slot: Slot, health: Health) -> None:
+    """What a snapshot says besides counters."""
+    identity = {"name": config.daemon.name, "version": __version__, "pid": os.getpid(), "stream": config.stream}
+    health.section("daemon", lambda: {**identity, "rate_hz": config.rate_hz, "clock": config.loop.clock})
+    health.section("engine", slot.describe)
+    health.section("cameras", lambda: {name: camera.stats() for name, camera in cell.cameras.items()})
+    health.section("sensors", lambda: {name: sensor.stats() for name, sensor in cell.sensors.items()})
+    arming = cell.arming
+    if arming is not None:
+        health.section("guard", lambda: {"arming": arming.state, **config.effective_guard})
+
+
+def _tend(outlet: Outlet) -> None:
+    """Nothing yet: the verdict outlet is the loop's alone."""
+
+
+def _open_outlets(
+    config: Config, context: ZmqContext, curve: CurveServer | None, stack: contextlib.ExitStack
+) -> dict[str, Outlet]:
+    """An outlet for each published stream, on ipc and on what [bus] bind adds."""
+    outlets: dict[str, Outlet] = {}
+    for stream, endpoint in endpoints(config).items():
+        if stream == "control":
+            continue
+        bound = [endpoint, *([config.bus.bind[stream]] if stream in config.bus.bind else [])]
+        topic = f"{config.daemon.name}/{stream}"
+        size = _message_bytes(config, stream)
+        outlets[stream] = _patiently(lambda: Outlet(context, topic, bound, size, curve))  # noqa: B023 - called at once
+        stack.callback(outlets[stream].close)
+    return outlets
+
+
+def _message_bytes(config: Config, stream: str) -> int:
+    """About how long a message of a stream is, so that a peer's queue is bounded in bytes."""
+    pixels = {name: camera.width * camera.height for name, camera in config.cameras.items()}
+    if stream == "masks":
+        return max(pixels.values(), default=0) + 1024
+    if stream.startswith("frames-"):
+        return 3 * pixels[stream.removeprefix("frames-")] + 1024
+    return 1024 if stream == "action" else 16 * 1024
+
+
+def _patiently(bind: Callable[[], Outlet]) -> Outlet:
+    """Bind, waiting a few seconds for a predecessor that is still letting go of the endpoint."""
+    deadline = time.monotonic() + BIND_PATIENCE_S
+    while True:
+        try:
+            return bind()
+        except EdgedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def _runtime_lock(config: Config) -> Iterator[None]:
+    """One daemon of a name per runtime folder: a second ipc bind would silently steal the subscribers of the first."""
+    folder = config.daemon.runtime
+    path = folder / "lock"
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise EdgedError(f"cannot use {path}: {error.strerror}", "check [daemon] runtime and its owner") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise EdgedError(
+                f"daemon {config.daemon.name} is already running with pid {pid} ({path})",
+                "stop it first, or give this one another name",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

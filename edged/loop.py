@@ -1,0 +1,143 @@
+"""The loop: one tick, one verdict, published. Whatever takes long or may block lives on other threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edged.arming import Arming
+from edged.clock import Now
+from edged.decode.policy import PolicyDecoder
+from edged.errors import EngineError
+from edged.guard import Anchor, Command, anchor, guard
+from edged.health import Health, Stopwatch
+from edged.observe import observe
+from edged.publish import NO_ENGINE, Publisher, Sent
+from edged.records import ActionChunk, Hold, Observation, Prediction, Reason, Tick, Verdict
+from edged.slot import Installed, Slot
+from edged.source.camera import CameraThread
+from edged.source.sensor import Sensor
+from edged.ticks import Ticks
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """What the loop sees, and who may stop it. `measured` and `enable` name sensors; only a policy has `arming`.
+
+    `command` is what controllers follow at the moment, None after anything that stopped them.
+    """
+
+    cameras: Mapping[str, CameraThread]
+    sensors: Mapping[str, Sensor]
+    arming: Arming | None
+    measured: str | None
+    enable: str | None
+    now: Now
+    command: Command | None = None
+
+
+def run_loop(stop: threading.Event, ticks: Ticks, slot: Slot, cell: Cell, publisher: Publisher, health: Health) -> None:
+    """Turn until `stop` is set; the last message is always Hold(STOPPING), also when broken machinery raises."""
+    watch = Stopwatch()
+    seq = 0
+    try:
+        while not stop.is_set():
+            tick = ticks.wait()
+            if stop.is_set():
+                break
+            seq = tick.seq
+            watch.restart(tick.started_ns)
+            installed = slot.current()  # a new engine takes effect here and nowhere else
+            verdict, start = step(cell, installed, slot.vacancy, tick, watch)
+            sent = publish(publisher, installed, tick, verdict, watch)
+            follow(cell, installed, sent, start)
+            health.record(tick, sent.verdict, watch)
+    finally:
+        now_ns = cell.now()
+        publisher.send(Tick(seq + 1, now_ns, now_ns), Hold(Reason.STOPPING, "the daemon is stopping"))
+
+
+def step(
+    cell: Cell, installed: Installed | None, vacancy: Hold, tick: Tick, watch: Stopwatch
+) -> tuple[Verdict, Anchor | None]:
+    """The verdict of this tick, and where its motion starts. Expected trouble is a Hold, never an exception."""
+    now_ns = cell.now()
+    for sensor in cell.sensors.values():  # also while holding: what is fresh now must not be a surprise later
+        sensor.drain(now_ns)
+    enable = cell.sensors[cell.enable].newest() if cell.enable else None
+    held = cell.arming.check(now_ns, enable) if cell.arming else None
+    if installed is None:
+        return vacancy, None
+    frames = {stream.name: cell.cameras[stream.name].mailbox.newest() for stream in installed.want.cameras}
+    observation = observe(installed.want, frames, cell.sensors, now_ns, tick.timed_out)
+    watch.observe_ns = cell.now()
+    if held is not None:
+        return replace(held, captured_ns=observation.captured_ns), None
+    if isinstance(observation, Hold):
+        return observation, None
+    if cell.arming is None:
+        return predict(installed, observation, tick, None, None, cell.now, watch), None
+    measured = cell.sensors[cell.measured].newest() if cell.measured else None
+    start = anchor(installed.rule, cell.command, measured, now_ns)
+    if isinstance(start, Hold):
+        return start, None
+    return predict(installed, observation, tick, start, start.previous, cell.now, watch), start
+
+
+def predict(
+    installed: Installed,
+    observation: Observation,
+    tick: Tick,
+    start: Anchor | None,
+    previous: ActionChunk | None,
+    now: Now,
+    watch: Stopwatch,
+) -> Prediction | Hold:
+    """encode, run, decode, guard: from an observation to what may go out."""
+    engine, encoder, decoder = installed.engine, installed.encoder, installed.decoder
+    if (unfit := encoder.encode(observation)) is not None:
+        return unfit
+    watch.encode_ns = now()
+    try:
+        engine.run()
+    except EngineError as error:
+        return Hold(Reason.ENGINE, str(error), observation.captured_ns)
+    watch.engine_ns = now()
+    if (spoiled := encoder.carry(engine.outputs)) is not None:
+        return replace(spoiled, captured_ns=observation.captured_ns)
+    prediction: Prediction | Hold
+    if isinstance(decoder, PolicyDecoder):
+        assert start is not None, "a policy always has an anchor"
+        prediction = decoder.decode(engine.outputs, observation, tick.started_ns, previous, start.values)
+    else:
+        prediction = decoder.decode(engine.outputs, observation)
+    watch.decode_ns = now()
+    if isinstance(prediction, Hold):
+        return prediction
+    guarded = guard(prediction, installed.rule, start, tick, now())
+    watch.guard_ns = now()
+    return guarded
+
+
+def publish(publisher: Publisher, installed: Installed | None, tick: Tick, verdict: Verdict, watch: Stopwatch) -> Sent:
+    """Send the verdict in the name of the engine that made it."""
+    if installed is None:
+        sent = publisher.send(tick, verdict, NO_ENGINE)
+    else:
+        sent = publisher.send(tick, verdict, installed.engine.identity, installed.meaning, watch.engine_took_ns)
+    watch.published_ns = publisher.now()
+    return sent
+
+
+def follow(cell: Cell, installed: Installed | None, sent: Sent, start: Anchor | None) -> None:
+    """Draw the consequences of what went out: what controllers follow now, and what a stop resets."""
+    verdict = sent.verdict
+    if isinstance(verdict, ActionChunk) and start is not None:
+        cell.command = start.command(verdict, sent.until_ns)
+    elif isinstance(verdict, Hold) and verdict.stop:
+        cell.command = None
+        if installed is not None:
+            installed.encoder.reset("stop")
+        if verdict.reason is Reason.TRACKING and cell.arming is not None:
+            cell.arming.disarm(verdict.detail)

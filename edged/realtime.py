@@ -1,0 +1,41 @@
+"""What the kernel can do for a steady loop. Everything is optional; what is refused becomes a warning, not an error.
+
+Order matters (sched(7), mlockall(2), prctl(2)): ZeroMQ's I/O threads inherit SCHED_FIFO when it is set before the
+first socket; afterwards SCHED_RESET_ON_FORK keeps it from every thread and process that is started later.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+
+from edged.config import LoopConfig
+
+_PR_SET_TIMERSLACK = 29
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+
+
+def before_sockets(loop: LoopConfig, warn: Callable[[str], None]) -> None:
+    """On the main thread, before the ZeroMQ context has a socket: affinity, locked memory, FIFO, timer slack."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # wake up when asked, not within the default 50 us after
+    if loop.cpus:
+        try:
+            os.sched_setaffinity(0, loop.cpus)
+        except OSError as error:
+            warn(f"loop.cpus = {list(loop.cpus)} refused ({error.strerror}); this machine has {os.cpu_count()} CPUs")
+    if loop.mlock and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        warn(f"loop.mlock refused ({reason}); raise LimitMEMLOCK of the unit")
+    if loop.fifo:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(loop.fifo))
+        except OSError as error:
+            warn(f"loop.fifo = {loop.fifo} refused ({error.strerror}); raise LimitRTPRIO of the unit")
+
+
+def after_sockets(loop: LoopConfig) -> None:
+    """Before other threads are started: keep the priority to the loop and the I/O threads that have it already."""
+    if loop.fifo and os.sched_getscheduler(0) == os.SCHED_FIFO:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(loop.fifo))

@@ -1,0 +1,122 @@
+"""Reporter: the thread that tells the outside how the loop is doing.
+
+Twice a second it publishes health, tells systemd the status, and feeds the watchdog, but only if ticks advanced: a
+loop that hangs is a daemon that is dead. Events and changes of state go out as they come. It owns the health and
+events sockets; nobody else writes to them.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from edged.clock import NS_PER_S, Now, monotonic_ns
+from edged.health import Health, describe_transition, status_line
+from edged.notify import READY, WATCHDOG, notify, status, watchdog_period
+from edged.publish import Outlet, Sender
+from edged.records import Event
+from edged.wire import Kind, encode
+
+PERIOD_NS = NS_PER_S // 2
+VALID_NS = 2 * NS_PER_S
+
+log = logging.getLogger("edged")
+
+
+class Reporter(threading.Thread):
+    """Start it before the loop, `close()` it after the last verdict. `tell(event)` works from any thread."""
+
+    def __init__(
+        self,
+        health: Health,
+        sender: Sender,
+        health_outlet: Outlet,
+        events_outlet: Outlet,
+        tend: Callable[[], None] = lambda: None,
+        now: Now = monotonic_ns,
+    ) -> None:
+        super().__init__(name="reporter", daemon=True)
+        self._health = health
+        self._sender = sender
+        self._health_outlet = health_outlet
+        self._events_outlet = events_outlet
+        self._tend = tend
+        self._now = now
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._ready = False
+        self._fed_ticks = 0
+        period_s = watchdog_period()
+        self._feed_ns = round(period_s * NS_PER_S / 3) if period_s else 0
+        self._fed_at_ns = now()
+
+    def tell(self, event: Event) -> None:
+        """Publish an event and log it; returns at once."""
+        self._events.put(event)
+
+    def run(self) -> None:
+        due_ns = self._now()
+        while True:
+            step_ns = min(PERIOD_NS, self._feed_ns) if self._feed_ns else PERIOD_NS
+            try:
+                event = self._events.get(timeout=max(0.0, (due_ns - self._now()) / NS_PER_S))
+                if event is None:
+                    break
+                self._publish_event(event)
+            except queue.Empty:
+                due_ns = max(due_ns + step_ns, self._now())
+                self._turn()
+        self._turn()
+
+    def close(self) -> None:
+        """Send what is queued and one last health message, then end the thread and close its sockets."""
+        if self.is_alive():
+            self._events.put(None)
+            self.join(timeout=2.0)
+        self._health_outlet.close()
+        self._events_outlet.close()
+
+    def _turn(self) -> None:
+        snapshot = self._health.snapshot(buckets=True)
+        self._log_transitions()
+        self._publish(self._health_outlet, Kind.HEALTH, snapshot, VALID_NS)
+        self._health_outlet.count_peers()
+        self._events_outlet.count_peers()
+        self._tend()
+        line = status_line(snapshot)
+        if not self._ready and self._health.first_verdict.is_set():
+            self._ready = True
+            notify(READY, status(line))
+            log.info("ready: %s", line)
+        else:
+            notify(status(line))
+        self._feed()
+
+    def _feed(self) -> None:
+        """Feed systemd's watchdog if the loop turned since last time."""
+        ticks = self._health.ticks
+        if self._feed_ns and ticks != self._fed_ticks:
+            self._fed_ticks = ticks
+            notify(WATCHDOG)
+
+    def _log_transitions(self) -> None:
+        transitions = self._health.transitions
+        while transitions:
+            transition = transitions.popleft()
+            level = logging.INFO if transition.after == "ok" else logging.WARNING
+            log.log(level, "%s", describe_transition(transition))
+            self._publish_event(
+                Event("state", {"before": transition.before, "after": transition.after, "detail": transition.detail})
+            )
+
+    def _publish_event(self, event: Event) -> None:
+        if event.name != "state":
+            log.info("%s %s", event.name, " ".join(f"{key}={value}" for key, value in event.facts.items()))
+        self._publish(self._events_outlet, Kind.EVENT, {"event": event.name, **event.facts}, 0)
+
+    def _publish(self, outlet: Outlet, kind: Kind, header: dict[str, Any], valid_ns: int) -> None:
+        now_ns = self._now()
+        preamble = self._sender.preamble(kind, outlet.seq + 1, 0, now_ns, valid_ns)
+        outlet.send(encode(outlet.topic, preamble, header))
