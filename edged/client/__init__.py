@@ -1,0 +1,34 @@
+"""What a controller, a gateway or a recorder needs to listen to a daemon: numpy, pyzmq and msgspec, nothing else.
+
+with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as stream:
+    while True:
+        match stream.latest():
+            case Message(kind=Kind.ACTION) as message: ...   # newer than the last one, and still good
+            case Message() as hold: ...                      # no command, and why; `hold.stop` = stop now
+            case Lost() as lost: ...                         # nothing usable for timeout_ms: stop
+            case None: ...                                   # nothing new yet
+"""
+
+from edged.client.connect import CurveKeys
+from edged.client.control import RequestError, request
+from edged.client.describe import describe
+from edged.client.masks import masks_of
+from edged.client.stream import Lost, Stream
+from edged.client.subscription import Subscription
+from edged.client.track import StreamHealth
+from edged.wire import Flag, Kind, Message
+
+__all__ = [
+    "CurveKeys",
+    "Flag",
+    "Kind",
+    "Lost",
+    "Message",
+    "RequestError",
+    "Stream",
+    "StreamHealth",
+    "Subscription",
+    "describe",
+    "masks_of",
+    "request",
+]

@@ -1,0 +1,133 @@
+"""Stream: the newest message that counts, for whoever acts on it. Silence is an answer too: `Lost`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import zmq
+
+from edged.client.connect import CurveKeys, subscribe
+from edged.client.track import StreamHealth, Track
+from edged.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
+from edged.errors import WireError
+from edged.wire import Kind, Message, decode, subscription
+
+MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nothing usable was sent for `silent_ms`, which is longer than the time-out. `detail` says what came instead."""
+
+    silent_ms: float
+    detail: str
+
+
+class Stream:
+    """One topic of one endpoint, for one thread. Keeps nothing but the newest message; follows a restarted daemon.
+
+    A message counts when it is valid, newer than any before and still good (WIRE.md, "Order and validity"). What does
+    not is counted in `health.rejected`: `malformed`, `old`, `expired`, `future` (stamped later than now by our own
+    clock), `not finite` (an action). `context` stays open at `close()` if it was given.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        topic: str,
+        timeout_ms: float,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        now: Now = monotonic_ns,
+        keys: CurveKeys | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.topic = topic
+        self._timeout_ns = round(timeout_ms * NS_PER_MS)
+        self._now = now
+        self._own_context = zmq.Context() if context is None else None
+        self._track = Track(boot_id())
+        self._heard_ns: int | None = None  # when what we last accepted was sent
+        try:
+            prefix = subscription(topic)
+            self._socket = subscribe(context or self._own_context, endpoint, prefix, {zmq.CONFLATE: 1}, keys)  # type: ignore[arg-type]
+        except Exception:
+            self._close_context()
+            raise
+        self._opened_ns = now()
+
+    def latest(self) -> Message | Lost | None:
+        """The newest message since the last call; None = nothing new yet. Never waits."""
+        accepted = None
+        for _ in range(MOST_PER_CALL):
+            try:
+                raw = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            judged = self._judge(raw)
+            if isinstance(judged, Message):
+                accepted = judged
+            else:
+                self._track.rejected[judged] += 1
+        if accepted is not None:
+            self._heard_ns = self._track.sent_ns()
+            return accepted
+        silent_ns = self._now() - (self._opened_ns if self._heard_ns is None else self._heard_ns)
+        return Lost(ms(silent_ns), self._lost_detail()) if silent_ns > self._timeout_ns else None
+
+    def wait(self, timeout_ms: float) -> bool:
+        """Wait until there may be something for `latest()`; False = the time is over."""
+        return bool(self._socket.poll(max(0, round(timeout_ms))))
+
+    @property
+    def good_until_ns(self) -> int:
+        """Until when, by our clock, the newest message is good; 0 = there was none."""
+        return self._track.good_until_ns
+
+    @property
+    def health(self) -> StreamHealth:
+        """How this stream is doing now."""
+        return self._track.health(self._now(), self._timeout_ns, conflated=True)
+
+    def close(self) -> None:
+        """Close the socket; twice is fine."""
+        self._socket.close(linger=0)
+        self._close_context()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _judge(self, raw: bytes) -> Message | str:
+        """The message if it counts, otherwise the cause why not."""
+        self._track.received += 1
+        now_ns = self._now()
+        try:
+            message = decode(raw)
+        except WireError:
+            return "malformed"
+        # Before it is noted: a forged stamp must not make everything after it look old.
+        if self._track.is_local(message) and max(message.published_ns, message.session) > now_ns:
+            return "future"
+        if not self._track.note(message, now_ns):
+            return "old"
+        if now_ns >= self._track.good_until_ns:
+            return "expired"
+        if message.kind is Kind.ACTION and not np.isfinite(message.arrays["action"]).all():
+            return "not finite"
+        return message
+
+    def _lost_detail(self) -> str:
+        if not self._track.received:
+            return f"nothing was ever heard on {self.endpoint} of {self.topic}"
+        refused = ", ".join(f"{count} {cause}" for cause, count in sorted(self._track.rejected.items()))
+        return f"{self.topic} is silent" + (f"; refused so far: {refused}" if refused else "")
+
+    def _close_context(self) -> None:
+        if self._own_context is not None:
+            self._own_context.term()
