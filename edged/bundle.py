@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,15 @@ def read_bundle(path: Path) -> Bundle:
     """
     where = path.name if path.parent.name == "" else f"{path.parent.name}/{path.name}"
     try:
-        files = _files_of_archive(path) if path.suffix == SUFFIX and not path.is_dir() else _files_of_directory(path)
+        files = read_files(path)
     except OSError as error:
         raise EngineError(f"cannot read the engine {path}: {error.strerror}", "check the path and its owner") from None
     return open_bundle(files, where)
+
+
+def read_files(path: Path) -> dict[str, bytes]:
+    """The files of a version directory or `.edged` file as they are, only safely read: nothing is checked but names."""
+    return _files_of_archive(path) if path.suffix == SUFFIX and not path.is_dir() else _files_of_directory(path)
 
 
 def open_bundle(files: Mapping[str, bytes], where: str) -> Bundle:
@@ -102,7 +108,7 @@ def write_bundle(store: Path, manifest: Manifest, model: bytes, golden: Arrays, 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
     """Write the bundle as one `.edged` file, a stored zip of its directory."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     _write(temporary, write_stored_zip(files))
     temporary.replace(path)
     sync(path.parent)
@@ -117,7 +123,7 @@ def write_files(target: Path, files: Mapping[str, bytes], *, replace: bool = Fal
             return target
         if not replace:
             raise RefusedError(f"{target} exists with other content", "give another --version, or remove it first")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.mkdir()
     for name, content in files.items():
         _write(temporary / name, content)

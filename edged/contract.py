@@ -85,8 +85,10 @@ def _output_problem(role: Output, tensor: Tensor, manifest: Manifest) -> str:
             if (sizes := [image.size for image in manifest.images.values()]) and shape[-2:] != sizes[0]:
                 return f"labels have the image's size {list(sizes[0])}"
         case LogitsOutput() if manifest.task == "semantic":
-            if tensor.dtype != "float32" or rank != 4 or shape[:2] != (1, len(manifest.classes)):
-                return f"logits are float32 [1, {len(manifest.classes)}, h, w]"
+            classes = len(manifest.classes)
+            scores = 1 if classes == 2 and shape[1:2] == (1,) else classes  # one score can tell two classes apart
+            if tensor.dtype != "float32" or rank != 4 or shape[:2] != (1, scores):
+                return f"logits are float32 [1, {classes}, h, w]"
         case HiddenOutput():
             return ""
         case _:

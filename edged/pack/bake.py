@@ -83,7 +83,8 @@ class Action:
 @dataclass(frozen=True, slots=True)
 class Labels:
     """The network's logits [1, C, h, w]: scaled up `upscale` times (bilinear, half-pixel centres, edges repeated, as
-    torch's interpolate with align_corners=False), and *then* the argmax: the other order would give ragged edges."""
+    torch's interpolate with align_corners=False), and *then* the argmax: the other order would give ragged edges.
+    A single score is class 1 where it is above 0."""
 
     upscale: int = 1
 
@@ -92,7 +93,7 @@ class Labels:
         scores = logits.astype(np.float64)
         for axis in (2, 3) if self.upscale > 1 else ():
             scores = _upscaled(scores, axis, self.upscale)
-        return np.asarray(scores.argmax(axis=1), np.uint8)
+        return np.asarray(scores.argmax(axis=1) if scores.shape[1] > 1 else scores[:, 0] > 0, np.uint8)
 
 
 Before: TypeAlias = Image | State
@@ -168,7 +169,11 @@ def bake_labels_output(model: onnx.ModelProto, tensor: str, labels: Labels) -> N
         scales = np.array([1, 1, labels.upscale, labels.upscale], np.float32)
         half = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         chain.add("Resize", "upscaled", roi, scales, **half)
-    chain.add("ArgMax", "argmax", axis=1, keepdims=0)
+    if dims and dims[1] == 1:
+        chain.add("Gather", "score", np.array(0, np.int64), axis=1)
+        chain.add("Greater", "argmax", np.array(0, np.float32))
+    else:
+        chain.add("ArgMax", "argmax", axis=1, keepdims=0)
     chain.cast("float", FLOAT)  # TensorRT casts to uint8 from float alone
     chain.cast("labels", UINT8)
     _finish_output(model, value, chain, raw)
