@@ -1,0 +1,57 @@
+"""show: a health snapshot as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def show_status(snapshot: Mapping[str, Any]) -> str:
+    """Several lines: state, engine, loop, latencies per step, cameras, sensors, guard, warnings."""
+    return "\n".join(_lines(snapshot))
+
+
+def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
+    daemon, engine = snapshot["daemon"], snapshot["engine"]
+    state = "running" if snapshot["state"] == "ok" else f"HOLD {snapshot['state']}"
+    detail = f": {snapshot['detail']}" if snapshot["detail"] else ""
+    yield f"{daemon['name']}  {state}{detail}  (for {_seconds(snapshot['state_s'])})"
+    up = _seconds(snapshot["uptime_s"])
+    yield f"  edged {daemon['version']}, pid {daemon['pid']}, up {up}, {snapshot['rss_mb']} MB"
+    if engine["loaded"]:
+        yield (
+            f"  engine   {engine['name']} {engine['version']} ({engine['task']}, {engine['precision']}) "
+            f"on {engine['backend']}, {engine['identity']}"
+        )
+    else:
+        yield f"  engine   none: {engine['detail']}"
+    yield (
+        f"  loop     {daemon['rate_hz']:g} Hz on {daemon['clock']}: {snapshot['ticks']} ticks, "
+        f"{snapshot['predictions']} predictions, {snapshot['skipped']} slots skipped"
+    )
+    if snapshot["holds"]:
+        yield "  holds    " + ", ".join(f"{count} {name}" for name, count in sorted(snapshot["holds"].items()))
+    if snapshot["changes"]:
+        yield "  guard    changed " + ", ".join(f"{n} by {rule}" for rule, n in sorted(snapshot["changes"].items()))
+    if "guard" in snapshot:
+        yield f"  arming   {snapshot['guard']['arming']}"
+    for name, step in snapshot["steps"].items():
+        yield f"  {name:<8} p50 {_micros(step['p50_us'])}  p99 {_micros(step['p99_us'])}  max {_micros(step['max_us'])}"
+    for kind in ("cameras", "sensors"):
+        for name, stats in snapshot[kind].items():
+            facts = " ".join(f"{key}={value}" for key, value in stats.items() if value not in (None, 0, "", {}))
+            yield f"  {kind[:-1]:<8} {name}: {facts}"
+    for warning in snapshot["warnings"]:
+        yield f"  warning  {warning}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _micros(micros: float) -> str:
+    return f"{micros / 1000:8.2f} ms" if micros >= 1000 else f"{micros:8.1f} us"

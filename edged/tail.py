@@ -1,0 +1,73 @@
+"""tail: what a stream says, a line per message, for people or as JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+
+from edged.client import Message, Subscription, describe
+from edged.config import running_runtime
+from edged.errors import UsageError
+
+SILENCE_MS = 3000.0
+
+
+def tail_stream(daemon: str, stream: str, count: int, as_json: bool) -> None:
+    """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is told too."""
+    endpoint, topic = find_stream(daemon, stream)
+    printed = 0
+    try:
+        with Subscription(endpoint, topic) as subscription:
+            while not count or printed < count:
+                message = subscription.receive(SILENCE_MS)
+                if message is None:
+                    sys.stderr.write(f"edged: nothing on {endpoint} for {SILENCE_MS / 1000:g} s\n")
+                    continue
+                line = msgspec.json.encode(as_object(message)).decode() if as_json else describe(message)
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
+                printed += 1
+    except KeyboardInterrupt:
+        return
+
+
+def find_stream(daemon: str, stream: str) -> tuple[str, str | None]:
+    """Endpoint and topic of a daemon's stream; without a stream the verdicts'. An endpoint may be given instead."""
+    if "://" in daemon:
+        return daemon, stream or None
+    runtime = running_runtime(daemon)
+    if not stream:
+        stream = "masks" if (runtime / "masks").exists() else "action"
+    if not (runtime / stream).exists():
+        there = sorted(path.name for path in runtime.glob("*") if path.is_socket() and path.name != "control")
+        remedy = f"it has {', '.join(there)}" if there else f"start it: edged run {daemon}.toml"
+        raise UsageError(f"{runtime} has no stream {stream!r}", remedy)
+    return f"ipc://{runtime / stream}", f"{daemon}/{stream}"
+
+
+def as_object(message: Message) -> dict[str, Any]:
+    """A message as plain values: the preamble's fields, the header's, and arrays of up to 64 numbers."""
+    small = {name: message.arrays[name].tolist() for name, spec in message.arrays.specs.items() if _numbers(spec) <= 64}
+    return {
+        "topic": message.topic,
+        "kind": message.kind.name.lower(),
+        "seq": message.seq,
+        "session": message.session,
+        "stop": message.stop,
+        "captured_ns": message.captured_ns,
+        "published_ns": message.published_ns,
+        "valid_for_ns": message.valid_for_ns,
+        "engine": message.engine.hex(),
+        **message.header,
+        "arrays": {name: {"dtype": spec.dtype, "shape": spec.shape} for name, spec in message.arrays.specs.items()},
+        "values": small,
+    }
+
+
+def _numbers(spec: Any) -> int:
+    product = 1
+    for extent in spec.shape:
+        product *= extent
+    return product
