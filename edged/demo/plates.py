@@ -42,7 +42,7 @@ class Domain:
 TRAIN = Domain(
     name="train",
     azimuth_deg=((-60.0, 60.0), (120.0, 240.0)),  # lamps at the right and the left of the belt
-    levels=((0.72, 1.08),),
+    levels=((0.5, 0.62), (0.78, 1.0), (1.17, 1.3)),
     gradient=(0.05, 0.35),
     noise=(2.0, 7.0),
     scratches=("straight", "arc"),
@@ -50,7 +50,7 @@ TRAIN = Domain(
 UNSEEN = Domain(
     name="unseen",
     azimuth_deg=((72.0, 108.0), (252.0, 288.0)),  # lamps at its head and its foot
-    levels=((0.60, 0.68), (1.12, 1.22)),
+    levels=((0.66, 0.74), (1.05, 1.13)),
     gradient=(0.38, 0.45),
     noise=(7.5, 10.0),
     scratches=("zigzag", "wave", "hook"),

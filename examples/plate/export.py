@@ -91,7 +91,7 @@ def seal(
         version=version,
         task="semantic",
         inputs={
-            "image": ImageInput(source="line", size=(SIZE, SIZE), resize="none", interpolation="linear", pad=0),
+            "image": ImageInput(source="line", size=(SIZE, SIZE), resize="stretch", interpolation="linear", pad=0),
         },
         outputs={"labels": LabelsOutput()},
         before={"image": Image(size=(SIZE, SIZE), mean=MEAN, std=STD, channel_order="bgr")},

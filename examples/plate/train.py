@@ -111,7 +111,7 @@ def train(out: Path, steps: int, batch: int, seeds: int, per_seed: int, threads:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("runs/plate"))
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=160, help="belts to render")
     parser.add_argument("--per-seed", type=int, default=16, help="plates from each belt")
