@@ -1,0 +1,51 @@
+"""When messages arrived that were found together.
+
+The loop drains a sensor once a tick, so what it finds came at any time since the tick before. Told apart by the
+sensor's usual rate they keep their order in time: a burst after an outage is seen to reach back, and alignment to a
+frame does not lose up to a whole tick.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from edged.clock import NS_PER_MS
+
+STALL_NS = 250 * NS_PER_MS
+DRAINS = 64
+
+
+class Arrivals:
+    """Arrival stamps for one sensor whose messages carry no time of their own."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._drains: deque[tuple[int, int]] = deque([(now_ns, 0)], maxlen=DRAINS)  # (when, messages found)
+        self._distrust = 0  # drains still to be discarded
+
+    def stamps(self, count: int, now_ns: int, emptied: bool) -> list[int]:
+        """Stamps for `count` messages found now, oldest first; [] if they may have waited for long.
+
+        That is so after a pause of the loop, and while it cannot empty the queue (`emptied` is False): a full queue
+        keeps the oldest, and more of them lie in the kernel.
+        """
+        first_ns, _ = self._drains[0]
+        last_ns, _ = self._drains[-1]
+        usual_gap_ns = (last_ns - first_ns) / max(1, len(self._drains) - 1)
+        if not emptied:
+            self._distrust = 2
+        elif now_ns - last_ns > max(STALL_NS, 3 * usual_gap_ns):
+            self._distrust = max(self._distrust, 1)
+        self._drains.append((now_ns, count))
+        if self._distrust:
+            self._distrust -= emptied
+            return []
+        if count < 2:
+            return [now_ns] * count
+        apart_ns = self._apart_ns(now_ns)
+        return [now_ns - (count - 1 - index) * apart_ns for index in range(count)]
+
+    def _apart_ns(self, now_ns: int) -> int:
+        """Nanoseconds between messages, over the drains remembered; the first of them opens the span."""
+        first_ns, first_count = self._drains[0]
+        messages = sum(count for _, count in self._drains) - first_count
+        return (now_ns - first_ns) // max(1, messages)

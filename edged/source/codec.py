@@ -1,0 +1,134 @@
+"""Bytes of one sensor message to numbers: the codecs `edged`, `json`, `msgpack` and `struct:<format>`.
+
+NaN and infinity pass: it is observe that makes a Hold of them, because it can name the sensor. JSON has no NaN; what
+senders write instead, `null` or Python's `NaN` and `Infinity`, is read as NaN.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.errors import ConfigError, WireError
+from edged.wire import Kind, Preamble, decode
+
+MAX_BYTES = 64 * 1024
+
+
+class Unreadable(Exception):
+    """A message to be counted under `cause` and ignored."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a message says. `values`: [D] float64, read-only. `captured_ns`: the sender's stamp, None = none.
+
+    `preamble` tells boot and order where the codec has them.
+    """
+
+    values: NDArray[np.float64]
+    captured_ns: int | None = None
+    preamble: Preamble | None = None
+
+
+Decoder = Callable[[bytes], Reading]
+
+
+class _Stamped(msgspec.Struct):
+    values: list[float | None]
+    captured_ns: int | None = None
+
+
+_Said: TypeAlias = list[float | None] | _Stamped
+_Parse = Callable[[bytes], _Said]
+
+
+def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
+    """The decoder of a sensor with these `names`; it raises `Unreadable` and nothing else.
+
+    Raises `ConfigError` for a codec that does not exist or a struct format that does not give one number per name.
+    """
+    match codec.partition(":"):
+        case "edged", "", "":
+            return lambda payload: _edged(payload, names)
+        case "json", "", "":
+            json: _Parse = msgspec.json.Decoder(_Said).decode
+            return lambda payload: _plain(_from_json(json, payload), len(names))
+        case "msgpack", "", "":
+            msgpack: _Parse = msgspec.msgpack.Decoder(_Said).decode
+            return lambda payload: _plain(_parsed(msgpack, payload), len(names))
+        case "struct", ":", layout:
+            fields = _layout(layout, len(names))
+            return lambda payload: _from_struct(fields, payload)
+    raise ConfigError(f"unknown sensor codec {codec!r}", "use edged, json, msgpack or struct:<format>")
+
+
+def _edged(payload: bytes, names: tuple[str, ...]) -> Reading:
+    try:
+        message = decode(payload)
+        if message.kind is not Kind.SAMPLE:
+            raise Unreadable("kind")
+        values = message.arrays["values"]
+    except WireError:
+        raise Unreadable("malformed") from None
+    if values.shape != (len(names),) or tuple(message.header.get("names", names)) != names:
+        raise Unreadable("shape")
+    return Reading(values, message.captured_ns or None, message)
+
+
+def _parsed(parse: _Parse, payload: bytes) -> _Said:
+    try:
+        return parse(payload)
+    except (ValueError, RecursionError):  # msgspec's errors and bad UTF-8 are ValueErrors
+        raise Unreadable("malformed") from None
+
+
+def _from_json(parse: _Parse, payload: bytes) -> _Said:
+    try:
+        return _parsed(parse, payload)
+    except Unreadable:
+        if b"NaN" not in payload and b"Infinity" not in payload:
+            raise
+        for word in (b"-Infinity", b"Infinity", b"NaN"):
+            payload = payload.replace(word, b"null")
+        return _parsed(parse, payload)
+
+
+def _plain(said: _Said, count: int) -> Reading:
+    values, stamp_ns = (said.values, said.captured_ns) if isinstance(said, _Stamped) else (said, None)
+    if len(values) != count:
+        raise Unreadable("shape")
+    return _reading(values, stamp_ns if stamp_ns and 0 < stamp_ns < 1 << 62 else None)
+
+
+def _from_struct(fields: struct.Struct, payload: bytes) -> Reading:
+    if len(payload) != fields.size:
+        raise Unreadable("shape")
+    return _reading(fields.unpack(payload), None)
+
+
+def _layout(layout: str, count: int) -> struct.Struct:
+    try:
+        fields = struct.Struct(layout)
+        numbers = fields.unpack(bytes(fields.size))
+    except struct.error as error:
+        raise ConfigError(f"struct:{layout}: {error}", "use a format of Python's struct module") from None
+    if len(numbers) != count or any(isinstance(number, bytes) for number in numbers):
+        raise ConfigError(f"struct:{layout} does not give {count} numbers", "one number per name, such as <6d")
+    return fields
+
+
+def _reading(values: object, captured_ns: int | None) -> Reading:
+    array = np.array(values, np.float64)  # None becomes NaN
+    array.setflags(write=False)
+    return Reading(array, captured_ns)

@@ -1,0 +1,81 @@
+"""Video files and image folders, played at their own pace."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.clock import Now, ns
+from edged.config import CameraConfig
+from edged.source.grabber import BadFrame, Ended, Grab, Pacer, SourceError
+
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
+Image = NDArray[np.uint8]
+
+
+class FileGrabber:
+    """A video file at its own frame rate; a folder of images, in the order of their names, at the configured one.
+
+    Every frame comes, each pass the same. What counts as its capture is the moment it was due.
+    """
+
+    def __init__(self, config: CameraConfig, now: Now, stop: threading.Event) -> None:
+        self._path = Path(config.uri)
+        if not self._path.exists():
+            raise SourceError(f"no such file or folder {self._path}", "put it there or correct the uri")
+        self._is_video = self._path.is_file() and self._path.suffix.lower() not in IMAGES
+        self._fps = config.fps
+        self._loop = config.loop
+        self._latency_ns = ns(config.latency_ms)
+        self._now = now
+        self._stop = stop
+        self._images = self._play()
+        self._pacer: Pacer | None = None
+
+    def read(self) -> Grab:
+        image = next(self._images, None)  # decoded ahead of its time, so that it is ready when due
+        if image is None:
+            raise Ended
+        if self._pacer is None:
+            self._pacer = Pacer(self._fps, self._now, self._stop)
+        due_ns = self._pacer.wait()
+        if isinstance(image, Path):
+            raise BadFrame(f"{image} is not an image that OpenCV can read")
+        return Grab(image, due_ns, captured_ns=due_ns - self._latency_ns)
+
+    def close(self) -> None:
+        self._images.close()
+
+    def _play(self) -> Generator[Image | Path, None, None]:
+        """Frame by frame; a Path stands for an image that cannot be read."""
+        while True:
+            empty = True
+            for image in self._video() if self._is_video else self._folder():
+                empty = False
+                yield image
+            if empty:
+                raise SourceError(f"no images in {self._path}", "put some there or correct the uri")
+            if not self._loop:
+                return
+
+    def _video(self) -> Iterator[Image]:
+        capture = cv2.VideoCapture(str(self._path))
+        try:
+            self._fps = capture.get(cv2.CAP_PROP_FPS) or self._fps
+            while (read := capture.read())[0]:
+                yield np.asarray(read[1], np.uint8)
+        finally:
+            capture.release()
+
+    def _folder(self) -> Iterator[Image | Path]:
+        paths = [self._path] if self._path.is_file() else sorted(self._path.iterdir())
+        for path in paths:
+            if path.suffix.lower() in IMAGES:
+                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+                yield path if image is None else np.asarray(image, np.uint8)

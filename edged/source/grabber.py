@@ -1,0 +1,75 @@
+"""What every kind of camera is to the thread that reads it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.clock import NS_PER_S, Now
+from edged.errors import EdgedError
+
+
+class SourceError(EdgedError):
+    """A camera that cannot be opened or went away: the thread closes it and tries again."""
+
+    code = "source"
+
+
+class BadFrame(EdgedError):
+    """One frame that cannot be used; the camera goes on."""
+
+    code = "frame"
+
+
+class Ended(Exception):
+    """The last frame of a file or folder that is not to be looped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grab:
+    """One image and what is known about its time; all nanoseconds.
+
+    `image`: [H, W, 3] uint8 BGR, owned by whoever gets it. `arrival_ns`: our clock when it came. `stream_ns`: the
+    same moment on a clock of the stream's own, whose offset to ours is unknown. `captured_ns`: capture on our clock.
+    """
+
+    image: NDArray[np.uint8]
+    arrival_ns: int
+    stream_ns: int | None = None
+    captured_ns: int | None = None
+
+
+class Grabber(Protocol):
+    """An open camera, owned by one thread.
+
+    `read` gives the next grab, or None when nothing came within a short time of its own. It raises `BadFrame`,
+    `SourceError` when the camera is gone for good, and `Ended`.
+    """
+
+    def read(self) -> Grab | None: ...
+
+    def close(self) -> None: ...
+
+
+class Pacer:
+    """Due times on an absolute grid, for sources without a clock. A period late moves the grid: there are no bursts."""
+
+    def __init__(self, fps: float, now: Now, stop: threading.Event) -> None:
+        self._period_ns = round(NS_PER_S / fps)
+        self._due_ns = now()
+        self._now = now
+        self._stop = stop
+
+    def wait(self) -> int:
+        """Return at the next due time, or at once when told to stop; the time it is then."""
+        while (left_ns := self._due_ns - self._now()) > 0 and not self._stop.wait(left_ns / NS_PER_S):
+            pass
+        now_ns = self._now()
+        self._due_ns += self._period_ns
+        if self._due_ns < now_ns:
+            self._due_ns = now_ns
+        return now_ns

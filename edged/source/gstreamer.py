@@ -1,0 +1,130 @@
+"""Any GStreamer pipeline as a camera: a child process decodes and we read raw BGR from a pipe.
+
+The OpenCV wheels know no GStreamer, and a decoder that crashes takes only the child along. The pipeline comes from
+the config; behind it we put the conversion, a queue that drops the older frame when we are late, and the pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shlex
+import shutil
+import subprocess
+
+import numpy as np
+
+from edged.clock import NS_PER_S, Now
+from edged.source.grabber import Grab, SourceError
+
+PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for
+FIRST_FRAME_NS = 10 * NS_PER_S  # a CSI camera and its ISP take seconds to start
+NEXT_FRAME_NS = 2 * NS_PER_S
+POLL_MS = 100
+
+
+class GstGrabber:
+    """The frames of `pipeline`, which must deliver `width` x `height`; other sizes make the child end with an error."""
+
+    def __init__(self, pipeline: str, width: int, height: int, now: Now) -> None:
+        self._shape = (height, width)
+        self._stride = -(-width * 3 // 4) * 4  # GStreamer pads each row to 4 bytes
+        self._now = now
+        self._silent_since_ns = now()
+        self._patience_ns = FIRST_FRAME_NS
+        self._complaint = b""
+        self._is_listening = True
+        self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            self._child = _start(pipeline, width, height, theirs)
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(theirs)
+        assert self._child.stderr is not None
+        self._stderr = self._child.stderr.fileno()
+        os.set_blocking(self._stderr, False)
+        self._ready = select.poll()
+        self._ready.register(self._pipe, select.POLLIN)
+        self._ready.register(self._stderr, select.POLLIN)
+        self._begin()
+
+    def read(self) -> Grab | None:
+        ready = dict(self._ready.poll(POLL_MS))
+        if self._stderr in ready:
+            self._listen()
+        if self._pipe in ready:
+            return self._fill()
+        if self._now() - self._silent_since_ns > self._patience_ns:
+            raise SourceError(f"the pipeline gave no frame for {self._patience_ns / NS_PER_S:g} s", self._said())
+        return None
+
+    def close(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        assert self._child.stderr is not None
+        self._child.stderr.close()
+        os.close(self._pipe)
+
+    def _begin(self) -> None:
+        """A buffer of its own for each frame: readers keep frames."""
+        self._rows = np.empty((self._shape[0], self._stride), np.uint8)
+        self._left = self._rows.data.cast("B")
+
+    def _fill(self) -> Grab | None:
+        count = os.readv(self._pipe, [self._left])
+        if count == 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(1)
+            self._listen()
+            raise SourceError(f"the pipeline ended with exit status {self._child.returncode}", self._said())
+        arrival_ns = self._silent_since_ns = self._now()
+        self._left = self._left[count:]
+        if self._left:
+            return None
+        height, width = self._shape
+        image = np.ascontiguousarray(self._rows[:, : width * 3]).reshape(height, width, 3)
+        self._begin()
+        self._patience_ns = NEXT_FRAME_NS
+        return Grab(image, arrival_ns)
+
+    def _listen(self) -> None:
+        """Keep the end of what the child says, so that it never blocks on us."""
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._stderr, 4096)
+            self._complaint = (self._complaint + said)[-4096:]
+            if not said and self._is_listening:  # poll would report its end for ever
+                self._ready.unregister(self._stderr)
+                self._is_listening = False
+
+    def _said(self) -> str:
+        """The first error gst-launch reported, or a hint where to look."""
+        lines = self._complaint.decode(errors="replace").splitlines()
+        told = [line for line in lines if "ERROR" in line or "WARNING" in line or "rror:" in line]
+        return f"gst-launch-1.0 says: {told[0].strip()[:300]}" if told else "try the pipeline with gst-launch-1.0"
+
+
+def _start(pipeline: str, width: int, height: int, pipe: int) -> subprocess.Popen[bytes]:
+    if shutil.which("gst-launch-1.0") is None:
+        raise SourceError("gst-launch-1.0 is not installed", "install the package gstreamer1.0-tools")
+    try:
+        elements = shlex.split(pipeline)
+    except ValueError as error:
+        raise SourceError(f"the pipeline cannot be read: {error}", "close its quotes") from None
+    caps = f"video/x-raw,format=BGR,width={width},height={height}"
+    tail = f"! videoconvert ! {caps} ! queue leaky=downstream max-size-buffers=1 ! fdsink fd={pipe}"
+    # Dies with the thread that reads it, also when we are killed. setpriv rather than preexec_fn: forking a process
+    # with threads and locked memory would stall the loop.
+    leash = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+    return subprocess.Popen(
+        [*leash, "gst-launch-1.0", "-q", *elements, *shlex.split(tail)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=(pipe,),
+        start_new_session=True,  # Ctrl-C at a terminal is for us to handle
+    )

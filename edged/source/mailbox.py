@@ -1,0 +1,47 @@
+"""A slot for one frame: the newest wins, because old data never commands."""
+
+from __future__ import annotations
+
+import threading
+
+from edged.clock import NS_PER_S, monotonic_ns
+from edged.records import Frame
+
+
+class Mailbox:
+    """What stands between one camera and its readers. Any thread may call anything.
+
+    `overwritten` counts frames that nobody had looked at when the next one came.
+    """
+
+    def __init__(self) -> None:
+        self._frame: Frame | None = None
+        self._seen = True
+        self._arrived = threading.Condition(threading.Lock())
+        self.overwritten = 0
+
+    def put(self, frame: Frame) -> None:
+        """Replace what is there and wake everybody who waits."""
+        with self._arrived:
+            self.overwritten += not self._seen
+            self._frame = frame
+            self._seen = False
+            self._arrived.notify_all()
+
+    def newest(self) -> Frame | None:
+        """The newest frame, as often as asked; None before the first."""
+        with self._arrived:
+            self._seen = True
+            return self._frame
+
+    def wait_newer(self, seq: int, timeout_ns: int) -> Frame | None:
+        """The newest frame if its `seq` is greater; else the first such that comes within the time-out, or None."""
+        deadline_ns = monotonic_ns() + timeout_ns
+        with self._arrived:
+            while self._frame is None or self._frame.seq <= seq:
+                left_ns = deadline_ns - monotonic_ns()
+                if left_ns <= 0:
+                    return None
+                self._arrived.wait(left_ns / NS_PER_S)
+            self._seen = True
+            return self._frame
