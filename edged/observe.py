@@ -7,13 +7,18 @@ that an observation never mixes an old image with a state from its future.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from edged.clock import ms, ns
 from edged.config import Config
 from edged.manifest import Manifest
-from edged.records import Frame, Hold, Observation, Sample
+from edged.records import Frame, Hold, Observation, Reason, Sample
+
+FLOAT32_MAX = 3.4028234663852886e38
+"""What an engine's input can hold; a larger value would reach it as infinity."""
 
 
 class Ring(Protocol):
@@ -38,15 +43,27 @@ class Stream:
 class Wanted:
     """What one engine in one cell has to see: made once by `wanted()`."""
 
-    cameras: tuple[Stream, ...]  # the clock camera first
+    cameras: tuple[Stream, ...]
     sensors: tuple[Stream, ...]
     clock: str | None  # the clock camera
 
 
 def wanted(config: Config, manifest: Manifest) -> Wanted:
-    """The streams the manifest consumes, plus the clock camera. Sensors that only the guard or the enable input reads
-    are not among them: theirs are `Hold(ANCHOR)` and `Hold(DISABLED)`. All are in the config (contract.py saw to it)."""
-    raise NotImplementedError
+    """The streams the manifest consumes, plus the clock camera; all are in the config (contract.py saw to it).
+
+    Sensors that only the guard or the enable input reads are not among them: theirs are `Hold(ANCHOR)` and
+    `Hold(DISABLED)`.
+    """
+    clock = config.clock_camera
+    cameras = dict.fromkeys(role.source for role in manifest.images.values())
+    if clock is not None:
+        cameras[clock] = None
+    sensors = dict.fromkeys(part.sensor for role in manifest.states.values() for part in role.parts)
+    return Wanted(
+        tuple(Stream(n, ns(config.cameras[n].max_age_ms), ns(config.cameras[n].max_skew_ms)) for n in cameras),
+        tuple(Stream(n, ns(s.max_age_ms), ns(s.max_skew_ms), s.names) for n in sensors if (s := config.sensors[n])),
+        clock,
+    )
 
 
 def observe(
@@ -58,8 +75,93 @@ def observe(
 ) -> Observation | Hold:
     """Align `frames` (newest per camera) and `rings` to the reference time; never raises for what a stream does.
 
-    Hold(STARTING) until each stream was heard once, naming those that were not; afterwards STALE (age or a clock camera
-    that `timed_out`), SKEW, or NON_FINITE (also for what float32 cannot hold), naming stream and amount. A frame seen in an
-    earlier tick is good while its age is. `captured_ns` is the oldest part's.
+    Hold(STARTING) until each stream was heard once, naming those that were not; afterwards STALE (too old, or a clock
+    camera that `timed_out`), SKEW, or NON_FINITE (also for what float32 cannot hold), naming stream and amount. A
+    frame seen in an earlier tick is good while its age is. `captured_ns` is the oldest part's.
     """
-    raise NotImplementedError
+    seen: dict[str, Frame] = {}
+    for stream in want.cameras:
+        frame = frames.get(stream.name)
+        if frame is None:
+            return _starting(want, frames, rings)
+        seen[stream.name] = frame
+    if want.clock is not None:
+        reference_ns = seen[want.clock].captured_ns
+    else:
+        reference_ns = min((frame.captured_ns for frame in seen.values()), default=now_ns)
+
+    samples: dict[str, Sample] = {}
+    for stream in want.sensors:
+        sample = rings[stream.name].at_or_before(reference_ns)
+        if sample is None:
+            return _unmatched(want, frames, rings, stream, reference_ns)
+        samples[stream.name] = sample
+    if not seen:  # nothing but sensors: they only have to agree with each other
+        reference_ns = max((sample.captured_ns for sample in samples.values()), default=now_ns)
+
+    if timed_out and want.clock is not None:
+        age_ns = now_ns - reference_ns
+        return Hold(Reason.STALE, f"{want.clock}: no frame, the last one {_text(age_ns)} ago", reference_ns)
+    return _checked(want, seen, samples, reference_ns, now_ns)
+
+
+def _checked(
+    want: Wanted, frames: Mapping[str, Frame], samples: Mapping[str, Sample], reference_ns: int, now_ns: int
+) -> Observation | Hold:
+    """The observation of these parts, or the Hold for the first that is too old, too far off or not a number."""
+    oldest_ns, skew_ns = reference_ns, 0
+    parts: Mapping[str, Frame | Sample]
+    for streams, parts in ((want.cameras, frames), (want.sensors, samples)):
+        for stream in streams:
+            stamp_ns = parts[stream.name].captured_ns
+            if now_ns - stamp_ns > stream.max_age_ns:
+                detail = f"{stream.name} {_text(now_ns - stamp_ns)} > {_text(stream.max_age_ns)}"
+                return Hold(Reason.STALE, detail, stamp_ns)
+            apart_ns = abs(stamp_ns - reference_ns)
+            if apart_ns > stream.max_skew_ns:
+                detail = f"{stream.name} {_text(apart_ns)} from the reference > {_text(stream.max_skew_ns)}"
+                return Hold(Reason.SKEW, detail, stamp_ns)
+            if stamp_ns - now_ns > stream.max_skew_ns:
+                return Hold(Reason.SKEW, f"{stream.name} is stamped {_text(stamp_ns - now_ns)} ahead of now", stamp_ns)
+            oldest_ns = min(oldest_ns, stamp_ns)
+            skew_ns = max(skew_ns, apart_ns)
+    for stream in want.sensors:
+        values = samples[stream.name].values
+        # hypot neither overflows nor warns, and is false below the bound for nan and infinity alike
+        if not math.hypot(*values.tolist()) < FLOAT32_MAX:
+            return Hold(Reason.NON_FINITE, _not_finite(stream, samples[stream.name]), oldest_ns)
+    return Observation(frames, samples, oldest_ns, skew_ns)
+
+
+def _starting(want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring]) -> Hold:
+    """The Hold that names every stream not heard yet."""
+    unheard = [s.name for s in want.cameras if frames.get(s.name) is None]
+    unheard += [s.name for s in want.sensors if rings[s.name].newest() is None]
+    heard = [frame.captured_ns for frame in frames.values() if frame is not None]
+    return Hold(Reason.STARTING, f"nothing heard yet from {', '.join(unheard)}", min(heard, default=0))
+
+
+def _unmatched(
+    want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring], stream: Stream, reference_ns: int
+) -> Hold:
+    """Why `stream` has no sample at or before the reference: never heard, or heard only later."""
+    newest = rings[stream.name].newest()
+    if newest is None:
+        return _starting(want, frames, rings)
+    later = _text(newest.captured_ns - reference_ns)
+    detail = f"{stream.name} has nothing at or before the reference, its newest is {later} later"
+    return Hold(Reason.SKEW, detail, reference_ns)
+
+
+def _not_finite(stream: Stream, sample: Sample) -> str:
+    """Names the first value that is nan, infinite or beyond float32 (or all of them together are)."""
+    for name, value in zip(stream.names, sample.values.tolist(), strict=False):
+        if not abs(value) < FLOAT32_MAX:
+            return f"{stream.name}.{name} is {value:g}"
+    return f"{stream.name} is beyond float32"
+
+
+def _text(nanoseconds: int) -> str:
+    """Milliseconds for people: 140 ms, 16.7 ms."""
+    value = ms(nanoseconds)
+    return f"{value:.0f} ms" if abs(value) >= 1000 else f"{round(value, 1):g} ms"

@@ -46,6 +46,7 @@ UNITS = {
         "samples",
         "bundle",
         "golden",
+        "resize",
     ),
     Layer.FLOW: ("source", "observe", "encode", "engine", "decode", "guard", "arming", "publish", "ticks"),
     Layer.RUNTIME: ("store", "slot", "swap", "health", "reporter", "loop", "control", "notify", "daemon"),

@@ -1,0 +1,125 @@
+"""Where commands continue from: the last command while they flow without a break, the measured state otherwise.
+
+A robot that was jogged or stopped by others is never pulled back: while commands flow it has to be where it was told to
+be (within `following_error`), and after any break it starts from where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edged.clock import ms
+from edged.guard.rules import Floats, Rules
+from edged.records import ActionChunk, Hold, Reason, Sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Command:
+    """What controllers follow: from `origin` at `from_ns` in a straight line to step 0 of `chunk`, then step by step.
+
+    `until_ns`: the end of its validity; from then on controllers have stopped by themselves.
+    """
+
+    chunk: ActionChunk
+    origin: Floats
+    from_ns: int
+    until_ns: int
+
+    def at(self, now_ns: int) -> Floats:
+        """[D] where controllers are commanded to be at `now_ns`: `origin` until `from_ns`, the last step at the end."""
+        chunk = self.chunk
+        since_ns = now_ns - chunk.t0_ns
+        if since_ns >= 0:
+            step, rest_ns = divmod(since_ns, chunk.step_ns)
+            last = len(chunk.actions) - 1
+            where: Floats = chunk.actions[min(step, last)].astype(np.float64)
+            if step < last:
+                where += (chunk.actions[step + 1] - where) * (rest_ns / chunk.step_ns)
+            return where
+        span_ns = chunk.t0_ns - self.from_ns
+        done = min(max((now_ns - self.from_ns) / span_ns, 0.0), 1.0) if span_ns > 0 else 1.0
+        way: Floats = (chunk.actions[0] - self.origin) * done
+        way += self.origin
+        return way
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchor:
+    """Where commands continue from: `values` [D] at `at_ns`, NaN for an axis nobody measures and no rule needs."""
+
+    values: Floats
+    at_ns: int
+    previous: ActionChunk | None  # the chunk that commands, None after a break
+
+    def command(self, chunk: ActionChunk, until_ns: int) -> Command:
+        """What to keep when `chunk` was published with this anchor."""
+        return Command(chunk, self.values, self.at_ns, until_ns)
+
+
+def anchor(rule: Rules, command: Command | None, measured: Sample | None, now_ns: int) -> Anchor | Hold:
+    """While `command` is valid: where it commands now, after comparing it with `measured` (Hold(TRACKING): disarm).
+
+    With None or an expired command: the measured state. Hold(ANCHOR) when `measured` is needed but missing, stale or
+    not finite. Pass command=None after any verdict that stops.
+    """
+    if command is not None and now_ns < command.until_ns:
+        if rule.following_error is not None:
+            state = _state(rule, measured, now_ns)
+            if isinstance(state, str):
+                return Hold(Reason.ANCHOR, state, _stamp(measured))
+            assert measured is not None, "a state comes from a sample"
+            # compare at the time of the measurement, so that its latency is not taken for a following error
+            lost = _lost(rule, state, command.at(measured.captured_ns), rule.following_error)
+            if lost is not None:
+                return Hold(Reason.TRACKING, lost, measured.captured_ns)
+        return Anchor(command.at(now_ns), now_ns, command.chunk)
+    state = _state(rule, measured, now_ns)
+    if isinstance(state, str):
+        if rule.anchored.any() or rule.following_error is not None:
+            return Hold(Reason.ANCHOR, state, _stamp(measured))
+        state = np.full(len(rule.names), np.nan)
+    unknown = rule.anchored & np.isnan(state)
+    if unknown.any():
+        name = rule.names[int(unknown.argmax())]
+        detail = f"{name} is limited relative to where it is, and guard.measured does not say where"
+        return Hold(Reason.ANCHOR, detail, _stamp(measured))
+    return Anchor(state, now_ns, None)
+
+
+def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
+    """[D] the measured axes, NaN for one that is not measured; or what is wrong with the measurement."""
+    if rule.sensor is None:
+        return "guard.measured is not set"
+    if measured is None:
+        return f"nothing heard yet from {rule.sensor}"
+    age_ns = now_ns - measured.captured_ns
+    if age_ns > rule.max_age_ns:
+        return f"{rule.sensor} {ms(age_ns):.0f} ms > {ms(rule.max_age_ns):.0f} ms"
+    state: Floats = measured.values[rule.measured]
+    absent = rule.measured < 0
+    if not np.isfinite(state).all():
+        broken = ~np.isfinite(state) & ~absent
+        if broken.any():
+            return f"{rule.sensor}.{rule.names[int(broken.argmax())]} is not finite"
+    state[absent] = np.nan
+    return state
+
+
+def _lost(rule: Rules, state: Floats, commanded: Floats, most: float) -> str | None:
+    """Names the axis that is further from its command than `most`; whole turns of a periodic axis do not count."""
+    error = state - commanded
+    if rule.periodic.size:
+        turn = rule.turn[rule.periodic]
+        error[rule.periodic] -= turn * np.round(error[rule.periodic] / turn)
+    beyond = (np.abs(error) > most) & rule.followed
+    if not beyond.any():
+        return None
+    worst = int(beyond.argmax())
+    name, unit = rule.names[worst], rule.units[worst]
+    return f"{name} is {abs(error[worst]):.4g} {unit} from where it was told to be > {most:g} {unit}"
+
+
+def _stamp(sample: Sample | None) -> int:
+    return 0 if sample is None else sample.captured_ns

@@ -1,0 +1,105 @@
+"""The config's limits as arrays over the manifest's axes, made once per engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.clock import NS_PER_S, ns
+from edged.config import Config, GuardConfig
+from edged.errors import RefusedError
+from edged.manifest import Axis, Manifest
+
+TURN = {"rad": 2 * math.pi, "deg": 360.0}
+"""A full turn in the units an angle may have."""
+
+FLOAT32_MAX = np.float32(np.finfo(np.float32).max)
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """All arrays are [D], in the order of the action's axes; for a segmenter D = 0 and only the times matter."""
+
+    deadline_ns: int  # from a tick's due time
+    valid_ns: int  # from the oldest input's capture
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    low: NDArray[np.float32]  # the greatest float32 range inside min..max, so that rounding never crosses a limit
+    high: NDArray[np.float32]
+    step: Floats  # largest change per step_ns, infinite where unlimited
+    velocity: Floats  # largest change per second, infinite where unlimited
+    rated: Flags  # has a step or velocity limit
+    limits: Flags  # on = "limit": the nearest allowed value instead of a Hold
+    anchored: Flags  # needs to know where it is before the first command
+    step_ns: int
+    reach: Floats  # largest change over exactly step_ns
+    turn: Floats  # a full turn of a periodic axis, 0 for others
+    periodic: NDArray[np.intp]  # which axes those are
+    sensor: str | None  # that measures the axes
+    max_age_ns: int  # of its samples
+    measured: NDArray[np.intp]  # which of its values is the axis, -1 = none
+    followed: Flags  # is measured and can be compared with its command
+    following_error: float | None
+
+
+def rules(config: Config, manifest: Manifest) -> Rules:
+    """The config's limits in the order of the manifest's axes; `RefusedError` for a limit on no axis of the engine."""
+    action = manifest.action
+    axes = action[1].axes if action else ()
+    step_ns = ns(action[1].step_ms) if action else NS_PER_S
+    guard = config.guard
+    if action and (unknown := sorted(set(guard.limits) - {axis.name for axis in axes})):
+        raise RefusedError(f"guard.limits.{unknown[0]} limits no axis of {manifest.name}", "correct its name")
+    step, velocity = _column(guard, axes, "step", math.inf), _column(guard, axes, "velocity", math.inf)
+    rate_free = np.array([axis.kind == "binary" for axis in axes], bool)
+    step[rate_free] = velocity[rate_free] = math.inf  # opening a gripper slowly is not a smaller command
+    rated = np.isfinite(step) | np.isfinite(velocity)
+    sensor = guard.measured.removeprefix("sensor:") if guard.measured else None
+    names = config.sensors[sensor].names if sensor else ()
+    measured = np.array([names.index(axis.name) if axis.name in names else -1 for axis in axes], np.intp)
+    turn = np.array([_turn(axis) for axis in axes], np.float64)
+    return Rules(
+        deadline_ns=config.deadline_ns,
+        valid_ns=ns(config.bus.valid_ms),
+        names=tuple(axis.name for axis in axes),
+        units=tuple(axis.unit for axis in axes),
+        low=_inward(_column(guard, axes, "min", -math.inf), upward=True),
+        high=_inward(_column(guard, axes, "max", math.inf), upward=False),
+        step=step,
+        velocity=velocity,
+        rated=rated,
+        limits=np.array([axis.name in guard.limits and guard.limits[axis.name].on == "limit" for axis in axes], bool),
+        anchored=rated | np.array([axis.mode == "delta_previous" for axis in axes], bool),
+        step_ns=step_ns,
+        reach=np.minimum(step, velocity * (step_ns / NS_PER_S)),
+        turn=turn,
+        periodic=np.flatnonzero(turn),
+        sensor=sensor,
+        max_age_ns=ns(config.sensors[sensor].max_age_ms) if sensor else 0,
+        measured=measured,
+        followed=(measured >= 0) & ~rate_free,
+        following_error=guard.following_error,
+    )
+
+
+def _column(guard: GuardConfig, axes: tuple[Axis, ...], key: str, absent: float) -> Floats:
+    values = [getattr(guard.limits.get(axis.name), key, None) for axis in axes]
+    return np.array([absent if value is None else value for value in values], np.float64)
+
+
+def _inward(limit: Floats, upward: bool) -> NDArray[np.float32]:
+    """The nearest float32 that does not lie beyond `limit`; the largest finite one for infinity."""
+    rounded = np.clip(limit, -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)
+    beyond = rounded < limit if upward else rounded > limit
+    inside = np.nextafter(rounded, FLOAT32_MAX if upward else -FLOAT32_MAX)
+    return np.where(beyond & np.isfinite(limit), inside, rounded)
+
+
+def _turn(axis: Axis) -> float:
+    return TURN.get(axis.unit, 0.0) if axis.kind == "angle" else 0.0
