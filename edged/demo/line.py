@@ -58,7 +58,8 @@ class Scorer:
     def __init__(self, kept: int) -> None:
         self.confusion = Confusion(len(CLASSES))
         self.masks = self.holds = self.matched = self.unmatched = self.rejected = 0
-        self.last: tuple[View, NDArray[np.uint8]] | None = None
+        self.shown: tuple[View, NDArray[np.uint8]] | None = None  # the view worth a picture, and its mask
+        self._richness = 0
         self._kept = kept
         self._views: OrderedDict[int, View] = OrderedDict()
         self._newest: Preamble | None = None
@@ -92,7 +93,9 @@ class Scorer:
         else:
             self.matched += 1
             self.confusion.add(labels, view.labels)
-            self.last = (view, labels)
+            richness = int(np.bincount(view.labels.ravel(), minlength=len(CLASSES))[1:].min())
+            if richness >= self._richness:  # a bit of everything beats an empty belt
+                self._richness, self.shown = richness, (view, labels)
 
     def stats(self) -> dict[str, Any]:
         iou = {name: round(v, 4) for name, v in zip(CLASSES, self.confusion.iou, strict=True) if not math.isnan(v)}
@@ -176,10 +179,10 @@ def _hear_until(due_ns: int, ears: zmq.Socket[bytes] | None, scorer: Scorer) -> 
 
 
 def save_overlay(path: Path, scorer: Scorer) -> None:
-    """Write the last scored frame with the mask that was heard for it; nothing if there was none."""
-    if scorer.last is None:
+    """Write the scored frame that shows most, with the mask that was heard for it; nothing if there was none."""
+    if scorer.shown is None:
         return
-    view, labels = scorer.last
+    view, labels = scorer.shown
     path.parent.mkdir(parents=True, exist_ok=True)
     caption = f"mIoU {scorer.confusion.miou:.3f} over {scorer.matched} masks"
     cv2.imwrite(str(path), overlay_labels(view.image, labels, CLASSES, caption))
@@ -195,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--speed-px-s", type=float, default=90.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--domain", choices=(TRAIN.name, UNSEEN.name), default=UNSEEN.name)
-    parser.add_argument("--snapshot", type=Path, help="at the end, write the last frame with its mask to this PNG")
+    parser.add_argument("--snapshot", type=Path, help="at the end, write a frame with its mask to this PNG")
     options = Options(**vars(parser.parse_args(arguments)))
     cv2.setNumThreads(1)
     ended: list[int] = []
