@@ -1,0 +1,115 @@
+"""What the simulated cell's processes say to each other: endpoints, topics, and the numbers inside.
+
+All are wire v1 messages: sensors, poses and set-points are SAMPLEs, pictures are FRAMEs, a request to jog is an EVENT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from edged.clock import NS_PER_MS, boot_id, monotonic_ns
+from edged.publish import Outlet, Sender
+from edged.wire import Kind, encode
+
+Vector = NDArray[np.float64]
+Context = zmq.Context[zmq.Socket[bytes]]
+
+JOINTS = ("j1", "j2", "j3", "j4", "j5", "j6")
+IMU = ("ax", "ay", "az", "wx", "wy", "wz")
+FORCE = ("fx", "fy", "fz")
+CELL = "cell"  # who sends joints, imu, force and pose
+CAMERA = "tool"
+FRAMES = f"{CAMERA}/frames"
+SETPOINT, JOG = "controller/setpoint", "controller/jog"
+GOOD_FOR_NS = 200 * NS_PER_MS
+
+
+def endpoint(folder: Path, stream: str) -> str:
+    """Where a stream is: joints, imu, force, pose, frames, or setpoint (which the cell listens to)."""
+    return f"ipc://{folder}/{stream}"
+
+
+class Feed:
+    """One stream of SAMPLEs, bound here. Used and closed by one thread."""
+
+    def __init__(self, context: Context, folder: Path, stream: str, session: int) -> None:
+        self._outlet = Outlet(context, f"{CELL}/{stream}", [endpoint(folder, stream)])
+        self._sender = Sender(CELL, session, boot_id())
+
+    def send(self, values: Vector, captured_ns: int) -> None:
+        """Publish `values` [D], captured at `captured_ns`."""
+        now_ns = max(monotonic_ns(), captured_ns)
+        preamble = self._sender.preamble(Kind.SAMPLE, self._outlet.seq + 1, captured_ns, now_ns, GOOD_FOR_NS)
+        self._outlet.send(encode(self._outlet.topic, preamble, {}, (("values", values),)))
+
+    def close(self) -> None:
+        self._outlet.close()
+
+
+class CommandLine:
+    """The wire from a controller to the cell: set-points and jogs, one way. What the cell does not take is dropped."""
+
+    def __init__(self, context: Context, folder: Path) -> None:
+        self._sender = Sender("controller", monotonic_ns(), boot_id())
+        self._seq = 0
+        self._socket = context.socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 4)  # a frozen cell must not find a long queue of the past
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.connect(endpoint(folder, "setpoint"))
+
+    def move(self, joints: Vector, tool: float) -> None:
+        """Send six joint set-points in rad and the tool (0 open, 1 closed)."""
+        self._send(SETPOINT, Kind.SAMPLE, {}, (("values", np.append(joints, tool).astype(np.float64)),))
+
+    def jog(self, metres: float) -> None:
+        """Ask the cell to move the resting arm by `metres` at the tip, as a person with a pendant would."""
+        self._send(JOG, Kind.EVENT, {"metres": metres})
+
+    def wait_connected(self, timeout_ms: int) -> bool:
+        """Whether a cell is there within `timeout_ms`."""
+        return bool(self._socket.poll(timeout_ms, zmq.POLLOUT))
+
+    def _send(self, topic: str, kind: Kind, header: dict[str, Any], arrays: Sequence[tuple[str, Vector]] = ()) -> None:
+        self._seq += 1
+        now_ns = monotonic_ns()
+        preamble = self._sender.preamble(kind, self._seq, now_ns, now_ns, GOOD_FOR_NS)
+        try:
+            self._socket.send(encode(topic, preamble, header, arrays), zmq.NOBLOCK)
+        except zmq.Again:
+            return  # no cell, or a frozen one: the next set-point is a better one anyway
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """What the camera has to know to draw: where it is, where the disc is (None = no disc), what table and light."""
+
+    position: Vector  # [3] m, the camera in the base frame
+    rotation: Vector  # [3, 3], columns: optical axis, left, up
+    target: tuple[float, float] | None
+    table: int
+    light: int
+
+    def values(self) -> Vector:
+        """As one array of 16 numbers."""
+        target = self.target or (np.nan, np.nan)
+        return np.concatenate([self.position, self.rotation.ravel(), target, (self.table, self.light)])
+
+    @classmethod
+    def parse(cls, values: Vector) -> Pose:
+        """The inverse of `values()`. Raises ValueError for another length."""
+        if values.shape != (16,):
+            raise ValueError(f"a pose has 16 numbers, not {values.shape}")
+        target = None if np.isnan(values[12]) else (float(values[12]), float(values[13]))
+        return cls(values[:3], values[3:12].reshape(3, 3), target, int(values[14]), int(values[15]))
