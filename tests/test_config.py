@@ -224,6 +224,29 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
             'valid_ms = 200\nbind.action = "udp://x:1"',
             "bus.bind.action = 'udp://x:1': allowed is tcp://",
         ),
+        (
+            "valid_ms = 200",
+            'valid_ms = 200\nbind.action = "tcp://lo:0"',
+            "bus.bind.action = 'tcp://lo:0': allowed is tcp://",
+        ),
+        (
+            "valid_ms = 200",
+            'valid_ms = 200\nbind = { action = "ipc:///x", health = "ipc:///x" }',
+            "bus.bind.health = 'ipc:///x': allowed is an endpoint of its own",
+        ),
+        (
+            "tcp://10.0.0.2:5555",
+            "tcp://10.0.0.2",
+            "sensors.joints.endpoint = 'tcp://10.0.0.2': allowed is tcp://<address>",
+        ),
+        ("tcp://10.0.0.2:5555", f"ipc:///{'x' * 107}", "sensors.joints.endpoint = 'ipc:///xxx"),
+        (
+            'uri = "/dev/video0"',
+            'uri = "zmq+tcp://cam"',
+            "cameras.tool.uri = 'zmq+tcp://cam': allowed is zmq+tcp://<address>",
+        ),
+        ('uri = "/dev/video0"', 'uri = "0"\nlatency_ms = 100', "cameras.tool.latency_ms = 100.0: allowed is less than"),
+        ("[sensors.button]", "[sensors.tool]", "sensors.tool = 'tool': allowed is a name that no camera has"),
         ("valid_ms = 200", 'valid_ms = 200\nsecret_key = "/k"', "bus.secret_key = '/k': allowed is bus.authorized"),
     ],
 )

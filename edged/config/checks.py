@@ -8,9 +8,11 @@ import struct
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from edged.config.schema import Config, SensorConfig
+from edged.config.schema import CameraConfig, Config, SensorConfig
 
 SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
+
+PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {SOCKET_PATH_BYTES} bytes"
 
 Finding = tuple[str, Any, str]
 CameraKind = Literal["device", "rtsp", "path", "gst", "bus"]
@@ -46,10 +48,10 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     yield from _runtime(config)
     yield from _loop(config)
     for name, camera in config.cameras.items():
-        if camera_kind(camera.uri) is None:
-            allowed = "an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, zmq+ipc:// or zmq+tcp://"
-            yield f"cameras.{name}.uri", camera.uri, allowed
+        yield from _camera(f"cameras.{name}", camera)
     for name, sensor in config.sensors.items():
+        if name in config.cameras:
+            yield f"sensors.{name}", name, "a name that no camera has: Holds say which stream they are about"
         yield from _sensor(f"sensors.{name}", sensor)
     if config.engine.require_signature and config.engine.trusted is None:
         yield "engine.require_signature", True, "engine.trusted, the folder of the public keys to trust"
@@ -84,7 +86,22 @@ def _loop(config: Config) -> Iterator[Finding]:
         yield "loop.deadline_ms", loop.deadline_ms, f"at most one period, {config.period_ns / 1e6:g} ms"
 
 
+def _camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
+    kind = camera_kind(camera.uri)
+    if kind is None:
+        allowed = "an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, zmq+ipc:// or zmq+tcp://"
+        yield f"{key}.uri", camera.uri, allowed
+    elif kind == "bus" and not _peer(camera.uri.removeprefix("zmq+").partition("#")[0]):
+        yield f"{key}.uri", camera.uri, f"zmq+{PEER}, and the topic after a #"
+    if camera.latency_ms >= camera.max_age_ms:
+        yield f"{key}.latency_ms", camera.latency_ms, f"less than max_age_ms = {camera.max_age_ms:g}"
+
+
 def _sensor(key: str, sensor: SensorConfig) -> Iterator[Finding]:
+    if not _peer(sensor.endpoint):
+        yield f"{key}.endpoint", sensor.endpoint, PEER
+    if sensor.latency_ms >= sensor.max_age_ms:
+        yield f"{key}.latency_ms", sensor.latency_ms, f"less than max_age_ms = {sensor.max_age_ms:g}"
     if len(set(sensor.names)) != len(sensor.names):
         twice = sorted({name for name in sensor.names if sensor.names.count(name) > 1})
         yield f"{key}.names", list(sensor.names), f"each name once, {', '.join(twice)} is there twice"
@@ -140,16 +157,26 @@ def _bus(config: Config) -> Iterator[Finding]:
         given, absent = ("secret_key", "authorized") if bus.authorized is None else ("authorized", "secret_key")
         yield f"bus.{given}", str(getattr(bus, given)), f"bus.{absent} beside it: keys work in pairs"
     for stream, endpoint in bus.bind.items():
-        key, address = f"bus.bind.{stream}", re.fullmatch(r"tcp://(.+):(\d{1,5}|\*)", endpoint)
+        key, others = f"bus.bind.{stream}", [other for other in bus.bind if other != stream]
         if stream not in known:
             yield key, endpoint, f"a stream of this daemon: {', '.join(known)}"
-        elif address is None and not endpoint.startswith("ipc://"):
-            yield key, endpoint, "tcp://<address>:<port> or ipc://<path>"
-        elif address is not None and bus.secret_key is None:
+        elif not _peer(endpoint):
+            yield key, endpoint, PEER
+        elif endpoint in (bus.bind[other] for other in others):
+            yield key, endpoint, "an endpoint of its own for each stream"
+        elif endpoint.startswith("tcp://") and bus.secret_key is None:
             if stream == "control":
                 yield key, endpoint, "bus.secret_key and bus.authorized: control over TCP needs keys"
-            elif not bus.insecure and not _loopback(address[1]):
+            elif not bus.insecure and not _loopback(endpoint.removeprefix("tcp://").rpartition(":")[0]):
                 yield key, endpoint, "a loopback address, or bus.secret_key and bus.authorized, or insecure = true"
+
+
+def _peer(endpoint: str) -> bool:
+    """Whether ZeroMQ can use this endpoint at all; it would tell the daemon only when it is already up."""
+    if tcp := re.fullmatch(r"tcp://[^\s/]+:(\d{1,5})", endpoint):
+        return 1 <= int(tcp[1]) <= 65535
+    scheme, _, path = endpoint.partition("://")
+    return scheme in ("ipc", "inproc") and 0 < len(path.encode()) <= SOCKET_PATH_BYTES
 
 
 def _loopback(host: str) -> bool:
