@@ -125,12 +125,16 @@ def write_files(target: Path, files: Mapping[str, bytes], *, replace: bool = Fal
             raise RefusedError(f"{target} exists with other content", "give another --version, or remove it first")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.mkdir()
-    for name, content in files.items():
-        _write(temporary / name, content)
-    sync(temporary)
-    if target.exists():
-        _remove(target)
-    temporary.rename(target)
+    try:
+        for name, content in files.items():
+            _write(temporary / name, content)
+        sync(temporary)
+        if target.exists():
+            _remove(target)
+        temporary.rename(target)
+    except BaseException:
+        _remove(temporary)
+        raise
     sync(target.parent)
     return target
 
@@ -196,10 +200,11 @@ def _read_once(directory: int, name: str, path: Path) -> bytes:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError as error:
         raise RefusedError(f"{path}/{name}: {error.strerror}; links are not followed", REMEDY) from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise RefusedError(f"{path}/{name} is not a regular file", REMEDY)
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise RefusedError(f"{path}/{name} is not a regular file", REMEDY)
         if status.st_size > LIMITS[name]:
             raise RefusedError(f"{path}/{name} has {status.st_size} bytes, at most {LIMITS[name]} are read", REMEDY)
         content = file.read(status.st_size + 1)
@@ -209,9 +214,10 @@ def _read_once(directory: int, name: str, path: Path) -> bytes:
 
 
 def _files_of_archive(path: Path) -> dict[str, bytes]:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > sum(LIMITS.values()):
+        os.close(handle)
+        raise RefusedError(f"{path} is not a regular file of at most {sum(LIMITS.values())} bytes", REMEDY)
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > sum(LIMITS.values()):
-            raise RefusedError(f"{path} is not a regular file of at most {sum(LIMITS.values())} bytes", REMEDY)
         return read_stored_zip(file.read(), path.name)

@@ -36,7 +36,7 @@ def shipped_store() -> Path:
 def natural(version: str) -> tuple[Any, ...]:
     """Sorts versions as people count: 2 before 10, 1.9 before 1.10."""
     parts = re.split(r"(\d+)", version, flags=re.ASCII)
-    return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), version)
+    return ([int(part) if index % 2 else part for index, part in enumerate(parts)], version)
 
 
 class Store:

@@ -41,17 +41,18 @@ def read_stored_zip(data: bytes, where: str) -> dict[str, bytes]:
             names = [info.filename for info in infos]
             if len(set(names)) != len(names):
                 raise RefusedError(f"{where}: an entry is there twice", REMEDY)
+            for info in infos:
+                _check(info, where)
             if (total := sum(info.file_size for info in infos)) > len(data):
                 raise RefusedError(f"{where}: its entries claim {total} bytes, the file has {len(data)}", REMEDY)
-            return {info.filename: _member(archive, info, where) for info in infos}
+            return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as error:
         raise RefusedError(f"{where}: not a readable zip file ({error})", REMEDY) from None
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> bytes:
+def _check(info: zipfile.ZipInfo, where: str) -> None:
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise RefusedError(f"{where}: entry {info.filename!r} is compressed", REMEDY)
     kind = info.external_attr >> 28
     if info.is_dir() or kind not in (0, 0o10):  # 0o10 = S_IFREG >> 12; 0 = written without a mode
         raise RefusedError(f"{where}: entry {info.filename!r} is not a regular file", REMEDY)
-    return archive.read(info)

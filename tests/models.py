@@ -97,7 +97,8 @@ def policy_golden(count=3, size=(8, 6)):
 def segment_model(opset=17, size=(16, 12), shrink=1):
     """Image [batch, 3, H, W] to logits [batch, 3, H / shrink, W / shrink]."""
     rng = np.random.default_rng(3)
-    constants = {"w": rng.normal(size=(3, 3, shrink, shrink)).astype(np.float32)}
+    weights = rng.normal(size=(3, 3, shrink, shrink))
+    constants = {"w": (weights - weights.mean(axis=(1, 2, 3), keepdims=True)).astype(np.float32)}
     nodes = [helper.make_node("Conv", ["image", "w"], ["labels"], name="conv", strides=[shrink, shrink])]
     small = [extent // shrink for extent in size]
     return make(nodes, {"image": ["N", 3, *size]}, {"labels": ["N", 3, *small]}, constants, opset)

@@ -76,7 +76,7 @@ def rename(model: onnx.ModelProto, old: str, new: str) -> None:
 
 def constant(model: onnx.ModelProto, name: str, value: NDArray[Any]) -> str:
     """Add an initializer and return its name."""
-    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
     return name
 
 
@@ -128,7 +128,8 @@ def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initializers]
     del model.graph.input[:]
-    model.graph.input.extend(inputs)
+    model.graph.input.extend(inputs)  # copies: only what is in the graph may be changed from here on
+    inputs = list(model.graph.input)
     batch = {str(shape_of(value)[0]): 1 for value in inputs if shape_of(value) and shape_of(value)[0] != "?"}
     for value in inputs:
         declared = shape_of(value)

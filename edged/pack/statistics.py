@@ -74,9 +74,8 @@ def affine(statistics: Mapping[str, ArrayLike], form: Form = "mean_std", eps: fl
 def _values(statistics: Mapping[str, ArrayLike], key: str, form: str) -> NDArray[np.float64]:
     if key not in statistics:
         found = ", ".join(sorted(statistics)) or "nothing"
-        raise RefusedError(
-            f"the statistics lack {key!r}, which {form} needs; found: {found}", "choose a form that fits"
-        )
+        fact = f"the statistics lack {key!r}, which {form} needs (found: {found})"
+        raise RefusedError(fact, "choose a form that fits")
     values = np.asarray(statistics[key], np.float64)
     if values.ndim == 0 or values.ndim > 2 or not np.isfinite(values).all():
         raise RefusedError(f"statistic {key!r} is not one finite number per value", "check the file")

@@ -1,0 +1,95 @@
+"""One image through an engine, without a daemon: what `edged infer` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle import Bundle
+from edged.clock import NS_PER_MS, Now, monotonic_ns
+from edged.decode.semantic import SemanticDecoder
+from edged.draw import overlay_action, overlay_labels
+from edged.encode import Encoder
+from edged.engine import Engine
+from edged.errors import EngineError, UsageError
+from edged.manifest import Manifest
+from edged.records import Frame, Hold, Labels, Observation, Sample
+from edged.samples import split_samples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inferred:
+    """`labels` of a semantic engine; or `actions` [T, D] of a policy as the graph gives them (deltas are not resolved).
+
+    `run_ms`: the engine's own time for this image.
+    """
+
+    manifest: Manifest
+    run_ms: float
+    labels: Labels | None = None
+    actions: NDArray[np.float32] | None = None
+
+
+def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = monotonic_ns) -> Inferred:
+    """Run `image` ([H, W, 3] uint8 BGR, any size) through every image input of `engine`.
+
+    The state, which a picture does not have, is that of the first golden sample. Raises `UsageError` for an engine
+    without an image, or whose input the image does not fit.
+    """
+    manifest = engine.manifest
+    if not manifest.images:
+        raise UsageError(f"{manifest.name} {manifest.version} takes no image", "give an engine that does")
+    names: dict[str, list[str]] = {}
+    values: dict[str, list[float]] = {}
+    given, _ = split_samples(bundle.golden)[0]
+    for tensor, state in manifest.states.items():
+        row = iter(given[tensor].reshape(-1).tolist())
+        for part in state.parts:
+            names.setdefault(part.sensor, []).extend(part.names)
+            values.setdefault(part.sensor, []).extend(next(row) for _ in part.names)
+    frames = {role.source: Frame(role.source, 1, 0, image) for role in manifest.images.values()}
+    samples = {sensor: Sample(sensor, 1, 0, np.array(numbers)) for sensor, numbers in values.items()}
+    refused = Encoder(manifest, engine.inputs, engine.outputs, names).encode(Observation(frames, samples, 0))
+    if isinstance(refused, Hold):
+        raise UsageError(refused.detail, "give an image of the size that the engine takes")
+    started_ns = now()
+    engine.run()
+    run_ms = (now() - started_ns) / NS_PER_MS
+    if manifest.task == "semantic":
+        labels = SemanticDecoder(manifest, engine.outputs).decode(engine.outputs, Observation(frames, {}, 0))
+        if isinstance(labels, Hold):
+            raise EngineError(labels.detail, "re-pack the model")
+        return Inferred(manifest, run_ms, labels=labels)
+    if manifest.action is not None:
+        tensor, role = manifest.action
+        return Inferred(manifest, run_ms, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
+    raise UsageError(f"{manifest.name} finds instances, which are not drawn yet", "use a semantic engine or a policy")
+
+
+def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:
+    """`image` with what the engine made of it drawn over or beside it."""
+    manifest = inferred.manifest
+    caption = f"{manifest.name} {manifest.version}  {inferred.run_ms:.1f} ms"
+    if inferred.labels is not None:
+        return overlay_labels(image, inferred.labels.image, manifest.classes, caption)
+    assert inferred.actions is not None
+    assert manifest.action is not None
+    axes = manifest.action[1].axes
+    units, ranges = [axis.unit for axis in axes], [axis.range for axis in axes]
+    return overlay_action(image, [axis.name for axis in axes], inferred.actions[0].tolist(), units, ranges, (), caption)
+
+
+def facts(inferred: Inferred) -> dict[str, Any]:
+    """The same for programs: `--json`."""
+    manifest = inferred.manifest
+    about = {"engine": manifest.name, "version": manifest.version, "run_ms": round(inferred.run_ms, 3)}
+    if inferred.labels is not None:
+        share = np.bincount(inferred.labels.image.ravel(), minlength=len(manifest.classes)) / inferred.labels.image.size
+        return {**about, "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=False)}}
+    assert inferred.actions is not None
+    assert manifest.action is not None
+    names = [axis.name for axis in manifest.action[1].axes]
+    return {**about, "actions": [dict(zip(names, row, strict=True)) for row in inferred.actions.tolist()]}
