@@ -1,37 +1,55 @@
-"""Step 3: close the loop. The policy drives the simulated arm to targets it has never seen; counts what it reaches.
+"""Step 3 (and after step 4 once more): close the loop. Drives the simulated arm to targets never seen; counts the hits.
 
-Same physics, camera, latency and time limit as the demo's cell, without its processes.
+Same physics, camera, latency and time limit as the demo's cell, without its processes. Verifies a policy.pt, a packed
+engine (`--engine engines/reach/2`, which needs no PyTorch) or the expert.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
+from edged.bundle import read_bundle
 from edged.demo.expert import TOLERANCE, expert, reach_point, targets
 from edged.demo.tool_view import GREY, Scene
+from edged.engine import Engine, open_engine
 from examples.reach.rollout import CAMERA_HZ, Rollout, View
-from examples.reach.train import load
 
 PATIENCE = 4.0  # s for a target
 STILL = 0.2  # s within tolerance
 Act = Callable[[View], np.ndarray]
 
 
-def torch_policy(path: Path, blank: bool = False) -> Act:
-    """The trained network as a function of a view; `blank` covers its camera."""
+def torch_policy(path: Path) -> Act:
+    """The trained network as a function of a view."""
+    import torch
+
+    from examples.reach.train import load
+
+    torch.set_num_threads(1)
     policy = load(path)
 
     def act(view: View) -> np.ndarray:
-        pixels = np.full_like(view.image, GREY) if blank else view.image
-        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+        image = torch.from_numpy(view.image).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
             return policy(image, torch.from_numpy(view.state)[None].float())[0].numpy().astype(np.float64)
+
+    return act
+
+
+def engine_policy(engine: Engine) -> Act:
+    """A packed engine as a function of a view."""
+
+    def act(view: View) -> np.ndarray:
+        engine.inputs["image"][0] = view.image
+        engine.inputs["state"][0] = view.state
+        engine.run()
+        return engine.outputs["action"][0].astype(np.float64)
 
     return act
 
@@ -39,6 +57,11 @@ def torch_policy(path: Path, blank: bool = False) -> Act:
 def expert_policy(rollout: Rollout) -> Act:
     """The expert, who knows where the disc is."""
     return lambda view: expert(view.joints, view.tip, np.array(rollout.target) if view.visible else None)
+
+
+def covered(act: Act) -> Act:
+    """`act` with a covered camera."""
+    return lambda view: act(replace(view, image=np.full_like(view.image, GREY)))
 
 
 def reach(rollout: Rollout, act: Act, target: np.ndarray) -> tuple[bool, float, float]:
@@ -54,13 +77,12 @@ def reach(rollout: Rollout, act: Act, target: np.ndarray) -> tuple[bool, float, 
     return False, PATIENCE, distance
 
 
-def verify(make: Callable[[Rollout], Act], count: int = 40, seed: int = 2024, latency_ms: float = 50) -> float:
-    """The share of `count` targets reached."""
-    rollout = Rollout(seed)
-    rollout.latency = round(latency_ms / 2)
-    act, reached, seconds = make(rollout), 0, []
+def verify(rollout: Rollout, act: Act, count: int = 40, seed: int = 2024, latency_ms: float = 50) -> float:
+    """The share of `count` targets that `act` reaches."""
+    rollout.latency = round(latency_ms / 2)  # in physics steps
+    reached, seconds = 0, []
     for number, target in enumerate(targets(seed, count)):
-        rollout.scene = Scene(seed, seed + number)
+        rollout.scene = Scene(seed + number // 10, seed + number)
         ok, after, distance = reach(rollout, act, target)
         reached += ok
         seconds.append(after)
@@ -70,16 +92,26 @@ def verify(make: Callable[[Rollout], Act], count: int = 40, seed: int = 2024, la
     return reached / count
 
 
-if __name__ == "__main__":
+def main() -> None:
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", type=Path, default=Path("runs/reach/2/policy.pt"))
+    parser.add_argument("--engine", type=Path, help="a packed engine instead")
+    parser.add_argument("--expert", action="store_true", help="the expert instead")
     parser.add_argument("--targets", type=int, default=40)
     parser.add_argument("--seed", type=int, default=2024)
     parser.add_argument("--latency-ms", type=float, default=50)
     parser.add_argument("--blank", action="store_true", help="cover the camera: the policy must fail")
-    parser.add_argument("--expert", action="store_true", help="let the expert drive instead")
     options = parser.parse_args()
-    choose = expert_policy if options.expert else lambda _: torch_policy(options.policy, options.blank)
-    verify(choose, options.targets, options.seed, options.latency_ms)
+    rollout = Rollout(options.seed)
+    if options.expert:
+        act = expert_policy(rollout)
+    elif options.engine:
+        act = engine_policy(open_engine(read_bundle(options.engine), "cpu"))
+    else:
+        act = torch_policy(options.policy)
+    verify(rollout, covered(act) if options.blank else act, options.targets, options.seed, options.latency_ms)
+
+
+if __name__ == "__main__":
+    main()
