@@ -2,7 +2,7 @@
 .PHONY: setup check test soak bench demo
 
 setup:
-	python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]'
+	python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[dev]'
 
 check:
 	.venv/bin/ruff check .

@@ -49,7 +49,22 @@ UNITS = {
         "resize",
     ),
     Layer.FLOW: ("source", "observe", "encode", "engine", "decode", "guard", "arming", "publish", "ticks"),
-    Layer.RUNTIME: ("store", "slot", "swap", "health", "reporter", "loop", "control", "notify", "daemon"),
+    Layer.RUNTIME: (
+        "store",
+        "slot",
+        "loader",
+        "swap",
+        "health",
+        "reporter",
+        "loop",
+        "frames",
+        "control",
+        "curve",
+        "notify",
+        "logs",
+        "realtime",
+        "daemon",
+    ),
     Layer.TOOLS: (
         "pack",
         "build",
@@ -61,8 +76,10 @@ UNITS = {
         "draw",
         "infer",
         "tail",
+        "show",
         "cli",
         "demo",
+        "__main__",
     ),
 }
 LAYER = {unit: layer for layer, units in UNITS.items() for unit in units}
@@ -76,7 +93,7 @@ CV2_HOME = ("source", "encode", "decode", "bench", "demo", "cli", "draw", "infer
 HOMES = {
     "numpy": ("*",),
     "msgspec": ("*",),
-    "zmq": ("source", "publish", "control", "client", "demo", "bench", "cli"),
+    "zmq": ("source", "publish", "control", "curve", "daemon", "client", "demo", "bench", "cli"),
     "onnxruntime": ("engine.ort", "pack", "verify"),
     "onnx": ("pack", "build", "verify"),
     "tensorrt": ("engine.tensorrt", "build"),
