@@ -113,9 +113,9 @@ def infer(
     json: AsJson = False,
 ) -> None:
     """Run one image through an engine and write an overlay."""
-    from edged.infer import infer_image
+    from edged.infer import infer_file
 
-    result = infer_image(engine, image, output, store)
+    result = infer_file(engine, image, output, store)
     if json:
         _print_json(result)
     else:

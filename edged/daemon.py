@@ -118,7 +118,7 @@ def open_cell(config: Config, context: ZmqContext, stack: contextlib.ExitStack) 
     """Cameras and sensors, reading from now on and closed with `stack`."""
     cameras, sensors = {}, {}
     for name, camera in config.cameras.items():
-        thread = CameraThread(name, camera)
+        thread = CameraThread(name, camera, context=context)
         stack.callback(thread.close)
         thread.start()
         cameras[name] = thread

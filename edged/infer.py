@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle import Bundle
+from edged.bundle import SUFFIX, SUMS, Bundle, read_bundle
 from edged.clock import NS_PER_MS, Now, monotonic_ns
+from edged.config import default_store
 from edged.decode.semantic import SemanticDecoder
 from edged.draw import overlay_action, overlay_labels
 from edged.encode import Encoder
-from edged.engine import Engine
+from edged.engine import Engine, open_engine
 from edged.errors import EngineError, UsageError
 from edged.manifest import Manifest
 from edged.records import Frame, Hold, Labels, Observation, Sample
 from edged.samples import split_samples
+from edged.store import Store, shipped_store
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,3 +97,25 @@ def facts(inferred: Inferred) -> dict[str, Any]:
     assert manifest.action is not None
     names = [axis.name for axis in manifest.action[1].axes]
     return {**about, "actions": [dict(zip(names, row, strict=True)) for row in inferred.actions.tolist()]}
+
+
+def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:
+    """What `edged infer` does: engine NAME, NAME/VERSION or a bundle's path; writes the overlay, returns the facts."""
+    picture = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise UsageError(f"{image} is not an image that OpenCV reads", "give a PNG or JPEG file")
+    bundle = read_bundle(find_engine(engine, store))
+    with open_engine(bundle, "cpu") as opened:
+        inferred = infer(opened, bundle, np.asarray(picture, np.uint8))
+    if not cv2.imwrite(str(output), overlay(np.asarray(picture, np.uint8), inferred)):
+        raise UsageError(f"{output} cannot be written", "give a path that ends in .png in a folder that exists")
+    return {**facts(inferred), "overlay": str(output)}
+
+
+def find_engine(engine: str, store: Path | None) -> Path:
+    """The folder or file of an engine given by path, or by name (and version) in the stores."""
+    path = Path(engine)
+    if path.suffix == SUFFIX or (path / SUMS).exists():
+        return path
+    name, _, version = engine.partition("/")
+    return Store(store or default_store(), shipped_store()).resolve(name, version or "current")

@@ -61,7 +61,7 @@ class Reporter(threading.Thread):
         while True:
             step_ns = min(PERIOD_NS, self._feed_ns) if self._feed_ns else PERIOD_NS
             try:
-                event = self._events.get(timeout=max(0.0, (due_ns - self._now()) / NS_PER_S))
+                event = self._next_event(max(0.0, (due_ns - self._now()) / NS_PER_S))
                 if event is None:
                     break
                 self._publish_event(event)
@@ -69,6 +69,13 @@ class Reporter(threading.Thread):
                 due_ns = max(due_ns + step_ns, self._now())
                 self._turn()
         self._turn()
+
+    def _next_event(self, timeout_s: float) -> Event | None:
+        """The next event, None to end; `queue.Empty` when it is time for a turn."""
+        if not self._ready and self._events.empty():
+            self._health.first_verdict.wait(timeout_s)  # READY follows it at once
+            timeout_s = 0.0
+        return self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
 
     def close(self) -> None:
         """Send what is queued and one last health message, then end the thread and close its sockets."""

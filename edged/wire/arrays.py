@@ -79,6 +79,8 @@ class Arrays(Mapping[str, NDArray[Any]]):
         count = prod(spec.shape)
         if spec.dtype == "bool":  # any byte may have been sent, but numpy's bool must be 0 or 1
             array: NDArray[Any] = np.frombuffer(source, np.uint8, count, at) != 0
+        elif spec.dtype == "uint8":  # bytes are never unaligned, and an image is worth a copy less
+            array = np.frombuffer(source, np.uint8, count, at)
         else:
             array = np.frombuffer(source, _DTYPES[spec.dtype], count, at).copy()
         array = array.reshape(spec.shape)

@@ -1,0 +1,141 @@
+"""bus_ratio: a frame over ZeroMQ to an action at a subscriber, against the least that could do the same.
+
+The other side is a bare pyzmq process: SUB, the same ONNX Runtime session on the received bytes, PUB. No config, no
+alignment, no guard, no verdicts. Rounds alternate, and the ratio is taken round by round.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from edged.bench import ENGINES, Row, quantiles
+from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
+from edged.clock import NS_PER_S, boot_id, monotonic_ns
+from edged.errors import EdgedError
+from edged.wire import Flag, Kind, Preamble, decode, encode
+
+ROUNDS = 200
+WARM_UP = 20
+GAP_S = 0.03  # two of them are one frame period of the daemon's camera
+FPS = 18.0
+APART_US = 150.0
+
+BARE = """
+import sys, numpy as np, onnxruntime, zmq
+model, frames, actions = sys.argv[1:]
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+context = zmq.Context()
+source, sink = context.socket(zmq.SUB), context.socket(zmq.PUB)
+source.setsockopt(zmq.SUBSCRIBE, b"")
+source.connect(frames)
+sink.bind(actions)
+while True:
+    image = np.frombuffer(source.recv(), np.uint8).reshape(1, 480, 640, 3)
+    sink.send(session.run(None, {"image": image})[0].tobytes())
+"""
+
+
+def bus_ratio() -> Row:
+    """Median over rounds of edged / bare; must also be at most 150 us apart."""
+    with scratch() as folder:
+        uri = f"zmq+ipc://{folder}/frames#frames"
+        path = write_config(folder, "bench-native", camera_toml(uri, FPS), "camera:camera")
+        model = ENGINES / "bench-native" / "1" / "model.onnx"
+        bare = ("-c", BARE, str(model), f"ipc://{folder}/bare-frames", f"ipc://{folder}/bare-actions")
+        with child("-m", "edged", "run", str(path)) as daemon, child(*bare) as other, zmq.Context() as context:
+            rounds = _Rounds(context, folder)
+            try:
+                ours, theirs = _alternate(rounds, lambda: (must_live(daemon, "edged"), must_live(other, "bare")))
+            finally:
+                rounds.close()
+    ratio = float(np.median(np.array(ours) / np.array(theirs)))
+    apart = float(np.median(np.array(ours) - np.array(theirs)))
+    note = f"edged {np.median(ours):.0f} us, bare {np.median(theirs):.0f}, {apart:.0f} apart (at most {APART_US:.0f})"
+    figures = quantiles(np.array(ours) / np.array(theirs))  # type: ignore[arg-type]
+    ok = ratio <= 1.2 and apart <= APART_US
+    return Row("bus_ratio", round(ratio, 3), "x", 1.2, **figures, ok=ok, note=note)
+
+
+def _alternate(rounds: _Rounds, alive) -> tuple[list[float], list[float]]:  # type: ignore[no-untyped-def]
+    """Microseconds of each round of both sides."""
+    deadline = monotonic_ns() + 30 * NS_PER_S
+    while rounds.ours(0.1) is None or rounds.theirs(0.1) is None:
+        alive()
+        if monotonic_ns() > deadline:
+            raise EdgedError("no action within 30 s", "run 'edged run' by hand and see why")
+        time.sleep(GAP_S)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for number in range(ROUNDS + WARM_UP):
+        first = rounds.ours(1.0)
+        time.sleep(GAP_S)
+        second = rounds.theirs(1.0)
+        time.sleep(GAP_S)
+        if number >= WARM_UP and first is not None and second is not None:
+            ours.append(first)
+            theirs.append(second)
+    if len(ours) < ROUNDS // 2:
+        raise EdgedError(f"only {len(ours)} of {ROUNDS} rounds were answered", "is the machine overloaded?")
+    return ours, theirs
+
+
+class _Rounds:
+    """Sends a frame to one side and waits for its action."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
+        self._image = np.random.default_rng(3).integers(0, 256, (480, 640, 3), np.uint8)
+        self._raw = self._image.tobytes()
+        self._seq = 0
+        self._session = monotonic_ns()
+        self._sockets = []
+        for kind in (zmq.PUB, zmq.SUB, zmq.PUB, zmq.SUB):
+            socket = context.socket(kind)
+            socket.setsockopt(zmq.LINGER, 0)
+            if kind == zmq.SUB:
+                socket.setsockopt(zmq.SUBSCRIBE, b"")
+            self._sockets.append(socket)
+        self._frames, self._actions, self._bare_frames, self._bare_actions = self._sockets
+        self._frames.bind(f"ipc://{folder}/frames")
+        self._actions.connect(f"ipc://{folder}/run/action")
+        self._bare_frames.bind(f"ipc://{folder}/bare-frames")
+        self._bare_actions.connect(f"ipc://{folder}/bare-actions")
+
+    def ours(self, patience_s: float) -> float | None:
+        """Microseconds until the action made from this very frame was here."""
+        self._seq += 1
+        began = monotonic_ns()
+        preamble = Preamble(
+            kind=Kind.FRAME, reason=0, flags=Flag(0), session=self._session, seq=self._seq, captured_ns=began,
+            published_ns=began, valid_for_ns=NS_PER_S, boot=boot_id(), engine=bytes(8),
+        )  # fmt: skip
+        data = encode("frames", preamble, {"camera": "camera"}, (("image", self._image),))
+        began = monotonic_ns()
+        self._frames.send(data)
+        while self._actions.poll(round(patience_s * 1000)):
+            received = self._actions.recv()
+            arrived = monotonic_ns()
+            message = decode(received)
+            if message.kind is Kind.ACTION and message.captured_ns == preamble.captured_ns:
+                return (arrived - began) / 1000
+        return None
+
+    def theirs(self, patience_s: float) -> float | None:
+        while self._bare_actions.poll(0):
+            self._bare_actions.recv()
+        began = monotonic_ns()
+        self._bare_frames.send(self._raw)
+        if not self._bare_actions.poll(round(patience_s * 1000)):
+            return None
+        self._bare_actions.recv()
+        return (monotonic_ns() - began) / 1000
+
+    def close(self) -> None:
+        for socket in self._sockets:
+            socket.close()
