@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from edged.cli import app
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -54,6 +56,15 @@ def test_make_runs_the_same_commands() -> None:
     assert recipe("demo") == [first.rpartition(" && ")[2]]
     for check in recipe("check"):
         assert f"attempt {check}\n" in text(".ci/run")
+
+
+def test_readme_names_commands_that_exist() -> None:
+    code = [body for _, body in FENCE.findall(text("README.md"))]
+    code += re.findall(r"`([^`\n]+)`", FENCE.sub("", text("README.md")))
+    named = set(re.findall(r"(?:^|/|\s)edged ([a-z]+)(?![\w.])", "\n".join(code)))
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert "demo" in named
+    assert named <= known
 
 
 def headings(path: Path) -> set[str]:

@@ -16,19 +16,19 @@ ROOT = Path(__file__).parent.parent
 
 pytestmark = pytest.mark.timeout(600)  # makes an environment and installs into it
 
-RUN_AN_ENGINE = """
-import sys
-from pathlib import Path
+RUN_THE_ENGINES = """
 import edged
 from edged.bundle import read_bundle
 from edged.engine import open_engine
+from edged.golden import golden_check
 from edged.store import shipped_store
 
 assert "site-packages" in edged.__file__, edged.__file__
-for directory in sorted(p.parent for p in shipped_store().glob("*/*/manifest.json")):
-    with open_engine(read_bundle(directory)) as engine:
-        engine.run()
-        print(directory.parent.name, *(name for name in engine.outputs))
+for manifest in sorted(shipped_store().glob("*/*/manifest.json")):
+    bundle = read_bundle(manifest.parent)
+    with open_engine(bundle) as engine:
+        golden_check(engine, bundle)
+    print(f"{bundle.name}/{bundle.version}")
 """
 
 
@@ -93,11 +93,15 @@ def test_the_sdist_holds_what_the_tests_need(dist: Path) -> None:
     assert not [name for name in names if name.startswith((".venv", ".git/", "dist"))]
 
 
-def test_an_engine_runs_from_the_installed_wheel(environment: Path, tmp_path: Path) -> None:
-    lines = run(environment / "python", "-c", RUN_AN_ENGINE, cwd=tmp_path).splitlines()
-    shipped = {path.parent.parent.name for path in (ROOT / "engines").glob("*/*/manifest.json")}
-    assert {line.partition(" ")[0] for line in lines} == shipped
+def test_every_shipped_engine_gives_its_golden_samples_from_the_installed_wheel(
+    environment: Path, tmp_path: Path
+) -> None:
+    proved = run(environment / "python", "-c", RUN_THE_ENGINES, cwd=tmp_path).split()
+    assert sorted(proved) == sorted(f"{path.parent.name}/{path.name}" for path in (ROOT / "engines").glob("*/*"))
 
 
-def test_the_command_line_is_installed(environment: Path, tmp_path: Path) -> None:
-    assert run(environment / "edged", "version", cwd=tmp_path).strip()
+def test_the_command_line_runs_from_the_installed_wheel(environment: Path, tmp_path: Path) -> None:
+    edged = environment / "edged"
+    assert run(edged, "version", cwd=tmp_path).strip()
+    run(edged, "infer", "plate", ROOT / "examples" / "plate" / "plate.jpg", "-o", "overlay.png", cwd=tmp_path)
+    assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
