@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 from edged.clock import ms, ns
@@ -19,6 +20,8 @@ from edged.records import Frame, Hold, Observation, Reason, Sample
 
 FLOAT32_MAX = 3.4028234663852886e38
 """What an engine's input can hold; a larger value would reach it as infinity."""
+
+_captured_ns = attrgetter("captured_ns")
 
 
 class Ring(Protocol):
@@ -43,7 +46,7 @@ class Stream:
 class Wanted:
     """What one engine in one cell has to see: made once by `wanted()`."""
 
-    cameras: tuple[Stream, ...]
+    cameras: tuple[Stream, ...]  # the clock camera first
     sensors: tuple[Stream, ...]
     clock: str | None  # the clock camera
 
@@ -55,9 +58,8 @@ def wanted(config: Config, manifest: Manifest) -> Wanted:
     `Hold(DISABLED)`.
     """
     clock = config.clock_camera
-    cameras = dict.fromkeys(role.source for role in manifest.images.values())
-    if clock is not None:
-        cameras[clock] = None
+    cameras = dict.fromkeys([clock] if clock is not None else [])
+    cameras |= dict.fromkeys(role.source for role in manifest.images.values())
     sensors = dict.fromkeys(part.sensor for role in manifest.states.values() for part in role.parts)
     return Wanted(
         tuple(Stream(n, ns(config.cameras[n].max_age_ms), ns(config.cameras[n].max_skew_ms)) for n in cameras),
@@ -85,10 +87,10 @@ def observe(
         if frame is None:
             return _starting(want, frames, rings)
         seen[stream.name] = frame
-    if want.clock is not None:
-        reference_ns = seen[want.clock].captured_ns
-    else:
-        reference_ns = min((frame.captured_ns for frame in seen.values()), default=now_ns)
+    reference: Frame | Sample | None = None
+    if seen:
+        reference = seen[want.clock] if want.clock is not None else min(seen.values(), key=_captured_ns)
+    reference_ns = now_ns if reference is None else reference.captured_ns
 
     samples: dict[str, Sample] = {}
     for stream in want.sensors:
@@ -96,41 +98,67 @@ def observe(
         if sample is None:
             return _unmatched(want, frames, rings, stream, reference_ns)
         samples[stream.name] = sample
-    if not seen:  # nothing but sensors: they only have to agree with each other
-        reference_ns = max((sample.captured_ns for sample in samples.values()), default=now_ns)
+    if reference is None and samples:  # nothing but sensors: they only have to agree with each other
+        reference = max(samples.values(), key=_captured_ns)
 
     if timed_out and want.clock is not None:
         age_ns = now_ns - reference_ns
         return Hold(Reason.STALE, f"{want.clock}: no frame, the last one {_text(age_ns)} ago", reference_ns)
-    return _checked(want, seen, samples, reference_ns, now_ns)
+    trouble = _trouble(want, seen, samples, reference, now_ns, rings)
+    if trouble is not None:
+        return trouble
+    if reference is None:  # an engine of constants
+        return Observation(seen, samples, now_ns)
+    stamps = [frame.captured_ns for frame in seen.values()] + [sample.captured_ns for sample in samples.values()]
+    oldest_ns, reference_ns = min(stamps), reference.captured_ns
+    return Observation(seen, samples, oldest_ns, max(reference_ns - oldest_ns, max(stamps) - reference_ns))
 
 
-def _checked(
-    want: Wanted, frames: Mapping[str, Frame], samples: Mapping[str, Sample], reference_ns: int, now_ns: int
-) -> Observation | Hold:
-    """The observation of these parts, or the Hold for the first that is too old, too far off or not a number."""
-    oldest_ns, skew_ns = reference_ns, 0
+def _trouble(
+    want: Wanted,
+    frames: Mapping[str, Frame],
+    samples: Mapping[str, Sample],
+    reference: Frame | Sample | None,
+    now_ns: int,
+    rings: Mapping[str, Ring],
+) -> Hold | None:
+    """The Hold for the first part that is too old, then too far off, then not a number. Age goes first: what is frozen
+    also drags the others away from the reference, and the Hold should name the cause."""
+    for stream in want.cameras:
+        stamp_ns = frames[stream.name].captured_ns
+        if now_ns - stamp_ns > stream.max_age_ns:
+            return _stale(stream, stamp_ns, now_ns)
+        if stamp_ns - now_ns > stream.max_skew_ns:
+            return Hold(Reason.SKEW, f"{stream.name} is stamped {_text(stamp_ns - now_ns)} ahead of now", stamp_ns)
+    for stream in want.sensors:
+        stamp_ns = samples[stream.name].captured_ns
+        if now_ns - stamp_ns > stream.max_age_ns:
+            newest = rings[stream.name].newest()
+            if newest is not None and now_ns - newest.captured_ns <= stream.max_age_ns and isinstance(reference, Frame):
+                return _stale(stream, stamp_ns, now_ns, f" beside a frame of {reference.camera} as old")
+            return _stale(stream, stamp_ns, now_ns)
+    if reference is None:
+        return None
+    reference_ns = reference.captured_ns
     parts: Mapping[str, Frame | Sample]
     for streams, parts in ((want.cameras, frames), (want.sensors, samples)):
         for stream in streams:
-            stamp_ns = parts[stream.name].captured_ns
-            if now_ns - stamp_ns > stream.max_age_ns:
-                detail = f"{stream.name} {_text(now_ns - stamp_ns)} > {_text(stream.max_age_ns)}"
-                return Hold(Reason.STALE, detail, stamp_ns)
-            apart_ns = abs(stamp_ns - reference_ns)
+            apart_ns = abs(parts[stream.name].captured_ns - reference_ns)
             if apart_ns > stream.max_skew_ns:
-                detail = f"{stream.name} {_text(apart_ns)} from the reference > {_text(stream.max_skew_ns)}"
-                return Hold(Reason.SKEW, detail, stamp_ns)
-            if stamp_ns - now_ns > stream.max_skew_ns:
-                return Hold(Reason.SKEW, f"{stream.name} is stamped {_text(stamp_ns - now_ns)} ahead of now", stamp_ns)
-            oldest_ns = min(oldest_ns, stamp_ns)
-            skew_ns = max(skew_ns, apart_ns)
+                other = reference.camera if isinstance(reference, Frame) else reference.sensor
+                detail = f"{stream.name} {_text(apart_ns)} from {other} > {_text(stream.max_skew_ns)}"
+                return Hold(Reason.SKEW, detail, min(parts[stream.name].captured_ns, reference_ns))
     for stream in want.sensors:
-        values = samples[stream.name].values
-        # hypot neither overflows nor warns, and is false below the bound for nan and infinity alike
-        if not math.hypot(*values.tolist()) < FLOAT32_MAX:
-            return Hold(Reason.NON_FINITE, _not_finite(stream, samples[stream.name]), oldest_ns)
-    return Observation(frames, samples, oldest_ns, skew_ns)
+        sample = samples[stream.name]
+        # hypot neither overflows nor warns, and is below the bound for neither nan nor infinity
+        if not math.hypot(*sample.values.tolist()) < FLOAT32_MAX:
+            return Hold(Reason.NON_FINITE, _not_finite(stream, sample), sample.captured_ns)
+    return None
+
+
+def _stale(stream: Stream, stamp_ns: int, now_ns: int, why: str = "") -> Hold:
+    detail = f"{stream.name} {_text(now_ns - stamp_ns)} > {_text(stream.max_age_ns)}{why}"
+    return Hold(Reason.STALE, detail, stamp_ns)
 
 
 def _starting(want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring]) -> Hold:

@@ -43,17 +43,20 @@ def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick,
 def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChunk | Hold:
     actions = chunk.actions
     inside = (actions >= rule.low) & (actions <= rule.high)  # false for nan; infinity is beyond every `high`
+    fine = bool(inside.all())
+    if not fine and not (finite := np.isfinite(actions)).all():
+        step, axis = np.argwhere(~finite)[0]
+        return Hold(Reason.NON_FINITE, f"{rule.names[axis]} is {actions[step, axis]}", chunk.captured_ns)
     values = np.full(len(rule.names), np.nan) if start is None else start.values
     path = np.empty((len(actions) + 1, actions.shape[1]))
     path[0] = values
     path[1:] = actions
     allowed = _allowed(chunk, rule, chunk.step_ns if start is None else chunk.t0_ns - start.at_ns)
     near = np.abs(path[1:] - path[:-1]) <= allowed  # false for nan
-    near |= ~rule.rated
-    fine = inside & near
-    if fine.all():
+    near |= rule.unrated
+    if fine and near.all():
         return chunk
-    return _violated(chunk, rule, fine, path, allowed)
+    return _violated(chunk, rule, inside & near, path, allowed)
 
 
 def _allowed(chunk: ActionChunk, rule: Rules, first_ns: int) -> Floats:
@@ -65,18 +68,15 @@ def _allowed(chunk: ActionChunk, rule: Rules, first_ns: int) -> Floats:
         return rule.reach
     usual = np.minimum(rule.step, rule.velocity * (chunk.step_ns / NS_PER_S))
     allowed: Floats = np.broadcast_to(usual, chunk.actions.shape).copy()
+    first_ns = max(1, first_ns)  # not 0: no time times no limit is not a number
     steps = max(1.0, first_ns / chunk.step_ns)
-    allowed[0] = np.minimum(rule.step * steps, rule.velocity * max(0.0, first_ns / NS_PER_S))
+    allowed[0] = np.minimum(rule.step * steps, rule.velocity * (first_ns / NS_PER_S))
     return allowed
 
 
 def _violated(chunk: ActionChunk, rule: Rules, fine: Flags, path: Floats, allowed: Floats) -> ActionChunk | Hold:
     """The Hold for what may not be limited, else the limited chunk. Loops, because it is seldom."""
-    finite = np.isfinite(chunk.actions)
-    if not finite.all():
-        step, axis = np.argwhere(~finite)[0]
-        return Hold(Reason.NON_FINITE, f"{rule.names[axis]} is {chunk.actions[step, axis]}", chunk.captured_ns)
-    if np.isnan(path[0, rule.rated]).any():
+    if np.isnan(path[0, ~rule.unrated]).any():
         return Hold(Reason.ANCHOR, "nothing to measure the first step from", chunk.captured_ns)
     allowed = np.broadcast_to(allowed, chunk.actions.shape)
     forbidden = ~fine & ~rule.limits
@@ -97,7 +97,7 @@ def _violated(chunk: ActionChunk, rule: Rules, fine: Flags, path: Floats, allowe
 
 def _limit(chunk: ActionChunk, rule: Rules, axis: int, before: float, allowed: Floats) -> list[Change] | Hold:
     """What has to change on one axis so that every step is within bounds and within reach of the one before."""
-    low, high, rated = float(rule.low[axis]), float(rule.high[axis]), bool(rule.rated[axis])
+    low, high, rated = float(rule.low[axis]), float(rule.high[axis]), not rule.unrated[axis]
     changes = []
     asked_for: list[float] = chunk.actions[:, axis].tolist()
     for step, asked in enumerate(asked_for):

@@ -34,7 +34,7 @@ class Rules:
     high: NDArray[np.float32]
     step: Floats  # largest change per step_ns, infinite where unlimited
     velocity: Floats  # largest change per second, infinite where unlimited
-    rated: Flags  # has a step or velocity limit
+    unrated: Flags  # has neither a step nor a velocity limit
     limits: Flags  # on = "limit": the nearest allowed value instead of a Hold
     anchored: Flags  # needs to know where it is before the first command
     step_ns: int
@@ -73,7 +73,7 @@ def rules(config: Config, manifest: Manifest) -> Rules:
         high=_inward(_column(guard, axes, "max", math.inf), upward=False),
         step=step,
         velocity=velocity,
-        rated=rated,
+        unrated=~rated,
         limits=np.array([axis.name in guard.limits and guard.limits[axis.name].on == "limit" for axis in axes], bool),
         anchored=rated | np.array([axis.mode == "delta_previous" for axis in axes], bool),
         step_ns=step_ns,
