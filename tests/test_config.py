@@ -186,7 +186,7 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("valid_ms = 200", "", "bus.valid_ms: missing; > 0 and <= 60000"),
+        ("valid_ms = 200", "", "bus.valid_ms: missing; add it: > 0 and <= 60000"),
         ('name = "reach"', "", "engine.name: missing"),
         ("[loop]", "[lop]", "lop = {'rate_hz': 100, 'deadline_ms': 5}: unknown key; known are daemon, loop"),
         ('uri = "/dev/video0"', "uri = 0", "cameras.tool.uri = 0: allowed is a valid string"),
@@ -293,6 +293,14 @@ def test_a_file_that_is_not_there_or_no_toml(tmp_path: Path, write: Write) -> No
 def test_a_table_that_is_none_is_a_fault_not_a_crash(write: Write, text: str) -> None:
     key = text.partition("=")[0].strip().removeprefix("[cameras]\n")
     assert any(key in line for line in faults(write(text)))
+
+
+def test_a_section_that_is_missing_is_asked_for_with_what_it_needs(write: Write) -> None:
+    path = write("")
+    assert faults(path) == [
+        f"{path}: engine: missing; add [engine] with name",
+        f"{path}: bus: missing; add [bus] with valid_ms",
+    ]
 
 
 def test_a_file_name_that_is_no_daemon_name_says_so(tmp_path: Path) -> None:

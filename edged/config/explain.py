@@ -36,7 +36,7 @@ def _line(fault: Any, layers: Layers) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{origin}: {key} = {fault['input']!r}: unknown key; known are {', '.join(_known(location[:-1]))}"
     if fault["type"] == "missing":
-        return f"{origin}: {key}: missing; {_allowed(field, 'a table')}"
+        return f"{origin}: {key}: missing; {_wanted(key, field)}"
     if "[key]" in fault["loc"]:
         return f"{origin}: name {key} = {fault['input']!r}: allowed is {_words(fault)}"
     return line(key, fault["input"], _allowed(field, _words(fault)), layers)
@@ -98,6 +98,15 @@ def _allowed(field: FieldInfo | None, otherwise: str) -> str:
             f"{sign} {getattr(c, name):g}" for name, sign in signs for c in constraints if hasattr(c, name)
         )
     return f"{said or otherwise} ({field.description})" if field.description else said or otherwise
+
+
+def _wanted(key: str, field: FieldInfo | None) -> str:
+    """What to write for a key or a section that is not there."""
+    section = field.annotation if field else None
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        required = [name for name, below in section.model_fields.items() if below.is_required()]
+        return f"add [{key}] with {', '.join(required)}"
+    return f"add it: {_allowed(field, 'see the examples')}"
 
 
 def _constraints(field: FieldInfo) -> Iterator[Any]:
