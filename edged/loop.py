@@ -76,48 +76,41 @@ def step(
         return replace(held, captured_ns=observation.captured_ns), None
     if isinstance(observation, Hold):
         return observation, None
-    if cell.arming is None:
-        return predict(installed, observation, tick, None, None, cell.now, watch), None
-    measured = cell.sensors[cell.measured].newest() if cell.measured else None
-    start = anchor(installed.rule, cell.command, measured, now_ns)
-    if isinstance(start, Hold):
-        return start, None
-    return predict(installed, observation, tick, start, start.previous, cell.now, watch), start
+    return predict(cell, installed, observation, tick, watch)
 
 
 def predict(
-    installed: Installed,
-    observation: Observation,
-    tick: Tick,
-    start: Anchor | None,
-    previous: ActionChunk | None,
-    now: Now,
-    watch: Stopwatch,
-) -> Prediction | Hold:
-    """encode, run, decode, guard: from an observation to what may go out."""
+    cell: Cell, installed: Installed, observation: Observation, tick: Tick, watch: Stopwatch
+) -> tuple[Prediction | Hold, Anchor | None]:
+    """encode, run, decode, guard: from an observation to what may go out, and where that motion starts."""
     engine, encoder, decoder = installed.engine, installed.encoder, installed.decoder
     if (unfit := encoder.encode(observation)) is not None:
-        return unfit
-    watch.encode_ns = now()
+        return unfit, None
+    watch.encode_ns = cell.now()
     try:
         engine.run()
     except EngineError as error:
-        return Hold(Reason.ENGINE, str(error), observation.captured_ns)
-    watch.engine_ns = now()
+        return Hold(Reason.ENGINE, str(error), observation.captured_ns), None
+    watch.engine_ns = now_ns = cell.now()  # motion starts from here: what inference took is gone
     if (spoiled := encoder.carry(engine.outputs)) is not None:
-        return replace(spoiled, captured_ns=observation.captured_ns)
+        return replace(spoiled, captured_ns=observation.captured_ns), None
+    start: Anchor | None = None
     prediction: Prediction | Hold
     if isinstance(decoder, PolicyDecoder):
-        assert start is not None, "a policy always has an anchor"
-        prediction = decoder.decode(engine.outputs, observation, tick.started_ns, previous, start.values)
+        measured = cell.sensors[cell.measured].newest() if cell.measured else None
+        place = anchor(installed.rule, cell.command, measured, now_ns)
+        if isinstance(place, Hold):
+            return replace(place, captured_ns=observation.captured_ns), None
+        start = place
+        prediction = decoder.decode(engine.outputs, observation, now_ns, place.previous, place.values)
     else:
         prediction = decoder.decode(engine.outputs, observation)
-    watch.decode_ns = now()
+    watch.decode_ns = cell.now()
     if isinstance(prediction, Hold):
-        return prediction
-    guarded = guard(prediction, installed.rule, start, tick, now())
-    watch.guard_ns = now()
-    return guarded
+        return prediction, None
+    guarded = guard(prediction, installed.rule, start, tick, cell.now())
+    watch.guard_ns = cell.now()
+    return guarded, start
 
 
 def publish(publisher: Publisher, installed: Installed | None, tick: Tick, verdict: Verdict, watch: Stopwatch) -> Sent:

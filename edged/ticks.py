@@ -29,6 +29,9 @@ class Ticks(Protocol):
 class Newest(Protocol):
     """The part of a mailbox a clock camera needs."""
 
+    @property
+    def arrived_ns(self) -> int: ...
+
     def wait_newer(self, seq: int, timeout_ns: int) -> Frame | None: ...
 
 
@@ -69,8 +72,8 @@ class TimerTicks:
 class CameraTicks:
     """A tick at each frame of the clock camera, or after 1.5 nominal periods without one.
 
-    `due_ns` is the frame's capture time (so lateness is its age), or when patience ended. `skipped` counts frames
-    that were overtaken while the loop was busy.
+    `due_ns` is when the frame arrived, or when patience ended. `skipped` counts frames that were overtaken while the
+    loop was busy.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class CameraTicks:
         while frame is None and (left_ns := due_ns - self._now()) > 0 and not self._stop.is_set():
             frame = self._mailbox.wait_newer(self._frame_seq, min(left_ns, PATIENCE_NS))
         if frame is not None:
-            due_ns = frame.captured_ns
+            due_ns = min(self._mailbox.arrived_ns, self._now())
             if self._frame_seq:
                 skipped = frame.seq - self._frame_seq - 1
             self._frame_seq = frame.seq

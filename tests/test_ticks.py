@@ -54,7 +54,7 @@ class FakeMailbox:
     """Frames at given times; waiting moves the manual clock."""
 
     def __init__(self, clock: ManualClock, arrivals: dict[int, int]) -> None:
-        self.clock, self.arrivals = clock, arrivals
+        self.clock, self.arrivals, self.arrived_ns = clock, arrivals, 0
 
     def wait_newer(self, seq: int, timeout_ns: int) -> Frame | None:
         deadline = self.clock() + timeout_ns
@@ -65,6 +65,7 @@ class FakeMailbox:
             return None
         chosen = max(here) if here else min(newer)
         self.clock.sleep_until(newer[chosen])
+        self.arrived_ns = newer[chosen]
         return Frame("c", chosen, newer[chosen], np.zeros((1, 1, 3), np.uint8))
 
 

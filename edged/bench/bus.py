@@ -6,6 +6,7 @@ alignment, no guard, no verdicts. Rounds alternate, and the ratio is taken round
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -52,22 +53,23 @@ def bus_ratio() -> Row:
         with child("-m", "edged", "run", str(path)) as daemon, child(*bare) as other, zmq.Context() as context:
             rounds = _Rounds(context, folder)
             try:
-                ours, theirs = _alternate(rounds, lambda: (must_live(daemon, "edged"), must_live(other, "bare")))
+                ours, theirs = _alternate(rounds, [daemon, other])
             finally:
                 rounds.close()
     ratio = float(np.median(np.array(ours) / np.array(theirs)))
     apart = float(np.median(np.array(ours) - np.array(theirs)))
     note = f"edged {np.median(ours):.0f} us, bare {np.median(theirs):.0f}, {apart:.0f} apart (at most {APART_US:.0f})"
-    figures = quantiles(np.array(ours) / np.array(theirs))  # type: ignore[arg-type]
+    figures = quantiles(np.array(ours) / np.array(theirs))
     ok = ratio <= 1.2 and apart <= APART_US
     return Row("bus_ratio", round(ratio, 3), "x", 1.2, **figures, ok=ok, note=note)
 
 
-def _alternate(rounds: _Rounds, alive) -> tuple[list[float], list[float]]:  # type: ignore[no-untyped-def]
+def _alternate(rounds: _Rounds, processes: list[subprocess.Popen[bytes]]) -> tuple[list[float], list[float]]:
     """Microseconds of each round of both sides."""
     deadline = monotonic_ns() + 30 * NS_PER_S
     while rounds.ours(0.1) is None or rounds.theirs(0.1) is None:
-        alive()
+        for process in processes:
+            must_live(process, "a process")
         if monotonic_ns() > deadline:
             raise EdgedError("no action within 30 s", "run 'edged run' by hand and see why")
         time.sleep(GAP_S)

@@ -11,7 +11,7 @@ from edged.records import Frame
 class Mailbox:
     """What stands between one camera and its readers. Any thread may call anything.
 
-    `overwritten` counts frames that nobody had looked at when the next one came.
+    `overwritten` counts frames that nobody had looked at when the next one came; `arrived_ns` is when the newest did.
     """
 
     def __init__(self) -> None:
@@ -19,12 +19,14 @@ class Mailbox:
         self._seen = True
         self._arrived = threading.Condition(threading.Lock())
         self.overwritten = 0
+        self.arrived_ns = 0
 
     def put(self, frame: Frame) -> None:
         """Replace what is there and wake everybody who waits."""
         with self._arrived:
             self.overwritten += not self._seen
             self._frame = frame
+            self.arrived_ns = monotonic_ns()
             self._seen = False
             self._arrived.notify_all()
 

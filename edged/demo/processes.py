@@ -1,0 +1,93 @@
+"""A demo's child processes: started, read a JSON line at a time, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edged.errors import EdgedError
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """`python -m MODULE ARGUMENTS`; `last` is its newest JSON line, `events` those with an "event". Its stderr goes to
+    `<log>`, which `explain` quotes."""
+
+    def __init__(self, name: str, module: str, arguments: list[str], log: Path) -> None:
+        self.name = name
+        self.last: dict[str, Any] = {}
+        self.events: list[dict[str, Any]] = []
+        self._log = log
+        with log.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+                preexec_fn=_die_with_parent,
+            )
+        self._reader = threading.Thread(target=self._read, name=f"read:{name}", daemon=True)
+        self._reader.start()
+
+    def must_live(self) -> None:
+        """Raise `EdgedError` quoting its last words when it has ended."""
+        if self.process.poll() is not None:
+            raise EdgedError(f"{self.name} ended with code {self.process.returncode}: {self.explain()}", "see above")
+
+    def explain(self) -> str:
+        """The last lines it wrote to stderr."""
+        return " / ".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-4:])
+
+    def stop(self, patience_s: float = 10.0) -> None:
+        """SIGTERM, then wait for its last lines; SIGKILL when it does not end."""
+        self.process.send_signal(signal.SIGCONT)  # a frozen one could not obey
+        self.process.terminate()
+        try:
+            self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(2.0)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed under us at the very end
+            for line in self.process.stdout:
+                try:
+                    said = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                self.last = said
+                if "event" in said:
+                    self.events.append(said)
+
+
+def wait_for(
+    what: str, ready: Callable[[], bool], children: list[Child], patience_s: float, nap: threading.Event
+) -> None:
+    """Until `ready()`; raises `EdgedError` when a child ends or patience does."""
+    for _ in range(round(patience_s * 50)):
+        if ready():
+            return
+        for child in children:
+            child.must_live()
+        nap.wait(0.02)
+    raise EdgedError(f"{what} not within {patience_s:g} s", "; ".join(f"{c.name}: {c.explain()}" for c in children))
+
+
+def _die_with_parent() -> None:
+    """In the child: a SIGTERM when the demo is killed, so that nothing is left running (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
