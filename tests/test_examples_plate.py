@@ -85,7 +85,7 @@ def test_the_shipped_engine_does_what_it_did_when_it_was_packed() -> None:
 
 def test_the_shipped_engine_knows_plates_it_has_never_seen() -> None:
     found, _ = score(read_bundle(SHIPPED), seeds=6, per_seed=4)
-    assert found.miou >= 0.92
+    assert found.miou >= 0.93
     assert min(found.iou) >= 0.85
 
 

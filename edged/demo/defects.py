@@ -111,7 +111,8 @@ def _spot(relief: Relief, rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _line(shape: str, rng: np.random.Generator) -> NDArray[np.float64]:
     """[N, 2] points (x, y) around the origin."""
-    length, angle = rng.uniform(36, 110), rng.uniform(0, np.pi)
+    shortest = 36 if shape in ("straight", "arc") else 64  # a shorter zigzag would be a blot
+    length, angle = rng.uniform(shortest, 110), rng.uniform(0, np.pi)
     t = np.linspace(-0.5, 0.5, 41)
     match shape:
         case "straight":
