@@ -296,13 +296,6 @@ def test_units_are_part_of_what_is_compared(cell: Path) -> None:
     assert any("sensors.force gives f in kN, the engine takes it in N" in fault for fault in faults(findings))
 
 
-@pytest.mark.parametrize(
-    ("codes", "expected"),
-    [((), EXIT_OK), ((1,), 1), ((1, 3), 3), ((3, 2, 1), 2)],
-)
+@pytest.mark.parametrize(("codes", "expected"), [((), EXIT_OK), ((1,), 1), ((1, 3), 3), ((3, 2, 1), 2)])
 def test_the_worst_decides(codes: tuple[int, ...], expected: int) -> None:
     assert exit_code([Finding("error", "x", "y", "z", code) for code in codes]) == expected
-
-
-def test_a_finding_is_one_line() -> None:
-    assert str(Finding("error", "engine", "it is broken", "mend it", 3)) == "error   engine: it is broken; mend it"
