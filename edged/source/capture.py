@@ -8,23 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Read by OpenCV when it first opens something: libav's own complaints on stderr add nothing to our state text, and a
-# camera that was pulled out must not block a read for 10 s.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
-
-import cv2
 import numpy as np
 
 from edged.clock import NS_PER_MS, Now
 from edged.source.grabber import Grab, SourceError
+from edged.source.opencv import cv2
 
 OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 LOW_LATENCY = "rtsp_transport;tcp|analyzeduration;100000|probesize;50000|fflags;nobuffer|flags;low_delay"
 OPEN_TIMEOUT_MS = 3000
 READ_TIMEOUT_MS = 1000  # of one attempt; OpenCV makes up to three
-
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class CaptureGrabber:

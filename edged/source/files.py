@@ -6,13 +6,13 @@ import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.clock import Now, ns
 from edged.config import CameraConfig
 from edged.source.grabber import BadFrame, Ended, Grab, Pacer, SourceError
+from edged.source.opencv import cv2
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 

@@ -23,6 +23,7 @@ PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for
 FIRST_FRAME_NS = 10 * NS_PER_S  # a CSI camera and its ISP take seconds to start
 NEXT_FRAME_NS = 2 * NS_PER_S
 POLL_MS = 100
+DEBUG_INFO = "Additional debug info:"
 
 
 class GstGrabber:
@@ -104,8 +105,12 @@ class GstGrabber:
     def _said(self) -> str:
         """The first error gst-launch reported, or a hint where to look."""
         lines = self._complaint.decode(errors="replace").splitlines()
-        told = [line for line in lines if "ERROR" in line or "WARNING" in line or "rror:" in line]
-        return f"gst-launch-1.0 says: {told[0].strip()[:300]}" if told else "try the pipeline with gst-launch-1.0"
+        for index, line in enumerate(lines):
+            if "ERROR" in line or "WARNING" in line:
+                # "Additional debug info:", the place in GStreamer's source, and then what went wrong
+                cause = lines[index + 3 : index + 4] if lines[index + 1 : index + 2] == [DEBUG_INFO] else []
+                return f"gst-launch-1.0 says: {' '.join([line, *cause])[:400]}"
+        return "try the pipeline with gst-launch-1.0"
 
 
 def _start(pipeline: str, width: int, height: int, pipe: int) -> subprocess.Popen[bytes]:

@@ -1,0 +1,92 @@
+"""Sources by config: the real ones, or a recording's where the address is `replay:<file.npz>#<name>`.
+
+The name may be left out if it is the same in the recording. All replayed sources of a process share one origin of
+time and begin again at the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import zmq
+
+from edged.clock import Now, monotonic_ns, ns, sleep_until
+from edged.config import CameraConfig, SensorConfig
+from edged.records import Sample
+from edged.source.camera import CameraThread
+from edged.source.grabber import SourceError
+from edged.source.mailbox import Mailbox
+from edged.source.replay import Cursor, ReplayCamera, ReplaySensor, shared_recording
+from edged.source.sensor import Sensor
+
+REPLAY = "replay:"
+
+
+class Camera(Protocol):
+    """Where frames come from."""
+
+    @property
+    def mailbox(self) -> Mailbox: ...
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+
+class Samples(Protocol):
+    """Where a sensor's samples come from."""
+
+    def drain(self, now_ns: int) -> int: ...
+
+    def at_or_before(self, stamp_ns: int) -> Sample | None: ...
+
+    def newest(self) -> Sample | None: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
+def open_camera(
+    name: str, config: CameraConfig, now: Now = monotonic_ns, context: zmq.Context[zmq.Socket[bytes]] | None = None
+) -> Camera:
+    """The camera `config.uri` names, not yet started; a real one may come later.
+
+    Raises `SourceError` for a recording that is not there or has other geometry.
+    """
+    if not config.uri.startswith(REPLAY):
+        return CameraThread(name, config, now, context)
+    cursor, shape = _replayed("cameras", name, config.uri)
+    if shape != (config.height, config.width, 3):
+        fact = f"{config.uri} holds frames of {shape[1]}x{shape[0]}"
+        raise SourceError(f"{fact}, cameras.{name} says {config.width}x{config.height}", "set width and height")
+    return ReplayCamera(name, cursor, now, sleep_until)
+
+
+def open_sensor(
+    name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]], now: Now = monotonic_ns
+) -> Samples:
+    """The sensor at `config.endpoint`; a real one may come later.
+
+    Raises `SourceError` for a recording that is not there or has another number of values.
+    """
+    if not config.endpoint.startswith(REPLAY):
+        return Sensor(name, config, context, now)
+    cursor, shape = _replayed("sensors", name, config.endpoint)
+    if shape != (len(config.names),):
+        fact = f"{config.endpoint} holds {shape[0]} values a sample"
+        raise SourceError(f"{fact}, sensors.{name} names {len(config.names)}", "correct names")
+    return ReplaySensor(name, cursor, ns(config.history_ms))
+
+
+def _replayed(kind: Literal["cameras", "sensors"], name: str, address: str) -> tuple[Cursor, tuple[int, ...]]:
+    """Where to read one stream of a recording, and the shape of one value."""
+    path, _, given = address.removeprefix(REPLAY).partition("#")
+    recording, origin_ns = shared_recording(Path(path))
+    tracks = recording.cameras if kind == "cameras" else recording.sensors
+    if (track := tracks.get(given or name)) is None:
+        raise SourceError(f"{path} holds no {kind}/{given or name}", f"name one of {', '.join(tracks) or 'none'}")
+    return Cursor(track, recording.start_ns, origin_ns, recording.span_ns), track.values.shape[1:]
