@@ -47,7 +47,6 @@ valid_ms = 200
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a policy and a segmenter."""
     store = tmp_path_factory.mktemp("packed")
     pack(policy_model(), policy_recipe(), policy_golden(), store)
     pack(segment_model(), segment_recipe(), segment_golden(), store)
