@@ -1,6 +1,6 @@
 """Train the plate segmenter: python -m examples.plate.train [--steps N] [--out DIR]
 
-Writes DIR/unet.pt. About eight minutes on one core; on a GPU it runs in mixed precision. The model that scores best
+Writes DIR/unet.pt. About ten minutes on one core; on a GPU it runs in mixed precision. The model that scores best
 on validation seeds of the training domain is kept; the UNSEEN domain is looked at once, at the end.
 """
 
