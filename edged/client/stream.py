@@ -26,7 +26,8 @@ class Lost:
 
 
 class Stream:
-    """One topic of one endpoint, for one thread. Keeps nothing but the newest message; follows a restarted daemon.
+    """One topic of one endpoint, for one thread. Keeps nothing but the newest message; follows a restarted daemon, as
+    long as `latest()` or `wait()` is called now and then: ZeroMQ subscribes again only when it is looked at.
 
     A message counts when it is valid, newer than any before and still good (WIRE.md, "Order and validity"). What does
     not is counted in `health.rejected`: `malformed`, `old`, `expired`, `future` (stamped later than now by our own
