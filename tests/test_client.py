@@ -211,4 +211,9 @@ def test_the_rate_is_the_senders(pair: tuple[Daemon, Stream], clock: ManualClock
     health = stream.health
     assert health.rate_hz == pytest.approx(100)
     assert health.overtaken == 4
+    daemon.session += 1
+    clock.advance(10 * MS)
+    daemon.send(clock(), seq=10_000)
+    assert taken(stream)
+    assert stream.health.rate_hz == 0  # a restarted sender is counted afresh
     assert health.age_ms == pytest.approx(5)

@@ -97,6 +97,14 @@ def test_encoding_an_action_is_a_matter_of_microseconds() -> None:
     assert best < 100e-6  # measured: 5 us
 
 
+def test_a_header_that_is_nested_too_deep_cannot_be_sent() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(WireError):
+        encode("t", EVENT, {"deep": deep})
+
+
 def test_a_subscription_ends_the_topic() -> None:
     assert subscription("cell/act") == b"cell/act\0"
     assert not encode("cell/action", EVENT, {}).startswith(subscription("cell/act"))

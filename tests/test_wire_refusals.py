@@ -171,6 +171,12 @@ def test_arrays_that_do_not_fit_each_other_are_refused(arrays: Any) -> None:
             decode(hand_made(msgspec.msgpack.encode({"arrays": arrays}), b"1" * 3 + bytes(length)))
 
 
+def test_an_empty_array_must_still_have_sides_that_numpy_can_take() -> None:
+    assert decode(with_arrays(b"", entry(shape=[0, 2**20], length=0))).arrays["a"].shape == (0, 2**20)
+    with pytest.raises(WireError):
+        decode(with_arrays(b"", entry(shape=[0, 2**40, 2**40], length=0)))
+
+
 def test_padding_between_arrays_is_zero() -> None:
     arrays = [entry(), entry(name="b", offset=8)]
     assert decode(with_arrays(b"123\0\0\0\0\x00456", *arrays)).arrays["b"].tolist() == [52, 53, 54]
