@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ from edged.wire import Flag, Kind, decode, encode
 
 NAMES = [*JOINTS, "tool"]
 NO_FLAGS = Flag(0)
+Played: TypeAlias = "tuple[subprocess.Popen[str], Daemon, Feed, zmq.Socket[bytes]]"
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_a_jog_moves_the_tip_40_cm_and_only_an_arm_that_nobody_commands() -> Non
 
 
 def test_the_camera_stamps_pictures_with_the_time_of_their_pose(folder: Path, context: Context) -> None:
-    pose = Pose(HOME_TIP + [0.1, 0, 0.2], np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0.0]]), (0.55, 0.0), 1, 2)
+    pose = Pose(np.array([0.62, 0.0, 0.42]), np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0.0]]), (0.55, 0.0), 1, 2)
     feed = Feed(context, folder, "pose", monotonic_ns())
     with (
         contextlib.closing(feed),
@@ -233,7 +234,8 @@ def setpoints(ears: zmq.Socket[bytes], wait_ms: int = 0) -> list[np.ndarray]:
 
 def test_the_controller_obeys_stops_on_silence_and_resumes_where_the_arm_is(folder: Path, context: Context) -> None:
     with controlled(folder, context) as (running, daemon, joints, ears):
-        here, moves, until_ns = np.zeros(6), [], monotonic_ns() + 15 * NS_PER_S
+        here, until_ns = np.zeros(6), monotonic_ns() + 15 * NS_PER_S
+        moves: list[np.ndarray] = []
         while len(moves) < 100 and monotonic_ns() < until_ns:  # joints 1 rad ahead: it goes as fast as it may
             joints.send(here, monotonic_ns())
             daemon.act(here + 0.05)

@@ -10,18 +10,19 @@ import argparse
 import io
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 
 from edged.demo.bus import CAMERA, FORCE, IMU, JOINTS
 from edged.manifest import ActionOutput, Axis, ImageInput, StateInput, StatePart
 from edged.pack import Image, Packed, Recipe, pack
-from examples.reach.model import Policy
 from examples.reach.rollout import CAMERA_HZ, SIZE
-from examples.reach.train import HELD_OUT, load
+
+if TYPE_CHECKING:  # PyTorch is imported where it is used: what comes after the export needs none
+    from examples.reach.model import Policy
 
 OPSET = 17
 CLOSE_ENOUGH = 1e-4
@@ -30,6 +31,8 @@ GOLDEN = 8
 
 def to_onnx(policy: Policy) -> bytes:
     """The network as ONNX: image [batch, 3, 96, 96] and state [batch, 15] to action [batch, 7]; constants folded."""
+    import torch
+
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The newer exporter writes opset 18 whatever one asks for; this one honours the request and says it is old.
@@ -55,6 +58,8 @@ def to_onnx(policy: Policy) -> bytes:
 
 def compare(policy: Policy, model: bytes, images: np.ndarray, states: np.ndarray) -> float:
     """The largest difference between PyTorch and ONNX Runtime on these samples, as one batch and one by one."""
+    import torch
+
     planes = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
     with torch.inference_mode():
         wanted = policy(torch.from_numpy(planes), torch.from_numpy(states)).numpy()
@@ -92,11 +97,18 @@ def recipe(actions: np.ndarray, version: str, provenance: dict[str, str]) -> Rec
     )
 
 
-def export(policy_file: Path, data: Path, store: Path, version: str, provenance: dict[str, str]) -> Packed:
-    """Write `store`/reach/`version`. Raises SystemExit when ONNX does not give what PyTorch gives."""
+def export(
+    policy_file: Path, data: Path, store: Path, version: str, provenance: dict[str, str], samples: int | None = None
+) -> Packed:
+    """Write `store`/reach/`version`. Raises SystemExit when ONNX does not give what PyTorch gives.
+
+    `samples`: how many of the recording were used, None = all. The golden samples are from the part held out.
+    """
+    from examples.reach.train import HELD_OUT, load
+
     policy = load(policy_file)
-    images = np.load(data / "images.npy", mmap_mode="r")
-    states, actions = np.load(data / "states.npy"), np.load(data / "actions.npy")
+    images = np.load(data / "images.npy", mmap_mode="r")[:samples]
+    states, actions = np.load(data / "states.npy")[:samples], np.load(data / "actions.npy")[:samples]
     held_out = np.linspace(int(len(images) * (1 - HELD_OUT)), len(images) - 1, 64).astype(int)
     pictures, felt = np.array(images[held_out]), states[held_out]
     model = to_onnx(policy)
@@ -104,19 +116,36 @@ def export(policy_file: Path, data: Path, store: Path, version: str, provenance:
     print(f"ONNX opset {OPSET}, {len(model) / 1024:.0f} KiB, differs from PyTorch by {difference:.1e}")
     if difference > CLOSE_ENOUGH:
         raise SystemExit(f"that is more than {CLOSE_ENOUGH}")
-    golden = [{"image": pictures[i : i + 1], "state": felt[i : i + 1]} for i in range(0, 64, 64 // GOLDEN)]
+    return seal(model, pictures, felt, actions, store, version, provenance)
+
+
+def seal(
+    model: bytes,
+    pictures: np.ndarray,
+    felt: np.ndarray,
+    actions: np.ndarray,
+    store: Path,
+    version: str,
+    provenance: dict[str, str],
+) -> Packed:
+    """Make the exported network an engine in `store`, with golden samples picked evenly from `pictures` and `felt`."""
+    rows = np.linspace(0, len(pictures) - 1, GOLDEN).astype(int)
+    golden = [{"image": pictures[i : i + 1], "state": felt[i : i + 1]} for i in rows]
     packed = pack(model, recipe(actions, version, provenance), golden, store, replace=True)
     worst = ", ".join(f"{name} {found.value:.1e}" for name, found in packed.worst.items())
     print(f"wrote {packed.path}: {len(golden)} golden samples, worst error {worst}")
     return packed
 
 
-if __name__ == "__main__":
+def main() -> None:
+    import torch
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", type=Path, default=Path("runs/reach/2/policy.pt"))
     parser.add_argument("--data", type=Path, default=Path("runs/reach/data"))
-    parser.add_argument("--store", type=Path, default=Path("engines"))
+    parser.add_argument("--store", type=Path, default=Path("runs/engines"))
     parser.add_argument("--version", default="2")
+    parser.add_argument("--samples", type=int, default=None, help="as given to train")
     parser.add_argument("--note", action="append", default=[], metavar="KEY=TEXT", help="for the manifest's provenance")
     options = parser.parse_args()
     notes = {
@@ -124,4 +153,8 @@ if __name__ == "__main__":
         "torch": str(torch.__version__),
         **dict(n.split("=", 1) for n in options.note),
     }
-    export(options.policy, options.data, options.store, options.version, notes)
+    export(options.policy, options.data, options.store, options.version, notes, options.samples)
+
+
+if __name__ == "__main__":
+    main()

@@ -51,6 +51,7 @@ class Rollout:
         self.arm.reset(joints)
         self._setpoint, self._goal = joints.copy(), joints.copy()
         self._queue.clear()
+        self._reading = self.arm.readings()
 
     def look(self, draw: bool = True) -> View:
         """The camera's picture and the newest sensor sample at or before it."""

@@ -120,7 +120,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("runs/reach/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/reach/2"))
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--samples", type=int, default=None, help="use only the first so many samples")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
