@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from edged.errors import RefusedError
 from edged.manifest import (
     ActionOutput,
+    BoxesOutput,
+    ClassesOutput,
+    CoefficientsOutput,
     FeedbackInput,
     HiddenOutput,
     ImageInput,
@@ -15,11 +18,22 @@ from edged.manifest import (
     LabelsOutput,
     LogitsOutput,
     Manifest,
+    MasksOutput,
     Output,
+    PrototypesOutput,
+    ScoresOutput,
     StateInput,
 )
 
 REMEDY = "pack the model with 'edged pack', which makes graph and manifest fit"
+INSTANCE_RANKS: dict[type[object], int] = {
+    BoxesOutput: 3,
+    ScoresOutput: 2,
+    ClassesOutput: 2,
+    CoefficientsOutput: 3,
+    PrototypesOutput: 4,
+    MasksOutput: 4,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +108,8 @@ def _output_problem(role: Output, tensor: Tensor, manifest: Manifest) -> str:
         case _:
             if shape[0] != 1:
                 return "its batch is not 1"
+            if (wants := INSTANCE_RANKS.get(type(role))) and rank != wants:
+                return f"it has {wants} dimensions in an instance head"
+            if isinstance(role, BoxesOutput) and shape[2] != 4:
+                return "a box has 4 numbers"
     return ""

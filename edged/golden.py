@@ -3,7 +3,7 @@
 action   greatest error over steps and axes, relative to the axis' range     at most the tolerance
 labels   fraction of equal pixels (of logits: of equal argmax)               at least the tolerance
 hidden   greatest error relative to the golden tensor's own range            at most the tolerance
-instance heads: fraction of elements within 1 % of their tensor's range, the worst tensor at least the tolerance
+instances mean IoU of the masks of paired objects (see `overlap.py`)         at least the tolerance
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edged.bundle import Bundle
 from edged.errors import RefusedError
+from edged.instances import find
 from edged.manifest import (
     INSTANCES,
     ActionOutput,
@@ -27,14 +28,15 @@ from edged.manifest import (
     Output,
     Precision,
 )
+from edged.overlap import Agreement, agreement
+from edged.resize import fit
 from edged.samples import Arrays, split_samples
 
 DEFAULTS: dict[str, dict[str, float]] = {
-    "fp32": {"error": 1e-4, "agreement": 0.999},
-    "fp16": {"error": 1e-2, "agreement": 0.999},
-    "int8": {"error": 5e-2, "agreement": 0.99},
+    "fp32": {"error": 1e-4, "agreement": 0.999, "iou": 0.99},
+    "fp16": {"error": 1e-2, "agreement": 0.999, "iou": 0.95},
+    "int8": {"error": 5e-2, "agreement": 0.99, "iou": 0.85},
 }
-INSTANCE_ELEMENT = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,13 @@ def default_tolerance(outputs: Mapping[str, Output], precision: Precision, task:
         for tensor, role in outputs.items()
         if task != "instance" or isinstance(role, HiddenOutput)
     }
-    return {**judged, INSTANCES: rule["agreement"]} if task == "instance" else judged
+    return {**judged, INSTANCES: rule["iou"]} if task == "instance" else judged
 
 
 def compare(manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0) -> list[Difference]:
     """Judge the outputs of one sample, one `Difference` for each key of the manifest's tolerance."""
     found = []
-    agreements = []
+    rest = []
     for tensor, role in manifest.outputs.items():
         want, have = golden[tensor], made[tensor]
         if want.shape != have.shape:
@@ -90,11 +92,19 @@ def compare(manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0) -
             error = float(np.max(_relative(want, have), initial=0.0))
             found.append(Difference(sample, tensor, "error", error, manifest.tolerance[tensor]))
         else:
-            agreements.append((float(np.mean(_relative(want, have) <= INSTANCE_ELEMENT)), tensor))
-    if agreements:
-        value, worst = min(agreements)
-        found.append(Difference(sample, INSTANCES, "agreement", value, manifest.tolerance[INSTANCES], worst))
+            rest.append(tensor)
+    if rest and not any(item.value == np.inf for item in found):
+        found.append(_instances(sample, manifest, golden, made, rest))
     return found
+
+
+def objects_agree(manifest: Manifest, golden: Arrays, made: Arrays) -> Agreement:
+    """How the objects in `made` agree with those in `golden`, in pixels of the image input."""
+    (image,) = manifest.images.values()
+    assert manifest.head is not None
+    same = fit("none", image.size, image.size)
+    want, have = (find(manifest, outputs, same) for outputs in (golden, made))
+    return agreement(want, have, manifest.head.score_threshold)
 
 
 class Runnable(Protocol):
@@ -149,6 +159,15 @@ def _action(
     return Difference(
         sample, tensor, "error", float(relative[worst]), bound, f"{axis.name} {error[worst]:.3g} {axis.unit}"
     )
+
+
+def _instances(sample: int, manifest: Manifest, golden: Arrays, made: Arrays, tensors: list[str]) -> Difference:
+    bound = manifest.tolerance[INSTANCES]
+    if not all(np.isfinite(made[tensor]).all() for tensor in tensors):
+        return Difference(sample, INSTANCES, "agreement", np.nan, bound, "not finite")
+    agreed = objects_agree(manifest, golden, made)
+    detail = f"{agreed.pairs} of {agreed.objects} objects, boxes within {agreed.box_error:.2g} px"
+    return Difference(sample, INSTANCES, "agreement", agreed.mask_iou, bound, detail)
 
 
 def _largest(logits: NDArray[Any]) -> NDArray[Any]:

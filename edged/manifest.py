@@ -83,10 +83,10 @@ Tolerance: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 HEAD_OUTPUTS: dict[str, tuple[type[object], ...]] = {
     "yolo-seg": (BoxesOutput, ScoresOutput, ClassesOutput, CoefficientsOutput, PrototypesOutput),
-    "rfdetr-seg": (BoxesOutput, ScoresOutput, MasksOutput),
+    "rfdetr-seg": (BoxesOutput, ScoresOutput, ClassesOutput, MasksOutput),
     "mask-rcnn": (BoxesOutput, ScoresOutput, ClassesOutput, MasksOutput),
     "mask-rcnn-roi": (BoxesOutput, ScoresOutput, ClassesOutput, MasksOutput),
-    "query-mask": (LogitsOutput, MasksOutput),
+    "query-mask": (ScoresOutput, ClassesOutput, MasksOutput),
 }
 
 

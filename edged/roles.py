@@ -95,7 +95,7 @@ class LogitsOutput(Strict, frozen=True, tag_field="role", tag="logits"):
 
 
 class BoxesOutput(Strict, frozen=True, tag_field="role", tag="boxes"):
-    """[1, N, 4] float32."""
+    """[1, N, 4] float32: x1, y1, x2, y2 in pixels of the image input."""
 
 
 class ScoresOutput(Strict, frozen=True, tag_field="role", tag="scores"):
@@ -103,19 +103,19 @@ class ScoresOutput(Strict, frozen=True, tag_field="role", tag="scores"):
 
 
 class ClassesOutput(Strict, frozen=True, tag_field="role", tag="classes"):
-    """[1, N] class numbers."""
+    """[1, N] int32 class numbers: indices into the manifest's classes."""
 
 
 class CoefficientsOutput(Strict, frozen=True, tag_field="role", tag="coefficients"):
-    """[1, N, K] float32 mask coefficients."""
+    """[1, N, K] float32: what each row takes of each prototype."""
 
 
 class PrototypesOutput(Strict, frozen=True, tag_field="role", tag="prototypes"):
-    """[1, K, h, w] float32 mask prototypes."""
+    """[1, K, h, w] float32 maps over the whole image input."""
 
 
 class MasksOutput(Strict, frozen=True, tag_field="role", tag="masks"):
-    """[1, N, h, w] mask scores or probabilities, as the head kind says."""
+    """[1, N, h, w] float32: logits or probabilities, over the image input or over each box, as the head kind says."""
 
 
 class CountOutput(Strict, frozen=True, tag_field="role", tag="count"):
@@ -142,8 +142,13 @@ Output: TypeAlias = (
 
 
 class Head(Strict, frozen=True):
-    """How instance tensors are to be read, and the thresholds as probabilities (0.5 = a logit of 0)."""
+    """How instance tensors are to be read (`instances.py` says for each kind), and the thresholds.
+
+    `score_threshold` and `mask_threshold` are probabilities (0.5 = a logit of 0). `nms_threshold`: of two boxes of one
+    class that overlap by more than this IoU the better one stays; 1 = the model did that itself.
+    """
 
     kind: Literal["yolo-seg", "rfdetr-seg", "mask-rcnn", "mask-rcnn-roi", "query-mask"]
     score_threshold: Fraction
     mask_threshold: Fraction
+    nms_threshold: Fraction

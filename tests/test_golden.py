@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+from heads import finder, yolo
 from test_bundle import a_manifest
 
 from edged.errors import RefusedError
@@ -74,15 +75,43 @@ def test_another_shape_never_passes():
     assert "(1, 4, 2) instead of (1, 2)" in str(found)
 
 
-def test_instance_tensors_are_judged_together_by_the_worst():
-    from edged.manifest import BoxesOutput, ScoresOutput
+def test_instances_are_judged_by_the_masks_of_pairs():
+    tensors = yolo(5)
+    manifest = finder("yolo-seg", tensors)
+    (same,) = compare(manifest, tensors, tensors)
+    assert (same.output, same.measure, same.value, same.bound) == ("instances", "agreement", 1.0, 0.9)
+    shuffled = {**tensors, **{name: tensors[name][:, ::-1] for name in ("boxes", "scores", "classes", "coefficients")}}
+    assert compare(manifest, tensors, shuffled)[0].value == 1.0  # rows may come in any order
+    moved = {**tensors, "boxes": tensors["boxes"] + 3}
+    (found,) = compare(manifest, tensors, moved)
+    assert 0.3 < found.value < 0.9
+    assert "boxes within 3 px" in found.detail
 
-    outputs = {"boxes": BoxesOutput(), "scores": ScoresOutput()}
-    manifest = a_manifest(task="instance", outputs=outputs, tolerance={"instances": 0.9})
-    golden = {"boxes": np.arange(40.0).reshape(1, 10, 4), "scores": np.linspace(0, 1, 10)[None]}
-    (found,) = compare(manifest, golden, {**golden, "scores": golden["scores"] + np.eye(10)[:1]})
-    assert (found.output, found.detail) == ("instances", "scores")
-    assert found.value == pytest.approx(0.9)
+
+def test_an_object_that_is_missing_invented_or_of_another_class_counts_as_nothing():
+    tensors = yolo(2)
+    tensors["scores"][...] = 0.9
+    manifest = finder("yolo-seg", tensors)
+    fewer = {**tensors, "scores": np.array([[0.9, 0.1]], np.float32)}
+    assert compare(manifest, tensors, fewer)[0].value == pytest.approx(0.5)
+    assert compare(manifest, fewer, tensors)[0].value == pytest.approx(0.5)
+    other = {**tensors, "classes": tensors["classes"] + 1}
+    assert compare(manifest, tensors, other)[0].value == 0.0
+
+
+def test_an_object_at_the_threshold_may_fall_on_either_side():
+    tensors = {**yolo(2), "scores": np.array([[0.9, 0.52]], np.float32)}
+    fewer = {**tensors, "scores": np.array([[0.9, 0.48]], np.float32)}
+    assert compare(finder("yolo-seg", tensors), tensors, fewer)[0].value == 1.0
+
+
+def test_instances_that_are_not_finite_or_of_another_shape_never_pass():
+    tensors = yolo(3)
+    manifest = finder("yolo-seg", tensors)
+    broken = {**tensors, "boxes": tensors["boxes"] * np.nan}
+    assert not compare(manifest, tensors, broken)[0].ok
+    short = {**tensors, "prototypes": tensors["prototypes"][:, :, :4]}
+    assert not compare(manifest, tensors, short)[0].ok
 
 
 def test_refusing_names_the_worst_first():

@@ -45,7 +45,10 @@ UNITS = {
         "storedzip",
         "samples",
         "bundle",
+        "sign",
         "golden",
+        "instances",
+        "overlap",
         "resize",
     ),
     Layer.FLOW: ("source", "observe", "encode", "engine", "decode", "guard", "arming", "publish", "ticks"),
@@ -69,6 +72,7 @@ UNITS = {
         "pack",
         "build",
         "verify",
+        "keys",
         "check",
         "bench",
         "replay",
@@ -78,6 +82,8 @@ UNITS = {
         "tail",
         "show",
         "cli",
+        "cli_pack",
+        "cli_engines",
         "demo",
         "__main__",
     ),
@@ -88,12 +94,12 @@ LAYER = {unit: layer for layer, units in UNITS.items() for unit in units}
 CEILING = {"client": Layer.CONTRACTS}
 
 CUDA_HOME = ("engine.cuda",)
-CV2_HOME = ("source", "encode", "decode", "bench", "demo", "cli", "draw", "infer")
+CV2_HOME = ("source", "encode", "decode", "bench", "demo", "cli", "draw", "infer", "pack")
 # Where each package from outside may be imported: units, or modules of one. `*` = everywhere, () = nowhere.
 HOMES = {
     "numpy": ("*",),
     "msgspec": ("*",),
-    "zmq": ("source", "publish", "control", "curve", "daemon", "client", "demo", "bench", "cli"),
+    "zmq": ("source", "publish", "control", "curve", "daemon", "client", "demo", "bench", "cli", "keys"),
     "onnxruntime": ("engine.ort", "pack", "verify"),
     "onnx": ("pack", "build", "verify"),
     "tensorrt": ("engine.tensorrt", "build"),
@@ -105,8 +111,9 @@ HOMES = {
     "matplotlib": ("demo.plot",),
     "pydantic": ("config",),
     "pydantic_settings": ("config",),
-    "typer": ("cli",),
-    "tomli": ("config",),
+    "typer": ("cli", "cli_pack", "cli_engines"),
+    "cryptography": ("sign", "keys"),
+    "tomli": ("config", "pack"),
     "zstandard": ("wire",),
 }
 STDLIB = sys.stdlib_module_names | {"tomllib"}  # tomllib joined in 3.11
