@@ -87,7 +87,7 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     reporter = Reporter(health, sender, outlets["health"], outlets["events"], lambda: _tend(outlets[config.stream]))
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
-    loader = Loader(config, store, slot, reporter.tell)
+    loader = Loader(config, store, slot, reporter.tell, health.warn)
     stack.callback(slot.close)
     stack.callback(loader.join, 5.0)
     control = Control(context, endpoints(config)["control"], operations(config, cell, health))
