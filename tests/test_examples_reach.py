@@ -95,7 +95,7 @@ def stand_in(width: int = 15) -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

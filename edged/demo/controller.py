@@ -35,7 +35,7 @@ from edged.wire import good_until
 Vector = NDArray[np.float64]
 
 TOOL = "tool"
-MAX_VELOCITY = np.full(6, 2.6)  # rad/s, a little above what a guard should allow
+MAX_VELOCITY = np.array([2.6, 2.6, 2.6, 4.2, 4.2, 4.2])  # rad/s, a little above what the drives and the guard allow
 BRAKING = np.full(6, 12.0)  # rad/s^2
 MEASURED_GOOD_NS = 100 * NS_PER_MS
 REMEMBERED = 200_000  # commands in the trace

@@ -1,0 +1,132 @@
+"""The whole loop as real processes: cell, tool camera, `edged run` with the shipped policy, controller. And its faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import zmq
+
+from edged.client import request
+from edged.demo.bus import CommandLine
+from edged.demo.daemons import PICK, pick_toml
+from edged.demo.processes import Child, wait_for
+
+PATIENCE_S = 30.0
+
+
+@dataclass
+class Loop:
+    """The running processes."""
+
+    folder: Path
+    cell: Child
+    camera: Child
+    controller: Child
+    daemon: Child
+
+    def ask(self, op: str) -> None:
+        request(f"ipc://{self.folder}/{PICK}/control", op)
+
+    def wait(self, what: str, ready: Callable[[], bool]) -> None:
+        wait_for(what, ready, [self.cell, self.camera, self.controller], PATIENCE_S, threading.Event())
+
+    def reached(self) -> int:
+        return sum(bool(event["reached"]) for event in self.cell.events if event["event"] == "target")
+
+    def wait_reached(self, more: int) -> None:
+        """Until `more` targets beyond those reached by now."""
+        wanted = self.reached() + more
+        self.wait(f"{wanted} targets", lambda: self.reached() >= wanted)
+
+    def holds(self, reason: str) -> int:
+        return int(self.controller.last.get("holds", {}).get(reason, 0))
+
+
+def run_daemon(folder: Path) -> Child:
+    return Child(PICK, "edged", ["run", f"{folder}/{PICK}.toml"], folder / f"{PICK}.log")
+
+
+def start(folder: Path, *camera: str, patience_s: float = 4.0) -> Loop:
+    (folder / f"{PICK}.toml").write_text(pick_toml(folder), encoding="utf-8")
+    here = f"--folder={folder}"
+    action = (f"--action=ipc://{folder}/{PICK}/action", f"--topic={PICK}/action")
+    return Loop(
+        folder,
+        Child(
+            "cell",
+            "edged.demo.cell",
+            [here, "--targets=400", "--seed=77", f"--patience-s={patience_s}"],
+            folder / "cell.log",
+        ),
+        Child("camera", "edged.demo.tool_camera", [here, *camera], folder / "camera.log"),
+        Child("controller", "edged.demo.controller", [here, *action], folder / "controller.log"),
+        run_daemon(folder),
+    )
+
+
+def stop(loop: Loop) -> None:
+    for child in (loop.controller, loop.daemon, loop.camera, loop.cell):
+        child.stop()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    with tempfile.TemporaryDirectory(prefix="loop") as name:
+        running = start(Path(name))
+        try:
+            running.wait_reached(2)
+            yield running
+        finally:
+            stop(running)
+
+
+def test_an_arm_jogged_while_held_goes_on_from_where_it_is(loop: Loop) -> None:
+    loop.ask("hold")
+    loop.wait("rest", lambda: loop.controller.last.get("state") == "idle" and loop.holds("OPERATOR") > 0)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    line = CommandLine(context, loop.folder)
+    assert line.wait_connected(5000)
+    line.jog(0.4)
+    loop.wait("the jog", lambda: any(event["event"] == "jog" and event["ok"] for event in loop.cell.events))
+    line.close()
+    context.term()
+    threading.Event().wait(1.8)
+    loop.ask("resume")
+    loop.wait_reached(3)
+    loop.controller.stop()
+    said = loop.controller.last
+    assert said["anchor_jump"] < 0.03, "rad between the measured pose and the first set-point after it"
+    assert said["largest_move"] < 4.2 * 0.02 + 1e-6
+
+
+def test_a_frozen_camera_stops_the_arm_and_a_thawed_one_lets_it_go_on(loop: Loop) -> None:
+    os.kill(loop.camera.process.pid, signal.SIGSTOP)
+    loop.wait("a stop", lambda: loop.holds("STALE") > 3 and loop.controller.last.get("state") == "idle")
+    os.kill(loop.camera.process.pid, signal.SIGCONT)
+    loop.wait_reached(2)
+
+
+def test_a_killed_daemon_stops_the_arm_and_its_successor_is_obeyed(loop: Loop) -> None:
+    loop.daemon.process.kill()
+    loop.wait("a loss", lambda: loop.controller.last["lost"] > 0 and loop.controller.last["state"] == "idle")
+    loop.daemon.stop()
+    loop.daemon = run_daemon(loop.folder)
+    loop.wait_reached(2)
+
+
+def test_with_a_covered_lens_the_loop_runs_but_reaches_nothing_worth_mentioning() -> None:
+    with tempfile.TemporaryDirectory(prefix="loop") as name:
+        loop = start(Path(name), "--blank", patience_s=2.0)
+        try:
+            loop.wait("four targets", lambda: sum(event["event"] == "target" for event in loop.cell.events) >= 4)
+            assert loop.controller.last["actions"] > 100
+            assert loop.reached() <= 1
+        finally:
+            stop(loop)
