@@ -112,7 +112,7 @@ class Cell:
         if result is None:
             return []
         done = [] if self.course.target else [{"event": "done", **self.score()}]
-        return [result.event(), *done]
+        return [{**result.event(), "closed": self.closed}, *done]
 
     def score(self) -> dict[str, Any]:
         return {"reached": self.course.reached, "total": len(self.course.results)}
