@@ -1,4 +1,4 @@
-"""The whole loop as real processes: cell, tool camera, `edged run` with the shipped policy, controller. And its faults."""
+"""The closed loop as real processes: cell, tool camera, `edged run` with the shipped policy, controller. Its faults."""
 
 from __future__ import annotations
 
