@@ -32,6 +32,7 @@ from edged.errors import EXIT_FAILED, EXIT_OK
 
 START_S = 30.0
 NAP_S = 0.2
+FEWEST_MASKS = 200  # before a run may end: some plates of the line, with each kind of defect on one of them
 
 
 @dataclass(slots=True)
@@ -60,7 +61,9 @@ class Demo:
 
     @property
     def done(self) -> bool:
-        return any(event["event"] == "done" for event in self.children["cell"].events)
+        """Every target was tried, and enough plates were seen to judge the masks."""
+        course = any(event["event"] == "done" for event in self.children["cell"].events)
+        return course and self.children["line"].last.get("matched", 0) >= FEWEST_MASKS
 
 
 def run_demo(
