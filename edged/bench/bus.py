@@ -15,7 +15,7 @@ import zmq
 
 from edged.bench import ENGINES, Row, quantiles
 from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
-from edged.clock import NS_PER_S, boot_id, monotonic_ns
+from edged.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns
 from edged.errors import EdgedError
 from edged.wire import Flag, Kind, Preamble, decode, encode
 
@@ -120,7 +120,8 @@ class _Rounds:
         data = encode("frames", preamble, {"camera": "camera"}, (("image", self._image),))
         began = monotonic_ns()
         self._frames.send(data)
-        while self._actions.poll(round(patience_s * 1000)):
+        until_ns = began + round(patience_s * NS_PER_S)  # Holds keep coming, so silence is not what ends a round
+        while (left_ns := until_ns - monotonic_ns()) > 0 and self._actions.poll(left_ns // NS_PER_MS):
             received = self._actions.recv()
             arrived = monotonic_ns()
             message = decode(received)
