@@ -108,12 +108,13 @@ def test_close_ends_the_child_at_once() -> None:
     assert not running.is_running() or running.status() == psutil.STATUS_ZOMBIE
 
 
-def test_the_child_dies_with_its_parent() -> None:
+def test_the_child_dies_with_its_parent_even_without_a_pipe_to_break() -> None:
+    silent = pipeline() + " ! valve drop=true"
     code = f"""
 import time
 from edged.config import CameraConfig
 from edged.source.camera import CameraThread
-CameraThread("tool", CameraConfig(uri={pipeline()!r}, width=64, height=48)).start()
+CameraThread("tool", CameraConfig(uri={silent!r}, width=64, height=48)).start()
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code]) as parent:

@@ -13,7 +13,7 @@ from edged.errors import WireError
 from edged.source.grabber import BadFrame, Grab
 from edged.wire import MAX_MESSAGE, Kind, Preamble, decode, newer, subscription
 
-POLL_MS = 100
+TIMEOUT_MS = 100
 
 
 class BusGrabber:
@@ -28,17 +28,24 @@ class BusGrabber:
         self._context = context or zmq.Context()
         self._is_ours = context is None
         self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.CONFLATE, 1)  # one frame per message, one subscription: the newest wins
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
-        self._socket.setsockopt(zmq.SUBSCRIBE, subscription(topic) if topic else b"")
+        for option, value in (
+            (zmq.CONFLATE, 1),  # one frame per message, one subscription: the newest wins
+            (zmq.RCVTIMEO, TIMEOUT_MS),
+            (zmq.LINGER, 0),
+            (zmq.RECONNECT_IVL, 20),
+            (zmq.HEARTBEAT_IVL, 1000),  # else a peer that lost power would be waited for in vain, also once it is back
+            (zmq.HEARTBEAT_TIMEOUT, 3000),
+            (zmq.MAXMSGSIZE, MAX_MESSAGE),
+            (zmq.SUBSCRIBE, subscription(topic) if topic else b""),
+        ):
+            self._socket.setsockopt(option, value)
         self._socket.connect(endpoint)
 
     def read(self) -> Grab | None:
-        if not self._socket.poll(POLL_MS):
+        try:
+            received = self._socket.recv()
+        except zmq.Again:
             return None
-        received = self._socket.recv(copy=True)
         arrival_ns = self._now()
         try:
             message = decode(received)

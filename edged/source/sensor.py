@@ -157,7 +157,7 @@ def _connect(name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[by
         (zmq.LINGER, 0),
         (zmq.RECONNECT_IVL, 20),
         (zmq.MAXMSGSIZE, MAX_MESSAGE),
-        (zmq.HEARTBEAT_IVL, 1000),
+        (zmq.HEARTBEAT_IVL, 1000),  # else a peer that lost power would be waited for in vain, also once it is back
         (zmq.HEARTBEAT_TIMEOUT, 3000),
     ):
         socket.setsockopt(option, value)
