@@ -61,10 +61,9 @@ class Net:
 
 
 def action(step_ms: float) -> ActionOutput:
-    axes = [
-        Axis(name=name, unit="rad", kind="continuous", mode="absolute", range=(-1.0, 1.0)) for name in (*JOINTS, "tool")
-    ]
-    return ActionOutput(axes=tuple(axes), step_ms=step_ms, on_swap="cut")
+    joints = [Axis(name=name, unit="rad", kind="continuous", mode="absolute", range=(-1.0, 1.0)) for name in JOINTS]
+    tool = Axis(name="tool", unit="closed", kind="binary", mode="absolute", range=(0.0, 1.0))
+    return ActionOutput(axes=(*joints, tool), step_ms=step_ms, on_swap="cut")
 
 
 def state_engine() -> None:

@@ -209,6 +209,8 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
                 yield _error(subject, f"there is no file or folder {path}", "correct its uri")
             elif not os.access(path, os.R_OK):
                 yield _error(subject, f"{path} may not be read", "check its owner")
+        case "replay":
+            yield from _recording(subject, camera.uri)
         case "gst" if shutil.which("gst-launch-1.0") is None:
             yield _error(subject, "gst-launch-1.0 is not installed", "install gstreamer1.0-tools")
         case "bus":
@@ -217,8 +219,17 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
             pass  # an RTSP camera may well be asleep; the daemon says when it is not heard
 
 
+def _recording(subject: str, address: str) -> Iterator[Finding]:
+    path = Path(address.removeprefix("replay:").partition("#")[0])
+    if not _exists(path):
+        yield _error(subject, f"there is no recording {path}", "correct the address")
+
+
 def _peer(subject: str, endpoint: str) -> Iterator[Finding]:
     """An ipc endpoint nobody has bound yet; who is on the other end of TCP is told only by listening."""
+    if endpoint.startswith("replay:"):
+        yield from _recording(subject, endpoint)
+        return
     path = endpoint.removeprefix("ipc://")
     if path != endpoint and not path.startswith("@") and not _exists(Path(path)):
         yield _warning(subject, f"nobody publishes at {endpoint} yet", "start its publisher, or correct the endpoint")

@@ -33,8 +33,7 @@ from edged.publish import CurveServer, Outlet, Publisher, Sender
 from edged.realtime import after_sockets, before_sockets
 from edged.reporter import Reporter
 from edged.slot import Slot
-from edged.source.camera import CameraThread
-from edged.source.sensor import Sensor
+from edged.source.open import open_camera, open_sensor
 from edged.store import Store, shipped_store
 from edged.ticks import CameraTicks, Ticks, TimerTicks
 
@@ -118,12 +117,11 @@ def open_cell(config: Config, context: ZmqContext, stack: contextlib.ExitStack) 
     """Cameras and sensors, reading from now on and closed with `stack`."""
     cameras, sensors = {}, {}
     for name, camera in config.cameras.items():
-        thread = CameraThread(name, camera, context=context)
-        stack.callback(thread.close)
-        thread.start()
-        cameras[name] = thread
+        cameras[name] = open_camera(name, camera, context=context)
+        stack.callback(cameras[name].close)
+        cameras[name].start()
     for name, sensor in config.sensors.items():
-        sensors[name] = Sensor(name, sensor, context)
+        sensors[name] = open_sensor(name, sensor, context)
         stack.callback(sensors[name].close)
     arming = None
     enable = config.guard.enable.removeprefix("sensor:") if config.guard.enable else None

@@ -76,8 +76,22 @@ def _guard(action: ActionOutput, config: Config) -> Iterator[str]:
             yield f"guard.limits.{name} limits no axis of the engine; it has {', '.join(axes)}"
         elif axes[name].kind in RATE_FREE_KINDS and (limit.step is not None or limit.velocity is not None):
             yield f"axis {name!r} is {axes[name].kind}, never rate-limited; guard.limits.{name} has no step or velocity"
-    if guard.measured is not None:
+    if guard.measured is None:
+        yield from _needs_measured(action, config)
+    else:
         yield from _measured(action, config.sensors[guard.measured.removeprefix("sensor:")], guard.measured)
+
+
+def _needs_measured(action: ActionOutput, config: Config) -> Iterator[str]:
+    """What is limited or meant relative to where the robot is would be Hold(ANCHOR) for ever."""
+    limits = config.guard.limits
+    rated = [name for name, limit in limits.items() if limit.step is not None or limit.velocity is not None]
+    relative = [axis.name for axis in action.axes if axis.mode == "delta_previous"]
+    if needing := list(dict.fromkeys(rated + relative)):
+        yield (
+            f"{', '.join(needing)} start from where the robot is, and guard.measured does not say where; "
+            "add guard.measured = 'sensor:<name>'"
+        )
 
 
 def _measured(action: ActionOutput, sensor: SensorConfig, reference: str) -> Iterator[str]:
@@ -100,6 +114,10 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
     if manifest.action is not None and config.stream == "action":
         for axis in manifest.action[1].axes:
             yield from _limits(axis, config.guard.limits.get(axis.name))
+        step_ms, period_ms = manifest.action[1].step_ms, config.period_ns / 1e6
+        deltas = any(axis.mode != "absolute" for axis in manifest.action[1].axes)
+        if deltas and abs(step_ms - period_ms) > 0.1 * step_ms:
+            yield f"a step of the engine is {step_ms:g} ms, a tick {period_ms:g} ms: its deltas come at another rate"
         if config.guard.measured is None:
             yield "guard.measured is not set: at start and after a stop the robot may jump to the first command"
         elif config.guard.following_error is None:

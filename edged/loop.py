@@ -16,8 +16,7 @@ from edged.observe import observe
 from edged.publish import NO_ENGINE, Publisher, Sent
 from edged.records import ActionChunk, Hold, Observation, Prediction, Reason, Tick, Verdict
 from edged.slot import Installed, Slot
-from edged.source.camera import CameraThread
-from edged.source.sensor import Sensor
+from edged.source.open import Camera, Samples
 from edged.ticks import Ticks
 
 
@@ -28,8 +27,8 @@ class Cell:
     `command` is what controllers follow at the moment, None after anything that stopped them.
     """
 
-    cameras: Mapping[str, CameraThread]
-    sensors: Mapping[str, Sensor]
+    cameras: Mapping[str, Camera]
+    sensors: Mapping[str, Samples]
     arming: Arming | None
     measured: str | None
     enable: str | None

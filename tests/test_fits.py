@@ -147,7 +147,7 @@ def test_a_segmenter_has_no_guard() -> None:
         ("guard.limits.j1", {"min": -3, "max": 3}, "guard.limits.j1 limits no speed; set step or velocity"),
         ("guard.limits.j1", {"min": 4, "max": 5, "step": 1}, "guard.limits.j1 lies outside -3 .. 3 rad"),
         ("guard.following_error", None, "guard.following_error is not set"),
-        ("guard", {"limits": CELL["guard"]["limits"]}, "guard.measured is not set: at start and after a stop"),
+        ("guard", {"limits": {"j1": {"min": -3, "max": 3}}}, "guard.measured is not set: at start and after a stop"),
         ("cameras.side", {"uri": "1", "width": 64, "height": 64}, "camera 'side' is read and used by nothing"),
         ("sensors.temp", {"endpoint": "ipc:///t", "names": ["t"], "unit": "K"}, "sensor 'temp' is read and used by"),
         ("bus.valid_ms", 30, "bus.valid_ms is not longer than one period"),
@@ -158,3 +158,8 @@ def test_what_is_seldom_meant_is_a_hint(path: str, value: Any, expected: str) ->
     config = cell(path, value)
     assert fits(manifest(), config) == []
     assert [hint for hint in hints(manifest(), config) if hint.startswith(expected)]
+
+
+def test_a_speed_limit_needs_to_know_where_the_robot_is() -> None:
+    (problem,) = fits(manifest(), cell("guard", {"limits": CELL["guard"]["limits"]}))
+    assert problem.startswith("j1, j2 start from where the robot is, and guard.measured does not say where; add")

@@ -19,10 +19,10 @@ from edged.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns
 from edged.errors import EdgedError
 from edged.wire import Flag, Kind, Preamble, decode, encode
 
-ROUNDS = 200
+ROUNDS = 400
 WARM_UP = 20
-GAP_S = 0.03  # two of them are one frame period of the daemon's camera
-FPS = 18.0
+GAP_S = 0.0005
+FPS = 150.0
 APART_US = 150.0
 
 BARE = """

@@ -15,7 +15,7 @@ SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
 PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {SOCKET_PATH_BYTES} bytes"
 
 Finding = tuple[str, Any, str]
-CameraKind = Literal["device", "rtsp", "path", "gst", "bus"]
+CameraKind = Literal["device", "rtsp", "path", "gst", "bus", "replay"]
 
 
 def camera_kind(uri: str) -> CameraKind | None:
@@ -28,6 +28,8 @@ def camera_kind(uri: str) -> CameraKind | None:
         return "gst"
     if re.match(r"zmq\+(ipc|tcp)://.", uri):
         return "bus"
+    if re.match(r"replay:.", uri):
+        return "replay"
     return None if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri) else "path"
 
 
@@ -89,7 +91,7 @@ def _loop(config: Config) -> Iterator[Finding]:
 def _camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
     kind = camera_kind(camera.uri)
     if kind is None:
-        allowed = "an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, zmq+ipc:// or zmq+tcp://"
+        allowed = "an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, zmq+ipc://, zmq+tcp://, replay:"
         yield f"{key}.uri", camera.uri, allowed
     elif kind == "bus" and not _peer(camera.uri.removeprefix("zmq+").partition("#")[0]):
         yield f"{key}.uri", camera.uri, f"zmq+{PEER}, and the topic after a #"
@@ -98,7 +100,7 @@ def _camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
 
 
 def _sensor(key: str, sensor: SensorConfig) -> Iterator[Finding]:
-    if not _peer(sensor.endpoint):
+    if not sensor.endpoint.startswith("replay:") and not _peer(sensor.endpoint):
         yield f"{key}.endpoint", sensor.endpoint, PEER
     if sensor.latency_ms >= sensor.max_age_ms:
         yield f"{key}.latency_ms", sensor.latency_ms, f"less than max_age_ms = {sensor.max_age_ms:g}"

@@ -74,11 +74,14 @@ def _anchor_paths(tables: Tables, folder: Path) -> None:
         table = tables.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(folder / Path(table[key]).expanduser())
-    cameras = tables.get("cameras")
-    for camera in cameras.values() if isinstance(cameras, dict) else ():
-        uri = camera.get("uri") if isinstance(camera, dict) else None
-        if isinstance(uri, str) and uri and camera_kind(uri) == "path":
-            camera["uri"] = str(folder / Path(uri).expanduser())
+    for section, key in (("cameras", "uri"), ("sensors", "endpoint")):
+        sources = tables.get(section)
+        for source in sources.values() if isinstance(sources, dict) else ():
+            address = source.get(key) if isinstance(source, dict) else None
+            if isinstance(address, str) and address.startswith("replay:"):
+                source[key] = f"replay:{folder / Path(address.removeprefix('replay:')).expanduser()}"
+            elif section == "cameras" and isinstance(address, str) and address and camera_kind(address) == "path":
+                source[key] = str(folder / Path(address).expanduser())
 
 
 def _parse_sets(sets: Sequence[str]) -> Tables:

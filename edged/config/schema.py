@@ -64,7 +64,7 @@ class CameraConfig(_Section):
 
     uri: str = Field(
         min_length=1,
-        description="index or /dev path, rtsp://, video file, image folder, gst:<pipeline>, zmq+ipc:// or zmq+tcp://",
+        description="index, /dev path, rtsp://, file, image folder, gst:<pipeline>, zmq+ipc://, zmq+tcp:// or replay:",
     )
     width: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
     height: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
@@ -80,7 +80,9 @@ class CameraConfig(_Section):
 class SensorConfig(_Section):
     """One stream of numbers, `[sensors.<name>]`."""
 
-    endpoint: str = Field(pattern=r"^(ipc|tcp|inproc)://.+$", description="ZeroMQ endpoint to connect to")
+    endpoint: str = Field(
+        pattern=r"^((ipc|tcp|inproc)://|replay:).+$", description="ZeroMQ endpoint to connect to, or replay:<file.npz>"
+    )
     topic: str = Field(default="", max_length=200, description="topic to subscribe to; empty = everything")
     codec: str = Field(
         default="edged",
@@ -169,6 +171,9 @@ class SwapConfig(_Section):
 
     shadow: bool = Field(default=True, description="run a new engine beside the old one on live input first")
     shadow_samples: int = Field(default=50, ge=1, le=100_000, description="inputs it has to answer in the shadow")
+    shadow_seconds: float = Field(
+        default=60.0, gt=0, le=86_400, description="longest wait for those inputs; then it is refused"
+    )
     min_agreement: float | None = Field(
         default=None, ge=0, le=1, description="smallest agreement with the old one; absent = reported only"
     )
@@ -181,6 +186,17 @@ class SwapConfig(_Section):
     )
     during: Literal["live", "hold"] = Field(
         default="live", description="'hold' publishes Holds while a new engine is loaded"
+    )
+    incoming: bool = Field(default=True, description="take engines that are dropped into <store>/<name>/incoming")
+    settle_seconds: float = Field(
+        default=30.0, gt=0, le=86_400, description="an incomplete drop without a change for so long is refused"
+    )
+    scan_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="how often incoming is looked through, besides being watched"
+    )
+    trial_seconds: float = Field(default=600.0, gt=0, le=86_400, description="longest trial of a new engine")
+    trial_memory_mb: int = Field(
+        default=0, ge=0, le=1_000_000, description="most memory of a trial; 0 = half of what is available"
     )
 
 

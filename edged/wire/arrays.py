@@ -49,7 +49,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
 
     __slots__ = ("_cache", "_payload_at", "_raw", "specs")
 
-    def __init__(self, raw: bytes, payload_at: int, specs: Sequence[ArraySpec]) -> None:
+    def __init__(self, raw: bytes | memoryview, payload_at: int, specs: Sequence[ArraySpec]) -> None:
         self.specs: Mapping[str, ArraySpec] = {spec.name: spec for spec in specs}
         self._raw = raw
         self._payload_at = payload_at
@@ -147,7 +147,7 @@ def _raw_length(spec: ArraySpec) -> int:
     return prod(spec.shape) * size
 
 
-def check_padding(specs: Sequence[ArraySpec], raw: bytes, payload_at: int) -> None:
+def check_padding(specs: Sequence[ArraySpec], raw: bytes | memoryview, payload_at: int) -> None:
     """Raise `WireError` unless the bytes between arrays are zero."""
     for spec in specs[:-1]:
         end = payload_at + spec.offset + spec.length
@@ -155,7 +155,7 @@ def check_padding(specs: Sequence[ArraySpec], raw: bytes, payload_at: int) -> No
             raise WireError("padding between arrays is not zero")
 
 
-def _decompress(data: bytes, raw_len: int) -> bytes:
+def _decompress(data: bytes | memoryview, raw_len: int) -> bytes:
     zstandard = _zstandard()
     try:
         # The frame's own size is what the library would allocate: check it before, not the result after.

@@ -88,7 +88,7 @@ class Message(Preamble):
     topic: str
     header: dict[str, Any]
     arrays: Arrays
-    raw: bytes = field(repr=False)
+    raw: bytes | memoryview = field(repr=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and self.raw == other.raw
@@ -139,10 +139,13 @@ def encode(
 
 
 def decode(buffer: bytes | memoryview) -> Message:
-    """Read one message, checking everything but compressed content. Raises `WireError` and nothing else."""
+    """Read one message, checking everything but compressed content. Raises `WireError` and nothing else.
+
+    The message refers to `buffer`, it is no copy: whoever passes a memoryview leaves that memory as it is.
+    """
     if memoryview(buffer).nbytes > MAX_MESSAGE:
         raise WireError(f"{memoryview(buffer).nbytes} bytes", f"a message has at most {MAX_MESSAGE}")
-    raw = buffer if type(buffer) is bytes else bytes(buffer)
+    raw = buffer if type(buffer) is bytes else memoryview(buffer).toreadonly()
     topic, at = _read_topic(raw)
     if len(raw) < at + _PREAMBLE.size:
         raise WireError(f"cut off in the preamble, at byte {len(raw)}")
@@ -238,15 +241,16 @@ def _read_start(start: bytes) -> str:
         raise WireError("the topic is not UTF-8") from None
 
 
-def _read_topic(raw: bytes) -> tuple[str, int]:
+def _read_topic(raw: bytes | memoryview) -> tuple[str, int]:
     """The topic and where the preamble begins."""
-    end = raw.find(b"\0", 0, MAX_TOPIC + 1)
+    start = bytes(raw[: align(MAX_TOPIC + 1)])
+    end = start.find(b"\0", 0, MAX_TOPIC + 1)
     if end < 1:
         raise WireError("no topic", "a message begins with 1 to 255 bytes and a NUL")
     at = align(end + 1)
-    if any(raw[end:at]):
+    if any(start[end:at]):
         raise WireError("padding after the topic is not zero")
-    return _read_start(raw[:at]), at
+    return _read_start(start[:at]), at
 
 
 def _plain(value: Any) -> Any:
