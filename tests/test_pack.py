@@ -55,7 +55,7 @@ def test_actions_are_those_of_numpy_for_every_opset(tmp_path: Path, opset: int, 
     for number, sample in enumerate(policy_golden()):
         error = np.abs(bundle.golden[f"{number:03d}/out/action"] - by_hand(model, sample)) / SCALES
         assert error.max() <= 1e-5
-    assert load(bundle.model).opset_import[0].version == opset
+    assert load(bundle.model).opset_import[0].version == min(opset, 20)  # what TensorRT 10.3 parses
     with open_engine(bundle) as engine:
         assert engine.outputs["action"].shape == ((1, 4, 2) if steps else (1, 2))
         golden_check(engine, bundle)

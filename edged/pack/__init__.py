@@ -3,54 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import onnx
-from numpy.typing import NDArray
 
-from edged.bundle import write_bundle
+from edged.bundle import SIGNATURE, SUMS, bundle_files, open_bundle, write_files
 from edged.contract import check_tensors
 from edged.engine.ort import tensors
 from edged.errors import RefusedError
-from edged.golden import Difference, default_tolerance, require
+from edged.golden import Difference, require
 from edged.manifest import (
     SCHEMA,
     ActionOutput,
-    Head,
     ImageInput,
-    Input,
     LabelsOutput,
     Manifest,
-    Output,
-    Precision,
     StateInput,
-    Task,
     dump_manifest,
     parse_manifest,
 )
-from edged.pack.bake import (
-    Action,
-    After,
-    Before,
-    Image,
-    Labels,
-    State,
-    bake_action_output,
-    bake_image_input,
-    bake_labels_output,
-    bake_state_input,
-)
-from edged.pack.graph import infer_shapes, load_model, make_reproducible, make_static, opset, to_bytes
-from edged.pack.prove import prove, run_packed, run_reference, session
+from edged.pack.bake import Action, State, bake_action_output, bake_state_input
+from edged.pack.convert import convert
+from edged.pack.dense import Dense
+from edged.pack.graph import infer_shapes, load_model, make_reproducible, make_static, to_bytes
+from edged.pack.heads import bake_head
+from edged.pack.image import Image, bake_image_input
+from edged.pack.labels import Labels, bake_labels_output
+from edged.pack.measure import measure
+from edged.pack.opsets import settle
+from edged.pack.prove import Progress, Reference, prove, run_packed, session
+from edged.pack.recipe import Recipe, check_recipe
 from edged.pack.statistics import Affine, Form, affine
-from edged.samples import name_samples
+from edged.pack.tolerance import promised, proved
+from edged.samples import Arrays, name_samples
 
 __all__ = [
     "Action",
     "Affine",
+    "Dense",
     "Form",
     "Image",
     "Labels",
@@ -63,38 +55,18 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What a trainer knows about an exported network. Tensors are called in the bundle what they are called in it.
-
-    `before` and `after` say what to bake into which tensor: an image input needs an `Image`, a state input may have a
-    `State`, an action output an `Action`, a labels output a `Labels` (when it is logits in the export).
-    `version` "" = the first 12 hex digits of the packed model's sha256. `fixed` gives open dimensions a size (batch
-    becomes 1). `tolerance` overrides what the precision promises.
-    """
-
-    name: str
-    version: str = ""
-    task: Task
-    inputs: Mapping[str, Input]
-    outputs: Mapping[str, Output]
-    before: Mapping[str, Before] = field(default_factory=dict)
-    after: Mapping[str, After] = field(default_factory=dict)
-    classes: Sequence[str] = ()
-    head: Head | None = None
-    precision: Precision = "fp32"
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, int] = field(default_factory=dict)
-    tolerance: Mapping[str, float] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A written bundle: its folder, its manifest, and how far each sample was from the numpy reference."""
+    """A written bundle: its folder and files, its manifest, and how far each sample was from the numpy reference.
+
+    `measured`: the same in physical units, see `measure`.
+    """
 
     path: Path
     manifest: Manifest
     differences: tuple[Difference, ...]
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def worst(self) -> dict[str, Difference]:
@@ -110,38 +82,54 @@ class Packed:
 def pack(
     model: Path | bytes,
     recipe: Recipe,
-    golden: Sequence[Mapping[str, NDArray[Any]]],
+    golden: Sequence[Arrays],
     store: Path,
     *,
+    calibration: Sequence[Arrays] = (),
     replace: bool = False,
+    progress: Progress | None = None,
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> Packed:
-    """Bake, prove and write `<store>/<name>/<version>/`. The same arguments give the same bytes.
+    """Convert, bake, prove and write `<store>/<name>/<version>/`. The same arguments give the same bytes.
 
     `golden`: at least one sample of *packed* inputs by tensor: raw [1, H, W, 3] uint8 BGR images, raw [1, D] float32
-    states. Their outputs are computed here and must agree with the original network between numpy pre- and
-    post-processing. Raises `RefusedError` when anything does not fit or prove, naming what.
+    states; recurrent states may be left out. Their outputs are computed here and must agree with the original network
+    between numpy pre- and post-processing. `calibration`: the like, for int8. `sign` makes the 96 bytes of a signature
+    from those of SHA256SUMS. Raises `RefusedError` when anything does not fit or prove, naming what.
     """
     if not golden:
         raise RefusedError("no golden sample", "give at least one sample of raw inputs")
+    check_recipe(recipe)
     original = load_model(model)
-    packed = to_bytes(bake(original, recipe))
-    manifest = _manifest(recipe, packed)
+    settle(original)  # what cannot be packed is refused before anything is run
+    reference = Reference(model if isinstance(model, bytes) else str(model), recipe)  # a path finds external data
+    feeds = [reference.feed(sample) for sample in reference.fill(calibration)] if recipe.precision == "int8" else []
+    packed = to_bytes(bake(convert(original, recipe, feeds, progress), recipe))
+    manifest = _manifest(recipe, packed, promised(recipe))
     running = session(packed)
     check_tensors(manifest, tensors(running.get_inputs()), tensors(running.get_outputs()))
-    made = run_packed(packed, golden, manifest)
-    source = model if isinstance(model, bytes) else str(model)  # by path, so that external data is found
-    differences = prove(manifest, run_reference(source, manifest, recipe.before, recipe.after, golden), made)
-    require(differences, "the packed graph does not give what the network gives")
-    path = write_bundle(store, manifest, packed, name_samples(golden, made), replace=replace)
-    return Packed(path, manifest, tuple(differences))
+    samples = reference.fill(golden)
+    wanted = []
+    for number, sample in enumerate(samples):
+        if progress is not None:
+            progress("proving", number + 1, len(samples))
+        wanted.append(reference.run(sample))
+    made = run_packed(packed, samples, recipe)
+    differences = prove(manifest, wanted, made)
+    require(differences, f"the packed {recipe.precision} graph does not give what the network gives")
+    manifest = _manifest(recipe, packed, proved(recipe, differences))
+    files = bundle_files(manifest, packed, name_samples(samples, made))
+    if sign is not None:
+        files[SIGNATURE] = sign(files[SUMS])
+        open_bundle(files, recipe.name)
+    path = write_files(store / manifest.name / manifest.version, files, replace=replace)
+    return Packed(path, manifest, tuple(differences), measure(manifest, wanted, made), files)
 
 
 def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     """A copy of the network with everything baked in, static shapes and nothing of this machine in it."""
-    model = onnx.ModelProto()
-    model.CopyFrom(original)
-    opset(model)
-    _check_recipe(recipe)
+    check_recipe(recipe)
+    model = settle(original)
     make_static(model, recipe.fixed)
     model = infer_shapes(model)
     for tensor, role in recipe.inputs.items():
@@ -150,6 +138,8 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
             bake_image_input(model, tensor, step)
         elif isinstance(role, StateInput):
             bake_state_input(model, tensor, role.width, step if isinstance(step, State) else State())
+    if recipe.dense is not None:
+        bake_head(model, recipe.dense)
     for tensor, out in recipe.outputs.items():
         done = recipe.after.get(tensor)
         if isinstance(out, ActionOutput):
@@ -160,30 +150,7 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     return infer_shapes(model)
 
 
-def _check_recipe(recipe: Recipe) -> None:
-    """Every step belongs to a tensor of the role it is for; an image is never left unsaid."""
-    fits: dict[type[object], type[object]] = {
-        Image: ImageInput,
-        State: StateInput,
-        Action: ActionOutput,
-        Labels: LabelsOutput,
-    }
-    roles: dict[str, Input | Output] = {**recipe.inputs, **recipe.outputs}
-    for tensor, step in {**recipe.before, **recipe.after}.items():
-        if tensor not in roles or not isinstance(roles[tensor], fits[type(step)]):
-            raise RefusedError(
-                f"{type(step).__name__} is said of {tensor!r}, which is none", f"tensors: {sorted(roles)}"
-            )
-    for tensor, role in recipe.inputs.items():
-        if isinstance(role, ImageInput):
-            image = recipe.before.get(tensor)
-            if not isinstance(image, Image):
-                raise RefusedError(f"image {tensor!r} has no pre-processing", "say scale, mean, std and channel order")
-            if image.size != role.size:
-                raise RefusedError(f"image {tensor!r} is {role.size}, its Image {image.size}", "make them equal")
-
-
-def _manifest(recipe: Recipe, packed: bytes) -> Manifest:
+def _manifest(recipe: Recipe, packed: bytes, tolerance: Mapping[str, float]) -> Manifest:
     manifest = Manifest(
         schema=SCHEMA,
         name=recipe.name,
@@ -195,7 +162,7 @@ def _manifest(recipe: Recipe, packed: bytes) -> Manifest:
         outputs=dict(recipe.outputs),
         head=recipe.head,
         classes=tuple(recipe.classes),
-        tolerance={**default_tolerance(recipe.outputs, recipe.precision, recipe.task), **recipe.tolerance},
+        tolerance=dict(tolerance),
     )
     # Structs made in code are not validated: go through the bytes, as every reader will.
     return parse_manifest(dump_manifest(manifest), f"{recipe.name}/manifest.json")

@@ -1,7 +1,7 @@
 """Surgery on ONNX graphs: rename, prepend, append, make static, make reproducible. Edits the model in place.
 
-Works on opsets 11 to 21 and leaves the opset as it is. Every operator added here means the same in all of them and is
-one that TensorRT 10.3 takes (uint8 tensors, for one, may only be cast to and from float there).
+Works on opsets 11 to 21 and leaves the opset as it is (`opsets.py` settles it). Every operator added here means the
+same in all of them and is one that TensorRT 10.3 takes (uint8 tensors, for one, may only be cast to and from float).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def element_type(value: onnx.ValueInfoProto) -> int:
 
 def rename(model: onnx.ModelProto, old: str, new: str) -> None:
     """Rename a tensor wherever nodes, and bodies of If and Loop, use it. Graph inputs and outputs keep their names."""
-    for node in _nodes(model.graph):
+    for node in nodes(model.graph):
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 if name == old:
@@ -99,6 +99,16 @@ class Chain:
         self.nodes.append(helper.make_node(op, [self.tensor, *others], [name], name=name, **attributes))
         self.tensor = name
 
+    def resize(self, step: str, size: Sequence[int], version: int) -> None:
+        """Append a bilinear Resize (half-pixel centres, edges repeated) to the shape `size`."""
+        name = f"{self._prefix}/{step}"
+        # region and scales may be left out since 13; before, they have to be there and be empty
+        none = "" if version >= 13 else constant(self._model, f"{name}:none", np.zeros(0, np.float32))
+        sizes = constant(self._model, f"{name}:size", np.array(size, np.int64))
+        half = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        self.nodes.append(helper.make_node("Resize", [self.tensor, none, none, sizes], [name], name, **half))
+        self.tensor = name
+
     def cast(self, step: str, to: int) -> None:
         self.add("Cast", step, to=to)
 
@@ -113,6 +123,24 @@ def prepend(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
+
+
+def sort(model: onnx.ModelProto) -> None:
+    """Bring the nodes into an order in which each comes after those it needs; otherwise they keep theirs."""
+    listed = list(model.graph.node)
+    makers = {name: index for index, node in enumerate(listed) for name in node.output if name}
+    order: dict[int, None] = {}
+    for start in range(len(listed)):
+        waiting = [start]
+        while waiting:  # depth first, without recursion: graphs are thousands of nodes deep
+            needed = {makers[name] for name in _read(listed[waiting[-1]]) if name in makers}
+            missing = sorted(needed - order.keys() - set(waiting))
+            if missing:
+                waiting.extend(reversed(missing))
+            else:
+                order.setdefault(waiting.pop())
+    del model.graph.node[:]
+    model.graph.node.extend(listed[index] for index in order)
 
 
 def set_value(value: onnx.ValueInfoProto, dtype: int, shape: Sequence[int | str] | None) -> None:
@@ -178,6 +206,16 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
         raise RefusedError(f"the packed graph is not valid: {error}", "report this with the model") from None
 
 
+def _read(node: onnx.NodeProto) -> set[str]:
+    """All that a node reads, what its bodies take from around them included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        bodies = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
+        for body in bodies:
+            names |= {name for inner in nodes(body) for name in inner.input} | {value.name for value in body.output}
+    return names
+
+
 def _strip(item: Any) -> None:
     item.doc_string = ""
     if "metadata_props" in item.DESCRIPTOR.fields_by_name:
@@ -202,7 +240,8 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                 yield from _graphs(body)
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those in the bodies of If, Loop and Scan included."""
     for part in _graphs(graph):
         yield from part.node
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,11 +13,14 @@ from edged.contract import Tensor
 from edged.engine.ort import tensors
 from edged.errors import RefusedError
 from edged.golden import Difference, compare
-from edged.manifest import ConstInput, Manifest
-from edged.pack.bake import Action, After, Before, Image, Labels, State
+from edged.manifest import ConstInput, FeedbackInput, Manifest
+from edged.pack.image import Image
+from edged.pack.recipe import Recipe
 from edged.samples import Arrays
 
 Outputs: TypeAlias = dict[str, NDArray[Any]]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""What is being done, how many of how many."""
 
 
 def session(model: bytes | str) -> onnxruntime.InferenceSession:
@@ -31,50 +34,71 @@ def session(model: bytes | str) -> onnxruntime.InferenceSession:
         raise RefusedError(f"ONNX Runtime does not load the graph: {error}", "export it with another opset") from None
 
 
-def run_packed(model: bytes, samples: Sequence[Arrays], manifest: Manifest) -> list[Outputs]:
+def run_packed(model: bytes, samples: Sequence[Arrays], recipe: Recipe) -> list[Outputs]:
     """The packed graph's outputs for each sample."""
     packed = session(model)
-    return [_run(packed, _with_constants(packed, sample, manifest)) for sample in samples]
+    return [_run(packed, _with_constants(packed, sample, recipe)) for sample in samples]
 
 
-def run_reference(
-    model: bytes | str,
-    manifest: Manifest,
-    before: Mapping[str, Before],
-    after: Mapping[str, After],
-    samples: Sequence[Arrays],
-) -> list[Outputs]:
-    """What the original network and numpy make of each sample; `before` and `after` by tensor."""
-    original = session(model)
-    types = tensors(original.get_inputs())
-    results = []
-    for sample in samples:
-        feed = {}
-        for tensor, value in _with_constants(original, sample, manifest).items():
-            step = before.get(tensor)
-            made = step.before(value) if isinstance(step, Image | State) else value
-            feed[tensor] = _as_declared(np.asarray(made), types[tensor])
-        raw = _run(original, feed)
-        results.append(
-            {name: _after(after.get(name), array) for name, array in raw.items() if name in manifest.outputs}
-        )
-    return results
+class Reference:
+    """The original network (bytes, or a path so that external data is found) between numpy pre- and post-processing."""
+
+    def __init__(self, model: bytes | str, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._session = session(model)
+        self._types = tensors(self._session.get_inputs())
+
+    def feed(self, sample: Arrays) -> Outputs:
+        """What the network itself is fed for a sample of packed inputs."""
+        made = {}
+        for tensor, value in _with_constants(self._session, sample, self._recipe).items():
+            if tensor not in self._types:
+                raise RefusedError(f"the samples have {tensor!r}; the network takes {sorted(self._types)}", "rename it")
+            step = self._recipe.before.get(tensor)
+            ready = step.before(value.astype(np.uint8) if isinstance(step, Image) else value) if step else value
+            made[tensor] = _as_declared(np.asarray(ready), self._types[tensor])
+        return made
+
+    def run(self, sample: Arrays) -> Outputs:
+        """What the packed graph is to give for a sample of packed inputs."""
+        raw = _run(self._session, self.feed(sample))
+        recipe = self._recipe
+        made = recipe.dense.after(raw) if recipe.dense is not None else {}
+        for tensor, array in raw.items():
+            if tensor in recipe.outputs and tensor not in made:
+                step = recipe.after.get(tensor)
+                made[tensor] = step.after(array) if step is not None else array
+        return made
+
+    def fill(self, samples: Sequence[Arrays]) -> list[Outputs]:
+        """The samples with every recurrent state: zeros in the first, in the others what the one before gave."""
+        filled: list[Outputs] = []
+        memory: dict[str, NDArray[Any]] = {}
+        fed_back = {
+            tensor: role.output for tensor, role in self._recipe.inputs.items() if isinstance(role, FeedbackInput)
+        }
+        for sample in samples:
+            complete = dict(sample)
+            for tensor in fed_back:
+                complete.setdefault(tensor, memory.get(tensor, self._zeros(tensor)))
+            filled.append(complete)
+            if fed_back:
+                made = self.run(complete)
+                memory = {tensor: made[output] for tensor, output in fed_back.items()}
+        return filled
+
+    def _zeros(self, tensor: str) -> NDArray[Any]:
+        if tensor not in self._types:
+            raise RefusedError(f"the network has no input {tensor!r}", f"it has {sorted(self._types)}")
+        declared = self._types[tensor]
+        shape = [dim if isinstance(dim, int) else self._recipe.fixed.get(str(dim), 1) for dim in declared.shape]
+        return np.zeros(shape, declared.dtype)
 
 
 def prove(manifest: Manifest, reference: Sequence[Arrays], packed: Sequence[Arrays]) -> list[Difference]:
     """Judge each sample of the packed graph against the reference by the manifest's tolerance."""
     pairs = enumerate(zip(reference, packed, strict=True))
     return [found for number, (want, have) in pairs for found in compare(manifest, want, have, number)]
-
-
-def _after(step: After | None, raw: NDArray[Any]) -> NDArray[Any]:
-    match step:
-        case Action():
-            return step.after(raw)
-        case Labels():
-            return step.after(raw)
-        case _:
-            return raw
 
 
 def _run(running: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Outputs:
@@ -85,10 +109,10 @@ def _run(running: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[Any]]
         raise RefusedError(f"ONNX Runtime does not run the graph: {error}", "check the golden inputs") from None
 
 
-def _with_constants(running: onnxruntime.InferenceSession, sample: Arrays, manifest: Manifest) -> Outputs:
+def _with_constants(running: onnxruntime.InferenceSession, sample: Arrays, recipe: Recipe) -> Outputs:
     feed = {name: np.asarray(value) for name, value in sample.items()}
     for name, tensor in tensors(running.get_inputs()).items():
-        role = manifest.inputs.get(name)
+        role = recipe.inputs.get(name)
         if isinstance(role, ConstInput) and name not in feed:
             shape = [dim if isinstance(dim, int) else 1 for dim in tensor.shape]
             feed[name] = np.full(shape, role.value, tensor.dtype)
@@ -96,7 +120,7 @@ def _with_constants(running: onnxruntime.InferenceSession, sample: Arrays, manif
 
 
 def _as_declared(value: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
-    """`value` in the declared type, with ones after the batch where the network's input has more dimensions."""
+    """`value` in the declared type, with ones after the batch, or without a batch, as the network's input has it."""
     extra = len(tensor.shape) - value.ndim
-    shape = (1,) * extra + value.shape if extra > 0 else value.shape
+    shape = (1,) * extra + value.shape if extra > 0 else value.shape[-extra:] if extra < 0 else value.shape
     return np.ascontiguousarray(value.reshape(shape), dtype=tensor.dtype)

@@ -1,0 +1,223 @@
+"""The nodes that turn a network's instance outputs into those of `Dense`: top-k, gather, corners, all shapes fixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from edged.errors import RefusedError
+from edged.pack.dense import MAKES, Dense
+from edged.pack.graph import FLOAT, constant, element_type, graph_output, opset, rename, shape_of
+from edged.pack.roi import SAMPLES
+
+INT64 = TensorProto.INT64
+INT32 = TensorProto.INT32
+EVERYTHING = np.iinfo(np.int64).max
+
+
+def bake_head(model: onnx.ModelProto, dense: Dense) -> None:
+    """Replace the network's outputs named in `dense.tensors` by the packed ones, called boxes, scores and so on."""
+    values = {part: graph_output(model, tensor) for part, tensor in dense.tensors.items()}
+    shapes = {part: shape_of(value) for part, value in values.items()}
+    nodes = Nodes(model)
+    tensors = {}
+    for name in MAKES[dense.layout]:  # a tensor inside the network may be called so
+        if name not in dense.tensors.values():
+            rename(model, name, f"{name}/network")
+    for part, tensor in dense.tensors.items():
+        rename(model, tensor, f"{tensor}/raw")
+        tensors[part] = f"{tensor}/raw"
+        if element_type(values[part]) not in (FLOAT, 0) and part != "labels":
+            tensors[part] = nodes.cast(tensors[part], FLOAT)
+    for value in values.values():
+        model.graph.output.remove(value)
+    match dense.layout:
+        case "yolo-seg":
+            made = _yolo(nodes, dense, tensors, shapes)
+        case "yolo-seg-nms":
+            made = _yolo_nms(nodes, dense, tensors, shapes)
+        case "rfdetr-seg" | "query-mask":
+            made = _queries(nodes, dense, tensors, shapes)
+        case _:
+            made = _mask_rcnn(nodes, dense, tensors, shapes)
+    for name in MAKES[dense.layout]:
+        kind = INT32 if name == "classes" else FLOAT
+        nodes.add("Cast", [made[name]], name, to=kind)
+        model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+    model.graph.node.extend(nodes.made)
+
+
+class Nodes:
+    """Operators as functions of tensor names; works for every opset from 11 on."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.made: list[onnx.NodeProto] = []
+        self._model = model
+        self.version = opset(model)
+        self._count = 0
+
+    def add(self, op: str, inputs: list[str | NDArray[Any]], output: str = "", **attributes: Any) -> str:
+        """Append one node and return its output; arrays become constants."""
+        self._count += 1
+        name = output or f"head/{self._count:02d}:{op}"
+        names = [
+            item if isinstance(item, str) else constant(self._model, f"head/{self._count:02d}:{index}", item)
+            for index, item in enumerate(inputs)
+        ]
+        self.made.append(helper.make_node(op, names, [name], name=f"head/{self._count:02d}", **attributes))
+        return name
+
+    def cast(self, tensor: str, to: int) -> str:
+        return self.add("Cast", [tensor], to=to)
+
+    def reshape(self, tensor: str, *shape: int) -> str:
+        return self.add("Reshape", [tensor, np.array(shape, np.int64)])
+
+    def columns(self, tensor: str, start: int, end: int | None, axis: int = -1) -> str:
+        limits = [np.array([part], np.int64) for part in (start, EVERYTHING if end is None else end, axis)]
+        return self.add("Slice", [tensor, *limits])
+
+    def maximum(self, tensor: str, axis: int) -> str:
+        """Over one axis, which disappears."""
+        if self.version >= 18:  # axes became an input
+            return self.add("ReduceMax", [tensor, np.array([axis], np.int64)], keepdims=0)
+        return self.add("ReduceMax", [tensor], axes=[axis], keepdims=0)
+
+    def top(self, tensor: str, count: int) -> tuple[str, str]:
+        """Values [1, k] and indices [k] of the `count` greatest of [1, N], best first."""
+        values = self.add("TopK", [tensor, np.array([count], np.int64)], axis=1)
+        indices = f"{values}:index"
+        self.made[-1].output.append(indices)
+        return values, self.reshape(indices, -1)
+
+    def gather(self, tensor: str, indices: str | NDArray[Any], axis: int = 1) -> str:
+        return self.add("Gather", [tensor, indices], axis=axis)
+
+    def corners(self, boxes: str, dense: Dense) -> str:
+        """As `Dense.corners`; no matrix product, which a GPU might round to ten bits."""
+        match dense.form:
+            case "cxcywh":
+                middle, half = self.columns(boxes, 0, 2), self.columns(boxes, 2, 4)
+                half = self.add("Mul", [half, np.array(0.5, np.float32)])
+                boxes = self.add("Concat", [self.add("Sub", [middle, half]), self.add("Add", [middle, half])], axis=-1)
+            case "yxyx":
+                boxes = self.gather(boxes, np.array([1, 0, 3, 2], np.int64), axis=-1)
+            case _:
+                pass
+        if not dense.unit:
+            return boxes
+        height, width = dense.size
+        return self.add("Mul", [boxes, np.array([width, height] * 2, np.float32)])
+
+
+Names = dict[str, str]
+Shapes = dict[str, list[int | str]]
+
+
+def _yolo(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
+    channels, anchors = _fixed(shapes["predictions"], 3, "predictions [1, 4 + classes + K, A]")[1:]
+    prototypes = _fixed(shapes["prototypes"], 4, "prototypes [1, K, h, w]")[1]
+    if channels != 4 + dense.classes + prototypes:
+        fact = f"predictions have {channels} channels, not 4 + {dense.classes} classes + {prototypes} coefficients"
+        raise RefusedError(fact, "check the classes")
+    rows = nodes.add("Transpose", [tensors["predictions"]], perm=[0, 2, 1])
+    scores = nodes.maximum(nodes.columns(rows, 4, 4 + dense.classes), 2)
+    values, best = nodes.top(scores, min(dense.top_k, anchors))
+    chosen = nodes.gather(rows, best)
+    return {
+        "boxes": nodes.corners(nodes.columns(chosen, 0, 4), dense),
+        "scores": values,
+        "classes": nodes.add("ArgMax", [nodes.columns(chosen, 4, 4 + dense.classes)], axis=2, keepdims=0),
+        "coefficients": nodes.columns(chosen, 4 + dense.classes, None),
+        "prototypes": tensors["prototypes"],
+    }
+
+
+def _yolo_nms(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
+    rows, width = _fixed(shapes["predictions"], 3, "predictions [1, N, 6 + K]")[1:]
+    prototypes = _fixed(shapes["prototypes"], 4, "prototypes [1, K, h, w]")[1]
+    if width != 6 + prototypes:
+        raise RefusedError(f"predictions have {width} columns, not 6 + {prototypes} coefficients", "check the layout")
+    chosen = nodes.columns(tensors["predictions"], 0, min(rows, dense.top_k), axis=1)
+    return {
+        "boxes": nodes.corners(nodes.columns(chosen, 0, 4), dense),
+        "scores": nodes.gather(chosen, np.array(4, np.int64), axis=2),
+        "classes": nodes.gather(chosen, np.array(5, np.int64), axis=2),
+        "coefficients": nodes.columns(chosen, 6, None),
+        "prototypes": tensors["prototypes"],
+    }
+
+
+def _queries(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
+    queries, width = _fixed(shapes["logits"], 3, "class logits [1, Q, C]")[1:]
+    classes = width - (dense.background != "none")
+    if classes != dense.classes:
+        raise RefusedError(
+            f"the class logits have {width} columns for {dense.classes} classes",
+            'check the classes; background = "first" or "last" if one of the columns is none',
+        )
+    logits = tensors["logits"]
+    shares = nodes.add("Softmax", [logits], axis=2) if dense.layout == "query-mask" else nodes.add("Sigmoid", [logits])
+    if dense.background != "none":
+        shares = nodes.columns(shares, *((1, None) if dense.background == "first" else (0, -1)))
+    values, best = nodes.top(nodes.reshape(shares, 1, queries * classes), min(dense.top_k, queries * classes))
+    query = nodes.add("Div", [best, np.array(classes, np.int64)])
+    number = nodes.add("Sub", [best, nodes.add("Mul", [query, np.array(classes, np.int64)])])
+    made = {
+        "scores": values,
+        "classes": nodes.reshape(number, 1, -1),
+        "masks": nodes.gather(tensors["masks"], query),
+    }
+    if "boxes" in tensors:
+        made["boxes"] = nodes.corners(nodes.gather(tensors["boxes"], query), dense)
+    return made
+
+
+def _mask_rcnn(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
+    first = {part: nodes.columns(tensor, 0, dense.top_k, axis=0) for part, tensor in tensors.items()}
+    boxes = nodes.corners(first["boxes"], dense)
+    masks = first["masks"]
+    side = dense.mask_side
+    if dense.layout == "mask-rcnn":
+        masks = _read_back(nodes, masks, boxes, side)
+    else:
+        side = _fixed(shapes["masks"][-2:], 2, "masks [N, 1, s, s]")[0]
+    labels = nodes.cast(first["labels"], FLOAT)
+    if dense.background == "first":
+        labels = nodes.add("Sub", [labels, np.array(1, np.float32)])
+    k = dense.top_k
+    return {
+        "boxes": _padded(nodes, boxes, k, 4),
+        "scores": _padded(nodes, first["scores"], k),
+        "classes": _padded(nodes, labels, k),
+        "masks": nodes.reshape(_padded(nodes, masks, k, 1, side, side), 1, k, side, side),
+    }
+
+
+def _read_back(nodes: Nodes, masks: str, boxes: str, side: int) -> str:
+    """RoiAlign of each mask at its own box; half a pixel is taken off by hand, which opset 16 has an attribute for."""
+    count = nodes.gather(nodes.add("Shape", [boxes]), np.array(0, np.int64), axis=0)
+    each = nodes.add("Range", [np.array(0, np.int64), count, np.array(1, np.int64)])
+    new = nodes.version >= 16
+    at = boxes if new else nodes.add("Sub", [boxes, np.array(0.5, np.float32)])
+    extra = {"coordinate_transformation_mode": "half_pixel"} if new else {}
+    square: dict[str, Any] = {"output_height": side, "output_width": side, "sampling_ratio": SAMPLES}
+    return nodes.add("RoiAlign", [masks, at, each], spatial_scale=1.0, **square, **extra)
+
+
+def _padded(nodes: Nodes, tensor: str, rows: int, *rest: int) -> str:
+    """The first `rows` of a tensor of any length, zeros after its end, with a batch in front."""
+    zeros = nodes.add("Expand", [np.zeros(1, np.float32), np.array([rows, *rest], np.int64)])
+    longer = nodes.add("Concat", [tensor, zeros], axis=0)
+    return nodes.reshape(nodes.columns(longer, 0, rows, axis=0), 1, rows, *rest)
+
+
+def _fixed(shape: list[int | str], rank: int, what: str) -> list[int]:
+    numbers = [extent for extent in shape if isinstance(extent, int)]
+    if len(shape) != rank or len(numbers) != rank:
+        raise RefusedError(f"{what} wanted, the network gives {shape}", "check the layout, or fix open dimensions")
+    return numbers

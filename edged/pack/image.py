@@ -1,0 +1,111 @@
+"""An image input: raw uint8 BGR in, resize, channel order, scale, mean, std and layout in the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edged.pack.bilinear import scaled
+from edged.pack.ends import finish_input, taken
+from edged.pack.graph import FLOAT, UINT8, Chain, graph_input, opset, set_value
+from edged.resize import Mode, Size, Transform, fit
+
+Rgb: TypeAlias = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The network's image: (pixel * scale - mean) / std per channel, in `channel_order` and `layout`.
+
+    `mean` and `std` are in the network's channel order, as the trainer wrote them. `size` is (H, W). With `frame` the
+    packed graph takes frames of that size and fits them in itself, by `resize` (linear, padded with `pad`).
+    """
+
+    size: Size
+    scale: float = 1 / 255
+    mean: Rgb = (0.0, 0.0, 0.0)
+    std: Rgb = (1.0, 1.0, 1.0)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    frame: Size | None = None
+    resize: Mode = "stretch"
+    pad: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The shape in which the network expects it."""
+        return (1, 3, *self.size) if self.layout == "NCHW" else (1, *self.size, 3)
+
+    @property
+    def given(self) -> Size:
+        """(H, W) of what the packed graph takes."""
+        return self.frame or self.size
+
+    @property
+    def transform(self) -> Transform:
+        """How the frame gets into the network's image."""
+        return fit(self.resize, self.given, self.size)
+
+    def before(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """[1, H, W, 3] uint8 BGR to what the network expects."""
+        fitted = self._fitted(image)
+        ordered = fitted[..., ::-1] if self.channel_order == "rgb" else fitted
+        normalised = (ordered.astype(np.float64) * self.scale - np.array(self.mean)) / np.array(self.std)
+        return np.asarray(normalised.transpose(0, 3, 1, 2) if self.layout == "NCHW" else normalised)
+
+    def _fitted(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        if self.frame is None:
+            return image.astype(np.float64)
+        transform = self.transform
+        placed = np.full((1, *self.size, 3), self.pad, np.float64)
+        rows, columns = transform.crop.slices
+        placed[:, transform.place.slices[0], transform.place.slices[1]] = scaled(
+            image[:, rows, columns], (1, 2), transform.place.size
+        )
+        return placed
+
+
+def bake_image_input(model: onnx.ModelProto, tensor: str, image: Image) -> None:
+    """Make graph input `tensor` take [1, H, W, 3] uint8 BGR. Raises `RefusedError` when the network's does not fit."""
+    value = graph_input(model, tensor)
+    dims = taken(model, tensor, image.shape)
+    chain = Chain(model, tensor, f"{tensor}/baked")
+    chain.cast("float", FLOAT)  # first of all: TensorRT takes uint8 only to cast it
+    planes = image.layout == "NCHW" or image.frame is not None
+    if planes:
+        chain.add("Transpose", "planes", perm=[0, 3, 1, 2])
+    if image.frame is not None:
+        _fit_in(chain, image, opset(model))
+    channel = 1 if planes else 3
+    if image.channel_order == "rgb":
+        chain.add("Gather", "rgb", np.array([2, 1, 0], np.int64), axis=channel)
+    gain = image.scale / np.array(image.std, np.float64)
+    offset = -np.array(image.mean, np.float64) / np.array(image.std, np.float64)
+    per_channel = (1, 3, 1, 1) if planes else (1, 1, 1, 3)
+    if (gain != 1).any():
+        chain.add("Mul", "gain", gain.astype(np.float32).reshape(per_channel))
+    if offset.any():
+        chain.add("Add", "offset", offset.astype(np.float32).reshape(per_channel))
+    if planes and image.layout == "NHWC":
+        chain.add("Transpose", "pixels", perm=[0, 2, 3, 1])
+    finish_input(model, value, chain, dims, image.shape)
+    set_value(value, UINT8, [1, *image.given, 3])
+
+
+def _fit_in(chain: Chain, image: Image, version: int) -> None:
+    """Crop, scale and pad [1, 3, H, W] as `fit` says."""
+    transform = image.transform
+    crop, place = transform.crop, transform.place
+    if crop.size != transform.source:
+        starts, ends = np.array([crop.top, crop.left], np.int64), np.array([crop.bottom, crop.right], np.int64)
+        chain.add("Slice", "crop", starts, ends, np.array([2, 3], np.int64))
+    if place.size != crop.size:
+        chain.resize("resized", (1, 3, *place.size), version)
+    if place.size != transform.target:
+        below, right = transform.target[0] - place.bottom, transform.target[1] - place.right
+        around = np.array([0, 0, place.top, place.left, 0, 0, below, right], np.int64)
+        chain.add("Pad", "padded", around, np.array(image.pad, np.float32))

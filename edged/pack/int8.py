@@ -1,0 +1,128 @@
+"""int8: static quantisation by Q/DQ nodes, as ONNX Runtime fuses and TensorRT wants them.
+
+Weights per channel, activations per tensor, both symmetric (TensorRT knows no zero point), biases left in float.
+What comes after the last weights on the way to an output stays in float: there a detector joins pixels, probabilities
+and coefficients in one tensor, and a single scale for all of them would leave nothing of the small ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from edged.errors import RefusedError
+from edged.pack.fold import fold_batch_norms
+from edged.pack.graph import nodes
+
+Feed: TypeAlias = Mapping[str, NDArray[Any]]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""What is being done, how many of how many."""
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# Between weights these work on eight bits as well as on floats.
+PASSING = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool", "Relu", "Reshape", "Resize", "Transpose")
+OPTIONS = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "QuantizeBias": False,
+    "MatMulConstBOnly": True,
+}
+
+
+def to_int8(
+    model: onnx.ModelProto, feeds: Sequence[Feed], *, reduce_range: bool = False, progress: Progress | None = None
+) -> onnx.ModelProto:
+    """A copy with Q/DQ nodes whose ranges are those that `feeds` (inputs of this network) made.
+
+    `reduce_range`: 7-bit weights, for CPUs without VNNI, whose 16-bit sums would saturate. Needs opset 13.
+    """
+    if not feeds:
+        raise RefusedError("int8 needs calibration data", "give --calibration")
+    network = fold_batch_norms(model)
+    _name(network)
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "int8.onnx"
+        try:
+            quantize_static(
+                network,
+                str(made),
+                _Reader(feeds, progress),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=[*WEIGHTED, *PASSING],
+                nodes_to_exclude=tail(network.graph),
+                per_channel=True,
+                reduce_range=reduce_range,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                extra_options=OPTIONS,
+            )
+        except Exception as error:  # the quantiser raises whatever its graph walk meets
+            raise RefusedError(f"the graph cannot be quantised: {error}", "pack it as fp16 or fp32") from None
+        return onnx.load(str(made))
+
+
+def tail(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes from which an output is reached without passing weights."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    constants = {tensor.name for tensor in graph.initializer} | {
+        name for node in graph.node if node.op_type == "Constant" for name in node.output
+    }
+    found: dict[str, None] = {}
+    open_tensors = [value.name for value in graph.output]
+    while open_tensors:
+        node = makers.get(open_tensors.pop())
+        if node is not None and node.name not in found and not _is_weighted(node, constants):
+            found[node.name] = None
+            open_tensors.extend(node.input)
+    return sorted(found)
+
+
+def _is_weighted(node: onnx.NodeProto, constants: set[str]) -> bool:
+    return node.op_type in WEIGHTED and any(name in constants for name in node.input[1:2])
+
+
+def _name(model: onnx.ModelProto) -> None:
+    """Every node its own name: the quantiser tells them apart by it."""
+    taken = {node.name for node in nodes(model.graph) if node.name}
+    if len(taken) < sum(1 for _ in nodes(model.graph)):
+        for number, node in enumerate(nodes(model.graph)):
+            node.name = f"{node.op_type}:{number}"
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Hands the feeds to the quantiser one by one and says how far it is."""
+
+    def __init__(self, feeds: Sequence[Feed], progress: Progress | None) -> None:
+        self._feeds = feeds
+        self._progress = progress
+        self._next = 0
+
+    def get_next(self) -> Feed | None:
+        if self._progress is not None:
+            self._progress("calibrating", self._next, len(self._feeds))
+        if self._next == len(self._feeds):
+            return None
+        self._next += 1
+        return self._feeds[self._next - 1]
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser gives advice on the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

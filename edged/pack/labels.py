@@ -1,0 +1,86 @@
+"""A semantic output: logits or class numbers of any layout become [1, H, W] uint8 class numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edged.errors import RefusedError
+from edged.pack.bilinear import scaled
+from edged.pack.ends import finish_output
+from edged.pack.graph import FLOAT, UINT8, Chain, element_type, graph_output, opset, set_value, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The network's logits [1, C, h, w] (or NHWC): scaled up `upscale` times (bilinear, half-pixel centres, edges
+    repeated, as torch's interpolate with align_corners=False), and *then* the argmax: the other order would give
+    ragged edges. A single score is class 1 where it is above `threshold` (0 for a logit, 0.5 for a probability).
+
+    `made`: the network gives class numbers itself, of any integer or float type, [1, H, W], [1, 1, H, W] or [H, W].
+    """
+
+    upscale: int = 1
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    threshold: float = 0.0
+    made: bool = False
+
+    def after(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
+        """The label map [1, H, W]."""
+        if self.made:
+            return raw.reshape(1, *_plane(raw.shape)).astype(np.uint8)
+        scores = raw.transpose(0, 3, 1, 2) if self.layout == "NHWC" else raw
+        height, width = scores.shape[2] * self.upscale, scores.shape[3] * self.upscale
+        large = scaled(scores, (2, 3), (height, width))
+        return np.asarray(large.argmax(axis=1) if large.shape[1] > 1 else large[:, 0] > self.threshold, np.uint8)
+
+
+def bake_labels_output(model: onnx.ModelProto, tensor: str, labels: Labels) -> None:
+    """Make graph output `tensor` give [1, H, W] uint8 class numbers."""
+    value = graph_output(model, tensor)
+    dims = shape_of(value)
+    raw = f"{tensor}/raw"
+    chain = Chain(model, raw, f"{tensor}/baked")
+    if labels.made:
+        if element_type(value) != FLOAT:
+            chain.cast("float", FLOAT)
+        if len(dims) != 3:
+            chain.add("Reshape", "plane", np.array([1, *_plane([int(dim) for dim in dims])], np.int64))
+    else:
+        _argmax(chain, labels, dims, tensor, opset(model), element_type(value))
+    chain.cast("labels", UINT8)
+    finish_output(model, value, chain, raw)
+    set_value(value, UINT8, None)
+
+
+def _argmax(chain: Chain, labels: Labels, dims: list[int | str], tensor: str, version: int, kind: int) -> None:
+    if dims and len(dims) != 4:
+        raise RefusedError(f"output {tensor!r} has the shape {dims}", "labels are made from logits [batch, C, h, w]")
+    if kind != FLOAT:
+        chain.cast("scores", FLOAT)
+    if labels.layout == "NHWC":
+        chain.add("Transpose", "planes", perm=[0, 3, 1, 2])
+        dims = [dims[index] for index in (0, 3, 1, 2)] if dims else dims
+    if labels.upscale > 1:
+        roi = np.zeros(0, np.float32) if version >= 13 else np.zeros(8, np.float32)  # obligatory before 13
+        scales = np.array([1, 1, labels.upscale, labels.upscale], np.float32)
+        half = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        chain.add("Resize", "upscaled", roi, scales, **half)
+    if dims and dims[1] == 1:
+        chain.add("Gather", "score", np.array(0, np.int64), axis=1)
+        chain.add("Greater", "argmax", np.array(labels.threshold, np.float32))
+    else:
+        chain.add("ArgMax", "argmax", axis=1, keepdims=0)
+    chain.cast("float", FLOAT)  # TensorRT casts to uint8 from float alone
+
+
+def _plane(shape: Any) -> tuple[int, int]:
+    """(H, W) of a map whose other dimensions are one."""
+    height, width = shape[-2:]
+    if any(extent != 1 for extent in shape[:-2]):
+        raise RefusedError(f"class numbers have the shape {list(shape)}", "they are one map [1, H, W]")
+    return int(height), int(width)

@@ -1,0 +1,67 @@
+"""How far a packed graph is from its reference, in units that mean something: what `edged pack` prints as its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.golden import objects_agree
+from edged.manifest import INSTANCES, ActionOutput, LabelsOutput, LogitsOutput, Manifest
+from edged.samples import Arrays
+
+
+def measure(manifest: Manifest, reference: Sequence[Arrays], packed: Sequence[Arrays]) -> dict[str, dict[str, float]]:
+    """Per judged output the name of a measure to its value, over all samples.
+
+    action: `<axis> max [unit]` and `<axis> mean [unit]`; labels: `mIoU` (over the classes in the reference) and
+    `equal pixels`; instances: `mask IoU`, `box max [px]`, `paired` of `objects`.
+    """
+    pairs = list(zip(reference, packed, strict=True))
+    found: dict[str, dict[str, float]] = {}
+    for tensor, role in manifest.outputs.items():
+        both = [(want[tensor], have[tensor]) for want, have in pairs]
+        if isinstance(role, ActionOutput):
+            found[tensor] = _action(role, both)
+        elif isinstance(role, LabelsOutput):
+            found[tensor] = _labels(both)
+        elif isinstance(role, LogitsOutput):
+            found[tensor] = _labels([(_largest(want), _largest(have)) for want, have in both])
+    if manifest.task == "instance":
+        found[INSTANCES] = _instances(manifest, pairs)
+    return found
+
+
+def _action(role: ActionOutput, pairs: list[tuple[NDArray[np.floating], NDArray[np.floating]]]) -> dict[str, float]:
+    errors = np.concatenate(
+        [np.abs(want.astype(np.float64) - have).reshape(-1, len(role.axes)) for want, have in pairs]
+    )
+    found = {}
+    for axis, column in zip(role.axes, errors.T, strict=True):
+        found[f"{axis.name} max [{axis.unit}]"] = float(column.max())
+        found[f"{axis.name} mean [{axis.unit}]"] = float(column.mean())
+    return found
+
+
+def _labels(pairs: list[tuple[NDArray[np.integer], NDArray[np.integer]]]) -> dict[str, float]:
+    want, have = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
+    ious = []
+    for number in np.unique(want):
+        of_want, of_have = want == number, have == number
+        ious.append(np.count_nonzero(of_want & of_have) / np.count_nonzero(of_want | of_have))
+    return {"mIoU": float(np.mean(ious)), "equal pixels": float(np.mean(want == have))}
+
+
+def _instances(manifest: Manifest, pairs: list[tuple[Arrays, Arrays]]) -> dict[str, float]:
+    agreed = [objects_agree(manifest, want, have) for want, have in pairs]
+    return {
+        "mask IoU": float(np.mean([item.mask_iou for item in agreed])),
+        "box max [px]": max(item.box_error for item in agreed),
+        "paired": float(sum(item.pairs for item in agreed)),
+        "objects": float(sum(item.objects for item in agreed)),
+    }
+
+
+def _largest(logits: NDArray[np.floating]) -> NDArray[np.integer]:
+    return np.asarray(logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0, np.uint8)

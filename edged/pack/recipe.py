@@ -1,0 +1,70 @@
+"""What a trainer knows about an exported network: the argument of `pack`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edged.errors import RefusedError
+from edged.manifest import ActionOutput, Head, ImageInput, Input, LabelsOutput, Output, Precision, StateInput, Task
+from edged.pack.bake import Action, After, Before, State
+from edged.pack.dense import Dense
+from edged.pack.image import Image
+from edged.pack.labels import Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Tensors are called in the bundle what they are called in the network; those of an instance head what
+    `dense.MAKES` calls them.
+
+    `before` and `after` say what to bake into which tensor: an image input needs an `Image`, a state input may have a
+    `State`, an action output an `Action`, a labels output a `Labels` (when it is logits in the export). `dense` makes
+    the outputs of an instance head. `version` "" = the first 12 hex digits of the packed model's sha256. `fixed` gives
+    open dimensions a size (batch becomes 1). `tolerance` overrides what the precision promises. `reduce_range`: 7-bit
+    weights for int8 on CPUs without VNNI.
+    """
+
+    name: str
+    version: str = ""
+    task: Task
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
+    before: Mapping[str, Before] = field(default_factory=dict)
+    after: Mapping[str, After] = field(default_factory=dict)
+    dense: Dense | None = None
+    classes: Sequence[str] = ()
+    head: Head | None = None
+    precision: Precision = "fp32"
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    reduce_range: bool = False
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Every step belongs to a tensor of the role it is for; an image is never left unsaid."""
+    fits: dict[type[object], type[object]] = {
+        Image: ImageInput,
+        State: StateInput,
+        Action: ActionOutput,
+        Labels: LabelsOutput,
+    }
+    roles: dict[str, Input | Output] = {**recipe.inputs, **recipe.outputs}
+    for tensor, step in {**recipe.before, **recipe.after}.items():
+        if tensor not in roles or not isinstance(roles[tensor], fits[type(step)]):
+            raise RefusedError(
+                f"{type(step).__name__} is said of {tensor!r}, which is none", f"tensors: {sorted(roles)}"
+            )
+    for tensor, role in recipe.inputs.items():
+        if isinstance(role, ImageInput):
+            _check_image(tensor, role, recipe.before.get(tensor))
+
+
+def _check_image(tensor: str, role: ImageInput, image: Before | None) -> None:
+    if not isinstance(image, Image):
+        raise RefusedError(f"image {tensor!r} has no pre-processing", "say scale, mean, std and channel order")
+    if image.given != role.size:
+        raise RefusedError(f"image {tensor!r} is {role.size}, its Image {image.given}", "make them equal")
+    if image.frame is not None and role.resize != "none":
+        raise RefusedError(f"image {tensor!r} is resized in the graph and before it", 'set its resize to "none"')

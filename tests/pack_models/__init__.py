@@ -1,0 +1,1 @@
+"""Networks in the shapes that trainers export, small and made by code: what `edged pack` is tried on."""
