@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from edged import __version__
+from edged import __version__, cli_engines
 from edged.errors import EdgedError, UsageError
 
 app = typer.Typer(
@@ -152,6 +152,9 @@ def demo(
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+cli_engines.register(app)
 
 
 def _ask(daemon: str, op: str, args: dict[str, Any] | None = None) -> Any:

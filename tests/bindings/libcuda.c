@@ -1,0 +1,30 @@
+/* A libcuda that answers questions about one GPU; nothing runs on it. The environment says which GPU.
+   FAKE_CUDA_SMS, FAKE_CUDA_MIB, FAKE_CUDA_INIT (what cuInit returns; 100 = no device). */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int number(const char *name, int otherwise) {
+    const char *text = getenv(name);
+    return text ? atoi(text) : otherwise;
+}
+int cuInit(unsigned flags) { return number("FAKE_CUDA_INIT", 0); }
+int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
+int cuDeviceGetName(char *name, int length, int device) {
+    strncpy(name, "NVIDIA Pretend 1", (size_t)length);
+    return 0;
+}
+int cuDeviceTotalMem_v2(size_t *bytes, int device) {
+    *bytes = (size_t)number("FAKE_CUDA_MIB", 8192) << 20;
+    return 0;
+}
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    switch (attribute) {
+    case 16: *value = number("FAKE_CUDA_SMS", 16); return 0;
+    case 18: *value = 0; return 0;
+    case 75: *value = 8; return 0;
+    case 76: *value = 7; return 0;
+    default: return 1;
+    }
+}
+int cuGetErrorName(int code, const char **text) { *text = code == 999 ? "CUDA_ERROR_UNKNOWN" : "CUDA_ERROR"; return 0; }
