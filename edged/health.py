@@ -149,7 +149,7 @@ def rss_mb() -> float:
 def status_line(snapshot: dict[str, Any]) -> str:
     """One line for `systemctl status` and the demo: state, rate, latency, holds."""
     steps = snapshot["steps"]
-    parts = [snapshot["state"] if snapshot["state"] != "ok" else "running"]
+    parts = [{"ok": "running", "none": "starting"}.get(snapshot["state"], snapshot["state"])]
     if snapshot["detail"]:
         parts[0] += f" ({snapshot['detail']})"
     parts.append(f"{snapshot['ticks']} ticks, {snapshot['skipped']} skipped")

@@ -13,7 +13,7 @@ def show_status(snapshot: Mapping[str, Any]) -> str:
 
 def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
     daemon, engine = snapshot["daemon"], snapshot["engine"]
-    state = "running" if snapshot["state"] == "ok" else f"HOLD {snapshot['state']}"
+    state = {"ok": "running", "none": "starting"}.get(snapshot["state"], f"HOLD {snapshot['state']}")
     detail = f": {snapshot['detail']}" if snapshot["detail"] else ""
     yield f"{daemon['name']}  {state}{detail}  (for {_seconds(snapshot['state_s'])})"
     up = _seconds(snapshot["uptime_s"])
