@@ -43,9 +43,9 @@ class PolicyDecoder:
         self._angles = _which(action.axes, lambda axis: axis.kind == "angle")
         self._turns = np.array([_turn(action.axes[i]) for i in self._angles.tolist()])
         self._half_turns = self._turns / 2
-        self._binary = _which(action.axes, lambda axis: axis.kind == "binary")
-        special = (self._from_previous, self._angles, self._binary)
-        self._plain = not self._from_state and not any(index.size for index in special)
+        self._binary: list[int] = _which(action.axes, lambda axis: axis.kind == "binary").tolist()
+        self._moves = bool(self._from_state or self._from_previous.size or self._angles.size)
+        self._plain = not self._moves and not self._binary
 
     def decode(
         self,
@@ -85,20 +85,20 @@ class PolicyDecoder:
     ) -> Hold | None:
         """Resolve deltas, turns and switches in place; `before` [D] is the command one step before step 0."""
         axes = self._from_previous
-        unknown = np.isnan(before[axes])
-        if unknown.any():
+        if axes.size and (unknown := np.isnan(before[axes])).any():
             name = self._axes[int(axes[unknown.argmax()])].name
             detail = f"{name} is relative to a command, and there is none"
             return Hold(Reason.ANCHOR, detail, observation.captured_ns)
-        with np.errstate(over="ignore", invalid="ignore"):  # an absurd delta becomes infinite: the guard's business
-            for targets, sensor, which in self._from_state:
-                actions[:, targets] += observation.samples[sensor].values[which]
-            if axes.size:
-                actions[:, axes] = before[axes] + actions[:, axes].cumsum(axis=0, dtype=np.float64)
-            if self._angles.size:
-                self._unwind(actions, before[self._angles])
-        if self._binary.size:
-            actions[:, self._binary] = actions[:, self._binary] >= 0.5
+        if self._moves:
+            with np.errstate(over="ignore", invalid="ignore"):  # an absurd delta becomes infinite: the guard's business
+                for targets, sensor, which in self._from_state:
+                    actions[:, targets] += observation.samples[sensor].values[which]
+                if axes.size:
+                    actions[:, axes] = before[axes] + actions[:, axes].cumsum(axis=0, dtype=np.float64)
+                if self._angles.size:
+                    self._unwind(actions, before[self._angles])
+        for axis in self._binary:
+            actions[:, axis] = actions[:, axis] >= 0.5
         return None
 
     def _unwind(self, actions: NDArray[np.float32], before: NDArray[np.float64]) -> None:

@@ -71,7 +71,7 @@ def anchor(rule: Rules, command: Command | None, measured: Sample | None, now_ns
                 return Hold(Reason.ANCHOR, state, _stamp(measured))
             assert measured is not None, "a state comes from a sample"
             # compare at the time of the measurement, so that its latency is not taken for a following error
-            lost = _lost(rule, state, command.at(measured.captured_ns), rule.following_error)
+            lost = _lost(rule, state, command.at(measured.captured_ns))
             if lost is not None:
                 return Hold(Reason.TRACKING, lost, measured.captured_ns)
         return Anchor(command.at(now_ns), now_ns, command.chunk)
@@ -98,24 +98,25 @@ def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
     if age_ns > rule.max_age_ns:
         return f"{rule.sensor} {ms(age_ns):.0f} ms > {ms(rule.max_age_ns):.0f} ms"
     state: Floats = measured.values[rule.measured]
-    absent = rule.measured < 0
+    if rule.unmeasured.size:
+        state[rule.unmeasured] = 0.0
     if not np.isfinite(state).all():
-        broken = ~np.isfinite(state) & ~absent
-        if broken.any():
-            return f"{rule.sensor}.{rule.names[int(broken.argmax())]} is not finite"
-    state[absent] = np.nan
+        return f"{rule.sensor}.{rule.names[int(np.isfinite(state).argmin())]} is not finite"
+    if rule.unmeasured.size:
+        state[rule.unmeasured] = np.nan
     return state
 
 
-def _lost(rule: Rules, state: Floats, commanded: Floats, most: float) -> str | None:
-    """Names the axis that is further from its command than `most`; whole turns of a periodic axis do not count."""
+def _lost(rule: Rules, state: Floats, commanded: Floats) -> str | None:
+    """Names the axis that is too far from its command; whole turns of a periodic axis do not count."""
     error = state - commanded
     if rule.periodic.size:
         turn = rule.turn[rule.periodic]
         error[rule.periodic] -= turn * np.round(error[rule.periodic] / turn)
-    beyond = (np.abs(error) > most) & rule.followed
+    beyond = np.abs(error) > rule.slack  # false for nan
     if not beyond.any():
         return None
+    most = rule.following_error
     worst = int(beyond.argmax())
     name, unit = rule.names[worst], rule.units[worst]
     return f"{name} is {abs(error[worst]):.4g} {unit} from where it was told to be > {most:g} {unit}"

@@ -44,8 +44,9 @@ class Rules:
     sensor: str | None  # that measures the axes
     max_age_ns: int  # of its samples
     measured: NDArray[np.intp]  # which of its values is the axis, -1 = none
-    followed: Flags  # is measured and can be compared with its command
+    unmeasured: NDArray[np.intp]  # which axes have no such value
     following_error: float | None
+    slack: Floats  # following_error where an axis can be compared with its command, infinite elsewhere
 
 
 def rules(config: Config, manifest: Manifest) -> Rules:
@@ -83,8 +84,9 @@ def rules(config: Config, manifest: Manifest) -> Rules:
         sensor=sensor,
         max_age_ns=ns(config.sensors[sensor].max_age_ms) if sensor else 0,
         measured=measured,
-        followed=(measured >= 0) & ~rate_free,
+        unmeasured=np.flatnonzero(measured < 0),
         following_error=guard.following_error,
+        slack=np.where((measured >= 0) & ~rate_free, guard.following_error or math.inf, math.inf),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from functools import lru_cache
@@ -47,6 +48,7 @@ class Flag(IntFlag):
     RAMPING = 4
 
 
+_REPEATING = (Kind.FRAME, Kind.SAMPLE)
 _KINDS = {int(kind): kind for kind in Kind}
 _FLAGS = tuple(Flag(bits) for bits in range(8))
 _STOP = int(Flag.STOP)  # operators of IntFlag cost a microsecond
@@ -161,16 +163,33 @@ def decode(buffer: bytes | memoryview) -> Message:
         raise WireError(f"{len(raw)} bytes with a header of {header_len} and a payload of {payload_len}")
     if any(raw[header_at + header_len : payload_at]):
         raise WireError("padding after the header is not zero")
-    try:
-        header = _DECODER.decode(raw[header_at : header_at + header_len])
-        specs = msgspec.convert(header.pop("arrays", ()), tuple[ArraySpec, ...])
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise WireError(f"header: {error}") from None
-    check_arrays(specs, payload_len)
+    head = bytes(raw[header_at : header_at + header_len])
+    header, specs = (_known_header if kind in _REPEATING else _header)(head, payload_len)
     check_padding(specs, raw, payload_at)
     _check_kind(kind, header, specs)
     arrays = Arrays(raw, payload_at, specs)
     return Message(kind, reason, preamble.flags, *rest, topic=topic, header=header, arrays=arrays, raw=raw)
+
+
+def _header(head: bytes, payload_len: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
+    try:
+        header = _DECODER.decode(head)
+        specs = msgspec.convert(header.pop("arrays", ()), tuple[ArraySpec, ...])
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise WireError(f"header: {error}") from None
+    check_arrays(specs, payload_len)
+    return header, specs
+
+
+_parsed_header = lru_cache(maxsize=64)(_header)
+
+
+def _known_header(head: bytes, payload_len: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
+    """The same for kinds whose header seldom changes; longer ones are not worth remembering."""
+    if len(head) > 1024:
+        return _header(head, payload_len)
+    header, specs = _parsed_header(head, payload_len)
+    return deepcopy(header) if any(type(value) in (dict, list) for value in header.values()) else dict(header), specs
 
 
 def _check_preamble(preamble: Preamble) -> None:
