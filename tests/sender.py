@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import zmq
+from msgspec.structs import replace
 
 from edged.client import Kind, Lost, Message, Stream
 from edged.clock import boot_id

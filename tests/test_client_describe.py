@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ from golden.handmade import EVENT, HEADERS
 from golden.make import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edged.client import describe
 from edged.wire import Kind, decode, encode

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import struct
 import time
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from golden.handmade import ARRAYS, EVENT, HEADERS, MS, PREAMBLES, TOPICS, U64, 
 from golden.make import BOOT
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edged.client import describe
 from edged.errors import WireError
@@ -116,7 +116,7 @@ def test_round_trip(topic: str, preamble: Preamble, header: dict[str, Any], arra
         topic = "t"
     message = decode(encode(topic, preamble, header, arrays, codec))
     assert message.topic == topic
-    assert all(getattr(message, name) == getattr(preamble, name) for name in Preamble.__dataclass_fields__)
+    assert all(getattr(message, name) == getattr(preamble, name) for name in Preamble.__struct_fields__)
     assert message.header == header
     assert list(message.arrays) == [name for name, _ in arrays]
     for name, array in arrays:

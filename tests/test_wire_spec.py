@@ -44,7 +44,7 @@ def table(heading: str) -> list[list[str]]:
 
 def same(message: Message, other: Message) -> bool:
     """Equal in everything a reader sees; the bytes may differ."""
-    fields = Preamble.__dataclass_fields__
+    fields = Preamble.__struct_fields__
     return (
         all(getattr(message, name) == getattr(other, name) for name in fields)
         and (message.topic, message.header) == (other.topic, other.header)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from functools import lru_cache
 from typing import Any
@@ -63,8 +62,7 @@ _FIRST = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Preamble:
+class Preamble(msgspec.Struct, frozen=True):
     """The fixed part. Stamps are the sender's CLOCK_MONOTONIC ns; `boot` (8 bytes) says which clock that is.
 
     `reason` is 0 unless `kind` is HOLD, and a plain number because a newer sender may know more reasons than we do.
@@ -83,20 +81,22 @@ class Preamble:
     engine: bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Message(Preamble):
+class Message(Preamble, frozen=True, eq=False, kw_only=True):
     """A preamble and all the rest. `header` comes without `arrays`; `raw` is the message as received."""
 
     topic: str
     header: dict[str, Any]
     arrays: Arrays
-    raw: bytes | memoryview = field(repr=False)
+    raw: bytes | memoryview
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and self.raw == other.raw
 
     def __hash__(self) -> int:
         return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Message({self.topic} {self.kind.name} #{self.seq}, {self.header}, {self.arrays})"
 
     @property
     def stop(self) -> bool:
@@ -155,8 +155,6 @@ def decode(buffer: bytes | memoryview) -> Message:
     kind = _KINDS.get(number)
     if magic != MAGIC or kind is None or reserved:
         raise WireError(f"magic {magic!r}, kind {number}, reserved {reserved}", "not a message of wire v1")
-    preamble = Preamble(kind, reason, _FLAGS[bits & 7], *rest)
-    _check_preamble(preamble)
     header_at = at + _PREAMBLE.size
     payload_at = align(header_at + header_len)
     if header_len > MAX_HEADER or len(raw) != payload_at + payload_len:
@@ -168,7 +166,9 @@ def decode(buffer: bytes | memoryview) -> Message:
     check_padding(specs, raw, payload_at)
     _check_kind(kind, header, specs)
     arrays = Arrays(raw, payload_at, specs)
-    return Message(kind, reason, preamble.flags, *rest, topic=topic, header=header, arrays=arrays, raw=raw)
+    message = Message(kind, reason, _FLAGS[bits & 7], *rest, topic=topic, header=header, arrays=arrays, raw=raw)
+    _check_preamble(message)
+    return message
 
 
 def _header(head: bytes, payload_len: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
