@@ -38,9 +38,6 @@ def main() -> None:
     except EdgedError as error:
         print(f"edged: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `edged tail | head`
-        sys.stderr.close()
-        sys.exit(0)
 
 
 @app.command()
@@ -99,9 +96,10 @@ def tail(
     json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
 ) -> None:
     """Print what a daemon publishes, a line per message. DAEMON may also be an endpoint such as tcp://host:5601."""
-    from edged.tail import tail_stream
+    from edged.tail import find_stream, tail_stream
 
-    tail_stream(daemon, stream, count, json)
+    endpoint, topic = (daemon, stream or None) if "://" in daemon else find_stream(*_locate(daemon), stream)
+    tail_stream(endpoint, topic, count, json)
 
 
 @app.command()
@@ -160,18 +158,19 @@ cli_engines.register(app)
 def _ask(daemon: str, op: str, args: dict[str, Any] | None = None) -> Any:
     from edged.client import request
 
-    return request(f"ipc://{runtime_of(daemon) / 'control'}", op, args)
+    return request(f"ipc://{_locate(daemon)[1] / 'control'}", op, args)
 
 
-def runtime_of(daemon: str) -> Path:
-    """The runtime folder of a daemon given by name or by its TOML file."""
+def _locate(daemon: str) -> tuple[str, Path]:
+    """Name and runtime folder of a daemon given by name or by its TOML file."""
     from edged.config import load_config, running_runtime
 
     if daemon.endswith(".toml") or "/" in daemon:
-        return load_config(Path(daemon)).daemon.runtime
+        found = load_config(Path(daemon)).daemon
+        return found.name, found.runtime
     if not daemon:
         raise UsageError("no daemon named", "give its name or its TOML file")
-    return running_runtime(daemon)
+    return daemon, running_runtime(daemon)
 
 
 def _who() -> str:

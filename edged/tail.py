@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edged.client import Message, Subscription, describe
-from edged.config import running_runtime
 from edged.errors import UsageError
 
 SILENCE_MS = 3000.0
 
 
-def tail_stream(daemon: str, stream: str, count: int, as_json: bool) -> None:
+def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool) -> None:
     """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is told too."""
-    endpoint, topic = find_stream(daemon, stream)
     printed = 0
     try:
         with Subscription(endpoint, topic) as subscription:
@@ -31,20 +31,19 @@ def tail_stream(daemon: str, stream: str, count: int, as_json: bool) -> None:
                 printed += 1
     except KeyboardInterrupt:
         return
+    except BrokenPipeError:  # `edged tail | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit would fail again
 
 
-def find_stream(daemon: str, stream: str) -> tuple[str, str | None]:
-    """Endpoint and topic of a daemon's stream; without a stream the verdicts'. An endpoint may be given instead."""
-    if "://" in daemon:
-        return daemon, stream or None
-    runtime = running_runtime(daemon)
+def find_stream(name: str, runtime: Path, stream: str) -> tuple[str, str]:
+    """Endpoint and topic of a stream of the daemon that runs in `runtime`; without a stream the verdicts'."""
     if not stream:
         stream = "masks" if (runtime / "masks").exists() else "action"
     if not (runtime / stream).exists():
         there = sorted(path.name for path in runtime.glob("*") if path.is_socket() and path.name != "control")
-        remedy = f"it has {', '.join(there)}" if there else f"start it: edged run {daemon}.toml"
+        remedy = f"it has {', '.join(there)}" if there else "start it, or give its TOML file if it has its own folder"
         raise UsageError(f"{runtime} has no stream {stream!r}", remedy)
-    return f"ipc://{runtime / stream}", f"{daemon}/{stream}"
+    return f"ipc://{runtime / stream}", f"{name}/{stream}"
 
 
 def as_object(message: Message) -> dict[str, Any]:

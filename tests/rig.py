@@ -328,10 +328,16 @@ class Rig:
         return listener
 
 
-@pytest.fixture
-def rig() -> Iterator[Rig]:
+@contextlib.contextmanager
+def open_rig() -> Iterator[Rig]:
     with tempfile.TemporaryDirectory(prefix="rig") as name, contextlib.ExitStack() as stack:
         yield Rig(Path(name), stack)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with open_rig() as made:
+        yield made
 
 
 def state_toml(rig: Rig, name: str = "state", names: Sequence[str] = STATE_NAMES, max_age_ms: float = 1000) -> str:
