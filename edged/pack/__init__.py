@@ -27,7 +27,7 @@ from edged.manifest import (
 from edged.pack.bake import Action, State, bake_action_output, bake_state_input
 from edged.pack.convert import convert
 from edged.pack.dense import Dense
-from edged.pack.graph import infer_shapes, load_model, make_reproducible, make_static, to_bytes
+from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, make_static, to_bytes
 from edged.pack.heads import bake_head
 from edged.pack.image import Image, bake_image_input
 from edged.pack.labels import Labels, bake_labels_output
@@ -138,6 +138,7 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
             bake_image_input(model, tensor, step)
         elif isinstance(role, StateInput):
             bake_state_input(model, tensor, role.width, step if isinstance(step, State) else State())
+    drop_outputs(model, recipe.drop)
     if recipe.dense is not None:
         bake_head(model, recipe.dense)
     for tensor, out in recipe.outputs.items():

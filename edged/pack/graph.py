@@ -148,6 +148,31 @@ def set_value(value: onnx.ValueInfoProto, dtype: int, shape: Sequence[int | str]
     value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, shape))
 
 
+def drop_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Take outputs away, and the nodes and constants that nothing else needs."""
+    for name in names:
+        model.graph.output.remove(graph_output(model, name))
+    if not names:
+        return
+    listed = list(model.graph.node)
+    wanted = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(listed):
+        if wanted & set(node.output):
+            wanted |= _read(node)
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(constants)
+
+
+def fixed_key(tensor: str, index: int) -> str:
+    """How `fixed` calls a dimension that has no name of its own, or only a common one."""
+    return f"{tensor}.{index}"
+
+
 def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
     """Give open dimensions of the inputs a size: as `fixed` says, and 1 for batch (what a first dimension is called).
 
@@ -161,7 +186,10 @@ def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
     batch = {str(shape_of(value)[0]): 1 for value in inputs if shape_of(value) and shape_of(value)[0] != "?"}
     for value in inputs:
         declared = shape_of(value)
-        dims = [{**batch, **fixed}.get(dim, dim) if isinstance(dim, str) else dim for dim in declared]
+        dims = [
+            fixed.get(fixed_key(value.name, index), {**batch, **fixed}.get(dim, dim)) if isinstance(dim, str) else dim
+            for index, dim in enumerate(declared)
+        ]
         if dims and dims[0] == "?":
             dims[0] = 1
         if free := [dim for dim in dims if isinstance(dim, str) or dim < 1]:
@@ -189,6 +217,11 @@ def make_reproducible(model: onnx.ModelProto) -> None:
     model.ir_version = max(8, helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
     del model.metadata_props[:]
     model.graph.name = "packed"
+    used = {"" if node.domain == "ai.onnx" else node.domain for node in nodes(model.graph)}
+    for entry in [
+        item for item in model.opset_import if item.domain not in ("", "ai.onnx") and item.domain not in used
+    ]:
+        model.opset_import.remove(entry)
     for graph in _graphs(model.graph):
         for item in (graph, *graph.input, *graph.output, *graph.initializer, *graph.node):
             _strip(item)

@@ -20,9 +20,9 @@ class Recipe:
 
     `before` and `after` say what to bake into which tensor: an image input needs an `Image`, a state input may have a
     `State`, an action output an `Action`, a labels output a `Labels` (when it is logits in the export). `dense` makes
-    the outputs of an instance head. `version` "" = the first 12 hex digits of the packed model's sha256. `fixed` gives
-    open dimensions a size (batch becomes 1). `tolerance` overrides what the precision promises. `reduce_range`: 7-bit
-    weights for int8 on CPUs without VNNI.
+    the outputs of an instance head; the outputs in `drop` are left out. `version` "" = the first 12 hex digits of the
+    packed model's sha256. `fixed` gives open dimensions a size (batch becomes 1), by their name or by `fixed_key`.
+    `tolerance` overrides what the precision promises. `reduce_range`: 7-bit weights for int8 on CPUs without VNNI.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Recipe:
     before: Mapping[str, Before] = field(default_factory=dict)
     after: Mapping[str, After] = field(default_factory=dict)
     dense: Dense | None = None
+    drop: Sequence[str] = ()
     classes: Sequence[str] = ()
     head: Head | None = None
     precision: Precision = "fp32"

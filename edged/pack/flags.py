@@ -1,0 +1,160 @@
+"""The flags of `edged pack` as a spec. What is said of an image, the state or the action goes to the network's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from edged.errors import UsageError
+from edged.pack.network import Network
+from edged.pack.spec import Spec
+
+Flags = Mapping[str, Any]
+T = TypeVar("T")
+WHOLE_SPEC = ("name", "version", "task", "precision", "golden", "calibration", "lerobot")
+OF_IMAGES = ("channels", "pixels", "resize", "interpolation", "pad")
+
+
+def from_flags(flags: Flags, network: Network) -> Spec:
+    """`flags`: what was given, by the flag's name without dashes; None or empty where it was not. `UsageError`."""
+    tables: dict[str, Any] = {name: flags[name] for name in WHOLE_SPEC if flags.get(name) is not None}
+    if flags.get("classes"):
+        tables["classes"] = _words(flags["classes"])
+    if flags.get("reduce_range"):
+        tables["reduce_range"] = True
+    if flags.get("fix"):
+        tables["fixed"] = dict(_pair("--fix", item, int) for item in flags["fix"])
+    head = {"layout": "head", "background": "background", "top_k": "top_k", "score_threshold": "score"}
+    if head_said := {key: flags[flag] for key, flag in head.items() if flags.get(flag) is not None}:
+        tables["head"] = head_said
+    tables["inputs"] = {**_images(flags, network), **_states(flags, network)}
+    tables["outputs"] = _actions(flags, network)
+    try:
+        return msgspec.convert({key: value for key, value in tables.items() if value != {}}, Spec)
+    except msgspec.ValidationError as error:
+        raise UsageError(str(error), "see 'edged pack --help'") from None
+
+
+def _images(flags: Flags, network: Network) -> dict[str, Any]:
+    said: dict[str, Any] = {key: flags[key] for key in OF_IMAGES if flags.get(key) is not None}
+    for key in ("mean", "std"):
+        if flags.get(key) is not None:
+            said[key] = _numbers(f"--{key}", flags[key], 3)
+    for key in ("size", "frame"):
+        if flags.get(key) is not None:
+            said[key] = _size(f"--{key}", flags[key])
+    tensors = [name for name, found in network.inputs.items() if found.rank == 4 or found.shape[:1] == (3,)]
+    cameras = dict(_camera(item, tensors) for item in flags.get("camera") or ())
+    if not said and not cameras:
+        return {}
+    if not tensors:
+        raise UsageError(f"no input is an image: {', '.join(network.inputs)}", "leave out the flags about images")
+    return {
+        name: {"role": "image", **said, **({"source": cameras[name]} if name in cameras else {})} for name in tensors
+    }
+
+
+def _camera(item: str, tensors: Sequence[str]) -> tuple[str, str]:
+    tensor, equals, source = item.rpartition("=")
+    if not equals and len(tensors) == 1:
+        return tensors[0], source
+    if tensor not in tensors:
+        remedy = f"say --camera TENSOR=NAME; the images are {', '.join(tensors) or 'none'}"
+        raise UsageError(f"--camera {item}: which image is that?", remedy)
+    return tensor, source
+
+
+def _states(flags: Flags, network: Network) -> dict[str, Any]:
+    said = _statistics(flags)
+    if flags.get("state"):
+        said["parts"] = [_part(item) for item in flags["state"]]
+    tensors = [name for name, found in network.inputs.items() if found.rank == 2 and found.is_float]
+    if not said or (not tensors and "parts" not in said):
+        return {}
+    if len(tensors) != 1:
+        raise UsageError(f"{len(tensors)} inputs could be the state: {', '.join(tensors)}", "say inputs in a recipe")
+    return {tensors[0]: {"role": "state", **said}}
+
+
+def _actions(flags: Flags, network: Network) -> dict[str, Any]:
+    if not flags.get("axes") and flags.get("step_ms") is None and not _statistics(flags):
+        return {}
+    fits = [name for name, found in network.outputs.items() if found.rank in (2, 3) and found.is_float]
+    named = [name for name in fits if name.lower() in ("action", "actions")]
+    tensors = named or fits
+    if len(tensors) != 1:
+        raise UsageError(f"{len(tensors)} outputs could be the action: {', '.join(tensors)}", "say outputs in a recipe")
+    said: dict[str, Any] = {"role": "action", **_statistics(flags)}
+    if flags.get("step_ms") is not None:
+        said["step_ms"] = flags["step_ms"]
+    if flags.get("axes"):
+        ranges = dict(_pair("--range", item, _span) for item in flags.get("range") or ())
+        said["axes"] = [axis for item in flags["axes"] for axis in _axes(item, ranges)]
+        if odd := set(ranges) - {axis["name"] for axis in said["axes"]}:
+            raise UsageError(f"--range {sorted(odd)[0]}: no axis is called so", "see --axes")
+    return {tensors[0]: said}
+
+
+def _statistics(flags: Flags) -> dict[str, Any]:
+    said = {key: flags[flag] for key, flag in (("file", "statistics"), ("form", "form"), ("eps", "eps"))}
+    given = {key: value for key, value in said.items() if value is not None}
+    return {"statistics": given} if given else {}
+
+
+def _part(item: str) -> dict[str, Any]:
+    sensor, names, unit = _fields("--state SENSOR:NAMES:UNIT", item, 3, 3)
+    return {"sensor": sensor, "names": _words(names), "unit": unit}
+
+
+def _axes(item: str, ranges: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names, unit, *rest = _fields("--axes NAMES:UNIT[:KIND[:MODE]]", item, 2, 4)
+    more = dict(zip(("kind", "mode"), rest, strict=False))
+    return [
+        {"name": name, "unit": unit, **more, **({"range": ranges[name]} if name in ranges else {})}
+        for name in _words(names)
+    ]
+
+
+def _fields(form: str, item: str, least: int, most: int) -> list[str]:
+    fields = item.split(":")
+    if not least <= len(fields) <= most or not all(fields):
+        raise UsageError(f"{item!r} is not of the form {form}", "see 'edged pack --help'")
+    return fields
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _pair(flag: str, item: str, read: Callable[[str], T]) -> tuple[str, T]:
+    key, equals, value = item.rpartition("=")
+    try:
+        if equals:
+            return key, read(value)
+    except ValueError:
+        pass
+    raise UsageError(f"{flag} {item}: NAME=VALUE expected", "see 'edged pack --help'")
+
+
+def _span(text: str) -> list[float]:
+    low, high = text.split(":")
+    return [float(low), float(high)]
+
+
+def _numbers(flag: str, text: str, count: int) -> list[float]:
+    try:
+        numbers = [float(word) for word in _words(text)]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise UsageError(f"{flag} {text}: {count} numbers expected", "such as 0.485,0.456,0.406")
+    return numbers
+
+
+def _size(flag: str, text: str) -> list[int]:
+    if not re.fullmatch(r"\d+x\d+", text):
+        raise UsageError(f"{flag} {text}: HEIGHTxWIDTH expected", "such as 480x640")
+    return [int(extent) for extent in text.split("x")]

@@ -1,0 +1,192 @@
+"""What `edged pack` does: gather what is said about a model, fill in, ask, pack."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edged.bundle import SUFFIX, write_archive
+from edged.errors import UsageError
+from edged.pack import Packed, pack
+from edged.pack.given import Samples, read_given
+from edged.pack.graph import load_model
+from edged.pack.lerobot import read_policy, relative
+from edged.pack.network import Network, look_at
+from edged.pack.prove import Progress
+from edged.pack.questions import Questions
+from edged.pack.recipe import Recipe
+from edged.pack.resolve import resolve
+from edged.pack.spec import OutputSpec, Part, Spec, load_spec, merge
+from edged.pack.synthetic import synthetic
+from edged.pack.told import told
+
+GOLDEN, CALIBRATION, SYNTHETIC = 8, 200, 4
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A packed engine and what was said on the way. `archive`: the `.edged` file, if one was asked for."""
+
+    packed: Packed
+    recipe: Recipe
+    inferred: tuple[str, ...]
+    archive: Path | None
+
+
+def pack_job(
+    target: Path,
+    flags: Callable[[Network], Spec],
+    store: Path,
+    *,
+    archive: bool = False,
+    replace: bool = False,
+    sign: Callable[[bytes], bytes] | None = None,
+    say: Say = lambda line: None,
+    progress: Progress | None = None,
+) -> Result:
+    """Pack `target`: an ONNX file, a TOML recipe, or a LeRobot policy folder with its ONNX file.
+
+    `flags` makes the spec of the command line, which beats the recipe, which beats what the model says of itself; it is
+    given the network, whose only image or state a flag is about. `say` hears each thing inferred.
+    """
+    spec, path = _start(target)
+    model = load_model(path)
+    network = look_at(model)
+    del model
+    spec = merge(flags(network), spec)
+    inferred: list[str] = []
+    for who, said in _told(spec, network):
+        inferred += [f"{fact} ({who})" for fact in new_facts(said, spec)]
+        spec = merge(spec, said)
+    spec = _relative_modes(spec)
+    spec = merge(spec, Spec(provenance=_provenance(path)))
+    questions = Questions()
+    recipe = resolve(spec, network, questions, target.name)
+    inferred += questions.inferred
+    golden = _golden(spec, recipe, inferred)
+    for line in inferred:
+        say(f"inferred: {line}")
+    calibration: Samples = []
+    if recipe.precision == "int8":
+        if spec.calibration is None:
+            raise UsageError("int8 needs to see what the engine will see", "give --calibration FOLDER or FILE.npz")
+        calibration = read_given(Path(spec.calibration), recipe, CALIBRATION)
+        say(f"calibrating with {len(calibration)} samples of {Path(spec.calibration).name}")
+    packed = pack(path, recipe, golden, store, calibration=calibration, replace=replace, progress=progress, sign=sign)
+    single = None
+    if archive:
+        single = write_archive(Path(f"{packed.manifest.name}-{packed.manifest.version}{SUFFIX}"), packed.files)
+    return Result(packed, recipe, tuple(inferred), single)
+
+
+def facts(result: Result) -> dict[str, Any]:
+    """For programs: `--json`."""
+    packed = result.packed
+    return {
+        "path": str(packed.path),
+        "name": packed.manifest.name,
+        "version": packed.manifest.version,
+        "precision": packed.manifest.precision,
+        "model_bytes": len(packed.files["model.onnx"]),
+        "archive": str(result.archive) if result.archive else None,
+        "inferred": list(result.inferred),
+        "proof": {
+            output: {"measure": item.measure, "worst": item.value, "bound": item.bound, "sample": item.sample}
+            for output, item in packed.worst.items()
+        },
+        "measured": {output: dict(values) for output, values in packed.measured.items()},
+    }
+
+
+def show(result: Result) -> str:
+    """The same for people."""
+    packed = result.packed
+    lines = []
+    for output, item in packed.worst.items():
+        lines.append(
+            f"proof    {output}: {item.measure} {item.value:.3g}, bound {item.bound:g} (sample {item.sample:03d})"
+        )
+        lines += [f"         {name}: {value:.4g}" for name, value in packed.measured.get(output, {}).items()]
+    size = len(packed.files["model.onnx"]) / 1024
+    lines.append(f"wrote    {packed.path} ({packed.manifest.precision}, {size:.0f} KiB)")
+    if result.archive is not None:
+        lines.append(f"wrote    {result.archive}")
+    return "\n".join(lines)
+
+
+def new_facts(said: Part, known: Part | None, path: str = "") -> Iterator[str]:
+    """`key = value` for all that `said` says and `known` does not."""
+    for name in said.__struct_fields__:
+        value, there = getattr(said, name), getattr(known, name, None)
+        where = f"{path}.{name}" if path else name
+        if isinstance(value, Part) and (there is None or isinstance(there, Part)):
+            yield from new_facts(value, there, where)
+        elif isinstance(value, dict) and any(isinstance(item, Part) for item in value.values()):
+            for key, item in value.items():
+                yield from new_facts(item, (there or {}).get(key), f"{where}.{key}")
+        elif value is not None and there is None:
+            yield f"{where} = {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _start(target: Path) -> tuple[Spec, Path]:
+    if target.suffix == ".toml":
+        spec = load_spec(target)
+        if spec.model is None:
+            raise UsageError(f"{target} names no model", 'add model = "file.onnx"')
+        return spec, Path(spec.model)
+    if target.is_dir():
+        models = sorted(target.glob("*.onnx"))
+        if len(models) != 1:
+            raise UsageError(f"{target} holds {len(models)} ONNX files", "name the one to pack, with --lerobot FOLDER")
+        return Spec(lerobot=str(target)), models[0]
+    return Spec(), target
+
+
+def _told(spec: Spec, network: Network) -> list[tuple[str, Spec]]:
+    if spec.lerobot is not None:
+        return [("LeRobot policy", read_policy(Path(spec.lerobot), network)), *told(network)]
+    return told(network)
+
+
+def _relative_modes(spec: Spec) -> Spec:
+    """Axes of a LeRobot policy with relative actions become differences to the state."""
+    if spec.lerobot is None or not spec.outputs:
+        return spec
+    enabled, excluded = relative(Path(spec.lerobot))
+    if not enabled:
+        return spec
+    return msgspec.structs.replace(
+        spec, outputs={name: _relative(said, excluded) for name, said in spec.outputs.items()}
+    )
+
+
+def _relative(said: OutputSpec, excluded: Sequence[str]) -> OutputSpec:
+    axes = tuple(
+        axis
+        if any(word in axis.name.lower() for word in excluded) or axis.kind == "binary"
+        else msgspec.structs.replace(axis, mode="delta_state")
+        for axis in said.axes or ()
+    )
+    return msgspec.structs.replace(said, axes=axes or None)
+
+
+def _golden(spec: Spec, recipe: Recipe, inferred: list[str]) -> Samples:
+    if spec.golden is not None:
+        return read_given(Path(spec.golden), recipe, GOLDEN)
+    inferred.append(f"golden = {SYNTHETIC} synthetic samples; real ones prove more: --golden")
+    return synthetic(recipe, SYNTHETIC)
+
+
+def _provenance(path: Path) -> dict[str, str]:
+    return {"model": path.name, "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

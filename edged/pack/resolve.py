@@ -1,0 +1,143 @@
+"""From a spec with holes and a network to a recipe: what follows is inferred, what is ambiguous is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edged.manifest import Head, Input, Output, Task
+from edged.pack.bake import After, Before
+from edged.pack.dense import KINDS, MAKES, PARTS, BoxForm, Dense, Layout
+from edged.pack.graph import fixed_key
+from edged.pack.image import Image
+from edged.pack.network import Network, Tensor
+from edged.pack.questions import Questions
+from edged.pack.recipe import Recipe
+from edged.pack.resolve_inputs import resolve_input
+from edged.pack.resolve_outputs import resolve_output
+from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
+from edged.roles import (
+    BoxesOutput,
+    ClassesOutput,
+    CoefficientsOutput,
+    FeedbackInput,
+    MasksOutput,
+    PrototypesOutput,
+    ScoresOutput,
+)
+
+HEAD_ROLES: dict[str, Output] = {
+    "boxes": BoxesOutput(),
+    "scores": ScoresOutput(),
+    "classes": ClassesOutput(),
+    "coefficients": CoefficientsOutput(),
+    "prototypes": PrototypesOutput(),
+    "masks": MasksOutput(),
+}
+
+
+def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the recipe") -> Recipe:
+    """Raises `UsageError` listing all that is missing, `RefusedError` for what contradicts the network."""
+    _check_names(spec, network, questions)
+    task: Task = questions.need(spec.task, "policy", "task: --task policy, semantic or instance")
+    name = questions.need(spec.name, "unnamed", "name: --name")
+    if task != "policy":
+        questions.need(spec.classes, (), "classes: --classes a,b,c, in the order of the network's class numbers")
+    inputs: dict[str, Input] = {}
+    before: dict[str, Before] = {}
+    for tensor, found in network.inputs.items():
+        role, step = resolve_input(tensor, found, (spec.inputs or {}).get(tensor, InputSpec()), questions)
+        if role is not None:
+            inputs[tensor] = role
+        if step is not None:
+            before[tensor] = step
+    images = [(tensor, step) for tensor, step in before.items() if isinstance(step, Image)]
+    outputs: dict[str, Output] = {}
+    after: dict[str, After] = {}
+    drop = [tensor for tensor, said in (spec.outputs or {}).items() if said.role == "drop"]
+    dense = head = None
+    if task == "instance":
+        dense, head = _head(spec, images, questions)
+        outputs = {made: HEAD_ROLES[made] for made in MAKES[dense.layout]}
+    fed_back = {role.output for role in inputs.values() if isinstance(role, FeedbackInput)}
+    taken = {*drop, *(dense.tensors.values() if dense else ())}
+    free = {tensor: found for tensor, found in network.outputs.items() if tensor not in taken}
+    size = images[0][1].size if images else None
+    for tensor, found in free.items() if spec.task is not None else ():
+        said = (spec.outputs or {}).get(tensor, OutputSpec())
+        alone = len([other for other in free if other not in fed_back]) == 1
+        out, done = resolve_output(tensor, found, said, task, tensor in fed_back, alone, size, spec.classes, questions)
+        if out is not None:
+            outputs[tensor] = out
+        if done is not None:
+            after[tensor] = done
+    questions.settle(what)
+    return Recipe(
+        name=name,
+        version=spec.version or "",
+        task=task,
+        inputs=inputs,
+        outputs=outputs,
+        before=before,
+        after=after,
+        dense=dense,
+        drop=tuple(drop),
+        classes=spec.classes or (),
+        head=head,
+        precision=spec.precision or "fp32",
+        provenance=spec.provenance or {},
+        fixed={**_sizes(images, network.inputs), **(spec.fixed or {})},
+        tolerance=spec.tolerance or {},
+        reduce_range=bool(spec.reduce_range),
+    )
+
+
+def _check_names(spec: Spec, network: Network, questions: Questions) -> None:
+    for side, said, there in (
+        ("input", spec.inputs, network.inputs),
+        ("output", spec.outputs, network.outputs),
+    ):
+        for tensor in said or {}:
+            if tensor not in there:
+                questions.asked.append(f"{side}s.{tensor}: the network has no such {side}; it has {', '.join(there)}")
+
+
+def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> tuple[Dense, Head]:
+    said = spec.head or HeadSpec()
+    usual: Layout = "yolo-seg"
+    layout = questions.need(said.layout, usual, f"head.layout: --head {', '.join(PARTS)}")
+    tensors = questions.need(said.tensors, {}, f"head.tensors: which output is {', '.join(PARTS[layout])}")
+    if missing := [part for part in PARTS[layout] if part not in tensors]:
+        questions.asked.append(f"head.tensors: which output is {', '.join(missing)}")
+    yolo = layout.startswith("yolo")
+    boxes: BoxForm = "xyxy" if layout in ("yolo-seg-nms", "mask-rcnn", "mask-rcnn-roi") else "cxcywh"
+    dense = Dense(
+        layout,
+        tensors,
+        images[0][1].size if images else (1, 1),
+        len(spec.classes or ()),
+        questions.infer(said.top_k, 100, "head.top_k"),
+        said.boxes or boxes,
+        layout == "rfdetr-seg" if said.unit is None else said.unit,
+        said.background or "none",
+        said.mask_side or 56,
+    )
+    head = Head(
+        kind=KINDS[layout],
+        score_threshold=questions.infer(said.score_threshold, 0.25 if yolo else 0.5, "head.score_threshold"),
+        mask_threshold=questions.infer(said.mask_threshold, 0.5, "head.mask_threshold"),
+        nms_threshold=questions.infer(said.nms_threshold, 0.7 if layout == "yolo-seg" else 1.0, "head.nms_threshold"),
+    )
+    return dense, head
+
+
+def _sizes(images: list[tuple[str, Image]], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Open dimensions of images get the size that was said."""
+    fixed = {}
+    for tensor, image in images:
+        shape = tensors[tensor].shape
+        wanted = image.shape[-len(shape) :]
+        for index, (dim, extent) in enumerate(zip(shape, wanted, strict=False)):
+            if isinstance(dim, str):
+                fixed[fixed_key(tensor, index)] = extent
+    return fixed

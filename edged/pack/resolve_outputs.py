@@ -1,0 +1,117 @@
+"""One output of a network that is not part of an instance head: its role and what is baked behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from edged.manifest import ActionOutput, Axis, HiddenOutput, LabelsOutput, LogitsOutput, Output, Task
+from edged.pack.bake import Action, After
+from edged.pack.labels import Labels
+from edged.pack.network import WHOLE, Tensor
+from edged.pack.questions import Questions
+from edged.pack.resolve_inputs import read_values, resolve_statistics
+from edged.pack.spec import AxisSpec, OutputSpec
+from edged.resize import Size
+
+BOUNDS = (("min", "max"), ("q01", "q99"), ("q02", "q98"), ("q10", "q90"))
+
+
+def resolve_output(
+    tensor: str,
+    found: Tensor,
+    said: OutputSpec,
+    task: Task,
+    fed_back: bool,
+    alone: bool,
+    size: Size | None,
+    classes: Sequence[str] | None,
+    questions: Questions,
+) -> tuple[Output | None, After | None]:
+    """The role and the step after it; None where a question was asked instead. `alone`: there is no other to choose."""
+    where = f"outputs.{tensor}"
+    role = said.role or ("hidden" if fed_back else None)
+    if role is None and alone and task in ("policy", "semantic"):
+        role = questions.infer(None, "action" if task == "policy" else "labels", f"{where}.role")
+    match role:
+        case "hidden":
+            return HiddenOutput(), None
+        case "action":
+            return _action(where, tensor, said, questions)
+        case "logits":
+            return LogitsOutput(), None
+        case "labels":
+            return LabelsOutput(), _labels(where, found, said, size, classes or (), questions)
+    questions.asked.append(f'{where}.role: "action", "labels", "logits", "hidden", or "drop" to leave it out')
+    return None, None
+
+
+def _action(where: str, tensor: str, said: OutputSpec, questions: Questions) -> tuple[ActionOutput | None, Action]:
+    axes = questions.need(said.axes, (), f"{where}.axes: --axes NAMES:UNIT[:KIND[:MODE]]")
+    step_ms = questions.need(said.step_ms, 1.0, f"{where}.step_ms: --step-ms, the time between two steps of the policy")
+    finish: Literal["finish", "blend", "cut"] = "finish"
+    on_swap = questions.infer(said.on_swap, finish, f"{where}.on_swap")
+    normal = resolve_statistics(where, tensor, said.statistics, questions)
+    values = read_values(said.statistics, tensor)
+    made = tuple(_axis(where, axis, index, len(axes), values, questions) for index, axis in enumerate(axes))
+    return (ActionOutput(axes=made, step_ms=step_ms, on_swap=on_swap) if made else None), Action(normal)
+
+
+def _axis(where: str, axis: AxisSpec, index: int, count: int, values: dict[str, object], questions: Questions) -> Axis:
+    span = axis.range
+    for low, high in BOUNDS:
+        if span is None and low in values and high in values:
+            ends = [np.asarray(values[key], np.float64).reshape(-1, count)[:, index] for key in (low, high)]
+            lowest, highest = float(ends[0].min()), float(ends[1].max())
+            if lowest < highest:
+                span = questions.infer(None, (lowest, highest), f"{where}.axes.{axis.name}.range")
+    if span is None and axis.kind == "binary":
+        span = questions.infer(None, (0.0, 1.0), f"{where}.axes.{axis.name}.range")
+    span = questions.need(
+        span, (0.0, 1.0), f"{where}.axes.{axis.name}.range: --range {axis.name}=LOW:HIGH, in {axis.unit}"
+    )
+    return Axis(name=axis.name, unit=axis.unit, kind=axis.kind, mode=axis.mode, range=span)
+
+
+def _labels(
+    where: str, found: Tensor, said: OutputSpec, size: Size | None, classes: Sequence[str], questions: Questions
+) -> Labels:
+    if found.kind in WHOLE:
+        questions.inferred.append(f"{where}: class numbers, no argmax needed")
+        return Labels(made=True)
+    if found.rank != 4:
+        questions.asked.append(f"{where}: logits are [1, C, h, w]; it is {list(found.shape)}. Another output?")
+        return Labels()
+    layout = said.layout or _layout(where, found, len(classes), questions)
+    height, width, scores = (found.shape[index] for index in ((2, 3, 1) if layout == "NCHW" else (1, 2, 3)))
+    threshold = said.threshold
+    if scores == 1:
+        likely = 0.5 if found.made_by == "Sigmoid" else 0.0
+        threshold = questions.infer(threshold, likely, f"{where}.threshold")
+    return Labels(_upscale(where, said, size, (height, width), questions), layout, threshold or 0.0)
+
+
+def _layout(where: str, found: Tensor, classes: int, questions: Questions) -> Any:
+    wanted = {classes, 1} if classes == 2 else {classes}
+    planes, pixels = found.shape[1] in wanted, found.shape[3] in wanted
+    if planes == pixels:
+        ask = f"{where}.layout: NCHW or NHWC? {list(found.shape)} with {classes} classes"
+        return questions.need(None, "NCHW", ask)
+    return questions.infer(None, "NCHW" if planes else "NHWC", f"{where}.layout")
+
+
+def _upscale(
+    where: str, said: OutputSpec, size: Size | None, small: tuple[int | str, int | str], questions: Questions
+) -> int:
+    if said.upscale is not None:
+        return said.upscale
+    if size is not None and isinstance(small[0], int) and isinstance(small[1], int):
+        factor = size[0] // small[0]
+        if (small[0] * factor, small[1] * factor) == size:
+            return questions.infer(None, factor, f"{where}.upscale")
+    ask = (
+        f"{where}.upscale: how often are logits {list(small)} to be scaled up to the image's {size}, before the argmax?"
+    )
+    return questions.need(None, 1, ask)
