@@ -14,14 +14,15 @@ FAKES = TESTS / "fakes"
 BINDINGS = TESTS / "bindings"
 
 
-def compile_library(source: Path, target: Path, soname: str = "") -> Path:
-    """Make `target`, a shared library, from C; skips without a compiler, except in CI."""
+def compile_library(source: Path, target: Path, define: str = "") -> Path:
+    """Make the shared library `target` from C, with a macro defined; skips without a compiler, except in CI."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         if os.environ.get("CI"):
             pytest.fail("no C compiler")
         pytest.skip("no C compiler here")
-    flags = ["-shared", "-fPIC", "-O1", "-o", str(target), f"-Wl,-soname,{soname or target.name}"]
+    flags = ["-shared", "-fPIC", "-O1", "-o", str(target), f"-Wl,-soname,{target.name}"]
+    flags += [f"-D{define}"] if define else []
     subprocess.run([compiler, *flags, str(source)], check=True)
     return target
 

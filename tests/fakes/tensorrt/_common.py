@@ -77,7 +77,6 @@ class IErrorRecorder(_Pybind):
 
     _constructed = False
 
-    @property
     def num_errors(self) -> int:
         raise NotImplementedError
 
