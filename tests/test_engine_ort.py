@@ -58,7 +58,7 @@ def test_its_arrays_never_move(bundle: Bundle):
 
 
 def test_it_says_what_it_is(bundle: Bundle):
-    with open_engine(bundle, "auto", 2) as engine:
+    with open_engine(bundle, "cpu", 2) as engine:
         assert (engine.backend, engine.identity, engine.manifest) == ("cpu", bundle.identity, bundle.manifest)
         assert engine.about == {"runtime": f"onnxruntime {onnxruntime.__version__}", "threads": "2"}
 
@@ -160,7 +160,7 @@ sys.modules["onnxruntime"] = None
 from edged.engine import open_engine
 from edged.errors import EngineError
 try:
-    open_engine(None)
+    open_engine(None, "cpu")
 except EngineError as error:
     print(error)
 """

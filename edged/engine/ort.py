@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edged.bundle import Bundle
 from edged.contract import Tensor, check_tensors
 from edged.errors import EngineError, RefusedError
+from edged.histogram import Histogram
 from edged.manifest import ConstInput, Manifest, Task
 
 try:
@@ -30,14 +31,17 @@ NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 class OrtEngine:
     """See `edged.engine.Engine`. `threads` 0: one for a policy, half the CPUs (at most 4) for a segmenter.
+    `chosen`: why it was, for `about`.
 
     One thread runs a policy as fast as two and at 1 % of a CPU; half the CPUs leave the cell's other processes theirs.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0, chosen: str = "") -> None:
         self.manifest: Manifest = bundle.manifest
         self.identity = bundle.identity
         self.backend = "cpu"
+        self.timings: Mapping[str, Histogram] = MappingProxyType({})
+        self._chosen = {"chosen": chosen} if chosen else {}
         self._threads = threads or default_threads(bundle.manifest.task, len(os.sched_getaffinity(0)))
         self._session: Any = _session(bundle, self._threads)
         inputs, outputs = (tensors(values()) for values in (self._session.get_inputs, self._session.get_outputs))
@@ -57,7 +61,7 @@ class OrtEngine:
     @property
     def about(self) -> Mapping[str, str]:
         """What runs this engine, for people."""
-        return {"runtime": f"onnxruntime {onnxruntime.__version__}", "threads": str(self._threads)}
+        return {"runtime": f"onnxruntime {onnxruntime.__version__}", "threads": str(self._threads), **self._chosen}
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`; raises `EngineError`."""
@@ -65,6 +69,9 @@ class OrtEngine:
             self._run(self._binding)
         except Exception as error:  # ONNX Runtime's own exceptions have no public common class
             raise EngineError(f"{self.manifest.name} failed to run: {error}", "re-pack the model") from None
+
+    def hand_over(self, live: bool) -> None:
+        """A session may be used by any thread: nothing to do."""
 
     def close(self) -> None:
         """Free session and binding; the arrays stay valid memory but are nobody's any more."""

@@ -15,7 +15,7 @@ on bad days:
 from __future__ import annotations
 
 from ._builder import Builder, IBuilderConfig, INetworkDefinition, IOptimizationProfile, ITensor, ITimingCache
-from ._common import IErrorRecorder, IHostMemory, ILogger, IProgressMonitor, __version__
+from ._common import IErrorRecorder, IHostMemory, ILogger, IOutputAllocator, IProgressMonitor, __version__
 from ._enums import (
     BuilderFlag,
     DataType,
@@ -24,6 +24,7 @@ from ._enums import (
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
     TensorIOMode,
+    TensorLocation,
 )
 from ._parser import OnnxParser, ParserError
 from ._runtime import ICudaEngine, IExecutionContext, Runtime
@@ -42,6 +43,7 @@ __all__ = [
     "ILogger",
     "INetworkDefinition",
     "IOptimizationProfile",
+    "IOutputAllocator",
     "IProgressMonitor",
     "ITensor",
     "ITimingCache",
@@ -51,5 +53,6 @@ __all__ = [
     "ParserError",
     "Runtime",
     "TensorIOMode",
+    "TensorLocation",
     "__version__",
 ]

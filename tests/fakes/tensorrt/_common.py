@@ -72,6 +72,12 @@ class IProgressMonitor(_Pybind):
         raise NotImplementedError
 
 
+class IOutputAllocator(_Pybind):
+    """Doc: "Application-implemented class for controlling output tensor allocation"; its methods are found by name."""
+
+    _constructed = False
+
+
 class IErrorRecorder(_Pybind):
     """Doc: `report_error(val, desc)` "Returns True if the error is determined to be fatal"."""
 

@@ -34,6 +34,11 @@ class TensorIOMode(IntEnum):
     OUTPUT = 53
 
 
+class TensorLocation(IntEnum):
+    DEVICE = 56
+    HOST = 57
+
+
 class DataType(IntEnum):
     FLOAT = 61
     HALF = 62

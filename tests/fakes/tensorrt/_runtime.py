@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 from typing import Any
 
@@ -10,13 +9,22 @@ import numpy as np
 import onnxruntime
 
 from ._builder import MAGIC, _hidden
-from ._common import IErrorRecorder, ILogger, __version__, _factory, _taken, _whole
-from ._enums import DataType, ErrorCodeTRT, TensorIOMode
+from ._common import IErrorRecorder, ILogger, IOutputAllocator, __version__, _factory, _taken, _whole
+from ._enums import DataType, ErrorCodeTRT, TensorIOMode, TensorLocation
+
+MAX_OUTPUT_BYTES = 4096  # what is said to bound an output whose shape depends on data
 
 NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32}
 NUMPY |= {"BOOL": np.bool_, "UINT8": np.uint8, "INT64": np.int64}
 ORT_TYPES = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(int8)": "INT8", "tensor(int32)": "INT32"}
 ORT_TYPES |= {"tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(int64)": "INT64"}
+
+
+def _pretended() -> Any:
+    """The GPU that all fakes share; not imported where only the names in here are looked at."""
+    import pretended
+
+    return pretended
 
 
 class Runtime:
@@ -95,6 +103,10 @@ class ICudaEngine:
             return TensorIOMode.NONE
         return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
 
+    def get_tensor_location(self, name: str) -> TensorLocation:
+        """Doc: "whether an input or output tensor must be on GPU or CPU"; inputs that are shapes are not imitated."""
+        return TensorLocation.DEVICE
+
     def get_tensor_dtype(self, name: str) -> DataType:
         return DataType[ORT_TYPES[self._all[name].type]]
 
@@ -107,7 +119,7 @@ class ICudaEngine:
 
     def create_execution_context(self) -> IExecutionContext:
         context = _hidden(IExecutionContext)
-        context._engine, context._addresses, context._shapes = self, {}, {}
+        context._engine, context._addresses, context._shapes, context._allocators = self, {}, {}, {}
         return context
 
 
@@ -152,8 +164,31 @@ class IExecutionContext:
                 for name in self._engine._inputs
             }
             made = self._engine._session.run(list(self._engine._outputs), given)
-            self._shapes.update(zip(self._engine._outputs, (array.shape for array in made), strict=True))
+            for name, array in zip(self._engine._outputs, made, strict=True):
+                self._shapes[name] = tuple(
+                    -1 if self._depends_on_data(dim) else extent
+                    for dim, extent in zip(self._engine._outputs[name].shape, array.shape, strict=True)
+                )
         return open_ones
+
+    def _depends_on_data(self, dim: int | str | None) -> bool:
+        """An extent with a name that no input has."""
+        return not isinstance(dim, int) and all(dim not in value.shape for value in self._engine._inputs.values())
+
+    def get_max_output_size(self, name: str) -> int:
+        """Doc: "the upper bound on an output tensor's size, in bytes, ... or -1"."""
+        if name not in self._engine._outputs:
+            return -1
+        shape = self.get_tensor_shape(name)
+        item = np.dtype(NUMPY[self._engine.get_tensor_dtype(name).name]).itemsize
+        return MAX_OUTPUT_BYTES if -1 in shape else int(np.prod(shape)) * item
+
+    def set_output_allocator(self, name: str, output_allocator: IOutputAllocator) -> bool:
+        """Doc: "The allocator is called by execute_async_v3"."""
+        if name not in self._engine._outputs:
+            return self._failed(f"setOutputAllocator: {name} is not an output")
+        self._allocators[name] = _taken(output_allocator, IOutputAllocator)
+        return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         """Guide, "Performing Inference": false when an address is missing or a shape is open."""
@@ -163,17 +198,32 @@ class IExecutionContext:
             return self._failed(f"enqueueV3: Address is not set for {missing[0]}")
         if any(-1 in self.get_tensor_shape(name) for name in self._engine._inputs):
             return self._failed("enqueueV3: not all shapes are specified")
-        given = {name: self._array(name, self.get_tensor_shape(name)) for name in self._engine._inputs}
-        made = self._engine._session.run(list(self._engine._outputs), given)
-        for name, array in zip(self._engine._outputs, made, strict=True):
-            self._array(name, array.shape)[...] = array
+        places = dict(self._addresses)
+        for name in self._engine._outputs:
+            if -1 not in self.get_tensor_shape(name):
+                continue
+            if name not in self._allocators:
+                return self._failed(f"enqueueV3: {name} has a data-dependent shape and no output allocator")
+            size = self.get_max_output_size(name)
+            # doc of IOutputAllocator: the new method; older subclasses have `reallocate_output` alone
+            places[name] = self._allocators[name].reallocate_output_async(name, places[name], size, 256, stream_handle)
+            if not places[name]:
+                return self._failed(f"enqueueV3: the output allocator gave nothing for {size} bytes of {name}")
+        _pretended().enqueue(stream_handle, lambda: self._work(places))
         return True
 
-    def _array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        dtype = np.dtype(NUMPY[self._engine.get_tensor_dtype(name).name])
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        memory = (ctypes.c_char * size).from_address(self._addresses[name])
-        return np.frombuffer(memory, dtype).reshape(shape)
+    def _work(self, places: dict[str, int]) -> None:
+        """What the GPU does when the stream gets there."""
+        engine = self._engine
+        given = {name: self._array(name, places[name], self.get_tensor_shape(name)) for name in engine._inputs}
+        made = engine._session.run(list(engine._outputs), given)
+        for name, array in zip(engine._outputs, made, strict=True):
+            self._array(name, places[name], array.shape)[...] = array
+            if name in self._allocators:
+                self._allocators[name].notify_shape(name, tuple(array.shape))
+
+    def _array(self, name: str, address: int, shape: tuple[int, ...]) -> np.ndarray:
+        return _pretended().memory(address, NUMPY[self._engine.get_tensor_dtype(name).name], shape)
 
     def _failed(self, text: str) -> bool:
         self._engine._runtime._logger.log(ILogger.Severity.ERROR, f"IExecutionContext::{text}")

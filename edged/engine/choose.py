@@ -1,0 +1,84 @@
+"""`backend = "auto"`: what there is decides, TensorRT, else ONNX Runtime on CUDA, else the CPU; and why is said.
+
+The choice is made from what is installed and built before anything is loaded, and then it holds: an engine that does
+not load on the chosen backend is an error and no reason to try the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from edged.bundle import Bundle
+from edged.device import Device, read_device
+from edged.errors import EngineError
+from edged.plans import BuildOptions, Plan, Plans, key_parts
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend, what spoke for it, and in `passed_over` what would have been faster and why it is not taken."""
+
+    backend: str
+    why: str
+    passed_over: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join((f"{self.backend}: {self.why}", *self.passed_over))
+
+
+def choose(bundle: Bundle, cache: Path) -> Choice:
+    """The fastest backend this machine has for `bundle`. Never raises: a driver that does not work is a reason too."""
+    try:
+        device = read_device()
+    except EngineError as error:
+        return Choice("cpu", "the GPU does not work", (str(error),))
+    if device is None:
+        return Choice("cpu", "no NVIDIA GPU")
+    passed_over: list[str] = []
+    for backend, obstacle in (("tensorrt", _tensorrt_obstacle), ("cuda", _cuda_obstacle)):
+        if not (why := _cuda_missing() or obstacle(bundle, cache, device)):
+            return Choice(backend, device.name, tuple(passed_over))
+        passed_over.append(f"not {backend}: {why}")
+    return Choice("cpu", f"{device.name} cannot be used", tuple(passed_over))
+
+
+def find_plan(bundle: Bundle, cache: Path, device: Device, tensorrt: str) -> Plan:
+    """The plan of `bundle` for this device. Raises `EngineError` with the command that builds it."""
+    parts = key_parts(bundle.digest, tensorrt, device, BuildOptions())
+    plan = Plans(cache / "plans").load(parts)
+    if plan is None:
+        fact = f"no plan of {bundle.name} {bundle.version} for TensorRT {tensorrt} on {device.name}"
+        raise EngineError(f"{fact} in {cache}", f"run 'edged build {bundle.name}'")
+    return plan
+
+
+def _cuda_missing() -> str:
+    from edged.engine.cuda import open_cuda
+
+    try:
+        open_cuda()
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def _tensorrt_obstacle(bundle: Bundle, cache: Path, device: Device) -> str:
+    if find_spec("tensorrt") is None:
+        return "TensorRT is not installed"
+    try:
+        from edged.engine.tensorrt import version
+
+        find_plan(bundle, cache, device, version())
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def _cuda_obstacle(bundle: Bundle, cache: Path, device: Device) -> str:
+    try:
+        from edged.engine.ort_cuda import missing
+    except EngineError as error:
+        return str(error)
+    return missing()

@@ -1,0 +1,135 @@
+"""An engine on a GPU: a lane, which moves the data, around a program, which computes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from edged.bundle import Bundle
+from edged.engine.cuda import Cuda
+from edged.engine.lane import Lane
+from edged.errors import EngineError
+from edged.histogram import Histogram
+from edged.manifest import ConstInput, Manifest
+
+WARM_UP = 3  # runs: libraries load, allocate and choose kernels in the first ones
+REPLAYED = "replayed"
+
+log = logging.getLogger("edged")
+
+
+class Program(Protocol):
+    """What computes between a lane's uploads and downloads, bound to the lane's pointers once."""
+
+    @property
+    def about(self) -> Mapping[str, str]: ...
+
+    def launch(self, stream: int) -> None:
+        """Enqueue the work; raises `EngineError`."""
+
+    def finish(self) -> None:
+        """Called when a run is complete and its outputs are on the host; raises `EngineError`."""
+
+    def close(self) -> None:
+        """Free everything; the context is current."""
+
+
+class GpuEngine:
+    """See `edged.engine.Engine`. Warmed when it is made, and `capture`d as a CUDA graph where that can be."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: str,
+        cuda: Cuda,
+        lane: Lane,
+        program: Program,
+        uncaptured: str,
+        chosen: str = "",
+    ) -> None:
+        """`uncaptured`: why the program's work is not captured here, "" to do it; `chosen`: why this back end."""
+        self.manifest: Manifest = bundle.manifest
+        self.identity = bundle.identity
+        self.backend = backend
+        self.inputs: Mapping[str, NDArray[Any]] = lane.inputs
+        self.outputs: Mapping[str, NDArray[Any]] = lane.outputs
+        self.timings: Mapping[str, Histogram] = lane.timings
+        self._cuda, self._lane, self._program = cuda, lane, program
+        self._launch = program.launch
+        for name, role in bundle.manifest.inputs.items():
+            if isinstance(role, ConstInput):
+                self.inputs[name][...] = role.value
+        for _ in range(WARM_UP):
+            self.run()
+        self._chosen = {"chosen": chosen} if chosen else {}
+        self._graph = uncaptured or lane.capture(self._launch) or REPLAYED
+        if self._graph != REPLAYED:
+            log.info("%s: CUDA graph: %s", bundle.name, self._graph)
+        self.run()
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What runs this engine and how, for people."""
+        memory = "mapped" if self._lane.mapped else "copied"
+        return {**self._program.about, **self._cuda.about, "memory": memory, "graph": self._graph, **self._chosen}
+
+    def run(self) -> None:
+        """Compute `outputs` from `inputs`; raises `EngineError`, or `MachineryError` for a dead context."""
+        self._lane.run(self._launch)
+        self._program.finish()
+
+    def hand_over(self, live: bool) -> None:
+        """Give it to another thread: see `Lane.hand_over`."""
+        self._lane.hand_over(live)
+
+    def close(self) -> None:
+        """Free everything; the arrays must not be touched any more. May be called twice."""
+        if self._launch is _closed:
+            return
+        self._launch = _closed
+        with self._cuda:
+            self._program.close()
+        self._lane.close()
+
+    def __enter__(self) -> GpuEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def require_memory(cuda: Cuda, needed: int, what: str) -> None:
+    """Refuse to load what does not fit, instead of dying on the way or pushing out what runs."""
+    with cuda:
+        try:
+            there = cuda.free_bytes()
+        except cuda.errors as error:
+            raise cuda.judge(error) from None
+    if needed > there:
+        shared = " (shared with the CPU)" if cuda.integrated else ""
+        fact = f"{what} needs {needed >> 20} MiB on the GPU{shared}, {there >> 20} MiB are free"
+        raise EngineError(fact, "stop what else uses the memory, or take a smaller engine; what runs now goes on")
+
+
+@contextmanager
+def loading(cuda: Cuda) -> Iterator[ExitStack]:
+    """What is put on the stack is undone when loading fails, and the error says whether the context is dead."""
+    with ExitStack() as undo:
+        try:
+            yield undo
+        except cuda.failures as error:
+            with cuda:
+                judged = cuda.judge(error)
+            raise judged from None
+        undo.pop_all()
+
+
+def _closed(stream: int) -> None:
+    raise EngineError("the engine is closed", "open it again")

@@ -1,0 +1,124 @@
+"""ONNX Runtime's CUDA provider on a stream of ours, with inputs and outputs bound to device memory of ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle import Bundle
+from edged.contract import Tensor, check_tensors
+from edged.engine.cuda import Cuda
+from edged.engine.gpu import GpuEngine, loading, require_memory
+from edged.engine.lane import Lane
+from edged.engine.ort import tensors
+from edged.errors import EngineError, RefusedError
+from edged.samples import split_samples
+
+try:
+    import onnxruntime
+except ImportError as absent:
+    raise EngineError(f"onnxruntime is not installed ({absent})", "pip install 'edged[gpu]'") from None
+
+PROVIDER = "CUDAExecutionProvider"
+INSTALL = "pip install onnxruntime-gpu in an environment without onnxruntime (the CPU build)"
+
+log = logging.getLogger("edged")
+
+
+def missing() -> str:
+    """Why ONNX Runtime cannot use a GPU here, "" when it can: the CPU build has no CUDA provider."""
+    if PROVIDER in onnxruntime.get_available_providers():
+        return ""
+    return f"onnxruntime {onnxruntime.__version__} has no CUDA provider"
+
+
+def open_ort_cuda(bundle: Bundle, cuda: Cuda, memory: str = "auto", chosen: str = "") -> GpuEngine:
+    """Load the graph on the GPU, bind and warm it. Raises `EngineError`, `RefusedError` as the CPU's engine does."""
+    if why := missing():
+        raise EngineError(why, INSTALL)
+    require_memory(cuda, len(bundle.model), f"{bundle.name} {bundle.version}")
+    given, made = (_tensors(arrays) for arrays in split_samples(bundle.golden)[0])
+    with loading(cuda) as undo:
+        lane = undo.enter_context(closing(Lane(cuda, given, made, memory, streams=1)))
+        with cuda:
+            program = undo.enter_context(closing(OrtProgram(bundle, lane)))
+        program.bind(bundle, lane)
+        return GpuEngine(bundle, "cuda", cuda, lane, program, program.graph, chosen)
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """What the golden samples say of the tensors: a session needs the stream before it can be asked."""
+    return {name: Tensor(str(array.dtype), array.shape) for name, array in arrays.items()}
+
+
+class OrtProgram:
+    """A session bound to a lane's stream and pointers for life. `graph`: replayed by ONNX Runtime, or why not."""
+
+    def __init__(self, bundle: Bundle, lane: Lane) -> None:
+        self._name = bundle.name
+        self.graph = "replayed by ONNX Runtime"
+        self._nodes = "all on the GPU"
+        try:
+            self._session = _session(bundle, lane.handle, graph=True)
+        except RefusedError as error:
+            why = str(error.__cause__).splitlines()[0]
+            self.graph, self._nodes = f"not captured: {why}", "some may be on the CPU"
+            log.warning("%s: not all of the graph can stay on the GPU: %s", bundle.name, why)
+            self._session = _session(bundle, lane.handle, graph=False)
+        self._options = onnxruntime.RunOptions()
+        # The lane synchronises, once, after the downloads.
+        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._binding: Any = self._session.io_binding()
+
+    def bind(self, bundle: Bundle, lane: Lane) -> None:
+        """Check the session's tensors and give each its place, for good."""
+        inputs, outputs = tensors(self._session.get_inputs()), tensors(self._session.get_outputs())
+        check_tensors(bundle.manifest, inputs, outputs)
+        for name, array in (*lane.inputs.items(), *lane.outputs.items()):
+            if (graph := {**inputs, **outputs}[name]) != Tensor(str(array.dtype), array.shape):
+                fact = f"{name!r} is {graph} in the graph, {array.dtype}{list(array.shape)} in the golden samples"
+                raise RefusedError(fact, "re-pack it")
+        sides = ((self._binding.bind_input, lane.inputs), (self._binding.bind_output, lane.outputs))
+        for bind, arrays in sides:
+            for name, array in arrays.items():
+                bind(name, "cuda", 0, np.dtype(array.dtype).type, array.shape, lane.pointers[name])
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        return {"runtime": f"onnxruntime {onnxruntime.__version__}", "nodes": self._nodes}
+
+    def launch(self, stream: int) -> None:
+        """Enqueue; `stream` is the one the session was made with."""
+        try:
+            self._session.run_with_iobinding(self._binding, self._options)
+        except Exception as error:  # ONNX Runtime's own exceptions have no public common class
+            raise EngineError(f"{self._name} failed to run: {error}", "see dmesg; re-pack the model") from None
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+    def close(self) -> None:
+        self._binding = self._session = None
+
+
+def _session(bundle: Bundle, stream: int, graph: bool) -> Any:
+    """A session on the stream. `graph`: captured, and with all of its nodes on the GPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", str(int(graph)))
+    given = {"device_id": "0", "user_compute_stream": str(stream), "use_tf32": "0"}
+    given |= {"arena_extend_strategy": "kSameAsRequested", "enable_cuda_graph": str(int(graph))}
+    providers: list[Any] = [(PROVIDER, given), *([] if graph else ["CPUExecutionProvider"])]
+    try:
+        session = onnxruntime.InferenceSession(bundle.model, options, providers=providers)
+    except Exception as error:  # as in OrtProgram.launch
+        raise RefusedError(f"{bundle.name}: ONNX Runtime does not load the graph: {error}", "re-pack it") from error
+    if (got := session.get_providers()[0]) != PROVIDER:
+        # A CUDA library that is missing or of another version silently gives a session on the CPU.
+        raise EngineError(f"ONNX Runtime gave {got} for {PROVIDER}", "install the CUDA and cuDNN it was built for")
+    return session
