@@ -20,6 +20,7 @@ from edged.engine import open_engine
 from edged.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, ConfigError, EdgedError
 from edged.fits import fits, hints
 from edged.golden import golden_check
+from edged.sign import check_signature
 from edged.store import Store
 
 Level = Literal["ok", "warning", "error"]
@@ -166,8 +167,9 @@ def _engine(config: Config) -> Iterator[Finding]:
     try:
         bundle = Store(config.daemon.store).read(name, version)
         yield Finding("ok", "engine", _described(bundle))
-        if config.engine.require_signature and bundle.signature is None:
-            yield _error("engine", "it is not signed", "sign it, or fetch the signed one", EXIT_REFUSED)
+        if warning := check_signature(bundle, config.engine.trusted, config.engine.require_signature):
+            level: Level = "ok" if config.engine.trusted is None else "warning"  # nobody asked for signatures
+            yield Finding(level, "engine", *_split(warning))
         problems = fits(bundle.manifest, config)
         for text in problems:
             yield _error("engine", *_split(text), EXIT_REFUSED)
