@@ -91,6 +91,7 @@ class GpuEngine:
         """Free everything; the arrays must not be touched any more. May be called twice."""
         if self._launch is _closed:
             return
+        self._lane.own()
         self._launch = _closed
         with self._cuda:
             self._program.close()

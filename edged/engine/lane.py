@@ -93,7 +93,7 @@ class Lane:
 
         Raises `EngineError` when this run failed, `MachineryError` when the GPU's context is lost.
         """
-        self._take()
+        self.own()
         cuda, stream = self._cuda, self._stream
         uploading, launching, downloading, synchronising = self._spans
         with cuda:
@@ -124,7 +124,7 @@ class Lane:
         """From now on, replay what `launch` enqueues. Returns "" or why that cannot be. After a first run."""
         if not self._cuda.graphs:
             return "cuda-bindings is not installed"
-        self._take()
+        self.own()
         with self._cuda:
             try:
                 self._graph = self._cuda.capture(self._stream, launch)
@@ -137,7 +137,7 @@ class Lane:
 
     def hand_over(self, live: bool) -> None:
         """Let another thread have it, at rest. `live`: to the loop, whose stream the GPU serves first."""
-        self._take()
+        self.own()
         with self._cuda:
             try:
                 self._stream.synchronize()
@@ -149,11 +149,12 @@ class Lane:
     def close(self) -> None:
         """Free everything: the arrays are gone, whoever still holds them. May be called twice."""
         if self._streams or self._blocks:
-            self._take()
+            self.own()
             with self._cuda:
                 self._free()
 
-    def _take(self) -> None:
+    def own(self) -> None:
+        """Claim it for this thread; raises `EngineError` when another one has it, or it is closed."""
         me = threading.get_ident()
         if self._owner is None:
             self._owner = me
