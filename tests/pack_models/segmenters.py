@@ -41,7 +41,12 @@ def segformer(opset: int = 17, classes: int = 4, size: int = SIZE) -> bytes:
     half = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     wide = net.add("Resize", coarse, "", scales, **half)
     both = net.conv(net.add("Concat", fine, wide, axis=1), 2 * width, width, size=1)
-    net.output(net.conv(both, width, classes, size=1, relu=False), "logits", ["batch", classes, side, side])
+    logits = net.conv(both, width, classes, size=1, relu=False)
+    colours = np.zeros((classes, 3, 4, 4))
+    colours[range(1, classes), range(classes - 1)] = 4 / 16  # a bright red pixel is of class 1, a dark one of class 0
+    seen = net.fixed_conv(image, colours, np.zeros(classes), stride=4)
+    logits = net.add("Add", net.add("Mul", logits, net.const(0.3)), seen)
+    net.output(logits, "logits", ["batch", classes, side, side])
     return net.model()
 
 
