@@ -19,12 +19,14 @@ import zmq
 from edged import __version__
 from edged.arming import Arming
 from edged.clock import boot_id, monotonic_ns, ns
-from edged.config import Config, endpoints, load_config
+from edged.config import Config, endpoints, load_config, streams
 from edged.control import Control, Operation
 from edged.curve import open_curve
+from edged.drops import Drop
 from edged.errors import EXIT_OK, EdgedError, MachineryError
 from edged.frames import FramePublisher
 from edged.health import Health
+from edged.incoming import Incoming
 from edged.loader import Loader
 from edged.logs import apply_log, start_log
 from edged.loop import Cell, run_loop
@@ -35,6 +37,8 @@ from edged.reporter import Reporter
 from edged.slot import Slot
 from edged.source.open import open_camera, open_sensor
 from edged.store import Store, shipped_store
+from edged.swap.attempt import Attempt
+from edged.swap.operations import Operations
 from edged.ticks import CameraTicks, Ticks, TimerTicks
 
 BIND_PATIENCE_S = 5.0
@@ -86,10 +90,11 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     reporter = Reporter(health, sender, outlets["health"], outlets["events"], lambda: _tend(outlets[config.stream]))
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
-    loader = Loader(config, store, slot, reporter.tell, health.warn)
+    loader = Loader(config, store, slot, cell, reporter.tell, health.warn)
     stack.callback(slot.close)
-    stack.callback(loader.join, 5.0)
-    control = Control(context, endpoints(config)["control"], operations(config, cell, health))
+    stack.callback(loader.close)
+    swaps = Operations(config, store, slot, cell, loader.ledger, loader.jobs)
+    control = Control(context, endpoints(config)["control"], operations(config, cell, health, swaps))
     stack.callback(control.close)
     for name, camera in cell.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
@@ -97,7 +102,8 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
             stack.callback(frames.close)
             frames.start()
     _describe(config, cell, slot, health)
-    for thread in (reporter, control, loader):
+    health.section("swap", loader.jobs.describe)
+    for thread in (reporter, control, loader, *_incoming(config, loader, health, stack)):
         thread.start()
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     try:
@@ -117,7 +123,7 @@ def open_cell(config: Config, context: ZmqContext, stack: contextlib.ExitStack) 
     """Cameras and sensors, reading from now on and closed with `stack`."""
     cameras, sensors = {}, {}
     for name, camera in config.cameras.items():
-        cameras[name] = open_camera(name, camera, context=context)
+        cameras[name] = open_camera(name, camera, context=context, shared=f"frames-{name}" in streams(config))
         stack.callback(cameras[name].close)
         cameras[name].start()
     for name, sensor in config.sensors.items():
@@ -139,7 +145,7 @@ def open_ticks(config: Config, cell: Cell, stop: threading.Event) -> Ticks:
     return CameraTicks(cell.cameras[config.clock_camera].mailbox, config.rate_hz, stop=stop)
 
 
-def operations(config: Config, cell: Cell, health: Health) -> dict[str, Operation]:
+def operations(config: Config, cell: Cell, health: Health, swaps: Operations) -> dict[str, Operation]:
     """What the control socket offers."""
 
     def arming() -> Arming:
@@ -159,7 +165,30 @@ def operations(config: Config, cell: Cell, health: Health) -> dict[str, Operatio
         "status": Operation(lambda args: health.snapshot()),
         "hold": Operation(hold, mutates=True, args=frozenset({"reason"})),
         "resume": Operation(resume, mutates=True),
+        "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),
+        "rollback": Operation(swaps.rollback, mutates=True),
+        "reset": Operation(swaps.reset, mutates=True, args=frozenset({"version"})),
+        "engines": Operation(swaps.engines),
     }
+
+
+def _incoming(config: Config, loader: Loader, health: Health, stack: contextlib.ExitStack) -> list[threading.Thread]:
+    """The watcher of dropped engines, not started; none when the config does not want one."""
+    if not config.swap.incoming:
+        return []
+
+    def ask(drop: Drop, who: str) -> None:
+        loader.jobs.ask(drop.version, who, drop=drop.path, digest=drop.digest)
+
+    def ended(attempt: Attempt) -> None:
+        if attempt.drop is not None and attempt.state != "stopped":
+            incoming.note(attempt.drop, attempt.reason)
+
+    folder = config.daemon.store / config.engine.name / "incoming"
+    incoming = Incoming(folder, config.engine.name, config.swap, ask, loader.refused, health.warn)
+    loader.taken, loader.ended = incoming.take, ended
+    stack.callback(incoming.close)
+    return [incoming]
 
 
 def _describe(config: Config, cell: Cell, slot: Slot, health: Health) -> None:

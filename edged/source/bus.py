@@ -5,15 +5,23 @@ The topic is the URI's fragment; without one every FRAME message on that endpoin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import zmq
 
-from edged.clock import Now, boot_id
+from edged.clock import NS_PER_MS, Now, boot_id, monotonic_ns
+from edged.config import CameraConfig
 from edged.errors import WireError
+from edged.records import Frame
 from edged.source.grabber import BadFrame, Grab
+from edged.source.intake import Intake
+from edged.source.mailbox import Mailbox
 from edged.wire import MAX_MESSAGE, Kind, Preamble, decode, newer, subscription
 
 TIMEOUT_MS = 100
+READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 
 
 class BusGrabber:
@@ -41,6 +49,13 @@ class BusGrabber:
             self._socket.setsockopt(option, value)
         self._socket.connect(endpoint)
 
+    def patience(self, timeout_ns: int) -> bool:
+        """How long `read` waits from now on, in whole milliseconds; False = not at all, and there is nothing."""
+        if timeout_ns > 0:
+            self._socket.setsockopt(zmq.RCVTIMEO, -(-timeout_ns // NS_PER_MS))
+            return True
+        return bool(int(self._socket.get(zmq.EVENTS)) & READABLE)
+
     def read(self) -> Grab | None:
         try:
             received = self._socket.recv(copy=False).buffer  # an image is worth a copy less
@@ -66,3 +81,54 @@ class BusGrabber:
         self._socket.close()
         if self._is_ours:
             self._context.term()
+
+
+class BusMailbox(Mailbox):
+    """A mailbox that looks into its socket when somebody looks into it; for one thread, the loop's."""
+
+    def __init__(self, fill: Callable[[int], None]) -> None:
+        super().__init__()
+        self._fill = fill
+
+    def newest(self) -> Frame | None:
+        self._fill(0)
+        return super().newest()
+
+    def wait_newer(self, seq: int, timeout_ns: int) -> Frame | None:
+        """The newest frame if its `seq` is greater; else the first such that comes within the time-out, or None."""
+        until_ns = monotonic_ns() + timeout_ns
+        while (frame := super().newest()) is None or frame.seq <= seq:
+            if (left_ns := until_ns - monotonic_ns()) <= 0:
+                return None
+            self._fill(left_ns)
+        return frame
+
+
+class BusCamera:
+    """Frames from the bus without a thread: the loop reads its own socket, which saves waking it by another.
+
+    ZeroMQ reconnects by itself, so there is nothing to open again.
+    """
+
+    def __init__(
+        self, name: str, config: CameraConfig, now: Now, context: zmq.Context[zmq.Socket[bytes]] | None = None
+    ) -> None:
+        self.mailbox = BusMailbox(self._fill)
+        self._intake = Intake(name, config, now, self.mailbox)
+        self._grabber = BusGrabber(config.uri, now, context)
+
+    def start(self) -> None:
+        self._intake.reopened()
+
+    def close(self) -> None:
+        self._intake.close()
+        self._grabber.close()
+
+    def stats(self) -> dict[str, Any]:
+        """See `Intake.stats`."""
+        return self._intake.stats()
+
+    def _fill(self, timeout_ns: int) -> None:
+        """Take the message that is there or comes in time; the socket keeps one, the newest."""
+        if self._grabber.patience(timeout_ns):
+            self._intake.read(self._grabber)

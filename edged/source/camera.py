@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from typing import Any
 
-import numpy as np
 import zmq
-from numpy.typing import NDArray
 
-from edged.clock import NS_PER_S, Now, monotonic_ns, ns
+from edged.clock import Now, monotonic_ns
 from edged.config import CameraConfig, camera_kind
-from edged.records import Frame
-from edged.source.grabber import BadFrame, Ended, Grab, Grabber, SourceError
+from edged.source.grabber import Ended, Grabber, SourceError
+from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
-from edged.source.stamps import Stamps
 
 FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 2.0
 JOIN_S = 1.2  # a read that blocks longer ends by its own time-out, behind our back and without a word
-QUIET_NS = NS_PER_S
 
 
 def open_grabber(
@@ -67,18 +62,12 @@ class CameraThread:
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.mailbox = Mailbox()
-        self._name = name
         self._config = config
         self._now = now
         self._context = context
-        self._stamps = Stamps(round(NS_PER_S / config.fps), ns(config.latency_ms))
+        self._intake = Intake(name, config, now, self.mailbox)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera:{name}", daemon=True)
-        self._state = "starting"
-        self._last_error = ""
-        self._geometry = ""
-        self._frames = self._discarded = self._refused = self._opened = 0
-        self._arrivals: deque[int] = deque(maxlen=32)
 
     def start(self) -> None:
         self._thread.start()
@@ -86,29 +75,14 @@ class CameraThread:
     def close(self) -> None:
         """Stop reading; returns within 1.5 s even if the camera blocks. Nothing is delivered afterwards."""
         self._stop.set()
+        self._intake.close()
         if self._thread.ident is not None:
             self._thread.join(JOIN_S)
-        self._state = "closed"
+        self._intake.close()
 
     def stats(self) -> dict[str, Any]:
-        """Counters since the start, for health; any thread may ask.
-
-        `state` is "streaming" or says what is wrong and what to do; `discarded` may have queued, `refused` had
-        another size or could not be read; `reconnects` counts openings after the first.
-        """
-        arrivals = tuple(self._arrivals)
-        span_ns = self._now() - arrivals[0] if len(arrivals) > 1 else 0
-        return {
-            "state": self._state,
-            "frames": self._frames,
-            "fps": round((len(arrivals) - 1) * NS_PER_S / span_ns, 2) if span_ns > 0 else 0.0,
-            "geometry": self._geometry,
-            "overwritten": self.mailbox.overwritten,
-            "discarded": self._discarded,
-            "refused": self._refused,
-            "reconnects": max(0, self._opened - 1),
-            "last_error": self._last_error,
-        }
+        """See `Intake.stats`."""
+        return self._intake.stats()
 
     def _run(self) -> None:
         self._backoff_s = FIRST_BACKOFF_S
@@ -116,68 +90,23 @@ class CameraThread:
             try:
                 self._open_and_stream()
             except Ended:
-                self._state = "ended"
+                self._intake.state = "ended"
                 return
             except SourceError as error:
-                self._state = self._last_error = str(error)
+                self._intake.fail(str(error))
             except Exception as error:  # a broken camera must not end the thread that waits for its repair
-                self._state = self._last_error = f"{type(error).__name__}: {error}"
+                self._intake.fail(f"{type(error).__name__}: {error}")
             self._stop.wait(self._backoff_s)
             self._backoff_s = min(2 * self._backoff_s, LAST_BACKOFF_S)
 
     def _open_and_stream(self) -> None:
-        if not self._opened:
-            self._state = "opening"
-        grabber = open_grabber(self._config, self._now, self._stop, self._context)
+        if not self._intake.opened:
+            self._intake.state = "opening"
+        grabber: Grabber = open_grabber(self._config, self._now, self._stop, self._context)
         try:
-            self._opened += 1
-            self._stamps.reset()
-            self._state = "waiting for the first frame"
-            heard_ns = self._now()
+            self._intake.reopened()
             while not self._stop.is_set():
-                grab = self._read(grabber)
-                if grab is not None:
-                    heard_ns = grab.arrival_ns
-                    self._take(grab)
-                elif (quiet_ns := self._now() - heard_ns) > QUIET_NS:
-                    self._state = f"no frame for {quiet_ns // NS_PER_S} s"
+                if self._intake.read(grabber):
+                    self._backoff_s = FIRST_BACKOFF_S
         finally:
             grabber.close()
-
-    def _read(self, grabber: Grabber) -> Grab | None:
-        try:
-            return grabber.read()
-        except BadFrame as error:
-            self._refused += 1
-            self._state = self._last_error = str(error)
-            return None
-
-    def _take(self, grab: Grab) -> None:
-        captured_ns = self._stamps.captured_ns(grab)
-        if (objection := self._objection(grab.image)) is not None:
-            self._refused += 1
-            self._state = self._last_error = objection
-        elif captured_ns is None:
-            self._discarded += 1
-            self._state = f"waiting until frames come as they are made, not faster than {self._config.fps:g} a second"
-        elif not self._stop.is_set():
-            self._frames += 1
-            self._backoff_s = FIRST_BACKOFF_S
-            self._arrivals.append(grab.arrival_ns)
-            self._state = "streaming"
-            grab.image.setflags(write=False)
-            self.mailbox.put(Frame(self._name, self._frames, captured_ns, grab.image))
-
-    def _objection(self, image: NDArray[np.uint8]) -> str | None:
-        """What is wrong with a frame's size; a camera may come back with another one at any time."""
-        wanted = (self._config.height, self._config.width, 3)
-        if image.shape == wanted:
-            self._geometry = f"{image.shape[1]}x{image.shape[0]}"
-            return None
-        self._geometry = "x".join(
-            str(size) for size in (image.shape[1], image.shape[0], *image.shape[2:])
-        ).removesuffix("x3")
-        return (
-            f"frames are {self._geometry} where the config says {wanted[1]}x{wanted[0]}; "
-            "set the camera's mode, or width and height"
-        )

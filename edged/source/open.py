@@ -12,8 +12,9 @@ from typing import Any, Literal, Protocol
 import zmq
 
 from edged.clock import Now, monotonic_ns, ns, sleep_until
-from edged.config import CameraConfig, SensorConfig
+from edged.config import CameraConfig, SensorConfig, camera_kind
 from edged.records import Sample
+from edged.source.bus import BusCamera
 from edged.source.camera import CameraThread
 from edged.source.grabber import SourceError
 from edged.source.mailbox import Mailbox
@@ -51,13 +52,20 @@ class Samples(Protocol):
 
 
 def open_camera(
-    name: str, config: CameraConfig, now: Now = monotonic_ns, context: zmq.Context[zmq.Socket[bytes]] | None = None
+    name: str,
+    config: CameraConfig,
+    now: Now = monotonic_ns,
+    context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    shared: bool = False,
 ) -> Camera:
-    """The camera `config.uri` names, not yet started; a real one may come later.
+    """The camera `config.uri` names, not yet started; a real one may come later. `shared`: its mailbox has readers
+    on other threads than the loop's.
 
     Raises `SourceError` for a recording that is not there or has other geometry.
     """
     if not config.uri.startswith(REPLAY):
+        if camera_kind(config.uri) == "bus" and not shared:
+            return BusCamera(name, config, now, context)
         return CameraThread(name, config, now, context)
     cursor, shape = _replayed("cameras", name, config.uri)
     if shape != (config.height, config.width, 3):

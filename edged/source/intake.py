@@ -1,0 +1,118 @@
+"""Intake: what every camera does with a grabbed frame, on whatever thread: stamp, check, count, keep the newest."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.clock import NS_PER_S, Now, ns
+from edged.config import CameraConfig
+from edged.records import Frame
+from edged.source.grabber import BadFrame, Grab, Grabber
+from edged.source.mailbox import Mailbox
+from edged.source.stamps import Stamps
+
+QUIET_NS = NS_PER_S
+
+
+class Intake:
+    """Turns grabs into frames in `mailbox`; `state` says how that goes. `seq` counts delivered frames from 1."""
+
+    def __init__(self, name: str, config: CameraConfig, now: Now, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
+        self.state = "starting"
+        self.last_error = ""
+        self.opened = 0
+        self._name = name
+        self._config = config
+        self._now = now
+        self._stamps = Stamps(round(NS_PER_S / config.fps), ns(config.latency_ms))
+        self._wanted = (config.height, config.width, 3)
+        self._geometry = ""
+        self._frames = self._discarded = self._refused = 0
+        self._closed = False
+        self._heard_ns = now()
+        self._arrivals: deque[int] = deque(maxlen=32)
+
+    def reopened(self) -> None:
+        """The camera was opened (anew): what it had queued is not to be believed."""
+        self.opened += 1
+        self._stamps.reset()
+        self._heard_ns = self._now()
+        self.state = "waiting for the first frame"
+
+    def fail(self, error: str) -> None:
+        """The camera is not there, or does not do what it should."""
+        self.state = self.last_error = error
+
+    def close(self) -> None:
+        """Deliver nothing from now on."""
+        self._closed = True
+        self.state = "closed"
+
+    def read(self, grabber: Grabber) -> bool:
+        """Take what the grabber has; True when a new frame lies in the mailbox."""
+        try:
+            grab = grabber.read()
+        except BadFrame as error:
+            self._refused += 1
+            self.fail(str(error))
+            return False
+        if grab is not None:
+            self._heard_ns = grab.arrival_ns
+            return self._take(grab)
+        if (quiet_ns := self._now() - self._heard_ns) > QUIET_NS:
+            self.state = f"no frame for {quiet_ns // NS_PER_S} s"
+        return False
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start, for health; any thread may ask.
+
+        `state` is "streaming" or says what is wrong and what to do; `discarded` may have queued, `refused` had
+        another size or could not be read; `reconnects` counts openings after the first.
+        """
+        arrivals = tuple(self._arrivals)
+        span_ns = self._now() - arrivals[0] if len(arrivals) > 1 else 0
+        return {
+            "state": self.state,
+            "frames": self._frames,
+            "fps": round((len(arrivals) - 1) * NS_PER_S / span_ns, 2) if span_ns > 0 else 0.0,
+            "geometry": self._geometry,
+            "overwritten": self.mailbox.overwritten,
+            "discarded": self._discarded,
+            "refused": self._refused,
+            "reconnects": max(0, self.opened - 1),
+            "last_error": self.last_error,
+        }
+
+    def _take(self, grab: Grab) -> bool:
+        if self._closed:
+            return False
+        captured_ns = self._stamps.captured_ns(grab)
+        if grab.image.shape != self._wanted:
+            self._refused += 1
+            self.fail(self._objection(grab.image))
+            return False
+        if captured_ns is None:
+            self._discarded += 1
+            self.state = f"waiting until frames come as they are made, not faster than {self._config.fps:g} a second"
+            return False
+        self._frames += 1
+        self._arrivals.append(grab.arrival_ns)
+        if self.state != "streaming":
+            self.state, self._geometry = "streaming", f"{self._wanted[1]}x{self._wanted[0]}"
+        grab.image.setflags(write=False)
+        self.mailbox.put(Frame(self._name, self._frames, captured_ns, grab.image))
+        return True
+
+    def _objection(self, image: NDArray[np.uint8]) -> str:
+        """What is wrong with a frame's size; a camera may come back with another one at any time."""
+        height, width, *channels = image.shape
+        self._geometry = "x".join(str(size) for size in (width, height, *channels)).removesuffix("x3")
+        return (
+            f"frames are {self._geometry} where the config says {self._wanted[1]}x{self._wanted[0]}; "
+            "set the camera's mode, or width and height"
+        )
