@@ -17,6 +17,7 @@ keys_app = typer.Typer(help="Make keys: they sign engines, or let a network in."
 
 Target = Annotated[str, typer.Argument(help="NAME (its current version), NAME/VERSION, a folder or a .edged file")]
 StorePath = Annotated[Path | None, typer.Option("--store", help="engine store")]
+CachePath = Annotated[Path | None, typer.Option("--cache", help="[daemon] cache, where plans are")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 KeyName = Annotated[str, typer.Argument(help="name of the key")]
 KeyFolder = Annotated[Path | None, typer.Option("--dir", help="folder to write to; default ~/.config/edged/keys")]
@@ -33,12 +34,13 @@ def verify(
     target: Target,
     trusted: Annotated[Path | None, typer.Option(help="folder of public keys; one of them has to have signed")] = None,
     store: StorePath = None,
+    cache: CachePath = None,
     json: AsJson = False,
 ) -> None:
     """Check an engine: digests, signature, manifest, graph, golden samples. Exit 3 when something does not hold."""
     from edged import verify as job
 
-    verdict = job.verify(target, _store(store), trusted)
+    verdict = job.verify(target, _store(store), trusted, cache)
     if json:
         _print_json(job.facts(verdict))
     else:
@@ -49,7 +51,7 @@ def verify(
 def build(
     target: Target,
     store: StorePath = None,
-    cache: Annotated[Path | None, typer.Option(help="folder for plans")] = None,
+    cache: CachePath = None,
     level: Annotated[int, typer.Option(help="0 builds fast, 5 searches longest", min=0, max=5)] = 3,
     workspace: Annotated[int, typer.Option(help="MiB a tactic may use on the GPU; 0 = all", min=0)] = 1024,
     memory: Annotated[int, typer.Option(help="MiB the process may use; 0 = 3/4 of what is free", min=0)] = 0,
@@ -84,6 +86,8 @@ def build(
         raise typer.Exit(130) from None
     finally:
         meter.close()
+    if options != BuildOptions():
+        meter.note("note", "daemons look for plans with the default options; this one is to compare with")
     about = {**outcome.about, "found": outcome.found, "peak_mib": outcome.peak_bytes >> 20}
     if json:
         _print_json(about)

@@ -50,10 +50,11 @@ class Verdict:
         return EXIT_FAILED if "failed" in results else EXIT_OK
 
 
-def verify(target: str, store: Store, trusted: Path | None = None) -> Verdict:
+def verify(target: str, store: Store, trusted: Path | None = None, cache: Path | None = None) -> Verdict:
     """Check a version directory, NAME (its current version), NAME/VERSION or a `.edged` file.
 
-    `trusted` demands a signature by a key of that folder. Raises `UsageError` for what is no engine at all.
+    `trusted` demands a signature by a key of that folder; `cache` is where plans are, the user's if absent. Raises
+    `UsageError` for what is no engine at all.
     """
     rows: list[Row] = []
     bundle: Bundle | None = None
@@ -65,7 +66,7 @@ def verify(target: str, store: Store, trusted: Path | None = None) -> Verdict:
         rows.append(Row("manifest", "ok", what))
         subject = "signature"
         rows.append(_signature(bundle, trusted))
-        for doing, row in _engines(bundle):
+        for doing, row in _engines(bundle, cache):
             subject = doing
             if row is not None:
                 rows.append(row)
@@ -125,7 +126,7 @@ def _signature(bundle: Bundle, trusted: Path | None) -> Row:
     return Row("signature", "warning", warning or "")
 
 
-def _engines(bundle: Bundle) -> Iterator[tuple[str, Row | None]]:
+def _engines(bundle: Bundle, cache: Path | None) -> Iterator[tuple[str, Row | None]]:
     """(what is being done, its row once it is done), so that what fails is known by name."""
     yield "graph", None
     with open_engine(bundle, "cpu") as engine:
@@ -134,19 +135,18 @@ def _engines(bundle: Bundle) -> Iterator[tuple[str, Row | None]]:
         for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
             yield row.check, row
     device = read_device()
-    if device is None:
-        return
-    yield "golden gpu", None
-    try:
-        opened = open_engine(bundle, "cuda")
-    except EdgedError as error:
-        if error.exit_code == EXIT_REFUSED:
-            raise
-        yield "golden gpu", Row("golden gpu", "skipped", f"{device.name}: {error.fact}")
-        return
-    with opened as engine:
-        for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
-            yield row.check, row
+    for backend in () if device is None else ("tensorrt", "cuda"):
+        yield f"golden {backend}", None
+        try:
+            opened = open_engine(bundle, backend, cache=cache)
+        except EdgedError as error:
+            if error.exit_code == EXIT_REFUSED:
+                raise
+            yield "", Row(f"golden {backend}", "skipped", f"{device.name if device else ''}: {error}")
+            continue
+        with opened as engine:
+            for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
+                yield row.check, row
 
 
 def _golden(differences: Sequence[Difference], check: str) -> Iterator[Row]:
