@@ -295,8 +295,8 @@ class Rig:
         self._stack.callback(daemon.kill)
         return daemon
 
-    def process(self, name: str, *arguments: str) -> Process:
-        process = Process(self.folder / f"{name}.log", *arguments)
+    def process(self, name: str, *arguments: str, **environ: str) -> Process:
+        process = Process(self.folder / f"{name}.log", *arguments, **environ)
         self._stack.callback(process.kill)
         return process
 
