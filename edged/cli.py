@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from edged import __version__, cli_engines, cli_pack
+from edged import __version__, cli_engines, cli_pack, cli_swap
 from edged.errors import EdgedError, UsageError
 
 app = typer.Typer(
@@ -153,6 +153,7 @@ def version() -> None:
 
 
 cli_engines.register(app)
+cli_swap.register(app)
 cli_pack.register(app)
 
 

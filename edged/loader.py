@@ -1,7 +1,7 @@
 """The loader: the thread that makes engines ready and frees them, while the loop goes on without waiting.
 
-resolve -> read and hash -> signature -> contract -> open -> golden samples (which also warm it) -> slot. Whatever fails
-leaves the daemon up and holding, with the reason in the Hold.
+At start it loads what was committed last; then it works on swaps, one at a time (see `swap/`). What fails leaves the
+daemon up, with the engine it has or holding, and with the reason.
 """
 
 from __future__ import annotations
@@ -9,72 +9,109 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from edged.config import Config
-from edged.engine import open_engine
-from edged.errors import EdgedError, RefusedError
-from edged.fits import fits
-from edged.golden import golden_check, require
+from edged.errors import EdgedError, EngineError
+from edged.loop import Cell
 from edged.records import Event, Hold, Reason
-from edged.sign import check_signature
-from edged.slot import Installed, Slot, install
-from edged.store import Store
+from edged.slot import Slot
+from edged.store import CURRENT, Store
+from edged.swap.attempt import Attempt
+from edged.swap.jobs import Jobs
+from edged.swap.ledger import Ledger
+from edged.swap.machine import Swapper
+from edged.swap.prepare import load_engine
+
+JOIN_S = 8.0
 
 log = logging.getLogger("edged")
 
 
-def load(config: Config, store: Store, warn: Callable[[str], None] = log.warning) -> Installed:
-    """The engine the config asks for, proved and ready to run. Raises `EdgedError` with the remedy.
-
-    `warn` is told what is less than it should be: an engine that nobody signed.
-    """
-    bundle = store.read(config.engine.name, config.engine.version)
-    if warning := check_signature(bundle, config.engine.trusted, config.engine.require_signature):
-        warn(warning)
-    if problems := fits(bundle.manifest, config):
-        raise RefusedError(f"{bundle.name} {bundle.version} does not fit this cell: {'; '.join(problems)}")
-    engine = open_engine(bundle, config.engine.backend, config.engine.threads)
-    try:
-        require(golden_check(engine, bundle), f"{bundle.name} {bundle.version} on {engine.backend}")
-        return install(engine, config)
-    except BaseException:
-        engine.close()
-        raise
-
-
 class Loader(threading.Thread):
-    """Loads the configured engine into the slot once; what goes wrong becomes the slot's vacancy."""
+    """`jobs`: ask it for swaps; `taken(drop)` and `ended(attempt)`: what incoming wants to know, set before start."""
 
     def __init__(
         self,
         config: Config,
         store: Store,
         slot: Slot,
+        cell: Cell,
         tell: Callable[[Event], None],
         warn: Callable[[str], None] = log.warning,
     ) -> None:
         super().__init__(name="loader", daemon=True)
-        self._config = config
-        self._store = store
-        self._slot = slot
-        self._tell = tell
-        self._warn = warn
+        self.jobs = Jobs()
+        self.ledger = Ledger(store, config.engine.name)
+        self.taken: Callable[[Path], None] = lambda drop: None
+        self.ended: Callable[[Attempt], None] = lambda attempt: None
+        self._config, self._store, self._slot = config, store, slot
+        self._tell, self._warn = tell, warn
+        self._swapper = Swapper(
+            config, store, slot, cell, self.ledger, self.jobs, tell, lambda drop: self.taken(drop)
+        )  # fmt: skip
 
     def run(self) -> None:
+        self._begin()
+        while not self.jobs.stopped:
+            attempt = self.jobs.take(1.0)
+            if attempt is not None:
+                self._swapper.run(attempt)
+                self.jobs.put_away(attempt)
+                self.ended(attempt)
+        self._swapper.close()
+
+    def refused(self, drop: str, who: str, reason: str) -> None:
+        """A drop that never became an attempt: written down and told like one. From incoming's thread."""
+        name = self._config.engine.name
+        try:
+            self._store.journal_append(name, who=who, version=drop, state="refused", reason=reason)
+        except EdgedError as error:
+            log.error("not in the journal: %s", error)
+        facts = {"name": name, "version": drop, "state": "refused", "reason": reason, "who": who}
+        self._tell(Event("swap", facts))
+
+    def close(self) -> None:
+        """End what is under way and the thread. After the loop has ended."""
+        self.jobs.stop()
+        if self.is_alive():
+            self.join(JOIN_S)
+
+    def _begin(self) -> None:
+        """Mark what a crash interrupted, then load what the config asks for; what goes wrong becomes the vacancy."""
         engine = self._config.engine
         self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {engine.name} {engine.version}")
         try:
-            installed = load(self._config, self._store, self._warn)
+            self._recover()
+            installed = load_engine(self._config, self._store, engine.version, warn=self._warn)
         except EdgedError as error:
             self._fail(str(error))
         except Exception as error:  # a bug or an exhausted machine: the daemon stays up and says so
             log.exception("loading failed")
             self._fail(f"{type(error).__name__}: {error}")
         else:
-            self._slot.offer(installed)
+            self._swapper.hand_over(installed)
             manifest = installed.engine.manifest
             facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
             self._tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
+
+    def _recover(self) -> None:
+        name, version = self._config.engine.name, self._config.engine.version
+        try:
+            self.ledger.read()
+            for interrupted in self.ledger.mark_interrupted():
+                entry = self.ledger.entries[interrupted]
+                log.warning("%s %s was interrupted: %s", name, interrupted, entry.reason)
+                facts = {"name": name, "version": interrupted, "state": "interrupted", "reason": entry.reason}
+                self._tell(Event("swap", facts))
+        except EdgedError as error:
+            self._warn(f"the journal of {name} cannot be kept: {error}")
+        if version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
+            alone = self._store.current(name)
+            entry = self.ledger.entries.get(alone or "")
+            if entry is not None and not entry.committed:
+                fact = f"{name} {alone} is {entry.state}, and nothing was committed before it"
+                raise EngineError(fact, f"try it again: edged swap {self._config.daemon.name} {alone}")
 
     def _fail(self, why: str) -> None:
         self._slot.vacancy = Hold(Reason.ENGINE, why)

@@ -14,17 +14,32 @@ from edged.guard import Anchor, Command, anchor, guard
 from edged.health import Health, Stopwatch
 from edged.observe import observe
 from edged.publish import NO_ENGINE, Publisher, Sent
-from edged.records import ActionChunk, Hold, Observation, Prediction, Reason, Tick, Verdict
+from edged.records import ActionChunk, Hold, Observation, Prediction, Reason, Sample, Tick, Verdict
+from edged.seam import Seam, same_axes, seam
 from edged.slot import Installed, Slot
 from edged.source.open import Camera, Samples
 from edged.ticks import Ticks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One tick as a new engine in the shadow gets to see it. `start`: where the running engine's motion began, None
+    when it made none; `measured`: the newest sample of the measured state."""
+
+    tick: Tick
+    at_ns: int
+    observation: Observation
+    measured: Sample | None
+    start: Anchor | None
+    verdict: Verdict
 
 
 @dataclass(slots=True, eq=False)
 class Cell:
     """What the loop sees, and who may stop it. `measured` and `enable` name sensors; only a policy has `arming`.
 
-    `command` is what controllers follow at the moment, None after anything that stopped them.
+    `command` is what controllers follow at the moment, None after anything that stopped them. While `watched`, each
+    tick that had an observation is left in `seen`. `forget`: asks the loop to forget what went before.
     """
 
     cameras: Mapping[str, Camera]
@@ -34,12 +49,23 @@ class Cell:
     enable: str | None
     now: Now
     command: Command | None = None
+    seam: Seam | None = None
+    watched: bool = False
+    observation: Observation | None = None  # of this tick, while watched
+    seen: Seen | None = None
+    forget: bool = False
+
+    @property
+    def holding(self) -> bool:
+        """Whether nothing moves by our command; a segmenter never moves anything."""
+        return self.arming is None or self.arming.state != "armed"
 
 
 def run_loop(stop: threading.Event, ticks: Ticks, slot: Slot, cell: Cell, publisher: Publisher, health: Health) -> None:
     """Turn until `stop` is set; the last message is always Hold(STOPPING), also when broken machinery raises."""
     watch = Stopwatch()
     seq = 0
+    before: Installed | None = None
     try:
         while not stop.is_set():
             tick = ticks.wait()
@@ -48,13 +74,44 @@ def run_loop(stop: threading.Event, ticks: Ticks, slot: Slot, cell: Cell, publis
             seq = tick.seq
             watch.restart(tick.started_ns)
             installed = slot.current()  # a new engine takes effect here and nowhere else
+            if installed is not before or cell.forget:
+                turn_over(cell, before, installed)
+                before = installed
             verdict, start = step(cell, installed, slot.vacancy, tick, watch)
             sent = publish(publisher, installed, tick, verdict, watch)
             follow(cell, installed, sent, start)
+            slot.sent(sent.published_ns)
             health.record(tick, sent.verdict, watch)
+            if installed is not None:
+                installed.tally.record(sent.verdict, watch, installed.rule.deadline_ns)
+            if cell.watched:
+                show(cell, tick, sent, start)
     finally:
         now_ns = cell.now()
         publisher.send(Tick(seq + 1, now_ns, now_ns), Hold(Reason.STOPPING, "the daemon is stopping"))
+
+
+def turn_over(cell: Cell, before: Installed | None, after: Installed | None) -> None:
+    """Between two ticks: a new engine, or an operator who asked to forget. What the old one commanded goes on where it
+    means the same to the new one; else motion starts anew from the measured state."""
+    if cell.forget:
+        cell.forget = False
+        cell.command = cell.seam = None
+        if after is not None:
+            after.encoder.reset("start")
+    if after is before:
+        return
+    if before is None or after is None or not same_axes(before, after):
+        cell.command = None
+    cell.seam = seam(before, after, cell.command, cell.now())
+
+
+def show(cell: Cell, tick: Tick, sent: Sent, start: Anchor | None) -> None:
+    """Leave this tick for the shadow to look at."""
+    if cell.observation is not None:
+        measured = cell.sensors[cell.measured].newest() if cell.measured else None
+        cell.seen = Seen(tick, sent.published_ns, cell.observation, measured, start, sent.verdict)
+        cell.observation = None
 
 
 def step(
@@ -71,6 +128,8 @@ def step(
     frames = {stream.name: cell.cameras[stream.name].mailbox.newest() for stream in installed.want.cameras}
     observation = observe(installed.want, frames, cell.sensors, now_ns, tick.timed_out)
     watch.observe_ns = cell.now()
+    if cell.watched and isinstance(observation, Observation):
+        cell.observation = observation
     if held is not None:
         return replace(held, captured_ns=observation.captured_ns), None
     if isinstance(observation, Hold):
@@ -107,6 +166,10 @@ def predict(
     watch.decode_ns = cell.now()
     if isinstance(prediction, Hold):
         return prediction, None
+    if cell.seam is not None and isinstance(prediction, ActionChunk):
+        prediction = cell.seam.join(prediction)
+        if watch.engine_ns >= cell.seam.end_ns:
+            cell.seam = None
     guarded = guard(prediction, installed.rule, start, tick, cell.now())
     watch.guard_ns = cell.now()
     return guarded, start
@@ -128,7 +191,7 @@ def follow(cell: Cell, installed: Installed | None, sent: Sent, start: Anchor | 
     if isinstance(verdict, ActionChunk) and start is not None:
         cell.command = start.command(verdict, sent.until_ns)
     elif isinstance(verdict, Hold) and verdict.stop:
-        cell.command = None
+        cell.command = cell.seam = None
         if installed is not None:
             installed.encoder.reset("stop")
         if verdict.reason is Reason.TRACKING and cell.arming is not None:

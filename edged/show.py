@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edged.show_swap import show_status as show_swaps
+
 
 def show_status(snapshot: Mapping[str, Any]) -> str:
     """Several lines: state, engine, loop, latencies per step, cameras, sensors, guard, warnings."""
@@ -41,6 +43,8 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         for name, stats in snapshot[kind].items():
             facts = " ".join(f"{key}={value}" for key, value in stats.items() if value not in (None, 0, "", {}))
             yield f"  {kind[:-1]:<8} {name}: {facts}"
+    if "swap" in snapshot:
+        yield from show_swaps(snapshot["swap"])
     for warning in snapshot["warnings"]:
         yield f"  warning  {warning}"
 

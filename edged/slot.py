@@ -7,8 +7,9 @@ lies in `retired`.
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edged.config import Config
@@ -18,9 +19,59 @@ from edged.encode import Encoder
 from edged.engine import Engine
 from edged.errors import EngineError
 from edged.guard import Rules, rules
+from edged.health import Stopwatch
+from edged.histogram import Histogram
 from edged.manifest import Manifest
 from edged.observe import Wanted, wanted
-from edged.records import Hold, Reason
+from edged.records import ActionChunk, Hold, Reason, Verdict
+
+
+class Tally:
+    """What the loop counted of one engine since it was installed: what probation judges. Written by the loop alone.
+
+    `breaches`: holds that are the engine's own doing, by reason; `work`: tick started to prediction published.
+    """
+
+    __slots__ = ("breaches", "changed", "engine", "predictions", "ticks", "work")
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.predictions = 0
+        self.changed = 0  # predictions the guard had to change
+        self.breaches: Counter[str] = Counter()
+        self.work = Histogram()
+        self.engine = Histogram()
+
+    def record(self, verdict: Verdict, watch: Stopwatch, deadline_ns: int) -> None:
+        """Count one tick of this engine, after publishing."""
+        self.ticks += 1
+        engine_ns = watch.engine_took_ns
+        if engine_ns:
+            self.engine.record(engine_ns)
+        if isinstance(verdict, Hold):
+            if is_breach(verdict.reason, engine_ns, deadline_ns):
+                self.breaches[verdict.reason.name] += 1
+            return
+        self.predictions += 1
+        self.work.record(watch.published_ns - watch.started_ns)
+        if isinstance(verdict, ActionChunk) and verdict.changes:
+            self.changed += 1
+
+
+def is_breach(reason: Reason, engine_ns: int, deadline_ns: int) -> bool:
+    """Whether a Hold tells against the engine. Input that is missing, stale or not finite does not: it never ran.
+
+    LATE does when inference took most of the time that there was.
+    """
+    match reason:
+        case Reason.ENGINE:
+            return True
+        case Reason.NON_FINITE | Reason.BOUNDS:
+            return engine_ns > 0
+        case Reason.LATE:
+            return engine_ns > deadline_ns / 2
+        case _:
+            return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +84,20 @@ class Installed:
     want: Wanted
     rule: Rules
     meaning: Mapping[str, Any]
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def version(self) -> str:
+        return self.engine.manifest.version
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A swap that the bus has seen: the first message of `after`, `gap_ns` after the last one before it."""
+
+    before: Installed | None
+    after: Installed | None
+    gap_ns: int
 
 
 def install(engine: Engine, config: Config) -> Installed:
@@ -74,19 +139,49 @@ class Slot:
     def __init__(self) -> None:
         self.vacancy = Hold(Reason.STARTING, "no engine loaded yet")
         self.retired: queue.SimpleQueue[Installed] = queue.SimpleQueue()
+        self._handover: Handover | None = None
         self._current: Installed | None = None
-        self._offered: Installed | None = None
+        self._offered: tuple[Installed | None, bool] | None = None
+        self._unsaid: tuple[Installed | None] | None = None  # the engine before a swap that no message shows yet
+        self._sent_ns = 0
 
-    def offer(self, installed: Installed) -> None:
-        """Hand an engine over; it is the loop's from the next tick on."""
-        self._offered = installed
+    def offer(self, installed: Installed | None, carry: bool = True) -> None:
+        """Hand an engine over; it is the loop's from the next tick on. None: there is none then, see `vacancy`.
+
+        `carry`: recurrent state may come over from the engine before, as the manifests say.
+        """
+        self._handover = None
+        self._offered = (installed, carry)
 
     def current(self) -> Installed | None:
         """The engine of this tick. Called by the loop alone, once per tick; swaps when one was offered."""
         if self._offered is not None:
-            before, self._current, self._offered = self._current, self._offered, None
+            (after, carry), self._offered = self._offered, None
+            before, self._current = self._current, after
+            if after is not None:
+                if before is not None and carry:
+                    after.encoder.adopt(before.encoder)
+                else:
+                    after.encoder.reset("start")
+            self._unsaid = (before,)
+        return self._current
+
+    def sent(self, published_ns: int) -> None:
+        """Called by the loop after each message: a swap is done when the bus has heard the new engine."""
+        if self._unsaid is not None:
+            (before,), self._unsaid = self._unsaid, None
+            self._handover = Handover(before, self._current, published_ns - (self._sent_ns or published_ns))
             if before is not None:
                 self.retired.put(before)
+        self._sent_ns = published_ns
+
+    def seen(self) -> Handover | None:
+        """The swap that was offered last, once the bus has heard of it; None until then. For who offered it."""
+        return self._handover
+
+    @property
+    def running(self) -> Installed | None:
+        """What the loop runs at the moment; for everybody else."""
         return self._current
 
     def describe(self) -> dict[str, Any]:
@@ -107,8 +202,8 @@ class Slot:
 
     def close(self) -> None:
         """Free every engine still here. After the loop has ended."""
-        left = [self._current, self._offered]
-        self._current = self._offered = None
+        left = [self._current, self._offered[0] if self._offered else None, *(self._unsaid or ())]
+        self._current = self._offered = self._unsaid = None
         while not self.retired.empty():
             left.append(self.retired.get())
         for installed in left:

@@ -123,11 +123,15 @@ class Store:
             raise self._unwritable(error) from None
 
     def journal_append(
-        self, name: str, *, who: str, version: str, state: str, reason: str = "", attempt: int = 0
+        self, name: str, *, who: str, version: str, state: str, reason: str = "", attempt: int = 0, engine: str = ""
     ) -> None:
-        """Add one line to the engine's journal; on disk on return. A line torn by a power cut stays alone."""
+        """Add one line to the engine's journal; on disk on return. A line torn by a power cut stays alone.
+
+        `engine`: the hex identity of what lies under `version`, left out when it is not known.
+        """
         line = {"time": wall_time(), "who": who, "version": version, "state": state, "reason": reason}
-        text = json.dumps({**line, "attempt": attempt}, ensure_ascii=False) + "\n"
+        known = {"engine": engine} if engine else {}
+        text = json.dumps({**line, "attempt": attempt, **known}, ensure_ascii=False) + "\n"
         folder = self.root / _checked(name)
         try:
             folder.mkdir(parents=True, exist_ok=True)

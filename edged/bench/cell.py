@@ -34,7 +34,7 @@ def write_config(folder: Path, engine: str, inputs: str, clock: str, rate_hz: fl
     path.write_text(
         f"[daemon]\nstore = '{ENGINES}'\nruntime = '{folder}/run'\n[loop]\nclock = '{clock}'\n{rate}"
         f"[engine]\nname = '{engine}'\n[guard]\nstart = 'armed'\n{measured}[guard.limits]\n{limits}\n"
-        f"[bus]\nvalid_ms = 1000\n[log]\nlevel = 'warning'\n{inputs}",
+        f"[bus]\nvalid_ms = 1000\n[swap]\nincoming = false\n[log]\nlevel = 'warning'\n{inputs}",
         encoding="utf-8",
     )
     return path

@@ -1,0 +1,129 @@
+"""How far a new engine agrees with the running one on the same input, in units people know.
+
+A retrained policy disagrees by design, so this is reported; it decides only when `[swap] min_agreement` is set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.instances import Found
+from edged.manifest import Manifest
+from edged.overlap import agreement
+from edged.records import ActionChunk, Instances, Labels, Prediction
+
+VARIES = 1e-2  # of an axis' range: what the running engine has to move for a constant one to be noticed
+CONSTANT = 1e-6
+
+
+@dataclass(slots=True)
+class Agreement:
+    """Pairs of predictions, summed up. `score`: 1 = the same; actions: 1 - mean difference relative to the range."""
+
+    manifest: Manifest
+    pairs: int = 0
+    total: float = 0.0
+    off: dict[str, float] = field(default_factory=dict)  # per axis, summed absolute difference
+
+    def add(self, ours: Prediction, theirs: Prediction) -> None:
+        """`ours` is the running engine's; pairs of different kinds say nothing."""
+        score: float | None = None
+        match ours, theirs:
+            case ActionChunk(), ActionChunk():
+                score = self._actions(ours, theirs)
+            case Labels(), Labels():
+                score = mean_iou(ours.image, theirs.image)
+            case Instances(), Instances():
+                threshold = self.manifest.head.score_threshold if self.manifest.head else 0.5
+                score = agreement(_found(ours), _found(theirs), threshold).mask_iou
+            case _:
+                return
+        if score is not None:
+            self.pairs += 1
+            self.total += score
+
+    @property
+    def score(self) -> float | None:
+        return self.total / self.pairs if self.pairs else None
+
+    def describe(self) -> dict[str, Any]:
+        """`{pairs, score, off: {axis: mean difference in its unit}}`; no `off` for masks, whose score is an IoU."""
+        score = self.score
+        if score is None:
+            return {"pairs": 0}
+        said: dict[str, Any] = {"pairs": self.pairs, "score": round(score, 4)}
+        if self.off:
+            said["off"] = {name: float(f"{total / self.pairs:.3g}") for name, total in self.off.items()}
+        return said
+
+    def _actions(self, ours: ActionChunk, theirs: ActionChunk) -> float | None:
+        action = self.manifest.action
+        if action is None or ours.actions.shape[1] != theirs.actions.shape[1]:
+            return None
+        axes = action[1].axes
+        off = np.abs(ours.actions[0].astype(np.float64) - theirs.actions[0])
+        spans = np.array([axis.range[1] - axis.range[0] for axis in axes])
+        for axis, value in zip(axes, off.tolist(), strict=True):
+            key = f"{axis.name} {axis.unit}".strip()
+            self.off[key] = self.off.get(key, 0.0) + value
+        return float(np.clip(1 - off / spans, 0, 1).mean())
+
+
+class Variation:
+    """Whether outputs ever change. Remembers the range of actions, or the first map and whether another one came."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        axes = manifest.action[1].axes if manifest.action else ()
+        self._spans = np.array([axis.range[1] - axis.range[0] for axis in axes])
+        self._low = self._high = np.zeros(len(axes))
+        self._first: NDArray[Any] | None = None
+        self._differs = False
+        self.count = 0
+
+    def add(self, prediction: Prediction) -> None:
+        values = _values(prediction)
+        self.count += 1
+        if isinstance(prediction, ActionChunk) and values.shape == self._spans.shape:
+            self._low = values if self.count == 1 else np.minimum(self._low, values)
+            self._high = values if self.count == 1 else np.maximum(self._high, values)
+        elif self._first is None:
+            self._first = values
+        elif not self._differs:
+            self._differs = not np.array_equal(self._first, values)
+
+    @property
+    def share(self) -> float:
+        """The largest range seen of any axis, relative to what it was trained on; 1 for masks that changed, else 0."""
+        if self._spans.size:
+            return float(((self._high - self._low) / self._spans).max())
+        return float(self._differs)
+
+
+def mean_iou(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> float | None:
+    """Mean over the classes present in either map of intersection over union; None for maps of different sizes."""
+    if ours.shape != theirs.shape:
+        return None
+    joint = np.bincount((ours.astype(np.uint16) * 256 + theirs).ravel(), minlength=65536).reshape(256, 256)
+    both = np.diag(joint)
+    either = joint.sum(axis=0) + joint.sum(axis=1) - both
+    present = either > 0
+    return float((both[present] / either[present]).mean())
+
+
+def _values(prediction: Prediction) -> NDArray[Any]:
+    match prediction:
+        case ActionChunk(actions=actions):
+            first: NDArray[np.float64] = actions[0].astype(np.float64)
+            return first
+        case Labels(image=image):
+            return image
+        case Instances(xyxy=xyxy):
+            return xyxy
+
+
+def _found(objects: Instances) -> Found:
+    return Found(objects.xyxy, objects.score, objects.class_id, objects.masks, objects.size)

@@ -1,0 +1,53 @@
+"""The versions of an engine for people: state, provenance, who asked for it, and when."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from edged.bundle import MANIFEST, SIGNATURE, SUMS
+from edged.errors import EdgedError
+from edged.manifest import parse_manifest
+from edged.store import Store
+from edged.swap.ledger import Entry, Ledger
+
+
+def list_versions(store: Store, name: str, ledger: Ledger, running: str = "") -> list[dict[str, Any]]:
+    """One map per version there is, in natural order; nothing is hashed beyond SHA256SUMS.
+
+    Keys: name, version, state ("untried" without a word in the journal), reason, who, time, running, current, crashes,
+    identity, signed, task, precision, provenance; `problem` instead of the last three for what cannot be read.
+    """
+    try:
+        current = store.current(name)
+    except EdgedError:
+        current = None
+    return [_describe(store, name, version, ledger, running, current) for version in store.versions(name)]
+
+
+def _describe(
+    store: Store, name: str, version: str, ledger: Ledger, running: str, current: str | None
+) -> dict[str, Any]:
+    entry = ledger.entries.get(version, Entry())
+    told: dict[str, Any] = {
+        "name": name,
+        "version": version,
+        "state": entry.state or ("committed" if version == current else "untried"),
+        "reason": entry.reason,
+        "who": entry.who,
+        "time": entry.time,
+        "running": version == running,
+        "current": version == current,
+        "crashes": entry.crashes,
+    }
+    try:
+        path = store.resolve(name, version)
+        manifest = parse_manifest((path / MANIFEST).read_bytes(), f"{name}/{version}/{MANIFEST}")
+        told["identity"] = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()[:16]
+        told["signed"] = (path / SIGNATURE).exists()
+    except OSError as error:
+        return {**told, "problem": f"{error.filename}: {error.strerror}"}
+    except EdgedError as error:
+        return {**told, "problem": str(error)}
+    about = {"task": manifest.task, "precision": manifest.precision, "provenance": dict(manifest.provenance)}
+    return {**told, **about}

@@ -1,0 +1,68 @@
+"""What the control socket offers about engines: swap, rollback, reset, engines. Answers at once; jobs go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edged.config import Config
+from edged.errors import EngineError, RefusedError, UsageError
+from edged.loop import Cell
+from edged.slot import Slot
+from edged.store import Store
+from edged.swap.jobs import Jobs
+from edged.swap.ledger import Ledger
+from edged.swap.listing import list_versions
+
+
+class Operations:
+    """Called on the control thread."""
+
+    def __init__(self, config: Config, store: Store, slot: Slot, cell: Cell, ledger: Ledger, jobs: Jobs) -> None:
+        self._name, self._daemon = config.engine.name, config.daemon.name
+        self._store, self._slot, self._cell = store, slot, cell
+        self._ledger, self._jobs = ledger, jobs
+
+    def swap(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """`{version, name?, allow_contract_change?}` -> `{job}`."""
+        version, name = args.get("version"), args.get("name", self._name)
+        if not isinstance(version, str):
+            raise UsageError("swap needs a version", "give args.version")
+        if name != self._name:
+            raise RefusedError(f"{self._daemon} runs {self._name}, not {name}", "ask the daemon that runs it")
+        path = self._store.resolve(name, version)
+        allow = args.get("allow_contract_change", False) is True
+        attempt = self._jobs.ask(path.name, _who(args), contract_change=allow)
+        return {"job": attempt.job, "name": name, "version": path.name}
+
+    def rollback(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """End the attempt under way; without one, go back to the version committed before. -> `{job}`."""
+        if (active := self._jobs.end_active(_who(args))) is not None:
+            return {"job": active.job, "name": self._name, "version": active.before}
+        running = self._slot.running
+        version = self._ledger.previous(running.version if running else "")
+        if version is None:
+            remedy = f"choose one of the store: edged swap {self._daemon} VERSION"
+            raise EngineError(f"no other version of {self._name} was ever committed", remedy)
+        attempt = self._jobs.ask(version, _who(args), back=True)
+        return {"job": attempt.job, "name": self._name, "version": version}
+
+    def reset(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Forget: with `version` its crashes, so that it may be tried again; else what the running engine remembers."""
+        version = args.get("version")
+        if version is None:
+            self._cell.forget = True
+            return {"reset": "recurrent state and running command"}
+        if not isinstance(version, str) or version not in self._ledger.entries:
+            raise EngineError(f"nothing is known of {self._name} {version}", "see 'edged engines'")
+        self._ledger.forget(version, _who(args))
+        return {"reset": f"crashes of {self._name} {version}"}
+
+    def engines(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The versions of this daemon's engine, see `list_versions`."""
+        running = self._slot.running
+        return list_versions(self._store, self._name, self._ledger, running.version if running else "")
+
+
+def _who(args: Mapping[str, Any]) -> str:
+    return str(args.get("who", "unknown"))

@@ -1,0 +1,69 @@
+"""From a version in the store to an engine that may be handed to the loop: read, hash, load, warm, prove."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from edged.bundle import Bundle
+from edged.config import Config
+from edged.engine import Engine, open_engine
+from edged.errors import RefusedError
+from edged.fits import fits
+from edged.golden import golden_check
+from edged.sign import check_signature
+from edged.slot import Installed, install
+from edged.store import Store
+from edged.swap.attempt import State
+
+WARM_RUNS = 10
+
+log = logging.getLogger("edged")
+
+
+def load_engine(
+    config: Config,
+    store: Store,
+    version: str,
+    digest: bytes = b"",
+    warn: Callable[[str], None] = log.warning,
+    reached: Callable[[State], None] = lambda state: None,
+) -> Installed:
+    """A version of the configured engine, proved and ready to run. Raises `EdgedError` with the remedy.
+
+    `digest`: what its trial saw, refused if it is something else by now; `warn` is told what is less than it should be;
+    `reached` hears "loaded", "warmed" and "golden".
+    """
+    bundle = store.read(config.engine.name, version)
+    if digest and bundle.digest != digest:
+        raise RefusedError(f"{bundle.name} {bundle.version} changed since its trial", "fetch this engine again")
+    for warning in vet(bundle, config):
+        warn(warning)
+    engine = open_engine(bundle, config.engine.backend, config.engine.threads)
+    try:
+        reached("loaded")
+        warm(engine)
+        reached("warmed")
+        golden_check(engine, bundle)
+        reached("golden")
+        return install(engine, config)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def vet(bundle: Bundle, config: Config) -> list[str]:
+    """Refuse what the manifest and the signature alone rule out; returns what is less than it should be."""
+    if bundle.name != config.engine.name:
+        fact = f"this is {bundle.name} {bundle.version}, the daemon runs {config.engine.name}"
+        raise RefusedError(fact, "put it where it belongs")
+    warning = check_signature(bundle, config.engine.trusted, config.engine.require_signature)
+    if problems := fits(bundle.manifest, config):
+        raise RefusedError(f"{bundle.name} {bundle.version} does not fit this cell: {'; '.join(problems)}")
+    return [warning] if warning else []
+
+
+def warm(engine: Engine) -> None:
+    """First runs are slow: caches, arenas, lazy kernels."""
+    for _ in range(WARM_RUNS):
+        engine.run()

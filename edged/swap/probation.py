@@ -1,0 +1,83 @@
+"""Probation: a new engine commands, and what the loop counts of it decides whether it stays.
+
+Against it count NON_FINITE, BOUNDS and ENGINE holds, LATE when inference took most of the time there was, guard
+interventions above twice and a median tick above 1.5 times those of the engine before. Missing input counts nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edged.clock import NS_PER_S, Now, monotonic_ns
+from edged.config import SwapConfig
+from edged.slot import Tally
+
+LOOK_S = 0.02
+AT_ONCE = ("NON_FINITE", "BOUNDS", "ENGINE")
+LATE_SHARE = 0.01  # of its ticks: a busy machine may delay a tick of any engine
+LATE_FEWEST = 3
+CHANGED_FACTOR, CHANGED_FLOOR, CHANGED_FEWEST = 2.0, 0.01, 5
+SLOW_FACTOR, SLOW_FLOOR, SLOW_FEWEST = 1.5, 0.05, 50
+"""A slower median counts from 1.5 times on, if that is at least a twentieth of the deadline: less is noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How the engine before did: share of changed predictions, median tick; None when there was none."""
+
+    changed: float | None
+    work_ns: int | None
+
+
+def baseline(before: Tally | None) -> Baseline:
+    """What a new engine is held against."""
+    if before is None or not before.predictions:
+        return Baseline(None, None)
+    return Baseline(before.changed / before.predictions, before.work.quantile_ns(0.5))
+
+
+def breach(tally: Tally, before: Baseline, deadline_ns: int) -> str | None:
+    """What tells against the engine by now, as a sentence; None = nothing."""
+    for reason in AT_ONCE:
+        if count := tally.breaches[reason]:
+            return f"{count} Hold({reason}) on probation"
+    late = tally.breaches["LATE"]
+    if late >= LATE_FEWEST and late > LATE_SHARE * tally.ticks:
+        return f"{late} of {tally.ticks} answers late by inference"
+    if before.changed is not None and tally.changed >= CHANGED_FEWEST:
+        share, allowed = tally.changed / tally.predictions, CHANGED_FACTOR * max(before.changed, CHANGED_FLOOR)
+        if share > allowed:
+            return f"the guard changed {share:.1%} of its answers, {before.changed:.1%} before"
+    if before.work_ns is not None and tally.predictions >= SLOW_FEWEST:
+        work_ns = tally.work.quantile_ns(0.5)
+        if work_ns > SLOW_FACTOR * before.work_ns and work_ns - before.work_ns > SLOW_FLOOR * deadline_ns:
+            return f"median tick {work_ns / 1e6:.2f} ms, {before.work_ns / 1e6:.2f} ms before"
+    return None
+
+
+def run_probation(
+    tally: Tally,
+    before: Baseline,
+    deadline_ns: int,
+    config: SwapConfig,
+    ended: Callable[[], str | None],
+    follow: Callable[[float, dict[str, Any]], None],
+    now: Now = monotonic_ns,
+    nap: Callable[[float], None] = time.sleep,
+) -> str | None:
+    """Why it has to go, or None when it may stay. `ended()`: a reason to end it from outside, such as an operator's."""
+    began_ns = now()
+    while True:
+        if (why := ended() or breach(tally, before, deadline_ns)) is not None:
+            return why
+        seconds = (now() - began_ns) / NS_PER_S
+        done = tally.predictions / max(1, config.probation_predictions), seconds / max(1e-9, config.probation_seconds)
+        share = min(1.0, *done)
+        facts = {"predictions": tally.predictions, "seconds": round(seconds, 1), "changed": tally.changed}
+        follow(share, {**facts, "breaches": dict(tally.breaches)})
+        if tally.predictions >= config.probation_predictions and seconds >= config.probation_seconds:
+            return None
+        nap(LOOK_S)

@@ -1,0 +1,40 @@
+"""Pruning: old versions go when there are more than `[swap] keep_versions` of them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Collection
+
+from edged.store import Store, natural
+from edged.swap.ledger import Ledger
+
+log = logging.getLogger("edged")
+
+
+def prune(store: Store, name: str, ledger: Ledger, keep: int, never: Collection[str]) -> list[str]:
+    """Remove the oldest tried versions beyond `keep`, never one of `never`, and return them.
+
+    What was put into the store by hand and never tried is left alone. A version is renamed before it is deleted, so
+    that a crash in between leaves nothing that looks like one. A disk that refuses is only logged.
+    """
+    home = store.root / name
+    tried = [version for version in store.versions(name) if version in ledger.entries and version not in never]
+    tried.sort(key=lambda version: (_rank(ledger, version), natural(version)))
+    removed = []
+    for version in tried[: max(0, len(tried) - keep)]:
+        grave = home / f".removed.{version}"
+        try:
+            shutil.rmtree(grave, ignore_errors=True)
+            (home / version).rename(grave)
+            shutil.rmtree(grave)
+        except OSError as error:
+            log.warning("cannot remove %s %s: %s", name, version, error.strerror)
+            continue
+        removed.append(version)
+    return removed
+
+
+def _rank(ledger: Ledger, version: str) -> int:
+    """What never made it goes first, then the committed by age."""
+    return ledger.order.index(version) + 1 if version in ledger.order else 0
