@@ -39,7 +39,7 @@ def read_statistics(path: Path) -> Statistics:
                 flat = read_safetensors(path, tuple(f".{statistic}" for statistic in KNOWN))
             case _:
                 raise RefusedError(f"statistics in {path.name}?", "give a .json, .npz or .safetensors file")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise RefusedError(f"cannot read the statistics {path}: {error}", "check the file") from None
     found: Statistics = {}
     for name, values in flat.items():

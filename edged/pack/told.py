@@ -60,6 +60,8 @@ def _ultralytics(network: Network) -> Spec:
     names = facts["names"]
     if isinstance(names, list):
         names = dict(enumerate(names))
+    if not isinstance(names, dict) or set(names) != set(range(len(names))):
+        raise RefusedError(f"the metadata's names are {str(names)[:80]!r}, not one for each class", "say --classes")
     classes = tuple(str(names[number]) for number in range(len(names)))
     tensors = {"predictions" if tensor.rank == 3 else "prototypes": name for name, tensor in network.outputs.items()}
     if len(tensors) != 2 or len(network.outputs) != 2:
