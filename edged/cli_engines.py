@@ -17,7 +17,7 @@ keys_app = typer.Typer(help="Make keys: they sign engines, or let a network in."
 
 Target = Annotated[str, typer.Argument(help="NAME (its current version), NAME/VERSION, a folder or a .edged file")]
 StorePath = Annotated[Path | None, typer.Option("--store", help="engine store")]
-CachePath = Annotated[Path | None, typer.Option("--cache", help="[daemon] cache, where plans are")]
+CachePath = Annotated[Path | None, typer.Option("--cache", help="the daemon's cache, where plans are")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 KeyName = Annotated[str, typer.Argument(help="name of the key")]
 KeyFolder = Annotated[Path | None, typer.Option("--dir", help="folder to write to; default ~/.config/edged/keys")]
@@ -55,9 +55,11 @@ def build(
     level: Annotated[int, typer.Option(help="0 builds fast, 5 searches longest", min=0, max=5)] = 3,
     workspace: Annotated[int, typer.Option(help="MiB a tactic may use on the GPU; 0 = all", min=0)] = 1024,
     memory: Annotated[int, typer.Option(help="MiB the process may use; 0 = 3/4 of what is free", min=0)] = 0,
-    hardware_compatible: Annotated[bool, typer.Option(help="also for other GPUs, Ampere and newer")] = False,
-    version_compatible: Annotated[bool, typer.Option(help="also for newer TensorRT")] = False,
-    tf32: Annotated[bool, typer.Option(help="round fp32 products to TF32: faster, less exact")] = False,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="also for other GPUs from Ampere on")
+    ] = False,
+    version_compatible: Annotated[bool, typer.Option("--version-compatible", help="also for newer TensorRT")] = False,
+    tf32: Annotated[bool, typer.Option("--tf32", help="round fp32 products: faster, less exact")] = False,
     json: AsJson = False,
 ) -> None:
     """Build the TensorRT plan of an engine on this machine, beside a running daemon if need be."""
