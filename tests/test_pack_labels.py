@@ -13,6 +13,7 @@ from edged.errors import RefusedError
 from edged.pack import Labels
 from edged.pack.graph import infer_shapes, to_bytes
 from edged.pack.labels import bake_labels_output
+from edged.resize import fit
 
 SMALL = np.random.default_rng(2).normal(size=(1, 5, 6, 4)).astype(np.float32)
 
@@ -52,6 +53,19 @@ def test_class_numbers_of_any_rank_and_type(shape: tuple[int, ...], dtype: str) 
     made = through(numbers, Labels(made=True), kind=kind)
     np.testing.assert_array_equal(made.ravel(), np.arange(24))
     assert made.shape == (1, 6, 4)
+
+
+@pytest.mark.parametrize("mode", ["stretch", "letterbox", "crop"])
+@pytest.mark.parametrize("opset", [11, 13, 20])
+def test_labels_are_led_back_to_the_frame(mode: str, opset: int) -> None:
+    back = fit(mode, (30, 50), (24, 16))
+    made = through(SMALL, Labels(4, back=back), opset)
+    assert made.shape == (1, 30, 50)
+    plain = Labels(4).after(SMALL)[0]
+    for y, x in ((0, 0), (15, 25), (29, 49), (7, 31)):
+        u, v = back.to_target(np.array([x + 0.5, y + 0.5]))
+        seen = 0 <= u < 16 and 0 <= v < 24
+        assert made[0, y, x] == (plain[int(v), int(u)] if seen else 0)
 
 
 def test_what_is_no_map_is_refused() -> None:

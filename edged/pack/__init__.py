@@ -15,6 +15,7 @@ from edged.engine.ort import tensors
 from edged.errors import RefusedError
 from edged.golden import Difference, require
 from edged.manifest import (
+    INSTANCES,
     SCHEMA,
     ActionOutput,
     ImageInput,
@@ -117,13 +118,18 @@ def pack(
     made = run_packed(packed, samples, recipe)
     differences = prove(manifest, wanted, made)
     require(differences, f"the packed {recipe.precision} graph does not give what the network gives")
+    measured = measure(manifest, wanted, made)
+    if measured.get(INSTANCES, {"objects": 1})["objects"] == 0:
+        raise RefusedError(
+            "there is no object in any golden sample", "give pictures that show some: they prove nothing"
+        )
     manifest = _manifest(recipe, packed, proved(recipe, differences))
     files = bundle_files(manifest, packed, name_samples(samples, made))
     if sign is not None:
         files[SIGNATURE] = sign(files[SUMS])
         open_bundle(files, recipe.name)
     path = write_files(store / manifest.name / manifest.version, files, replace=replace)
-    return Packed(path, manifest, tuple(differences), measure(manifest, wanted, made), files)
+    return Packed(path, manifest, tuple(differences), measured, files)
 
 
 def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:

@@ -82,6 +82,10 @@ def _states(flags: Flags, network: Network) -> dict[str, Any]:
 def _actions(flags: Flags, network: Network) -> dict[str, Any]:
     if not flags.get("axes") and flags.get("step_ms") is None and not _statistics(flags):
         return {}
+    ranges = dict(_pair("--range", item, _span) for item in flags.get("range") or ())
+    axes = [axis for item in flags.get("axes") or () for axis in _axes(item, ranges)]
+    if axes and (odd := set(ranges) - {axis["name"] for axis in axes}):
+        raise UsageError(f"--range {sorted(odd)[0]}: no axis is called so", "see --axes")
     fits = [name for name, found in network.outputs.items() if found.rank in (2, 3) and found.is_float]
     named = [name for name in fits if name.lower() in ("action", "actions")]
     tensors = named or fits
@@ -90,11 +94,8 @@ def _actions(flags: Flags, network: Network) -> dict[str, Any]:
     said: dict[str, Any] = {"role": "action", **_statistics(flags)}
     if flags.get("step_ms") is not None:
         said["step_ms"] = flags["step_ms"]
-    if flags.get("axes"):
-        ranges = dict(_pair("--range", item, _span) for item in flags.get("range") or ())
-        said["axes"] = [axis for item in flags["axes"] for axis in _axes(item, ranges)]
-        if odd := set(ranges) - {axis["name"] for axis in said["axes"]}:
-            raise UsageError(f"--range {sorted(odd)[0]}: no axis is called so", "see --axes")
+    if axes:
+        said["axes"] = axes
     return {tensors[0]: said}
 
 

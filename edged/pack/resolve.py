@@ -62,11 +62,13 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
     fed_back = {role.output for role in inputs.values() if isinstance(role, FeedbackInput)}
     taken = {*drop, *(dense.tensors.values() if dense else ())}
     free = {tensor: found for tensor, found in network.outputs.items() if tensor not in taken}
-    size = images[0][1].size if images else None
+    image = images[0][1] if images else None
+    if image is not None and image.frame is not None and task == "instance":
+        questions.asked.append(f"inputs.{images[0][0]}.frame: boxes are not led back in the graph; leave --frame out")
     for tensor, found in free.items() if spec.task is not None else ():
         said = (spec.outputs or {}).get(tensor, OutputSpec())
         alone = len([other for other in free if other not in fed_back]) == 1
-        out, done = resolve_output(tensor, found, said, task, tensor in fed_back, alone, size, spec.classes, questions)
+        out, done = resolve_output(tensor, found, said, task, tensor in fed_back, alone, image, spec.classes, questions)
         if out is not None:
             outputs[tensor] = out
         if done is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edged.manifest import ActionOutput, Axis, HiddenOutput, LabelsOutput, LogitsOutput, Output, Task
 from edged.pack.bake import Action, After
+from edged.pack.image import Image
 from edged.pack.labels import Labels
 from edged.pack.network import WHOLE, Tensor
 from edged.pack.questions import Questions
@@ -26,7 +27,7 @@ def resolve_output(
     task: Task,
     fed_back: bool,
     alone: bool,
-    size: Size | None,
+    image: Image | None,
     classes: Sequence[str] | None,
     questions: Questions,
 ) -> tuple[Output | None, After | None]:
@@ -43,7 +44,7 @@ def resolve_output(
         case "logits":
             return LogitsOutput(), None
         case "labels":
-            return LabelsOutput(), _labels(where, found, said, size, classes or (), questions)
+            return LabelsOutput(), _labels(where, found, said, image, classes or (), questions)
     questions.asked.append(f'{where}.role: "action", "labels", "logits", "hidden", or "drop" to leave it out')
     return None, None
 
@@ -76,11 +77,12 @@ def _axis(where: str, axis: AxisSpec, index: int, count: int, values: dict[str, 
 
 
 def _labels(
-    where: str, found: Tensor, said: OutputSpec, size: Size | None, classes: Sequence[str], questions: Questions
+    where: str, found: Tensor, said: OutputSpec, image: Image | None, classes: Sequence[str], questions: Questions
 ) -> Labels:
+    back = image.transform if image is not None and image.frame is not None else None
     if found.kind in WHOLE:
         questions.inferred.append(f"{where}: class numbers, no argmax needed")
-        return Labels(made=True)
+        return Labels(made=True, back=back)
     if found.rank != 4:
         questions.asked.append(f"{where}: logits are [1, C, h, w]; it is {list(found.shape)}. Another output?")
         return Labels()
@@ -90,7 +92,8 @@ def _labels(
     if scores == 1:
         likely = 0.5 if found.made_by == "Sigmoid" else 0.0
         threshold = questions.infer(threshold, likely, f"{where}.threshold")
-    return Labels(_upscale(where, said, size, (height, width), questions), layout, threshold or 0.0)
+    upscale = _upscale(where, said, image.size if image else None, (height, width), questions)
+    return Labels(upscale, layout, threshold or 0.0, back=back)
 
 
 def _layout(where: str, found: Tensor, classes: int, questions: Questions) -> Any:
