@@ -89,7 +89,13 @@ def test_a_plan_is_built_once_and_then_found(gpu, packed: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("FAKE_TENSORRT_VERSION", "10.16.1"), ("FAKE_CUDA_SMS", "8"), ("FAKE_CUDA_MIB", "4096")]
+    ("name", "value"),
+    [
+        ("FAKE_TENSORRT_VERSION", "10.16.1"),
+        ("FAKE_TENSORRT_VERSION", "11.4.0"),
+        ("FAKE_CUDA_SMS", "8"),
+        ("FAKE_CUDA_MIB", "4096"),
+    ],
 )
 def test_another_tensorrt_or_gpu_never_loads_the_old_plan(gpu, packed: Path, tmp_path: Path, name, value) -> None:
     first = build(packed, tmp_path)

@@ -61,7 +61,18 @@ def install(name: str, version: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
             scratch = target.with_name(f"{target.name}.{os.getpid()}")
-            argv = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(scratch)]
+            argv = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--retries",
+                "1",
+                "--no-deps",
+                "--target",
+                str(scratch),
+            ]
             done = subprocess.run([*argv, f"{name}=={version}"], capture_output=True, text=True, check=False)
             if done.returncode:
                 why = f"{name} {version} cannot be had here: {done.stderr.strip().splitlines()[-1:]}"

@@ -138,6 +138,47 @@ def test_addresses_are_numbers_of_known_tensors(trt: Any, said: Said) -> None:
     assert not context.set_tensor_address("z", 4096)
 
 
+def found(extents: list[int | str]) -> bytes:
+    """y: where x is not 0, as many as there are."""
+    return make([helper.make_node("Compress", ["x", "keep"], ["y"], axis=1)], {"x": [1, 3]}, {"y": extents}, KEEP)
+
+
+KEEP = {"keep": np.array([True, False, True])}
+
+
+def allocator(trt: Any, address: int) -> Any:
+    class Allocator(trt.IOutputAllocator):  # type: ignore[name-defined, misc]
+        shape: tuple[int, ...] = ()
+
+        def reallocate_output_async(self, name: str, memory: int, size: int, alignment: int, stream: int) -> int:
+            return address
+
+        def notify_shape(self, name: str, shape: tuple[int, ...]) -> None:
+            self.shape = shape
+
+    return Allocator()
+
+
+def test_an_output_whose_shape_depends_on_data_needs_an_allocator(trt: Any, said: Said) -> None:
+    _, context = opened(trt, said, found([1, "found"]))
+    x, y = np.array([[1, 2, 3]], np.float32), np.zeros(1024, np.float32)
+    bind(context, x, y)
+    assert context.infer_shapes() == []
+    assert context.get_tensor_shape("y") == (1, -1)
+    assert context.get_max_output_size("y") == 4096
+    assert context.get_max_output_size("x") == -1
+    assert not context.execute_async_v3(1)
+    assert "no output allocator" in said.messages[-1]
+    assert not context.set_output_allocator("x", allocator(trt, 0))
+    assert context.set_output_allocator("y", allocator(trt, 0))
+    assert not context.execute_async_v3(1)
+    assert "gave nothing" in said.messages[-1]
+    giving = allocator(trt, y.ctypes.data)
+    assert context.set_output_allocator("y", giving)
+    assert context.execute_async_v3(1)
+    assert (giving.shape, y[:2].tolist()) == ((1, 2), [1, 3])
+
+
 @pytest.mark.parametrize("damage", [b"", b"fake plan\n", b"fake plan\n{not json\n", b"ftrt" + bytes(64)])
 def test_what_is_no_plan_gives_none_and_a_message(trt: Any, said: Said, damage: bytes) -> None:
     assert trt.Runtime(said.log).deserialize_cuda_engine(damage) is None
