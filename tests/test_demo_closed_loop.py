@@ -87,16 +87,30 @@ def loop() -> Iterator[Loop]:
             stop(running)
 
 
+def jog(loop: Loop, metres: float) -> None:
+    """Move the resting arm by hand; asks again while the cell still thinks that somebody commands it."""
+
+    def moving() -> bool:
+        said = [event for event in loop.cell.events if event["event"] == "jog"]
+        if len(said) == asked[0] and not any(event["ok"] for event in said):
+            asked[0] += 1
+            line.jog(metres)
+        return any(event["ok"] for event in said)
+
+    asked = [0]
+    with zmq.Context() as context:
+        line = CommandLine(context, loop.folder)
+        try:
+            assert line.wait_connected(5000)
+            loop.wait("the jog", moving)
+        finally:
+            line.close()
+
+
 def test_an_arm_jogged_while_held_goes_on_from_where_it_is(loop: Loop) -> None:
     loop.ask("hold")
     loop.wait("rest", lambda: loop.controller.last.get("state") == "idle" and loop.holds("OPERATOR") > 0)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    line = CommandLine(context, loop.folder)
-    assert line.wait_connected(5000)
-    line.jog(0.4)
-    loop.wait("the jog", lambda: any(event["event"] == "jog" and event["ok"] for event in loop.cell.events))
-    line.close()
-    context.term()
+    jog(loop, 0.4)
     threading.Event().wait(1.8)
     loop.ask("resume")
     loop.wait_reached(3)
