@@ -13,7 +13,7 @@ from edged.keys import new_signing_key
 from edged.pack import pack
 from edged.sign import sign_bundle
 from edged.store import Store
-from edged.swap import load_engine
+from edged.swap.prepare import load_engine
 
 
 @pytest.fixture
