@@ -79,9 +79,10 @@ class Arming:
         """
         with self._file_lock:
             try:
-                self._path.unlink(missing_ok=True)
-                if self._held is not None:
-                    _sync_folder(self._path.parent)
+                self._path.unlink()
+                _sync_folder(self._path.parent)
+            except FileNotFoundError:
+                pass  # no hold, or one that the disk had refused
             except OSError as error:
                 fact = f"still holding: {self._path} cannot be removed ({error.strerror})"
                 raise EdgedError(fact, "make the store writable and resume again") from error

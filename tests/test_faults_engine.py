@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from rig import Rig, camera_cell, holds, rig, state_cell
+from watching import until
 
 from edged.records import Reason
 
@@ -55,7 +56,7 @@ def not_a_folder(rig: Rig) -> Path:
         (truncated, ("model.onnx does not match SHA256SUMS",)),
         (half_copied, ("golden.npz", "missing")),
         (missing, ("no engine 'bench-state'", "bench-native", "pack or copy it there")),
-        (absent, ("no engine 'bench-state'", "does not exist", "pack or copy it there")),
+        (absent, ("no engine 'bench-state' in the store", "nowhere", "pack or copy it there")),
         (not_a_folder, ("cannot read the store", "check [daemon] store")),
     ],
 )
@@ -68,7 +69,7 @@ def test_a_broken_engine_is_a_hold_that_says_so(
     assert all(word in hold.header["detail"] for word in words), hold.header["detail"]
     status = daemon.status()
     assert status["engine"] == {"loaded": False, "detail": hold.header["detail"]}
-    assert "alarm what=engine" in daemon.said
+    until(lambda: "alarm what=engine" in daemon.said, 10, lambda: daemon.said)
     assert daemon.alive
     assert daemon.terminate() == 0
 
@@ -88,3 +89,6 @@ def test_a_segmenter_without_its_engine_holds_on_its_masks_stream(rig: Rig) -> N
     daemon = rig.daemon(rig.config("inspect", **sections))
     hold = daemon.listen("masks").wait(holds(Reason.ENGINE))
     assert "no engine 'plate-nobody-has'" in hold.header["detail"]
+    refused = rig.edged("hold", "inspect")
+    assert refused.returncode == 1
+    assert "publishes masks and moves nothing" in refused.stderr

@@ -106,6 +106,25 @@ def test_an_operators_hold_outlives_the_daemon_and_ends_by_resume_alone(rig: Rig
     assert not any(map(holds(Reason.OPERATOR), actions.messages))
 
 
+def test_a_hold_that_cannot_be_kept_holds_all_the_same_and_the_command_fails(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15))
+    (rig.store / ".hold").write_text("in the way", encoding="utf-8")
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    actions = daemon.listen()
+    hold = actions.wait(holds(Reason.OPERATOR))  # what cannot be read may have been a hold
+    assert "cannot be read" in hold.header["detail"]
+    (rig.store / ".hold").unlink()
+    daemon.ask("resume")
+    actions.wait(is_action)
+    (rig.store / ".hold").write_text("in the way", encoding="utf-8")
+    mark = actions.mark()
+    done = rig.edged("hold", "cell")
+    assert done.returncode == 1
+    assert "holding, but" in done.stderr
+    assert "a restart would forget it" in done.stderr
+    actions.wait(holds(Reason.OPERATOR), mark)
+
+
 def test_a_robot_moved_while_held_is_taken_along_from_where_it_is(rig: Rig) -> None:
     velocity = 0.5
     feed = rig.feed("state", np.zeros(15))
