@@ -7,6 +7,7 @@ Whoever makes something here frees it: nothing is left to the garbage collector,
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable
@@ -27,7 +28,7 @@ DEAD = "edged ends and is started anew; if it happens again, look for 'NVRM: Xid
 REMEDIES = {
     "out of memory": "stop what else uses the GPU (nvidia-smi), or take a smaller engine",
     "insufficient": "update the GPU's driver",
-    "no device": "check nvidia-smi, and /dev/nvidia* in a container",
+    "device is detected": "check nvidia-smi, and /dev/nvidia* in a container",
 }
 
 log = logging.getLogger("edged")
@@ -80,6 +81,7 @@ class Cuda:
             self.name = str(card.name())
             self._require_driver()
             self._context = card.retain_primary_context()
+            atexit.register(self._context.detach)  # else pycuda's destructor takes it for one of its own making
         except pycuda.Error as error:
             raise EngineError(f"the GPU cannot be used: {error}", remedy(str(error))) from None
         self.graphs = bindings is not None
@@ -277,7 +279,8 @@ def _import() -> tuple[Any, Any]:
     except ImportError as missing:
         if "libcuda" in str(missing):
             raise EngineError(f"no NVIDIA driver ({missing})", "install the driver of the GPU") from None
-        raise EngineError(f"pycuda is not installed ({missing})", "pip install 'edged[gpu]'") from None
+        what = "is not installed" if isinstance(missing, ModuleNotFoundError) else "does not load"
+        raise EngineError(f"pycuda {what} ({missing})", "pip install 'edged[gpu]'; it is built from source") from None
     try:
         from cuda.bindings import driver as bindings
     except ImportError as missing:

@@ -15,11 +15,12 @@ import numpy as np
 Work = Callable[[], None]
 
 
-class Misuse(AssertionError):  # noqa: N818 - it accuses the caller
+class Misuse(AssertionError):
     """What a real GPU would answer with wrong numbers, a crash, or nothing at all."""
 
 
 _queues: dict[int, Callable[[Work], None]] = {}
+_anywhere: list[Callable[[int, Work], None]] = []
 _require: list[Callable[[int, int], None]] = []
 
 
@@ -31,6 +32,11 @@ def unregister(handle: int) -> None:
     _queues.pop(handle, None)
 
 
+def serve(enqueue_on: Callable[[int, Work], None]) -> None:
+    """A driver outside of Python: it is told of work for any stream, with the stream's handle."""
+    _anywhere[:] = [enqueue_on]
+
+
 def watch_memory(require: Callable[[int, int], None] | None) -> None:
     """`require(address, size)` raises `Misuse` for memory that is not the device's, or not any more."""
     _require[:] = [require] if require else []
@@ -40,6 +46,8 @@ def enqueue(handle: int, work: Work) -> None:
     """Do `work` when the stream gets there."""
     if handle in _queues:
         _queues[handle](work)
+    elif _anywhere:
+        _anywhere[0](handle, work)
     elif _require:
         raise Misuse(f"work was given to {handle:#x}, which is no stream of this device")
     else:
