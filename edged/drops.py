@@ -47,7 +47,7 @@ def inspect(path: Path, name: str) -> Drop:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         raise RefusedError(f"{path.name} is a link", "copy what it points to; links are not followed")
-    if path.suffix == ".onnx":
+    if stat.S_ISREG(mode) and path.suffix == ".onnx":
         remedy = f"make it an engine: edged pack {path} --name {name} --version VERSION"
         raise RefusedError(f"{path.name} is a bare network: nothing says what goes in and what comes out", remedy)
     if stat.S_ISDIR(mode):

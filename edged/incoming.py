@@ -112,7 +112,9 @@ class Incoming(threading.Thread):
         """Leave the reason beside a drop that was refused, so that whoever looks for it finds it."""
         try:
             mark = _mark(_print(path))
-            path.with_name(f"{path.name}{NOTE}").write_text(f"{reason}\n{mark}\n", encoding="utf-8")
+            new = path.with_name(f".{path.name}{NOTE}")
+            new.write_text(f"{reason}\n{mark}\n", encoding="utf-8")
+            new.replace(path.with_name(f"{path.name}{NOTE}"))
         except OSError as error:
             log.warning("cannot write beside %s: %s", path, error.strerror)
 

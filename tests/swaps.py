@@ -19,10 +19,11 @@ from rig import Daemon, Feed, Listener, Rig, state_cell, state_toml
 from watching import until
 
 from edged.bench import ENGINES
-from edged.bundle import read_bundle, write_archive, write_bundle
 from edged.bundle import bundle_files as sealed
+from edged.bundle import read_bundle, write_archive, write_bundle
 from edged.manifest import Manifest
 from edged.samples import name_samples
+from edged.sign import sign_bundle
 from edged.wire import Kind, Message
 
 NAME = "bench-state"
@@ -32,6 +33,21 @@ QUICK = (
 )
 Nodes = list[Any]
 Build = Callable[[dict[str, Any]], Nodes]
+
+
+def replaced(version: str, **changes: Any) -> dict[str, bytes]:
+    """A good version whose model is another one: `input`, `dtype`, `width`, or without the initializer `missing`."""
+    made = onnx.load_from_string(model(width=changes.get("width", WIDTH)))
+    given = made.graph.input[0]
+    if "input" in changes:
+        given.name = made.graph.node[0].input[0] = changes["input"]
+    if "dtype" in changes:
+        given.type.tensor_type.elem_type = changes["dtype"]
+        made.graph.node.insert(0, helper.make_node("Cast", ["state"], ["cast"], to=TensorProto.FLOAT))
+        made.graph.node[1].input[0] = "cast"
+    for initializer in [item for item in made.graph.initializer if item.name == changes.get("missing")]:
+        made.graph.initializer.remove(initializer)
+    return files(version, made.SerializeToString(), golden(model()))
 
 
 def manifest(version: str, **changes: Any) -> Manifest:
@@ -121,6 +137,24 @@ def constant(values: dict[str, Any]) -> Nodes:
     values["zero"] = np.zeros((1, AXES), np.float32)
     values["half"] = np.full((1, AXES), 0.1, np.float32)
     return [helper.make_node("Mul", ["raw", "zero"], ["gone"]), helper.make_node("Add", ["gone", "half"], ["action"])]
+
+
+def crashing(version: str) -> dict[str, bytes]:
+    """Functions that call each other 20 000 deep: loading it overflows the stack of the process."""
+    depth, opsets = 20_000, [helper.make_opsetid("", 17), helper.make_opsetid("me", 1)]
+    calls = [helper.make_node(f"F{number}", ["x"], ["y"], domain="me") for number in range(1, depth)]
+    bodies = [*calls, helper.make_node("Tanh", ["x"], ["y"])]
+    functions = [
+        helper.make_function("me", f"F{number}", ["x"], ["y"], [node], opsets) for number, node in enumerate(bodies)
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("F0", ["state"], ["action"], domain="me")],
+        "main",
+        [helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, WIDTH])],
+        [helper.make_tensor_value_info("action", TensorProto.FLOAT, [1, AXES])],
+    )
+    data = helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8).SerializeToString()
+    return files(version, data, golden(model()))
 
 
 def hungry(values: dict[str, Any]) -> Nodes:
@@ -218,13 +252,18 @@ class Wave(Feed):
                 self.say(self.values + 0.3 * np.sin(4 * (time.monotonic() - began) + phases))
 
 
-def open_cell(rig: Rig, swap: str = QUICK, name: str = "cell", **sections: str) -> Cell:
-    """The daemon, running."""
+def open_cell(
+    rig: Rig, swap: str = QUICK, name: str = "cell", rate_hz: int = 50, signed: Path | None = None, **sections: str
+) -> Cell:
+    """The daemon, running. `signed`: the secret key that signs its first engine."""
     shutil.rmtree(rig.store)
     shutil.copytree(ENGINES / NAME, rig.store / NAME)
+    if signed is not None:
+        sign_bundle(rig.store / NAME / "1", signed)
     feed = Wave(f"ipc://{rig.folder}/state", "state", np.zeros(WIDTH), 200.0)
     rig._stack.callback(feed.close)
-    sections = {**state_cell(rig, rate_hz=100.0, swap=swap, inputs=state_toml(rig)), **sections}
+    loop = f"clock = 'timer'\nrate_hz = {rate_hz}"
+    sections = {**state_cell(rig, loop=loop, swap=swap, inputs=state_toml(rig)), **sections}
     return start(rig, feed, rig.config(name, **sections))
 
 

@@ -16,7 +16,7 @@ from edged.manifest import Manifest
 from edged.overlap import agreement
 from edged.records import ActionChunk, Instances, Labels, Prediction
 
-VARIES = 1e-2  # of an axis' range: what the running engine has to move for a constant one to be noticed
+VARIES = 1e-3  # of an axis' range: what the running engine has to move for a constant one to be noticed
 CONSTANT = 1e-6
 
 

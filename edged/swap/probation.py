@@ -20,8 +20,9 @@ AT_ONCE = ("NON_FINITE", "BOUNDS", "ENGINE")
 LATE_SHARE = 0.01  # of its ticks: a busy machine may delay a tick of any engine
 LATE_FEWEST = 3
 CHANGED_FACTOR, CHANGED_FLOOR, CHANGED_FEWEST = 2.0, 0.01, 5
-SLOW_FACTOR, SLOW_FLOOR, SLOW_FEWEST = 1.5, 0.05, 50
-"""A slower median counts from 1.5 times on, if that is at least a twentieth of the deadline: less is noise."""
+SLOW_FACTOR, SLOW_FLOOR, SLOW_FEWEST = 1.5, 0.05, 20
+"""A slower median counts from 1.5 times on, if that is at least a twentieth of the deadline (less is noise), once a
+tenth of the probation has been seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ def baseline(before: Tally | None) -> Baseline:
     return Baseline(before.changed / before.predictions, before.work.quantile_ns(0.5))
 
 
-def breach(tally: Tally, before: Baseline, deadline_ns: int) -> str | None:
-    """What tells against the engine by now, as a sentence; None = nothing."""
+def breach(tally: Tally, before: Baseline, deadline_ns: int, predictions: int = 0) -> str | None:
+    """What tells against the engine by now, as a sentence; None = nothing. `predictions`: of the whole probation."""
     for reason in AT_ONCE:
         if count := tally.breaches[reason]:
             return f"{count} Hold({reason}) on probation"
@@ -51,7 +52,7 @@ def breach(tally: Tally, before: Baseline, deadline_ns: int) -> str | None:
         share, allowed = tally.changed / tally.predictions, CHANGED_FACTOR * max(before.changed, CHANGED_FLOOR)
         if share > allowed:
             return f"the guard changed {share:.1%} of its answers, {before.changed:.1%} before"
-    if before.work_ns is not None and tally.predictions >= SLOW_FEWEST:
+    if before.work_ns is not None and tally.predictions >= max(SLOW_FEWEST, predictions // 10):
         work_ns = tally.work.quantile_ns(0.5)
         if work_ns > SLOW_FACTOR * before.work_ns and work_ns - before.work_ns > SLOW_FLOOR * deadline_ns:
             return f"median tick {work_ns / 1e6:.2f} ms, {before.work_ns / 1e6:.2f} ms before"
@@ -71,7 +72,7 @@ def run_probation(
     """Why it has to go, or None when it may stay. `ended()`: a reason to end it from outside, such as an operator's."""
     began_ns = now()
     while True:
-        if (why := ended() or breach(tally, before, deadline_ns)) is not None:
+        if (why := ended() or breach(tally, before, deadline_ns, config.probation_predictions)) is not None:
             return why
         seconds = (now() - began_ns) / NS_PER_S
         done = tally.predictions / max(1, config.probation_predictions), seconds / max(1e-9, config.probation_seconds)
