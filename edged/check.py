@@ -16,12 +16,12 @@ from typing import Literal
 
 from edged.bundle import Bundle
 from edged.config import CameraConfig, Config, camera_kind, load_config
-from edged.engine import open_engine
 from edged.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, ConfigError, EdgedError
 from edged.fits import fits, hints
 from edged.golden import golden_check
 from edged.sign import check_signature
 from edged.store import Store
+from edged.swap.prepare import open_for
 
 Level = Literal["ok", "warning", "error"]
 
@@ -177,7 +177,7 @@ def _engine(config: Config) -> Iterator[Finding]:
             yield _warning("cell", *_split(text))
         if problems:
             return
-        with open_engine(bundle, config.engine.backend, config.engine.threads) as engine:
+        with open_for(bundle, config) as engine:
             samples = len(golden_check(engine, bundle))
             yield Finding("ok", "engine", f"gives its golden samples on {engine.backend} ({samples} comparisons)")
     except EdgedError as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edged.config import Config
-from edged.errors import EdgedError, EngineError
+from edged.errors import EdgedError, EngineError, MachineryError
 from edged.loop import Cell
 from edged.records import Event, Hold, Reason
 from edged.slot import Slot
@@ -86,6 +86,8 @@ class Loader(threading.Thread):
             installed = load_engine(self._config, self._store, engine.version, warn=self._warn)
         except EdgedError as error:
             self._fail(str(error))
+            if isinstance(error, MachineryError):
+                self._slot.broken = error
         except Exception as error:  # a bug or an exhausted machine: the daemon stays up and says so
             log.exception("loading failed")
             self._fail(f"{type(error).__name__}: {error}")

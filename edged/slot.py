@@ -1,7 +1,7 @@
 """The slot: where the loop finds its engine. A new one takes effect between two ticks, here and nowhere else.
 
 An engine has one owner at a time: the loader until `offer`, the loop while it is current, the loader again once it
-lies in `retired`.
+lies in `retired`. Each of these hand-overs is said to the engine too (`Engine.hand_over`), which holds everybody to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edged.decode.policy import PolicyDecoder
 from edged.decode.semantic import SemanticDecoder
 from edged.encode import Encoder
 from edged.engine import Engine
-from edged.errors import EngineError
+from edged.errors import EngineError, MachineryError
 from edged.guard import Rules, rules
 from edged.health import Stopwatch
 from edged.histogram import Histogram
@@ -138,6 +138,7 @@ class Slot:
 
     def __init__(self) -> None:
         self.vacancy = Hold(Reason.STARTING, "no engine loaded yet")
+        self.broken: MachineryError | None = None  # found by the loader, and the end of the loop
         self.retired: queue.SimpleQueue[Installed] = queue.SimpleQueue()
         self._handover: Handover | None = None
         self._current: Installed | None = None
@@ -151,10 +152,17 @@ class Slot:
         `carry`: recurrent state may come over from the engine before, as the manifests say.
         """
         self._handover = None
+        if installed is not None:
+            installed.engine.hand_over(live=True)
         self._offered = (installed, carry)
 
     def current(self) -> Installed | None:
-        """The engine of this tick. Called by the loop alone, once per tick; swaps when one was offered."""
+        """The engine of this tick. Called by the loop alone, once per tick; swaps when one was offered.
+
+        Raises the `MachineryError` that the loader met: a dead device context is not to be lived with.
+        """
+        if self.broken is not None:
+            raise self.broken
         if self._offered is not None:
             (after, carry), self._offered = self._offered, None
             before, self._current = self._current, after
@@ -172,6 +180,7 @@ class Slot:
             (before,), self._unsaid = self._unsaid, None
             self._handover = Handover(before, self._current, published_ns - (self._sent_ns or published_ns))
             if before is not None:
+                before.engine.hand_over(live=False)
                 self.retired.put(before)
         self._sent_ns = published_ns
 
@@ -189,7 +198,7 @@ class Slot:
         installed = self._current
         if installed is None:
             return {"loaded": False, "detail": self.vacancy.detail}
-        engine = installed.engine
+        engine, timings = installed.engine, installed.engine.timings
         return {
             "loaded": True,
             "name": engine.manifest.name,
@@ -198,6 +207,8 @@ class Slot:
             "precision": engine.manifest.precision,
             "backend": engine.backend,
             "identity": engine.identity.hex(),
+            "about": dict(engine.about),
+            **({"gpu": {stage: figure.summary() for stage, figure in timings.items()}} if timings else {}),
         }
 
     def close(self) -> None:

@@ -225,6 +225,9 @@ class Dying:
     def __init__(self, engine: Engine) -> None:
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.manifest, self.identity, self.backend = engine.manifest, engine.identity, engine.backend
+        self.about, self.timings = engine.about, engine.timings
+
+    def hand_over(self, live: bool) -> None: ...
 
     def run(self) -> None:
         raise MachineryError("the device context is lost")

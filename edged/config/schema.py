@@ -121,6 +121,10 @@ class EngineConfig(_Section):
     threads: int = Field(
         default=0, ge=0, le=256, description="CPU threads for one inference; 0 = the backend's default"
     )
+    memory: Literal["auto", "copy", "mapped"] = Field(
+        default="auto",
+        description="on a GPU: 'copy' to its memory, or 'mapped' where it shares the CPU's; 'auto' asks the device",
+    )
     require_signature: bool = Field(default=False, description="refuse engines that are not signed by a trusted key")
     trusted: Path | None = Field(default=None, description="folder of public keys that are trusted")
 
@@ -184,8 +188,9 @@ class SwapConfig(_Section):
     keep_versions: int = Field(
         default=5, ge=1, le=1000, description="versions kept besides the running and the previous one"
     )
-    during: Literal["live", "hold"] = Field(
-        default="live", description="'hold' publishes Holds while a new engine is loaded"
+    during: Literal["live", "hold"] | None = Field(
+        default=None,
+        description="'hold' publishes Holds while a new engine is loaded; absent: 'live' on the CPU, 'hold' on a GPU",
     )
     incoming: bool = Field(default=True, description="take engines that are dropped into <store>/<name>/incoming")
     settle_seconds: float = Field(

@@ -44,6 +44,16 @@ def choose(bundle: Bundle, cache: Path) -> Choice:
     return Choice("cpu", f"{device.name} cannot be used", tuple(passed_over))
 
 
+def wants_plan(backend: str) -> bool:
+    """Whether an engine on `backend` will run as a TensorRT plan here, once there is one."""
+    if backend not in ("auto", "tensorrt") or find_spec("tensorrt") is None:
+        return False
+    try:
+        return read_device() is not None
+    except EngineError:
+        return False
+
+
 def find_plan(bundle: Bundle, cache: Path, device: Device, tensorrt: str) -> Plan:
     """The plan of `bundle` for this device. Raises `EngineError` with the command that builds it."""
     parts = key_parts(bundle.digest, tensorrt, device, BuildOptions())

@@ -14,13 +14,14 @@ from typing import Any
 
 from edged.clock import NS_PER_S, monotonic_ns, ms
 from edged.config import Config
-from edged.errors import EdgedError, RefusedError
+from edged.errors import EdgedError, MachineryError, RefusedError
 from edged.loop import Cell
 from edged.records import Event, Hold, Reason
 from edged.slot import Handover, Installed, Slot
 from edged.store import CURRENT, Store
 from edged.swap.attempt import Attempt, State
 from edged.swap.contract import changes
+from edged.swap.disturbance import Disturbance
 from edged.swap.jobs import Jobs
 from edged.swap.ledger import MAX_CRASHES, Ledger
 from edged.swap.prepare import load_engine
@@ -58,6 +59,8 @@ class Swapper:
             self._end(attempt, *self._jobs.why())
         except EdgedError as error:
             self._end(attempt, "refused", str(error))
+            if isinstance(error, MachineryError):
+                self._slot.broken = error
         except Exception as error:  # a bug or an exhausted machine: what runs goes on running
             log.exception("swap failed")
             self._end(attempt, "refused", f"{type(error).__name__}: {error}")
@@ -118,8 +121,14 @@ class Swapper:
         return previous
 
     def _make_room(self, attempt: Attempt, running: Installed | None) -> None:
-        """With `during = "hold"`: take the running engine from the loop while the new one is loaded."""
-        if running is not None and self._config.swap.during == "hold":
+        """With `during = "hold"`: take the running engine from the loop while the new one is loaded.
+
+        That is also what an engine on a GPU gets unless the config says otherwise: loading another one there has been
+        seen to stop it for 300 ms.
+        """
+        if running is None:
+            return
+        if (self._config.swap.during or ("live" if running.engine.backend == "cpu" else "hold")) == "hold":
             self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {attempt.version}")
             self.hand_over(None)
 
@@ -132,7 +141,11 @@ class Swapper:
             if warning not in attempt.notes:
                 attempt.notes.append(warning)
 
-        return load_engine(self._config, self._store, attempt.version, attempt.digest, note, reached)
+        disturbed = Disturbance(self._slot.running)
+        loaded = load_engine(self._config, self._store, attempt.version, attempt.digest, note, reached)
+        if said := disturbed.describe(ms(self._config.period_ns)):
+            note(said)
+        return loaded
 
     def _live(self, attempt: Attempt, running: Installed | None, candidate: Installed) -> None:
         """Shadow, swap, probation, commit; from the swap on, what goes wrong ends with the engine before."""

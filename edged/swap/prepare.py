@@ -39,7 +39,7 @@ def load_engine(
         raise RefusedError(f"{bundle.name} {bundle.version} changed since its trial", "fetch this engine again")
     for warning in vet(bundle, config):
         warn(warning)
-    engine = open_engine(bundle, config.engine.backend, config.engine.threads)
+    engine = open_for(bundle, config, warn)
     try:
         reached("loaded")
         warm(engine)
@@ -61,6 +61,12 @@ def vet(bundle: Bundle, config: Config) -> list[str]:
     if problems := fits(bundle.manifest, config):
         raise RefusedError(f"{bundle.name} {bundle.version} does not fit this cell: {'; '.join(problems)}")
     return [warning] if warning else []
+
+
+def open_for(bundle: Bundle, config: Config, warn: Callable[[str], None] = log.warning) -> Engine:
+    """The bundle on the back end that the config asks for; `warn` is told when a GPU is left idle."""
+    wants = config.engine
+    return open_engine(bundle, wants.backend, wants.threads, memory=wants.memory, cache=config.daemon.cache, warn=warn)
 
 
 def warm(engine: Engine) -> None:

@@ -22,14 +22,16 @@ import msgspec
 
 from edged.bundle import Bundle, open_bundle, read_files, write_files
 from edged.config import Config
-from edged.engine import open_engine
+from edged.engine.choose import wants_plan
 from edged.errors import EXIT_FAILED, EXIT_OK, EdgedError, EngineError, RefusedError
 from edged.golden import golden_check
 from edged.manifest import parse_manifest
+from edged.planning import Progress, plan_for
+from edged.plans import BuildOptions, Plan
 from edged.slot import install
 from edged.store import Store
 from edged.swap.contract import changes
-from edged.swap.prepare import vet, warm
+from edged.swap.prepare import open_for, vet, warm
 from edged.throwaway import settle
 
 RESERVE_BYTES = 8 << 20  # of the disk: room for the journal and what else has to be written at 3 a.m.
@@ -67,9 +69,9 @@ def try_out(job: Job, tell: Tell) -> None:
     if job.source:
         _check_target(target, files)
     tell({"state": "verified"})
-    tell({"state": "built", "reason": prepare_plan(bundle, config)})
+    tell({"state": "built", "reason": prepare_plan(bundle, path, config, tell)})
     tell({"progress": 0.3})
-    with open_engine(bundle, config.engine.backend, config.engine.threads) as engine:
+    with open_for(bundle, config, lambda warning: tell({"warn": warning})) as engine:
         warm(engine)
         tell({"progress": 0.6})
         compared = len(golden_check(engine, bundle))
@@ -85,9 +87,19 @@ def try_out(job: Job, tell: Tell) -> None:
     tell({"done": about})
 
 
-def prepare_plan(bundle: Bundle, config: Config) -> str:
-    """The hook for back ends that compile: a sentence about what was built. ONNX Runtime on the CPU needs nothing."""
-    return "nothing to build"
+def prepare_plan(bundle: Bundle, path: Path, config: Config, tell: Tell) -> str:
+    """A sentence about what was built: a plan where TensorRT will run it. ONNX Runtime needs nothing."""
+    if not wants_plan(config.engine.backend):
+        return "nothing to build"
+
+    def follow(progress: Progress) -> None:
+        tell({"progress": 0.3 * progress.step / max(1, progress.steps)})
+
+    made = plan_for(bundle, path, config.daemon.cache, BuildOptions(), follow)
+    if isinstance(made, Plan):
+        return f"plan {made.key}"
+    tell({"warn": made.why})
+    return "no plan"
 
 
 def _read(path: Path, job: Job) -> tuple[Bundle, dict[str, bytes]]:
