@@ -266,3 +266,28 @@ def test_sizes_are_static_whatever_the_network_leaves_open(tmp_path: Path) -> No
     for value in (*model.graph.input, *model.graph.output):
         assert all(dim.dim_value > 0 for dim in value.type.tensor_type.shape.dim), value.name
     assert model.graph.input[0].type.tensor_type.shape.dim[1].dim_value == SIZE
+
+
+def branching() -> bytes:
+    """image -> action [1, 2] by way of an If whose branches read what is outside, and a Max that takes it twice."""
+    net = Net(3)
+    seen = net.conv(net.input("image", [1, 3, 32, 32]), 3, 8, stride=4)
+    flat = net.add("Flatten", net.add("GlobalAveragePool", seen), axis=1)
+    level = net.add("ReduceMean", flat, keepdims=0)
+    high = net.add("Greater", level, net.const(0.3))
+    bodies = {}
+    for branch, op in (("then_branch", "Neg"), ("else_branch", "Abs")):
+        out = [onnx.helper.make_tensor_value_info(f"{branch}_out", onnx.TensorProto.FLOAT, [1, 8])]
+        inner = [onnx.helper.make_node(op, [flat], [f"{branch}_out"], name=branch)]
+        bodies[branch] = onnx.helper.make_graph(inner, branch, [], out)
+    chosen = net.add("If", high, **bodies)
+    net.output(net.linear(net.add("Max", chosen, chosen), 8, 2), "action", [1, 2])
+    return net.model()
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_bodies_of_if_keep_what_they_read_from_around_them(tmp_path: Path, precision: str) -> None:
+    recipe = fragile_recipe(precision)
+    packed = pack(branching(), recipe, moments(recipe), tmp_path, calibration=moments(recipe, 16, 100))
+    with open_engine(read_bundle(packed.path)) as engine:
+        golden_check(engine, read_bundle(packed.path))

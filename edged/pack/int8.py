@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from edged.errors import RefusedError
 from edged.pack.fold import fold_batch_norms
-from edged.pack.graph import nodes
+from edged.pack.graph import nodes, sort
 
 Feed: TypeAlias = Mapping[str, NDArray[Any]]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -67,7 +67,9 @@ def to_int8(
             )
         except Exception as error:  # the quantiser raises whatever its graph walk meets
             raise RefusedError(f"the graph cannot be quantised: {error}", "pack it as fp16 or fp32") from None
-        return onnx.load(str(made))
+        quantised = onnx.load(str(made))
+    sort(quantised)  # the quantiser's own order forgets what bodies of If and Loop read from around them
+    return quantised
 
 
 def tail(graph: onnx.GraphProto) -> list[str]:
