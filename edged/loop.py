@@ -11,14 +11,17 @@ from edged.clock import Now
 from edged.decode.policy import PolicyDecoder
 from edged.errors import EngineError
 from edged.guard import Anchor, Command, anchor, guard
-from edged.health import Health, Stopwatch
+from edged.health import STEPS, Health, Stopwatch
 from edged.observe import observe
 from edged.publish import NO_ENGINE, Publisher, Sent
 from edged.records import ActionChunk, Hold, Observation, Prediction, Reason, Sample, Tick, Verdict
 from edged.seam import Seam, same_axes, seam
 from edged.slot import Installed, Slot
 from edged.source.open import Camera, Samples
+from edged.spans import spans
 from edged.ticks import Ticks
+
+OBSERVE, ENCODE, ENGINE, DECODE, GUARD, PUBLISH = spans(*STEPS)  # for a profiler
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,8 +128,9 @@ def step(
     held = cell.arming.check(now_ns, enable) if cell.arming else None
     if installed is None:
         return vacancy, None
-    frames = {stream.name: cell.cameras[stream.name].mailbox.newest() for stream in installed.want.cameras}
-    observation = observe(installed.want, frames, cell.sensors, now_ns, tick.timed_out)
+    with OBSERVE:
+        frames = {stream.name: cell.cameras[stream.name].mailbox.newest() for stream in installed.want.cameras}
+        observation = observe(installed.want, frames, cell.sensors, now_ns, tick.timed_out)
     watch.observe_ns = cell.now()
     if cell.watched and isinstance(observation, Observation):
         cell.observation = observation
@@ -142,11 +146,14 @@ def predict(
 ) -> tuple[Prediction | Hold, Anchor | None]:
     """encode, run, decode, guard: from an observation to what may go out, and where that motion starts."""
     engine, encoder, decoder = installed.engine, installed.encoder, installed.decoder
-    if (unfit := encoder.encode(observation)) is not None:
+    with ENCODE:
+        unfit = encoder.encode(observation)
+    if unfit is not None:
         return unfit, None
     watch.encode_ns = cell.now()
     try:
-        engine.run()
+        with ENGINE:
+            engine.run()
     except EngineError as error:
         return Hold(Reason.ENGINE, str(error), observation.captured_ns), None
     watch.engine_ns = now_ns = cell.now()  # motion starts from here: what inference took is gone
@@ -160,9 +167,11 @@ def predict(
         if isinstance(place, Hold):
             return replace(place, captured_ns=observation.captured_ns), None
         start = place
-        prediction = decoder.decode(engine.outputs, observation, now_ns, place.previous, place.values)
+        with DECODE:
+            prediction = decoder.decode(engine.outputs, observation, now_ns, place.previous, place.values)
     else:
-        prediction = decoder.decode(engine.outputs, observation)
+        with DECODE:
+            prediction = decoder.decode(engine.outputs, observation)
     watch.decode_ns = cell.now()
     if isinstance(prediction, Hold):
         return prediction, None
@@ -170,17 +179,19 @@ def predict(
         prediction = cell.seam.join(prediction)
         if watch.engine_ns >= cell.seam.end_ns:
             cell.seam = None
-    guarded = guard(prediction, installed.rule, start, tick, cell.now())
+    with GUARD:
+        guarded = guard(prediction, installed.rule, start, tick, cell.now())
     watch.guard_ns = cell.now()
     return guarded, start
 
 
 def publish(publisher: Publisher, installed: Installed | None, tick: Tick, verdict: Verdict, watch: Stopwatch) -> Sent:
     """Send the verdict in the name of the engine that made it."""
-    if installed is None:
-        sent = publisher.send(tick, verdict, NO_ENGINE)
-    else:
-        sent = publisher.send(tick, verdict, installed.engine.identity, installed.meaning, watch.engine_took_ns)
+    with PUBLISH:
+        if installed is None:
+            sent = publisher.send(tick, verdict, NO_ENGINE)
+        else:
+            sent = publisher.send(tick, verdict, installed.engine.identity, installed.meaning, watch.engine_took_ns)
     watch.published_ns = publisher.now()
     return sent
 
