@@ -25,7 +25,7 @@ from edged.plans import BuildOptions, Plan
 
 DEVICE = Device("pretended GPU", "9.9", 8, 1024, "0.0", False)
 NAMES = ("a", "b", "c")
-PASSING = ("tensorrt", "edged.engine.tensorrt", "edged.engine.ort_cuda", "edged.build.network", "edged.build.progress")
+PASSING = ("tensorrt", "edged.engine.tensorrt", "edged.build.network", "edged.build.progress")
 
 
 @pytest.fixture

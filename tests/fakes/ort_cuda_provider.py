@@ -1,0 +1,95 @@
+"""An `onnxruntime` whose CUDA provider is pretended: sessions run on the CPU, on the memory and stream they were given.
+
+Only what the real module offers, held to it by using it: everything but the provider is the real module's. The real one
+refuses a CUDA session where there is no GPU, so what is imitated is written from its documentation:
+https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html and .../api/python/api_summary.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pretended
+
+PROVIDER = "CUDAExecutionProvider"
+OPTIONS = {"device_id", "user_compute_stream", "use_tf32", "arena_extend_strategy", "enable_cuda_graph"}
+
+GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel
+SessionOptions = onnxruntime.SessionOptions
+__version__ = onnxruntime.__version__
+
+
+class Trouble:
+    """Set by tests: what this machine cannot do."""
+
+    no_graphs = False
+    libraries_missing = False
+    run = ""
+
+
+def get_available_providers() -> list[str]:
+    return [PROVIDER, *onnxruntime.get_available_providers()]
+
+
+class RunOptions(onnxruntime.RunOptions):
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: dict[str, str] = {}
+
+    def add_run_config_entry(self, key: str, value: str) -> None:
+        super().add_run_config_entry(key, value)
+        self.entries[key] = value
+
+
+class IOBinding:
+    def __init__(self) -> None:
+        self.bound: dict[str, tuple[Any, tuple[int, ...], int]] = {}
+
+    def bind_input(self, name: str, device: str, number: int, dtype: Any, shape: Any, pointer: int) -> None:
+        if (device, number) != ("cuda", 0):
+            raise pretended.Misuse(f"{name} is bound to {device}:{number}")
+        self.bound[name] = (dtype, tuple(shape), pointer)
+
+    bind_output = bind_input
+
+
+class InferenceSession:
+    def __init__(self, model: bytes, options: Any, providers: list[Any]) -> None:
+        (name, given), *rest = providers
+        assert name == PROVIDER
+        assert set(given) <= OPTIONS, given
+        assert all(isinstance(value, str) for value in given.values())
+        if given["enable_cuda_graph"] == "1" and Trouble.no_graphs:
+            raise RuntimeError(
+                "This session cannot use the graph capture feature as requested by the user as all the graph nodes have"
+                " not been partitioned to the CUDAExecutionProvider"
+            )
+        strict = options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+        if strict and rest:
+            raise RuntimeError("Conflicting session configuration: CPU EP was added although its fallback is disabled")
+        self._stream = int(given["user_compute_stream"])
+        self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self.get_inputs, self.get_outputs = self._session.get_inputs, self._session.get_outputs
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"] if Trouble.libraries_missing else [PROVIDER, "CPUExecutionProvider"]
+
+    def io_binding(self) -> IOBinding:
+        return IOBinding()
+
+    def run_with_iobinding(self, binding: IOBinding, options: RunOptions) -> None:
+        """Asynchronous when it was asked not to synchronise; else it would be a second synchronisation of the tick."""
+        if options.entries.get("disable_synchronize_execution_providers") != "1":
+            raise pretended.Misuse("the session synchronises by itself")
+        if Trouble.run:
+            raise RuntimeError(Trouble.run)
+        pretended.enqueue(self._stream, lambda: self._work(binding))
+
+    def _work(self, binding: IOBinding) -> None:
+        places = {name: pretended.memory(pointer, d, s) for name, (d, s, pointer) in binding.bound.items()}
+        names = [value.name for value in self._session.get_outputs()]
+        given = {value.name: np.array(places[value.name]) for value in self._session.get_inputs()}
+        for name, array in zip(names, self._session.run(names, given), strict=True):
+            places[name][...] = array
