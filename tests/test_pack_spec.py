@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
 from edged.pack.job import new_facts
-from edged.pack.spec import HeadSpec, InputSpec, Spec, merge
+from edged.pack.spec import HeadSpec, InputSpec, Part, Spec, load_spec, merge
 
 FLAGS = Spec(name="a", inputs={"image": InputSpec(channels="bgr")})
 MODEL = Spec(
@@ -31,3 +38,27 @@ def test_only_what_was_not_known_is_reported() -> None:
         "head.layout = yolo-seg",
     }
     assert list(new_facts(FLAGS, FLAGS)) == []
+
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "packing.md"
+
+
+def keys(part: type) -> Iterator[str]:
+    """Every key of a recipe, those of its parts included."""
+    for field in msgspec.structs.fields(part):
+        yield field.name
+        for inner in get_args(field.type):
+            for found in (inner, *get_args(inner)):
+                if isinstance(found, type) and issubclass(found, Part):
+                    yield from keys(found)
+
+
+def test_the_document_shows_every_key_and_its_recipes_are_read(tmp_path: Path) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    recipes = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(recipes) == 2
+    for recipe in recipes:
+        (tmp_path / "recipe.toml").write_text(recipe)
+        assert load_spec(tmp_path / "recipe.toml").name in ("reach", "parts")
+    for key in set(keys(Spec)) - {"lerobot", "provenance", "head"}:
+        assert re.search(rf"\b{key}\b", text), f"{key} is not in docs/packing.md"
