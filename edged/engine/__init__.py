@@ -64,12 +64,12 @@ def open_engine(
     *,
     memory: str = "auto",
     cache: Path | None = None,
-    warn: Callable[[str], None] = log.warning,
+    warn: Callable[[str], None] | None = None,
 ) -> Engine:
     """Load `bundle` on `backend`; "auto" is the fastest there is (see `choose.py`) and says in log and `about` why.
 
     `threads`: of the CPU, 0 = by the task. `memory`: "auto", "copy" or "mapped", see `lane.py`. `cache`: where plans
-    are, the user's if absent. `warn` is told when a GPU that is there is not used.
+    are, the user's if absent. `warn` is told, besides the log, when a GPU that is there is not used.
 
     Raises `EngineError` when it cannot be loaded here, `RefusedError` when graph and manifest contradict each other.
     """
@@ -81,10 +81,10 @@ def open_engine(
 
         choice = choose(bundle, cache or default_cache())
         backend, chosen = choice.backend, str(choice)
-        if choice.passed_over and backend == "cpu":
-            warn(f"{bundle.name} {bundle.version} runs on the CPU: {chosen}")
-        else:
-            log.info("%s %s: backend %s", bundle.name, bundle.version, chosen)
+        said, idle = f"{bundle.name} {bundle.version}: backend {chosen}", choice.passed_over and backend == "cpu"
+        log.log(logging.WARNING if idle else logging.INFO, "%s", said)
+        if idle and warn is not None:
+            warn(said)
     match backend:  # each imports what a controller or another back end never has to
         case "cpu":
             from edged.engine.ort import OrtEngine

@@ -6,9 +6,13 @@ not load on the chosen backend is an error and no reason to try the next one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from edged.bundle import Bundle
 from edged.device import Device, read_device
@@ -55,13 +59,27 @@ def wants_plan(backend: str) -> bool:
 
 
 def find_plan(bundle: Bundle, cache: Path, device: Device, tensorrt: str) -> Plan:
-    """The plan of `bundle` for this device. Raises `EngineError` with the command that builds it."""
-    parts = key_parts(bundle.digest, tensorrt, device, BuildOptions())
-    plan = Plans(cache / "plans").load(parts)
-    if plan is None:
-        fact = f"no plan of {bundle.name} {bundle.version} for TensorRT {tensorrt} on {device.name}"
-        raise EngineError(f"{fact} in {cache}", f"run 'edged build {bundle.name}'")
-    return plan
+    """The plan of `bundle` for this device that was built last; `EngineError` with the command when there is none."""
+    plans = Plans(cache / "plans")
+    default = key_parts(bundle.digest, tensorrt, device, BuildOptions())
+    for parts in (*_built(plans.folder, default), default):
+        if (plan := plans.load(parts)) is not None:
+            return plan
+    fact = f"no plan of {bundle.name} {bundle.version} for TensorRT {tensorrt} on {device.name}"
+    raise EngineError(f"{fact} in {cache}", f"run 'edged build {bundle.name}'")
+
+
+def _built(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the plans of the same engine and machine were made of, whatever the options, the newest first."""
+    found: list[tuple[float, dict[str, Any]]] = []
+    for path in folder.glob("*.json"):
+        try:
+            parts = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])["parts"]
+            if {**parts, "options": None} == {**wanted, "options": None}:
+                found.append((path.stat().st_mtime, parts))
+        except (OSError, KeyError, TypeError, msgspec.DecodeError):
+            continue  # not one of ours, or damaged: then it is not there
+    return [parts for _, parts in sorted(found, key=lambda item: -item[0])]
 
 
 def _cuda_missing() -> str:

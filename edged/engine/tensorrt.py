@@ -50,7 +50,7 @@ def open_tensorrt(bundle: Bundle, plan: Plan, cuda: Cuda, memory: str = "auto", 
     require_memory(cuda, len(plan.data) + activation, f"{bundle.name} {bundle.version}")
     with loading(cuda) as undo:
         with cuda:
-            program = undo.enter_context(closing(TensorrtProgram(bundle, plan.data)))
+            program = undo.enter_context(closing(TensorrtProgram(bundle, plan)))
             inputs, outputs = program.tensors(bundle)
         check_tensors(bundle.manifest, inputs, outputs)
         lane = undo.enter_context(closing(Lane(cuda, inputs, outputs, memory, room=program.room)))
@@ -64,7 +64,7 @@ class TensorrtProgram:
     `room`: bytes that outputs of data-dependent shape may take; `moving`: why no graph can be captured, "" if one can.
     """
 
-    def __init__(self, bundle: Bundle, plan: bytes) -> None:
+    def __init__(self, bundle: Bundle, plan: Plan) -> None:
         self._said = Log(bundle.name)
         self._recorder = Recorder(self._said)
         try:
@@ -72,8 +72,10 @@ class TensorrtProgram:
         except TypeError as error:  # "factory function returned nullptr": libraries missing, or no usable GPU
             raise EngineError(f"TensorRT {version()} does not work: {error}", "reinstall it and the driver") from None
         runtime.error_recorder = self._recorder
+        if plan.about.get("parts", {}).get("options", {}).get("version_compatible"):
+            runtime.engine_host_code_allowed = True  # the lean runtime that travels in such a plan
         # The bytes are private to this process: some versions let go of the GIL before they read them.
-        engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
+        engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan.data)
         if engine is None:
             raise self._said.error("TensorRT does not load the plan", REBUILD)
         context: trt.IExecutionContext | None = engine.create_execution_context()
