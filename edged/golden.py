@@ -138,14 +138,12 @@ def golden_check(engine: Runnable, bundle: Bundle) -> list[Difference]:
     return found
 
 
-def require(differences: list[Difference], what: str) -> None:
+def require(differences: list[Difference], what: str, remedy: str = "do not use this engine") -> None:
     """Refuse when one of them is out of bounds, naming the worst few."""
     bad = sorted((item for item in differences if not item.ok), key=lambda item: -abs(item.value - item.bound))
     if bad:
         listed = "; ".join(str(item) for item in bad[:3])
-        raise RefusedError(
-            f"{what}: {len(bad)} of {len(differences)} outputs differ: {listed}", "do not use this engine"
-        )
+        raise RefusedError(f"{what}: {len(bad)} of {len(differences)} outputs differ: {listed}", remedy)
 
 
 def _action(

@@ -117,7 +117,7 @@ def pack(
         wanted.append(reference.run(sample))
     made = run_packed(packed, samples, recipe)
     differences = prove(manifest, wanted, made)
-    require(differences, f"the packed {recipe.precision} graph does not give what the network gives")
+    require(differences, f"the packed {recipe.precision} graph does not give what the network gives", _remedy(recipe))
     measured = measure(manifest, wanted, made)
     if measured.get(INSTANCES, {"objects": 1})["objects"] == 0:
         raise RefusedError(
@@ -155,6 +155,16 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
             bake_labels_output(model, tensor, done)
     make_reproducible(model)
     return infer_shapes(model)
+
+
+def _remedy(recipe: Recipe) -> str:
+    match recipe.precision:
+        case "int8":
+            return "calibrate with more of what the engine will see, or pack it as fp16"
+        case "fp16":
+            return "pack it as fp32: it has numbers that half precision does not"
+        case _:
+            return "check statistics, channel order and layout; if they are right, report this with the model"
 
 
 def _manifest(recipe: Recipe, packed: bytes, tolerance: Mapping[str, float]) -> Manifest:
