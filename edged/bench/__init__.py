@@ -46,11 +46,13 @@ def _rows() -> Mapping[str, Callable[[], Row]]:
     from edged.bench.bus import bus_ratio
     from edged.bench.glue import glue_camera, glue_state
     from edged.bench.process import rss_mb, start_s
+    from edged.bench.swap import swap
 
     return {
         "glue_state": glue_state,
         "glue_camera": glue_camera,
         "bus_ratio": bus_ratio,
+        "swap": swap,
         "rss_mb": rss_mb,
         "start_s": start_s,
     }
