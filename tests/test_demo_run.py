@@ -11,7 +11,6 @@ from rig import Rig, rig
 from watching import until
 
 from edged.demo.verdict import Outcome
-from edged.store import shipped_store
 
 __all__ = ["rig"]
 
@@ -22,7 +21,6 @@ KEYS = {
 }
 
 
-@pytest.mark.skipif(not (shipped_store() / "reach").is_dir(), reason="the shipped policy is not built")
 def test_five_targets_are_tried_and_the_result_is_told(rig: Rig) -> None:
     pictures = rig.folder / "pictures"
     arguments = ("--targets", "5", "--seconds", "60", "--json", "--snapshot", str(pictures))
