@@ -13,20 +13,22 @@ from numpy.typing import NDArray
 from edged.bundle import SUFFIX, SUMS, Bundle, read_bundle
 from edged.clock import NS_PER_MS, Now, monotonic_ns
 from edged.config import default_store
+from edged.decode.instance import InstanceDecoder
 from edged.decode.semantic import SemanticDecoder
-from edged.draw import overlay_action, overlay_labels
+from edged.draw import overlay_action, overlay_instances, overlay_labels
 from edged.encode import Encoder
 from edged.engine import Engine, open_engine
 from edged.errors import EngineError, UsageError
 from edged.manifest import Manifest
-from edged.records import Frame, Hold, Labels, Observation, Sample
+from edged.records import Frame, Hold, Instances, Labels, Observation, Sample
 from edged.samples import split_samples
 from edged.store import Store, shipped_store
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inferred:
-    """`labels` of a semantic engine; or `actions` [T, D] of a policy as the graph gives them (deltas are not resolved).
+    """`labels` of a semantic engine, `instances` of an instance engine, or `actions` [T, D] of a policy as the graph
+    gives them (deltas are not resolved).
 
     `run_ms`: the engine's own time for this image.
     """
@@ -34,6 +36,7 @@ class Inferred:
     manifest: Manifest
     run_ms: float
     labels: Labels | None = None
+    instances: Instances | None = None
     actions: NDArray[np.float32] | None = None
 
 
@@ -62,15 +65,18 @@ def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = m
     started_ns = now()
     engine.run()
     run_ms = (now() - started_ns) / NS_PER_MS
-    if manifest.task == "semantic":
-        labels = SemanticDecoder(manifest, engine.outputs).decode(engine.outputs, Observation(frames, {}, 0))
-        if isinstance(labels, Hold):
-            raise EngineError(labels.detail, "re-pack the model")
-        return Inferred(manifest, run_ms, labels=labels)
     if manifest.action is not None:
         tensor, role = manifest.action
         return Inferred(manifest, run_ms, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
-    raise UsageError(f"{manifest.name} finds instances, which are not drawn yet", "use a semantic engine or a policy")
+    decoder = SemanticDecoder if manifest.task == "semantic" else InstanceDecoder
+    seen = decoder(manifest, engine.outputs).decode(engine.outputs, Observation(frames, {}, 0))
+    if isinstance(seen, Hold):
+        raise EngineError(seen.detail, "re-pack the model")
+    return (
+        Inferred(manifest, run_ms, labels=seen)
+        if isinstance(seen, Labels)
+        else Inferred(manifest, run_ms, instances=seen)
+    )
 
 
 def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:
@@ -79,6 +85,8 @@ def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:
     caption = f"{manifest.name} {manifest.version}  {inferred.run_ms:.1f} ms"
     if inferred.labels is not None:
         return overlay_labels(image, inferred.labels.image, manifest.classes, caption)
+    if inferred.instances is not None:
+        return overlay_instances(image, inferred.instances, manifest.classes, caption)
     assert inferred.actions is not None
     assert manifest.action is not None
     axes = manifest.action[1].axes
@@ -93,6 +101,10 @@ def facts(inferred: Inferred) -> dict[str, Any]:
     if inferred.labels is not None:
         share = np.bincount(inferred.labels.image.ravel(), minlength=len(manifest.classes)) / inferred.labels.image.size
         return {**about, "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=False)}}
+    if (found := inferred.instances) is not None:
+        rows = zip(found.class_id.tolist(), found.score.tolist(), found.xyxy.tolist(), strict=True)
+        keys = ("class", "score", "xyxy")
+        return {**about, "instances": [dict(zip(keys, (manifest.classes[c], s, b), strict=True)) for c, s, b in rows]}
     assert inferred.actions is not None
     assert manifest.action is not None
     names = [axis.name for axis in manifest.action[1].axes]

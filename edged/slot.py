@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edged.config import Config
+from edged.decode.instance import InstanceDecoder
 from edged.decode.policy import PolicyDecoder
 from edged.decode.semantic import SemanticDecoder
 from edged.encode import Encoder
 from edged.engine import Engine
-from edged.errors import EngineError, MachineryError
+from edged.errors import MachineryError
 from edged.guard import Rules, rules
 from edged.health import Stopwatch
 from edged.histogram import Histogram
@@ -80,7 +81,7 @@ class Installed:
 
     engine: Engine
     encoder: Encoder
-    decoder: PolicyDecoder | SemanticDecoder
+    decoder: PolicyDecoder | SemanticDecoder | InstanceDecoder
     want: Wanted
     rule: Rules
     meaning: Mapping[str, Any]
@@ -104,17 +105,14 @@ def install(engine: Engine, config: Config) -> Installed:
     """Prepare the flow for a loaded, warmed and proved engine."""
     manifest = engine.manifest
     names = {name: sensor.names for name, sensor in config.sensors.items()}
-    decoder: PolicyDecoder | SemanticDecoder
+    decoder: PolicyDecoder | SemanticDecoder | InstanceDecoder
     match manifest.task:
         case "policy":
             decoder = PolicyDecoder(manifest, engine.outputs, names)
         case "semantic":
             decoder = SemanticDecoder(manifest, engine.outputs)
         case "instance":
-            raise EngineError(
-                f"{manifest.name} {manifest.version} finds instances, which this version does not decode",
-                "use a semantic engine",
-            )
+            decoder = InstanceDecoder(manifest, engine.outputs)
     return Installed(
         engine=engine,
         encoder=Encoder(manifest, engine.inputs, engine.outputs, names),
