@@ -124,8 +124,13 @@ def infer(
 def bench(
     json: AsJson = False,
     row: Annotated[list[str] | None, typer.Option("--row", help="only this row; may be repeated")] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="measure engines on the GPU instead")] = False,
 ) -> None:
     """Measure this machine against the budgets; exit 1 when a row fails."""
+    if gpu:
+        from edged.bench.gpu import run_gpu_bench
+
+        raise typer.Exit(run_gpu_bench(json))
     from edged.bench import run_bench
 
     raise typer.Exit(run_bench(row or (), json))

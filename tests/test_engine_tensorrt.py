@@ -123,7 +123,7 @@ def test_it_says_what_it_is(gpu: Plug) -> None:
 def test_the_gpu_times_every_stage(gpu: Plug) -> None:
     with opened(double(), gpu()) as engine:
         before = {stage: figure.count for stage, figure in engine.timings.items()}
-        assert list(before) == ["upload", "compute", "download"]
+        assert list(before) == ["upload", "compute", "download", "wait"]
         engine.run()
         assert {stage: figure.count for stage, figure in engine.timings.items()} == {
             stage: count + 1 for stage, count in before.items()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.clock import monotonic_ns
 from edged.contract import Tensor
 from edged.engine.cuda import Cuda, Pair, Stream
 from edged.errors import EngineError, MachineryError
@@ -24,6 +25,7 @@ from edged.histogram import Histogram
 from edged.spans import spans
 
 STAGES = ("upload", "compute", "download")
+WAIT = "wait"
 MEMORY = ("auto", "copy", "mapped")
 
 Launch = Callable[[int], None]
@@ -40,7 +42,7 @@ class Lane:
     engine that can change them, with the urgent one for the loop; 1 for an engine that is bound to one for life.
 
     Owner: whoever runs it first after it was made or handed over, until it calls `hand_over`. `timings`: the GPU's own
-    time for each stage.
+    time for each stage, and under "wait" what the CPU waited for it.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Lane:
         self._streams: list[Stream] = []
         self._spans = spans("upload", "launch", "download", "synchronise")
         self.mapped = cuda.integrated and cuda.can_map if memory == "auto" else memory == "mapped"
-        self.timings = MappingProxyType({stage: Histogram() for stage in STAGES})
+        self.timings = MappingProxyType({stage: Histogram() for stage in (*STAGES, WAIT)})
         self._pairs: dict[str, Pair] = {}
         with cuda:
             try:
@@ -114,7 +116,9 @@ class Lane:
                         stream.download(pair)
                     stream.mark(3)
                 with synchronising:
+                    began_ns = monotonic_ns()
                     stream.synchronize()
+                    self.timings[WAIT].record(monotonic_ns() - began_ns)
                 for index, stage in enumerate(STAGES):
                     self.timings[stage].record(stream.elapsed_ns(index, index + 1))
             except cuda.failures as error:

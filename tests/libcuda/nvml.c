@@ -1,0 +1,21 @@
+/* An NVML with one card that never was, for the real nvidia-ml-py.
+   EDGED_NVML_OLD: it does not know its power. EDGED_NVML_DOWN: its driver is not loaded. */
+#include <stdlib.h>
+#include <string.h>
+
+enum { OK = 0, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9 };
+static int card;
+static int give(unsigned *to, unsigned value) { *to = value; return OK; }
+int nvmlInitWithFlags(unsigned flags) { return getenv("EDGED_NVML_DOWN") ? DRIVER_NOT_LOADED : OK; }
+int nvmlShutdown(void) { return OK; }
+const char *nvmlErrorString(int code) { return code == NOT_SUPPORTED ? "Not Supported" : "Driver Not Loaded"; }
+int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, "580.1", length); return OK; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = &card; return OK; }
+int nvmlDeviceGetName(void *handle, char *text, unsigned length) { strncpy(text, "NVIDIA Pretend 1", length); return OK; }
+int nvmlDeviceGetClockInfo(void *handle, int kind, unsigned *mhz) { return give(mhz, kind == 1 ? 1980 : 2619); }
+int nvmlDeviceGetMaxClockInfo(void *handle, int kind, unsigned *mhz) { return give(mhz, 1980); }
+int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) { return give(celsius, 41); }
+int nvmlDeviceGetPowerUsage(void *handle, unsigned *mw) { return getenv("EDGED_NVML_OLD") ? NOT_SUPPORTED : give(mw, 71250); }
+int nvmlDeviceGetEnforcedPowerLimit(void *handle, unsigned *mw) { return getenv("EDGED_NVML_OLD") ? NOT_SUPPORTED : give(mw, 700000); }
+int nvmlDeviceGetPersistenceMode(void *handle, unsigned *on) { return give(on, 1); }
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *handle, unsigned long long *reasons) { *reasons = 0x21; return OK; }

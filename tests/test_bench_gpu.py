@@ -1,0 +1,68 @@
+"""`edged bench --gpu` on a pretended GPU (not run on a GPU): that it measures what it says, not how fast that is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cuda_faults import PLUGGED
+
+from edged.bench.gpu import bundles, run_gpu_bench
+from edged.errors import EngineError
+
+BENCH = "import sys; from edged.bench.gpu import run_gpu_bench; run_gpu_bench(sys.argv[1] == 'json', 0.2)"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables of a process with the pretended GPU, where every engine of the bench has its plan."""
+    environ = {**os.environ, **PLUGGED, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    code = """
+from edged.bench.gpu import ENGINES, LOOP_ENGINE, bundles
+from edged.planning import plan_for
+from edged.plans import BuildOptions, Plan
+from edged.config.places import default_cache
+from edged.store import shipped_store
+for bundle in bundles():
+    place = next(p / bundle.name / bundle.version for p in (ENGINES, shipped_store()) if (p / bundle.name).exists())
+    assert isinstance(made := plan_for(bundle, place, default_cache(), BuildOptions(), lambda _: None), Plan), made
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=environ)
+    return environ
+
+
+def measured(machine: dict[str, str], form: str) -> str:
+    argv = [sys.executable, "-c", BENCH, form]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, env=machine).stdout
+
+
+def test_every_engine_and_the_loop_are_measured(machine: dict[str, str]) -> None:
+    values = json.loads(measured(machine, "json"))
+    assert len(values["engines"]) == len(bundles()) >= 4
+    for one in values["engines"]:
+        assert one["backend"] == "tensorrt"
+        assert one["about"]["driver"].endswith("not run on a GPU")
+        assert set(one["stages_us"]) == {"upload", "compute", "download", "wait"}
+        assert one["stages_us"]["wait"] <= one["run_us"]["p999"]
+        assert one["rate_hz"] > 0
+    loop = values["loop"]
+    assert loop["ratio"] == pytest.approx(loop["rate_hz"] / loop["alone_hz"], abs=0.01)
+    assert loop["ok"] == (loop["ratio"] >= 0.95)
+    assert set(values["gpu"]) == {"before", "after"}
+
+
+def test_a_person_reads_what_it_ran_under(machine: dict[str, str]) -> None:
+    said = measured(machine, "text")
+    assert "not run on a GPU" in said
+    assert "before: missing: " in said  # of this machine's NVML
+    assert "wanted 0.95" in said
+
+
+def test_without_a_gpu_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.engine.choose.read_device", lambda: None)
+    with pytest.raises(EngineError, match=r"no figure was taken: .* does not run on a GPU here; cpu: no NVIDIA GPU"):
+        run_gpu_bench(False, 0.1)
