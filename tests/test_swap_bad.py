@@ -11,25 +11,22 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 from rig import Rig, rig
-from swaps import (
+from swap_engines import (
     AXES,
     NAME,
-    QUICK,
     WIDTH,
-    Cell,
     constant,
     crashing,
     files,
-    gaps,
     golden,
     hungry,
     model,
     not_a_number_above,
-    open_cell,
     put,
     replaced,
     slow,
 )
+from swaps import QUICK, Cell, gaps, open_cell
 from watching import until
 
 from edged.bundle import write_archive

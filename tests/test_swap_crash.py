@@ -8,7 +8,8 @@ import time
 
 import pytest
 from rig import Rig, rig
-from swaps import NAME, QUICK, Cell, files, model, open_cell, put, slow, start
+from swap_engines import NAME, files, model, put, slow
+from swaps import QUICK, Cell, open_cell, start
 from watching import until
 
 from edged.bundle import read_bundle
