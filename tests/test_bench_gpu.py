@@ -14,6 +14,7 @@ from test_cuda_faults import PLUGGED
 from edged.bench.gpu import bundles, run_gpu_bench
 from edged.errors import EngineError
 
+BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 BENCH = "import sys; from edged.bench.gpu import run_gpu_bench; run_gpu_bench(sys.argv[1] == 'json', 0.2)"
 
 
@@ -60,6 +61,25 @@ def test_a_person_reads_what_it_ran_under(machine: dict[str, str]) -> None:
     assert "not run on a GPU" in said
     assert "before: missing: " in said  # of this machine's NVML
     assert "wanted 0.95" in said
+
+
+def test_the_benchmark_that_goes_to_a_gpu_machine_runs(machine: dict[str, str], tmp_path: Path) -> None:
+    """All of it, so that the time on a real GPU is not spent on typing errors; and what it is says so."""
+    argv = [sys.executable, str(BENCHMARK), "--seconds", "0.3", "--out", str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=machine)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("gpu-pretended-gpu-*.json")
+    results = json.loads(path.read_text())
+    assert "not run on a GPU" in results["driver"]
+    assert "has no CUDA provider" in results["cuda"]["not_run"]
+    part = results["tensorrt"]
+    shipped = [f"{bundle.name} {bundle.version}" for bundle in bundles()[2:]]
+    assert [(item["engine"], item["precision"], item["ok"]) for item in part["parity"]] == [
+        (name, precision, True) for name in shipped for precision in ("fp32", "fp16")
+    ]
+    assert part["swap"]["loading"]["ticks"] > 0
+    assert part["soak"]["grown"]["device_mb"] == 0
+    assert results["loop"]["rate_hz"] > 0
 
 
 def test_without_a_gpu_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
