@@ -18,10 +18,11 @@ from typing import Any
 import msgspec
 import zmq
 
-from edged.errors import EdgedError
+from edged.errors import EdgedError, RefusedError
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
+LONGEST = 200  # characters of what a person says: it goes into files, logs, terminals and every Hold
 
 log = logging.getLogger("edged.audit")
 
@@ -56,13 +57,15 @@ def answer(data: bytes, operations: Mapping[str, Operation]) -> bytes:
             raise EdgedError(
                 f"unknown arguments {sorted(unknown)} of {request.op}", "see the control chapter of WIRE.md"
             )
+        args = _legible(request.args)
         if operation.mutates:
-            log.info("%s by %s %s", request.op, request.args.get("who", "unknown"), _facts(request.args))
-        reply = {"v": VERSION, "id": request.id, "ok": True, "result": operation.run(request.args)}
+            log.info("%s by %r %s", request.op, args.get("who", "unknown"), _facts(args))
+        reply = {"v": VERSION, "id": request.id, "ok": True, "result": operation.run(args)}
         return msgspec.msgpack.encode(reply)
     except EdgedError as error:
         if request is not None and request.op in operations and operations[request.op].mutates:
-            log.info("%s refused: %s", request.op, error)
+            how = "refused" if isinstance(error, RefusedError) else "failed"
+            log.info("%s %s: %s", request.op, how, legible(str(error), 2 * LONGEST))
         return _failure(request, error.code, error.fact, error.remedy)
     except Exception as error:  # the loop must survive a bug in an operation, and the operator must hear of it
         log.exception("control request failed")
@@ -81,8 +84,19 @@ def _parse(data: bytes) -> Request:
     return request
 
 
+def legible(text: str, longest: int = LONGEST) -> str:
+    """`text` on one line, cut to `longest` characters; whatever could steer a terminal or forge a line is a blank."""
+    line = "".join(character if character.isprintable() else " " for character in text[:longest])
+    return line if len(text) <= longest else f"{line[: longest - 3]}..."
+
+
+def _legible(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with `who` and `reason`, which people write and others read, made legible."""
+    return {key: legible(str(value)) if key in ("who", "reason") else value for key, value in args.items()}
+
+
 def _facts(args: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value!r}" for key, value in args.items() if key != "who")
+    return " ".join(f"{key}={legible(repr(value))}" for key, value in args.items() if key != "who")
 
 
 def _failure(request: Request | None, code: str, text: str, remedy: str) -> bytes:

@@ -73,10 +73,33 @@ def test_mutating_requests_leave_an_audit_line(caplog: pytest.LogCaptureFixture)
         ask(v=1, id=1, op="hold", args={"who": "anna", "reason": "jam"})
         ask(v=1, id=1, op="swap", args={"who": "anna"})
     assert [record.getMessage() for record in caplog.records] == [
-        "hold by anna reason='jam'",
-        "swap by anna ",
+        "hold by 'anna' reason='jam'",
+        "swap by 'anna' ",
         "swap refused: engine 7 does not verify; re-pack it",
     ]
+
+
+def test_what_people_write_cannot_forge_a_line_or_flood(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[Mapping[str, Any]] = []
+    keep = {"hold": Operation(lambda args: heard.append(args), mutates=True, args=frozenset({"reason"}))}
+    args = {"who": "bob\n2026 info: resume by 'ann'", "reason": "\x1b[2J\u202e" + "x" * 1000}
+    with caplog.at_level(logging.INFO, logger="edged.audit"):
+        assert b"\xa2ok\xc3" in answer(msgspec.msgpack.encode({"v": 1, "id": 1, "op": "hold", "args": args}), keep)
+    ((told,), (record,)) = heard, caplog.records
+    assert told["who"] == "bob 2026 info: resume by 'ann'"
+    assert told["reason"] == " [2J " + "x" * 192 + "..."
+    assert record.getMessage().startswith("hold by \"bob 2026 info: resume by 'ann'\" reason=")
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 300
+
+
+def test_a_disk_that_refuses_is_a_failure_not_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    def full(args: Mapping[str, Any]) -> Any:
+        raise EdgedError("holding, but the disk is full", "make room")
+
+    with caplog.at_level(logging.INFO, logger="edged.audit"):
+        answer(msgspec.msgpack.encode({"v": 1, "id": 1, "op": "hold"}), {"hold": Operation(full, mutates=True)})
+    assert caplog.records[-1].getMessage() == "hold failed: holding, but the disk is full; make room"
 
 
 @pytest.fixture
