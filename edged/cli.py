@@ -125,6 +125,7 @@ def bench(
     json: AsJson = False,
     row: Annotated[list[str] | None, typer.Option("--row", help="only this row; may be repeated")] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="measure engines on the GPU instead")] = False,
+    soak: Annotated[float, typer.Option("--soak", help="instead, watch memory for so many seconds", min=0)] = 0.0,
 ) -> None:
     """Measure this machine against the budgets; exit 1 when a row fails."""
     if gpu:
@@ -133,7 +134,7 @@ def bench(
         raise typer.Exit(run_gpu_bench(json))
     from edged.bench import run_bench
 
-    raise typer.Exit(run_bench(row or (), json))
+    raise typer.Exit(run_bench(row or (), json, soak))
 
 
 @app.command()
@@ -144,11 +145,12 @@ def demo(
     json: AsJson = False,
     snapshot: Annotated[Path | None, typer.Option(help="folder for PNGs of both cameras and a latency plot")] = None,
     blank: Annotated[bool, typer.Option("--blank", help="blank the tool camera: the policy is blind")] = False,
+    swap: Annotated[bool, typer.Option("--swap", help="swap engines live: a better one, then a poisoned one")] = False,
 ) -> None:
     """Drive a simulated robot cell: a policy, an inspection, and a controller that obeys the bus."""
     from edged.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank))
+    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank, swap))
 
 
 @app.command()

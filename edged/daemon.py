@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,13 @@ from edged.frames import FramePublisher
 from edged.health import Health
 from edged.incoming import Incoming
 from edged.loader import Loader
+from edged.locks import only_one
 from edged.logs import apply_log, start_log
 from edged.loop import Cell, run_loop
 from edged.notify import STOPPING, notify
 from edged.publish import CurveServer, Outlet, Publisher, Sender
-from edged.realtime import after_sockets, before_sockets
+from edged.realtime import after_sockets, before_sockets, pin
+from edged.records import Event
 from edged.reporter import Reporter
 from edged.slot import Slot
 from edged.source.open import open_camera, open_sensor
@@ -54,13 +55,13 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
     session = monotonic_ns()
     config = load_config(path, sets)
     with contextlib.ExitStack() as stack:
-        listener = start_log(config.log)
-        stack.callback(listener.stop)
-        stack.enter_context(_runtime_lock(config))
+        log_writer = start_log(config.log)
+        stack.callback(log_writer.stop)
+        _lock(config, stack)
 
         def reload(*_: Any) -> None:
             try:
-                apply_log(load_config(path, sets).log, listener)
+                apply_log(load_config(path, sets).log, log_writer)
                 log.info("SIGHUP: [log] read again; everything else needs a restart")
             except EdgedError as error:
                 log.error("SIGHUP: %s", error)
@@ -80,17 +81,18 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     before_sockets(config.loop, health.warn)
     context: ZmqContext = stack.enter_context(zmq.Context())
     context.setsockopt(zmq.LINGER, 0)
+    context.socket(zmq.PAIR).close()  # the first socket starts the I/O threads, which are to have our priority
+    after_sockets(config.loop)
     curve = stack.enter_context(open_curve(context, config.bus))
     outlets = _open_outlets(config, context, curve, stack)
     publisher = Publisher(outlets[config.stream], sender, ns(config.bus.valid_ms), config.period_ns)
-    after_sockets(config.loop)
 
     slot = Slot()
     cell = open_cell(config, context, stack)
-    reporter = Reporter(health, sender, outlets["health"], outlets["events"], lambda: _tend(outlets[config.stream]))
+    reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
-    loader = Loader(config, store, slot, cell, reporter.tell, health.warn)
+    loader = Loader(config, store, slot, cell, _teller(reporter, publisher), health.warn)
     stack.callback(slot.close)
     stack.callback(loader.close)
     swaps = Operations(config, store, slot, cell, loader.ledger, loader.jobs)
@@ -105,6 +107,7 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     health.section("swap", loader.jobs.describe)
     for thread in (reporter, control, loader, *_incoming(config, loader, health, stack)):
         thread.start()
+    pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     try:
         run_loop(stop, open_ticks(config, cell, stop), slot, cell, publisher, health)
@@ -117,6 +120,29 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     log.info("stopping after %d ticks", health.ticks)
     time.sleep(LAST_WORDS_S)
     return EXIT_OK
+
+
+def _lock(config: Config, stack: contextlib.ExitStack) -> None:
+    """One daemon of a name per runtime folder, since a second ipc bind would silently steal the subscribers of the
+    first; and one per hold file, since the other's resume would take our hold off the disk."""
+    name, runtime = config.daemon.name, config.daemon.runtime
+    stack.enter_context(only_one(runtime / "lock", name, "check [daemon] runtime and its owner"))
+    if config.stream == "action" and os.access(config.daemon.store, os.W_OK):
+        path = config.hold_file.with_suffix(".lock")
+        stack.enter_context(only_one(path, name, "check [daemon] store and its owner"))
+
+
+def _teller(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]:
+    """Tell an event; an alarm also stays in every masks message until an engine is loaded."""
+
+    def tell(event: Event) -> None:
+        if event.name == "alarm":
+            publisher.set_alarms((str(event.facts["what"]),))
+        elif event.name == "loaded":
+            publisher.set_alarms(())
+        reporter.tell(event)
+
+    return tell
 
 
 def open_cell(config: Config, context: ZmqContext, stack: contextlib.ExitStack) -> Cell:
@@ -203,10 +229,6 @@ def _describe(config: Config, cell: Cell, slot: Slot, health: Health) -> None:
         health.section("guard", lambda: {"arming": arming.state, **config.effective_guard})
 
 
-def _tend(outlet: Outlet) -> None:
-    """Nothing yet: the verdict outlet is the loop's alone."""
-
-
 def _open_outlets(
     config: Config, context: ZmqContext, curve: CurveServer | None, stack: contextlib.ExitStack
 ) -> dict[str, Outlet]:
@@ -243,29 +265,3 @@ def _patiently(bind: Callable[[], Outlet]) -> Outlet:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def _runtime_lock(config: Config) -> Iterator[None]:
-    """One daemon of a name per runtime folder: a second ipc bind would silently steal the subscribers of the first."""
-    folder = config.daemon.runtime
-    path = folder / "lock"
-    try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise EdgedError(f"cannot use {path}: {error.strerror}", "check [daemon] runtime and its owner") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise EdgedError(
-                f"daemon {config.daemon.name} is already running with pid {pid} ({path})",
-                "stop it first, or give this one another name",
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)

@@ -28,9 +28,11 @@ class FramePublisher(threading.Thread):
         seq = 0
         while not self._stop_asked.is_set():
             frame = self._mailbox.wait_newer(seq, PATIENCE_NS)
-            if self._outlet.count_peers() == 0 or frame is None:
+            if frame is None:
                 continue
             seq = frame.seq
+            if self._outlet.count_peers() == 0:
+                continue
             now_ns = self._now()
             preamble = self._sender.preamble(Kind.FRAME, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
             header = {"camera": self._camera}

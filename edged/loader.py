@@ -110,9 +110,9 @@ class Loader(threading.Thread):
             self._warn(f"the journal of {name} cannot be kept: {error}")
         if version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
             alone = self._store.current(name)
-            entry = self.ledger.entries.get(alone or "")
-            if entry is not None and not entry.committed:
-                fact = f"{name} {alone} is {entry.state}, and nothing was committed before it"
+            found = self.ledger.entries.get(alone or "")
+            if found is not None and not found.committed:
+                fact = f"{name} {alone} is {found.state}, and nothing was committed before it"
                 raise EngineError(fact, f"try it again: edged swap {self._config.daemon.name} {alone}")
 
     def _fail(self, why: str) -> None:

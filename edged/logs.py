@@ -5,11 +5,11 @@ A full pipe must never stop the loop, so records go through a queue. Under syste
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import logging.handlers
 import os
 import queue
-import sys
+import threading
 
 import msgspec
 
@@ -17,6 +17,7 @@ from edged.clock import wall_time
 from edged.config import LogConfig
 
 QUEUE_LINES = 10_000
+LAST_LINES_S = 1.0
 
 
 class _Text(logging.Formatter):
@@ -31,31 +32,51 @@ class _Json(logging.Formatter):
         return msgspec.json.encode({**fields, "message": super().format(record)}).decode()
 
 
-class _Queue(logging.handlers.QueueHandler):
-    """Drops a line rather than waiting for whoever does not read them."""
+class Writer(threading.Thread):
+    """Writes queued lines to stderr. Drops lines rather than waiting for whoever does not read them."""
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            return
+    def __init__(self) -> None:
+        super().__init__(name="log", daemon=True)
+        self.formatter: logging.Formatter = _Text()
+        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_LINES)
+
+    def put(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self._records.put_nowait(record)
+
+    def run(self) -> None:
+        while (record := self._records.get()) is not None:
+            with contextlib.suppress(OSError):  # straight to the descriptor: no buffer whose lock could outlive us
+                os.write(2, f"{self.formatter.format(record)}\n".encode(errors="replace"))
+
+    def stop(self) -> None:
+        """Write what is queued, unless nobody reads: then leave after a moment all the same."""
+        with contextlib.suppress(queue.Full):
+            self._records.put_nowait(None)
+        self.join(LAST_LINES_S)
 
 
-def start_log(config: LogConfig) -> logging.handlers.QueueListener:
-    """Send all of edged's lines to stderr; `stop()` the listener at exit to flush them."""
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES)
-    writer = logging.StreamHandler(sys.stderr)
-    listener = logging.handlers.QueueListener(lines, writer)
+class _Handler(logging.Handler):
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._writer.put(record)
+
+
+def start_log(config: LogConfig) -> Writer:
+    """Send all of edged's lines to stderr; `stop()` the writer at exit to flush them."""
+    writer = Writer()
     logger = logging.getLogger("edged")
-    logger.handlers = [_Queue(lines)]
+    logger.handlers = [_Handler(writer)]
     logger.propagate = False
-    apply_log(config, listener)
-    listener.start()
-    return listener
+    apply_log(config, writer)
+    writer.start()
+    return writer
 
 
-def apply_log(config: LogConfig, listener: logging.handlers.QueueListener) -> None:
+def apply_log(config: LogConfig, writer: Writer) -> None:
     """Level and format, also on SIGHUP."""
     logging.getLogger("edged").setLevel(config.level.upper())
-    for handler in listener.handlers:
-        handler.setFormatter(_Json() if config.format == "json" else _Text())
+    writer.formatter = _Json() if config.format == "json" else _Text()

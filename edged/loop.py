@@ -91,7 +91,10 @@ def run_loop(stop: threading.Event, ticks: Ticks, slot: Slot, cell: Cell, publis
                 show(cell, tick, sent, start)
     finally:
         now_ns = cell.now()
-        publisher.send(Tick(seq + 1, now_ns, now_ns), Hold(Reason.STOPPING, "the daemon is stopping"))
+        tick = Tick(seq + 1, now_ns, now_ns)
+        watch.restart(now_ns)
+        sent = publish(publisher, None, tick, Hold(Reason.STOPPING, "the daemon is stopping"), watch)
+        health.record(tick, sent.verdict, watch)
 
 
 def turn_over(cell: Cell, before: Installed | None, after: Installed | None) -> None:

@@ -25,6 +25,9 @@ from edged.wire import Flag, Kind, Preamble, encode
 READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
 QUEUE_BYTES = 16 * 1024 * 1024  # per peer
+MOST_READ = 64  # subscriptions at a time
+LONGEST_SUBSCRIPTION = 512
+TENDED_TICKS = 16  # between two looks at who subscribed
 HOLD_PERIODS = 3  # a Hold is good for three tick periods: the next one must come before
 CHANGES_LISTED = 32  # of the guard's changes in one message; the header always says how many there were
 NO_ENGINE = bytes(8)
@@ -112,9 +115,11 @@ class Outlet:
             socket.send(data, 0, len(data) < COPY_BELOW_BYTES)
 
     def count_peers(self) -> int:
-        """Read who came and went since last time; returns how many listen now."""
+        """Read who came and went since last time, a bounded number; returns how many listen now."""
         for socket in self._sockets:
-            while int(socket.get(zmq.EVENTS)) & READABLE:
+            for _ in range(MOST_READ):
+                if not int(socket.get(zmq.EVENTS)) & READABLE:
+                    break
                 came = socket.recv()
                 if came[:1] in (b"\x00", b"\x01"):
                     self.peers = max(0, self.peers + (1 if came[0] else -1))
@@ -131,6 +136,7 @@ def _bind(
     socket = context.socket(zmq.XPUB)
     socket.setsockopt(zmq.XPUB_VERBOSER, 1)
     socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION)  # whoever sends us more is cut off
     socket.setsockopt(zmq.SNDHWM, max(8, min(20_000, QUEUE_BYTES // max(1, message_bytes))))
     if curve is not None and endpoint.startswith("tcp://"):
         socket.zap_domain = curve.domain
@@ -208,6 +214,8 @@ class Publisher:
             engine=engine,
         )
         self._outlet.send(encode(self._outlet.topic, preamble, header, arrays))
+        if self._outlet.seq % TENDED_TICKS == 0:
+            self._outlet.count_peers()
         return Sent(verdict, published_ns, published_ns + valid_ns)
 
 

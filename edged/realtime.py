@@ -19,15 +19,10 @@ _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
 def before_sockets(loop: LoopConfig, warn: Callable[[str], None]) -> None:
-    """On the main thread, before the ZeroMQ context has a socket: affinity, locked memory, FIFO, timer slack."""
+    """On the main thread, before the ZeroMQ context has a socket: locked memory, FIFO, timer slack."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # wake up when asked, not within the default 50 us after
     keep_freed_memory()
-    if loop.cpus:
-        try:
-            os.sched_setaffinity(0, loop.cpus)
-        except OSError as error:
-            warn(f"loop.cpus = {list(loop.cpus)} refused ({error.strerror}); this machine has {os.cpu_count()} CPUs")
     if loop.mlock and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         reason = os.strerror(ctypes.get_errno())
         warn(f"loop.mlock refused ({reason}); raise LimitMEMLOCK of the unit")
@@ -36,6 +31,15 @@ def before_sockets(loop: LoopConfig, warn: Callable[[str], None]) -> None:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(loop.fifo))
         except OSError as error:
             warn(f"loop.fifo = {loop.fifo} refused ({error.strerror}); raise LimitRTPRIO of the unit")
+
+
+def pin(loop: LoopConfig, warn: Callable[[str], None]) -> None:
+    """Last of all, when every other thread is there and keeps its own CPUs: the calling thread on `loop.cpus`."""
+    if loop.cpus:
+        try:
+            os.sched_setaffinity(0, loop.cpus)
+        except OSError as error:
+            warn(f"loop.cpus = {list(loop.cpus)} refused ({error.strerror}); this machine has {os.cpu_count()} CPUs")
 
 
 def keep_freed_memory() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from edged.clock import NS_PER_S, Now, monotonic_ns
@@ -22,6 +21,7 @@ from edged.wire import Kind, encode
 
 PERIOD_NS = NS_PER_S // 2
 VALID_NS = 2 * NS_PER_S
+MOST_TOLD = 4  # changes of state in one turn
 
 log = logging.getLogger("edged")
 
@@ -35,7 +35,6 @@ class Reporter(threading.Thread):
         sender: Sender,
         health_outlet: Outlet,
         events_outlet: Outlet,
-        tend: Callable[[], None] = lambda: None,
         now: Now = monotonic_ns,
     ) -> None:
         super().__init__(name="reporter", daemon=True)
@@ -43,7 +42,6 @@ class Reporter(threading.Thread):
         self._sender = sender
         self._health_outlet = health_outlet
         self._events_outlet = events_outlet
-        self._tend = tend
         self._now = now
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._ready = False
@@ -91,7 +89,6 @@ class Reporter(threading.Thread):
         self._publish(self._health_outlet, Kind.HEALTH, snapshot, VALID_NS)
         self._health_outlet.count_peers()
         self._events_outlet.count_peers()
-        self._tend()
         line = status_line(snapshot)
         if not self._ready and self._health.first_verdict.is_set():
             self._ready = True
@@ -110,13 +107,19 @@ class Reporter(threading.Thread):
 
     def _log_transitions(self) -> None:
         transitions = self._health.transitions
+        told = 0
         while transitions:
             transition = transitions.popleft()
+            told += 1
+            if told > MOST_TOLD:  # a loop that flaps must not flood the journal
+                continue
             level = logging.INFO if transition.after == "ok" else logging.WARNING
             log.log(level, "%s", describe_transition(transition))
             self._publish_event(
                 Event("state", {"before": transition.before, "after": transition.after, "detail": transition.detail})
             )
+        if told > MOST_TOLD:
+            log.warning("and %d more changes within half a second", told - MOST_TOLD)
 
     def _publish_event(self, event: Event) -> None:
         if event.name != "state":

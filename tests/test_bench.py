@@ -64,6 +64,15 @@ def test_a_daemon_is_started_and_weighed(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(process, "STARTS", 1)
     start = process.start_s()
     assert 0.1 < start.value < 10
-    seconds, resident_mb = process._start(rss_after_s=0.1)
-    assert seconds < 10
-    assert 40 < resident_mb < 2000
+    monkeypatch.setattr(process, "SETTLE_S", 0.1)
+    weight = process.rss_mb()
+    assert 40 < weight.value < 2000
+
+
+def test_a_soak_draws_a_line_through_what_a_daemon_holds() -> None:
+    from edged.bench import process
+
+    row = process.soak(3.0)
+    assert row.unit == "MB/h"
+    assert row.ok == (row.value <= row.budget)
+    assert row.note.startswith("3 s, ")

@@ -31,6 +31,15 @@ def test_a_second_daemon_of_the_name_ends_with_1_and_names_the_first(rig: Rig) -
     rig.daemon(path).listen().wait(is_action)
 
 
+def test_two_daemons_may_not_share_one_hold(rig: Rig) -> None:
+    first = rig.daemon(rig.config(**state_cell(rig)))
+    first.status()
+    elsewhere = rig.config("other", **state_cell(rig), daemon=f"name = 'cell'\nruntime = '{rig.folder}/other'")
+    second = rig.edged("run", str(elsewhere))
+    assert second.returncode == 1
+    assert f"daemon cell is already running with pid {first.pid}" in second.stderr
+
+
 def test_an_endpoint_in_use_is_waited_for_and_then_named(rig: Rig) -> None:
     port = free_port()
     bus = f"valid_ms = 1000\nbind = {{action = 'tcp://127.0.0.1:{port}'}}"

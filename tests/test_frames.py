@@ -77,3 +77,13 @@ def test_a_frame_is_sent_once_and_silence_is_silence(stream: tuple[Mailbox, Outl
     mailbox.put(frame(2))
     assert listener.poll(5000)
     assert decode(listener.recv()).seq == 2
+
+
+def test_a_camera_nobody_watches_costs_a_look_per_frame(stream: tuple[Mailbox, Outlet, zmq.Socket[bytes], str]) -> None:
+    mailbox, outlet, _, _ = stream
+    looks = []
+    count = outlet.count_peers
+    outlet.count_peers = lambda: looks.append(1) or count()  # type: ignore[method-assign,func-returns-value]
+    mailbox.put(frame(1))
+    time.sleep(0.2)
+    assert len(looks) == 1

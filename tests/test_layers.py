@@ -73,6 +73,7 @@ UNITS = {
         "notify",
         "logs",
         "realtime",
+        "locks",
         "daemon",
     ),
     Layer.TOOLS: (

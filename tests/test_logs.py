@@ -14,10 +14,10 @@ SCRIPT = """
 import logging, sys
 from edged.config import LogConfig
 from edged.logs import apply_log, start_log
-listener = start_log(LogConfig(level="{level}", format="{format}"))
+writer = start_log(LogConfig(level="{level}", format="{format}"))
 log = logging.getLogger("edged")
 {body}
-listener.stop()
+writer.stop()
 """
 
 
@@ -55,12 +55,19 @@ def test_the_level_is_the_least_that_is_written(level: str, lines: int) -> None:
 
 
 def test_level_and_format_can_change_while_it_runs() -> None:
-    body = "log.info('one'); listener.stop()  # and so it is written\n"
-    body += "apply_log(LogConfig(level='error', format='json'), listener); listener.start()\n"
+    body = "import time; log.info('one'); time.sleep(0.3)  # by then it is written\n"
+    body += "apply_log(LogConfig(level='error', format='json'), writer)\n"
     body += "log.info('two'); log.error('three')"
     one, three = run(body).splitlines()
     assert one.endswith("info: one")
     assert json.loads(three)["message"] == "three"
+
+
+def test_a_full_pipe_does_not_keep_the_process_from_ending() -> None:
+    body = "for number in range(20_000): log.info('x' * 100)"
+    code = SCRIPT.format(level="info", format="text", body=body)
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
+        assert process.wait(20) == 0  # while nobody reads stderr
 
 
 FULL_PIPE = """

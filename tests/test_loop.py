@@ -145,7 +145,7 @@ def test_every_tick_publishes_one_verdict_and_the_last_word_is_stopping(
     assert [message.seq for message in done.heard] == list(range(1, 22))
     assert [message.header["tick"] for message in done.heard] == list(range(1, 22))
     assert done.heard[-1].stop
-    assert done.health.ticks == 20
+    assert done.health.ticks == 21, "one for every message"
     assert done.health.predictions == 20
     action = done.heard[7]
     assert action.engine == engine.identity
@@ -181,7 +181,7 @@ def test_an_engine_that_fails_is_a_hold_that_quotes_it(turn: Callable[..., Turne
     assert done.says[:8] == ["ACTION"] * 4 + ["ENGINE"] * 2 + ["ACTION"] * 2
     assert done.heard[4].stop
     assert "Gather" in done.heard[4].header["detail"]
-    assert done.health.holds == {"ENGINE": 2}
+    assert done.health.holds == {"ENGINE": 2, "STOPPING": 1}
 
 
 def test_a_sensor_that_ends_is_stale_from_its_age_on(turn: Callable[..., Turned], engine: Engine) -> None:

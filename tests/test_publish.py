@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -236,3 +237,17 @@ def test_a_sleeping_peer_loses_messages_and_never_the_sender(context: Context, t
     assert len(heard) < 40
     asleep.close(linger=0)
     outlet.close()
+
+
+def test_a_peer_that_talks_to_us_is_cut_off(tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/a"
+    with zmq.Context() as context, contextlib.ExitStack() as stack:
+        outlet = Outlet(context, "t", [endpoint])
+        stack.callback(outlet.close)
+        peer = stack.enter_context(context.socket(zmq.XSUB))
+        peer.setsockopt(zmq.RECONNECT_IVL, -1)
+        peer.connect(endpoint)
+        peer.send(b"\1t")
+        until(lambda: outlet.count_peers() == 1)
+        peer.send(b"\2" + bytes(200_000))
+        until(lambda: outlet.count_peers() == 0)

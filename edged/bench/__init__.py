@@ -58,9 +58,14 @@ def _rows() -> Mapping[str, Callable[[], Row]]:
     }
 
 
-def run_bench(only: Sequence[str], as_json: bool) -> int:
-    """Measure the rows named (all when none is) and print them; 0 when all hold, else 1."""
+def run_bench(only: Sequence[str], as_json: bool, soak_s: float = 0.0) -> int:
+    """Measure the rows named (all when none is) and print them; 0 when all hold, else 1. With `soak_s` the row `soak`
+    alone."""
     rows = _rows()
+    if soak_s:
+        from edged.bench.process import soak
+
+        rows = {"soak": lambda: soak(soak_s)}
     if unknown := sorted(set(only) - set(rows)):
         raise UsageError(f"no row {unknown[0]!r}", f"rows are {', '.join(rows)}")
     chosen = [name for name in rows if not only or name in only]
