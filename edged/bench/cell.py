@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,9 +31,11 @@ def write_config(folder: Path, engine: str, inputs: str, clock: str, rate_hz: fl
     rates = {axis: ", velocity = 1000.0" if measured and axis != "tool" else "" for axis in AXES}
     limits = "\n".join(f"{axis} = {{min = -3.2, max = 3.2{rates[axis]}, on = 'limit'}}" for axis in AXES)
     rate = f"rate_hz = {rate_hz}\n" if clock == "timer" else ""
+    store = folder / "engines"  # a copy: a daemon writes into its store
+    shutil.copytree(ENGINES / engine, store / engine, dirs_exist_ok=True)
     path = folder / "bench.toml"
     path.write_text(
-        f"[daemon]\nstore = '{ENGINES}'\nruntime = '{folder}/run'\n[loop]\nclock = '{clock}'\n{rate}"
+        f"[daemon]\nstore = '{store}'\nruntime = '{folder}/run'\n[loop]\nclock = '{clock}'\n{rate}"
         f"[engine]\nname = '{engine}'\n[guard]\nstart = 'armed'\n{measured}[guard.limits]\n{limits}\n"
         f"[bus]\nvalid_ms = 1000\n[swap]\nincoming = false\n[log]\nlevel = 'warning'\n{inputs}",
         encoding="utf-8",
