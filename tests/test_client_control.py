@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,12 +103,39 @@ def test_no_daemon_is_said_at_once_when_there_is_no_socket(endpoint: str) -> Non
     assert (error.code, error.exit_code) == ("no_daemon", EXIT_FAILED)
     assert "no daemon answers" in str(error)
     assert "edged run" in error.remedy
+    assert "TOML file" in error.remedy  # a runtime folder of its own is known to nobody else
 
 
 def test_a_socket_file_that_a_dead_daemon_left_is_no_daemon(endpoint: str, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "control"))
     assert refusal(endpoint).code == "no_daemon"
+
+
+FROZEN = """
+import sys, zmq, edged, pathlib, os, signal
+folder = pathlib.Path(sys.argv[1])
+router = zmq.Context().socket(zmq.ROUTER)
+router.bind(f"ipc://{folder}/control")
+(folder / "lock").write_text(f"{os.getpid()}\\n")
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_frozen_daemon_is_not_told_to_be_started(endpoint: str, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", FROZEN, str(tmp_path)]) as daemon:
+        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED)
+        try:
+            error = refusal(endpoint)
+        finally:
+            daemon.kill()
+    assert (error.code, error.exit_code) == ("no_answer", EXIT_FAILED)
+    assert f"process {daemon.pid}" in error.fact
+    assert "start it" not in str(error)
+    assert "kill -CONT" in error.remedy
+    error = refusal(endpoint)  # and now it is dead, its lock file still there
+    assert error.code == "no_daemon"
+    assert "start it" in error.remedy
 
 
 def test_a_daemon_that_takes_a_request_and_says_nothing_may_have_done_it(endpoint: str) -> None:

@@ -77,6 +77,9 @@ def request(
 
 def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_ns: int) -> _Reply:
     if not socket.poll(_left_ms(end_ns), zmq.POLLOUT):
+        if (pid := _holder(endpoint)) is not None:
+            fact = f"the daemon at {endpoint} does not answer: its process {pid} is there, but frozen or very busy"
+            raise RequestError("no_answer", fact, f"look at it (ps -p {pid}; a stopped one goes on after kill -CONT)")
         raise RequestError("no_daemon", f"no daemon answers at {endpoint}", "start it: edged run, or systemctl start")
     socket.send(data)
     while socket.poll(_left_ms(end_ns)):
@@ -115,12 +118,26 @@ def _check_socket_file(endpoint: str) -> None:
     except PermissionError:
         pass  # a folder on the way is closed to us
     except OSError:
-        raise RequestError("no_daemon", f"no daemon answers at {endpoint}: there is no such socket",
-                           "start it (edged run, or systemctl start), or check the name") from None  # fmt: skip
+        fact = f"no daemon answers at {endpoint}: there is no such socket"
+        remedy = "start it (edged run, or systemctl start), check the name, or give its TOML file"
+        raise RequestError("no_daemon", fact, remedy) from None
     else:
         if os.access(path, os.W_OK):
             return
     raise RequestError("permission", f"you may not use {endpoint}", "join the group that owns it, or use sudo")
+
+
+def _holder(endpoint: str) -> int | None:
+    """The process that wrote itself into the lock file beside the socket, if it is there; None when we cannot tell.
+
+    The lock itself is not tried: for a moment that would keep a starting daemon from taking it.
+    """
+    try:
+        pid = int((Path(endpoint.removeprefix("ipc://")).parent / "lock").read_text(encoding="ascii"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if b"edged" in command else None  # the number of a dead daemon may be somebody else's by now
 
 
 def _left_ms(end_ns: int) -> int:
