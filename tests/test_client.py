@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sender import TOPIC, Daemon, take, taken
 
-from edged.client import Lost, Stream, StreamHealth
+from edged.client import Flag, Kind, Lost, Stream, StreamHealth
 from edged.clock import ManualClock, monotonic_ns
+from edged.wire import Preamble, encode
 
 MS = 1_000_000
 START_NS = 1000 * MS
@@ -217,3 +220,50 @@ def test_the_rate_is_the_senders(pair: tuple[Daemon, Stream], clock: ManualClock
     assert taken(stream)
     assert stream.health.rate_hz == 0  # a restarted sender is counted afresh
     assert health.age_ms == pytest.approx(5)
+
+
+# What a controller does with it
+
+
+def hold(daemon: Daemon) -> bytes:
+    preamble = Preamble(Kind.HOLD, 1, Flag(0), 1, daemon.seq + 1, 0, monotonic_ns(), 5000 * MS, daemon.boot, bytes(8))
+    daemon.seq += 1
+    return encode(TOPIC, preamble, {"reason": "STALE"})
+
+
+def test_the_readmes_controller_follows_a_command_to_its_own_end_and_not_beyond(endpoint: str) -> None:
+    """Holds go on being good for seconds; the action before them ends after 400 ms, and the arm with it."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    told: dict[str, int] = {}
+
+    def follow(actions: Any, t0_ns: int, step_ns: int) -> None:
+        told["followed"] = daemon.seq
+        told["until"] = t0_ns + 400 * MS  # stamped t0 = published
+        daemon.socket.send(hold(daemon))
+
+    def stop_under_control() -> None:
+        if "followed" in told:
+            told["stopped"] = monotonic_ns()
+            raise KeyboardInterrupt
+        if "asked" not in told and daemon.socket.poll(20):
+            told["asked"] = 1
+            daemon.send(monotonic_ns(), valid_ms=400)
+
+    with Daemon(endpoint) as daemon:
+        source = source.replace("ipc:///run/edged/pick/action", endpoint).replace("pick/action", TOPIC)
+        source = source.replace("timeout_ms=100", "timeout_ms=5000")
+        with pytest.raises(KeyboardInterrupt):
+            exec(source, {"follow": follow, "stop_under_control": stop_under_control})
+    assert told["followed"] == 1
+    assert told["until"] <= told["stopped"] < told["until"] + 2000 * MS
+
+
+def test_each_message_has_an_end_of_its_own(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), valid_ms=100)
+    action = taken(stream)
+    daemon.send(clock(), valid_ms=300)
+    taken(stream)
+    assert stream.good_until(action) == clock() + 100 * MS
+    assert stream.good_until_ns == clock() + 300 * MS

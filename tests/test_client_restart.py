@@ -50,12 +50,13 @@ def test_on_another_machine_validity_counts_from_receipt_less_queueing(endpoint:
         daemon.await_readers()
         theirs_ns = 77 * 3600 * 1000 * MS  # their clock has nothing to do with ours
         daemon.send(theirs_ns)
-        assert taken(stream)
-        assert stream.good_until_ns == clock() + 100 * MS
+        first = taken(stream)
+        assert stream.good_until_ns == stream.good_until(first) == clock() + 100 * MS
         clock.advance(60 * MS)
         daemon.send(theirs_ns + 20 * MS)  # 40 ms on its way
-        assert taken(stream)
-        assert stream.good_until_ns == clock() + 60 * MS
+        late = taken(stream)
+        assert stream.good_until_ns == stream.good_until(late) == clock() + 60 * MS
+        assert stream.good_until(first) == clock() + 40 * MS  # whatever came after it
         assert stream.health.age_ms == pytest.approx(45)
         clock.advance(120 * MS)
         daemon.send(theirs_ns + 80 * MS)  # 100 ms on its way
@@ -65,6 +66,7 @@ def test_on_another_machine_validity_counts_from_receipt_less_queueing(endpoint:
         daemon.send(5 * MS)  # another boot: a clock without history
         assert taken(stream).seq == 1
         assert stream.health.restarts == 1
+        assert stream.good_until(late) == 0  # of a clock that is no more
 
 
 FROZEN_READER = """

@@ -3,8 +3,8 @@
 with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as stream:
     while True:
         match stream.latest():
-            case Message(kind=Kind.ACTION) as message: ...   # newer than the last one, and still good
-            case Message() as hold: ...                      # no command, and why; `hold.stop` = stop now
+            case Message(kind=Kind.ACTION) as message: ...   # newer than the last; until stream.good_until(message)
+            case Message() as hold: ...                      # no command, and why; hold.stop = stop now
             case Lost() as lost: ...                         # nothing usable for timeout_ms: stop
             case None: ...                                   # nothing new yet
 """

@@ -81,9 +81,17 @@ class Stream:
         """Wait until there may be something for `latest()`; False = the time is over."""
         return bool(self._socket.poll(max(0, round(timeout_ms))))
 
+    def good_until(self, message: Message) -> int:
+        """Until when, by our clock in ns, a message that `latest()` gave is good, whatever came after it.
+
+        That of the last action is how long it may be followed through a Hold without stop. 0 = no longer: the machine
+        that sent it was restarted.
+        """
+        return self._track.until_ns(message)
+
     @property
     def good_until_ns(self) -> int:
-        """Until when, by our clock, the newest message is good; 0 = there was none."""
+        """Until when, by our clock, the newest message is good, be it an action or a Hold; 0 = there was none."""
         return self._track.good_until_ns
 
     @property

@@ -49,6 +49,7 @@ class Track:
         self.restarts = 0
         self._lag = Lag(LAG_WINDOW_NS)
         self._lag_ns = 0
+        self._offset_ns = 0  # what makes a stamp of the newest message's boot one of our clock
         self._window: deque[tuple[int, int]] = deque(maxlen=RATE_WINDOW)  # (seq, published_ns)
 
     def is_local(self, message: Message) -> bool:
@@ -70,8 +71,17 @@ class Track:
         self._window.append((message.seq, message.published_ns))
         self._lag_ns = 0 if self.is_local(message) else self._lag(message.published_ns, received_ns)
         self.good_until_ns = good_until(message, self.boot, received_ns, self._lag_ns)
+        self._offset_ns = 0 if self.is_local(message) else received_ns - message.published_ns - self._lag_ns
         self.newest, self.newest_at_ns = message, received_ns
         return True
+
+    def until_ns(self, message: Message) -> int:
+        """Until when, by our clock, any message noted before is good; 0 = its machine has been restarted since."""
+        if self.is_local(message):
+            return message.published_ns + message.valid_for_ns
+        if self.newest is None or self.newest.boot != message.boot:
+            return 0
+        return message.published_ns + message.valid_for_ns + self._offset_ns
 
     def sent_ns(self) -> int:
         """When the newest message left its sender, on our clock as well as we know."""
