@@ -186,6 +186,14 @@ def test_one_thread_owns_an_engine_until_it_hands_it_over(gpu: Plug) -> None:
         assert run(engine, 1, 1, 1) == [2, 2, 2]
 
 
+def test_an_engine_that_does_not_come_to_rest_is_the_end(gpu: Plug) -> None:
+    cuda = gpu()
+    engine = opened(double(), cuda)
+    cuda.fail("synchronize", "unspecified launch failure", sticky=True)
+    with pytest.raises(MachineryError, match="does not come to rest: synchronize failed: unspecified launch failure"):
+        engine.hand_over(live=True)
+
+
 def test_the_loop_has_the_urgent_stream_and_the_loader_the_other(gpu: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = gpu()
     served: list[bool] = []

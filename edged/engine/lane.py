@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edged.clock import monotonic_ns
 from edged.contract import Tensor
-from edged.engine.cuda import Cuda, Pair, Stream
+from edged.engine.cuda import DEAD, Cuda, Pair, Stream
 from edged.errors import EngineError, MachineryError
 from edged.histogram import Histogram
 from edged.spans import spans
@@ -140,13 +140,16 @@ class Lane:
         return ""
 
     def hand_over(self, live: bool) -> None:
-        """Let another thread have it, at rest. `live`: to the loop, whose stream the GPU serves first."""
+        """Let another thread have it, at rest. `live`: to the loop, whose stream the GPU serves first.
+
+        Raises `MachineryError`: where nothing is in flight, only what is broken does not synchronise.
+        """
         self.own()
         with self._cuda:
             try:
                 self._stream.synchronize()
             except self._cuda.errors as error:
-                raise self._failed(error) from None
+                raise MachineryError(f"the GPU does not come to rest: {error}", DEAD) from None
         self._stream = self._streams[-1 if live else 0]
         self._owner = None
 

@@ -25,7 +25,7 @@ from edged.samples import split_samples
 try:
     import tensorrt as trt
 except ImportError as missing:
-    raise EngineError(f"TensorRT cannot be imported ({missing})", "see 'edged doctor'") from None
+    raise EngineError(f"TensorRT cannot be imported ({missing})", "'edged build' says how to install it here") from None
 
 NUMPY = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32"}
 NUMPY |= {"BOOL": "bool", "UINT8": "uint8", "INT64": "int64"}

@@ -79,6 +79,8 @@ def tick() -> None:
         ]  # fmt: skip
         assert engine.about["graph"] == ("replayed" if open_cuda().graphs else "cuda-bindings is not installed")
         assert engine.about["driver"] == "CUDA 13.0"
+        with open_cuda(), open_cuda():  # within a context that is current already
+            assert run(engine, 3, 2, 1) == [6, 4, 2]
         assert engine.timings["compute"].count > 3
     gc.collect()
     assert left() == {"streams": 0, "events": 0, "graphs": 0, "blocks": 0}, left()
