@@ -16,7 +16,7 @@ from gpus import TESTS
 from real_pycuda import host_gpu
 
 SCENARIOS = TESTS / "libcuda" / "scenarios.py"
-pytestmark = pytest.mark.timeout(900)  # the first of them builds pycuda
+pytestmark = [pytest.mark.pycuda, pytest.mark.timeout(900)]  # the first of them builds pycuda
 
 
 def play(name: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
