@@ -44,7 +44,7 @@ def tally(
 
 
 class TestProbation:
-    usual = Baseline(changed=0.02, work_ns=MS)
+    usual = Baseline(changed=200, predictions=10_000, work_ns=MS)
 
     @pytest.mark.parametrize("reason", ["NON_FINITE", "BOUNDS", "ENGINE"])
     def test_one_of_these_is_enough(self, reason: str) -> None:
@@ -66,17 +66,21 @@ class TestProbation:
         assert breach(tally(50, LATE=3, ticks=1000), self.usual, DEADLINE) is None
 
     def test_twice_the_interventions_of_before(self) -> None:
-        assert breach(tally(100, changed=4), Baseline(0.0, MS), DEADLINE) is None
-        assert breach(tally(1000, changed=40), self.usual, DEADLINE) is None
-        told = breach(tally(1000, changed=41), self.usual, DEADLINE)
-        assert told == "the guard changed 4.1% of its answers, 2.0% before"
+        never = Baseline(0, 10_000, MS)
+        assert breach(tally(100, changed=4), never, DEADLINE) is None
+        assert breach(tally(100, changed=5), never, DEADLINE) == "the guard changed 5.0% of its answers, 0.0% before"
+        assert breach(tally(100, changed=5), never, DEADLINE, floor=0.05) is None
+        assert breach(tally(1000, changed=50), self.usual, DEADLINE) is None, "2.5 times may be chance"
+        told = breach(tally(1000, changed=65), self.usual, DEADLINE)
+        assert told == "the guard changed 6.5% of its answers, 2.0% before"
+        assert breach(tally(100, changed=10), Baseline(1, 60, MS), DEADLINE) is None, "so little was seen before"
 
     def test_a_slower_median(self) -> None:
         assert breach(tally(20, work_ms=1.9), self.usual, DEADLINE) is None, "less than a twentieth of the deadline"
         assert breach(tally(19, work_ms=5), self.usual, DEADLINE) is None
         assert breach(tally(20, work_ms=5), self.usual, DEADLINE, predictions=1000) is None
         assert "median tick" in str(breach(tally(20, work_ms=5), self.usual, DEADLINE))
-        assert breach(tally(20, work_ms=5), Baseline(None, None), DEADLINE) is None, "nothing ran before"
+        assert breach(tally(20, work_ms=5), Baseline(), DEADLINE) is None, "nothing ran before"
 
     def test_it_ends_after_predictions_and_seconds(self) -> None:
         config = SwapConfig(probation_predictions=30, probation_seconds=2)
@@ -101,9 +105,9 @@ class TestProbation:
 
     def test_the_baseline_is_the_engine_before(self) -> None:
         made = baseline(tally(100, work_ms=2.0, changed=10))
-        assert made.changed == 0.1
+        assert (made.changed, made.predictions) == (10, 100)
         assert made.work_ns == pytest.approx(2 * MS, rel=0.1)
-        assert baseline(None) == baseline(tally(0)) == Baseline(None, None)
+        assert baseline(None) == baseline(tally(0)) == Baseline()
 
 
 class TestAgreement:

@@ -185,6 +185,9 @@ class SwapConfig(_Section):
         default=1000, ge=0, le=10_000_000, description="predictions before it is committed"
     )
     probation_seconds: float = Field(default=10.0, ge=0, le=86_400, description="seconds before it is committed")
+    probation_changes: float = Field(
+        default=0.02, ge=0, le=1, description="share of answers that the guard may change in any case"
+    )
     keep_versions: int = Field(
         default=5, ge=1, le=1000, description="versions kept besides the running and the previous one"
     )

@@ -26,6 +26,7 @@ from edged.demo.bus import FRAMES, endpoint
 from edged.demo.daemons import INSPECT, PICK, inspect_toml, pick_toml
 from edged.demo.plot import latency_plot
 from edged.demo.processes import Child, wait_for
+from edged.demo.swap import SETTINGS, Swaps
 from edged.demo.verdict import Outcome
 from edged.draw import overlay_action
 from edged.errors import EXIT_FAILED, EXIT_OK
@@ -43,6 +44,7 @@ class Demo:
     snapshot: Path | None
     children: dict[str, Child] = field(default_factory=dict)
     nap: threading.Event = field(default_factory=threading.Event)
+    swaps: Swaps | None = None
     seen: tuple[Message, Message] | None = None  # a picture of the tool camera and the action of the moment
 
     def start(self, name: str, module: str, *arguments: str) -> Child:
@@ -63,15 +65,22 @@ class Demo:
     def done(self) -> bool:
         """Every target was tried, and enough plates were seen to judge the masks."""
         course = any(event["event"] == "done" for event in self.children["cell"].events)
-        return course and self.children["line"].last.get("matched", 0) >= FEWEST_MASKS
+        swapped = self.swaps is None or self.swaps.done
+        return course and swapped and self.children["line"].last.get("matched", 0) >= FEWEST_MASKS
 
 
 def run_demo(
-    seconds: float, targets: int, seed: int, as_json: bool, snapshot: Path | None = None, blank: bool = False
+    seconds: float,
+    targets: int,
+    seed: int,
+    as_json: bool,
+    snapshot: Path | None = None,
+    blank: bool = False,
+    swap: bool = False,
 ) -> int:
     """Run the cell until all targets were tried or `seconds` are over; prints the table, returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="edged-demo-") as name:
-        demo = Demo(Path(name), snapshot)
+        demo = Demo(Path(name), snapshot, swaps=Swaps(Path(name)) if swap else None)
         try:
             _start(demo, targets, seed, blank)
             began_ns = monotonic_ns()
@@ -91,7 +100,11 @@ def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
     """Everything up, in the order in which a cell is switched on."""
     folder = demo.folder
     _say("starting the cell, two cameras and two daemons")
-    for name, text in ((PICK, pick_toml(folder)), (INSPECT, inspect_toml(folder))):
+    settings = ""
+    if demo.swaps is not None:
+        settings = SETTINGS
+        demo.swaps.prepare()
+    for name, text in ((PICK, pick_toml(folder) + settings), (INSPECT, inspect_toml(folder))):
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     cell = demo.start("cell", "edged.demo.cell", f"--folder={folder}", f"--targets={targets}", f"--seed={seed}")
     demo.start("tool_camera", "edged.demo.tool_camera", f"--folder={folder}", *(["--blank"] if blank else []))
@@ -128,6 +141,8 @@ def _watch(demo: Demo, seconds: float, began_ns: int, quiet: bool) -> None:
                 child.must_live()
             demo.nap.wait(NAP_S)
             look()
+            if demo.swaps is not None:
+                demo.swaps.step(demo.score[1], demo.status(PICK))
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{_live(demo, spent_s)}\x1b[K")
                 sys.stderr.flush()
@@ -174,7 +189,11 @@ def _finish(demo: Demo, seconds: float) -> Outcome:
     for name in ("controller", "line", "cell"):
         demo.children[name].stop()
     said = {name: demo.children[name].last for name in ("cell", "line", "controller")}
-    return Outcome(**said, pick=pick, inspect=inspect, seconds=seconds)
+    swaps = None
+    if demo.swaps is not None:
+        demo.swaps.step(0, pick)
+        swaps = demo.swaps.report
+    return Outcome(**said, pick=pick, inspect=inspect, seconds=seconds, swaps=swaps)
 
 
 def _save(demo: Demo, outcome: Outcome, target: Path) -> None:

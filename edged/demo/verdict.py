@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 REACHED = 0.90  # of the targets tried
+REACHED_SWAPPING = 0.75  # when it begins with the worse policy and stands still for a while under the poisoned one
 FEWEST = 5  # targets that have to be tried at least
 MIOU = 0.90
+SWAPPED = ["committed", "rolled_back"]
 GAP_PERIODS = 5.0  # longest silence between two verdicts
 SKIPPED = 0.005  # of the slots
 
@@ -23,6 +25,7 @@ class Outcome:
     pick: Mapping[str, Any]
     inspect: Mapping[str, Any]
     seconds: float
+    swaps: Sequence[Mapping[str, Any]] | None = None  # None: nothing was to be swapped
 
     @property
     def gap_periods(self) -> float:
@@ -34,12 +37,17 @@ class Outcome:
         """Each thing that has to hold, with whether it does."""
         reached, total = self.cell["reached"], self.cell["total"]
         yield f"at least {FEWEST} targets tried ({total})", total >= FEWEST
-        yield f"at least {REACHED:.0%} of the targets reached ({reached} of {total})", reached >= REACHED * total
+        share = REACHED if self.swaps is None else REACHED_SWAPPING
+        yield f"at least {share:.0%} of the targets reached ({reached} of {total})", reached >= share * total
         yield f"mIoU at least {MIOU:.2f} ({self.line['miou']:.3f})", self.line["miou"] >= MIOU
         yield f"no gap beyond {GAP_PERIODS:g} periods ({self.gap_periods:.1f})", self.gap_periods <= GAP_PERIODS
         for name, daemon in (("pick", self.pick), ("inspect", self.inspect)):
             share = daemon["skipped"] / max(1, daemon["ticks"] + daemon["skipped"])
             yield f"at most {SKIPPED:.1%} of {name}'s slots skipped ({share:.2%})", share <= SKIPPED
+        if self.swaps is not None:
+            outcomes = [swap["outcome"] for swap in self.swaps]
+            told = ", ".join(outcomes) or "none"
+            yield f"the better engine committed, the poisoned one rolled back ({told})", outcomes == SWAPPED
 
     @property
     def ok(self) -> bool:
@@ -61,6 +69,7 @@ class Outcome:
             "steps_us": {name: {"p50": s["p50_us"], "p99": s["p99_us"]} for name, s in self.pick["steps"].items()},
             "inspect": {key: self.inspect[key] for key in ("ticks", "skipped", "holds")},
             "masks": self.line["matched"],
+            **({"swaps": [dict(swap) for swap in self.swaps]} if self.swaps is not None else {}),
             "seconds": round(self.seconds, 1),
             "ok": self.ok,
         }
@@ -85,5 +94,9 @@ class Outcome:
             figures = [f"{s['p50_us'] / 1000:.3f}" if s else "-" for s in cells]
             tails = [f"{s['p99_us'] / 1000:.3f}" if s else "-" for s in cells]
             yield f"  {step:<18} {figures[0]:>10} {tails[0]:>9}   {figures[1]:>12} {tails[1]:>9}"
+        for swap in self.swaps or ():
+            gap = f", gap {swap['gap_ms']:.1f} ms" if swap["gap_ms"] is not None else ""
+            reason = f": {swap['reason']}" if swap["reason"] else ""
+            yield f"swap {swap['from']} to {swap['to']:<8}  {swap['outcome'].replace('_', ' ')}{gap}{reason}"
         for text, held in self.checks():
             yield f"{'ok  ' if held else 'FAIL'} {text}"
