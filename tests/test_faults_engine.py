@@ -74,7 +74,7 @@ def test_a_broken_engine_is_a_hold_that_says_so(
     assert daemon.terminate() == 0
 
 
-def test_an_engine_for_another_cell_is_a_hold_that_names_every_difference(rig: Rig) -> None:
+def test_an_engine_for_another_cell_is_a_hold_that_names_the_first_difference(rig: Rig) -> None:
     sections = camera_cell(rig, engine="name = 'bench-state'")
     hold = rig.daemon(rig.config(**sections)).listen().wait(holds(Reason.ENGINE))
     assert (
