@@ -6,6 +6,7 @@ see a tick half recorded: every figure is a counter, so a torn read is off by on
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from edged.histogram import Histogram
 from edged.records import ActionChunk, Hold, Tick, Verdict
 
 STEPS = ("observe", "encode", "engine", "decode", "guard", "publish")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # 64 KiB on some arm64 kernels
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ def rss_mb() -> float:
     """Resident memory of this process in MB, from /proc."""
     with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no Path object on a periodic path
         pages = int(file.read().split()[1])
-    return round(pages * 4096 / 1e6, 1)
+    return round(pages * PAGE_BYTES / 1e6, 1)
 
 
 def status_line(snapshot: dict[str, Any]) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import resource
 
+import numpy as np
+import pytest
+
+from edged import health as module
 from edged.clock import ManualClock
 from edged.health import Health, Stopwatch, describe_transition, rss_mb, status_line
 from edged.records import ActionChunk, Change, Hold, Reason, Tick, Verdict
@@ -126,3 +130,10 @@ def test_memory_is_what_the_kernel_says() -> None:
     block = np.ones(10_000_000)
     assert rss_mb() - before > 60
     del block
+
+
+def test_memory_is_counted_in_this_kernels_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resource.getpagesize() == module.PAGE_BYTES
+    before = rss_mb()
+    monkeypatch.setattr(module, "PAGE_BYTES", 16 * module.PAGE_BYTES)
+    assert rss_mb() > 10 * before
