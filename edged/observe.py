@@ -31,6 +31,8 @@ class Ring(Protocol):
 
     def newest(self) -> Sample | None: ...
 
+    def trouble(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -163,10 +165,17 @@ def _stale(stream: Stream, stamp_ns: int, now_ns: int, why: str = "") -> Hold:
 
 def _starting(want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring]) -> Hold:
     """The Hold that names every stream not heard yet."""
-    unheard = [s.name for s in want.cameras if frames.get(s.name) is None]
-    unheard += [s.name for s in want.sensors if rings[s.name].newest() is None]
+    silent = [s.name for s in want.cameras if frames.get(s.name) is None]
+    garbled = []
+    for stream in want.sensors:
+        if rings[stream.name].newest() is None:
+            if trouble := rings[stream.name].trouble():
+                garbled.append(f"{stream.name}: {trouble}")
+            else:
+                silent.append(stream.name)
+    detail = "; ".join([*([f"nothing heard yet from {', '.join(silent)}"] if silent else []), *garbled])
     heard = [frame.captured_ns for frame in frames.values() if frame is not None]
-    return Hold(Reason.STARTING, f"nothing heard yet from {', '.join(unheard)}", min(heard, default=0))
+    return Hold(Reason.STARTING, detail, min(heard, default=0))
 
 
 def _unmatched(

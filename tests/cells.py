@@ -65,12 +65,16 @@ class Ring:
     """A sensor's history, newest last: what observe reads."""
 
     samples: list[Sample] = field(default_factory=list)
+    garbled: str = ""
 
     def at_or_before(self, stamp_ns: int) -> Sample | None:
         return next((s for s in reversed(self.samples) if s.captured_ns <= stamp_ns), None)
 
     def newest(self) -> Sample | None:
         return self.samples[-1] if self.samples else None
+
+    def trouble(self) -> str:
+        return self.garbled
 
 
 def sample(sensor: str, age_ms: float, values: Any = (0.1, 0.2, 0.3)) -> Sample:

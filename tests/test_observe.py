@@ -86,6 +86,13 @@ def test_starting_names_every_stream_not_heard_yet() -> None:
     assert not got.stop
 
 
+def test_starting_tells_what_cannot_be_read_from_silence() -> None:
+    garbled = Ring(garbled="537 messages, none readable (537 malformed); check codec, topic and names")
+    got = held(observe(want(), {"tool": frame("tool", 1)}, {"joints": garbled, "imu": Ring()}, NOW_NS))
+    assert got.reason is Reason.STARTING
+    assert got.detail == f"nothing heard yet from imu; joints: {garbled.garbled}"
+
+
 @pytest.mark.parametrize(("age", "reason"), [(100.0, None), (100.1, Reason.STALE)])
 def test_a_frame_is_good_up_to_its_age_although_seen_before(age: float, reason: Reason | None) -> None:
     plan = want(sensors=None)

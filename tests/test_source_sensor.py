@@ -137,6 +137,7 @@ def test_the_topic_of_the_edged_codec_is_exact(listen: Callable[..., Sensor], se
     assert sensor.stats() == {
         "samples": 1,
         "rejected": {},
+        "unreadable": {},
         "captured_ns": sensor.newest().captured_ns,  # type: ignore[union-attr]
     }
 
@@ -192,6 +193,22 @@ def test_garbage_is_counted_and_ignored(
     good = {"edged": message(9), "json": b"cell/joints[1,2,3]", "msgpack": b"cell/joints\x93\x01\x02\x03"}
     sender.send(good.get(codec, b"cell/joints" + bytes(24)))
     assert drained(sensor, 1).newest() is not None
+
+
+def test_who_sends_what_cannot_be_read_is_not_silent(listen: Callable[..., Sensor], sender: zmq.Socket[bytes]) -> None:
+    sensor = listen("json", "joints")
+    assert sensor.trouble() == ""
+    sender.send(b"joints{'x': 1}")
+    rejected(sensor, "malformed")
+    assert sensor.trouble() == "1 message, none readable (1 malformed); check codec, topic and names"
+    sender.send(b"joints" + b"[1, 2]")
+    sender.send(b"joints" + b"?" * 1000)
+    until(lambda: sensor.drain(time.monotonic_ns()) == 0 and sum(sensor.stats()["rejected"].values()) == 3)
+    assert "3 messages, none readable (2 malformed, 1 shape)" in sensor.trouble()
+    quoted = {"malformed": "b\"joints{'x': 1}\" (14 bytes)", "shape": "b'joints[1, 2]' (12 bytes)"}
+    assert sensor.stats()["unreadable"] == quoted  # the first of each kind
+    sender.send(b"joints[1, 2, 3]")
+    assert drained(sensor, 1).trouble() == ""
 
 
 def test_a_flood_costs_a_bounded_drain_and_undated_messages_from_it_are_not_trusted(

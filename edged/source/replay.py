@@ -121,6 +121,10 @@ class ReplaySensor:
     def newest(self) -> Sample | None:
         return self._ring.newest()
 
+    def trouble(self) -> str:
+        """None: a recording is readable."""
+        return ""
+
     def stats(self) -> dict[str, Any]:
         newest = self.newest()
         return {"samples": self._cursor.index, "rejected": {}, "captured_ns": newest.captured_ns if newest else 0}

@@ -23,6 +23,7 @@ from edged.source.ring import Ring
 from edged.wire import MAX_MESSAGE, Preamble, newer, subscription
 
 CAP = 256  # messages per drain: 2 ms at worst
+QUOTED = 60  # bytes of an unreadable message
 QUEUE = 1000
 READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 ANOTHER_CLOCK_NS = 60 * NS_PER_S  # json and msgpack do not tell whose clock; a stamp further off is not ours
@@ -52,6 +53,7 @@ class Sensor:
         self._last: Preamble | None = None
         self._samples = 0
         self._rejected: Counter[str] = Counter()
+        self._unreadable: dict[str, str] = {}  # the first message of each cause, quoted
         self._socket = _connect(name, config, context)
 
     def drain(self, now_ns: int) -> int:
@@ -78,13 +80,26 @@ class Sensor:
         return self._ring.newest()
 
     def stats(self) -> dict[str, Any]:
-        """Counters since the start: `samples` taken, `rejected` by cause, `captured_ns` of the newest (0 = none)."""
+        """Counters since the start: `samples` taken, `rejected` by cause, `captured_ns` of the newest (0 = none).
+
+        `unreadable` quotes the first message of each cause that a decoder found.
+        """
         newest = self.newest()
         return {
             "samples": self._samples,
             "rejected": dict(self._rejected),
+            "unreadable": dict(self._unreadable),
             "captured_ns": newest.captured_ns if newest else 0,
         }
+
+    def trouble(self) -> str:
+        """Why there is no sample although somebody sends; empty when nobody does, or all is well."""
+        counts = {cause: self._rejected[cause] for cause in tuple(self._unreadable)}
+        if self._samples or not counts:
+            return ""
+        causes = ", ".join(f"{count} {cause}" for cause, count in counts.items())
+        messages = f"{(total := sum(counts.values()))} message{'s' * (total != 1)}"
+        return f"{messages}, none readable ({causes}); check codec, topic and names"
 
     def close(self) -> None:
         self._socket.close()
@@ -106,11 +121,17 @@ class Sensor:
         while part.more:
             part = self._socket.recv(copy=False)  # cannot block: all parts of a message arrive together
         if len(part) > MAX_BYTES:
+            self._unreadable.setdefault("huge", f"{len(part)} bytes")
             raise Unreadable("huge")
         payload = part.bytes
-        if self._config.codec == "edged":
-            return self._ordered(self._decode(payload if part is first else b""))
-        return self._decode(payload[len(self._config.topic.encode()) :] if part is first else payload)
+        try:
+            if self._config.codec == "edged":
+                return self._ordered(self._decode(payload if part is first else b""))
+            return self._decode(payload[len(self._config.topic.encode()) :] if part is first else payload)
+        except Unreadable as unreadable:
+            if unreadable.cause not in self._unreadable and unreadable.cause != "order":
+                self._unreadable[unreadable.cause] = _quoted(payload)
+            raise
 
     def _ordered(self, reading: Reading) -> Reading:
         assert reading.preamble is not None
@@ -146,6 +167,10 @@ class Sensor:
             return
         self._samples += 1
         self._ring.append(Sample(self._name, self._samples, captured_ns, reading.values))
+
+
+def _quoted(payload: bytes) -> str:
+    return f"{payload[:QUOTED]!r}{'...' * (len(payload) > QUOTED)} ({len(payload)} bytes)"
 
 
 def _connect(name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
