@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.handmade import MS
+from golden.handmade import MS, hand_made
 from golden.make import BOOT, GOLDEN, HERE
 from numpy.typing import NDArray
 
@@ -117,9 +117,39 @@ def test_the_python_example_reads_a_golden_action() -> None:
     assert read(data, None, BOOT, now_ns + 50 * MS, 2) == (newest, None)  # no longer good
     assert read(data, None, bytes(8), now_ns, 2) == (None, None)
     stop, nothing = read((HERE / "hold_stop.bin").read_bytes(), newest, BOOT, now_ns, 2)
-    assert (stop[2:], nothing) == ((4, 2), None)
+    assert (stop[2:4], nothing) == ((4, 2), None)
+    assert newest[4] == 100_020 * MS + 80 * MS
     for length in range(len(data)):
         assert read(data[:length], None, BOOT, now_ns, 2) == (None, None)
+
+
+ACTION: dict[str, Any] = {"kind": 1, "payload": b"\0\0\0\x3f\0\0\x80\x3f"}
+BAD: dict[str, bytes] = {
+    "not the agreed axes": hand_made(**{**ACTION, "payload": bytes(12)}),
+    "not whole numbers": hand_made(**{**ACTION, "payload": bytes(7)}),
+    "no step": hand_made(**{**ACTION, "payload": b""}),
+    "no topic": hand_made(**ACTION, topic=b""),
+    "a topic without end": hand_made(**ACTION, topic=b"t" * 256),
+    "padding": hand_made(**ACTION).replace(b"a/b\0\0", b"a/b\0\1"),
+    "header padding": hand_made(**ACTION).replace(b"\x80\0\0\0\0\0\0\0\0\0\0", b"\x80\0\1\0\0\0\0\0\0\0\0"),
+    "magic": hand_made(**ACTION, magic=b"EDG2"),
+    "kind": hand_made(kind=9),
+    "reserved": hand_made(**ACTION, reserved=1),
+    "seq": hand_made(**ACTION, seq=0),
+    "stamps": hand_made(**ACTION, stamps=(0, 10, -1)),
+    "a Hold without a reason": hand_made(kind=4),
+    "an action with one": hand_made(**ACTION, reason=1),
+    "stop without a Hold": hand_made(**ACTION, flags=2),
+}
+
+
+@pytest.mark.parametrize("why", BAD)
+def test_the_python_example_refuses_what_the_page_says(why: str) -> None:
+    (source,) = fenced("python")
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+    assert scope["read_action"](hand_made(**ACTION), None, BOOT, 100, 2)[0] is not None
+    assert scope["read_action"](BAD[why], None, BOOT, 100, 2) == (None, None)
 
 
 CPP_MAIN = """
