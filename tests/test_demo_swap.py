@@ -1,4 +1,4 @@
-"""`edged demo --swap`: the arm goes on reaching targets while its policy is replaced, and again when that goes wrong."""
+"""`edged demo --swap`: the arm goes on reaching targets while its policy is replaced, also when that goes wrong."""
 
 from __future__ import annotations
 
