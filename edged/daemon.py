@@ -17,7 +17,7 @@ import zmq
 
 from edged import __version__
 from edged.arming import Arming
-from edged.clock import boot_id, monotonic_ns, ns
+from edged.clock import boot_id, monotonic_ns, ms, ns
 from edged.config import Config, endpoints, load_config, streams
 from edged.control import Control, Operation
 from edged.curve import open_curve
@@ -222,11 +222,19 @@ def _describe(config: Config, cell: Cell, slot: Slot, health: Health) -> None:
     identity = {"name": config.daemon.name, "version": __version__, "pid": os.getpid(), "stream": config.stream}
     health.section("daemon", lambda: {**identity, "rate_hz": config.rate_hz, "clock": config.loop.clock})
     health.section("engine", slot.describe)
-    health.section("cameras", lambda: {name: camera.stats() for name, camera in cell.cameras.items()})
-    health.section("sensors", lambda: {name: sensor.stats() for name, sensor in cell.sensors.items()})
+    cameras, sensors = cell.cameras.items(), cell.sensors.items()
+    health.section("cameras", lambda: {name: _aged(one.stats(), one.mailbox.captured_ns) for name, one in cameras})
+    health.section("sensors", lambda: {name: _aged(one.stats()) for name, one in sensors})
     arming = cell.arming
     if arming is not None:
         health.section("guard", lambda: {"arming": arming.state, **config.effective_guard})
+
+
+def _aged(stats: dict[str, Any], captured_ns: int = 0) -> dict[str, Any]:
+    """An input's counters with its newest capture and how long ago that was now; None = nothing came yet."""
+    captured_ns = captured_ns or int(stats.get("captured_ns", 0))
+    age_ms = round(ms(monotonic_ns() - captured_ns), 1) if captured_ns else None
+    return {**stats, "captured_ns": captured_ns, "age_ms": age_ms}
 
 
 def _open_outlets(

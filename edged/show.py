@@ -41,12 +41,22 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name:<8} p50 {_micros(step['p50_us'])}  p99 {_micros(step['p99_us'])}  max {_micros(step['max_us'])}"
     for kind in ("cameras", "sensors"):
         for name, stats in snapshot[kind].items():
-            facts = " ".join(f"{key}={value}" for key, value in stats.items() if value not in (None, 0, "", {}))
-            yield f"  {kind[:-1]:<8} {name}: {facts}"
+            yield f"  {kind[:-1]:<8} {name}: {_input(stats)}"
     if "swap" in snapshot:
         yield from show_swaps(snapshot["swap"])
     for warning in snapshot["warnings"]:
         yield f"  warning  {warning}"
+
+
+def _input(stats: Mapping[str, Any]) -> str:
+    """A camera or sensor: how it is and how old its newest is, then what it counted."""
+    age_ms, state = stats.get("age_ms"), stats.get("state", "")
+    age = "nothing came yet"
+    if age_ms is not None:
+        age = f"age {age_ms:.1f} ms" if age_ms < 10_000 else f"age {_seconds(age_ms / 1000)}"
+    told = {"state", "age_ms", "captured_ns", *(["last_error"] if stats.get("last_error") == state else [])}
+    counts = [f"{key}={value}" for key, value in stats.items() if key not in told and value not in (None, 0, "", {})]
+    return " ".join([f"{state}, {age}" if state else age, *counts])
 
 
 def _seconds(seconds: float) -> str:

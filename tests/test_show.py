@@ -38,8 +38,10 @@ SNAPSHOT: dict[str, Any] = {
         "backend": "cpu",
         "identity": "00ff",
     },
-    "cameras": {"tool": {"state": "streaming", "frames": 5000, "refused": 0, "last_error": ""}},
-    "sensors": {"joints": {"samples": 9, "rejected": {"huge": 2}, "captured_ns": 5}},
+    "cameras": {
+        "tool": {"state": "streaming", "frames": 5000, "refused": 0, "last_error": "", "captured_ns": 7, "age_ms": 21.4}
+    },
+    "sensors": {"joints": {"samples": 9, "rejected": {"huge": 2}, "captured_ns": 5, "age_ms": 66_000.0}},
     "guard": {"arming": "armed"},
 }
 
@@ -54,8 +56,8 @@ def test_everything_worth_knowing_has_a_line() -> None:
         "  guard    changed 12 by velocity",
         "  arming   armed",
         "  engine   p50    812.3 us  p99     2.10 ms  max     9.00 ms",
-        "  camera   tool: state=streaming frames=5000",
-        "  sensor   joints: samples=9 rejected={'huge': 2} captured_ns=5",
+        "  camera   tool: streaming, age 21.4 ms frames=5000",
+        "  sensor   joints: age 66.0 s samples=9 rejected={'huge': 2}",
         "  warning  loop.mlock refused",
     ]
 
@@ -75,6 +77,18 @@ def test_a_hold_is_on_the_first_line(state: str, detail: str, line: str) -> None
 def test_an_engine_that_is_not_there_says_why() -> None:
     engine = {"loaded": False, "detail": "no engine 'reach' in the store"}
     assert "  engine   none: no engine 'reach' in the store" in show_status({**SNAPSHOT, "engine": engine})
+
+
+def test_what_is_wrong_with_a_camera_is_said_once() -> None:
+    silent = {
+        "state": "no such file: /x",
+        "frames": 0,
+        "last_error": "no such file: /x",
+        "captured_ns": 0,
+        "age_ms": None,
+    }
+    shown = show_status({**SNAPSHOT, "cameras": {"tool": silent}})
+    assert "  camera   tool: no such file: /x, nothing came yet\n" in shown
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.0, "3.0 s"), (125.0, "2 min 05 s"), (7260.0, "2 h 01 min")])

@@ -68,6 +68,16 @@ def test_a_waiting_reader_wakes_with_the_frame() -> None:
     assert time.monotonic_ns() - found.captured_ns < 200_000_000
 
 
+def test_a_glance_at_the_stamp_is_no_look() -> None:
+    mailbox = Mailbox()
+    assert mailbox.captured_ns == 0
+    first = frame(1)
+    mailbox.put(first)
+    assert mailbox.captured_ns == first.captured_ns
+    mailbox.put(frame(2))
+    assert mailbox.overwritten == 1
+
+
 def test_readers_and_a_writer_never_see_time_run_backwards() -> None:
     mailbox = Mailbox()
     seen: list[list[int]] = [[], []]

@@ -21,6 +21,12 @@ class Mailbox:
         self.overwritten = 0
         self.arrived_ns = 0
 
+    @property
+    def captured_ns(self) -> int:
+        """When the newest frame was captured, 0 before the first: a glance that does not count as a look."""
+        frame = self._frame
+        return 0 if frame is None else frame.captured_ns
+
     def put(self, frame: Frame) -> None:
         """Replace what is there and wake everybody who waits."""
         with self._arrived:
