@@ -1,5 +1,42 @@
-"""`python -m edged`: the command line, also where no script was installed."""
+"""The entry point of `edged` and `python -m edged`, also where the extra that a command needs is missing."""
 
-from edged.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+from edged.errors import EXIT_FAILED
+
+EXTRAS = {
+    "typer": "cpu",
+    "pydantic": "cpu",
+    "pydantic_settings": "cpu",
+    "tomli": "cpu",
+    "onnxruntime": "cpu",
+    "cv2": "cpu",
+    "watchfiles": "cpu",
+    "onnx": "pack",
+    "cryptography": "sign",
+    "mujoco": "demo",
+    "matplotlib": "demo",
+}
+"""Package to the extra that brings it; `gpu` and `jetson` bring what `cpu` does, for other machines."""
+
+
+def main() -> None:
+    """The command line; where a package is missing, which extra brings it."""
+    try:
+        from edged.cli import main as command_line
+
+        command_line()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        extra = EXTRAS[package]
+        others = " (or gpu, or jetson)" if extra == "cpu" else ""
+        sys.stderr.write(f"edged: {package} is not installed; pip install 'edged[{extra}]'{others} brings it\n")
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

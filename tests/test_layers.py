@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import edged
+from edged.__main__ import EXTRAS
 
 PACKAGE = Path(edged.__file__).parent
 
@@ -63,6 +64,7 @@ UNITS = {
         "drops",
         "incoming",
         "health",
+        "remarks",
         "reporter",
         "loop",
         "frames",
@@ -257,3 +259,36 @@ def test_what_a_controller_imports_needs_no_extra(light: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "command"),
+    [
+        ("typer", "cpu", "version"),
+        ("pydantic_settings", "cpu", "check x.toml"),
+        ("mujoco", "demo", "demo"),
+    ],
+)
+def test_a_command_without_its_extra_says_which_one(missing: str, extra: str, command: str) -> None:
+    """None in `sys.modules` is what an import finds where a package is not installed."""
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {command.split()}; "
+    code += "from edged.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert done.stderr.startswith(f"edged: {missing} is not installed; pip install 'edged[{extra}]'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_entry_is_the_one_that_says_so_and_knows_the_extras() -> None:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"edged": "edged.__main__:main"}
+    assert set(EXTRAS.values()) <= set(project["optional-dependencies"])
+    for package, extra in EXTRAS.items():
+        if package in ("tomli", "pydantic", "cv2"):  # by a marker, through pydantic-settings, and as opencv-python
+            continue
+        wanted = project["optional-dependencies"][extra]
+        assert any(line.startswith(package.replace("_", "-")) for line in wanted), package
