@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Protocol
+from typing import Any, Protocol
 
 from edged.clock import ms, ns
 from edged.config import Config
@@ -32,6 +32,16 @@ class Ring(Protocol):
     def newest(self) -> Sample | None: ...
 
     def trouble(self) -> str: ...
+
+
+class Camera(Protocol):
+    """What observe asks of a camera that has no usable frame: its `state`."""
+
+    def stats(self) -> Mapping[str, Any]: ...
+
+
+UNREMARKABLE = ("streaming", "starting", "opening", "waiting for the first frame")
+NO_CAMERAS: Mapping[str, Camera] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +86,20 @@ def observe(
     rings: Mapping[str, Ring],
     now_ns: int,
     timed_out: bool = False,
+    cameras: Mapping[str, Camera] = NO_CAMERAS,
 ) -> Observation | Hold:
     """Align `frames` (newest per camera) and `rings` to the reference time; never raises for what a stream does.
 
     Hold(STARTING) until each stream was heard once, naming those that were not; afterwards STALE (too old, or a clock
     camera that `timed_out`), SKEW, or NON_FINITE (also for what float32 cannot hold), naming stream and amount. A
-    frame seen in an earlier tick is good while its age is. `captured_ns` is the oldest part's.
+    frame seen in an earlier tick is good while its age is. `captured_ns` is the oldest part's. `cameras` are asked for
+    the cause only when one has no usable frame.
     """
     seen: dict[str, Frame] = {}
     for stream in want.cameras:
         frame = frames.get(stream.name)
         if frame is None:
-            return _starting(want, frames, rings)
+            return _starting(want, frames, rings, cameras)
         seen[stream.name] = frame
     reference: Frame | Sample | None = None
     if seen:
@@ -98,15 +110,16 @@ def observe(
     for stream in want.sensors:
         sample = rings[stream.name].at_or_before(reference_ns)
         if sample is None:
-            return _unmatched(want, frames, rings, stream, reference_ns)
+            return _unmatched(want, frames, rings, stream, reference_ns, cameras)
         samples[stream.name] = sample
     if reference is None and samples:  # nothing but sensors: they only have to agree with each other
         reference = max(samples.values(), key=_captured_ns)
 
     if timed_out and want.clock is not None:
         age_ns = now_ns - reference_ns
-        return Hold(Reason.STALE, f"{want.clock}: no frame, the last one {_text(age_ns)} ago", reference_ns)
-    trouble = _trouble(want, seen, samples, reference, now_ns, rings)
+        detail = f"{want.clock}: no frame, the last one {_text(age_ns)} ago{_says(want.clock, cameras)}"
+        return Hold(Reason.STALE, detail, reference_ns)
+    trouble = _trouble(want, seen, samples, reference, now_ns, rings, cameras)
     if trouble is not None:
         return trouble
     if reference is None:  # an engine of constants
@@ -123,13 +136,14 @@ def _trouble(
     reference: Frame | Sample | None,
     now_ns: int,
     rings: Mapping[str, Ring],
+    cameras: Mapping[str, Camera],
 ) -> Hold | None:
     """The Hold for the first part that is too old, then too far off, then not a number. Age goes first: what is frozen
     also drags the others away from the reference, and the Hold should name the cause."""
     for stream in want.cameras:
         stamp_ns = frames[stream.name].captured_ns
         if now_ns - stamp_ns > stream.max_age_ns:
-            return _stale(stream, stamp_ns, now_ns)
+            return _stale(stream, stamp_ns, now_ns, _says(stream.name, cameras))
         if stamp_ns - now_ns > stream.max_skew_ns:
             return Hold(Reason.SKEW, f"{stream.name} is stamped {_text(stamp_ns - now_ns)} ahead of now", stamp_ns)
     for stream in want.sensors:
@@ -163,9 +177,17 @@ def _stale(stream: Stream, stamp_ns: int, now_ns: int, why: str = "") -> Hold:
     return Hold(Reason.STALE, detail, stamp_ns)
 
 
-def _starting(want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring]) -> Hold:
+def _says(name: str, cameras: Mapping[str, Camera]) -> str:
+    """What a camera says is wrong with it, in brackets; nothing when it sees nothing wrong."""
+    state = cameras[name].stats()["state"] if name in cameras else "streaming"
+    return "" if state in UNREMARKABLE else f" ({state})"
+
+
+def _starting(
+    want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring], cameras: Mapping[str, Camera]
+) -> Hold:
     """The Hold that names every stream not heard yet."""
-    silent = [s.name for s in want.cameras if frames.get(s.name) is None]
+    silent = [f"{s.name}{_says(s.name, cameras)}" for s in want.cameras if frames.get(s.name) is None]
     garbled = []
     for stream in want.sensors:
         if rings[stream.name].newest() is None:
@@ -179,12 +201,17 @@ def _starting(want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[s
 
 
 def _unmatched(
-    want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring], stream: Stream, reference_ns: int
+    want: Wanted,
+    frames: Mapping[str, Frame | None],
+    rings: Mapping[str, Ring],
+    stream: Stream,
+    reference_ns: int,
+    cameras: Mapping[str, Camera],
 ) -> Hold:
     """Why `stream` has no sample at or before the reference: never heard, or heard only later."""
     newest = rings[stream.name].newest()
     if newest is None:
-        return _starting(want, frames, rings)
+        return _starting(want, frames, rings, cameras)
     later = _text(newest.captured_ns - reference_ns)
     detail = f"{stream.name} has nothing at or before the reference, its newest is {later} later"
     return Hold(Reason.SKEW, detail, reference_ns)

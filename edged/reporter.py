@@ -17,6 +17,7 @@ from edged.health import Health, describe_transition, status_line
 from edged.notify import READY, WATCHDOG, notify, status, watchdog_period
 from edged.publish import Outlet, Sender
 from edged.records import Event
+from edged.remarks import Remarks
 from edged.wire import Kind, encode
 
 PERIOD_NS = NS_PER_S // 2
@@ -44,6 +45,7 @@ class Reporter(threading.Thread):
         self._events_outlet = events_outlet
         self._now = now
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._remarks = Remarks()
         self._ready = False
         self._fed_ticks = 0
         period_s = watchdog_period()
@@ -86,6 +88,7 @@ class Reporter(threading.Thread):
     def _turn(self) -> None:
         snapshot = self._health.snapshot(buckets=True)
         self._log_transitions()
+        self._remarks.note(snapshot, self._now())
         self._publish(self._health_outlet, Kind.HEALTH, snapshot, VALID_NS)
         self._health_outlet.count_peers()
         self._events_outlet.count_peers()

@@ -89,3 +89,25 @@ def test_a_babbling_sensor_is_counted_by_cause_and_changes_nothing(rig: Rig) -> 
     ticks, skipped = after["ticks"] - before["ticks"], after["skipped"] - before["skipped"]
     assert ticks > 20
     assert skipped <= max(5, ticks // 10)  # a busy machine skips some; a stalled loop would skip most
+
+
+def test_a_sender_that_says_what_nobody_can_read_is_not_called_silent(rig: Rig) -> None:
+    feed = rig.feed("state", np.zeros(14))  # the config names 15
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    actions = daemon.listen()
+    garbled = actions.wait(lambda message: "none readable" in message.header.get("detail", ""))
+    assert garbled.reason == Reason.STARTING
+    assert "shape); check codec, topic and names" in garbled.header["detail"]
+    until(lambda: "sensor state: a message was rejected (shape)" in daemon.said, 10, lambda: daemon.said)
+    feed.values = np.zeros(15)
+    actions.wait(is_action)
+
+
+def test_what_is_wrong_with_a_camera_is_in_the_log(rig: Rig) -> None:
+    nowhere = rig.folder / "nowhere"
+    inputs = f"[cameras.camera]\nuri = '{nowhere}'\nwidth = 64\nheight = 48\nfps = 25\nmax_age_ms = 300\n"
+    daemon = rig.daemon(rig.config(**camera_cell(rig, inputs=inputs)))
+    told = f"camera camera: no such file or folder {nowhere}; put it there or correct the uri"
+    until(lambda: told in daemon.said, 10, lambda: daemon.said)
+    time.sleep(1.2)
+    assert daemon.said.count("camera camera: ") == 1

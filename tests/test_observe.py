@@ -184,3 +184,38 @@ def test_an_observation_keeps_every_promise(
     stamps = [part.captured_ns for part in (*verdict.frames.values(), *verdict.samples.values())]
     assert verdict.captured_ns == min(stamps)
     assert verdict.skew_ns == max(abs(stamp - reference) for stamp in stamps)
+
+
+class Faulty:
+    """A camera that says what is wrong with it."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        self.asked = 0
+
+    def stats(self) -> dict[str, str]:
+        self.asked += 1
+        return {"state": self.state}
+
+
+def test_a_hold_quotes_the_camera_that_it_is_about() -> None:
+    cameras = {"tool": Faulty("ended"), "wrist": Faulty("no such device /dev/video9")}
+    plan = want(("tool", "wrist"), sensors=None)
+    got = held(observe(plan, {"tool": frame("tool", 1), "wrist": None}, {}, NOW_NS, cameras=cameras))
+    assert got.detail == "nothing heard yet from wrist (no such device /dev/video9)"
+    frames = {"tool": frame("tool", 500), "wrist": frame("wrist", 1)}
+    got = held(observe(plan, frames, {}, NOW_NS, cameras=cameras))
+    assert got.detail == "tool 500 ms > 100 ms (ended)"
+    clocked = want(("tool",), "camera:tool", None)
+    got = held(observe(clocked, {"tool": frame("tool", 20)}, {}, NOW_NS, True, cameras))
+    assert got.detail == "tool: no frame, the last one 20 ms ago (ended)"
+
+
+def test_a_camera_is_asked_only_when_something_is_wrong_and_quoted_only_if_it_knows_what() -> None:
+    cameras = {"tool": Faulty("streaming")}
+    plan = want(sensors=None)
+    seen(observe(plan, {"tool": frame("tool", 1)}, {}, NOW_NS, cameras=cameras))
+    assert cameras["tool"].asked == 0
+    got = held(observe(plan, {"tool": frame("tool", 500)}, {}, NOW_NS, cameras=cameras))
+    assert got.detail == "tool 500 ms > 100 ms"
+    assert cameras["tool"].asked == 1
