@@ -22,6 +22,7 @@ from edged.wire import Kind, encode
 
 PERIOD_NS = NS_PER_S // 2
 VALID_NS = 2 * NS_PER_S
+PATIENCE = 2.5  # periods of a slow loop between two ticks that are still no reason to worry
 MOST_TOLD = 4  # changes of state in one turn
 
 log = logging.getLogger("edged")
@@ -48,6 +49,7 @@ class Reporter(threading.Thread):
         self._remarks = Remarks()
         self._ready = False
         self._fed_ticks = 0
+        self._ticked_ns = now()
         period_s = watchdog_period()
         self._feed_ns = round(period_s * NS_PER_S / 3) if period_s else 0
         self._fed_at_ns = now()
@@ -99,13 +101,16 @@ class Reporter(threading.Thread):
             log.info("ready: %s", line)
         else:
             notify(status(line))
-        self._feed()
+        self._feed(snapshot.get("daemon", {}).get("rate_hz", 0.0))
 
-    def _feed(self) -> None:
-        """Feed systemd's watchdog if the loop turned since last time."""
-        ticks = self._health.ticks
-        if self._feed_ns and ticks != self._fed_ticks:
-            self._fed_ticks = ticks
+    def _feed(self, rate_hz: float) -> None:
+        """Feed systemd's watchdog if the loop turned since last time, or is slow and its next tick is not overdue."""
+        ticks, now_ns = self._health.ticks, self._now()
+        if ticks != self._fed_ticks:
+            self._fed_ticks, self._ticked_ns = ticks, now_ns
+        elif not ticks or now_ns - self._ticked_ns > (PATIENCE * NS_PER_S / rate_hz if rate_hz else 0):
+            return
+        if self._feed_ns:
             notify(WATCHDOG)
 
     def _log_transitions(self) -> None:

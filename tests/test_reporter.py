@@ -105,6 +105,20 @@ def test_the_watchdog_is_fed_only_while_ticks_advance(desk: Any) -> None:
     assert fed(desk.supervisor) == before  # of a loop that stands still
 
 
+def test_a_slow_loop_is_not_taken_for_a_dead_one(desk: Any) -> None:
+    """Its period is many watchdog periods long; but 2.5 of its own without a tick are too many."""
+    desk.health.section("daemon", lambda: {"rate_hz": 2.0})
+    turn(desk.health)
+    desk.reporter.start()
+    until(lambda: fed(desk.supervisor) >= 6)
+    until(lambda: fed(desk.supervisor) == fed(desk.supervisor) and overdue(desk.supervisor), 10)
+
+
+def overdue(supervisor: Supervisor) -> bool:
+    """Whether the last reports came without a feed."""
+    return len(supervisor.hear()) > 6 and "WATCHDOG=1" not in supervisor.said[-6:]
+
+
 def test_health_goes_out_with_its_histograms(desk: Any) -> None:
     desk.health.section("daemon", lambda: {"name": "pick"})
     turn(desk.health)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from edged.config.schema import CameraConfig, Config, SensorConfig
@@ -59,6 +59,27 @@ def cross_checks(config: Config) -> Iterator[Finding]:
         yield "engine.require_signature", True, "engine.trusted, the folder of the public keys to trust"
     yield from _guard(config)
     yield from _bus(config)
+
+
+def quoted(tables: Mapping[str, Any], config: Config) -> Iterator[Finding]:
+    """Numbers and truth values that were written as something else: "30", "yes", 1 for true.
+
+    The schema lets them pass because in the environment everything is a string.
+    """
+    yield from _quoted(tables, config.model_dump(), "")
+
+
+def _quoted(written: Any, meant: Any, key: str) -> Iterator[Finding]:
+    if isinstance(written, Mapping) and isinstance(meant, Mapping):
+        for name, value in written.items():
+            yield from _quoted(value, meant[name], f"{key}.{name}".removeprefix("."))
+    elif isinstance(written, list) and isinstance(meant, tuple):
+        for value, number in zip(written, meant, strict=True):
+            yield from _quoted(value, number, key)
+    elif isinstance(meant, bool) and not isinstance(written, bool):
+        yield key, written, "true or false, without quotes"
+    elif isinstance(meant, (int, float)) and isinstance(written, (str, bool)) and not isinstance(meant, bool):
+        yield key, written, "a number, without quotes"
 
 
 def _runtime(config: Config) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from edged.config.checks import camera_kind, cross_checks
+from edged.config.checks import camera_kind, cross_checks, quoted
 from edged.config.explain import explain, line
 from edged.config.places import default_cache, default_runtime, default_store
 from edged.config.schema import Config
@@ -50,7 +50,8 @@ def load_config(path: Path, sets: Sequence[str] = ()) -> Config:
         config = Config(**tables)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, layers))) from None
-    if lines := [line(key, value, allowed, layers) for key, value, allowed in cross_checks(config)]:
+    written = [line(*finding, [layer]) for layer in (layers[0], layers[2]) for finding in quoted(layer[1], config)]
+    if lines := written + [line(key, value, allowed, layers) for key, value, allowed in cross_checks(config)]:
         raise ConfigError("\n".join(lines))
     return config
 
