@@ -8,6 +8,7 @@ full step to be walked. A single action (T = 1) is due one step from now.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,11 @@ class PolicyDecoder:
                 age = f"the input is {ms(now_ns - captured_ns):.0f} ms old"
                 return Hold(Reason.LATE, f"all {len(raw)} steps of the chunk have passed: {age}", captured_ns)
         actions = raw[consumed:].copy()
-        if not self._plain and np.isfinite(actions).all():
+        if len(actions) == 1 and not self._moves:  # a switch or nothing: after an inference numpy calls are cold ones
+            for axis in self._binary:
+                value = float(actions[0, axis])
+                actions[0, axis] = value if math.isnan(value) else value >= 0.5
+        elif not self._plain and np.isfinite(actions).all():
             before = anchor if previous is None else _command(previous, t0_ns - self._step_ns)
             refusal = self._make_absolute(actions, observation, before)
             if refusal is not None:

@@ -41,6 +41,8 @@ def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick,
 
 
 def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChunk | Hold:
+    if _single_is_fine(chunk, rule, start):
+        return chunk
     actions = chunk.actions
     inside = (actions >= rule.low) & (actions <= rule.high)  # false for nan; infinity is beyond every `high`
     fine = bool(inside.all())
@@ -57,6 +59,25 @@ def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChu
     if fine and near.all():
         return chunk
     return _violated(chunk, rule, inside & near, path, allowed)
+
+
+def _single_is_fine(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> bool:
+    """A quick look at a single action that takes its usual time: after an inference every numpy call is a cold one.
+
+    False says nothing: then the whole check decides.
+    """
+    if len(chunk.actions) != 1:
+        return False
+    values: list[float] = chunk.actions[0].tolist()
+    for value, (low, high) in zip(values, rule.bounds, strict=True):
+        if not low <= value <= high:  # also nan
+            return False
+    if not rule.reaches:
+        return True
+    if start is None or not chunk.t0_ns - start.at_ns == chunk.step_ns == rule.step_ns:
+        return False
+    before: list[float] = start.values.tolist()
+    return all(abs(values[axis] - before[axis]) <= reach for axis, reach in rule.reaches)  # false for nan
 
 
 def _allowed(chunk: ActionChunk, rule: Rules, first_ns: int) -> Floats:

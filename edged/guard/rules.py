@@ -39,6 +39,8 @@ class Rules:
     anchored: Flags  # needs to know where it is before the first command
     step_ns: int
     reach: Floats  # largest change over exactly step_ns
+    bounds: tuple[tuple[float, float], ...]  # low and high once more, for a look without numpy
+    reaches: tuple[tuple[int, float], ...]  # axis and reach, of those that have a step or velocity limit
     turn: Floats  # a full turn of a periodic axis, 0 for others
     periodic: NDArray[np.intp]  # which axes those are
     sensor: str | None  # that measures the axes
@@ -65,20 +67,25 @@ def rules(config: Config, manifest: Manifest) -> Rules:
     names = config.sensors[sensor].names if sensor else ()
     measured = np.array([names.index(axis.name) if axis.name in names else -1 for axis in axes], np.intp)
     turn = np.array([_turn(axis) for axis in axes], np.float64)
+    low = _inward(_column(guard, axes, "min", -math.inf), upward=True)
+    high = _inward(_column(guard, axes, "max", math.inf), upward=False)
+    reach = np.minimum(step, velocity * (step_ns / NS_PER_S))
     return Rules(
         deadline_ns=config.deadline_ns,
         valid_ns=ns(config.bus.valid_ms),
         names=tuple(axis.name for axis in axes),
         units=tuple(axis.unit for axis in axes),
-        low=_inward(_column(guard, axes, "min", -math.inf), upward=True),
-        high=_inward(_column(guard, axes, "max", math.inf), upward=False),
+        low=low,
+        high=high,
         step=step,
         velocity=velocity,
         unrated=~rated,
         limits=np.array([axis.name in guard.limits and guard.limits[axis.name].on == "limit" for axis in axes], bool),
         anchored=rated | np.array([axis.mode == "delta_previous" for axis in axes], bool),
         step_ns=step_ns,
-        reach=np.minimum(step, velocity * (step_ns / NS_PER_S)),
+        reach=reach,
+        bounds=tuple(zip(low.tolist(), high.tolist(), strict=True)),
+        reaches=tuple((axis, float(reach[axis])) for axis in np.flatnonzero(rated).tolist()),
         turn=turn,
         periodic=np.flatnonzero(turn),
         sensor=sensor,

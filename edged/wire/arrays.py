@@ -7,6 +7,7 @@ offsets are redundant, and a reader that checks them cannot be talked into readi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ Codec = Literal["raw", "zstd"]
 _INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("bool", *_INTEGERS, "float16", "float32", "float64")}
 _SIZES: dict[str, int] = {name: dtype.itemsize for name, dtype in _DTYPES.items()}
+_LITTLE = frozenset(_DTYPES.values())
 _DTYPE_NAMES = {dtype.newbyteorder(order): name for name, dtype in _DTYPES.items() for order in "<>"}
 
 
@@ -93,8 +95,32 @@ def align(length: int) -> int:
     return length + -length % 8
 
 
-def lay_out(arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec) -> tuple[list[Any], list[ArraySpec], int]:
-    """Buffers (padding included) to append to a message, what describes them, and the payload's length."""
+def lay_out(
+    arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec
+) -> tuple[list[Any], tuple[ArraySpec, ...] | list[ArraySpec], int]:
+    """Buffers (padding included) to append to a message, what describes them, and the payload's length.
+
+    Raises `WireError` for what `check_arrays` refuses.
+    """
+    if codec == "raw" and len(arrays) == 1:
+        name, array = arrays[0]
+        if array.dtype in _LITTLE and array.flags.c_contiguous:
+            specs = _single(name, array.dtype, array.shape)
+            return [array], specs, specs[0].length
+    parts, several, end = _lay_out(arrays, codec)
+    check_arrays(several, end)
+    return parts, several, end
+
+
+@lru_cache(maxsize=64)
+def _single(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[ArraySpec, ...]:
+    """One little-endian array as it is, laid out and checked once for all messages like it."""
+    spec = ArraySpec(name, _DTYPE_NAMES[dtype], shape, 0, prod(shape) * dtype.itemsize, "raw")
+    check_arrays((spec,), spec.length)
+    return (spec,)
+
+
+def _lay_out(arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec) -> tuple[list[Any], list[ArraySpec], int]:
     parts: list[Any] = []
     specs: list[ArraySpec] = []
     end = 0

@@ -128,7 +128,6 @@ def encode(
         raise WireError("header key 'arrays' is taken", "pass arrays as arrays")
     raw_only = preamble.kind in (Kind.ACTION, Kind.HOLD)
     parts, specs, payload_len = lay_out(arrays, "raw" if raw_only else codec)
-    check_arrays(specs, payload_len)
     _check_kind(preamble.kind, header, specs)
     try:
         head = _ENCODER.encode({**header, "arrays": specs} if specs else header)
