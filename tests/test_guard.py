@@ -315,3 +315,22 @@ def test_a_robot_that_was_jogged_while_stopped_is_taken_along_from_where_it_is(j
     assert abs(float(got.actions[0, 0]) - jog) <= velocity * 0.02
     kept = start.command(got, NOW_NS + 100 * MS)
     assert started(anchor(by, kept, sample("joints", 0, (jog, 0, 0)), NOW_NS)).previous is got
+
+
+@given(
+    asked=st.lists(st.floats(-4, 4, width=32) | st.sampled_from([math.nan, math.inf]), min_size=3, max_size=3),
+    before=st.lists(st.floats(-4, 4) | st.just(math.nan), min_size=3, max_size=3),
+    fast=st.floats(0.5, 500),
+)
+def test_the_quick_look_and_the_whole_check_agree(asked: list[float], before: list[float], fast: float) -> None:
+    limits = {"min": -3, "max": 3, "on": "limit"}
+    by = rule({JOINTS[0]: limits | {"velocity": fast}, JOINTS[1]: limits})
+    once, twice = chunk(asked), chunk(asked, asked)  # a chunk of two is never looked at quickly
+    quick, whole = checked(once, by, at(*before)), checked(twice, by, at(*before))
+    if isinstance(whole, Hold):
+        assert isinstance(quick, Hold)
+        assert quick.reason is whole.reason
+    else:
+        assert isinstance(quick, ActionChunk)
+        np.testing.assert_array_equal(quick.actions[0], whole.actions[0])
+        assert (quick is once) or quick.changes
