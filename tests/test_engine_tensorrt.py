@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,8 +220,11 @@ def test_two_engines_can_be_resident(gpu: Plug) -> None:
 
 def test_a_closed_engine_says_so_and_closes_twice(gpu: Plug) -> None:
     engine = opened(double(), gpu())
+    program = engine._program  # type: ignore[attr-defined]
+    vendors = [weakref.ref(item) for item in (program._context, program._engine, program._runtime)]
     engine.close()
     engine.close()
+    assert [item() for item in vendors] == [None] * 3  # TensorRT frees with the last reference
     with pytest.raises(EngineError, match="closed"):
         engine.run()
 

@@ -66,9 +66,13 @@ class InferenceSession:
                 "This session cannot use the graph capture feature as requested by the user as all the graph nodes have"
                 " not been partitioned to the CUDAExecutionProvider"
             )
+        if given["use_tf32"] != "0":
+            raise pretended.Misuse("TF32 is on by default, and then fp32 is not what the CPU computes")
         strict = options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
         if strict and rest:
             raise RuntimeError("Conflicting session configuration: CPU EP was added although its fallback is disabled")
+        if given["enable_cuda_graph"] == "1" and not strict:
+            raise pretended.Misuse("a graph is captured although nodes may be on the CPU")
         self._stream = int(given["user_compute_stream"])
         self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.get_inputs, self.get_outputs = self._session.get_inputs, self._session.get_outputs
