@@ -94,12 +94,17 @@ def tail(
     stream: Annotated[str, typer.Argument(help="action, masks, health, events or frames-<camera>")] = "",
     count: Annotated[int, typer.Option("-n", "--count", help="stop after so many; 0 = never", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
+    server_key: Annotated[Path | None, typer.Option(help="a daemon that asks for keys: its .key file")] = None,
+    key: Annotated[Path | None, typer.Option(help="beside it: your own .key_secret file")] = None,
 ) -> None:
     """Print what a daemon publishes, a line per message. DAEMON may also be an endpoint such as tcp://host:5601."""
-    from edged.tail import find_stream, tail_stream
+    from edged.tail import curve_keys, find_stream, tail_stream
 
+    if (server_key is None) != (key is None):
+        raise UsageError("one key alone opens nothing", "give both --server-key and --key")
+    keys = curve_keys(server_key, key) if server_key and key else None
     endpoint, topic = (daemon, stream or None) if "://" in daemon else find_stream(*_locate(daemon), stream)
-    tail_stream(endpoint, topic, count, json)
+    tail_stream(endpoint, topic, count, json, keys)
 
 
 @app.command()

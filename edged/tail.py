@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import zmq.auth
 
-from edged.client import Message, Subscription, describe
-from edged.errors import UsageError
+from edged.client import CurveKeys, Message, Subscription, describe
+from edged.errors import EdgedError, UsageError
 
 SILENCE_MS = 3000.0
 
 
-def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool) -> None:
+def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, keys: CurveKeys | None = None) -> None:
     """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is told too."""
     printed = 0
     try:
-        with Subscription(endpoint, topic) as subscription:
+        with Subscription(endpoint, topic, keys=keys) as subscription:
             while not count or printed < count:
                 message = subscription.receive(SILENCE_MS)
                 if message is None:
-                    sys.stderr.write(f"edged: nothing on {endpoint} for {SILENCE_MS / 1000:g} s\n")
+                    hint = " (who is not let in hears nothing; the daemon's log tells)" if keys else ""
+                    sys.stderr.write(f"edged: nothing on {endpoint} for {SILENCE_MS / 1000:g} s{hint}\n")
                     continue
                 line = msgspec.json.encode(as_object(message)).decode() if as_json else describe(message)
                 sys.stdout.write(f"{line}\n")
@@ -41,9 +43,23 @@ def find_stream(name: str, runtime: Path, stream: str) -> tuple[str, str]:
         stream = "masks" if (runtime / "masks").exists() else "action"
     if not (runtime / stream).exists():
         there = sorted(path.name for path in runtime.glob("*") if path.is_socket() and path.name != "control")
-        remedy = f"it has {', '.join(there)}" if there else "start it, or give its TOML file if it has its own folder"
-        raise UsageError(f"{runtime} has no stream {stream!r}", remedy)
+        if not there:
+            remedy = "start it, or give its TOML file if it has its own folder"
+            raise EdgedError(f"no daemon runs in {runtime}", remedy)
+        raise UsageError(f"{runtime} has no stream {stream!r}", f"it has {', '.join(there)}")
     return f"ipc://{runtime / stream}", f"{name}/{stream}"
+
+
+def curve_keys(server: Path, own: Path) -> CurveKeys:
+    """The daemon's public key from its .key file and our own two from a .key_secret. `UsageError` when they are not."""
+    try:
+        public, secret = zmq.auth.load_certificate(own)
+        theirs, _ = zmq.auth.load_certificate(server)
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(f"no keys: {error}", "give files that 'edged keys curve' made") from None
+    if secret is None:
+        raise UsageError(f"{own} holds no secret key", "give your .key_secret file")
+    return CurveKeys(theirs, public, secret)
 
 
 def as_object(message: Message) -> dict[str, Any]:

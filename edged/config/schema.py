@@ -166,7 +166,9 @@ class BusConfig(_Section):
     )
     insecure: bool = Field(default=False, description="allow streams on the network without keys")
     secret_key: Path | None = Field(default=None, description="the daemon's CURVE secret key file")
-    authorized: Path | None = Field(default=None, description="folder of client public keys that may connect")
+    authorized: Path | None = Field(
+        default=None, description="folder of client public keys (.key) that may connect; looked at whenever one does"
+    )
     publish: tuple[str, ...] = Field(default=(), description="extra streams: 'frames', or 'frames-<camera>'")
 
 
