@@ -7,6 +7,7 @@ lies in `retired`. Each of these hand-overs is said to the engine too (`Engine.h
 from __future__ import annotations
 
 import queue
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from edged.histogram import Histogram
 from edged.manifest import Manifest
 from edged.observe import Wanted, wanted
 from edged.records import ActionChunk, Hold, Reason, Verdict
+
+LOOK_S = 0.0005
 
 
 class Tally:
@@ -181,6 +184,13 @@ class Slot:
                 before.engine.hand_over(live=False)
                 self.retired.put(before)
         self._sent_ns = published_ns
+
+    def wait_sent(self, patience_s: float = 0.1) -> None:
+        """Until the loop has just published, or patience ends: what has to hold the interpreter is done best then."""
+        before_ns, looks = self._sent_ns, round(patience_s / LOOK_S)
+        while self._sent_ns == before_ns and looks > 0:
+            time.sleep(LOOK_S)
+            looks -= 1
 
     def seen(self) -> Handover | None:
         """The swap that was offered last, once the bus has heard of it; None until then. For who offered it."""

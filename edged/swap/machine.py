@@ -68,8 +68,12 @@ class Swapper:
     def close(self) -> None:
         """Free what is kept for the way back."""
         if self._previous is not None:
-            self._previous.engine.close()
+            self._free(self._previous)
             self._previous = None
+
+    def _free(self, installed: Installed) -> None:
+        self._slot.wait_sent()  # giving memory back holds the interpreter
+        installed.engine.close()
 
     def _steps(self, attempt: Attempt, running: Installed | None) -> None:
         """Every step in order; raises whatever ends it before the loop has it."""
@@ -142,7 +146,9 @@ class Swapper:
                 attempt.notes.append(warning)
 
         disturbed = Disturbance(self._slot.running)
-        loaded = load_engine(self._config, self._store, attempt.version, attempt.digest, note, reached)
+        loaded = load_engine(
+            self._config, self._store, attempt.version, attempt.digest, note, reached, self._slot.wait_sent
+        )
         if said := disturbed.describe(ms(self._config.period_ns)):
             note(said)
         return loaded
@@ -161,7 +167,7 @@ class Swapper:
             # The journal first: a process that dies of its new engine has to find out which one it was.
             self._ledger.add(attempt, "swapped")
         except BaseException:
-            candidate.engine.close()
+            self._free(candidate)
             raise
         gap_ms = self._swap(attempt.before, candidate, True, attempt)
         attempt.gap_ms = gap_ms
@@ -233,7 +239,7 @@ class Swapper:
         if running is None:
             self._slot.vacancy = Hold(Reason.ENGINE, f"{self._name} {attempt.version} was rolled back: {why}")
         self._swap(attempt.version, running, False, attempt)
-        candidate.engine.close()
+        self._free(candidate)
         self._end(attempt, "rolled_back", why)
 
     def _swap(self, before: str, after: Installed | None, carry: bool, attempt: Attempt) -> float | None:
