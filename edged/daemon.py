@@ -75,8 +75,15 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
 
 def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     stop = threading.Event()
+    asked: list[int] = []
+
+    def end(number: int, _: Any) -> None:
+        if not asked:  # a second signal may interrupt the first one's set(), which holds the event's lock
+            asked.append(number)
+            stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     health = Health()
     before_sockets(config.loop, health.warn)
     context: ZmqContext = stack.enter_context(zmq.Context())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 
@@ -72,6 +73,19 @@ def test_health_is_on_the_bus_twice_a_second_and_events_tell_what_changed(rig: R
     assert 0.3 < (last.published_ns - first.published_ns) / 1e9 / (last.seq - first.seq) < 2.0
     assert last.header["daemon"]["pid"] == daemon.pid
     assert last.header["histograms"]["late"]
+
+
+def test_a_burst_of_signals_ends_a_daemon_like_one(rig: Rig) -> None:
+    """One may come while the handler of the one before is at work."""
+    for attempt in range(3):
+        daemon = rig.daemon(rig.config(f"cell{attempt}", **state_cell(rig)))
+        daemon.wait_status(lambda status: status["ticks"] > 3)
+        until_s = time.monotonic() + 20
+        while daemon.alive and time.monotonic() < until_s:
+            daemon.send(signal.SIGTERM)
+            daemon.send(signal.SIGINT)
+        assert daemon.exit_code() in (0, -signal.SIGTERM, -signal.SIGINT)  # Python itself lets go of them at its end
+        assert "stopping after" in daemon.said
 
 
 def test_a_disarmed_daemon_holds_until_it_is_resumed(rig: Rig) -> None:
