@@ -52,11 +52,11 @@ def run(file: ConfigFile, sets: Sets = None) -> None:
 def check(file: ConfigFile, sets: Sets = None, json: AsJson = False) -> None:
     """Check a config, its engine and the cell without running anything."""
     from edged.check import check as run_check
-    from edged.check import exit_code, show
+    from edged.check import exit_code, facts, show
 
     findings = run_check(file, sets or ())
     if json:
-        _print_json([msgspec.to_builtins(finding) for finding in findings])
+        _print_json(facts(findings))
     else:
         print(show(findings))
     raise typer.Exit(exit_code(findings))
@@ -98,11 +98,12 @@ def tail(
     key: Annotated[Path | None, typer.Option(help="beside it: your own .key_secret file")] = None,
 ) -> None:
     """Print what a daemon publishes, a line per message. DAEMON may also be an endpoint such as tcp://host:5601."""
-    from edged.tail import curve_keys, find_stream, tail_stream
+    from edged.client import CurveKeys
+    from edged.tail import find_stream, tail_stream
 
     if (server_key is None) != (key is None):
         raise UsageError("one key alone opens nothing", "give both --server-key and --key")
-    keys = curve_keys(server_key, key) if server_key and key else None
+    keys = CurveKeys.read(server_key, key) if server_key and key else None
     endpoint, topic = (daemon, stream or None) if "://" in daemon else find_stream(*_locate(daemon), stream)
     tail_stream(endpoint, topic, count, json, keys)
 

@@ -81,7 +81,7 @@ def open_curve(context: zmq.Context[zmq.Socket[bytes]], bus: BusConfig) -> Itera
     if bus.secret_key is None or bus.authorized is None:
         yield None
         return
-    server = _server(bus.secret_key)
+    server = server_keys(bus.secret_key)
     try:
         any(bus.authorized.iterdir())
     except OSError as error:
@@ -95,7 +95,7 @@ def open_curve(context: zmq.Context[zmq.Socket[bytes]], bus: BusConfig) -> Itera
         authenticator.stop()
 
 
-def _server(path: Path) -> CurveServer:
+def server_keys(path: Path) -> CurveServer:
     """Our own two keys. Raises `ConfigError` for a file that is not there, not ours alone, or no secret key."""
     remedy = "give a certificate made by 'edged keys curve'"
     try:

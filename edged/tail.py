@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import zmq.auth
 
 from edged.client import CurveKeys, Message, Subscription, describe
 from edged.errors import EdgedError, UsageError
@@ -48,18 +47,6 @@ def find_stream(name: str, runtime: Path, stream: str) -> tuple[str, str]:
             raise EdgedError(f"no daemon runs in {runtime}", remedy)
         raise UsageError(f"{runtime} has no stream {stream!r}", f"it has {', '.join(there)}")
     return f"ipc://{runtime / stream}", f"{name}/{stream}"
-
-
-def curve_keys(server: Path, own: Path) -> CurveKeys:
-    """The daemon's public key from its .key file and our own two from a .key_secret. `UsageError` when they are not."""
-    try:
-        public, secret = zmq.auth.load_certificate(own)
-        theirs, _ = zmq.auth.load_certificate(server)
-    except (OSError, ValueError, IndexError) as error:
-        raise UsageError(f"no keys: {error}", "give files that 'edged keys curve' made") from None
-    if secret is None:
-        raise UsageError(f"{own} holds no secret key", "give your .key_secret file")
-    return CurveKeys(theirs, public, secret)
 
 
 def as_object(message: Message) -> dict[str, Any]:

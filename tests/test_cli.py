@@ -118,8 +118,9 @@ def test_check_tells_all_that_is_wrong(rig: Rig) -> None:
     well = rig.edged("check", str(path))
     assert well.returncode == 0, well.stdout
     assert "gives its golden samples on cpu" in well.stdout
-    findings = json.loads(rig.edged("check", str(path), "--json").stdout)
-    assert {"level", "subject", "fact", "remedy", "exit_code"} == set(findings[0])
+    said = json.loads(rig.edged("check", str(path), "--json").stdout)
+    assert {"ok", "exit_code", "findings"} == set(said)
+    assert {"level", "subject", "fact", "remedy", "exit_code"} == set(said["findings"][0])
     assert rig.edged("check", str(path), "--set", "engine.name='nothing'").returncode == 1
     assert rig.edged("check", str(path), "--set", "loop.rate_hz=-1").returncode == 2
     (rig.store / "bench-state" / "1" / "model.onnx").write_bytes(b"not a model")

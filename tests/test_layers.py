@@ -85,6 +85,8 @@ UNITS = {
         "target",
         "keys",
         "check",
+        "check_inputs",
+        "finding",
         "bench",
         "gpu_info",
         "replay",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import zmq
 
@@ -19,6 +20,20 @@ class CurveKeys:
     server: bytes
     public: bytes
     secret: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, server: Path, own: Path) -> CurveKeys:
+        """From the daemon's `.key` file and our own `.key_secret`. Raises `UsageError` when they are not."""
+        import zmq.auth  # not needed without keys
+
+        try:
+            public, secret = zmq.auth.load_certificate(own)
+            theirs, _ = zmq.auth.load_certificate(server)
+        except (OSError, ValueError, IndexError) as error:
+            raise UsageError(f"no keys: {error}", "give files that 'edged keys curve' made") from None
+        if secret is None:
+            raise UsageError(f"{own} holds no secret key", "give your .key_secret file")
+        return cls(theirs, public, secret)
 
 
 def connect(

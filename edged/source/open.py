@@ -85,6 +85,11 @@ def open_sensor(
     """
     if not config.endpoint.startswith(REPLAY):
         return Sensor(name, config, context, now)
+    return replay_sensor(name, config)
+
+
+def replay_sensor(name: str, config: SensorConfig) -> ReplaySensor:
+    """The sensor at `replay:<file.npz>`. Raises `SourceError` as `open_sensor` does."""
     cursor, shape = _replayed("sensors", name, config.endpoint)
     if shape != (len(config.names),):
         fact = f"{config.endpoint} holds {shape[0]} values a sample"
