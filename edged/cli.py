@@ -85,7 +85,8 @@ def hold(daemon: Daemon, reason: Annotated[str, typer.Option(help="why, for the 
 def resume(daemon: Daemon) -> None:
     """End a hold and arm: the robot may move."""
     state = _ask(daemon, "resume", {"who": _who()})["state"]
-    print(f"{daemon}: {state}")
+    why = ": nobody holds it, but its enable input is not high; raising that arms it" if state == "disabled" else ""
+    print(f"{daemon}: {state}{why}")
 
 
 @app.command()

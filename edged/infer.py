@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ from edged.errors import EngineError, UsageError
 from edged.manifest import Manifest
 from edged.records import Frame, Hold, Instances, Labels, Observation, Sample
 from edged.samples import split_samples
+from edged.source.opencv import cv2
 from edged.store import Store, shipped_store
 
 
@@ -30,11 +31,12 @@ class Inferred:
     """`labels` of a semantic engine, `instances` of an instance engine, or `actions` [T, D] of a policy as the graph
     gives them (deltas are not resolved).
 
-    `run_ms`: the engine's own time for this image.
+    `run_ms`: the engine's own time for this image. `state`: sensor -> name -> the value that was assumed.
     """
 
     manifest: Manifest
     run_ms: float
+    state: Mapping[str, Mapping[str, float]]
     labels: Labels | None = None
     instances: Instances | None = None
     actions: NDArray[np.float32] | None = None
@@ -65,17 +67,18 @@ def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = m
     started_ns = now()
     engine.run()
     run_ms = (now() - started_ns) / NS_PER_MS
+    assumed = {sensor: dict(zip(names[sensor], numbers, strict=True)) for sensor, numbers in values.items()}
     if manifest.action is not None:
         tensor, role = manifest.action
-        return Inferred(manifest, run_ms, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
+        return Inferred(manifest, run_ms, assumed, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
     decoder = SemanticDecoder if manifest.task == "semantic" else InstanceDecoder
     seen = decoder(manifest, engine.outputs).decode(engine.outputs, Observation(frames, {}, 0))
     if isinstance(seen, Hold):
         raise EngineError(seen.detail, "re-pack the model")
     return (
-        Inferred(manifest, run_ms, labels=seen)
+        Inferred(manifest, run_ms, assumed, labels=seen)
         if isinstance(seen, Labels)
-        else Inferred(manifest, run_ms, instances=seen)
+        else Inferred(manifest, run_ms, assumed, instances=seen)
     )
 
 
@@ -97,7 +100,13 @@ def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:
 def facts(inferred: Inferred) -> dict[str, Any]:
     """The same for programs: `--json`."""
     manifest = inferred.manifest
-    about = {"engine": manifest.name, "version": manifest.version, "run_ms": round(inferred.run_ms, 3)}
+    about: dict[str, Any] = {
+        "engine": manifest.name,
+        "version": manifest.version,
+        "run_ms": round(inferred.run_ms, 3),
+    }
+    if inferred.state:
+        about["assumed_state"] = {"from": "first golden sample", **inferred.state}
     if inferred.labels is not None:
         share = np.bincount(inferred.labels.image.ravel(), minlength=len(manifest.classes)) / inferred.labels.image.size
         return {**about, "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=False)}}
@@ -113,6 +122,11 @@ def facts(inferred: Inferred) -> dict[str, Any]:
 
 def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:
     """What `edged infer` does: engine NAME, NAME/VERSION or a bundle's path; writes the overlay, returns the facts."""
+    try:
+        image.open("rb").close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{image} cannot be read: {reason}", "give a PNG or JPEG file") from None
     picture = cv2.imread(str(image), cv2.IMREAD_COLOR)
     if picture is None:
         raise UsageError(f"{image} is not an image that OpenCV reads", "give a PNG or JPEG file")

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from rig import Daemon, Rig, holds, is_action, open_rig, rig, state_cell
+from rig import Daemon, Rig, holds, is_action, open_rig, rig, state_cell, state_toml
 
 from edged import __version__
 from edged.bench import ENGINES
@@ -93,6 +93,22 @@ def test_hold_and_resume(running: Running) -> None:
     actions.wait(is_action, mark)
 
 
+def test_a_resume_that_does_not_arm_says_why(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15))
+    button = rig.feed("button", np.zeros(1))
+    inputs = state_toml(rig) + state_toml(rig, "button", ["pressed"])
+    guard = "start = 'disarmed'\nenable = 'sensor:button'"
+    daemon = rig.daemon(rig.config(**state_cell(rig, guard=guard, inputs=inputs)))
+    actions = daemon.listen()
+    actions.wait(holds(Reason.DISABLED))
+    rig.edged("hold", "cell")
+    done = rig.edged("resume", "cell")
+    assert done.returncode == 0
+    assert done.stdout == "cell: disabled: nobody holds it, but its enable input is not high; raising that arms it\n"
+    button.values = np.ones(1)
+    actions.wait(is_action)
+
+
 @pytest.mark.parametrize("command", ["status", "hold", "resume"])
 def test_a_daemon_that_does_not_run_is_1_and_says_so(rig: Rig, command: str) -> None:
     done = rig.edged(command, "nobody")
@@ -147,17 +163,20 @@ def test_infer_writes_an_overlay_and_says_what_it_saw(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("engine", "picture", "code", "says"),
     [
-        ("bench-resize", "nowhere.png", 2, "nowhere.png"),
+        ("bench-resize", "nowhere.png", 2, "nowhere.png cannot be read: no such file or directory"),
+        ("bench-resize", "words.png", 2, "words.png is not an image"),
         ("nothing", "in.png", 1, "no engine 'nothing'"),
         ("bench-state", "in.png", 2, "takes no image"),
     ],
 )
 def test_infer_says_what_is_missing(rig: Rig, engine: str, picture: str, code: int, says: str) -> None:
     cv2.imwrite(str(rig.folder / "in.png"), np.full((48, 64, 3), 90, np.uint8))
+    (rig.folder / "words.png").write_bytes(b"words")
     target = rig.folder / "out.png"
     done = rig.edged("infer", engine, str(rig.folder / picture), "-o", str(target), "--store", str(ENGINES))
     assert done.returncode == code, done.stderr
     assert says in done.stderr
+    assert done.stderr.count("\n") == 1  # and no word of OpenCV's own
     assert not Path(target).exists()
 
 

@@ -53,6 +53,15 @@ def test_a_policy_gives_its_chunk_for_the_golden_state(policy: Bundle):
     assert not np.allclose(again.actions, inferred.actions)  # the image reaches the network
     assert overlay(IMAGE, inferred).ndim == 3
     assert [sorted(step) for step in facts(inferred)["actions"]] == [["a", "tool"]] * 4
+    assumed = facts(inferred)["assumed_state"]
+    assert assumed.pop("from") == "first golden sample"
+    told = [value for part in policy.manifest.states["state"].parts for value in list(assumed[part.sensor].values())]
+    assert told == pytest.approx(policy.golden["000/in/state"].ravel().tolist())
+
+
+def test_without_a_state_none_is_assumed(segmenter: Bundle):
+    with open_engine(segmenter) as engine:
+        assert "assumed_state" not in facts(infer(engine, segmenter, IMAGE))
 
 
 def test_an_image_that_cannot_be_made_to_fit_is_refused(tmp_path: Path):
