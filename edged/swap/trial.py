@@ -1,6 +1,6 @@
 """The trial of a new engine, a process of its own: whatever it does to the machine, the loop never feels it.
 
-    python -m edged.swap.trial JOB --report FD
+    python -m edged.swap JOB --report FD
 
 reads the bundle once, vets it against cell and running engine, prepares its plan, loads it, warms it, holds it against
 its golden samples, installs it, and at last, if it was dropped, writes the very bytes that were proved into the store.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +31,6 @@ from edged.slot import install
 from edged.store import Store
 from edged.swap.contract import changes
 from edged.swap.prepare import open_for, vet, warm
-from edged.throwaway import settle
 
 RESERVE_BYTES = 8 << 20  # of the disk: room for the journal and what else has to be written at 3 a.m.
 TIMED_RUNS = 20
@@ -144,7 +142,6 @@ def main(arguments: list[str]) -> int:
     def tell(message: Mapping[str, Any]) -> None:
         os.write(report, msgspec.json.encode(message) + b"\n")
 
-    settle(lambda: os._exit(EXIT_FAILED))
     if job.memory_bytes:
         # A graph that wants the world fails at once, instead of filling memory until it is ended from outside.
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory_bytes, job.memory_bytes))
@@ -158,9 +155,3 @@ def main(arguments: list[str]) -> int:
         fact = f"it needs more than the {job.memory_bytes >> 20} MiB a trial may take"
         tell({"error": {"code": "refused", "fact": fact, "remedy": "raise [swap] trial_memory_mb, or shrink it"}})
         return EXIT_FAILED
-
-
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # what a strange engine left behind need not be taken down in order

@@ -69,7 +69,7 @@ def run_trial(
         else:
             heard.done, heard.error = message.get("done"), message.get("error")
 
-    argv = [sys.executable, "-m", "edged.swap.trial", msgspec.json.encode(job).decode()]
+    argv = [sys.executable, "-m", "edged.swap", msgspec.json.encode(job).decode()]
     ending = run_throwaway(argv, tell, memory, cancel, config.swap.trial_seconds)
     if cancel.is_set() and heard.done is None:
         raise CancelledError
