@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from rig import Rig, rig
+from sender import Daemon as Sender
 from watching import until
 
+from edged.clock import boot_id, monotonic_ns
+from edged.demo.bus import FRAMES, endpoint
+from edged.demo.daemons import PICK
+from edged.demo.processes import Child, wait_for
+from edged.demo.room import Nap, room
+from edged.demo.run import Demo, _pictures
 from edged.demo.verdict import Outcome
+from edged.errors import EdgedError, UsageError
+from edged.wire import Flag, Kind, Preamble, encode
 
 __all__ = ["rig"]
 
@@ -51,6 +64,96 @@ def test_a_killed_demo_leaves_nothing_running(rig: Rig) -> None:
     until(lambda: children() == 6, 60, lambda: demo.said)
     demo.kill()
     until(lambda: children() == 0, 30, children)
+
+
+def test_a_demo_that_is_told_to_end_leaves_no_folder(rig: Rig) -> None:
+    demo = rig.process("demo", "-m", "edged", "demo", TMPDIR=str(rig.folder))
+    until(lambda: any(rig.folder.glob("edged-demo-*/cell.log")), 60, lambda: demo.said)
+    assert demo.terminate() == 143
+    assert not list(rig.folder.glob("edged-demo-*"))
+
+
+def test_what_cannot_work_is_said_at_once_and_as_json_too(rig: Rig) -> None:
+    (rig.folder / "file").write_text("no folder")
+    done = rig.edged("demo", "--json", "--snapshot", str(rig.folder / "file"))
+    assert done.returncode == 2
+    assert "cannot write pictures to" in done.stderr
+    assert "Traceback" not in done.stderr
+    said = json.loads(done.stdout)
+    assert said["ok"] is False
+    assert "cannot write pictures to" in said["error"]
+
+
+def test_a_temporary_folder_with_too_long_a_path_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(UsageError, match="TMPDIR=/tmp"), room():
+        pass
+    assert not list(long.iterdir())
+
+
+def test_a_process_that_ends_is_quoted_above_and_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    child = Child("cell", "edged.demo.no_such_module", [], tmp_path / "log")
+    try:
+        child.process.wait(30)
+        with pytest.raises(EdgedError, match=r"cell ended with code 1: .*No module named") as caught:
+            child.must_live()
+    finally:
+        child.stop()
+    assert " / " not in str(caught.value)
+    assert "No module named" in capsys.readouterr().err
+
+
+@dataclass
+class Said:
+    """What a demo knows of its cell: the events it told."""
+
+    events: list[dict[str, Any]]
+
+
+def test_the_picture_is_of_an_arm_that_works_not_of_one_at_rest() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, cell = Path(name), Said([{"event": "target", "reached": True}])
+        (folder / PICK).mkdir()
+        demo = Demo(folder, folder / "pictures", {"cell": cast("Child", cell)})
+        with Sender(f"ipc://{folder}/{PICK}/action") as actions, Sender(endpoint(folder, "frames")) as frames:
+
+            def show(value: int) -> int:
+                """One picture and one action of it; what the demo remembers then."""
+                image = np.full((4, 4, 3), value, np.uint8)
+                frames.seq += 1
+                preamble = Preamble(
+                    Kind.FRAME, 0, Flag(0), 1, frames.seq, 1, monotonic_ns(), 10**10, boot_id(), bytes(8)
+                )
+                frames.socket.send(encode(FRAMES, preamble, {}, (("image", image),)))
+                actions.send(monotonic_ns(), topic=f"{PICK}/action", valid_ms=10_000)
+                time.sleep(0.2)
+                look()
+                return int(demo.seen[0].arrays["image"][0, 0, 0]) if demo.seen else 0
+
+            with _pictures(demo) as look:
+                actions.await_readers()
+                frames.await_readers()
+                assert show(1) == 1
+                assert show(2) == 2
+                cell.events.append({"event": "done"})
+                assert show(3) == 2
+
+
+def test_patience_is_time_however_long_each_look_takes() -> None:
+    looks: list[int] = []
+
+    def look() -> bool:
+        looks.append(1)
+        time.sleep(0.15)  # a frozen daemon takes two seconds
+        return False
+
+    with pytest.raises(EdgedError, match=r"it not within 0\.4 s"):
+        wait_for("it", look, [], 0.4, Nap())
+    assert len(looks) <= 4
 
 
 def read(path: Path) -> bytes:

@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edged.clock import NS_PER_S, monotonic_ns
+from edged.demo.room import Nap
 from edged.errors import EdgedError
 
+LINES = 20  # of the log of a process that ended, for whoever looks for the cause
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,13 +44,18 @@ class Child:
         self._reader.start()
 
     def must_live(self) -> None:
-        """Raise `EdgedError` quoting its last words when it has ended."""
+        """When it has ended, write the end of its log to stderr and raise `EdgedError` with its last words."""
         if self.process.poll() is not None:
+            sys.stderr.write("".join(f"{self.name}: {line}\n" for line in self._said()[-LINES:]))
             raise EdgedError(f"{self.name} ended with code {self.process.returncode}: {self.explain()}", "see above")
 
     def explain(self) -> str:
-        """The last lines it wrote to stderr."""
-        return " / ".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-4:])
+        """The last line it wrote to stderr; empty if it wrote none."""
+        return (self._said() or [""])[-1]
+
+    def _said(self) -> list[str]:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line for line in lines if line.strip()]
 
     def stop(self, patience_s: float = 10.0) -> None:
         """SIGTERM, then wait for its last lines; SIGKILL when it does not end."""
@@ -75,17 +83,16 @@ class Child:
                     self.events.append(said)
 
 
-def wait_for(
-    what: str, ready: Callable[[], bool], children: list[Child], patience_s: float, nap: threading.Event
-) -> None:
+def wait_for(what: str, ready: Callable[[], bool], children: list[Child], patience_s: float, nap: Nap) -> None:
     """Until `ready()`; raises `EdgedError` when a child ends or patience does."""
-    for _ in range(round(patience_s * 50)):
-        if ready():
-            return
+    end_ns = monotonic_ns() + round(patience_s * NS_PER_S)
+    while not ready():
         for child in children:
             child.must_live()
+        if monotonic_ns() >= end_ns:
+            said = "; ".join(f"{child.name}: {child.explain()}" for child in children if child.explain())
+            raise EdgedError(f"{what} not within {patience_s:g} s", said or "is the machine very busy?")
         nap.wait(0.02)
-    raise EdgedError(f"{what} not within {patience_s:g} s", "; ".join(f"{c.name}: {c.explain()}" for c in children))
 
 
 def _die_with_parent() -> None:

@@ -10,8 +10,6 @@ import contextlib
 import json
 import shutil
 import sys
-import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +24,11 @@ from edged.demo.bus import FRAMES, endpoint
 from edged.demo.daemons import INSPECT, PICK, inspect_toml, pick_toml
 from edged.demo.plot import latency_plot
 from edged.demo.processes import Child, wait_for
+from edged.demo.room import Nap, check_pictures, room
 from edged.demo.swap import SETTINGS, Swaps
 from edged.demo.verdict import Outcome
 from edged.draw import overlay_action
-from edged.errors import EXIT_FAILED, EXIT_OK
+from edged.errors import EXIT_FAILED, EXIT_OK, EdgedError
 
 START_S = 30.0
 NAP_S = 0.2
@@ -43,7 +42,7 @@ class Demo:
     folder: Path
     snapshot: Path | None
     children: dict[str, Child] = field(default_factory=dict)
-    nap: threading.Event = field(default_factory=threading.Event)
+    nap: Nap = field(default_factory=Nap)
     swaps: Swaps | None = None
     seen: tuple[Message, Message] | None = None  # a picture of the tool camera and the action of the moment
 
@@ -62,11 +61,15 @@ class Demo:
         return sum(bool(event["reached"]) for event in tried), len(tried)
 
     @property
+    def course_done(self) -> bool:
+        """Every target was tried, and the arm rests."""
+        return any(event["event"] == "done" for event in self.children["cell"].events)
+
+    @property
     def done(self) -> bool:
         """Every target was tried, and enough plates were seen to judge the masks."""
-        course = any(event["event"] == "done" for event in self.children["cell"].events)
         swapped = self.swaps is None or self.swaps.done
-        return course and swapped and self.children["line"].last.get("matched", 0) >= FEWEST_MASKS
+        return self.course_done and swapped and self.children["line"].last.get("matched", 0) >= FEWEST_MASKS
 
 
 def run_demo(
@@ -79,21 +82,33 @@ def run_demo(
     swap: bool = False,
 ) -> int:
     """Run the cell until all targets were tried or `seconds` are over; prints the table, returns the exit code."""
-    with tempfile.TemporaryDirectory(prefix="edged-demo-") as name:
-        demo = Demo(Path(name), snapshot, swaps=Swaps(Path(name)) if swap else None)
-        try:
-            _start(demo, targets, seed, blank)
-            began_ns = monotonic_ns()
-            _watch(demo, seconds, began_ns, quiet=as_json)
-            outcome = _finish(demo, (monotonic_ns() - began_ns) / NS_PER_S)
-        finally:
-            for child in reversed(demo.children.values()):
-                child.stop()
+    try:
         if snapshot is not None:
-            _save(demo, outcome, snapshot)
+            check_pictures(snapshot)
+        with room() as (folder, nap):
+            demo = Demo(folder, snapshot, nap=nap, swaps=Swaps(folder) if swap else None)
+            outcome = _play(demo, seconds, targets, seed, blank, quiet=as_json)
+            if snapshot is not None:
+                _save(demo, outcome, snapshot)
+    except EdgedError as error:
+        if as_json:  # whoever reads it gets an object whatever happens
+            sys.stdout.write(json.dumps({"ok": False, "error": str(error)}) + "\n")
+        raise
     text = json.dumps(outcome.as_json()) if as_json else outcome.table()
     sys.stdout.write(text + "\n")
     return EXIT_OK if outcome.ok else EXIT_FAILED
+
+
+def _play(demo: Demo, seconds: float, targets: int, seed: int, blank: bool, quiet: bool) -> Outcome:
+    """From switching on to reading everybody's last words; no process outlives it."""
+    try:
+        _start(demo, targets, seed, blank)
+        began_ns = monotonic_ns()
+        _watch(demo, seconds, began_ns, quiet)
+        return _finish(demo, (monotonic_ns() - began_ns) / NS_PER_S)
+    finally:
+        for child in reversed(demo.children.values()):
+            child.stop()
 
 
 def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
@@ -176,6 +191,8 @@ def _pictures(demo: Demo) -> Iterator[Any]:
 
     def look() -> None:
         frame, verdict = frames.latest(), action.latest()
+        if demo.course_done:
+            return  # an arm at rest is no picture
         if isinstance(frame, Message) and isinstance(verdict, Message) and verdict.kind is Kind.ACTION:
             demo.seen = frame, verdict
 
@@ -198,7 +215,6 @@ def _finish(demo: Demo, seconds: float) -> Outcome:
 
 def _save(demo: Demo, outcome: Outcome, target: Path) -> None:
     """tool.png and line.png, what each camera saw with what its daemon made of it, and latency.png."""
-    target.mkdir(parents=True, exist_ok=True)
     if demo.seen is not None:
         frame, verdict = demo.seen
         names, units = verdict.header["names"], verdict.header["units"]
