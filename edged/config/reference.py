@@ -19,6 +19,7 @@ One TOML file is one daemon. Unknown keys are refused and every number has a ran
 wrong before anything runs. `--set loop.rate_hz=100` (a TOML value) beats `EDGED_LOOP__RATE_HZ`, which beats the file;
 `[guard]` is read from the file alone. Relative paths are taken from the file's folder. SIGHUP reads `[log]` again and
 nothing else. Whole files to start from: [pick.toml](../systemd/pick.toml), [inspect.toml](../systemd/inspect.toml).
+What a sensor has to send, with an example publisher: [sensors.md](sensors.md).
 
 This page is made from the schema: `python -m edged.config.reference > docs/config.md`.
 """
