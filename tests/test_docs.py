@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import zmq
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from watching import until
 
 from edged.cli import app
+from edged.clock import monotonic_ns
+from edged.config import SensorConfig
+from edged.source.sensor import Sensor
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -65,6 +72,46 @@ def test_readme_names_commands_that_exist() -> None:
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert "demo" in named
     assert named <= known
+
+
+def test_readme_names_files_that_are_where_it_is_typed() -> None:
+    console = "\n".join(body for info, body in FENCE.findall(text("README.md")) if info == "console")
+    named = re.findall(r"\S+\.(?:toml|jpg|onnx)\b", console)
+    assert "systemd/pick.toml" in named
+    for name in named:
+        assert (ROOT / name).is_file(), name
+
+
+def test_every_command_has_its_exit_codes_told() -> None:
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    told = re.findall(r"^\| (`[^|]*`) \|", text("docs/cli.md"), re.MULTILINE)
+    assert known <= set(re.findall(r"`([a-z]+)`", " ".join(told))) | {"version"}
+
+
+def test_the_example_publisher_is_heard_by_a_sensor(tmp_path: Path) -> None:
+    (source,) = [body for info, body in FENCE.findall(text("docs/sensors.md")) if info == "python"]
+    endpoint = f"ipc://{tmp_path}/joints"
+    source = "def read_joints():\n    return [1, 2, 3, 4, 5, 6]\n\n" + source.replace("tcp://*:5555", endpoint)
+    config = SensorConfig(endpoint=endpoint, topic="joints", codec="json", names=tuple("abcdef"), unit="rad")
+    with subprocess.Popen([sys.executable, "-c", source]) as publisher, zmq.Context() as context:
+        try:
+            with closing(Sensor("joints", config, context)) as sensor:
+                until(lambda: sensor.drain(monotonic_ns()) and sensor.newest(), 30, sensor.stats)
+                sample = sensor.newest()
+        finally:
+            publisher.kill()
+    assert sample is not None
+    assert sample.values.tolist() == [1, 2, 3, 4, 5, 6]
+    assert 0 <= monotonic_ns() - sample.captured_ns < 60_000_000_000
+
+
+def test_every_word_of_the_list_is_one_of_the_code() -> None:
+    words = text("CONTRIBUTING.md").partition("## Words")[2].partition("\n## ")[0]
+    named = re.findall(r"`([A-Z]\w+)`", words)
+    assert len(named) >= 10
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "edged").rglob("*.py"))
+    for name in named:
+        assert re.search(rf"^(class {name}\b|{name}\b.* = )", code, re.MULTILINE), name
 
 
 def headings(path: Path) -> set[str]:
