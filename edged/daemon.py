@@ -134,7 +134,7 @@ def _lock(config: Config, stack: contextlib.ExitStack) -> None:
     first; and one per hold file, since the other's resume would take our hold off the disk."""
     name, runtime = config.daemon.name, config.daemon.runtime
     stack.enter_context(only_one(runtime / "lock", name, "check [daemon] runtime and its owner"))
-    if config.stream == "action" and os.access(config.daemon.store, os.W_OK):
+    if config.stream == "action" and config.daemon.store.is_dir() and os.access(config.daemon.store, os.W_OK):
         path = config.hold_file.with_suffix(".lock")
         stack.enter_context(only_one(path, name, "check [daemon] store and its owner"))
 

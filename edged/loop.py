@@ -129,11 +129,13 @@ def step(
         sensor.drain(now_ns)
     enable = cell.sensors[cell.enable].newest() if cell.enable else None
     held = cell.arming.check(now_ns, enable) if cell.arming else None
+    if held is not None and held.reason is Reason.DISABLED and enable is None:
+        held = explained(held, cell, cell.enable)
     if installed is None:
         return vacancy, None
     with OBSERVE:
         frames = {stream.name: cell.cameras[stream.name].mailbox.newest() for stream in installed.want.cameras}
-        observation = observe(installed.want, frames, cell.sensors, now_ns, tick.timed_out)
+        observation = observe(installed.want, frames, cell.sensors, now_ns, tick.timed_out, cell.cameras)
     watch.observe_ns = cell.now()
     if cell.watched and isinstance(observation, Observation):
         cell.observation = observation
@@ -168,6 +170,7 @@ def predict(
         measured = cell.sensors[cell.measured].newest() if cell.measured else None
         place = anchor(installed.rule, cell.command, measured, now_ns)
         if isinstance(place, Hold):
+            place = explained(place, cell, cell.measured) if measured is None else place
             return replace(place, captured_ns=observation.captured_ns), None
         start = place
         with DECODE:
@@ -186,6 +189,12 @@ def predict(
         guarded = guard(prediction, installed.rule, start, tick, cell.now())
     watch.guard_ns = cell.now()
     return guarded, start
+
+
+def explained(hold: Hold, cell: Cell, sensor: str | None) -> Hold:
+    """A Hold for want of a sensor that does send, only nothing readable, says so."""
+    trouble = cell.sensors[sensor].trouble() if sensor else ""
+    return replace(hold, detail=f"{sensor}: {trouble}") if trouble else hold
 
 
 def publish(publisher: Publisher, installed: Installed | None, tick: Tick, verdict: Verdict, watch: Stopwatch) -> Sent:
