@@ -161,34 +161,39 @@ def decode(buffer: bytes | memoryview) -> Message:
     if any(raw[header_at + header_len : payload_at]):
         raise WireError("padding after the header is not zero")
     head = bytes(raw[header_at : header_at + header_len])
-    header, specs = (_known_header if kind in _REPEATING else _header)(head, payload_len)
-    check_padding(specs, raw, payload_at)
-    _check_kind(kind, header, specs)
+    header, specs = (_known_header if kind in _REPEATING else _header)(head, payload_len, number)
+    if len(specs) > 1:
+        check_padding(specs, raw, payload_at)
     arrays = Arrays(raw, payload_at, specs)
     message = Message(kind, reason, _FLAGS[bits & 7], *rest, topic=topic, header=header, arrays=arrays, raw=raw)
     _check_preamble(message)
     return message
 
 
-def _header(head: bytes, payload_len: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
+def _header(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
     try:
         header = _DECODER.decode(head)
         specs = msgspec.convert(header.pop("arrays", ()), tuple[ArraySpec, ...])
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise WireError(f"header: {error}") from None
     check_arrays(specs, payload_len)
+    _check_kind(_KINDS[number], header, specs)
     return header, specs
 
 
-_parsed_header = lru_cache(maxsize=64)(_header)
+@lru_cache(maxsize=64)
+def _remembered(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...], bool]:
+    """A header with its arrays, and whether it holds nothing that could be changed inside."""
+    header, specs = _header(head, payload_len, number)
+    return header, specs, not any(isinstance(value, dict | list) for value in header.values())
 
 
-def _known_header(head: bytes, payload_len: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
+def _known_header(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
     """The same for kinds whose header seldom changes; longer ones are not worth remembering."""
     if len(head) > 1024:
-        return _header(head, payload_len)
-    header, specs = _parsed_header(head, payload_len)
-    return deepcopy(header) if any(type(value) in (dict, list) for value in header.values()) else dict(header), specs
+        return _header(head, payload_len, number)
+    header, specs, is_flat = _remembered(head, payload_len, number)
+    return dict(header) if is_flat else deepcopy(header), specs
 
 
 def _check_preamble(preamble: Preamble) -> None:
