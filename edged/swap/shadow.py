@@ -88,6 +88,9 @@ class Shadow:
             fact = f"in the shadow its output never changes over {self.theirs.count} inputs, the running engine's does"
             raise RefusedError(fact, DO_NOT)
         score = self.agreement.score
+        if min_agreement is not None and score is None:
+            fact = "in the shadow there was nothing to compare with: the running engine made no predictions"
+            raise RefusedError(fact, "arm it, or take [swap] min_agreement away")
         if min_agreement is not None and score is not None and score < min_agreement:
             fact = f"in the shadow it agrees to {score:.3f} with the running engine, [swap] min_agreement is"
             raise RefusedError(f"{fact} {min_agreement:g}", "lower it, if the new engine is meant to differ")
