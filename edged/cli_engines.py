@@ -89,7 +89,7 @@ def build(
     finally:
         meter.close()
     if options != BuildOptions():
-        meter.note("note", "daemons look for plans with the default options; this one is to compare with")
+        meter.note("note", "daemons take the plan of an engine that was built last: that is this one now")
     about = {**outcome.about, "found": outcome.found, "peak_mib": outcome.peak_bytes >> 20}
     if json:
         _print_json(about)

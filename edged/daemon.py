@@ -99,7 +99,7 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
-    loader = Loader(config, store, slot, cell, _teller(reporter, publisher), health.warn)
+    loader = Loader(config, store, slot, cell, _teller(reporter, publisher), health.warn, health.withdraw)
     stack.callback(slot.close)
     stack.callback(loader.close)
     swaps = Operations(config, store, slot, cell, loader.ledger, loader.jobs)
@@ -111,6 +111,7 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
             stack.callback(frames.close)
             frames.start()
     _describe(config, cell, slot, health)
+    health.section("plan", loader.building.describe)
     health.section("swap", loader.jobs.describe)
     for thread in (reporter, control, loader, *_incoming(config, loader, health, stack)):
         thread.start()
@@ -140,12 +141,12 @@ def _lock(config: Config, stack: contextlib.ExitStack) -> None:
 
 
 def _teller(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]:
-    """Tell an event; an alarm also stays in every masks message until an engine is loaded."""
+    """Tell an event; an alarm also stays in every masks message until an engine is loaded or swapped in."""
 
     def tell(event: Event) -> None:
         if event.name == "alarm":
             publisher.set_alarms((str(event.facts["what"]),))
-        elif event.name == "loaded":
+        elif event.name == "loaded" or (event.name == "swapped" and event.facts["to"]):
             publisher.set_alarms(())
         reporter.tell(event)
 

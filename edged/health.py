@@ -83,6 +83,11 @@ class Health:
         if text not in self.warnings:
             self.warnings.append(text)
 
+    def withdraw(self, text: str) -> None:
+        """A warning is not true any more."""
+        if text in self.warnings:
+            self.warnings.remove(text)
+
     def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch) -> None:
         """Count one tick. Called by the loop after publishing."""
         self.ticks += 1

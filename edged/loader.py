@@ -1,7 +1,8 @@
 """The loader: the thread that makes engines ready and frees them, while the loop goes on without waiting.
 
-At start it loads what was committed last; then it works on swaps, one at a time (see `swap/`). What fails leaves the
-daemon up, with the engine it has or holding, and with the reason.
+At start it loads what was committed last, and has its plan built if that is missing (see `building.py`); then it works
+on swaps, one at a time (see `swap/`). What fails leaves the daemon up, with the engine it has or holding, and with the
+reason.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from edged.building import Building
 from edged.config import Config
 from edged.errors import EdgedError, EngineError, MachineryError
 from edged.loop import Cell
 from edged.records import Event, Hold, Reason
-from edged.slot import Slot
+from edged.slot import Installed, Slot
 from edged.store import CURRENT, Store
 from edged.swap.attempt import Attempt
 from edged.swap.jobs import Jobs
 from edged.swap.ledger import Ledger
 from edged.swap.machine import Swapper
 from edged.swap.prepare import load_engine
+from edged.swap.trying import CancelledError
 
 JOIN_S = 8.0
 
@@ -39,6 +42,7 @@ class Loader(threading.Thread):
         cell: Cell,
         tell: Callable[[Event], None],
         warn: Callable[[str], None] = log.warning,
+        withdraw: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__(name="loader", daemon=True)
         self.jobs = Jobs()
@@ -50,6 +54,7 @@ class Loader(threading.Thread):
         self._swapper = Swapper(
             config, store, slot, cell, self.ledger, self.jobs, tell, lambda drop: self.taken(drop)
         )  # fmt: skip
+        self.building = Building(config, store, slot, self.jobs, self._swapper, tell, warn, withdraw)
 
     def run(self) -> None:
         self._begin()
@@ -59,6 +64,7 @@ class Loader(threading.Thread):
                 self._swapper.run(attempt)
                 self.jobs.put_away(attempt)
                 self.ended(attempt)
+                self.building.look(self._slot.running)
         self._swapper.close()
 
     def refused(self, drop: str, who: str, reason: str) -> None:
@@ -80,10 +86,23 @@ class Loader(threading.Thread):
     def _begin(self) -> None:
         """Mark what a crash interrupted, then load what the config asks for; what goes wrong becomes the vacancy."""
         engine = self._config.engine
+        said: list[str] = []
+
+        def note(warning: str) -> None:
+            said.append(warning)
+            self._warn(warning)
+
         self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {engine.name} {engine.version}")
         try:
             self._recover()
-            installed = load_engine(self._config, self._store, engine.version, warn=self._warn)
+            lacking = self.building.lacking()
+            if lacking is not None and engine.backend == "tensorrt":
+                installed = self.building.before_running(lacking, self._warn)
+            else:
+                digest = lacking.digest if lacking is not None else b""
+                installed = load_engine(self._config, self._store, engine.version, digest, note)
+        except CancelledError:
+            return
         except EdgedError as error:
             self._fail(str(error))
             if isinstance(error, MachineryError):
@@ -93,9 +112,16 @@ class Loader(threading.Thread):
             self._fail(f"{type(error).__name__}: {error}")
         else:
             self._swapper.hand_over(installed)
-            manifest = installed.engine.manifest
-            facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
-            self._tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
+            self._loaded(installed)
+            if lacking is not None and installed.engine.backend != "tensorrt":
+                self.building.instead_of(installed, lacking, said)
+                if (running := self._slot.running) is not None and running is not installed:
+                    self._loaded(running)
+
+    def _loaded(self, installed: Installed) -> None:
+        manifest = installed.engine.manifest
+        facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
+        self._tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
 
     def _recover(self) -> None:
         name, version = self._config.engine.name, self._config.engine.version

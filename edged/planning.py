@@ -7,6 +7,7 @@ the reason why there is none. That reason is for `Health.warn`: the daemon is th
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from edged.plans import BuildOptions, Plan, Plans
 from edged.throwaway import available_bytes, run_throwaway
 
 MEMORY_SHARE = 0.75  # of what is available when a build begins
+
+log = logging.getLogger("edged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,12 @@ def plan_for(
     cancel: threading.Event | None = None,
 ) -> Plan | Degraded:
     """The plan of `bundle`, which was read from `path`, for this machine; built if it is not in `cache`."""
+
+    def note(severity: str, text: str) -> None:
+        log.warning("plan of %s %s: TensorRT's %s: %s", bundle.name, bundle.version, severity, text)
+
     try:
-        outcome = build_plan(bundle, path, cache, options, follow, cancel=cancel)
+        outcome = build_plan(bundle, path, cache, options, follow, note, cancel)
         plan = Plans(cache / "plans").load(outcome.about["parts"])
         if plan is None:
             raise EngineError("the plan was damaged as soon as it was written", "check the disk")
@@ -79,11 +86,11 @@ def build_plan(
     cache: Path,
     options: BuildOptions,
     follow: Callable[[Progress], None],
-    log: Callable[[str, str], None] = lambda severity, text: None,
+    note: Callable[[str, str], None] = lambda severity, text: None,
     cancel: threading.Event | None = None,
     memory_bytes: int = 0,
 ) -> Outcome:
-    """Run the building process to its end. `log` hears TensorRT's warnings and errors, (severity, text).
+    """Run the building process to its end. `note` hears TensorRT's warnings and errors, (severity, text).
 
     `memory_bytes` 0 = three quarters of what is available now. Raises the process's own `EdgedError`.
     """
@@ -93,7 +100,7 @@ def build_plan(
         if "phase" in message:
             follow(msgspec.convert(message, Progress))
         elif "log" in message:
-            log(*message["log"])
+            note(*message["log"])
         else:
             last.update(message)
 
@@ -111,7 +118,7 @@ def build_plan(
         raise _error(**last["error"])
     ended = ending.why or f"it ended with {_code(ending.code)}"
     tail = f": {ending.tail[-1]}" if ending.tail else ""
-    raise EngineError(f"building the plan failed: {ended}{tail}", "see the log; the CPU runs the engine meanwhile")
+    raise EngineError(f"building the plan failed: {ended}{tail}", "see the log")
 
 
 def _error(code: str, fact: str, remedy: str, exit_code: int) -> EdgedError:

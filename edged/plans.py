@@ -105,6 +105,12 @@ class Plans:
         self.write(f"{key}.json", _text({**facts, "seal": _sha256(_text(facts))}))
         return Plan(key, data, facts)
 
+    def discard(self, key: str) -> None:
+        """Forget a plan that did not prove itself: the next one who needs it builds it again."""
+        for name in (f"{key}.json", f"{key}.plan"):
+            with suppress(OSError):
+                (self.folder / name).unlink()
+
     def write(self, name: str, data: bytes) -> None:
         """Replace a file of the cache atomically; on disk on return."""
         temporary = self.folder / f".{name}.{os.getpid()}.{threading.get_ident()}"

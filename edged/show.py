@@ -42,6 +42,9 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("cameras", "sensors"):
         for name, stats in snapshot[kind].items():
             yield f"  {kind[:-1]:<8} {name}: {_input(stats)}"
+    if (plan := snapshot.get("plan")) and plan["state"] != "loaded":
+        what = f"{plan['name']} {plan['version']} {plan['state']}, {_seconds(plan['elapsed_s'])}"
+        yield f"  plan     {what}: {plan['detail']}"
     if "swap" in snapshot:
         yield from show_swaps(snapshot["swap"])
     for warning in snapshot["warnings"]:

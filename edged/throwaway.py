@@ -27,7 +27,7 @@ from edged.clock import NS_PER_S, Now, monotonic_ns
 from edged.errors import EngineError
 
 POLL_S = 0.1
-GRACE_S = 5.0  # to stop by itself once it was asked to
+GRACE_S = 2.0  # to stop by itself once it was asked to
 MAX_LINE_BYTES = 1 << 20
 TAIL_LINES = 20
 RESERVE_BYTES = 256 << 20  # what the rest of the machine keeps, whatever the limit says

@@ -51,27 +51,6 @@ def test_auto_takes_the_plan_and_says_why_in_log_and_health(rig: Rig) -> None:
     assert "bench-state 1: backend tensorrt: pretended GPU" in daemon.said
 
 
-def test_auto_says_what_it_passed_over(rig: Rig) -> None:
-    """No plan, and the CPU build of ONNX Runtime: it runs on the CPU, and nobody can miss it."""
-    rig.feed("state", np.zeros(15))
-    daemon = rig.daemon(rig.config(**state_cell(rig)), **PLUGGED)
-    daemon.listen().wait(is_action)
-    status = daemon.status()
-    assert status["engine"]["backend"] == "cpu"
-    (warning,) = (text for text in status["warnings"] if "backend cpu" in text)
-    assert "not tensorrt: no plan of bench-state 1" in warning
-    assert "edged build bench-state" in warning
-    assert "has no CUDA provider" in warning
-    assert warning in daemon.said
-
-
-def test_without_a_plan_tensorrt_holds_and_names_the_command(rig: Rig) -> None:
-    rig.feed("state", np.zeros(15))
-    daemon = rig.daemon(rig.config(**state_cell(rig, engine=ON_TENSORRT)), **PLUGGED)
-    hold = daemon.listen().wait(holds(Reason.ENGINE))
-    assert "run 'edged build bench-state'" in hold.header["detail"]
-
-
 @pytest.mark.parametrize(
     "failure",
     ["synchronize|unspecified launch failure|sticky|60", "launch|an illegal memory access|sticky|40"],

@@ -72,6 +72,7 @@ UNITS = {
         "curve",
         "throwaway",
         "planning",
+        "building",
         "notify",
         "logs",
         "realtime",

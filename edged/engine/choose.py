@@ -58,6 +58,24 @@ def wants_plan(backend: str) -> bool:
         return False
 
 
+def lacks_plan(bundle: Bundle, backend: str, cache: Path) -> bool:
+    """Whether a plan is all that keeps `bundle` from running on TensorRT here, as `backend` asks."""
+    if not wants_plan(backend) or _cuda_missing():
+        return False
+    try:
+        from edged.engine.tensorrt import version
+
+        device = read_device()
+    except EngineError:
+        return False  # TensorRT is there and cannot be imported
+    try:
+        if device is not None:
+            find_plan(bundle, cache, device, version())
+    except EngineError:
+        return True
+    return False
+
+
 def find_plan(bundle: Bundle, cache: Path, device: Device, tensorrt: str) -> Plan:
     """The plan of `bundle` for this device that was built last; `EngineError` with the command when there is none."""
     plans = Plans(cache / "plans")

@@ -14,7 +14,8 @@ REMEMBERED = 8
 
 
 class Jobs:
-    """One attempt at a time, in the order they were asked for. `cancel`: set to end the active one."""
+    """One attempt at a time, in the order they were asked for. `cancel`: set to end the active one, or the build of a
+    plan that is under way before the first."""
 
     def __init__(self) -> None:
         self.cancel = threading.Event()
@@ -31,11 +32,13 @@ class Jobs:
         self, version: str, who: str, *, contract_change: bool = False, drop: Path | None = None, digest: bytes = b"",
         back: bool = False,
     ) -> Attempt:  # fmt: skip
-        """Put an attempt in the queue; it is worked on when those before it are done."""
+        """Put an attempt in the queue; it is worked on when those before it are done. A way back ends a build."""
         with self._some:
             self._count += 1
             attempt = Attempt(self._count, version, who, drop, digest, contract_change, back)
             self._waiting.append(attempt)
+            if back and self._active is None:
+                self.cancel.set()
             self._some.notify()
         return attempt
 

@@ -68,10 +68,11 @@ class Swapper:
     def close(self) -> None:
         """Free what is kept for the way back."""
         if self._previous is not None:
-            self._free(self._previous)
+            self.free(self._previous)
             self._previous = None
 
-    def _free(self, installed: Installed) -> None:
+    def free(self, installed: Installed) -> None:
+        """Close an engine that the loop does not have, in a quiet moment."""
         self._slot.wait_sent()  # giving memory back holds the interpreter
         installed.engine.close()
 
@@ -93,7 +94,7 @@ class Swapper:
             self._live(attempt, running, resident)
             return
         self.close()  # three engines at once would be one too many for a small machine
-        self._make_room(attempt, running)
+        self.make_room(attempt.version, running)
         try:
             self._live(attempt, running, self._load(attempt))
         except BaseException:
@@ -104,7 +105,10 @@ class Swapper:
     def _admit(self, attempt: Attempt, running: Installed | None) -> None:
         """Refuse what is not worth trying; then have it written what is committed before anything changes."""
         version, name = attempt.version, self._name
-        if running is not None and running.version == version and attempt.drop is None:
+        new = running is None or running.version != version  # by name, or dropped again with other content
+        if running is not None and not new and attempt.drop is not None:
+            new = not attempt.digest.startswith(running.engine.identity)
+        if not new:
             raise RefusedError(f"{name} {version} is what runs", "choose another version")
         if (crashes := self._ledger.crashes(version)) >= MAX_CRASHES:
             remedy = f"if it is not to blame: edged reset {self._config.daemon.name} --version {version}"
@@ -124,7 +128,7 @@ class Swapper:
         self._previous = None
         return previous
 
-    def _make_room(self, attempt: Attempt, running: Installed | None) -> None:
+    def make_room(self, version: str, running: Installed | None) -> None:
         """With `during = "hold"`: take the running engine from the loop while the new one is loaded.
 
         That is also what an engine on a GPU gets unless the config says otherwise: loading another one there has been
@@ -133,7 +137,7 @@ class Swapper:
         if running is None:
             return
         if (self._config.swap.during or ("live" if running.engine.backend == "cpu" else "hold")) == "hold":
-            self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {attempt.version}")
+            self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {version}")
             self.hand_over(None)
 
     def _load(self, attempt: Attempt) -> Installed:
@@ -167,7 +171,7 @@ class Swapper:
             # The journal first: a process that dies of its new engine has to find out which one it was.
             self._ledger.add(attempt, "swapped")
         except BaseException:
-            self._free(candidate)
+            self.free(candidate)
             raise
         gap_ms = self._swap(attempt.before, candidate, True, attempt)
         attempt.gap_ms = gap_ms
@@ -193,6 +197,8 @@ class Swapper:
 
         shadow = run_shadow(candidate, self._cell, self._config.swap, lambda: self._jobs.interrupted, follow)
         attempt.shadow = shadow.describe()
+        if not shadow.compared and not self._jobs.interrupted:
+            attempt.notes.append("the running engine held meanwhile: there was nothing to compare with")
         log.info("shadow of %s %s: %s", self._name, attempt.version, attempt.shadow)
 
     def _probation(self, attempt: Attempt, running: Installed | None, candidate: Installed) -> str | None:
@@ -239,7 +245,7 @@ class Swapper:
         if running is None:
             self._slot.vacancy = Hold(Reason.ENGINE, f"{self._name} {attempt.version} was rolled back: {why}")
         self._swap(attempt.version, running, False, attempt)
-        self._free(candidate)
+        self.free(candidate)
         self._end(attempt, "rolled_back", why)
 
     def _swap(self, before: str, after: Installed | None, carry: bool, attempt: Attempt) -> float | None:

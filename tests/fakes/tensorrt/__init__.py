@@ -9,6 +9,7 @@ on bad days:
     FAKE_TENSORRT_STEP_S    how long each build step takes
     FAKE_TENSORRT_ALLOCATE_MB   resident memory that the build takes
     FAKE_TENSORRT_CRASH     signal number the process gets in the middle of a build
+    FAKE_TENSORRT_OFF       what every output is off by: a plan that does not compute what its graph does
     FAKE_TENSORRT_BROKEN    factories return null: the libraries do not fit the bindings, or there is no driver
 """
 

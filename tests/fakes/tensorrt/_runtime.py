@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,8 @@ class IExecutionContext:
         given = {name: self._array(name, places[name], self.get_tensor_shape(name)) for name in engine._inputs}
         made = engine._session.run(list(engine._outputs), given)
         for name, array in zip(engine._outputs, made, strict=True):
-            self._array(name, places[name], array.shape)[...] = array
+            off = array.dtype.type(float(os.environ.get("FAKE_TENSORRT_OFF", "0")))
+            self._array(name, places[name], array.shape)[...] = array + off
             if name in self._allocators:
                 self._allocators[name].notify_shape(name, tuple(array.shape))
 
