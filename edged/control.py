@@ -19,6 +19,7 @@ import msgspec
 import zmq
 
 from edged.errors import EdgedError, RefusedError
+from edged.publish import CurveServer, serve_curve
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
@@ -105,49 +106,75 @@ def _failure(request: Request | None, code: str, text: str, remedy: str) -> byte
 
 
 class Control(threading.Thread):
-    """Answers requests until closed. `operations` is looked up at each request."""
+    """Answers requests until closed. `operations` is looked up at each request.
+
+    `remote`: another endpoint besides; over TCP it is for clients whose key is known: without `curve` there is none.
+    """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         operations: Mapping[str, Operation],
+        remote: str | None = None,
+        curve: CurveServer | None = None,
     ) -> None:
         super().__init__(name="control", daemon=True)
         self._operations = operations
-        self._router: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.LINGER, 200)
-        self._router.setsockopt(zmq.MAXMSGSIZE, 4 * LIMIT_BYTES)
-        self._router.setsockopt(zmq.SNDHWM, 64)
+        self._routers: list[zmq.Socket[bytes]] = []
         self._wake: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._wake.bind(f"inproc://control-{id(self)}")
         self._waker: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._waker.connect(f"inproc://control-{id(self)}")
         try:
-            self._router.bind(endpoint)
-        except zmq.ZMQError as error:
+            self._bind(context, endpoint, None, "check [daemon] runtime")
+            if remote is not None and remote.startswith("ipc://"):
+                self._bind(context, remote, None, "check [bus] bind")
+            elif remote is not None and curve is not None:
+                self._bind(context, remote, curve, "check [bus] bind")
+        except EdgedError:
             self._close_sockets()
-            raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", "check [daemon] runtime") from None
+            raise
+
+    def _bind(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, curve: CurveServer | None, remedy: str
+    ) -> None:
+        router: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
+        self._routers.append(router)
+        router.setsockopt(zmq.LINGER, 200)
+        router.setsockopt(zmq.MAXMSGSIZE, 4 * LIMIT_BYTES)
+        router.setsockopt(zmq.SNDHWM, 64)
+        if curve is not None:
+            serve_curve(router, curve)
+        try:
+            router.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", remedy) from None
         if endpoint.startswith("ipc://"):
             with contextlib.suppress(OSError):
                 Path(endpoint.removeprefix("ipc://")).chmod(0o660)
 
     def run(self) -> None:
         poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._wake, zmq.POLLIN)
+        for socket in (self._wake, *self._routers):
+            poller.register(socket, zmq.POLLIN)
         while True:
             ready = dict(poller.poll())
             if self._wake in ready:
                 break
-            frames = self._router.recv_multipart()
-            # A DEALER sends [identity, request], a REQ [identity, empty, request].
-            envelope, data = frames[:-1], frames[-1]
-            if len(envelope) > 2 or (len(envelope) == 2 and envelope[1]):
-                data = b""  # not one frame: answered as not understood
-                envelope = envelope[:1]
-            with contextlib.suppress(zmq.ZMQError):  # the asker may be gone, or not reading
-                self._router.send_multipart([*envelope, answer(data, self._operations)], zmq.NOBLOCK)
+            for router in self._routers:
+                if router in ready:
+                    self._answer_one(router)
+
+    def _answer_one(self, router: zmq.Socket[bytes]) -> None:
+        frames = router.recv_multipart()
+        # A DEALER sends [identity, request], a REQ [identity, empty, request].
+        envelope, data = frames[:-1], frames[-1]
+        if len(envelope) > 2 or (len(envelope) == 2 and envelope[1]):
+            data = b""  # not one frame: answered as not understood
+            envelope = envelope[:1]
+        with contextlib.suppress(zmq.ZMQError):  # the asker may be gone, or not reading
+            router.send_multipart([*envelope, answer(data, self._operations)], zmq.NOBLOCK)
 
     def close(self) -> None:
         """End the thread and close its sockets."""
@@ -157,5 +184,5 @@ class Control(threading.Thread):
         self._close_sockets()
 
     def _close_sockets(self) -> None:
-        for socket in (self._router, self._wake, self._waker):
+        for socket in (*self._routers, self._wake, self._waker):
             socket.close()

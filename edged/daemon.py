@@ -103,7 +103,8 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     stack.callback(slot.close)
     stack.callback(loader.close)
     swaps = Operations(config, store, slot, cell, loader.ledger, loader.jobs)
-    control = Control(context, endpoints(config)["control"], operations(config, cell, health, swaps))
+    offered = operations(config, cell, health, swaps)
+    control = Control(context, endpoints(config)["control"], offered, config.bus.bind.get("control"), curve)
     stack.callback(control.close)
     for name, camera in cell.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:

@@ -130,6 +130,16 @@ class Outlet:
             socket.close(linger=0)
 
 
+def serve_curve(socket: zmq.Socket[bytes], curve: CurveServer) -> None:
+    """Ask for keys on the endpoints that `socket` will be bound to."""
+    socket.zap_domain = curve.domain
+    # CURVE fails open: without this, anybody is let in while no ZAP handler answers.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.curve_secretkey = curve.secret_key
+    socket.curve_publickey = curve.public_key
+    socket.curve_server = True
+
+
 def _bind(
     context: zmq.Context[zmq.Socket[bytes]], endpoint: str, message_bytes: int, curve: CurveServer | None
 ) -> zmq.Socket[bytes]:
@@ -139,12 +149,7 @@ def _bind(
     socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION)  # whoever sends us more is cut off
     socket.setsockopt(zmq.SNDHWM, max(8, min(20_000, QUEUE_BYTES // max(1, message_bytes))))
     if curve is not None and endpoint.startswith("tcp://"):
-        socket.zap_domain = curve.domain
-        # CURVE fails open: without this, anybody is let in while no ZAP handler answers.
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        socket.curve_secretkey = curve.secret_key
-        socket.curve_publickey = curve.public_key
-        socket.curve_server = True
+        serve_curve(socket, curve)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

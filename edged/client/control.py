@@ -110,9 +110,9 @@ def _result(reply: _Reply, op: str) -> Any:
 
 def _check_socket_file(endpoint: str) -> None:
     """Say at once what a connection attempt would only find out by waiting."""
-    path = Path(endpoint.removeprefix("ipc://"))
-    if str(path) == endpoint or endpoint.startswith("ipc://@"):
+    if not endpoint.startswith("ipc://") or endpoint.startswith("ipc://@"):
         return
+    path = Path(endpoint.removeprefix("ipc://"))
     try:
         path.stat()
     except PermissionError:
