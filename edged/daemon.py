@@ -27,7 +27,7 @@ from edged.frames import FramePublisher
 from edged.health import Health
 from edged.incoming import Incoming
 from edged.loader import Loader
-from edged.locks import only_one
+from edged.locks import AlreadyRunning, only_one
 from edged.logs import apply_log, start_log
 from edged.loop import Cell, run_loop
 from edged.notify import STOPPING, notify
@@ -136,9 +136,13 @@ def _lock(config: Config, stack: contextlib.ExitStack) -> None:
     first; and one per hold file, since the other's resume would take our hold off the disk."""
     name, runtime = config.daemon.name, config.daemon.runtime
     stack.enter_context(only_one(runtime / "lock", name, "check [daemon] runtime and its owner"))
-    if config.stream == "action" and config.daemon.store.is_dir() and os.access(config.daemon.store, os.W_OK):
-        path = config.hold_file.with_suffix(".lock")
-        stack.enter_context(only_one(path, name, "check [daemon] store and its owner"))
+    if config.stream == "action" and config.daemon.store.is_dir():
+        try:
+            stack.enter_context(only_one(config.hold_file.with_suffix(".lock"), name, "make the store writable"))
+        except AlreadyRunning:
+            raise
+        except EdgedError as error:  # a store that is full or read-only is told by what needs it
+            log.warning("%s: a second daemon on this store would not be noticed", error)
 
 
 def _teller(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]:

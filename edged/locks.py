@@ -11,11 +11,15 @@ from pathlib import Path
 from edged.errors import EdgedError
 
 
+class AlreadyRunning(EdgedError):
+    """Another daemon holds the lock."""
+
+
 @contextlib.contextmanager
 def only_one(path: Path, name: str, remedy: str) -> Iterator[None]:
     """Hold the lock file `path` (flock(2)) with our pid in it, as long as the block lasts.
 
-    Raises `EdgedError` naming the pid of another daemon that holds it, or when the file cannot be made.
+    Raises `AlreadyRunning` naming the pid of another daemon that holds it, `EdgedError` when the file cannot be made.
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -27,7 +31,7 @@ def only_one(path: Path, name: str, remedy: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise EdgedError(
+            raise AlreadyRunning(
                 f"daemon {name} is already running with pid {pid} ({path})",
                 "stop it first, or give this one another name",
             ) from None
