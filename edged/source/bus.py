@@ -33,6 +33,7 @@ class BusGrabber:
         self._now = now
         self._boot = boot_id()
         self._last: Preamble | None = None
+        self._timeout_ms = TIMEOUT_MS
         self._context = context or zmq.Context()
         self._is_ours = context is None
         self._socket = self._context.socket(zmq.SUB)
@@ -52,7 +53,9 @@ class BusGrabber:
     def patience(self, timeout_ns: int) -> bool:
         """How long `read` waits from now on, in whole milliseconds; False = not at all, and there is nothing."""
         if timeout_ns > 0:
-            self._socket.setsockopt(zmq.RCVTIMEO, -(-timeout_ns // NS_PER_MS))
+            if (timeout_ms := -(-timeout_ns // NS_PER_MS)) != self._timeout_ms:
+                self._timeout_ms = timeout_ms
+                self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
             return True
         return bool(int(self._socket.get(zmq.EVENTS)) & READABLE)
 
@@ -90,17 +93,25 @@ class BusMailbox(Mailbox):
         super().__init__()
         self._fill = fill
 
+    def put(self, frame: Frame) -> None:
+        """Replace what is there; one thread needs no lock, and nobody waits."""
+        self.overwritten += not self._seen
+        self._frame, self._seen = frame, False
+        self.arrived_ns = monotonic_ns()
+
     def newest(self) -> Frame | None:
         self._fill(0)
-        return super().newest()
+        self._seen = True
+        return self._frame
 
     def wait_newer(self, seq: int, timeout_ns: int) -> Frame | None:
         """The newest frame if its `seq` is greater; else the first such that comes within the time-out, or None."""
         until_ns = monotonic_ns() + timeout_ns
-        while (frame := super().newest()) is None or frame.seq <= seq:
+        while (frame := self._frame) is None or frame.seq <= seq:
             if (left_ns := until_ns - monotonic_ns()) <= 0:
                 return None
             self._fill(left_ns)
+        self._seen = True
         return frame
 
 

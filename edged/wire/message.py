@@ -207,6 +207,10 @@ def _check_preamble(preamble: Preamble) -> None:
         raise WireError(f"seq {preamble.seq}, stamps {stamps}", "seq counts from 1, stamps are 0 to 2**62 - 1")
 
 
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value < END_OF_TIME_NS
+
+
 def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec]) -> None:
     """What a reader of this kind relies on: the first array, and of an action its times."""
     if kind is Kind.HOLD and specs:
@@ -217,9 +221,9 @@ def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec
             raise WireError(f"{kind.name} without its first array {_FIRST[kind]}")
     if kind is Kind.ACTION:
         times = (header.get("t0_ns"), header.get("step_ns"))
-        if any(type(time) is not int or not 0 <= time < END_OF_TIME_NS for time in times):
+        if not (_is_time(times[0]) and _is_time(times[1])):
             raise WireError(f"ACTION with t0_ns, step_ns = {times}")
-        if 0 in specs[0].shape or any(spec.codec != "raw" for spec in specs):
+        if 0 in specs[0].shape or {spec.codec for spec in specs} != {"raw"}:
             raise WireError("ACTION that is empty or compressed")
 
 
