@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import zmq
 from numpy.typing import NDArray
@@ -55,16 +56,7 @@ class Sender:
         engine: bytes = NO_ENGINE,
     ) -> Preamble:
         return Preamble(
-            kind=kind,
-            reason=reason,
-            flags=flags,
-            session=self.session,
-            seq=seq,
-            captured_ns=captured_ns,
-            published_ns=published_ns,
-            valid_for_ns=valid_for_ns,
-            boot=self.boot,
-            engine=engine,
+            kind, reason, flags, self.session, seq, captured_ns, published_ns, valid_for_ns, self.boot, engine
         )
 
 
@@ -174,6 +166,8 @@ class Publisher:
         self._period_ns = period_ns
         self.now = now
         self._alarms: tuple[str, ...] = ()
+        self._meaning: Mapping[str, Any] | None = None
+        self._encoded: dict[str, msgspec.Raw] = {}
 
     def set_alarms(self, alarms: Sequence[str]) -> None:
         """What every masks message repeats until it is over, so that a late subscriber cannot miss it."""
@@ -204,7 +198,10 @@ class Publisher:
                 valid_ns = HOLD_PERIODS * self._period_ns
         header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, "engine_us": engine_ns / 1000}
         if meaning is not None and not isinstance(verdict, Hold):
-            header.update(meaning)
+            if meaning is not self._meaning:  # encoded once per engine, not once per message
+                self._meaning = meaning
+                self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
+            header.update(self._encoded)
         kind, reason, flags, arrays = _describe(verdict, header)
         if self._alarms and kind is not Kind.ACTION:
             header["alarms"] = self._alarms

@@ -5,8 +5,8 @@ Without the variable, or without the `nvtx` package, a span is an object that do
 
 from __future__ import annotations
 
-import contextlib
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,10 +15,14 @@ VARIABLE = "EDGED_NVTX"
 
 
 def spans(*names: str, environ: Mapping[str, str] = os.environ) -> tuple[AbstractContextManager[Any], ...]:
-    """A reusable `with` object for each name. Entering one costs 0.1 us when nobody profiles."""
+    """A reusable `with` object for each name, for one thread.
+
+    When nobody profiles it is a lock that nobody else knows: entering that runs no Python code at all, while
+    `contextlib.nullcontext` is two calls, which are cold ones after an inference.
+    """
     nvtx = _nvtx() if environ.get(VARIABLE) else None
     if nvtx is None:
-        return (contextlib.nullcontext(),) * len(names)
+        return (threading.RLock(),) * len(names)
     return tuple(nvtx.annotate(name, domain="edged") for name in names)
 
 

@@ -92,6 +92,7 @@ class BusMailbox(Mailbox):
     def __init__(self, fill: Callable[[int], None]) -> None:
         super().__init__()
         self._fill = fill
+        self._waited = False  # for the frame that is there: nothing newer is looked for once
 
     def put(self, frame: Frame) -> None:
         """Replace what is there; one thread needs no lock, and nobody waits."""
@@ -100,7 +101,9 @@ class BusMailbox(Mailbox):
         self.arrived_ns = monotonic_ns()
 
     def newest(self) -> Frame | None:
-        self._fill(0)
+        if not self._waited:
+            self._fill(0)
+        self._waited = False
         self._seen = True
         return self._frame
 
@@ -111,7 +114,7 @@ class BusMailbox(Mailbox):
             if (left_ns := until_ns - monotonic_ns()) <= 0:
                 return None
             self._fill(left_ns)
-        self._seen = True
+        self._seen = self._waited = True
         return frame
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,8 +29,7 @@ class Ended(Exception):
     """The last frame of a file or folder that is not to be looped."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Grab:
+class Grab(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One image and what is known about its time; all nanoseconds.
 
     `image`: [H, W, 3] uint8 BGR, owned by whoever gets it. `arrival_ns`: our clock when it came. `stream_ns`: the
