@@ -5,15 +5,14 @@ Exit codes: 0 done, 1 failed, 2 usage or config, 3 refused (see errors.py).
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from edged import __version__, cli_engines, cli_pack, cli_swap
+from edged.cli_shared import print_json, who
 from edged.errors import EdgedError, UsageError
 
 app = typer.Typer(
@@ -56,7 +55,7 @@ def check(file: ConfigFile, sets: Sets = None, json: AsJson = False) -> None:
 
     findings = run_check(file, sets or ())
     if json:
-        _print_json(facts(findings))
+        print_json(facts(findings))
     else:
         print(show(findings))
     raise typer.Exit(exit_code(findings))
@@ -69,7 +68,7 @@ def status(daemon: Daemon, json: AsJson = False) -> None:
 
     snapshot = _ask(daemon, "status")
     if json:
-        _print_json(snapshot)
+        print_json(snapshot)
     else:
         print(show_status(snapshot))
 
@@ -77,14 +76,14 @@ def status(daemon: Daemon, json: AsJson = False) -> None:
 @app.command()
 def hold(daemon: Daemon, reason: Annotated[str, typer.Option(help="why, for the log")] = "") -> None:
     """Stop commanding the robot, now and after every restart, until `edged resume`."""
-    state = _ask(daemon, "hold", {"reason": reason, "who": _who()})["state"]
+    state = _ask(daemon, "hold", {"reason": reason, "who": who()})["state"]
     print(f"{daemon}: {state}")
 
 
 @app.command()
 def resume(daemon: Daemon) -> None:
     """End a hold and arm: the robot may move."""
-    state = _ask(daemon, "resume", {"who": _who()})["state"]
+    state = _ask(daemon, "resume", {"who": who()})["state"]
     why = ": nobody holds it, but its enable input is not high; raising that arms it" if state == "disabled" else ""
     print(f"{daemon}: {state}{why}")
 
@@ -122,7 +121,7 @@ def infer(
 
     result = infer_file(engine, image, output, store)
     if json:
-        _print_json(result)
+        print_json(result)
     else:
         print("\n".join(f"{key}: {value}" for key, value in result.items()))
 
@@ -187,14 +186,3 @@ def _locate(daemon: str) -> tuple[str, Path]:
     if not daemon:
         raise UsageError("no daemon named", "give its name or its TOML file")
     return daemon, running_runtime(daemon)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a passwd entry
-        return "unknown"
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
+
+from edged.cli_shared import print_json
 
 if TYPE_CHECKING:
     from edged.keys import KeyPair
@@ -42,7 +43,7 @@ def verify(
 
     verdict = job.verify(target, _store(store), trusted, cache)
     if json:
-        _print_json(job.facts(verdict))
+        print_json(job.facts(verdict))
     else:
         print(job.show(verdict))
     raise typer.Exit(verdict.exit_code)
@@ -92,7 +93,7 @@ def build(
         meter.note("note", "daemons take the plan of an engine that was built last: that is this one now")
     about = {**outcome.about, "found": outcome.found, "peak_mib": outcome.peak_bytes >> 20}
     if json:
-        _print_json(about)
+        print_json(about)
     else:
         done = "was there already" if outcome.found else f"built in {about['build_s']:.0f} s"
         print(f"{about['name']} {about['version']}: plan {about['key']}, {about['bytes'] / 1e6:.1f} MB, {done}")
@@ -127,7 +128,3 @@ def _store(path: Path | None) -> Store:
     from edged.store import Store
 
     return Store(path or default_store())
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

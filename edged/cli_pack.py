@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
+from edged.cli_shared import print_json
 from edged.errors import EngineError
 
 IMAGE, POLICY, HEAD, OUT = "Image", "Policy", "Instance head", "What is written"
@@ -97,7 +97,7 @@ def pack(
         progress=progress,
     )
     if json:
-        sys.stdout.write(msgspec.json.encode(job.facts(result)).decode() + "\n")
+        print_json(job.facts(result))
     else:
         print(job.show(result))
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
+from edged.cli_shared import print_json, who
 from edged.errors import EXIT_OK, EXIT_REFUSED, EdgedError, UsageError
 
 Daemon = Annotated[str, typer.Argument(help="a running daemon, its TOML file, or the engine it runs", metavar="NAME")]
@@ -55,7 +54,7 @@ def reset(
     from edged.client import request
 
     args = {"version": version} if version is not None else {}
-    done = request(_control(name), "reset", {**args, "who": _who()})
+    done = request(_control(name), "reset", {**args, "who": who()})
     print(f"{name}: forgot {done['reset']}")
 
 
@@ -69,7 +68,7 @@ def engines(
 
     listed = _from_store(name, store) if store is not None or not name else _from_daemon(name)
     if json:
-        _print_json(listed)
+        print_json(listed)
     else:
         print(show_engines(listed))
 
@@ -101,10 +100,10 @@ def _begin(name: str, op: str, args: Mapping[str, Any], wait: bool, json: bool) 
     from edged.show_swap import show_outcome
 
     endpoint = _control(name)
-    begun = request(endpoint, op, {**args, "who": _who()})
+    begun = request(endpoint, op, {**args, "who": who()})
     if not wait:
         if json:
-            _print_json(begun)
+            print_json(begun)
         else:
             print(
                 f"{name}: job {begun['job']}, {begun['name']} to {begun['version']}; 'edged status {name}' follows it"
@@ -112,7 +111,7 @@ def _begin(name: str, op: str, args: Mapping[str, Any], wait: bool, json: bool) 
         return
     done = _follow(endpoint, int(begun["job"]), quiet=json)
     if json:
-        _print_json(done)
+        print_json(done)
     else:
         print(show_outcome(begun["name"], done))
     raise typer.Exit(EXIT_OK if done["state"] == "committed" else EXIT_REFUSED)
@@ -168,14 +167,3 @@ def _control(name: str) -> str:
         names = ", ".join(socket.parent.name for socket in found)
         raise UsageError(f"{names} run {name}", "name the daemon")
     return f"ipc://{found[0] if found else runtime / 'control'}"
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a passwd entry
-        return "unknown"
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -99,6 +99,7 @@ UNITS = {
         "show_swap",
         "cli",
         "cli_pack",
+        "cli_shared",
         "cli_engines",
         "cli_swap",
         "demo",

@@ -10,8 +10,6 @@ Without a set-point for 100 ms the drives hold where they are. One JSON object p
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from edged.demo.arm import PHYSICS_HZ, Arm, inverse
 from edged.demo.bus import JOG, SETPOINT, Context, Feed, Pose, endpoint
 from edged.demo.course import Course
 from edged.demo.expert import HOME, TOOL_DOWN
+from edged.demo.manners import say, until_told
 from edged.errors import WireError
 from edged.ticks import TimerTicks
 from edged.wire import Message, decode
@@ -199,16 +198,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=2024)
     parser.add_argument("--patience-s", type=float, default=4.0, help="seconds for each target")
     options = Options(**vars(parser.parse_args(arguments)))
-    ended: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _: ended.append(signum))
-    run(options, lambda: bool(ended), _print)
+    run(options, until_told(), _say_when)
     return 0
 
 
-def _print(event: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps({**event, "t": round(monotonic_ns() / NS_PER_S, 3)}) + "\n")
-    sys.stdout.flush()
+def _say_when(event: dict[str, Any]) -> None:
+    say({**event, "t": round(monotonic_ns() / NS_PER_S, 3)})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from edged.client import Flag, Kind, Lost, Message, Stream
 from edged.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns, ms
 from edged.demo.bus import CELL, JOINTS, CommandLine, Context, endpoint
 from edged.demo.interpolate import Interpolator, State
+from edged.demo.manners import say, until_told
 from edged.records import Reason
 from edged.ticks import TimerTicks
 from edged.wire import good_until
@@ -266,16 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate-hz", type=float, default=200.0)
     parser.add_argument("--trace", type=Path, help="at the end, write every command's latency to this JSON file")
     options = Options(**vars(parser.parse_args(arguments)))
-    ended: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _: ended.append(signum))
-    run(options, lambda: bool(ended), _print)
+    run(options, until_told(), say)
     return 0
-
-
-def _print(stats: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(stats) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ from, found by `captured_ns`. One JSON object a second on stdout, and a last one
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -25,6 +23,7 @@ import zmq
 from numpy.typing import NDArray
 
 from edged.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
+from edged.demo.manners import say, until_told
 from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN, Conveyor, View
 from edged.demo.score import Confusion
 from edged.draw import overlay_labels
@@ -201,18 +200,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--snapshot", type=Path, help="at the end, write a frame with its mask to this PNG")
     options = Options(**vars(parser.parse_args(arguments)))
     cv2.setNumThreads(1)
-    ended: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _: ended.append(signum))
-    scorer = run(options, lambda: bool(ended), _print)
+    scorer = run(options, until_told(), say)
     if options.snapshot is not None:
         save_overlay(options.snapshot, scorer)
     return 0
-
-
-def _print(stats: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(stats) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

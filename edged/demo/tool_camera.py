@@ -9,8 +9,6 @@ grey pictures, same stamps. One JSON object a second on stdout, a last one with 
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 from edged.client import Message, Stream
 from edged.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
 from edged.demo.bus import CAMERA, CELL, FRAMES, Context, Pose, endpoint
+from edged.demo.manners import say, until_told
 from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView, blank
 from edged.publish import Outlet, Sender
 from edged.ticks import TimerTicks
@@ -116,19 +115,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--snapshot", type=Path, help="at the end, write the last picture to this PNG")
     options = Options(**vars(parser.parse_args(arguments)))
     cv2.setNumThreads(1)
-    ended: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _: ended.append(signum))
-    eye = run(options, lambda: bool(ended), _print)
+    eye = run(options, until_told(), say)
     if options.snapshot is not None and eye.last is not None:
         options.snapshot.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(options.snapshot), eye.last)
     return 0
-
-
-def _print(stats: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(stats) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

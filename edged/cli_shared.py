@@ -1,0 +1,22 @@
+"""What several files of commands need."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+
+import msgspec
+
+
+def who() -> str:
+    """Who asks, for the daemon's audit line."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a passwd entry
+        return "unknown"
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on a line of its own."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
