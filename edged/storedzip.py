@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from edged.errors import RefusedError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can say
+END_BYTES = 22  # of the end-of-central-directory record, without a comment
 MAX_MEMBERS = 4096
 REMEDY = "make it with 'edged pack', or as a zip without compression (zip -0)"
 
@@ -38,6 +39,9 @@ def read_stored_zip(data: bytes, where: str) -> dict[str, bytes]:
             infos = archive.infolist()
             if len(infos) > MAX_MEMBERS:
                 raise RefusedError(f"{where}: {len(infos)} entries, at most {MAX_MEMBERS} are read", REMEDY)
+            end = data[len(data) - END_BYTES - len(archive.comment) :]  # zipfile does not compare its count
+            if int.from_bytes(end[10:12], "little") != len(infos):
+                raise RefusedError(f"{where}: {len(infos)} entries are there, its directory promises others", REMEDY)
             names = [info.filename for info in infos]
             if len(set(names)) != len(names):
                 raise RefusedError(f"{where}: an entry is there twice", REMEDY)

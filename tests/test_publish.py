@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,8 @@ BOOT = boot_id()
 
 Context = zmq.Context[zmq.Socket[bytes]]
 
+NUMBERS = itertools.count()
+
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Context]:
@@ -40,10 +43,11 @@ class Bus:
     """A publisher at `NOW` and who hears it."""
 
     def __init__(self, context: Context, valid_ms: float = 100, topic: str = "pick/action") -> None:
-        self.outlet = Outlet(context, topic, [f"inproc://{id(self)}"])
+        endpoint = f"inproc://bus-{next(NUMBERS)}"  # never one that is still being let go
+        self.outlet = Outlet(context, topic, [endpoint])
         self.listener = context.socket(zmq.SUB)
         self.listener.setsockopt(zmq.SUBSCRIBE, subscription(topic))
-        self.listener.connect(f"inproc://{id(self)}")
+        self.listener.connect(endpoint)
         assert self.outlet.count_peers() == 1
         self.publisher = Publisher(self.outlet, Sender("pick", 7, BOOT), round(valid_ms * MS), PERIOD, ManualClock(NOW))
 

@@ -23,6 +23,8 @@ from typing import Any
 SIGNATURE = re.compile(r"^(?:\d+\. )?(\w+)\((.*)\) -> (.+)$", re.MULTILINE)
 HIDDEN = "Initialize self."  # the docstring of an __init__ that nobody bound
 PLAIN = object()
+# What Python itself puts on every class that is written in Python; the last two since 3.13.
+NOT_OFFERED = ("__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__")
 OVER_BUFFER = {
     "__bytes__"
 }  # what Python derives from the buffer protocol, which a Python class cannot have before 3.12
@@ -196,7 +198,7 @@ def check_fake(trt: Any, fake: Any) -> list[str]:
 def check_fake_class(name: str, mine: type, real: type) -> list[str]:
     problems = []
     for attribute in dir(mine):
-        if hasattr(object, attribute) or attribute in ("__dict__", "__weakref__", "__module__"):
+        if hasattr(object, attribute) or attribute in NOT_OFFERED:
             continue
         if attribute.startswith("_") and not attribute.startswith("__"):
             continue
