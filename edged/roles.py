@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -14,6 +15,10 @@ Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value whose fields are all required and none other is taken."""
+
+
+TURN = {"rad": 2 * math.pi, "deg": 360.0}
+"""A full turn in the units an angle may have."""
 
 
 class StatePart(Strict, frozen=True):
@@ -73,6 +78,11 @@ class Axis(Strict, frozen=True):
     kind: Literal["continuous", "angle", "binary"]
     mode: Literal["absolute", "delta_state", "delta_previous"]
     range: tuple[float, float]
+
+    @property
+    def turn(self) -> float:
+        """A full turn of an angle in rad or deg; 0 for every other kind and unit."""
+        return TURN.get(self.unit, 0.0) if self.kind == "angle" else 0.0
 
 
 class ActionOutput(Strict, frozen=True, tag_field="role", tag="action"):

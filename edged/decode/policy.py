@@ -20,9 +20,6 @@ from edged.errors import RefusedError
 from edged.manifest import Axis, Manifest
 from edged.records import ActionChunk, Hold, Observation, Reason
 
-TURN = {"rad": 2 * np.pi, "deg": 360.0}
-"""A full turn in the units an angle may have."""
-
 
 class PolicyDecoder:
     """`names`: the value names of each sensor of the config. Raises `RefusedError` when shape or axes do not fit."""
@@ -158,7 +155,6 @@ def _which(axes: tuple[Axis, ...], wanted: Any) -> NDArray[np.intp]:
 
 
 def _turn(axis: Axis) -> float:
-    try:
-        return TURN[axis.unit]
-    except KeyError:
-        raise RefusedError(f"axis '{axis.name}' is an angle in {axis.unit}", "angles are in rad or deg") from None
+    if not axis.turn:
+        raise RefusedError(f"axis '{axis.name}' is an angle in {axis.unit}", "angles are in rad or deg")
+    return axis.turn

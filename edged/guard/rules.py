@@ -13,9 +13,6 @@ from edged.config import Config, GuardConfig
 from edged.errors import RefusedError
 from edged.manifest import Axis, Manifest
 
-TURN = {"rad": 2 * math.pi, "deg": 360.0}
-"""A full turn in the units an angle may have."""
-
 FLOAT32_MAX = np.float32(np.finfo(np.float32).max)
 
 Floats = NDArray[np.float64]
@@ -66,7 +63,7 @@ def rules(config: Config, manifest: Manifest) -> Rules:
     sensor = guard.measured.removeprefix("sensor:") if guard.measured else None
     names = config.sensors[sensor].names if sensor else ()
     measured = np.array([names.index(axis.name) if axis.name in names else -1 for axis in axes], np.intp)
-    turn = np.array([_turn(axis) for axis in axes], np.float64)
+    turn = np.array([axis.turn for axis in axes], np.float64)
     low = _inward(_column(guard, axes, "min", -math.inf), upward=True)
     high = _inward(_column(guard, axes, "max", math.inf), upward=False)
     reach = np.minimum(step, velocity * (step_ns / NS_PER_S))
@@ -108,7 +105,3 @@ def _inward(limit: Floats, upward: bool) -> NDArray[np.float32]:
     beyond = rounded < limit if upward else rounded > limit
     inside = np.nextafter(rounded, FLOAT32_MAX if upward else -FLOAT32_MAX)
     return np.where(beyond & np.isfinite(limit), inside, rounded)
-
-
-def _turn(axis: Axis) -> float:
-    return TURN.get(axis.unit, 0.0) if axis.kind == "angle" else 0.0
