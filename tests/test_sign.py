@@ -9,27 +9,14 @@ from pathlib import Path
 
 import pytest
 from models import policy_golden, policy_model, policy_recipe
+from signing import bundle_path, keys
 
 from edged.bundle import Bundle, bundle_files, read_bundle, write_archive
 from edged.errors import EngineError, RefusedError, UsageError
-from edged.keys import new_signing_key
 from edged.pack import pack
 from edged.sign import check_signature, sign_bundle, trusted_keys
 
-
-@pytest.fixture
-def bundle_path(tmp_path: Path) -> Path:
-    return pack(policy_model(), policy_recipe(), policy_golden(2), tmp_path / "store").path
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    """A folder with alice and bob; only alice's public key is also in `trusted`."""
-    for name in ("alice", "bob"):
-        new_signing_key(name, tmp_path / "keys")
-    (tmp_path / "trusted").mkdir()
-    (tmp_path / "trusted" / "alice.pub").write_bytes((tmp_path / "keys" / "alice.pub").read_bytes())
-    return tmp_path / "keys"
+__all__ = ["bundle_path", "keys"]
 
 
 def trusted(keys: Path) -> Path:

@@ -5,30 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from models import policy_golden, policy_model, policy_recipe
+from signing import bundle_path, keys
 
 from edged.config import load_config
 from edged.errors import RefusedError
-from edged.keys import new_signing_key
-from edged.pack import pack
 from edged.sign import sign_bundle
 from edged.store import Store
 from edged.swap.prepare import load_engine
 
-
-@pytest.fixture
-def bundle_path(tmp_path: Path) -> Path:
-    return pack(policy_model(), policy_recipe(), policy_golden(2), tmp_path / "store").path
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    """A folder with alice and bob; only alice's public key is also in `trusted`."""
-    for name in ("alice", "bob"):
-        new_signing_key(name, tmp_path / "keys")
-    (tmp_path / "trusted").mkdir()
-    (tmp_path / "trusted" / "alice.pub").write_bytes((tmp_path / "keys" / "alice.pub").read_bytes())
-    return tmp_path / "keys"
+__all__ = ["bundle_path", "keys"]
 
 
 CELL = """
