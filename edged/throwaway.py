@@ -1,8 +1,10 @@
 """Throw-away processes: heavy work beside the loop that must not disturb it, eat the memory, or outlive its purpose.
 
-The child steps back by itself (`settle`): nice 19, batch scheduling, first in line for the kernel's out-of-memory
-killer. The parent watches its memory and ends it above a limit; an address-space limit (RLIMIT_AS) would not do, since
-CUDA reserves address space by the hundred gigabytes. The child reports in JSON lines on a pipe of its own, because
+The child runs in the kernel's idle class, nice 19, so that whoever wakes up preempts it at once; and it is the first
+that the out-of-memory killer takes. It gets a process group but no session of its own: where the kernel groups tasks
+by session (autogroup), nice and the idle class say nothing across sessions, and the child would take half of a
+processor from the loop. The parent watches its memory and ends it above a limit; an address-space limit (RLIMIT_AS)
+would not do, since CUDA reserves address space by the hundred gigabytes. The child reports in JSON lines on a pipe of its own, because
 libraries print to stdout as they like. Its stdin is the leash: when that ends, the child is to stop, also because the
 parent died.
 """
@@ -66,7 +68,6 @@ def run_throwaway(
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(writing,),
-                start_new_session=True,  # Ctrl-C is ours to pass on
             )
         except OSError as error:
             raise EngineError(
@@ -74,6 +75,7 @@ def run_throwaway(
             ) from None
         finally:
             os.close(writing)
+        _step_back(child.pid)
         watch = _Watch(child, reports, tell, memory_bytes)
         try:
             deadline_ns = None if timeout_s is None else now() + round(timeout_s * NS_PER_S)
@@ -88,15 +90,12 @@ def run_throwaway(
 
 
 def settle(stop: Callable[[], None]) -> None:
-    """For the child: step back behind everybody else, and call `stop` (on a thread) when the parent lets go.
+    """For the child: call `stop` (on a thread) when the parent lets go; who has not ended `GRACE_S` later is ended.
 
-    A process that has not ended `GRACE_S` after that is ended.
+    Ctrl-C at a terminal is the parent's to pass on from here.
     """
     with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # a daemon's real-time priority is not for us
-    os.nice(19)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+        os.setpgid(0, 0)
 
     def wait() -> None:
         with contextlib.suppress(OSError):
@@ -107,6 +106,16 @@ def settle(stop: Callable[[], None]) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="leash", daemon=True).start()
+
+
+def _step_back(pid: int) -> None:
+    """From outside and at once: the child's own first lines come only after an interpreter has started."""
+    with contextlib.suppress(OSError):  # ended already
+        os.setpriority(os.PRIO_PROCESS, pid, 19)
+    with contextlib.suppress(OSError):  # a daemon's real-time priority is not for it
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def available_bytes() -> int:
@@ -184,7 +193,8 @@ class _Watch:
     def _kill(self) -> None:
         if self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)  # it leads a session, and so a group, of its own
+                os.killpg(self._child.pid, signal.SIGKILL)  # its own group, once it has settled
+            self._child.kill()
 
     def _read(self, pipe: Any) -> None:
         chunk = os.read(pipe.fileno(), 65536)

@@ -234,7 +234,7 @@ def test_it_steps_back_behind_everything_else(gpu, packed: Path, tmp_path: Path)
                 seen.append((os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid), scores.strip()))
 
     build(packed, tmp_path, follow=look)
-    assert seen == [(19, os.SCHED_BATCH, "1000")]
+    assert seen == [(19, os.SCHED_IDLE, "1000")]
 
 
 def test_one_that_takes_too_much_memory_is_ended(gpu, packed: Path, tmp_path: Path) -> None:

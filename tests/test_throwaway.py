@@ -17,6 +17,7 @@ from edged.throwaway import Ending, available_bytes, resident_bytes, run_throwaw
 PLENTY = 1 << 34
 HEAD = """
 import json, os, sys, time
+os.setpgid(0, 0)  # as settle() does
 out = os.fdopen(int(sys.argv[sys.argv.index("--report") + 1]), "w")
 def say(**facts):
     print(json.dumps(facts), file=out, flush=True)
@@ -49,6 +50,12 @@ def test_exit_codes_and_signals_come_through() -> None:
 def test_a_report_longer_than_a_pipe_arrives_whole() -> None:
     _, heard = run("say(text='x' * 300_000)")
     assert len(heard[0]["text"]) == 300_000
+
+
+def test_it_steps_back_behind_whoever_wakes_up() -> None:
+    """In the parent's session: across sessions the kernel's autogroup would make nice and the idle class mean nothing."""
+    _, heard = run("say(policy=os.sched_getscheduler(0), nice=os.nice(0), session=os.getsid(0))")
+    assert heard == [{"policy": os.SCHED_IDLE, "nice": 19, "session": os.getsid(0)}]
 
 
 def test_too_long_is_ended() -> None:

@@ -1,4 +1,4 @@
-"""python -m edged.swap JOB --report FD: the trial process. It steps back first and imports what is heavy then."""
+"""python -m edged.swap JOB --report FD: the trial process. It takes the leash first and imports what is heavy then."""
 
 from __future__ import annotations
 

@@ -82,6 +82,7 @@ class Swapper:
         self._enter(attempt, "staged")
         if not attempt.back:
             manifest = running.engine.manifest if running else None
+            self._slot.wait_sent()  # until it runs, a new process holds the interpreter
             digest, warnings = run_trial(
                 self._config, attempt, manifest, lambda state, why: self._enter(attempt, state, why), self._jobs.cancel
             )
