@@ -4,9 +4,9 @@ The child runs in the kernel's idle class, nice 19, so that whoever wakes up pre
 that the out-of-memory killer takes. It gets a process group but no session of its own: where the kernel groups tasks
 by session (autogroup), nice and the idle class say nothing across sessions, and the child would take half of a
 processor from the loop. The parent watches its memory and ends it above a limit; an address-space limit (RLIMIT_AS)
-would not do, since CUDA reserves address space by the hundred gigabytes. The child reports in JSON lines on a pipe of its own, because
-libraries print to stdout as they like. Its stdin is the leash: when that ends, the child is to stop, also because the
-parent died.
+would not do, since CUDA reserves address space by the hundred gigabytes. The child reports in JSON lines on a pipe of
+its own, because libraries print to stdout as they like. Its stdin is the leash: when that ends, the child is to stop,
+also because the parent died.
 """
 
 from __future__ import annotations

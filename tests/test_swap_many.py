@@ -14,7 +14,7 @@ from swaps import gaps
 from watching import until
 
 from edged.bench import ENGINES, quantiles
-from edged.bench.swap import Lateness, add_version, lateness, swap_and_wait
+from edged.bench.swap import Lateness, lateness, prepare_versions, swap_and_wait
 from edged.bundle import read_bundle
 from edged.wire import Kind
 
@@ -39,7 +39,7 @@ def held(daemon: Daemon) -> Held:
 
 
 def swaps(rig: Rig, count: int, pause_s: float, quiet_s: float = 0.0) -> Lateness:
-    bundle = read_bundle(ENGINES / NAME / "1")
+    prepared = prepare_versions(rig.folder / "prepared", read_bundle(ENGINES / NAME / "1"), count)
     rig.camera("camera", 640, 480, 30.0)
     path = rig.config(
         loop="clock = 'timer'\nrate_hz = 100",
@@ -56,10 +56,9 @@ def swaps(rig: Rig, count: int, pause_s: float, quiet_s: float = 0.0) -> Latenes
     mark, ticks = actions.mark(), daemon.status()["ticks"]
     early = held(daemon)
     time.sleep(quiet_s)
-    for number in range(count):
-        version = str(number + 2)
-        add_version(rig.store, bundle, version)
-        ended = swap_and_wait(daemon.endpoint("control"), version)
+    for number, version in enumerate(prepared):
+        version.rename(rig.store / NAME / version.name)
+        ended = swap_and_wait(daemon.endpoint("control"), version.name)
         assert ended["gap_ms"] is not None
         time.sleep(pause_s)
         if number == 9:

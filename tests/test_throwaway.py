@@ -53,7 +53,7 @@ def test_a_report_longer_than_a_pipe_arrives_whole() -> None:
 
 
 def test_it_steps_back_behind_whoever_wakes_up() -> None:
-    """In the parent's session: across sessions the kernel's autogroup would make nice and the idle class mean nothing."""
+    """In its session too: across sessions the kernel's autogroup would make the idle class mean nothing."""
     _, heard = run("say(policy=os.sched_getscheduler(0), nice=os.nice(0), session=os.getsid(0))")
     assert heard == [{"policy": os.SCHED_IDLE, "nice": 19, "session": os.getsid(0)}]
 

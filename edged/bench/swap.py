@@ -86,7 +86,6 @@ def swap() -> Row:
 
 def _run(folder: Path) -> tuple[list[Message], list[int]]:
     """Every verdict of the run, and when the bus heard of each swap."""
-    bundle = read_bundle(ENGINES / ENGINE / "1")
     store = folder / "engines"
     images = folder / "images"
     images.mkdir()
@@ -97,6 +96,7 @@ def _run(folder: Path) -> tuple[list[Message], list[int]]:
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("[swap]\nincoming = false\n", SETTINGS), encoding="utf-8")
     (folder / "run").mkdir()
+    prepared = prepare_versions(folder / "prepared", read_bundle(ENGINES / ENGINE / "1"), SWAPS)
     with child("-m", "edged", "run", str(path)) as process, _Recorder(folder) as recorder:
         deadline = time.monotonic() + 20
         while not recorder.messages or recorder.messages[-1].header.get("reason"):
@@ -106,10 +106,10 @@ def _run(folder: Path) -> tuple[list[Message], list[int]]:
             time.sleep(0.05)
         time.sleep(1.0)
         first = len(recorder.messages)
-        for number in range(2, SWAPS + 2):
-            add_version(store, bundle, str(number))
+        for version in prepared:
             began_ns = monotonic_ns()
-            swap_and_wait(f"ipc://{folder}/run/control", str(number))
+            version.rename(store / ENGINE / version.name)
+            swap_and_wait(f"ipc://{folder}/run/control", version.name)
             time.sleep(max(0.0, GAP_S - (monotonic_ns() - began_ns) / NS_PER_S))
         messages = recorder.messages[first:]
     if missing := messages[-1].seq - messages[0].seq + 1 - len(messages):
@@ -119,10 +119,10 @@ def _run(folder: Path) -> tuple[list[Message], list[int]]:
     return messages, swaps_ns
 
 
-def add_version(store: Path, bundle: Bundle, version: str) -> Path:
-    """The same engine under another version, with another identity."""
-    manifest = msgspec.structs.replace(bundle.manifest, version=version)
-    return write_bundle(store, manifest, bundle.model, bundle.golden)
+def prepare_versions(folder: Path, bundle: Bundle, count: int) -> list[Path]:
+    """The same engine as versions 2, 3, ..., each with an identity of its own, to be moved into a store."""
+    manifests = [msgspec.structs.replace(bundle.manifest, version=str(number)) for number in range(2, count + 2)]
+    return [write_bundle(folder, manifest, bundle.model, bundle.golden) for manifest in manifests]
 
 
 def swap_and_wait(control: str, version: str, patience_s: float = 60.0) -> dict[str, object]:
