@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import tracemalloc
 import weakref
 from collections.abc import Callable
@@ -171,7 +172,8 @@ def test_an_output_beyond_its_room_fails_that_run_and_not_the_next(gpu: Plug) ->
 
 
 def test_one_thread_owns_an_engine_until_it_hands_it_over(gpu: Plug) -> None:
-    with opened(double(), gpu()) as engine:
+    cuda = gpu()
+    with opened(double(), cuda) as engine:
         refused = elsewhere(engine.run)
         assert isinstance(refused, EngineError)
         assert "another one owns" in str(refused)
@@ -181,6 +183,7 @@ def test_one_thread_owns_an_engine_until_it_hands_it_over(gpu: Plug) -> None:
             made = run(engine, 1, 2, 3)
             refused = elsewhere(engine.close)
             engine.hand_over(live=False)
+            assert cuda.tolerant == {threading.get_ident()}, "the loop, and no loader, works while others capture"
             return made, refused
 
         made, refused = elsewhere(loop)

@@ -87,7 +87,7 @@ def test_a_babbling_sensor_is_counted_by_cause_and_changes_nothing(rig: Rig) -> 
     late = holds(Reason.LATE)
     assert all(is_action(message) or late(message) for message in during), tally(during)
     ticks, skipped = after["ticks"] - before["ticks"], after["skipped"] - before["skipped"]
-    assert ticks > 20
+    assert ticks > 5
     assert skipped <= max(5, ticks // 10)  # a busy machine skips some; a stalled loop would skip most
 
 

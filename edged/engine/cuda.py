@@ -154,6 +154,15 @@ class Cuda:
         finally:
             _call(driver, "cuGraphDestroy", graph)
 
+    def tolerate_captures(self) -> None:
+        """Let this thread go on while others capture: ONNX Runtime captures in a mode that is a ban on all threads."""
+        if self._bindings is not None:
+            mode = self._bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+            try:
+                _call(self._bindings, "cuThreadExchangeStreamCaptureMode", mode)
+            except CudaError as error:  # a broken context says so by its next call
+                log.debug("%s", error)
+
     def launch(self, graph: Any, stream: Stream) -> None:
         _call(self._bindings, "cuGraphLaunch", graph, stream.handle)
 

@@ -111,6 +111,7 @@ class FakeCuda:
         self.memory: dict[int, FakeMemory] = {}
         self.pinned: dict[int, tuple[np.ndarray, bool]] = {}
         self.freed: list[np.ndarray] = []  # kept, so that no new memory gets their addresses
+        self.tolerant: set[int] = set()  # threads that may work while another one captures
         self.total = total
         self.dead = ""
         self._failing: dict[str, tuple[str, bool, int]] = {}
@@ -226,6 +227,9 @@ class FakeCuda:
             return stream.recording
         finally:
             stream.recording = None
+
+    def tolerate_captures(self) -> None:
+        self.tolerant.add(threading.get_ident())
 
     def launch(self, graph: list[Callable[[], None]], stream: FakeStream) -> None:
         self.enter_call("launch", stream)

@@ -2,11 +2,13 @@
 
 Only what the real module offers, held to it by using it: everything but the provider is the real module's. The real one
 refuses a CUDA session where there is no GPU, so what is imitated is written from its documentation:
-https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html and .../api/python/api_summary.html.
+https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html and .../api/python/api_summary.html, and
+from its source: a captured graph belongs to the thread that ran the session (PerThreadContext).
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,8 @@ class InferenceSession:
             raise RuntimeError("Conflicting session configuration: CPU EP was added although its fallback is disabled")
         if given["enable_cuda_graph"] == "1" and not strict:
             raise pretended.Misuse("a graph is captured although nodes may be on the CPU")
+        self._captures = given["enable_cuda_graph"] == "1"
+        self._thread: int | None = None
         self._stream = int(given["user_compute_stream"])
         self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.get_inputs, self.get_outputs = self._session.get_inputs, self._session.get_outputs
@@ -89,6 +93,9 @@ class InferenceSession:
             raise pretended.Misuse("the session synchronises by itself")
         if Trouble.run:
             raise RuntimeError(Trouble.run)
+        self._thread = self._thread or threading.get_ident()
+        if self._captures and self._thread != threading.get_ident():
+            raise pretended.Misuse("a run on another thread: the session would capture its graph anew, within a tick")
         pretended.enqueue(self._stream, lambda: self._work(binding))
 
     def _work(self, binding: IOBinding) -> None:

@@ -244,6 +244,14 @@ int cuStreamBeginCapture_v2(stream *s, int mode) {
     left_graphs++;
     return OK;
 }
+int cuThreadExchangeStreamCaptureMode(int *mode) {
+    static _Thread_local int current = 0;
+    ENTER(0);
+    int before = current;
+    current = *mode;
+    *mode = before;
+    return current == 2 ? OK : INVALID_VALUE; /* 2: relaxed, the one that spares a thread the captures of others */
+}
 int cuStreamEndCapture(stream *s, graph **g) {
     ENTER(1);
     *g = s->recording;
