@@ -32,7 +32,7 @@ from edged.errors import EXIT_FAILED, EXIT_OK, EdgedError
 
 START_S = 30.0
 NAP_S = 0.2
-FEWEST_MASKS = 200  # before a run may end: some plates of the line, with each kind of defect on one of them
+FEWEST_MASKS = 100  # before a run may end: some plates of the line, with each kind of defect on one of them
 
 
 @dataclass(slots=True)
