@@ -133,12 +133,20 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
 
 def _lock(config: Config, stack: contextlib.ExitStack) -> None:
     """One daemon of a name per runtime folder, since a second ipc bind would silently steal the subscribers of the
-    first; and one per hold file, since the other's resume would take our hold off the disk."""
-    name, runtime = config.daemon.name, config.daemon.runtime
-    stack.enter_context(only_one(runtime / "lock", name, "check [daemon] runtime and its owner"))
-    if config.stream == "action" and config.daemon.store.is_dir():
+    first; one per hold file, since the other's resume would take our hold off the disk; and one per engine of a store,
+    since what one of them commits, drops and prunes would be the other's too."""
+    name, store, engine = config.daemon.name, config.daemon.store, config.engine.name
+    same = (f"daemon {name} is already running", "stop it first, or give this one another name")
+    stack.enter_context(only_one(config.daemon.runtime / "lock", *same, "check [daemon] runtime and its owner"))
+    if not store.is_dir():
+        return
+    other = (f"another daemon runs {engine} from {store},", "give this one a [daemon] store of its own")
+    locks = [(store / f".{engine}.lock", *other)]
+    if config.stream == "action":
+        locks.insert(0, (config.hold_file.with_suffix(".lock"), *same))
+    for path, taken, instead in locks:
         try:
-            stack.enter_context(only_one(config.hold_file.with_suffix(".lock"), name, "make the store writable"))
+            stack.enter_context(only_one(path, taken, instead, "make the store writable"))
         except AlreadyRunning:
             raise
         except EdgedError as error:  # a store that is full or read-only is told by what needs it

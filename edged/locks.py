@@ -1,4 +1,4 @@
-"""Locks that say who holds them: one daemon per runtime folder, and one per operator's hold."""
+"""Locks that say who holds them: one daemon per runtime folder, per operator's hold, and per engine of a store."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class AlreadyRunning(EdgedError):
 
 
 @contextlib.contextmanager
-def only_one(path: Path, name: str, remedy: str) -> Iterator[None]:
+def only_one(path: Path, taken: str, instead: str, remedy: str) -> Iterator[None]:
     """Hold the lock file `path` (flock(2)) with our pid in it, as long as the block lasts.
 
-    Raises `AlreadyRunning` naming the pid of another daemon that holds it, `EdgedError` when the file cannot be made.
+    Raises `AlreadyRunning` when another daemon holds it: it is `taken`, by which pid, and what to do `instead`. Raises
+    `EdgedError` with `remedy` when the file cannot be made.
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -31,10 +32,7 @@ def only_one(path: Path, name: str, remedy: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise AlreadyRunning(
-                f"daemon {name} is already running with pid {pid} ({path})",
-                "stop it first, or give this one another name",
-            ) from None
+            raise AlreadyRunning(f"{taken} with pid {pid} ({path})", instead) from None
         try:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

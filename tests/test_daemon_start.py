@@ -40,6 +40,17 @@ def test_two_daemons_may_not_share_one_hold(rig: Rig) -> None:
     assert f"daemon cell is already running with pid {first.pid}" in second.stderr
 
 
+def test_two_daemons_may_not_run_one_engine_of_a_store(rig: Rig) -> None:
+    """What one commits, prunes and finds in incoming would be the other's too."""
+    first = rig.daemon(rig.config(**state_cell(rig)))
+    first.status()
+    other = rig.config("other", **state_cell(rig), daemon="name = 'other'")
+    second = rig.edged("run", str(other))
+    assert second.returncode == 1
+    assert f"another daemon runs bench-state from {rig.store}, with pid {first.pid}" in second.stderr
+    assert "give this one a [daemon] store of its own" in second.stderr
+
+
 def test_an_endpoint_in_use_is_waited_for_and_then_named(rig: Rig) -> None:
     port = free_port()
     bus = f"valid_ms = 1000\nbind = {{action = 'tcp://127.0.0.1:{port}'}}"
