@@ -180,6 +180,7 @@ def test_a_value_out_of_bounds_is_limited_or_held_as_configured(rig: Rig) -> Non
         assert low <= limited.arrays["action"][0, 3] < low + 1e-6
         np.testing.assert_array_equal(np.delete(limited.arrays["action"][0], 3), np.delete(free, 3))
         assert daemon.status()["changes"]["min"] >= 1
+        assert daemon.terminate() == 0
 
 
 def test_without_its_clock_camera_the_loop_ticks_holds_and_feeds_the_watchdog(rig: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,7 +98,8 @@ def test_a_reader_that_goes_away_is_no_error(running: Rig) -> None:
 
 
 def test_a_hold_says_why(running: Rig) -> None:
-    path = running.config("other", **state_cell(running, guard="start = 'disarmed'"))
+    store = shutil.copytree(running.store, running.folder / "others")
+    path = running.config("other", **state_cell(running, guard="start = 'disarmed'"), store=str(store))
     running.daemon(path).status()
     done = running.edged("tail", "other", "-n", "1", "--json")
     said = json.loads(done.stdout)
