@@ -118,6 +118,8 @@ class Building:
         log.info("%s: building its TensorRT plan", _name(bundle))
         self._hold("")
         path = self._store.resolve(bundle.name, bundle.version)
+        if self._slot.running is not None:
+            self._slot.wait_sent()  # until it runs, a new process holds the interpreter
         made = plan_for(bundle, path, self._config.daemon.cache, BuildOptions(), self._follow, self._jobs.cancel)
         if self._jobs.stopped:
             raise CancelledError

@@ -138,8 +138,6 @@ def _lock(config: Config, stack: contextlib.ExitStack) -> None:
     name, store, engine = config.daemon.name, config.daemon.store, config.engine.name
     same = (f"daemon {name} is already running", "stop it first, or give this one another name")
     stack.enter_context(only_one(config.daemon.runtime / "lock", *same, "check [daemon] runtime and its owner"))
-    if not store.is_dir():
-        return
     other = (f"another daemon runs {engine} from {store},", "give this one a [daemon] store of its own")
     locks = [(store / f".{engine}.lock", *other)]
     if config.stream == "action":

@@ -32,6 +32,7 @@ POLL_S = 0.1
 GRACE_S = 2.0  # to stop by itself once it was asked to
 MAX_LINE_BYTES = 1 << 20
 TAIL_LINES = 20
+TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP}
 RESERVE_BYTES = 256 << 20  # what the rest of the machine keeps, whatever the limit says
 
 
@@ -61,6 +62,7 @@ def run_throwaway(
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with contextlib.closing(open(reading, "rb", buffering=0)) as reports:  # noqa: PTH123 - a pipe's end
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)  # the child's for good: Ctrl-C is ours to pass on
         try:
             child = subprocess.Popen(
                 [*argv, "--report", str(writing)],
@@ -74,10 +76,11 @@ def run_throwaway(
                 f"cannot start {argv[0]}: {error.strerror}", "check memory and the installation"
             ) from None
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(writing)
-        _step_back(child.pid)
         watch = _Watch(child, reports, tell, memory_bytes)
         try:
+            _step_back(child.pid)
             deadline_ns = None if timeout_s is None else now() + round(timeout_s * NS_PER_S)
             while watch.turn():
                 if cancel is not None and cancel.is_set():
@@ -92,10 +95,11 @@ def run_throwaway(
 def settle(stop: Callable[[], None]) -> None:
     """For the child: call `stop` (on a thread) when the parent lets go; who has not ended `GRACE_S` later is ended.
 
-    Ctrl-C at a terminal is the parent's to pass on from here.
+    It gets a process group, which `_kill` ends with all that is in it.
     """
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
+    _step_back(os.getpid())  # again: from outside only threads were reached that were there already
 
     def wait() -> None:
         with contextlib.suppress(OSError):

@@ -223,7 +223,7 @@ def test_a_parent_that_dies_takes_the_build_along(gpu, packed: Path, tmp_path: P
 
 def test_it_steps_back_behind_everything_else(gpu, packed: Path, tmp_path: Path) -> None:
     gpu.setenv("FAKE_TENSORRT_STEP_S", "0.2")
-    seen: list[tuple[int, int, str]] = []
+    seen: list[tuple[int, int, str, bool]] = []
 
     def look(progress: Progress) -> None:
         for child in Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split():
@@ -231,10 +231,11 @@ def test_it_steps_back_behind_everything_else(gpu, packed: Path, tmp_path: Path)
             if "edged.build" in command and not seen:
                 scores = Path(f"/proc/{child}/oom_score_adj").read_text()
                 pid = int(child)
-                seen.append((os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid), scores.strip()))
+                policy, own_group = os.sched_getscheduler(pid), os.getpgid(pid) == pid
+                seen.append((os.getpriority(os.PRIO_PROCESS, pid), policy, scores.strip(), own_group))
 
     build(packed, tmp_path, follow=look)
-    assert seen == [(19, os.SCHED_IDLE, "1000")]
+    assert seen == [(19, os.SCHED_IDLE, "1000", True)]
 
 
 def test_one_that_takes_too_much_memory_is_ended(gpu, packed: Path, tmp_path: Path) -> None:

@@ -41,13 +41,14 @@ def test_two_daemons_may_not_share_one_hold(rig: Rig) -> None:
 
 
 def test_two_daemons_may_not_run_one_engine_of_a_store(rig: Rig) -> None:
-    """What one commits, prunes and finds in incoming would be the other's too."""
-    first = rig.daemon(rig.config(**state_cell(rig)))
+    """What one commits, prunes and finds in incoming would be the other's too. Nor of one that is not there yet."""
+    store = str(rig.folder / "new")
+    first = rig.daemon(rig.config(**state_cell(rig), store=store))
     first.status()
-    other = rig.config("other", **state_cell(rig), daemon="name = 'other'")
+    other = rig.config("other", **state_cell(rig), daemon="name = 'other'", store=store)
     second = rig.edged("run", str(other))
     assert second.returncode == 1
-    assert f"another daemon runs bench-state from {rig.store}, with pid {first.pid}" in second.stderr
+    assert f"another daemon runs bench-state from {store}, with pid {first.pid}" in second.stderr
     assert "give this one a [daemon] store of its own" in second.stderr
 
 

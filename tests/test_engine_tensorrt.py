@@ -183,7 +183,7 @@ def test_one_thread_owns_an_engine_until_it_hands_it_over(gpu: Plug) -> None:
             made = run(engine, 1, 2, 3)
             refused = elsewhere(engine.close)
             engine.hand_over(live=False)
-            assert cuda.tolerant == {threading.get_ident()}, "the loop, and no loader, works while others capture"
+            assert threading.get_ident() in cuda.tolerant, "the loop works while others capture"
             return made, refused
 
         made, refused = elsewhere(loop)

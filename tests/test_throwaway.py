@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -56,6 +57,19 @@ def test_it_steps_back_behind_whoever_wakes_up() -> None:
     """In its session too: across sessions the kernel's autogroup would make the idle class mean nothing."""
     _, heard = run("say(policy=os.sched_getscheduler(0), nice=os.nice(0), session=os.getsid(0))")
     assert heard == [{"policy": os.SCHED_IDLE, "nice": 19, "session": os.getsid(0)}]
+
+
+def test_the_terminal_is_not_the_childs() -> None:
+    """Ctrl-C reaches the whole foreground group; a child that died of it would look like a bad engine."""
+    body = "import signal\nfor number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP): os.kill(os.getpid(), number)"
+    ending, heard = run(f"{body}\nsay(n=1)")
+    assert (ending.code, heard) == (0, [{"n": 1}])
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "this process goes on to hear them"
+
+
+def test_one_that_never_settled_is_ended_all_the_same() -> None:
+    ending = run_throwaway([sys.executable, "-c", "import time; time.sleep(600)"], print, PLENTY, timeout_s=0.5)
+    assert (ending.code, ending.why) == (-9, "took longer than 0.5 s")
 
 
 def test_too_long_is_ended() -> None:

@@ -23,13 +23,12 @@ from edged.device import Device, read_device
 from edged.errors import EXIT_OK, EdgedError, EngineError, RefusedError
 from edged.plans import BuildOptions, Plan, Plans, key_parts
 from edged.samples import split_samples
-from edged.throwaway import settle
 
 Report = Callable[[dict[str, Any]], None]
 
 
-def main() -> None:
-    """Entry point; the exit code is that of the error."""
+def main(stop: threading.Event) -> None:
+    """Build until done or `stop`; the exit code is that of the error."""
     parser = argparse.ArgumentParser(prog="python -m edged.build")
     parser.add_argument("job", help="JSON: bundle, digest (hex), cache, options")
     parser.add_argument("--report", type=int, required=True, help="descriptor to report on")
@@ -40,8 +39,6 @@ def main() -> None:
         with lock:
             os.write(given.report, msgspec.json.encode(value) + b"\n")
 
-    stop = threading.Event()
-    settle(stop.set)
     job = msgspec.json.decode(given.job, type=dict[str, Any])
     try:
         report({"plan": work(job, report, stop)})

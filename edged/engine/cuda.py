@@ -157,7 +157,7 @@ class Cuda:
     def tolerate_captures(self) -> None:
         """Let this thread go on while others capture: ONNX Runtime captures in a mode that is a ban on all threads."""
         if self._bindings is not None:
-            mode = self._bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+            mode = self._bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
             try:
                 _call(self._bindings, "cuThreadExchangeStreamCaptureMode", mode)
             except CudaError as error:  # a broken context says so by its next call

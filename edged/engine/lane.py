@@ -56,7 +56,6 @@ class Lane:
     ) -> None:
         self._cuda = cuda
         self._owner: int | None = None
-        self._live = False
         self._graph: Any = None
         self._blocks: list[NDArray[np.uint8]] = []
         self._device: list[Any] = []
@@ -152,7 +151,6 @@ class Lane:
             except self._cuda.errors as error:
                 raise MachineryError(f"the GPU does not come to rest: {error}", DEAD) from None
         self._stream = self._streams[-1 if live else 0]
-        self._live = live
         self._owner = None
 
     def close(self) -> None:
@@ -167,8 +165,7 @@ class Lane:
         me = threading.get_ident()
         if self._owner is None:
             self._owner = me
-            if self._live:
-                self._cuda.tolerate_captures()
+            self._cuda.tolerate_captures()
         elif self._owner != me:
             raise EngineError("a thread used an engine that another one owns", "this is a bug in edged: report it")
         if not self._streams:

@@ -76,7 +76,9 @@ def run_trial(
     if heard.error is not None:
         raise _error(heard.error, memory)
     if heard.done is None or ending.why:
-        raise RefusedError(f"its trial ended after {heard.phase}: {_end(ending)}", "do not use this engine")
+        slow = ending.why.startswith("took longer")
+        remedy = "raise [swap] trial_seconds if this machine is busy" if slow else "do not use this engine"
+        raise RefusedError(f"its trial ended after {heard.phase}: {_end(ending)}", remedy)
     return bytes.fromhex(heard.done["digest"]), heard.warnings
 
 

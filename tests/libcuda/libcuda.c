@@ -250,7 +250,7 @@ int cuThreadExchangeStreamCaptureMode(int *mode) {
     int before = current;
     current = *mode;
     *mode = before;
-    return current == 2 ? OK : INVALID_VALUE; /* 2: relaxed, the one that spares a thread the captures of others */
+    return current == 1 ? OK : INVALID_VALUE; /* 1: thread local, a thread's own captures count and nobody else's */
 }
 int cuStreamEndCapture(stream *s, graph **g) {
     ENTER(1);
