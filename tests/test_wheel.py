@@ -64,9 +64,9 @@ def wheel(dist: Path) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment with the wheel and its `cpu` extra: its `bin` folder."""
     where = tmp_path_factory.mktemp("venv")
-    venv.create(where, with_pip=True)
-    constraints = ROOT / "constraints.txt"
-    run(where / "bin" / "python", "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[cpu]", cwd=where)
+    venv.create(where)
+    pip = (sys.executable, "-m", "pip", "--python", where / "bin" / "python", "install", "-q", "--no-compile")
+    run(*pip, "-c", ROOT / "constraints.txt", f"{wheel}[cpu]", cwd=where)
     return where / "bin"
 
 
