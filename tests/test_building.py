@@ -22,7 +22,7 @@ from edged.wire import Message
 __all__ = ["rig"]
 
 AUTO = "name = 'bench-state'"
-SLOW = {"FAKE_TENSORRT_STEP_S": "0.3"}  # times nine steps
+SLOW = {"FAKE_TENSORRT_STEP_S": "0.2"}  # times nine steps
 ENDLESS = {"FAKE_TENSORRT_STEP_S": "60"}
 CRASHES = {"FAKE_TENSORRT_CRASH": str(int(signal.SIGKILL))}
 
