@@ -262,4 +262,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except EdgedError as error:
+        sys.exit(f"no figure was taken: {error}")
