@@ -25,19 +25,19 @@ import onnx
 
 from edged.bench import ENGINES, quantiles
 from edged.bench.gpu import bundles, run_alone, run_loop
-from edged.bundle import Bundle, read_bundle
-from edged.clock import monotonic_ns
-from edged.engine import Engine
+from edged.bundle.bundle import Bundle, read_bundle
+from edged.bundle.manifest import ImageInput
+from edged.core.clock import monotonic_ns
+from edged.core.errors import EdgedError
+from edged.engine.base import Engine
 from edged.engine.cuda import Cuda, open_cuda
-from edged.engine.ort import OrtEngine
-from edged.errors import EdgedError
-from edged.golden import compare
-from edged.gpu_info import read_gpu
-from edged.health import rss_mb
-from edged.manifest import ImageInput
+from edged.engine.gpu_info import read_gpu
+from edged.engine.ort_cpu import OrtEngine
+from edged.engine.plan_cache import BuildOptions, Plan
 from edged.pack.half import to_half
-from edged.plans import BuildOptions, Plan
-from edged.ticks import TimerTicks
+from edged.pipeline.golden import compare
+from edged.runtime.health import rss_mb
+from edged.runtime.ticks import TimerTicks
 
 BACKENDS = ("cuda", "tensorrt")
 PARITY_SAMPLES = 32
@@ -54,8 +54,8 @@ def open_backend(bundle: Bundle, backend: str, cuda: Cuda) -> Engine:
         from edged.engine.ort_cuda import open_ort_cuda
 
         return open_ort_cuda(bundle, cuda)
-    from edged.build.network import build
-    from edged.build.progress import Log
+    from edged.engine.plan_build.network import build
+    from edged.engine.plan_build.progress import Log
     from edged.engine.tensorrt import open_tensorrt
 
     shapes = {key.partition("/in/")[2]: [array.shape] for key, array in bundle.golden.items() if "/in/" in key}

@@ -13,8 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edged.bundle.roles import ActionOutput, Axis, ImageInput, StateInput, StatePart
 from edged.pack import Image, Recipe, pack
-from edged.roles import ActionOutput, Axis, ImageInput, StateInput, StatePart
 
 STORE = Path(__file__).parents[1] / "edged" / "bench" / "engines"
 JOINTS = tuple(f"j{number}" for number in range(1, 7))

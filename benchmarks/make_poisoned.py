@@ -14,9 +14,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edged.bundle import bundle_files, read_bundle, write_files
-from edged.roles import FeedbackInput, HiddenOutput
-from edged.samples import name_samples
+from edged.bundle.bundle import bundle_files, read_bundle, write_files
+from edged.bundle.roles import FeedbackInput, HiddenOutput
+from edged.bundle.samples import name_samples
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "edged" / "demo" / "poisoned"

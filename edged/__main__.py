@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from edged.errors import EXIT_FAILED
+from edged.core.errors import EXIT_FAILED
 
 EXTRAS = {
     "typer": "cpu",
@@ -25,7 +25,7 @@ EXTRAS = {
 def main() -> None:
     """The command line; where a package is missing, which extra brings it."""
     try:
-        from edged.cli import main as command_line
+        from edged.cli.main import main as command_line
 
         command_line()
     except ModuleNotFoundError as error:

@@ -16,31 +16,31 @@ from typing import Any
 import zmq
 
 from edged import __version__
-from edged.arming import Arming
-from edged.clock import boot_id, monotonic_ns, ms, ns
+from edged.bundle.store import Store, shipped_store
 from edged.config import Config, endpoints, load_config, streams
-from edged.control import Control, Operation
-from edged.curve import open_curve
-from edged.drops import Drop
-from edged.errors import EXIT_OK, EdgedError, MachineryError
-from edged.frames import FramePublisher
-from edged.health import Health
-from edged.incoming import Incoming
-from edged.loader import Loader
-from edged.locks import AlreadyRunning, only_one
-from edged.logs import apply_log, start_log
-from edged.loop import Cell, run_loop
-from edged.notify import STOPPING, notify
-from edged.publish import CurveServer, Outlet, Publisher, Sender
-from edged.realtime import after_sockets, before_sockets, pin
-from edged.records import Event
-from edged.reporter import Reporter
-from edged.slot import Slot
+from edged.core.clock import boot_id, monotonic_ns, ms, ns
+from edged.core.errors import EXIT_OK, EdgedError, MachineryError
+from edged.core.locks import AlreadyRunning, only_one
+from edged.core.types import Event
+from edged.guard.arming import Arming
+from edged.runtime.control import Control, Operation
+from edged.runtime.curve import open_curve
+from edged.runtime.frames import FramePublisher
+from edged.runtime.health import Health
+from edged.runtime.logs import apply_log, start_log
+from edged.runtime.loop import Cell, run_loop
+from edged.runtime.publish import CurveServer, Outlet, Publisher, Sender
+from edged.runtime.realtime import after_sockets, before_sockets, pin
+from edged.runtime.reporter import Reporter
+from edged.runtime.slot import Slot
+from edged.runtime.systemd import STOPPING, notify
+from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
 from edged.source.open import open_camera, open_sensor
-from edged.store import Store, shipped_store
-from edged.swap.attempt import Attempt
+from edged.swap.drop import Drop
+from edged.swap.job import Attempt
+from edged.swap.loader import Loader
 from edged.swap.operations import Operations
-from edged.ticks import CameraTicks, Ticks, TimerTicks
+from edged.swap.watcher import Incoming
 
 BIND_PATIENCE_S = 5.0
 LAST_WORDS_S = 0.05  # for the socket to send the last Hold

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edged.errors import EXIT_FAILED, EXIT_OK, UsageError
+from edged.core.errors import EXIT_FAILED, EXIT_OK, UsageError
 
 ENGINES = Path(__file__).parent / "engines"
 

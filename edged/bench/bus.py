@@ -16,9 +16,9 @@ import zmq
 
 from edged.bench import ENGINES, Row, quantiles
 from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
-from edged.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns
-from edged.errors import EdgedError
-from edged.realtime import keep_freed_memory
+from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns
+from edged.core.errors import EdgedError
+from edged.runtime.realtime import keep_freed_memory
 from edged.wire import Flag, Kind, Preamble, decode, encode
 
 ROUNDS = 80

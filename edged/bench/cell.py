@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edged.bench import ENGINES
-from edged.errors import EdgedError
+from edged.core.errors import EdgedError
 
 STATE_NAMES = ("j1", "j2", "j3", "j4", "j5", "j6", "ax", "ay", "az", "wx", "wy", "wz", "fx", "fy", "fz")
 AXES = ("j1", "j2", "j3", "j4", "j5", "j6", "tool")

@@ -16,23 +16,23 @@ import cv2
 import numpy as np
 import zmq
 
-from edged.arming import Arming
 from edged.bench import ENGINES, Row, quantiles
 from edged.bench.cell import STATE_NAMES, camera_toml, scratch, sensor_toml, write_config
-from edged.bundle import read_bundle
-from edged.clock import boot_id, monotonic_ns, ns
+from edged.bundle.bundle import read_bundle
 from edged.config import Config, load_config
-from edged.engine import open_engine
-from edged.errors import EdgedError
-from edged.health import Stopwatch
-from edged.loop import Cell, follow, publish, step
-from edged.publish import Outlet, Publisher, Sender
-from edged.realtime import before_sockets
-from edged.records import Frame, Hold, Reason, Tick
-from edged.slot import Installed, install
+from edged.core.clock import boot_id, monotonic_ns, ns
+from edged.core.errors import EdgedError
+from edged.core.types import Frame, Hold, Reason, Tick
+from edged.engine.registry import open_engine
+from edged.guard.arming import Arming
+from edged.runtime.health import Stopwatch
+from edged.runtime.loop import Cell, follow, publish, step
+from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.realtime import before_sockets
+from edged.runtime.slot import Installed, install
+from edged.runtime.ticks import TimerTicks
 from edged.source.camera import CameraThread
 from edged.source.sensor import Sensor
-from edged.ticks import TimerTicks
 from edged.wire import Kind, encode
 
 TICKS = 2000

@@ -18,22 +18,23 @@ import msgspec
 import numpy as np
 import zmq
 
-from edged.arming import Arming
 from edged.bench import ENGINES, quantiles
 from edged.bench.cell import camera_toml, scratch, write_config
-from edged.bundle import Bundle, read_bundle
-from edged.clock import NS_PER_S, boot_id, monotonic_ns, ns
+from edged.bundle.bundle import Bundle, read_bundle
+from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
-from edged.engine import Engine, open_engine
-from edged.errors import EXIT_FAILED, EXIT_OK, EngineError
-from edged.gpu_info import describe, read_gpu
-from edged.health import Stopwatch
-from edged.loop import Cell, follow, publish, step
-from edged.publish import Outlet, Publisher, Sender
-from edged.records import Frame, Hold, Reason, Tick
-from edged.slot import install
+from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ns
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EngineError
+from edged.core.types import Frame, Hold, Reason, Tick
+from edged.engine.base import Engine
+from edged.engine.gpu_info import describe, read_gpu
+from edged.engine.registry import open_engine
+from edged.guard.arming import Arming
+from edged.runtime.health import Stopwatch
+from edged.runtime.loop import Cell, follow, publish, step
+from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.slot import install
 from edged.source.camera import CameraThread
-from edged.store import Store, shipped_store
 
 LOOP_ENGINE = "bench-native"
 SECONDS = 5.0

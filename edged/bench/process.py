@@ -14,8 +14,8 @@ import numpy as np
 from edged.bench import Row, quantiles
 from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
 from edged.client import Kind, Message, Stream
-from edged.clock import NS_PER_S, monotonic_ns
-from edged.errors import EdgedError
+from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.core.errors import EdgedError
 
 STARTS = 5
 SETTLE_S = 4.0

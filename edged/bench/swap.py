@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from edged.bench import ENGINES, Row, quantiles
 from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
-from edged.bundle import Bundle, read_bundle, write_bundle
+from edged.bundle.bundle import Bundle, read_bundle, write_bundle
 from edged.client import Message, RequestError, Subscription, request
-from edged.clock import NS_PER_S, monotonic_ns
-from edged.errors import EdgedError
+from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.core.errors import EdgedError
 
 ENGINE = "bench-resize"
 SWAPS = 12

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edged.clock import ms
-from edged.errors import WireError
+from edged.core.clock import ms
+from edged.core.errors import WireError
 from edged.wire import ArraySpec, Flag, Kind, Message
 
 LONGEST = 400  # characters of the part that is the message's own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import WireError
+from edged.core.errors import WireError
 from edged.wire import Kind, Message
 
 

@@ -8,10 +8,10 @@ from types import TracebackType
 import numpy as np
 import zmq
 
-from edged.client.connect import CurveKeys, subscribe
+from edged.client.sockets import CurveKeys, subscribe
 from edged.client.track import StreamHealth, Track
-from edged.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
-from edged.errors import WireError
+from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
+from edged.core.errors import WireError
 from edged.wire import Kind, Message, decode, subscription
 
 MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one anyway

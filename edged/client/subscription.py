@@ -7,10 +7,10 @@ from types import TracebackType
 
 import zmq
 
-from edged.client.connect import CurveKeys, subscribe
+from edged.client.sockets import CurveKeys, subscribe
 from edged.client.track import StreamHealth, Track
-from edged.clock import NS_PER_MS, Now, boot_id, monotonic_ns
-from edged.errors import WireError
+from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
+from edged.core.errors import WireError
 from edged.wire import Message, decode, subscription
 
 MOST_TOPICS = 256  # tracked, so that a babbler cannot fill the memory; messages of more are passed on uncounted

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edged.clock import LAG_WINDOW_NS, NS_PER_S, Lag
+from edged.core.clock import LAG_WINDOW_NS, NS_PER_S, Lag
 from edged.wire import Message, age_ns, good_until, newer
 
 RATE_WINDOW = 32  # messages

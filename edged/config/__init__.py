@@ -1,8 +1,7 @@
 """The config of one daemon: a TOML file, checked once at the edge and trusted inside."""
 
-from edged.config.checks import camera_kind, cross_checks, endpoints, streams
 from edged.config.load import load_config
-from edged.config.places import default_runtime, default_store, running_runtime
+from edged.config.paths import default_runtime, default_store, running_runtime
 from edged.config.schema import (
     BusConfig,
     CameraConfig,
@@ -16,6 +15,7 @@ from edged.config.schema import (
     SensorConfig,
     SwapConfig,
 )
+from edged.config.validation import camera_kind, cross_checks, endpoints, streams
 
 __all__ = [
     "BusConfig",

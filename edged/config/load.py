@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from edged.config.checks import camera_kind, cross_checks, quoted
 from edged.config.explain import explain, line
-from edged.config.places import default_cache, default_runtime, default_store
+from edged.config.paths import default_cache, default_runtime, default_store
 from edged.config.schema import Config
-from edged.errors import ConfigError
+from edged.config.validation import camera_kind, cross_checks, quoted
+from edged.core.errors import ConfigError
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,8 +14,8 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_MS, boot_id, monotonic_ns
-from edged.publish import Outlet, Sender
+from edged.core.clock import NS_PER_MS, boot_id, monotonic_ns
+from edged.runtime.publish import Outlet, Sender
 from edged.wire import Kind, encode
 
 Vector = NDArray[np.float64]

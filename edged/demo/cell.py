@@ -20,14 +20,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_MS, NS_PER_S, monotonic_ns
+from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
+from edged.core.errors import WireError
 from edged.demo.arm import PHYSICS_HZ, Arm, inverse
 from edged.demo.bus import JOG, SETPOINT, Context, Feed, Pose, endpoint
 from edged.demo.course import Course
 from edged.demo.expert import HOME, TOOL_DOWN
-from edged.demo.manners import say, until_told
-from edged.errors import WireError
-from edged.ticks import TimerTicks
+from edged.demo.lifecycle import say, until_told
+from edged.runtime.ticks import TimerTicks
 from edged.wire import Message, decode
 
 Vector = NDArray[np.float64]

@@ -24,12 +24,12 @@ import zmq
 from numpy.typing import NDArray
 
 from edged.client import Flag, Kind, Lost, Message, Stream
-from edged.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns, ms
+from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns, ms
+from edged.core.types import Reason
 from edged.demo.bus import CELL, JOINTS, CommandLine, Context, endpoint
 from edged.demo.interpolate import Interpolator, State
-from edged.demo.manners import say, until_told
-from edged.records import Reason
-from edged.ticks import TimerTicks
+from edged.demo.lifecycle import say, until_told
+from edged.runtime.ticks import TimerTicks
 from edged.wire import good_until
 
 Vector = NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_S
+from edged.core.clock import NS_PER_S
 from edged.demo.expert import TOLERANCE, reach_point, targets
 
 Vector = NDArray[np.float64]

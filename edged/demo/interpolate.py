@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_S
+from edged.core.clock import NS_PER_S
 
 Vector = NDArray[np.float64]
 

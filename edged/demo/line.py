@@ -22,14 +22,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
-from edged.demo.manners import say, until_told
+from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
+from edged.core.errors import WireError
+from edged.demo.lifecycle import say, until_told
 from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN, Conveyor, View
 from edged.demo.score import Confusion
-from edged.draw import overlay_labels
-from edged.errors import WireError
-from edged.publish import Outlet, Sender
-from edged.ticks import TimerTicks
+from edged.pipeline.overlay import overlay_labels
+from edged.runtime.publish import Outlet, Sender
+from edged.runtime.ticks import TimerTicks
 from edged.wire import Kind, Preamble, decode, encode, newer, subscription
 
 KEPT_S = 3.0  # truth older than this cannot be asked for any more

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edged.clock import NS_PER_S, monotonic_ns
-from edged.demo.room import Nap
-from edged.errors import EdgedError
+from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.core.errors import EdgedError
+from edged.demo.workdir import Nap
 
 LINES = 20  # of the log of a process that ended, for whoever looks for the cause
 _PR_SET_PDEATHSIG = 1

@@ -18,17 +18,17 @@ from typing import Any
 import cv2
 
 from edged.client import Kind, Message, RequestError, Stream, request
-from edged.clock import NS_PER_S, monotonic_ns
+from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
 from edged.demo.arm import LOWER, UPPER_LIMIT
 from edged.demo.bus import FRAMES, endpoint
 from edged.demo.daemons import INSPECT, PICK, inspect_toml, pick_toml
 from edged.demo.plot import latency_plot
 from edged.demo.processes import Child, wait_for
-from edged.demo.room import Nap, check_pictures, room
+from edged.demo.report import Outcome
 from edged.demo.swap import SETTINGS, Swaps
-from edged.demo.verdict import Outcome
-from edged.draw import overlay_action
-from edged.errors import EXIT_FAILED, EXIT_OK, EdgedError
+from edged.demo.workdir import Nap, check_pictures, room
+from edged.pipeline.overlay import overlay_action
 
 START_S = 30.0
 NAP_S = 0.2

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edged.store import Store, shipped_store
+from edged.bundle.store import Store, shipped_store
 
 ENGINE, FIRST, BETTER, POISONED = "reach", "1", "2", "poisoned"
 POISON = Path(__file__).parent / POISONED

@@ -21,12 +21,12 @@ import zmq
 from numpy.typing import NDArray
 
 from edged.client import Message, Stream
-from edged.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
+from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
 from edged.demo.bus import CAMERA, CELL, FRAMES, Context, Pose, endpoint
-from edged.demo.manners import say, until_told
+from edged.demo.lifecycle import say, until_told
 from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView, blank
-from edged.publish import Outlet, Sender
-from edged.ticks import TimerTicks
+from edged.runtime.publish import Outlet, Sender
+from edged.runtime.ticks import TimerTicks
 from edged.wire import Kind, encode
 
 SILENT_MS = 500.0  # a pose older than this is not worth a picture

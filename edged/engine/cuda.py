@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import EngineError, MachineryError
+from edged.core.errors import EngineError, MachineryError
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING; other streams wait for whatever the process does on the default stream
 MARKS = 4  # moments of a tick: begin, uploaded, computed, downloaded

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edged.bundle import Bundle
+from edged.bundle.bundle import Bundle
+from edged.bundle.manifest import ConstInput, Manifest
+from edged.core.errors import EngineError
+from edged.core.histogram import Histogram
 from edged.engine.cuda import Cuda
-from edged.engine.lane import Lane
-from edged.errors import EngineError
-from edged.histogram import Histogram
-from edged.manifest import ConstInput, Manifest
+from edged.engine.stream_graph import Lane
 
 WARM_UP = 3  # runs: libraries load, allocate and choose kernels in the first ones
 REPLAYED = "replayed"

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle import Bundle
-from edged.contract import Tensor, check_tensors
+from edged.bundle.bundle import Bundle
+from edged.bundle.graph_check import Tensor, check_tensors
+from edged.bundle.samples import split_samples
+from edged.core.errors import EngineError, RefusedError
 from edged.engine.cuda import Cuda
 from edged.engine.gpu import GpuEngine, loading, require_memory
-from edged.engine.lane import Lane
-from edged.errors import EngineError, RefusedError
-from edged.plans import Plan
-from edged.samples import split_samples
+from edged.engine.plan_cache import Plan
+from edged.engine.stream_graph import Lane
 
 try:
     import tensorrt as trt

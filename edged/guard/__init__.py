@@ -6,7 +6,7 @@ this go out?); `Command` is kept for the next tick. Checks and their reasons, in
 """
 
 from edged.guard.anchor import Anchor, Command, anchor
-from edged.guard.check import guard
+from edged.guard.limits import guard
 from edged.guard.rules import Rules, rules
 
 __all__ = ["Anchor", "Command", "Rules", "anchor", "guard", "rules"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edged.clock import ms
+from edged.core.clock import ms
+from edged.core.types import ActionChunk, Hold, Reason, Sample
 from edged.guard.rules import Floats, Rules
-from edged.records import ActionChunk, Hold, Reason, Sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_S, ns
+from edged.bundle.manifest import Axis, Manifest
 from edged.config import Config, GuardConfig
-from edged.errors import RefusedError
-from edged.manifest import Axis, Manifest
+from edged.core.clock import NS_PER_S, ns
+from edged.core.errors import RefusedError
 
 FLOAT32_MAX = np.float32(np.finfo(np.float32).max)
 

@@ -9,12 +9,9 @@ from pathlib import Path
 
 import onnx
 
-from edged.bundle import SIGNATURE, SUMS, bundle_files, open_bundle, write_files
-from edged.contract import check_tensors
-from edged.engine.ort import tensors
-from edged.errors import RefusedError
-from edged.golden import Difference, require
-from edged.manifest import (
+from edged.bundle.bundle import SIGNATURE, SUMS, bundle_files, open_bundle, write_files
+from edged.bundle.graph_check import check_tensors
+from edged.bundle.manifest import (
     INSTANCES,
     SCHEMA,
     ActionOutput,
@@ -25,7 +22,9 @@ from edged.manifest import (
     dump_manifest,
     parse_manifest,
 )
-from edged.pack.bake import Action, State, bake_action_output, bake_state_input
+from edged.bundle.samples import Arrays, name_samples
+from edged.core.errors import RefusedError
+from edged.engine.ort_cpu import tensors
 from edged.pack.convert import convert
 from edged.pack.dense import Dense
 from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, make_static, to_bytes
@@ -33,12 +32,13 @@ from edged.pack.heads import bake_head
 from edged.pack.image import Image, bake_image_input
 from edged.pack.labels import Labels, bake_labels_output
 from edged.pack.measure import measure
+from edged.pack.normalise import Action, State, bake_action_output, bake_state_input
 from edged.pack.opsets import settle
 from edged.pack.prove import Progress, Reference, prove, run_packed, session
 from edged.pack.recipe import Recipe, check_recipe
 from edged.pack.statistics import Affine, Form, affine
 from edged.pack.tolerance import promised, proved
-from edged.samples import Arrays, name_samples
+from edged.pipeline.golden import Difference, require
 
 __all__ = [
     "Action",

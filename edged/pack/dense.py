@@ -9,7 +9,7 @@
                    open, best first. Masks are read back at each box, `mask_side` square: a hundredth of the bytes.
     mask-rcnn-roi  the same with masks [N, 1, s, s] over each box
 
-Packed tensors are those of `edged.instances`. `Dense.after` is the plain numpy reference.
+Packed tensors are those of `edged.pipeline.masks`. `Dense.after` is the plain numpy reference.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edged.errors import UsageError
+from edged.core.errors import UsageError
 from edged.pack.network import Network
 from edged.pack.spec import Spec
 

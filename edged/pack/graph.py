@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 
 OPSETS = range(11, 22)
 EXPORT = "export the model again with an opset of 11 to 21, in PyTorch torch.onnx.export(..., opset_version=17)"

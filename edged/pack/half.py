@@ -12,7 +12,7 @@ import onnx
 from onnx import helper
 from onnxruntime.transformers import float16
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 from edged.pack.graph import nodes, sort
 
 # Besides what has no half kernel: positions above 2048 do not exist in half precision; bodies stay whole.

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 from edged.pack.dense import MAKES, Dense
 from edged.pack.graph import FLOAT, constant, element_type, graph_output, opset, rename, shape_of
 from edged.pack.roi import SAMPLES

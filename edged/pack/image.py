@@ -10,9 +10,9 @@ import onnx
 from numpy.typing import NDArray
 
 from edged.pack.bilinear import scaled
-from edged.pack.ends import finish_input, taken
 from edged.pack.graph import FLOAT, UINT8, Chain, graph_input, opset, set_value
-from edged.resize import Mode, Size, Transform, fit
+from edged.pack.io_nodes import finish_input, taken
+from edged.pipeline.geometry import Mode, Size, Transform, fit
 
 Rgb: TypeAlias = tuple[float, float, float]
 

@@ -18,8 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from edged.errors import RefusedError
-from edged.pack.fold import fold_batch_norms
+from edged.core.errors import RefusedError
+from edged.pack.batch_norm import fold_batch_norms
 from edged.pack.graph import nodes, sort
 
 Feed: TypeAlias = Mapping[str, NDArray[Any]]

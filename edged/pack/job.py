@@ -10,20 +10,20 @@ from typing import Any
 
 import msgspec
 
-from edged.bundle import SUFFIX, write_archive
-from edged.errors import UsageError
+from edged.bundle.bundle import SUFFIX, write_archive
+from edged.core.errors import UsageError
 from edged.pack import Packed, pack
-from edged.pack.given import Samples, read_given
+from edged.pack.answers import Questions
 from edged.pack.graph import load_model
 from edged.pack.lerobot import read_policy, relative
+from edged.pack.metadata import told
 from edged.pack.network import Network, look_at
 from edged.pack.prove import Progress
-from edged.pack.questions import Questions
 from edged.pack.recipe import Recipe
 from edged.pack.resolve import resolve
+from edged.pack.sample_files import Samples, read_given
 from edged.pack.spec import OutputSpec, Part, Spec, load_spec, merge
 from edged.pack.synthetic import synthetic
-from edged.pack.told import told
 
 GOLDEN, CALIBRATION, SYNTHETIC = 8, 200, 4
 Say = Callable[[str], None]

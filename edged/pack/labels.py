@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 from edged.pack.bilinear import scaled
-from edged.pack.ends import finish_output
 from edged.pack.graph import FLOAT, UINT8, Chain, element_type, graph_output, opset, set_value, shape_of
-from edged.resize import Transform, nearest
+from edged.pack.io_nodes import finish_output
+from edged.pipeline.geometry import Transform, nearest
 
 
 @dataclass(frozen=True, slots=True)

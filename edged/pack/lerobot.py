@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 from edged.pack.network import Network
 from edged.pack.spec import InputSpec, OutputSpec, Spec, StatisticsSpec
 from edged.pack.statfile import Statistics, choose, read_statistics

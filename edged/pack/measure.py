@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.golden import objects_agree
-from edged.manifest import INSTANCES, ActionOutput, LabelsOutput, LogitsOutput, Manifest
-from edged.samples import Arrays
+from edged.bundle.manifest import INSTANCES, ActionOutput, LabelsOutput, LogitsOutput, Manifest
+from edged.bundle.samples import Arrays
+from edged.pipeline.golden import objects_agree
 
 
 def measure(manifest: Manifest, reference: Sequence[Arrays], packed: Sequence[Arrays]) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import inliner, version_converter
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 from edged.pack.graph import EXPORT, nodes, opset
 
 NEWEST = 20

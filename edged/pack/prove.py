@@ -9,14 +9,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edged.contract import Tensor
-from edged.engine.ort import tensors
-from edged.errors import RefusedError
-from edged.golden import Difference, compare
-from edged.manifest import ConstInput, FeedbackInput, Manifest
+from edged.bundle.graph_check import Tensor
+from edged.bundle.manifest import ConstInput, FeedbackInput, Manifest
+from edged.bundle.samples import Arrays
+from edged.core.errors import RefusedError
+from edged.engine.ort_cpu import tensors
 from edged.pack.image import Image
 from edged.pack.recipe import Recipe
-from edged.samples import Arrays
+from edged.pipeline.golden import Difference, compare
 
 Outputs: TypeAlias = dict[str, NDArray[Any]]
 Progress: TypeAlias = Callable[[str, int, int], None]

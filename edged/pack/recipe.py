@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edged.errors import RefusedError
-from edged.manifest import ActionOutput, Head, ImageInput, Input, LabelsOutput, Output, Precision, StateInput, Task
-from edged.pack.bake import Action, After, Before, State
+from edged.bundle.manifest import (
+    ActionOutput,
+    Head,
+    ImageInput,
+    Input,
+    LabelsOutput,
+    Output,
+    Precision,
+    StateInput,
+    Task,
+)
+from edged.core.errors import RefusedError
 from edged.pack.dense import Dense
 from edged.pack.image import Image
 from edged.pack.labels import Labels
+from edged.pack.normalise import Action, After, Before, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edged.manifest import Head, Input, Output, Task
-from edged.pack.bake import After, Before
-from edged.pack.dense import KINDS, MAKES, PARTS, BoxForm, Dense, Layout
-from edged.pack.graph import fixed_key
-from edged.pack.image import Image
-from edged.pack.network import Network, Tensor
-from edged.pack.questions import Questions
-from edged.pack.recipe import Recipe
-from edged.pack.resolve_inputs import resolve_input
-from edged.pack.resolve_outputs import resolve_output
-from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
-from edged.roles import (
+from edged.bundle.manifest import Head, Input, Output, Task
+from edged.bundle.roles import (
     BoxesOutput,
     ClassesOutput,
     CoefficientsOutput,
@@ -25,6 +15,16 @@ from edged.roles import (
     PrototypesOutput,
     ScoresOutput,
 )
+from edged.pack.answers import Questions
+from edged.pack.dense import KINDS, MAKES, PARTS, BoxForm, Dense, Layout
+from edged.pack.graph import fixed_key
+from edged.pack.image import Image
+from edged.pack.network import Network, Tensor
+from edged.pack.normalise import After, Before
+from edged.pack.recipe import Recipe
+from edged.pack.resolve_inputs import resolve_input
+from edged.pack.resolve_outputs import resolve_output
+from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
 
 HEAD_ROLES: dict[str, Output] = {
     "boxes": BoxesOutput(),

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edged.manifest import ConstInput, FeedbackInput, ImageInput, Input, StateInput
-from edged.pack.bake import Before, State
+from edged.bundle.manifest import ConstInput, FeedbackInput, ImageInput, Input, StateInput
+from edged.pack.answers import Questions
 from edged.pack.image import Image
 from edged.pack.network import Tensor
-from edged.pack.questions import Questions
+from edged.pack.normalise import Before, State
 from edged.pack.spec import InputSpec, StatisticsSpec
 from edged.pack.statfile import choose, read_statistics
 from edged.pack.statistics import KEYS, Affine, affine
-from edged.resize import Mode
+from edged.pipeline.geometry import Mode
 
 SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (2 / 255, 1.0)}
 """Factor, and what is then taken off, by the range of a pixel before mean and std."""

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edged.manifest import ActionOutput, Axis, HiddenOutput, LabelsOutput, LogitsOutput, Output, Task
-from edged.pack.bake import Action, After
+from edged.bundle.manifest import ActionOutput, Axis, HiddenOutput, LabelsOutput, LogitsOutput, Output, Task
+from edged.pack.answers import Questions
 from edged.pack.image import Image
 from edged.pack.labels import Labels
 from edged.pack.network import WHOLE, Tensor
-from edged.pack.questions import Questions
+from edged.pack.normalise import Action, After
 from edged.pack.resolve_inputs import read_values, resolve_statistics
 from edged.pack.spec import AxisSpec, OutputSpec
-from edged.resize import Size
+from edged.pipeline.geometry import Size
 
 BOUNDS = (("min", "max"), ("q01", "q99"), ("q02", "q98"), ("q10", "q90"))
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from edged.errors import UsageError
-from edged.manifest import Precision, StatePart, Task
+from edged.bundle.manifest import Precision, StatePart, Task
+from edged.core.errors import UsageError
 from edged.pack.dense import Background, BoxForm, Layout
 from edged.pack.statistics import Form
 

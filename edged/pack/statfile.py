@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 
 Statistics: TypeAlias = dict[str, dict[str, NDArray[np.float64]]]
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edged.errors import RefusedError
+from edged.core.errors import RefusedError
 
 Form = Literal["mean_std", "min_max", "min_max_01", "q01_q99", "q02_q98", "q10_q90"]
 

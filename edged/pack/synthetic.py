@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import UsageError
-from edged.manifest import ImageInput, StateInput
-from edged.pack.bake import State
+from edged.bundle.manifest import ImageInput, StateInput
+from edged.core.errors import UsageError
+from edged.pack.normalise import State
 from edged.pack.recipe import Recipe
 
 COARSE = 8  # blobs across a picture

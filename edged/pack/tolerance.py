@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edged.golden import Difference, default_tolerance
 from edged.pack.recipe import Recipe
+from edged.pipeline.golden import Difference, default_tolerance
 
 SPARE = 2.0  # another CPU or a GPU rounds some values to their other neighbour
 LEAST = 1e-3

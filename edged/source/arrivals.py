@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from edged.clock import NS_PER_MS
+from edged.core.clock import NS_PER_MS
 
 STALL_NS = 250 * NS_PER_MS
 DRAINS = 64

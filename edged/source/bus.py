@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import zmq
 
-from edged.clock import NS_PER_MS, Now, boot_id, monotonic_ns
 from edged.config import CameraConfig
-from edged.errors import WireError
-from edged.records import Frame
+from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
+from edged.core.errors import WireError
+from edged.core.types import Frame
 from edged.source.grabber import BadFrame, Grab
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox

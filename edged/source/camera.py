@@ -7,8 +7,8 @@ from typing import Any
 
 import zmq
 
-from edged.clock import Now, monotonic_ns
 from edged.config import CameraConfig, camera_kind
+from edged.core.clock import Now, monotonic_ns
 from edged.source.grabber import Ended, Grabber, SourceError
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edged.clock import NS_PER_MS, Now
+from edged.core.clock import NS_PER_MS, Now
 from edged.source.grabber import Grab, SourceError
 from edged.source.opencv import cv2
 

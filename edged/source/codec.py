@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import ConfigError, WireError
+from edged.core.errors import ConfigError, WireError
 from edged.wire import Kind, Preamble, decode
 
 MAX_BYTES = 64 * 1024

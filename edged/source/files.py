@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.clock import Now, ns
 from edged.config import CameraConfig
+from edged.core.clock import Now, ns
 from edged.source.grabber import BadFrame, Ended, Grab, Pacer, SourceError
 from edged.source.opencv import cv2
 

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_S, Now
-from edged.errors import EdgedError
+from edged.core.clock import NS_PER_S, Now
+from edged.core.errors import EdgedError
 
 
 class SourceError(EdgedError):

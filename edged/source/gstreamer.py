@@ -16,7 +16,7 @@ import subprocess
 
 import numpy as np
 
-from edged.clock import NS_PER_S, Now
+from edged.core.clock import NS_PER_S, Now
 from edged.source.grabber import Grab, SourceError
 
 PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for

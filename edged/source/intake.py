@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.clock import NS_PER_S, Now, ns
 from edged.config import CameraConfig
-from edged.records import Frame
+from edged.core.clock import NS_PER_S, Now, ns
+from edged.core.types import Frame
 from edged.source.grabber import BadFrame, Grab, Grabber
 from edged.source.mailbox import Mailbox
 from edged.source.stamps import Stamps

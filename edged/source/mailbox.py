@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from edged.clock import NS_PER_S, monotonic_ns
-from edged.records import Frame
+from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.core.types import Frame
 
 
 class Mailbox:

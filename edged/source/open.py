@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 
 import zmq
 
-from edged.clock import Now, monotonic_ns, ns, sleep_until
 from edged.config import CameraConfig, SensorConfig, camera_kind
-from edged.records import Sample
+from edged.core.clock import Now, monotonic_ns, ns, sleep_until
+from edged.core.types import Sample
 from edged.source.bus import BusCamera
 from edged.source.camera import CameraThread
 from edged.source.grabber import SourceError

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edged.clock import NS_PER_S, ManualClock, Now, monotonic_ns, sleep_until
-from edged.records import Frame, Sample
+from edged.core.clock import NS_PER_S, ManualClock, Now, monotonic_ns, sleep_until
+from edged.core.types import Frame, Sample
 from edged.source.mailbox import Mailbox
 from edged.source.recording import Recording, Track
 from edged.source.ring import Ring

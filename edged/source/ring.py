@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from edged.records import Sample
+from edged.core.types import Sample
 
 MAX_SAMPLES = 8192
 

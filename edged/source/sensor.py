@@ -13,10 +13,10 @@ from typing import Any
 
 import zmq
 
-from edged.clock import NS_PER_S, Lag, Now, boot_id, monotonic_ns, ns
 from edged.config import SensorConfig
-from edged.errors import ConfigError
-from edged.records import Sample
+from edged.core.clock import NS_PER_S, Lag, Now, boot_id, monotonic_ns, ns
+from edged.core.errors import ConfigError
+from edged.core.types import Sample
 from edged.source.arrivals import Arrivals
 from edged.source.codec import MAX_BYTES, Reading, Unreadable, decoder
 from edged.source.ring import Ring

@@ -7,7 +7,7 @@ silence, since a stalled reader finds the oldest frame first.
 
 from __future__ import annotations
 
-from edged.clock import NS_PER_MS, Lag
+from edged.core.clock import NS_PER_MS, Lag
 from edged.source.grabber import Grab
 
 SILENCE_NS = 250 * NS_PER_MS

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from edged.errors import EXIT_FAILED
-from edged.throwaway import settle
+from edged.core.child import settle
+from edged.core.errors import EXIT_FAILED
 
 if __name__ == "__main__":
     settle(lambda: os._exit(EXIT_FAILED))
-    from edged.swap.trial import main
+    from edged.swap.trial_worker import main
 
     code = main(sys.argv[1:])
     sys.stdout.flush()

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.instances import Found
-from edged.manifest import Manifest
-from edged.overlap import agreement
-from edged.records import ActionChunk, Instances, Labels, Prediction
+from edged.bundle.manifest import Manifest
+from edged.core.types import ActionChunk, Instances, Labels, Prediction
+from edged.pipeline.iou import agreement
+from edged.pipeline.masks import Found
 
 VARIES = 1e-3  # of an axis' range: what the running engine has to move for a constant one to be noticed
 CONSTANT = 1e-6

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edged.histogram import BOUNDS_NS, Histogram
-from edged.slot import Installed
+from edged.core.histogram import BOUNDS_NS, Histogram
+from edged.runtime.slot import Installed
 
 
 class Disturbance:

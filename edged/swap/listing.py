@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from edged.bundle import MANIFEST, SIGNATURE, SUMS
-from edged.errors import EdgedError
-from edged.manifest import parse_manifest
-from edged.store import Store
-from edged.swap.ledger import Entry, Ledger
+from edged.bundle.bundle import MANIFEST, SIGNATURE, SUMS
+from edged.bundle.manifest import parse_manifest
+from edged.bundle.store import Store
+from edged.core.errors import EdgedError
+from edged.swap.history import Entry, Ledger
 
 
 def list_versions(store: Store, name: str, ledger: Ledger, running: str = "") -> list[dict[str, Any]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edged.bundle.store import Store
 from edged.config import Config
-from edged.errors import EngineError, RefusedError, UsageError
-from edged.loop import Cell
-from edged.slot import Slot
-from edged.store import Store
-from edged.swap.jobs import Jobs
-from edged.swap.ledger import Ledger
+from edged.core.errors import EngineError, RefusedError, UsageError
+from edged.runtime.loop import Cell
+from edged.runtime.slot import Slot
+from edged.swap.history import Ledger
 from edged.swap.listing import list_versions
+from edged.swap.queue import Jobs
 
 
 class Operations:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edged.clock import NS_PER_S, Now, monotonic_ns
 from edged.config import SwapConfig
-from edged.slot import Tally
+from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.runtime.slot import Tally
 
 LOOK_S = 0.02
 AT_ONCE = ("NON_FINITE", "BOUNDS", "ENGINE")

@@ -6,8 +6,8 @@ import logging
 import shutil
 from collections.abc import Collection
 
-from edged.store import Store, natural
-from edged.swap.ledger import Ledger
+from edged.bundle.store import Store, natural
+from edged.swap.history import Ledger
 
 log = logging.getLogger("edged")
 

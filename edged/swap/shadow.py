@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from edged.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns, ms
 from edged.config import SwapConfig
-from edged.decode.policy import PolicyDecoder
-from edged.errors import RefusedError
+from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns, ms
+from edged.core.errors import RefusedError
+from edged.core.types import ActionChunk, Hold, Prediction, Reason, Tick
 from edged.guard import Anchor, anchor, guard
-from edged.loop import Cell, Seen
-from edged.records import ActionChunk, Hold, Prediction, Reason, Tick
-from edged.slot import Installed
+from edged.pipeline.decode_policy import PolicyDecoder
+from edged.runtime.loop import Cell, Seen
+from edged.runtime.slot import Installed
 from edged.swap.agreement import CONSTANT, VARIES, Agreement, Variation
 
 LOOK_S = 0.001

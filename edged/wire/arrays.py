@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import WireError
+from edged.core.errors import WireError
 
 MAX_PAYLOAD = 64 * 1024 * 1024  # as sent, and once more for all arrays decompressed
 MAX_ARRAYS = 64

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import WireError
-from edged.records import Reason
+from edged.core.errors import WireError
+from edged.core.types import Reason
 from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec, align, check_arrays, check_padding, lay_out
 
 MAGIC = b"EDG1"

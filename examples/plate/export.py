@@ -18,10 +18,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from edged.bundle import Bundle, read_bundle
+from edged.bundle.bundle import Bundle, read_bundle
+from edged.bundle.manifest import ImageInput, LabelsOutput
 from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN
 from edged.demo.score import Confusion
-from edged.manifest import ImageInput, LabelsOutput
 from edged.pack import Image, Labels, Packed, Recipe, pack
 from examples.plate.data import MEAN, STD, views
 

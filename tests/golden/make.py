@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.records import Reason
+from edged.core.types import Reason
 from edged.wire import Codec, Flag, Kind, Preamble, encode
 
 HERE = Path(__file__).parent

@@ -1,0 +1,160 @@
+"""Does an engine fit a cell? The manifest's sources, units and axes against one daemon's config.
+
+A problem here is what the daemon holds for (`Hold(ENGINE)`) and what `edged check` refuses; hints are what a person
+should look at, and run nevertheless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, StatePart
+from edged.config import Config, LimitConfig, SensorConfig
+
+RATE_FREE_KINDS = ("binary",)  # these axes are never interpolated or rate-limited
+
+
+def fits(manifest: Manifest, config: Config) -> list[str]:
+    """What keeps this engine from running in this cell, a sentence each with the remedy; empty = it fits."""
+    return list(_problems(manifest, config))
+
+
+def hints(manifest: Manifest, config: Config) -> list[str]:
+    """What is allowed but seldom meant: unlimited axes, unused inputs, stamps that outlive their validity."""
+    return list(_hints(manifest, config))
+
+
+def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
+    if manifest.name != config.engine.name:
+        yield f"the manifest says engine {manifest.name!r}, [engine] name says {config.engine.name!r}; correct one"
+    for image in manifest.images.values():
+        yield from _image(image, config)
+    for state in manifest.states.values():
+        for part in state.parts:
+            yield from _part(part, config)
+    has_guard = config.stream == "action"
+    if manifest.action is None:
+        if has_guard:
+            yield f"a {manifest.task} engine publishes masks and has no axes to guard; remove [guard]"
+    elif not has_guard:
+        yield "a policy runs behind a guard; add [guard] with the limits of its axes"
+    else:
+        yield from _guard(manifest.action[1], config)
+
+
+def _image(image: ImageInput, config: Config) -> Iterator[str]:
+    camera = config.cameras.get(image.source)
+    if camera is None:
+        yield f"camera {image.source!r} is an input of the engine; add [cameras.{image.source}]"
+        return
+    given, wanted = (camera.width, camera.height), (image.size[1], image.size[0])
+    if image.resize == "none" and given != wanted:
+        yield (
+            f"camera {image.source!r} is {_size(given)}, the engine takes {_size(wanted)} without resizing; "
+            f"set cameras.{image.source} to {_size(wanted)}"
+        )
+
+
+def _part(part: StatePart, config: Config) -> Iterator[str]:
+    sensor = config.sensors.get(part.sensor)
+    if sensor is None:
+        yield f"sensor {part.sensor!r} is an input of the engine; add [sensors.{part.sensor}]"
+        return
+    if absent := [name for name in part.names if name not in sensor.names]:
+        yield (
+            f"sensor {part.sensor!r} has {', '.join(sensor.names)}; the engine also needs {', '.join(absent)}; "
+            f"correct sensors.{part.sensor}.names"
+        )
+    for name in part.names:
+        yield from _unit(f"sensors.{part.sensor}", sensor, name, part.unit, "the engine takes it")
+
+
+def _guard(action: ActionOutput, config: Config) -> Iterator[str]:
+    guard, axes = config.guard, {axis.name: axis for axis in action.axes}
+    for name, limit in guard.limits.items():
+        if name not in axes:
+            yield f"guard.limits.{name} limits no axis of the engine; it has {', '.join(axes)}"
+        elif axes[name].kind in RATE_FREE_KINDS and (limit.step is not None or limit.velocity is not None):
+            yield f"axis {name!r} is {axes[name].kind}, never rate-limited; guard.limits.{name} has no step or velocity"
+    if guard.measured is None:
+        yield from _needs_measured(action, config)
+    else:
+        yield from _measured(action, config.sensors[guard.measured.removeprefix("sensor:")], guard.measured)
+
+
+def _needs_measured(action: ActionOutput, config: Config) -> Iterator[str]:
+    """What is limited or meant relative to where the robot is would be Hold(ANCHOR) for ever."""
+    limits = config.guard.limits
+    rated = [name for name, limit in limits.items() if limit.step is not None or limit.velocity is not None]
+    relative = [axis.name for axis in action.axes if axis.mode == "delta_previous"]
+    if needing := list(dict.fromkeys(rated + relative)):
+        yield (
+            f"{', '.join(needing)} start from where the robot is, and guard.measured does not say where; "
+            "add guard.measured = 'sensor:<name>'"
+        )
+
+
+def _measured(action: ActionOutput, sensor: SensorConfig, reference: str) -> Iterator[str]:
+    """Every axis that is followed needs a measured value of its name and unit to be anchored to."""
+    key = f"sensors.{reference.removeprefix('sensor:')}"
+    followed = [axis for axis in action.axes if axis.kind not in RATE_FREE_KINDS]
+    if absent := [axis.name for axis in followed if axis.name not in sensor.names]:
+        yield f"guard.measured = {reference!r} does not measure {', '.join(absent)}; correct {key}.names"
+    for axis in followed:
+        yield from _unit(key, sensor, axis.name, axis.unit, "the action is")
+
+
+def _unit(key: str, sensor: SensorConfig, name: str, unit: str, who: str) -> Iterator[str]:
+    given = dict(zip(sensor.names, sensor.units, strict=True)).get(name, unit)
+    if given != unit:
+        yield f"{key} gives {name} in {given}, {who} in {unit}; correct {key}.unit, or convert where it is sent"
+
+
+def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
+    if manifest.action is not None and config.stream == "action":
+        for axis in manifest.action[1].axes:
+            yield from _limits(axis, config.guard.limits.get(axis.name))
+        step_ms, period_ms = manifest.action[1].step_ms, config.period_ns / 1e6
+        deltas = any(axis.mode != "absolute" for axis in manifest.action[1].axes)
+        if deltas and abs(step_ms - period_ms) > 0.1 * step_ms:
+            yield f"a step of the engine is {step_ms:g} ms, a tick {period_ms:g} ms: its deltas come at another rate"
+        if config.guard.measured is None:
+            yield "guard.measured is not set: at start and after a stop the robot may jump to the first command"
+        elif config.guard.following_error is None:
+            yield "guard.following_error is not set: a robot that is stuck or pushed is not noticed"
+    if config.bus.valid_ms * 1e6 <= config.period_ns:
+        yield "bus.valid_ms is not longer than one period: verdicts expire before the next one; make it several periods"
+    cameras = {image.source for image in manifest.images.values()} | {config.clock_camera}
+    sensors = {part.sensor for state in manifest.states.values() for part in state.parts}
+    sensors |= {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}
+    for name in config.cameras:
+        if name not in cameras and not {"frames", f"frames-{name}"} & set(config.bus.publish):
+            yield f"camera {name!r} is read and used by nothing; remove [cameras.{name}]"
+    for name in config.sensors:
+        if name not in sensors:
+            yield f"sensor {name!r} is read and used by nothing; remove [sensors.{name}]"
+    ages = [(f"cameras.{name}", camera.max_age_ms) for name, camera in config.cameras.items()]
+    ages += [(f"sensors.{name}", sensor.max_age_ms) for name, sensor in config.sensors.items()]
+    for key, age in ages:
+        if age > config.bus.valid_ms:
+            yield f"{key}.max_age_ms = {age:g} is beyond bus.valid_ms: input that old only makes Hold(LATE)"
+
+
+def _limits(axis: Axis, limit: LimitConfig | None) -> Iterator[str]:
+    key = f"guard.limits.{axis.name}"
+    if axis.kind in RATE_FREE_KINDS:
+        return
+    if limit is None:
+        yield f"axis {axis.name!r} has no limits; add {key} = {{ min, max, velocity }} in {axis.unit}"
+        return
+    if limit.min is None or limit.max is None:
+        yield f"{key} is open: set both min and max in {axis.unit}"
+    if limit.step is None and limit.velocity is None:
+        yield f"{key} limits no speed; set step or velocity"
+    low, high = axis.range
+    if (limit.min is not None and limit.min >= high) or (limit.max is not None and limit.max <= low):
+        yield f"{key} lies outside {low:g} .. {high:g} {axis.unit}, where the policy was trained"
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

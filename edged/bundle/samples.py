@@ -1,0 +1,90 @@
+"""golden.npz: inputs and the outputs they must give, named `<sample>/in/<tensor>` and `<sample>/out/<tensor>`.
+
+Samples are numbered 000, 001, ... The file is an ordinary `.npz` (numpy.load reads it), written without compression
+or clock, and read without pickle: an array is a view of the file's own bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle.archive import read_stored_zip, write_stored_zip
+from edged.bundle.manifest import ConstInput, Manifest
+from edged.core.errors import RefusedError
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+Pair: TypeAlias = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]
+
+REMEDY = "re-pack the model with 'edged pack'"
+
+
+def name_samples(inputs: Sequence[Arrays], outputs: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    """The flat mapping of golden.npz from one mapping of inputs and one of outputs per sample."""
+    named: dict[str, NDArray[Any]] = {}
+    for number, (given, made) in enumerate(zip(inputs, outputs, strict=True)):
+        named.update({f"{number:03d}/in/{tensor}": array for tensor, array in given.items()})
+        named.update({f"{number:03d}/out/{tensor}": array for tensor, array in made.items()})
+    return named
+
+
+def split_samples(named: Arrays) -> list[Pair]:
+    """(inputs, outputs) per sample, in order; the inverse of `name_samples`."""
+    pairs: dict[str, Pair] = {}
+    for key in sorted(named):
+        number, side, tensor = key.split("/", 2)
+        pairs.setdefault(number, ({}, {}))[side == "out"][tensor] = named[key]
+    return list(pairs.values())
+
+
+def write_samples(named: Arrays) -> bytes:
+    """The bytes of golden.npz: the same arrays give the same bytes."""
+    members = {}
+    for name, array in named.items():
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
+        members[f"{name}.npy"] = buffer.getvalue()
+    return write_stored_zip(members)
+
+
+def read_samples(data: bytes, where: str = "golden.npz") -> dict[str, NDArray[Any]]:
+    """Read-only arrays by name; `RefusedError` for anything that is not plain numbers of the size it claims."""
+    members = read_stored_zip(data, where)
+    return {name.removesuffix(".npy"): _array(content, f"{where}: {name}") for name, content in members.items()}
+
+
+def check_samples(named: Arrays, manifest: Manifest, where: str = "golden.npz") -> None:
+    """Refuse samples that do not give every input and output of the manifest, and nothing else."""
+    free = {tensor for tensor, role in manifest.inputs.items() if isinstance(role, ConstInput)}
+    if odd := [key for key in named if len(key.split("/", 2)) != 3 or key.split("/")[1] not in ("in", "out")]:
+        raise RefusedError(f"{where}: array {odd[0]!r} is not named <sample>/in|out/<tensor>", REMEDY)
+    samples = split_samples(named)
+    if not samples:
+        raise RefusedError(f"{where}: no sample", REMEDY)
+    for number, (given, made) in enumerate(samples):
+        for side, has, all_of in (("in", set(given), set(manifest.inputs)), ("out", set(made), set(manifest.outputs))):
+            missing, extra = sorted(all_of - free - has), sorted(has - all_of)
+            if missing or extra:
+                raise RefusedError(f"{where}: sample {number:03d}/{side} lacks {missing} and has {extra} extra", REMEDY)
+
+
+def _array(content: bytes, where: str) -> NDArray[Any]:
+    """A view of the numbers in one `.npy`. The header is checked against the length before anything is made of it."""
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"npy version {version}")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    except (ValueError, EOFError, SyntaxError, UnicodeError, struct.error) as error:
+        raise RefusedError(f"{where}: not a numpy array ({error})", REMEDY) from None
+    body = content[stream.tell() :]
+    if fortran or dtype.kind not in "biuf" or dtype.itemsize * math.prod(shape) != len(body):
+        raise RefusedError(f"{where}: {dtype} {shape} is not what its {len(body)} bytes hold", REMEDY)
+    return np.frombuffer(body, dtype).reshape(shape)

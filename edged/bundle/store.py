@@ -1,0 +1,212 @@
+"""The store: engines by name, their versions, which one is current, and the journal of what happened.
+
+    <store>/<name>/<version>/        see bundle.py
+    <store>/<name>/current           link to the version that runs after a power cut; absent with one version = that one
+    <store>/<name>/journal.jsonl     one line per event
+
+Shipped engines are read-only package data; an engine that the writable store does not have is taken from there, in its
+newest version (a wheel has no links). Whatever writes copies them into the writable store first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edged.bundle.bundle import MANIFEST, SUMS, Bundle, read_bundle, read_files, sync, write_files
+from edged.bundle.manifest import is_name, is_version
+from edged.core.clock import wall_time
+from edged.core.errors import EngineError, RefusedError
+
+CURRENT, JOURNAL = "current", "journal.jsonl"
+
+
+def shipped_store() -> Path:
+    """Where the engines that come with edged are: inside an installed wheel, beside the package in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "_engines"
+    return inside if inside.is_dir() else package.parent / "engines"
+
+
+def natural(version: str) -> tuple[Any, ...]:
+    """Sorts versions as people count: 2 before 10, 1.9 before 1.10."""
+    parts = re.split(r"(\d+)", version, flags=re.ASCII)
+    return ([int(part) if index % 2 else part for index, part in enumerate(parts)], version)
+
+
+class Store:
+    """Engines under `root` (writable, may not exist yet), and those of `shipped` that `root` lacks.
+
+    Raises `EngineError` naming store, engine and remedy when something is missing or cannot be read or written.
+    """
+
+    def __init__(self, root: Path, shipped: Path | None = None) -> None:
+        self.root = root
+        self.shipped = shipped if shipped is not None else shipped_store()
+
+    def names(self) -> list[str]:
+        """Every engine that has at least one version."""
+        found = {name for place in (self.root, self.shipped) for name in _folders(place) if is_name(name)}
+        return sorted(name for name in found if self.versions(name))
+
+    def versions(self, name: str) -> list[str]:
+        """The versions of an engine in natural order; empty when there is no such engine."""
+        return _versions(self._home(name))
+
+    def current(self, name: str) -> str | None:
+        """The version that `current` means, None when several are there and nobody chose."""
+        home = self._home(name)
+        versions = _versions(home)
+        if home.parent == self.shipped:
+            return versions[-1] if versions else None
+        try:
+            chosen = str((home / CURRENT).readlink())
+        except FileNotFoundError:
+            return versions[0] if len(versions) == 1 else None
+        except OSError as error:
+            raise EngineError(f"{home / CURRENT} cannot be read: {error.strerror}", "make it a link") from None
+        if chosen not in versions:
+            there = ", ".join(versions) or "none"
+            raise EngineError(f"{name}: current is {chosen!r}, which is not here", f"link it to one of: {there}")
+        return chosen
+
+    def resolve(self, name: str, version: str = CURRENT) -> Path:
+        """The directory of a version, `current` or by name; raises `EngineError` with what there is instead."""
+        versions = self.versions(name)
+        if not versions:
+            there = f"it has {', '.join(self.names()) or 'none'}" if self.root.exists() else "it does not exist"
+            raise EngineError(f"no engine {name!r} in the store {self.root}, {there}", "pack or copy it there")
+        wanted = self.current(name) if version == CURRENT else version
+        if wanted is None:
+            raise EngineError(f"{name} has the versions {', '.join(versions)} and no current one", "choose one of them")
+        if wanted not in versions:
+            raise EngineError(f"{name} has no version {wanted!r}", f"choose one of: {', '.join(versions)}")
+        return self._home(name) / wanted
+
+    def read(self, name: str, version: str = CURRENT) -> Bundle:
+        """Read a version and check that it is what its folders call it."""
+        path = self.resolve(name, version)
+        bundle = read_bundle(path)
+        if (bundle.name, bundle.version) != (name, path.name):
+            fact = f"{path} holds {bundle.name} {bundle.version}"
+            raise RefusedError(fact, f"rename the folders to {bundle.name}/{bundle.version}")
+        return bundle
+
+    def adopt(self, name: str) -> None:
+        """Copy the shipped versions of `name` into the writable store, newest first, and link the newest as current.
+
+        Does nothing for an engine of the writable store's own. Cut short, it leaves a store that runs the newest, and
+        is finished by the next call.
+        """
+        shipped, own = _versions(self.shipped / name), _versions(self.root / name)
+        if not shipped or not set(own) <= set(shipped) or _is_link(self.root / name / CURRENT):
+            return
+        try:
+            for version in reversed(shipped):
+                write_files(self.root / name / version, read_files(self.shipped / name / version))
+            _link(self.root / name, shipped[-1])
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def set_current(self, name: str, version: str) -> None:
+        """Make `version` what runs after a power cut: the link is replaced atomically and on disk on return."""
+        self.adopt(name)
+        self.resolve(name, version)
+        try:
+            _link(self.root / name, version)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def journal_append(
+        self, name: str, *, who: str, version: str, state: str, reason: str = "", attempt: int = 0, engine: str = ""
+    ) -> None:
+        """Add one line to the engine's journal; on disk on return. A line torn by a power cut stays alone.
+
+        `engine`: the hex identity of what lies under `version`, left out when it is not known.
+        """
+        line = {"time": wall_time(), "who": who, "version": version, "state": state, "reason": reason}
+        known = {"engine": engine} if engine else {}
+        text = json.dumps({**line, "attempt": attempt, **known}, ensure_ascii=False) + "\n"
+        folder = self.root / _checked(name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(folder / JOURNAL, flags, 0o644), "r+b", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+                file.write((b"\n" if torn else b"") + text.encode())
+                os.fsync(file.fileno())
+            sync(folder)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def journal(self, name: str) -> list[dict[str, Any]]:
+        """Every readable line of the engine's journal, oldest first."""
+        try:
+            text = (self.root / _checked(name) / JOURNAL).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise EngineError(f"cannot read the journal of {name}: {error.strerror}", "check its owner") from None
+        return list(_lines(text))
+
+    def _home(self, name: str) -> Path:
+        """The folder that has this engine: the writable store's when that has a version or a choice."""
+        own = self.root / _checked(name)
+        return own if _versions(own) or _is_link(own / CURRENT) else self.shipped / name
+
+    def _unwritable(self, error: OSError) -> EngineError:
+        return EngineError(f"cannot write the store {self.root}: {error.strerror}", "check its owner and the disk")
+
+
+def _checked(name: str) -> str:
+    if not is_name(name):
+        raise EngineError(f"{name!r} is not an engine's name", "use lower-case letters, digits, '_' and '-'")
+    return name
+
+
+def _folders(place: Path) -> list[str]:
+    """Names of the directories in `place`, none when it does not exist."""
+    try:
+        with os.scandir(place) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise EngineError(f"cannot read the store {place}: {error.strerror}", "check [daemon] store") from None
+
+
+def _versions(home: Path) -> list[str]:
+    """Folders with a version's name and a seal or manifest: half-copied ones count, so that they are refused aloud."""
+    found = [name for name in _folders(home) if is_version(name)]
+    return sorted((name for name in found if _has_files(home / name)), key=natural)
+
+
+def _has_files(directory: Path) -> bool:
+    return (directory / SUMS).exists() or (directory / MANIFEST).exists()
+
+
+def _is_link(path: Path) -> bool:
+    return path.is_symlink()
+
+
+def _link(home: Path, version: str) -> None:
+    temporary = home / f".{CURRENT}.{os.getpid()}.{threading.get_ident()}"
+    temporary.symlink_to(version)
+    temporary.replace(home / CURRENT)
+    sync(home)
+
+
+def _lines(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value

@@ -1,0 +1,186 @@
+"""`edged check FILE`: what is wrong with a config, its machine and its engine, before anything runs or moves.
+
+Nothing is bound, opened for writing or connected for longer than a moment: it may be asked beside a running daemon.
+Permissions are judged for the user who asks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edged.bundle.bundle import Bundle
+from edged.bundle.cell_check import fits, hints
+from edged.bundle.signature import check_signature
+from edged.bundle.store import Store
+from edged.cli.check_inputs import check_inputs, exists
+from edged.cli.finding import Finding, fault, warning
+from edged.config import Config, load_config
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, ConfigError, EdgedError
+from edged.pipeline.golden import golden_check
+from edged.runtime.curve import server_keys
+from edged.swap.load import open_for
+
+NEEDS = {"daemon.runtime": 1 << 20, "daemon.store": 16 << 20, "daemon.cache": 16 << 20}  # bytes that should be free
+
+
+def check(path: Path, sets: Sequence[str] = ()) -> list[Finding]:
+    """Everything found, in the order of the flow; a config that is wrong by itself ends it there."""
+    try:
+        config = load_config(path, sets)
+    except ConfigError as error:
+        return [Finding("error", "config", line, exit_code=EXIT_USAGE) for line in str(error).splitlines()]
+    return [
+        *_config(path, config),
+        *_runtime(config),
+        *_keys(config),
+        *_store(config),
+        *_engine(config),
+        *check_inputs(config),
+    ]
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """2 when the config alone is wrong, 3 when the engine is refused, 1 for other errors, 0 else."""
+    codes = {finding.exit_code for finding in findings}
+    return next((code for code in (EXIT_USAGE, EXIT_REFUSED, EXIT_FAILED) if code in codes), EXIT_OK)
+
+
+def show(findings: Sequence[Finding]) -> str:
+    """A line per finding and a last one that counts them; what was not tried is not called well."""
+    count = {level: sum(finding.level == level for finding in findings) for level in ("error", "warning", "untried")}
+    parts = [f"{count[level]} {level}{'s' * (count[level] != 1)}" for level in ("error", "warning") if count[level]]
+    parts = parts or ["nothing wrong" if count["untried"] else "all well"]
+    parts += [f"{count['untried']} not tried"] if count["untried"] else []
+    return "\n".join([*map(str, findings), ", ".join(parts)])
+
+
+def facts(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The same for programs: `--json`."""
+    code = exit_code(findings)
+    return {"ok": code == EXIT_OK, "exit_code": code, "findings": [asdict(finding) for finding in findings]}
+
+
+def _config(path: Path, config: Config) -> Iterator[Finding]:
+    task = "a policy behind a guard" if config.stream == "action" else "a segmenter, nothing moves"
+    yield Finding("ok", "config", f"daemon {config.daemon.name}, {config.rate_hz:g} Hz, {task}")
+    if config.daemon.name != path.stem:
+        fact = f"daemon.name is {config.daemon.name!r}, the file is called {path.name}"
+        yield warning("config", fact, f"name both alike: edged@{path.stem} owns /run/edged/{path.stem}")
+    if path.stat().st_mode & 0o002:
+        yield warning("config", f"{path} can be written by everybody, limits and all", f"chmod o-w {path}")
+    if unavailable := sorted(set(config.loop.cpus) - os.sched_getaffinity(0)):
+        yield warning("loop.cpus", f"CPUs {unavailable} cannot be used here", "correct loop.cpus")
+    if config.guard.start == "armed":
+        yield warning("guard.start", "armed: the robot moves as soon as there is a prediction")
+
+
+def _runtime(config: Config) -> Iterator[Finding]:
+    folder = config.daemon.runtime
+    yield from _writable("daemon.runtime", folder, "the daemon cannot start", EXIT_FAILED)
+    if exists(folder) and folder.stat().st_mode & 0o002:
+        yield fault("daemon.runtime", f"everybody may put sockets into {folder}", f"chmod o-w {folder}")
+    if (pid := _running(folder)) is not None:
+        fact = f"daemon {config.daemon.name} is running with pid {pid}, a second one would end at once"
+        yield warning("daemon", fact, "stop it first, or give this one another name")
+    if config.stream == "action" and exists(config.hold_file):
+        yield warning("daemon", f"held by an operator ({config.hold_file})", f"edged resume {config.daemon.name}")
+
+
+def _running(folder: Path) -> str | None:
+    """The pid of the daemon that listens in `folder`, None when nobody does. Takes no lock that could be in its way."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0.2)
+        try:
+            probe.connect(str(folder / "control"))
+        except OSError:
+            return None
+    try:
+        return (folder / "lock").read_text(encoding="ascii").strip() or "unknown"
+    except (OSError, UnicodeDecodeError):
+        return "unknown"
+
+
+def _writable(subject: str, folder: Path, consequence: str, code: int = EXIT_OK) -> Iterator[Finding]:
+    """Whether `folder`, or the nearest one above it that exists, can be written by who asks; an error if `code` is."""
+    nearest = next((place for place in (folder, *folder.parents) if exists(place)), Path("/"))
+    if not nearest.is_dir():
+        fact, remedy = f"{nearest} is not a folder, {consequence}", f"correct {subject}"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        fact, remedy = f"{folder} cannot be written, {consequence}", f"check [daemon] and the owner of {nearest}"
+    elif (free := _free(nearest)) < NEEDS[subject]:
+        fact, remedy = f"{folder} is full ({free / 1e6:.1f} MB are free), {consequence}", "make room"
+    else:
+        return
+    yield fault(subject, fact, remedy, code) if code else warning(subject, fact, remedy)
+
+
+def _free(folder: Path) -> int:
+    """Bytes that may still be written there; 0 when there are no more files to be had."""
+    status = os.statvfs(folder)
+    return 0 if status.f_files and not status.f_favail else status.f_bavail * status.f_frsize
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    """Keys that are not there keep the daemon from starting, with the same exit code."""
+    if config.bus.secret_key is not None:
+        try:
+            server_keys(config.bus.secret_key)
+        except ConfigError as error:
+            yield fault("bus.secret_key", error.fact.removeprefix("bus.secret_key "), error.remedy, error.exit_code)
+    for key, folder, code in (
+        ("bus.authorized", config.bus.authorized, EXIT_USAGE),
+        ("engine.trusted", config.engine.trusted, EXIT_FAILED),
+    ):
+        if folder is None:
+            continue
+        if not (exists(folder) and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+            yield fault(key, f"there is no readable folder {folder}", f"correct {key}, or its owner", code)
+        elif not any(folder.iterdir()):
+            yield warning(key, f"{folder} is empty: nobody is let in or trusted", "put public keys there")
+
+
+def _store(config: Config) -> Iterator[Finding]:
+    root = config.daemon.store
+    yield from _writable("daemon.store", root, "'edged hold' is lost at a restart and engines cannot be replaced")
+    if exists(root) and not os.access(root, os.R_OK | os.X_OK):
+        yield fault("daemon.store", f"{root} cannot be read", "check its owner")
+    yield from _writable("daemon.cache", config.daemon.cache, "plans are built again at each start")
+
+
+def _engine(config: Config) -> Iterator[Finding]:
+    """Read, compare, load and prove the engine as the daemon would."""
+    name, version = config.engine.name, config.engine.version
+    try:
+        bundle = Store(config.daemon.store).read(name, version)
+        yield Finding("ok", "engine", _described(bundle))
+        if unsigned := check_signature(bundle, config.engine.trusted, config.engine.require_signature):
+            yield warning("engine", *_split(unsigned))
+        problems = fits(bundle.manifest, config)
+        for text in problems:
+            yield fault("engine", *_split(text), EXIT_REFUSED)
+        for text in hints(bundle.manifest, config):
+            yield warning("cell", *_split(text))
+        if problems:
+            return
+        with open_for(bundle, config) as engine:
+            samples = len(golden_check(engine, bundle))
+            yield Finding("ok", "engine", f"gives its golden samples on {engine.backend} ({samples} comparisons)")
+    except EdgedError as error:
+        code = EXIT_REFUSED if error.exit_code == EXIT_REFUSED else EXIT_FAILED
+        yield fault("engine", error.fact, error.remedy, code)
+
+
+def _described(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    return f"{bundle.name} {bundle.version}, {manifest.task} {manifest.precision}, identity {bundle.identity.hex()}"
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Fact and remedy of a sentence of `fits` or `hints`."""
+    fact, semicolon, remedy = text.rpartition("; ")
+    return (fact, remedy) if semicolon else (text, "")

@@ -1,0 +1,130 @@
+"""Commands about engines and the keys that vouch for them: verify, build, keys."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edged.cli.output import print_json
+
+if TYPE_CHECKING:
+    from edged.bundle.store import Store
+    from edged.cli.keys import KeyPair
+
+keys_app = typer.Typer(help="Make keys: they sign engines, or let a network in.", no_args_is_help=True)
+
+Target = Annotated[str, typer.Argument(help="NAME (its current version), NAME/VERSION, a folder or a .edged file")]
+StorePath = Annotated[Path | None, typer.Option("--store", help="engine store")]
+CachePath = Annotated[Path | None, typer.Option("--cache", help="the daemon's cache, where plans are")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
+KeyName = Annotated[str, typer.Argument(help="name of the key")]
+KeyFolder = Annotated[Path | None, typer.Option("--dir", help="folder to write to; default ~/.config/edged/keys")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `edged`."""
+    app.command()(verify)
+    app.command()(build)
+    app.add_typer(keys_app, name="keys")
+
+
+def verify(
+    target: Target,
+    trusted: Annotated[Path | None, typer.Option(help="folder of public keys; one of them has to have signed")] = None,
+    store: StorePath = None,
+    cache: CachePath = None,
+    json: AsJson = False,
+) -> None:
+    """Check an engine: digests, signature, manifest, graph, golden samples. Exit 3 when something does not hold."""
+    from edged.cli import verify as job
+
+    verdict = job.verify(target, _store(store), trusted, cache)
+    if json:
+        print_json(job.facts(verdict))
+    else:
+        print(job.show(verdict))
+    raise typer.Exit(verdict.exit_code)
+
+
+def build(
+    target: Target,
+    store: StorePath = None,
+    cache: CachePath = None,
+    level: Annotated[int, typer.Option(help="0 builds fast, 5 searches longest", min=0, max=5)] = 3,
+    workspace: Annotated[int, typer.Option(help="MiB a tactic may use on the GPU; 0 = all", min=0)] = 1024,
+    memory: Annotated[int, typer.Option(help="MiB the process may use; 0 = 3/4 of what is free", min=0)] = 0,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="also for other GPUs from Ampere on")
+    ] = False,
+    version_compatible: Annotated[bool, typer.Option("--version-compatible", help="also for newer TensorRT")] = False,
+    tf32: Annotated[bool, typer.Option("--tf32", help="round fp32 products: faster, less exact")] = False,
+    json: AsJson = False,
+) -> None:
+    """Build the TensorRT plan of an engine on this machine, beside a running daemon if need be."""
+    from edged.bundle.bundle import read_bundle
+    from edged.cli.build_progress import Meter
+    from edged.cli.engine_arg import find_target
+    from edged.config.paths import default_cache
+    from edged.engine.plan_build.start import build_plan
+    from edged.engine.plan_cache import BuildOptions
+
+    path, _ = find_target(target, _store(store))
+    options = BuildOptions(level, workspace, hardware_compatible, version_compatible, tf32)
+    meter = Meter(sys.stderr)
+    try:
+        outcome = build_plan(
+            read_bundle(path),
+            path,
+            (cache or default_cache()).absolute(),
+            options,
+            meter.show,
+            meter.note,
+            memory_bytes=memory << 20,
+        )
+    except KeyboardInterrupt:
+        meter.note("stopped", "nothing was written")
+        raise typer.Exit(130) from None
+    finally:
+        meter.close()
+    if options != BuildOptions():
+        meter.note("note", "daemons take the plan of an engine that was built last: that is this one now")
+    about = {**outcome.about, "found": outcome.found, "peak_mib": outcome.peak_bytes >> 20}
+    if json:
+        print_json(about)
+    else:
+        done = "was there already" if outcome.found else f"built in {about['build_s']:.0f} s"
+        print(f"{about['name']} {about['version']}: plan {about['key']}, {about['bytes'] / 1e6:.1f} MB, {done}")
+
+
+@keys_app.command("new")
+def new_key(name: KeyName = "edged", folder: KeyFolder = None) -> None:
+    """Make an Ed25519 pair: NAME.pem signs engines (edged pack --sign), NAME.pub goes to who trusts them."""
+    from edged.cli.keys import default_keys, new_signing_key
+
+    pair = new_signing_key(name, (folder or default_keys()).absolute())
+    _show_keys(pair, "sign with it: edged pack --sign", "copy it into the folder of [engine] trusted")
+
+
+@keys_app.command("curve")
+def curve_key(name: KeyName = "edged", folder: KeyFolder = None) -> None:
+    """Make a CURVE certificate: NAME.key_secret stays here, NAME.key goes to the other side."""
+    from edged.cli.keys import default_keys, new_curve_key
+
+    pair = new_curve_key(name, (folder or default_keys()).absolute())
+    _show_keys(pair, "stays here: [bus] secret_key, or a client's", "copy it to the other side: [bus] authorized")
+
+
+def _show_keys(pair: KeyPair, secret_use: str, public_use: str) -> None:
+    print(f"secret  {pair.secret}  ({secret_use})")
+    print(f"public  {pair.public}  ({public_use})")
+    print(f"key     {pair.key}")
+
+
+def _store(path: Path | None) -> Store:
+    from edged.bundle.store import Store
+    from edged.config import default_store
+
+    return Store(path or default_store())

@@ -1,0 +1,148 @@
+"""One image through an engine, without a daemon: what `edged infer` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle.bundle import SUFFIX, SUMS, Bundle, read_bundle
+from edged.bundle.manifest import Manifest
+from edged.bundle.samples import split_samples
+from edged.bundle.store import Store, shipped_store
+from edged.config import default_store
+from edged.core.clock import NS_PER_MS, Now, monotonic_ns
+from edged.core.errors import EngineError, UsageError
+from edged.core.types import Frame, Hold, Instances, Labels, Observation, Sample
+from edged.engine.base import Engine
+from edged.engine.registry import open_engine
+from edged.pipeline.decode_instance import InstanceDecoder
+from edged.pipeline.decode_semantic import SemanticDecoder
+from edged.pipeline.encode import Encoder
+from edged.pipeline.overlay import overlay_action, overlay_instances, overlay_labels
+from edged.source.opencv import cv2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inferred:
+    """`labels` of a semantic engine, `instances` of an instance engine, or `actions` [T, D] of a policy as the graph
+    gives them (deltas are not resolved).
+
+    `run_ms`: the engine's own time for this image. `state`: sensor -> name -> the value that was assumed.
+    """
+
+    manifest: Manifest
+    run_ms: float
+    state: Mapping[str, Mapping[str, float]]
+    labels: Labels | None = None
+    instances: Instances | None = None
+    actions: NDArray[np.float32] | None = None
+
+
+def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = monotonic_ns) -> Inferred:
+    """Run `image` ([H, W, 3] uint8 BGR, any size) through every image input of `engine`.
+
+    The state, which a picture does not have, is that of the first golden sample. Raises `UsageError` for an engine
+    without an image, or whose input the image does not fit.
+    """
+    manifest = engine.manifest
+    if not manifest.images:
+        raise UsageError(f"{manifest.name} {manifest.version} takes no image", "give an engine that does")
+    names: dict[str, list[str]] = {}
+    values: dict[str, list[float]] = {}
+    given, _ = split_samples(bundle.golden)[0]
+    for tensor, state in manifest.states.items():
+        row = iter(given[tensor].reshape(-1).tolist())
+        for part in state.parts:
+            names.setdefault(part.sensor, []).extend(part.names)
+            values.setdefault(part.sensor, []).extend(next(row) for _ in part.names)
+    frames = {role.source: Frame(role.source, 1, 0, image) for role in manifest.images.values()}
+    samples = {sensor: Sample(sensor, 1, 0, np.array(numbers)) for sensor, numbers in values.items()}
+    refused = Encoder(manifest, engine.inputs, engine.outputs, names).encode(Observation(frames, samples, 0))
+    if isinstance(refused, Hold):
+        raise UsageError(refused.detail, "give an image of the size that the engine takes")
+    started_ns = now()
+    engine.run()
+    run_ms = (now() - started_ns) / NS_PER_MS
+    assumed = {sensor: dict(zip(names[sensor], numbers, strict=True)) for sensor, numbers in values.items()}
+    if manifest.action is not None:
+        tensor, role = manifest.action
+        return Inferred(manifest, run_ms, assumed, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
+    decoder = SemanticDecoder if manifest.task == "semantic" else InstanceDecoder
+    seen = decoder(manifest, engine.outputs).decode(engine.outputs, Observation(frames, {}, 0))
+    if isinstance(seen, Hold):
+        raise EngineError(seen.detail, "re-pack the model")
+    return (
+        Inferred(manifest, run_ms, assumed, labels=seen)
+        if isinstance(seen, Labels)
+        else Inferred(manifest, run_ms, assumed, instances=seen)
+    )
+
+
+def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:
+    """`image` with what the engine made of it drawn over or beside it."""
+    manifest = inferred.manifest
+    caption = f"{manifest.name} {manifest.version}  {inferred.run_ms:.1f} ms"
+    if inferred.labels is not None:
+        return overlay_labels(image, inferred.labels.image, manifest.classes, caption)
+    if inferred.instances is not None:
+        return overlay_instances(image, inferred.instances, manifest.classes, caption)
+    assert inferred.actions is not None
+    assert manifest.action is not None
+    axes = manifest.action[1].axes
+    units, ranges = [axis.unit for axis in axes], [axis.range for axis in axes]
+    return overlay_action(image, [axis.name for axis in axes], inferred.actions[0].tolist(), units, ranges, (), caption)
+
+
+def facts(inferred: Inferred) -> dict[str, Any]:
+    """The same for programs: `--json`."""
+    manifest = inferred.manifest
+    about: dict[str, Any] = {
+        "engine": manifest.name,
+        "version": manifest.version,
+        "run_ms": round(inferred.run_ms, 3),
+    }
+    if inferred.state:
+        about["assumed_state"] = {"from": "first golden sample", **inferred.state}
+    if inferred.labels is not None:
+        share = np.bincount(inferred.labels.image.ravel(), minlength=len(manifest.classes)) / inferred.labels.image.size
+        return {**about, "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=False)}}
+    if (found := inferred.instances) is not None:
+        rows = zip(found.class_id.tolist(), found.score.tolist(), found.xyxy.tolist(), strict=True)
+        keys = ("class", "score", "xyxy")
+        return {**about, "instances": [dict(zip(keys, (manifest.classes[c], s, b), strict=True)) for c, s, b in rows]}
+    assert inferred.actions is not None
+    assert manifest.action is not None
+    names = [axis.name for axis in manifest.action[1].axes]
+    return {**about, "actions": [dict(zip(names, row, strict=True)) for row in inferred.actions.tolist()]}
+
+
+def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:
+    """What `edged infer` does: engine NAME, NAME/VERSION or a bundle's path; writes the overlay, returns the facts."""
+    try:
+        image.open("rb").close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{image} cannot be read: {reason}", "give a PNG or JPEG file") from None
+    picture = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise UsageError(f"{image} is not an image that OpenCV reads", "give a PNG or JPEG file")
+    bundle = read_bundle(find_engine(engine, store))
+    with open_engine(bundle, "cpu") as opened:
+        inferred = infer(opened, bundle, np.asarray(picture, np.uint8))
+    if not cv2.imwrite(str(output), overlay(np.asarray(picture, np.uint8), inferred)):
+        raise UsageError(f"{output} cannot be written", "give a path that ends in .png in a folder that exists")
+    return {**facts(inferred), "overlay": str(output)}
+
+
+def find_engine(engine: str, store: Path | None) -> Path:
+    """The folder or file of an engine given by path, or by name (and version) in the stores."""
+    path = Path(engine)
+    if path.suffix == SUFFIX or (path / SUMS).exists():
+        return path
+    name, _, version = engine.partition("/")
+    return Store(store or default_store(), shipped_store()).resolve(name, version or "current")

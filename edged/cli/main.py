@@ -1,0 +1,191 @@
+"""The command line. Each command imports what it needs when it runs, so that `edged run` starts in time.
+
+Exit codes: 0 done, 1 failed, 2 usage or config, 3 refused (see errors.py).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edged import __version__
+from edged.cli import engines as cli_engines
+from edged.cli import pack as cli_pack
+from edged.cli import swap as cli_swap
+from edged.cli.output import print_json, who
+from edged.core.errors import EdgedError, UsageError
+
+app = typer.Typer(
+    name="edged",
+    help="Runs policies and segmenters in a steady loop beside a robot.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="the daemon's TOML file", metavar="FILE")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, TOML value")]
+Daemon = Annotated[str, typer.Argument(help="name of a running daemon, or its TOML file", metavar="DAEMON")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
+
+
+def main() -> None:
+    """Entry point of `edged`."""
+    try:
+        app()
+    except EdgedError as error:
+        print(f"edged: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def run(file: ConfigFile, sets: Sets = None) -> None:
+    """Run a daemon in the foreground until SIGTERM."""
+    from edged.daemon import run_daemon
+
+    raise typer.Exit(run_daemon(file, sets or ()))
+
+
+@app.command()
+def check(file: ConfigFile, sets: Sets = None, json: AsJson = False) -> None:
+    """Check a config, its engine and the cell without running anything."""
+    from edged.cli.check import check as run_check
+    from edged.cli.check import exit_code, facts, show
+
+    findings = run_check(file, sets or ())
+    if json:
+        print_json(facts(findings))
+    else:
+        print(show(findings))
+    raise typer.Exit(exit_code(findings))
+
+
+@app.command()
+def status(daemon: Daemon, json: AsJson = False) -> None:
+    """Show how a running daemon is doing; exit 1 when none answers."""
+    from edged.cli.show import show_status
+
+    snapshot = _ask(daemon, "status")
+    if json:
+        print_json(snapshot)
+    else:
+        print(show_status(snapshot))
+
+
+@app.command()
+def hold(daemon: Daemon, reason: Annotated[str, typer.Option(help="why, for the log")] = "") -> None:
+    """Stop commanding the robot, now and after every restart, until `edged resume`."""
+    state = _ask(daemon, "hold", {"reason": reason, "who": who()})["state"]
+    print(f"{daemon}: {state}")
+
+
+@app.command()
+def resume(daemon: Daemon) -> None:
+    """End a hold and arm: the robot may move."""
+    state = _ask(daemon, "resume", {"who": who()})["state"]
+    why = ": nobody holds it, but its enable input is not high; raising that arms it" if state == "disabled" else ""
+    print(f"{daemon}: {state}{why}")
+
+
+@app.command()
+def tail(
+    daemon: Daemon,
+    stream: Annotated[str, typer.Argument(help="action, masks, health, events or frames-<camera>")] = "",
+    count: Annotated[int, typer.Option("-n", "--count", help="stop after so many; 0 = never", min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
+    server_key: Annotated[Path | None, typer.Option(help="a daemon that asks for keys: its .key file")] = None,
+    key: Annotated[Path | None, typer.Option(help="beside it: your own .key_secret file")] = None,
+) -> None:
+    """Print what a daemon publishes, a line per message. DAEMON may also be an endpoint such as tcp://host:5601."""
+    from edged.cli.tail import find_stream, tail_stream
+    from edged.client import CurveKeys
+
+    if (server_key is None) != (key is None):
+        raise UsageError("one key alone opens nothing", "give both --server-key and --key")
+    keys = CurveKeys.read(server_key, key) if server_key and key else None
+    endpoint, topic = (daemon, stream or None) if "://" in daemon else find_stream(*_locate(daemon), stream)
+    tail_stream(endpoint, topic, count, json, keys)
+
+
+@app.command()
+def infer(
+    engine: Annotated[str, typer.Argument(help="engine of the store, NAME or NAME/VERSION, or a path to a bundle")],
+    image: Annotated[Path, typer.Argument(help="image file to run it on")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the overlay")] = Path("overlay.png"),
+    store: Annotated[Path | None, typer.Option(help="engine store")] = None,
+    json: AsJson = False,
+) -> None:
+    """Run one image through an engine and write an overlay."""
+    from edged.cli.infer import infer_file
+
+    result = infer_file(engine, image, output, store)
+    if json:
+        print_json(result)
+    else:
+        print("\n".join(f"{key}: {value}" for key, value in result.items()))
+
+
+@app.command()
+def bench(
+    json: AsJson = False,
+    row: Annotated[list[str] | None, typer.Option("--row", help="only this row; may be repeated")] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="measure engines on the GPU instead")] = False,
+    soak: Annotated[float, typer.Option("--soak", help="instead, watch memory for so many seconds", min=0)] = 0.0,
+) -> None:
+    """Measure this machine against the budgets; exit 1 when a row fails."""
+    if gpu:
+        from edged.bench.gpu import run_gpu_bench
+
+        raise typer.Exit(run_gpu_bench(json))
+    from edged.bench import run_bench
+
+    raise typer.Exit(run_bench(row or (), json, soak))
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(help="run for so long at most", min=1)] = 240.0,
+    targets: Annotated[int, typer.Option(help="stop after so many targets", min=1)] = 40,
+    seed: Annotated[int, typer.Option(help="of the targets and plates")] = 2026,
+    json: AsJson = False,
+    snapshot: Annotated[Path | None, typer.Option(help="folder for PNGs of both cameras and a latency plot")] = None,
+    blank: Annotated[bool, typer.Option("--blank", help="blank the tool camera: the policy is blind")] = False,
+    swap: Annotated[bool, typer.Option("--swap", help="swap engines live: a better one, then a poisoned one")] = False,
+) -> None:
+    """Drive a simulated robot cell: a policy, an inspection, and a controller that obeys the bus."""
+    from edged.demo.run import run_demo
+
+    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank, swap))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+cli_engines.register(app)
+cli_swap.register(app)
+cli_pack.register(app)
+
+
+def _ask(daemon: str, op: str, args: dict[str, Any] | None = None) -> Any:
+    from edged.client import request
+
+    return request(f"ipc://{_locate(daemon)[1] / 'control'}", op, args)
+
+
+def _locate(daemon: str) -> tuple[str, Path]:
+    """Name and runtime folder of a daemon given by name or by its TOML file."""
+    from edged.config import load_config, running_runtime
+
+    if daemon.endswith(".toml") or "/" in daemon:
+        found = load_config(Path(daemon)).daemon
+        return found.name, found.runtime
+    if not daemon:
+        raise UsageError("no daemon named", "give its name or its TOML file")
+    return daemon, running_runtime(daemon)

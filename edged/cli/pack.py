@@ -1,0 +1,134 @@
+"""`edged pack`: from a trainer's ONNX file to an engine. Flags, recipe and the model's own metadata make one spec."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edged.cli.output import print_json
+from edged.core.errors import EngineError
+
+IMAGE, POLICY, HEAD, OUT = "Image", "Policy", "Instance head", "What is written"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `edged pack`."""
+    app.command(name="pack")(pack)
+
+
+def option(help_text: str, panel: str | None = None, metavar: str | None = None, name: str | None = None) -> Any:
+    """A flag without a default in its help; `panel`: the group of flags it is listed in."""
+    names = [name] if name else []
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False)
+
+
+def pack(
+    target: Annotated[Path, typer.Argument(help="ONNX file, TOML recipe, or LeRobot policy folder", metavar="MODEL")],
+    name: Annotated[str | None, option("name of the engine")] = None,
+    version: Annotated[str | None, option("its version; default the first 12 hex of the model's sha256")] = None,
+    task: Annotated[str | None, option("policy, semantic or instance")] = None,
+    classes: Annotated[str | None, option("a,b,c in the order of class numbers")] = None,
+    camera: Annotated[
+        list[str] | None, option("the camera that feeds the image; repeat for several", IMAGE, "[TENSOR=]NAME")
+    ] = None,
+    size: Annotated[str | None, option("HEIGHTxWIDTH, where the network leaves it open", IMAGE)] = None,
+    channels: Annotated[str | None, option("rgb or bgr: what the network takes", IMAGE)] = None,
+    pixels: Annotated[str | None, option("0..255, 0..1 or -1..1: before mean and std", IMAGE)] = None,
+    mean: Annotated[str | None, option("three numbers in those units", IMAGE, "R,G,B")] = None,
+    std: Annotated[str | None, option("three numbers in those units", IMAGE, "R,G,B")] = None,
+    resize: Annotated[str | None, option("stretch, letterbox, crop or none: how a frame gets to size", IMAGE)] = None,
+    interpolation: Annotated[str | None, option("linear, area or cubic", IMAGE)] = None,
+    pad: Annotated[int | None, option("grey around a letterboxed image, 0 to 255", IMAGE)] = None,
+    frame: Annotated[str | None, option("HEIGHTxWIDTH of the frames: resize in the graph", IMAGE)] = None,
+    state: Annotated[
+        list[str] | None, option("sensor values in the order of the state; repeat", POLICY, "SENSOR:NAMES:UNIT")
+    ] = None,
+    axes: Annotated[
+        list[str] | None, option("axes of the action in order; repeat", POLICY, "NAMES:UNIT[:KIND[:MODE]]")
+    ] = None,
+    ranges: Annotated[
+        list[str] | None, option("what an axis was trained on; repeat", POLICY, "AXIS=LOW:HIGH", "--range")
+    ] = None,
+    step_ms: Annotated[float | None, option("time between two steps of the policy", POLICY)] = None,
+    statistics: Annotated[Path | None, option("file that normalises state and action", POLICY)] = None,
+    form: Annotated[
+        str | None, option("mean_std, min_max, min_max_01, q01_q99, q02_q98, q10_q90, none", POLICY)
+    ] = None,
+    eps: Annotated[float | None, option("what the trainer added to the divisor", POLICY)] = None,
+    lerobot: Annotated[Path | None, option("LeRobot policy folder to read", POLICY)] = None,
+    head: Annotated[str | None, option("yolo-seg, yolo-seg-nms, rfdetr-seg, query-mask, mask-rcnn[-roi]", HEAD)] = None,
+    background: Annotated[str | None, option("which class number is none: first, last or none", HEAD)] = None,
+    top_k: Annotated[int | None, option("rows that the graph gives", HEAD)] = None,
+    score: Annotated[float | None, option("least score of an object", HEAD)] = None,
+    fixed: Annotated[list[str] | None, option("size of an open dimension; repeat", None, "DIM=SIZE", "--fix")] = None,
+    precision: Annotated[str | None, option("fp32, fp16 or int8")] = None,
+    golden: Annotated[Path | None, option("samples to prove it on: folder, recording or .npz")] = None,
+    calibration: Annotated[Path | None, option("the same for int8's ranges, 50 and more")] = None,
+    reduce_range: Annotated[
+        bool, option("7-bit weights, for int8 on CPUs without VNNI", None, None, "--reduce-range")
+    ] = False,
+    store: Annotated[Path | None, option("engine store to write to", OUT)] = None,
+    archive: Annotated[bool, option("also write NAME-VERSION.edged here", OUT, None, "--archive")] = False,
+    replace: Annotated[bool, option("overwrite that version", OUT, None, "--replace")] = False,
+    sign: Annotated[Path | None, option("secret key to sign with", OUT, "KEY")] = None,
+    json: Annotated[bool, option("one JSON object", OUT, None, "--json")] = False,
+) -> None:
+    """Make an engine of an ONNX model: pre- and post-processing in the graph, proved against the original.
+
+    What the model says of itself is used and printed; what is ambiguous is asked for. Exit 3: it does not prove itself.
+    """
+    flags = {**locals(), "range": ranges, "fix": fixed}
+    flags |= {key: str(path) for key, path in flags.items() if isinstance(path, Path)}
+    job, from_flags = _packer()
+    say: Callable[[str], None] = (lambda line: None) if json else print
+    progress = Bar() if sys.stderr.isatty() and not json else None
+    result = job.pack_job(
+        target,
+        lambda network: from_flags(flags, network),
+        store or _default_store(),
+        archive=archive,
+        replace=replace,
+        sign=_signer(sign) if sign else None,
+        say=say,
+        progress=progress,
+    )
+    if json:
+        print_json(job.facts(result))
+    else:
+        print(job.show(result))
+
+
+class Bar:
+    """One line on the terminal that says what is being done and how far it is."""
+
+    def __call__(self, what: str, done: int, count: int) -> None:
+        filled = "#" * (30 * done // max(1, count))
+        sys.stderr.write(f"\r{what} [{filled:<30}] {done}/{count}" + ("\n" if done == count else ""))
+        sys.stderr.flush()
+
+
+def _packer() -> tuple[Any, Any]:
+    try:
+        from edged.pack import job
+        from edged.pack.flags import from_flags
+    except ImportError as error:
+        fact = f"nothing can be packed: {error.name} is not installed"
+        raise EngineError(fact, "pip install 'edged[cpu,pack]'") from None
+    return job, from_flags
+
+
+def _default_store() -> Path:
+    from edged.config.paths import default_store
+
+    return default_store()
+
+
+def _signer(key: Path) -> Callable[[bytes], bytes]:
+    from edged.bundle.signature import load_secret
+
+    secret = load_secret(key)
+    return lambda sums: secret.public_key().public_bytes_raw() + secret.sign(sums)

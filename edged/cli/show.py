@@ -1,0 +1,74 @@
+"""show: a health snapshot as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edged.cli.show_swap import show_status as show_swaps
+
+
+def show_status(snapshot: Mapping[str, Any]) -> str:
+    """Several lines: state, engine, loop, latencies per step, cameras, sensors, guard, warnings."""
+    return "\n".join(_lines(snapshot))
+
+
+def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
+    daemon, engine = snapshot["daemon"], snapshot["engine"]
+    state = {"ok": "running", "none": "starting"}.get(snapshot["state"], f"HOLD {snapshot['state']}")
+    detail = f": {snapshot['detail']}" if snapshot["detail"] else ""
+    yield f"{daemon['name']}  {state}{detail}  (for {_seconds(snapshot['state_s'])})"
+    up = _seconds(snapshot["uptime_s"])
+    yield f"  edged {daemon['version']}, pid {daemon['pid']}, up {up}, {snapshot['rss_mb']} MB"
+    if engine["loaded"]:
+        yield (
+            f"  engine   {engine['name']} {engine['version']} ({engine['task']}, {engine['precision']}) "
+            f"on {engine['backend']}, {engine['identity']}"
+        )
+    else:
+        yield f"  engine   none: {engine['detail']}"
+    yield (
+        f"  loop     {daemon['rate_hz']:g} Hz on {daemon['clock']}: {snapshot['ticks']} ticks, "
+        f"{snapshot['predictions']} predictions, {snapshot['skipped']} slots skipped"
+    )
+    if snapshot["holds"]:
+        yield "  holds    " + ", ".join(f"{count} {name}" for name, count in sorted(snapshot["holds"].items()))
+    if snapshot["changes"]:
+        yield "  guard    changed " + ", ".join(f"{n} by {rule}" for rule, n in sorted(snapshot["changes"].items()))
+    if "guard" in snapshot:
+        yield f"  arming   {snapshot['guard']['arming']}"
+    for name, step in snapshot["steps"].items():
+        yield f"  {name:<8} p50 {_micros(step['p50_us'])}  p99 {_micros(step['p99_us'])}  max {_micros(step['max_us'])}"
+    for kind in ("cameras", "sensors"):
+        for name, stats in snapshot[kind].items():
+            yield f"  {kind[:-1]:<8} {name}: {_input(stats)}"
+    if (plan := snapshot.get("plan")) and plan["state"] != "loaded":
+        what = f"{plan['name']} {plan['version']} {plan['state']}, {_seconds(plan['elapsed_s'])}"
+        yield f"  plan     {what}: {plan['detail']}"
+    if "swap" in snapshot:
+        yield from show_swaps(snapshot["swap"])
+    for warning in snapshot["warnings"]:
+        yield f"  warning  {warning}"
+
+
+def _input(stats: Mapping[str, Any]) -> str:
+    """A camera or sensor: how it is and how old its newest is, then what it counted."""
+    age_ms, state = stats.get("age_ms"), stats.get("state", "")
+    age = "nothing came yet"
+    if age_ms is not None:
+        age = f"age {age_ms:.1f} ms" if age_ms < 10_000 else f"age {_seconds(age_ms / 1000)}"
+    told = {"state", "age_ms", "captured_ns", *(["last_error"] if stats.get("last_error") == state else [])}
+    counts = [f"{key}={value}" for key, value in stats.items() if key not in told and value not in (None, 0, "", {})]
+    return " ".join([f"{state}, {age}" if state else age, *counts])
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _micros(micros: float) -> str:
+    return f"{micros / 1000:8.2f} ms" if micros >= 1000 else f"{micros:8.1f} us"

@@ -1,0 +1,114 @@
+"""Swaps and versions as a person reads them: a progress bar, how it ended, the list of engines, a status line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
+
+from edged.swap.job import ORDER
+
+WIDTH = 30
+
+
+class Bar:
+    """On a terminal one line that changes, in a log one line per state. Use as a context manager."""
+
+    def __init__(self, out: TextIO, quiet: bool = False) -> None:
+        self._out, self._quiet = out, quiet
+        self._live = out.isatty()
+        self._began = time.monotonic()
+        self._length = 0
+        self._state = ""
+
+    def show(self, attempt: Mapping[str, Any]) -> None:
+        """Draw how far a job is."""
+        state = str(attempt["state"])
+        if self._quiet or state not in ORDER:
+            return
+        seconds = time.monotonic() - self._began
+        text = f"{state:<9} {detail(attempt)}".rstrip()
+        if self._live:
+            share = (ORDER.index(state) + attempt.get("progress", 0.0)) / (len(ORDER) - 1)
+            line = f"[{'#' * round(WIDTH * min(1.0, share)):<{WIDTH}}] {seconds:5.1f} s  {text}"
+            self._write("\r" + line.ljust(self._length))
+            self._length = len(line)
+        elif state != self._state:
+            self._write(f"{seconds:6.1f} s  {text}\n")
+        self._state = state
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._length:
+            self._write("\r" + " " * self._length + "\r")
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def detail(attempt: Mapping[str, Any]) -> str:
+    """What there is to say about the state at hand."""
+    match attempt["state"]:
+        case "probation" if seen := attempt.get("probation"):
+            return f"{seen['predictions']} predictions, {seen['seconds']:g} s"
+        case "swapped" if attempt.get("gap_ms") is not None:
+            return f"gap {attempt['gap_ms']:g} ms"
+        case _:
+            return str(attempt.get("reason", ""))
+
+
+def show_outcome(name: str, done: Mapping[str, Any]) -> str:
+    """How a job ended: state and reason, gap, agreement, notes."""
+    return "\n  ".join(_outcome(name, done))
+
+
+def _outcome(name: str, done: Mapping[str, Any]) -> Iterator[str]:
+    reason = f": {done['reason']}" if done.get("reason") else ""
+    yield f"{name} {done['version']}: {done['state'].replace('_', ' ')}{reason}"
+    if done.get("gap_ms") is not None:
+        yield f"gap between the two engines' messages {done['gap_ms']:g} ms"
+    agreement = done.get("shadow", {}).get("agreement", {})
+    if agreement.get("pairs"):
+        off = ", ".join(f"{axis} {value:g}" for axis, value in agreement.get("off", {}).items())
+        tail = f" (mean difference {off})" if off else ""
+        yield f"agreement in the shadow {agreement['score']:.3f} over {agreement['pairs']} inputs{tail}"
+    for note in done.get("notes", ()):
+        yield f"note: {note}"
+
+
+def show_status(swaps: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of `edged status`: what is under way, what waits, how the last one ended."""
+    if active := swaps["active"]:
+        yield f"  swap     {active['version']} {active['state']} {active['progress']:.0%} {detail(active)}".rstrip()
+    for waiting in swaps["waiting"]:
+        yield f"  swap     {waiting['version']} waits, asked by {waiting['who']}"
+    if swaps["past"] and not active:
+        last = swaps["past"][-1]
+        reason = f": {last['reason']}" if last.get("reason") else ""
+        yield f"  swap     last: {last['version']} {last['state'].replace('_', ' ')}{reason}"
+
+
+def show_engines(listed: Sequence[Mapping[str, Any]]) -> str:
+    """A table: `*` runs, `>` is what a restart runs."""
+    rows = [("", "ENGINE", "VERSION", "STATE", "ASKED BY", "WHEN", "IDENTITY", "PROVENANCE")]
+    for entry in listed:
+        mark = ("*" if entry["running"] else " ") + (">" if entry["current"] else " ")
+        state = entry["state"].replace("_", " ") + (f" ({entry['crashes']} crashes)" if entry["crashes"] else "")
+        made = ", ".join(f"{key} {value}" for key, value in entry.get("provenance", {}).items())
+        about = entry.get("problem") or made
+        when, identity = entry["time"][:19].replace("T", " "), entry.get("identity", "")
+        rows.append((mark, entry["name"], entry["version"], state, entry["who"], when, identity, _short(about, 60)))
+        if entry["reason"]:
+            rows.append(("", "", "", f"  {entry['reason']}", "", "", "", ""))
+    if len(rows) == 1:
+        return "no engines"
+    widths = [max(len(row[column]) for row in rows if row[1]) for column in range(len(rows[0]))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,75 @@
+"""tail: what a stream says, a line per message, for people or as JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edged.client import CurveKeys, Message, Subscription, describe
+from edged.core.errors import EdgedError, UsageError
+
+SILENCE_MS = 3000.0
+
+
+def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, keys: CurveKeys | None = None) -> None:
+    """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is told too."""
+    printed = 0
+    try:
+        with Subscription(endpoint, topic, keys=keys) as subscription:
+            while not count or printed < count:
+                message = subscription.receive(SILENCE_MS)
+                if message is None:
+                    hint = " (who is not let in hears nothing; the daemon's log tells)" if keys else ""
+                    sys.stderr.write(f"edged: nothing on {endpoint} for {SILENCE_MS / 1000:g} s{hint}\n")
+                    continue
+                line = msgspec.json.encode(as_object(message)).decode() if as_json else describe(message)
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
+                printed += 1
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:  # `edged tail | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit would fail again
+
+
+def find_stream(name: str, runtime: Path, stream: str) -> tuple[str, str]:
+    """Endpoint and topic of a stream of the daemon that runs in `runtime`; without a stream the verdicts'."""
+    if not stream:
+        stream = "masks" if (runtime / "masks").exists() else "action"
+    if not (runtime / stream).exists():
+        there = sorted(path.name for path in runtime.glob("*") if path.is_socket() and path.name != "control")
+        if not there:
+            remedy = "start it, or give its TOML file if it has its own folder"
+            raise EdgedError(f"no daemon runs in {runtime}", remedy)
+        raise UsageError(f"{runtime} has no stream {stream!r}", f"it has {', '.join(there)}")
+    return f"ipc://{runtime / stream}", f"{name}/{stream}"
+
+
+def as_object(message: Message) -> dict[str, Any]:
+    """A message as plain values: the preamble's fields, the header's, and arrays of up to 64 numbers."""
+    small = {name: message.arrays[name].tolist() for name, spec in message.arrays.specs.items() if _numbers(spec) <= 64}
+    return {
+        "topic": message.topic,
+        "kind": message.kind.name.lower(),
+        "seq": message.seq,
+        "session": message.session,
+        "stop": message.stop,
+        "captured_ns": message.captured_ns,
+        "published_ns": message.published_ns,
+        "valid_for_ns": message.valid_for_ns,
+        "engine": message.engine.hex(),
+        **message.header,
+        "arrays": {name: {"dtype": spec.dtype, "shape": spec.shape} for name, spec in message.arrays.specs.items()},
+        "values": small,
+    }
+
+
+def _numbers(spec: Any) -> int:
+    product = 1
+    for extent in spec.shape:
+        product *= extent
+    return product

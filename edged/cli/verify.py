@@ -1,0 +1,161 @@
+"""`edged verify`: does an engine hold, and does it give here what it gave where it was packed?
+
+In this order: files and digests, signature, manifest, graph, golden samples on ONNX Runtime's CPU, and on the GPU where
+there is one. It walks graphs in Python, so it is a process of its own and never runs inside a daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edged.bundle.bundle import Bundle, read_bundle
+from edged.bundle.signature import check_own_signature, check_signature
+from edged.bundle.store import Store
+from edged.cli.engine_arg import find_target
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EdgedError
+from edged.engine.device import read_device
+from edged.engine.registry import open_engine
+from edged.pipeline.golden import Difference, judge
+
+Result = Literal["ok", "refused", "failed", "warning", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One check. "refused": it does not hold; "failed": it could not be done; "skipped": there is nothing to do."""
+
+    check: str
+    result: Result
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All checks of one engine, as far as they went: the first that is refused or failed is the last."""
+
+    target: str
+    rows: tuple[Row, ...]
+    bundle: Bundle | None
+
+    @property
+    def exit_code(self) -> int:
+        """3 when something does not hold, 1 when something could not be checked, else 0."""
+        results = {row.result for row in self.rows}
+        if "refused" in results:
+            return EXIT_REFUSED
+        return EXIT_FAILED if "failed" in results else EXIT_OK
+
+
+def verify(target: str, store: Store, trusted: Path | None = None, cache: Path | None = None) -> Verdict:
+    """Check a version directory, NAME (its current version), NAME/VERSION or a `.edged` file.
+
+    `trusted` demands a signature by a key of that folder; `cache` is where plans are, the user's if absent. Raises
+    `UsageError` for what is no engine at all.
+    """
+    rows: list[Row] = []
+    bundle: Bundle | None = None
+    subject = "files"
+    try:
+        bundle = _read(target, store)
+        rows.append(Row(subject, "ok", f"digests match, identity {bundle.identity.hex()}"))
+        what = f"{bundle.name} {bundle.version}, {bundle.manifest.task} {bundle.manifest.precision}"
+        rows.append(Row("manifest", "ok", what))
+        subject = "signature"
+        rows.append(_signature(bundle, trusted))
+        for doing, row in _engines(bundle, cache):
+            subject = doing
+            if row is not None:
+                rows.append(row)
+    except EdgedError as error:
+        if error.exit_code not in (EXIT_FAILED, EXIT_REFUSED):
+            raise
+        result: Result = "refused" if error.exit_code == EXIT_REFUSED else "failed"
+        rows.append(Row(subject, result, error.fact, error.remedy))
+    return Verdict(target, tuple(rows), bundle)
+
+
+def show(verdict: Verdict) -> str:
+    """A table, and a last line that says what it comes to."""
+    width = max(len(row.check) for row in verdict.rows)
+    lines = [f"{row.check:<{width}}  {row.result:<8} {row.detail}" for row in verdict.rows]
+    bad = [row for row in verdict.rows if row.result in ("refused", "failed")]
+    bundle = verdict.bundle
+    what = verdict.target if bundle is None else f"{bundle.name} {bundle.version}"
+    if not bad:
+        return "\n".join([*lines, f"{what} is verified"])
+    remedy = f"; {bad[0].remedy}" if bad[0].remedy else ""
+    said = "does not hold" if verdict.exit_code == EXIT_REFUSED else "is not verified"
+    return "\n".join([*lines, f"{what} {said}{remedy}"])
+
+
+def facts(verdict: Verdict) -> dict[str, Any]:
+    """The same for programs: `--json`."""
+    bundle = verdict.bundle
+    signed = bundle is not None and bundle.signature is not None
+    return {
+        "target": verdict.target,
+        "ok": verdict.exit_code == EXIT_OK,
+        "exit_code": verdict.exit_code,
+        "name": bundle.name if bundle else None,
+        "version": bundle.version if bundle else None,
+        "identity": bundle.identity.hex() if bundle else None,
+        "signed_by": bundle.signature[:32].hex() if bundle and signed and bundle.signature else None,
+        "checks": [
+            {"check": row.check, "result": row.result, "detail": row.detail, "remedy": row.remedy}
+            for row in verdict.rows
+        ],
+    }
+
+
+def _read(target: str, store: Store) -> Bundle:
+    path, named = find_target(target, store)
+    if not named:
+        return read_bundle(path)
+    return store.read(path.parent.name, path.name)  # also: is it what its folders call it?
+
+
+def _signature(bundle: Bundle, trusted: Path | None) -> Row:
+    public = None if bundle.signature is None else check_own_signature(bundle)
+    warning = check_signature(bundle, trusted, required=trusted is not None)
+    if warning is None and public is not None:
+        return Row("signature", "ok", f"by {public.hex()}, trusted")
+    return Row("signature", "warning", warning or "")
+
+
+def _engines(bundle: Bundle, cache: Path | None) -> Iterator[tuple[str, Row | None]]:
+    """(what is being done, its row once it is done), so that what fails is known by name."""
+    yield "graph", None
+    with open_engine(bundle, "cpu") as engine:
+        yield "graph", Row("graph", "ok", "has the tensors that the manifest names")
+        yield "golden cpu", None
+        for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
+            yield row.check, row
+    device = read_device()
+    for backend in () if device is None else ("tensorrt", "cuda"):
+        yield f"golden {backend}", None
+        try:
+            opened = open_engine(bundle, backend, cache=cache)
+        except EdgedError as error:
+            if error.exit_code == EXIT_REFUSED:
+                raise
+            yield "", Row(f"golden {backend}", "skipped", f"{device.name if device else ''}: {error}")
+            continue
+        with opened as engine:
+            for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
+                yield row.check, row
+
+
+def _golden(differences: Sequence[Difference], check: str) -> Iterator[Row]:
+    """A row per judged output: its worst sample against the bound."""
+    for output in dict.fromkeys(item.output for item in differences):
+        mine = [item for item in differences if item.output == output]
+        worst = max(mine, key=lambda item: (not item.ok, item.value if item.measure == "error" else -item.value))
+        sign = "<=" if worst.measure == "error" else ">="
+        detail = f"{output}: {worst.measure} {worst.value:.3g} {sign if worst.ok else 'not ' + sign} {worst.bound:g}"
+        where = f", worst of {len(mine)} samples is {worst.sample:03d}" + (f" ({worst.detail})" if worst.detail else "")
+        remedy = "" if worst.ok else "do not use this engine here: pack it again, or update ONNX Runtime"
+        yield Row(check, "ok" if worst.ok else "refused", detail + where, remedy)

@@ -1,0 +1,144 @@
+"""Control: ask a daemon for something and wait for its one answer (WIRE.md, "Control")."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from edged.client.sockets import CurveKeys, connect
+from edged.core.clock import NS_PER_MS, monotonic_ns
+from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
+
+VERSION = 1
+MAX_REQUEST = 64 * 1024
+MAX_REPLY = 4 * 1024 * 1024
+
+_EXIT_CODES = {"refused": EXIT_REFUSED, "usage": EXIT_USAGE, "config": EXIT_USAGE}
+
+
+class RequestError(EdgedError):
+    """A request that got no good answer. `code` is the daemon's word, or `no_daemon`, `no_answer`, `bad_answer`."""
+
+    def __init__(self, code: str, text: str, remedy: str = "") -> None:
+        super().__init__(text, remedy)
+        self.code = code
+        self.exit_code = _EXIT_CODES.get(code, EXIT_FAILED)
+
+    @property
+    def text(self) -> str:
+        return self.fact
+
+
+class _Failure(msgspec.Struct):
+    code: str
+    text: str
+    remedy: str = ""
+
+
+class _Reply(msgspec.Struct):
+    v: int
+    id: int | str | None
+    ok: bool
+    result: Any = None
+    error: _Failure | None = None
+
+
+def request(
+    endpoint: str,
+    op: str,
+    args: Mapping[str, Any] | None = None,
+    timeout_ms: float = 2000.0,
+    context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    keys: CurveKeys | None = None,
+) -> Any:
+    """The result of `op`. Raises `RequestError`: what the daemon objects to, or that none answers."""
+    name = secrets.token_hex(8)
+    data = msgspec.msgpack.encode({"v": VERSION, "id": name, "op": op, "args": dict(args or {})})
+    if len(data) > MAX_REQUEST:
+        raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
+    _check_socket_file(endpoint)
+    end_ns = monotonic_ns() + round(timeout_ms * NS_PER_MS)
+    own = zmq.Context() if context is None else None
+    try:
+        # IMMEDIATE: without a peer the request is not queued, so "nobody there" and "no answer" differ.
+        options: dict[int, int | bytes] = {zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
+        with connect(context or own, zmq.DEALER, endpoint, options, keys) as socket:  # type: ignore[arg-type]
+            return _result(_ask(socket, endpoint, name, data, end_ns), op)
+    finally:
+        if own is not None:
+            own.term()
+
+
+def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_ns: int) -> _Reply:
+    if not socket.poll(_left_ms(end_ns), zmq.POLLOUT):
+        if (pid := _holder(endpoint)) is not None:
+            fact = f"the daemon at {endpoint} does not answer: its process {pid} is there, but frozen or very busy"
+            raise RequestError("no_answer", fact, f"look at it (ps -p {pid}; a stopped one goes on after kill -CONT)")
+        raise RequestError("no_daemon", f"no daemon answers at {endpoint}", "start it: edged run, or systemctl start")
+    socket.send(data)
+    while socket.poll(_left_ms(end_ns)):
+        frames = socket.recv_multipart()
+        try:
+            reply = msgspec.msgpack.decode(frames[-1], type=_Reply)
+        except (ValueError, RecursionError) as error:
+            raise RequestError(
+                "bad_answer", f"{endpoint} answered something else: {error}", "is it a daemon?"
+            ) from None
+        if reply.id in (name, None):  # None: it could not even read whose request it was
+            return reply
+    raise RequestError(
+        "no_answer",
+        f"the daemon at {endpoint} took the request but did not answer in time",
+        "it may have been carried out: check with 'edged status' before asking again",
+    )
+
+
+def _result(reply: _Reply, op: str) -> Any:
+    if reply.v != VERSION:
+        raise RequestError("bad_answer", f"answer of control version {reply.v}", f"this client speaks {VERSION}")
+    if reply.ok:
+        return reply.result
+    error = reply.error or _Failure("failed", f"{op} failed without saying why")
+    raise RequestError(error.code, error.text, error.remedy)
+
+
+def _check_socket_file(endpoint: str) -> None:
+    """Say at once what a connection attempt would only find out by waiting."""
+    if not endpoint.startswith("ipc://") or endpoint.startswith("ipc://@"):
+        return
+    path = Path(endpoint.removeprefix("ipc://"))
+    try:
+        path.stat()
+    except PermissionError:
+        pass  # a folder on the way is closed to us
+    except OSError:
+        fact = f"no daemon answers at {endpoint}: there is no such socket"
+        remedy = "start it (edged run, or systemctl start), check the name, or give its TOML file"
+        raise RequestError("no_daemon", fact, remedy) from None
+    else:
+        if os.access(path, os.W_OK):
+            return
+    raise RequestError("permission", f"you may not use {endpoint}", "join the group that owns it, or use sudo")
+
+
+def _holder(endpoint: str) -> int | None:
+    """The process that wrote itself into the lock file beside the socket, if it is there; None when we cannot tell.
+
+    The lock itself is not tried: for a moment that would keep a starting daemon from taking it.
+    """
+    try:
+        pid = int((Path(endpoint.removeprefix("ipc://")).parent / "lock").read_text(encoding="ascii"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if b"edged" in command else None  # the number of a dead daemon may be somebody else's by now
+
+
+def _left_ms(end_ns: int) -> int:
+    return max(0, (end_ns - monotonic_ns()) // NS_PER_MS)

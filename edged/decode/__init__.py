@@ -1,1 +1,0 @@
-"""decode: an engine's outputs become a prediction. One file per task."""

@@ -1,0 +1,165 @@
+"""arming: the robot moves only when somebody said so. Operator hold, enable input, disarmed or armed.
+
+Written by the control thread (`hold`, `resume`) and the loop (`check`, `disarm`) under a lock that is never held over
+disk access; read by the loop as plain attributes. Only policies have one: a segmenter moves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Literal
+
+from edged.core.clock import ms, wall_time
+from edged.core.errors import EdgedError
+from edged.core.types import Hold, Reason, Sample
+
+ENABLED_ABOVE = 0.5
+"""An enable sensor's first value is high above this; nan is not."""
+
+HOW = "'edged resume' arms it"
+
+State = Literal["armed", "disarmed", "disabled", "held"]
+
+
+class Arming:
+    """`path`: the hold file (config.hold_file). `enable`: name of the enable sensor, `enable_max_age_ns` its limit.
+
+    An existing hold file, readable or not, means held; a hold ends by `resume` alone. With an enable input: low, stale
+    or missing is Hold(DISABLED), a rising edge arms. An input that was lost disarms, and its return is no rising edge:
+    it has to be lowered and raised. A low pulse shorter than a tick may pass unseen.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        start: Literal["disarmed", "armed"],
+        enable: str | None = None,
+        enable_max_age_ns: int = 0,
+    ) -> None:
+        self._path = path
+        self._enable = enable
+        self._max_age_ns = enable_max_age_ns
+        self._lock = threading.Lock()
+        self._file_lock = threading.Lock()  # one hold or resume at a time, so that file and memory agree
+        self._held = _read(path)
+        disarmed = Hold(Reason.DISARMED, f"as configured at start; {self._how}")
+        self._disarmed: Hold | None = None if start == "armed" else disarmed
+        self._input: Literal["unheard", "lost", "low", "high"] = "unheard"  # only low to high is a rising edge
+        self._disabled = False
+
+    @property
+    def state(self) -> State:
+        """As of the last `check`; for health and `edged status`."""
+        if self._held is not None:
+            return "held"
+        if self._disabled:
+            return "disabled"
+        return "armed" if self._disarmed is None else "disarmed"
+
+    def hold(self, who: str, reason: str = "") -> None:
+        """Hold at once, and be on disk before returning.
+
+        `EdgedError` when the disk refuses: held all the same, but not across a restart.
+        """
+        with self._file_lock:
+            self._held = _held(who, reason)
+            try:
+                _write(self._path, {"who": who, "reason": reason, "since": wall_time()})
+            except OSError as error:
+                fact = f"holding, but {self._path} cannot be written ({error.strerror}): a restart would forget it"
+                raise EdgedError(fact, "make the store writable and hold again") from error
+
+    def resume(self, who: str) -> None:
+        """End an operator hold, on disk first, and arm.
+
+        `EdgedError` (still holding) when the file cannot be removed.
+        """
+        with self._file_lock:
+            try:
+                self._path.unlink()
+                _sync_folder(self._path.parent)
+            except FileNotFoundError:
+                pass  # no hold, or one that the disk had refused
+            except OSError as error:
+                fact = f"still holding: {self._path} cannot be removed ({error.strerror})"
+                raise EdgedError(fact, "make the store writable and resume again") from error
+            with self._lock:
+                self._disarmed = None
+                self._held = None
+
+    def disarm(self, why: str) -> None:
+        """Move no more until a resume or a rising enable input; `why` is told in the Hold. After Hold(TRACKING)."""
+        with self._lock:
+            self._disarmed = Hold(Reason.DISARMED, f"{why}; {self._how}")
+
+    def check(self, now_ns: int, enable: Sample | None = None) -> Hold | None:
+        """Once per tick with the newest enable sample: Hold(OPERATOR), Hold(DISABLED), Hold(DISARMED), or None = go."""
+        disabled = None if self._enable is None else self._watch(now_ns, enable)
+        self._disabled = disabled is not None
+        return self._held or disabled or self._disarmed
+
+    def _watch(self, now_ns: int, enable: Sample | None) -> Hold | None:
+        """Follow the enable input: its edges arm, its loss disarms, and while it is not high there is a Hold."""
+        if enable is None:
+            return Hold(Reason.DISABLED, f"nothing heard yet from {self._enable}")
+        before, age_ns = self._input, now_ns - enable.captured_ns
+        if age_ns > self._max_age_ns:
+            if before in ("low", "high"):
+                self._input = "lost"
+                self.disarm(f"{self._enable} was lost")
+            detail = f"{self._enable} {ms(age_ns):.0f} ms > {ms(self._max_age_ns):.0f} ms"
+            return Hold(Reason.DISABLED, detail, enable.captured_ns)
+        if not (enable.values.size and enable.values[0] > ENABLED_ABOVE):
+            self._input = "low"
+            return Hold(Reason.DISABLED, f"{self._enable} is low", enable.captured_ns)
+        self._input = "high"
+        if before == "lost":
+            self.disarm(f"{self._enable} was lost")  # again: a resume meanwhile was not meant for its return
+        elif before == "low" and self._held is None:
+            with self._lock:
+                self._disarmed = None
+        return None
+
+    @property
+    def _how(self) -> str:
+        return HOW if self._enable is None else f"{HOW}, so does raising {self._enable}"
+
+
+def _held(who: str, reason: str) -> Hold:
+    return Hold(Reason.OPERATOR, f"held by {who}{f': {reason}' if reason else ''}; 'edged resume' ends it")
+
+
+def _read(path: Path) -> Hold | None:
+    """The hold on disk. Whatever is at `path` and cannot be understood is a hold too."""
+    try:
+        data = json.loads(path.read_bytes())
+        return _held(str(data["who"]), str(data.get("reason", "")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return _held("somebody", f"{path} cannot be read")
+
+
+def _write(path: Path, content: dict[str, str]) -> None:
+    """Atomically, and on the disk when this returns: file, then its name."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True)
+        _sync_folder(path.parent.parent)
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,176 @@
+"""What exporters write into their files, and the names by which their outputs are known.
+
+Ultralytics    metadata_props whose values are Python reprs: task, names, imgsz, end2end
+ONNX           Image.BitmapPixelFormat, Image.NominalPixelRange, Image.ColorSpaceGamma
+torchvision    outputs boxes, labels, scores, masks; or `out` of its segmenters
+rfdetr         outputs dets, labels, masks
+transformers   outputs class_queries_logits, masks_queries_logits
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from edged.core.errors import RefusedError
+from edged.pack.network import Network
+from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec, merge
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+RANGES = {"NominalRange_0_255": "0..255", "Normalized_0_1": "0..1", "Normalized_1_1": "-1..1"}
+CHANNELS = {"Rgb8": "rgb", "Bgr8": "bgr"}
+
+
+def told(network: Network) -> list[tuple[str, Spec]]:
+    """(who says so, what) for everything this network says about itself, the surest first."""
+    return list(_told(network))
+
+
+def all_told(network: Network) -> Spec:
+    """The same as one."""
+    whole = Spec()
+    for _, spec in told(network):
+        whole = merge(whole, spec)
+    return whole
+
+
+def _told(network: Network) -> Iterator[tuple[str, Spec]]:
+    outputs = set(network.outputs)
+    if {"task", "names", "stride"} <= set(network.metadata):
+        yield "Ultralytics metadata", _ultralytics(network)
+    if any(key.startswith("Image.") for key in network.metadata):
+        yield "ONNX image metadata", _image_metadata(network)
+    if {"boxes", "labels", "scores", "masks"} <= outputs:
+        yield "torchvision output names", _torchvision(network)
+    if {"dets", "labels", "masks"} == outputs:
+        yield "rfdetr output names", _rfdetr(network)
+    if {"class_queries_logits", "masks_queries_logits"} <= outputs:
+        yield "transformers output names", _queries(network)
+
+
+def _ultralytics(network: Network) -> Spec:
+    facts = {
+        key: _literal(network.metadata[key]) for key in ("task", "names", "imgsz", "end2end") & network.metadata.keys()
+    }
+    if facts["task"] != "segment":
+        remedy = "export a segmentation model, yolo export model=…-seg.pt format=onnx"
+        raise RefusedError(f"an Ultralytics model for {facts['task']!r} has no masks", remedy)
+    names = facts["names"]
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or set(names) != set(range(len(names))):
+        raise RefusedError(f"the metadata's names are {str(names)[:80]!r}, not one for each class", "say --classes")
+    classes = tuple(str(names[number]) for number in range(len(names)))
+    tensors = {"predictions" if tensor.rank == 3 else "prototypes": name for name, tensor in network.outputs.items()}
+    if len(tensors) != 2 or len(network.outputs) != 2:
+        raise RefusedError(
+            f"outputs {sorted(network.outputs)} are not one of rank 3 and one of rank 4", "say head.tensors"
+        )
+    shape = network.outputs[tensors["predictions"]].shape
+    prototypes = network.outputs[tensors["prototypes"]].shape[1]
+    suppressed = isinstance(prototypes, int) and shape[2] == 6 + prototypes
+    image: dict[str, Any] = {
+        "channels": "rgb",
+        "pixels": "0..1",
+        "mean": ZERO,
+        "std": ONE,
+        "resize": "letterbox",
+        "pad": 114,
+    }
+    if isinstance(facts.get("imgsz"), list):
+        image["size"] = tuple(facts["imgsz"])
+    return Spec(
+        task="instance",
+        classes=classes,
+        inputs={_only(network): InputSpec(role="image", interpolation="linear", layout="NCHW", **image)},
+        head=HeadSpec(
+            layout="yolo-seg-nms" if suppressed else "yolo-seg",
+            tensors=tensors,
+            boxes="xyxy" if suppressed else "cxcywh",
+            unit=False,
+            background="none",
+            nms_threshold=1.0 if suppressed else 0.7,
+        ),
+    )
+
+
+def _image_metadata(network: Network) -> Spec:
+    image: dict[str, Any] = {"role": "image"}
+    if form := network.metadata.get("Image.BitmapPixelFormat"):
+        image["channels"] = _of(CHANNELS, "Image.BitmapPixelFormat", form)
+    if span := network.metadata.get("Image.NominalPixelRange"):
+        image["pixels"] = _of(RANGES, "Image.NominalPixelRange", span)
+    if (gamma := network.metadata.get("Image.ColorSpaceGamma", "SRGB")) != "SRGB":
+        raise RefusedError(f"Image.ColorSpaceGamma {gamma!r}: cameras give sRGB", "export it without that conversion")
+    return Spec(inputs={_only(network): InputSpec(**image)})
+
+
+def _torchvision(network: Network) -> Spec:
+    height, width = network.outputs["masks"].shape[-2:]
+    small = isinstance(height, int) and height == width and height <= 56
+    # what is fed is scaled and normalised inside, and resized too
+    plain = InputSpec(role="image", channels="rgb", pixels="0..1", mean=ZERO, std=ONE)
+    image = InputSpec(role="image") if small else plain
+    return Spec(
+        task="instance",
+        inputs={_only(network): image},
+        head=HeadSpec(
+            layout="mask-rcnn-roi" if small else "mask-rcnn",
+            tensors={name: name for name in ("boxes", "labels", "scores", "masks")},
+            boxes="xyxy",
+            unit=False,
+            background="first",
+            nms_threshold=1.0,
+        ),
+    )
+
+
+def _rfdetr(network: Network) -> Spec:
+    image = InputSpec(
+        role="image",
+        channels="rgb",
+        pixels="0..1",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        resize="stretch",
+        interpolation="linear",
+        layout="NCHW",
+    )
+    tensors = {"boxes": "dets", "logits": "labels", "masks": "masks"}
+    return Spec(
+        task="instance",
+        inputs={_only(network): image},
+        head=HeadSpec(layout="rfdetr-seg", tensors=tensors, boxes="cxcywh", unit=True, nms_threshold=1.0),
+    )
+
+
+def _queries(network: Network) -> Spec:
+    tensors = {"logits": "class_queries_logits", "masks": "masks_queries_logits"}
+    return Spec(
+        task="instance",
+        inputs={_only(network): InputSpec(role="image")},
+        outputs={name: OutputSpec(role="drop") for name in network.outputs if name not in tensors.values()},
+        head=HeadSpec(layout="query-mask", tensors=tensors, background="last", nms_threshold=1.0),
+    )
+
+
+def _only(network: Network) -> str:
+    if len(network.inputs) != 1:
+        raise RefusedError(f"{len(network.inputs)} inputs {sorted(network.inputs)}, one image expected", "say inputs")
+    return next(iter(network.inputs))
+
+
+def _literal(text: str) -> Any:
+    """Ultralytics writes str(value): a Python literal, or a bare word."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _of(words: dict[str, str], key: str, value: str) -> str:
+    if value not in words:
+        raise RefusedError(f"{key} is {value!r}; {', '.join(words)} are packed", "export it with another pixel format")
+    return words[value]

@@ -1,0 +1,84 @@
+"""Pre- and post-processing as nodes of the graph, each beside its plain numpy reference.
+
+`Image`, `State`, `Action` and `Labels` say what the trainer did to a tensor; `bake_*` puts that into the graph, the
+`before`/`after` methods do the same in numpy, and `prove.py` holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edged.core.errors import RefusedError
+from edged.pack.graph import FLOAT, Chain, element_type, graph_input, graph_output, set_value
+from edged.pack.image import Image
+from edged.pack.io_nodes import finish_input, finish_output, taken
+from edged.pack.labels import Labels
+from edged.pack.statistics import Affine
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The network's state: normalised by `affine`; None = taken in physical units as it is."""
+
+    affine: Affine | None = None
+
+    def before(self, state: NDArray[np.float32]) -> NDArray[np.float64]:
+        """[1, D] in physical units to what the network expects."""
+        return self.affine.normalise(state) if self.affine else np.asarray(state, np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The network's action: to be un-normalised by `affine`; None = already in physical units."""
+
+    affine: Affine | None = None
+
+    def after(self, raw: NDArray[Any]) -> NDArray[np.float64]:
+        """What the network gives to physical units."""
+        return self.affine.physical(raw) if self.affine else np.asarray(raw, np.float64)
+
+
+Before: TypeAlias = Image | State
+After: TypeAlias = Action | Labels
+
+
+def bake_state_input(model: onnx.ModelProto, tensor: str, width: int, state: State) -> None:
+    """Make graph input `tensor` take [1, width] float32 in physical units."""
+    value = graph_input(model, tensor)
+    dims = taken(model, tensor, [1, width])
+    chain = Chain(model, tensor, f"{tensor}/baked")
+    if state.affine is not None:
+        _check_width(tensor, state.affine, width)
+        center, scale = (np.atleast_2d(part) for part in (state.affine.center, state.affine.scale))
+        chain.add("Sub", "center", center.astype(np.float32))  # before the scale: no cancellation of large terms
+        chain.add("Mul", "scale", (1 / scale).astype(np.float32))
+    finish_input(model, value, chain, dims, [1, width])
+    set_value(value, FLOAT, [1, width])
+
+
+def bake_action_output(model: onnx.ModelProto, tensor: str, width: int, action: Action) -> None:
+    """Make graph output `tensor` give float32 in physical units, in the shape the network gives it."""
+    value = graph_output(model, tensor)
+    raw = f"{tensor}/raw"
+    chain = Chain(model, raw, f"{tensor}/baked")
+    if element_type(value) != FLOAT:
+        chain.cast("float", FLOAT)
+    if action.affine is not None:
+        _check_width(tensor, action.affine, width)
+        parts = [np.atleast_2d(part).astype(np.float32) for part in (action.affine.scale, action.affine.center)]
+        if action.affine.center.ndim == 2:
+            parts = [part[None] for part in parts]
+        chain.add("Mul", "scale", parts[0])
+        chain.add("Add", "center", parts[1])
+    finish_output(model, value, chain, raw)
+    set_value(value, FLOAT, None)
+
+
+def _check_width(tensor: str, statistics: Affine, width: int) -> None:
+    if statistics.width != width:
+        raise RefusedError(f"{tensor!r} has {width} values, its statistics {statistics.width}", "check names and order")

@@ -1,0 +1,49 @@
+"""decode instance: boxes, scores and small maps become objects in the camera frame's pixels, masks at their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle.manifest import CoefficientsOutput, CountOutput, HiddenOutput, ImageInput, Manifest, PrototypesOutput
+from edged.core.errors import RefusedError
+from edged.core.types import Hold, Instances, Observation, Reason
+from edged.pipeline.geometry import fit
+from edged.pipeline.masks import find
+
+
+class InstanceDecoder:
+    """Raises `RefusedError` when the manifest has no head, or the outputs contradict each other in their rows."""
+
+    def __init__(self, manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> None:
+        images = list(manifest.images.values())
+        if manifest.head is None or len(images) != 1:
+            raise RefusedError("an instance engine has a head and one image", "re-pack the model with 'edged pack'")
+        self._manifest = manifest
+        self._image: ImageInput = images[0]
+        self._judged = [name for name, role in manifest.outputs.items() if not isinstance(role, HiddenOutput)]
+        kinds = {type(manifest.outputs[name]): outputs[name].shape for name in self._judged}
+        rows = {shape[1] for kind, shape in kinds.items() if kind not in (PrototypesOutput, CountOutput)}
+        if len(rows) != 1:
+            raise RefusedError(f"the outputs have {sorted(rows)} rows", "re-pack the model with 'edged pack'")
+        if PrototypesOutput in kinds and kinds[PrototypesOutput][1] != kinds[CoefficientsOutput][2]:
+            raise RefusedError("as many coefficients as prototypes are needed", "re-pack the model with 'edged pack'")
+
+    def decode(self, outputs: Mapping[str, NDArray[Any]], observation: Observation) -> Instances | Hold:
+        """The objects in the frame, best first; copies throughout. No objects is an answer: N = 0.
+
+        Hold(NON_FINITE) for nan or infinity in any output. `captured_ns` is the frame's.
+        """
+        for name in self._judged:
+            # a sum is not finite when a value is not, and needs no array of its own
+            if outputs[name].dtype.kind == "f" and not np.isfinite(np.sum(outputs[name], dtype=np.float64)):
+                return Hold(Reason.NON_FINITE, f"output '{name}' is not finite", observation.captured_ns)
+        frame = observation.frames[self._image.source]
+        source = (int(frame.image.shape[0]), int(frame.image.shape[1]))
+        found = find(self._manifest, outputs, fit(self._image.resize, source, self._image.size))
+        return Instances(
+            found.xyxy, found.score, found.class_id, found.masks, found.size, frame.camera, frame.captured_ns
+        )

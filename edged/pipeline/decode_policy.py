@@ -1,0 +1,160 @@
+"""decode a policy: [1, D] or [1, T, D] float32 becomes an ActionChunk of absolute targets in physical units.
+
+Time: step i of a policy is meant to be reached (i + 1) steps after what it saw. A chunk (T > 1) keeps that time base,
+captured_ns + (i + 1) * step_ns, and drops the steps that are due within one step from now: they have really been
+consumed, from the chunk before it. Its step 0 is thus due one to two steps from now, and a seam between chunks has a
+full step to be walked. A single action (T = 1) is due one step from now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle.manifest import Axis, Manifest
+from edged.core.clock import ms, ns
+from edged.core.errors import RefusedError
+from edged.core.types import ActionChunk, Hold, Observation, Reason
+
+
+class PolicyDecoder:
+    """`names`: the value names of each sensor of the config. Raises `RefusedError` when shape or axes do not fit."""
+
+    def __init__(
+        self, manifest: Manifest, outputs: Mapping[str, NDArray[Any]], names: Mapping[str, Sequence[str]]
+    ) -> None:
+        if manifest.action is None:
+            raise RefusedError(f"{manifest.name} has no action output", "use it as the task it is")
+        self._tensor, action = manifest.action
+        self._axes = action.axes
+        self._step_ns = ns(action.step_ms)
+        array, width = outputs[self._tensor], len(action.axes)
+        if array.ndim not in (2, 3) or array.shape[0] != 1 or array.shape[-1] != width or array.dtype != np.float32:
+            fact = f"output '{self._tensor}' is {list(array.shape)} {array.dtype}, not [1, (T,) {width}] float32"
+            raise RefusedError(fact, "re-pack the model with 'edged pack'")
+        self._from_state = _measured_axes(manifest, action.axes, names)
+        self._from_previous = _which(action.axes, lambda axis: axis.mode == "delta_previous")
+        self._angles = _which(action.axes, lambda axis: axis.kind == "angle")
+        self._turns = np.array([_turn(action.axes[i]) for i in self._angles.tolist()])
+        self._half_turns = self._turns / 2
+        self._binary: list[int] = _which(action.axes, lambda axis: axis.kind == "binary").tolist()
+        self._moves = bool(self._from_state or self._from_previous.size or self._angles.size)
+        self._plain = not self._moves and not self._binary
+
+    def decode(
+        self,
+        outputs: Mapping[str, NDArray[Any]],
+        observation: Observation,
+        now_ns: int,
+        previous: ActionChunk | None,
+        anchor: NDArray[np.float64],
+    ) -> ActionChunk | Hold:
+        """`previous`: the chunk that commands now, None after any break; `anchor`: [D] where the robot is commanded to
+        be or was measured (guard.Anchor.values), NaN where unknown. `now_ns`: when the engine is done. Hold(LATE) when
+        every step has passed, Hold(ANCHOR) when a delta has nothing to start from. The chunk owns its actions;
+        non-finite values are left for the guard.
+
+        delta_state adds the measured value of the same name at the observation's time; delta_previous adds the command
+        one step earlier; angles come out in the turn nearest to the step before (a multi-turn joint is not spun back);
+        binary axes are rounded to 0 or 1 at 0.5.
+        """
+        raw: NDArray[np.float32] = outputs[self._tensor].reshape(-1, len(self._axes))
+        captured_ns, t0_ns, consumed = observation.captured_ns, now_ns + self._step_ns, 0
+        if len(raw) > 1:
+            consumed = max(0, -((captured_ns - now_ns) // self._step_ns))
+            t0_ns = captured_ns + (consumed + 1) * self._step_ns
+            if consumed >= len(raw):
+                age = f"the input is {ms(now_ns - captured_ns):.0f} ms old"
+                return Hold(Reason.LATE, f"all {len(raw)} steps of the chunk have passed: {age}", captured_ns)
+        actions = raw[consumed:].copy()
+        if len(actions) == 1 and not self._moves:  # a switch or nothing: after an inference numpy calls are cold ones
+            for axis in self._binary:
+                value = float(actions[0, axis])
+                actions[0, axis] = value if math.isnan(value) else value >= 0.5
+        elif not self._plain and np.isfinite(actions).all():
+            before = anchor if previous is None else _command(previous, t0_ns - self._step_ns)
+            refusal = self._make_absolute(actions, observation, before)
+            if refusal is not None:
+                return refusal
+        return ActionChunk(actions, t0_ns, self._step_ns, captured_ns)
+
+    def _make_absolute(
+        self, actions: NDArray[np.float32], observation: Observation, before: NDArray[np.float64]
+    ) -> Hold | None:
+        """Resolve deltas, turns and switches in place; `before` [D] is the command one step before step 0."""
+        axes = self._from_previous
+        if axes.size and (unknown := np.isnan(before[axes])).any():
+            name = self._axes[int(axes[unknown.argmax()])].name
+            detail = f"{name} is relative to a command, and there is none"
+            return Hold(Reason.ANCHOR, detail, observation.captured_ns)
+        if self._moves:
+            with np.errstate(over="ignore", invalid="ignore"):  # an absurd delta becomes infinite: the guard's business
+                for targets, sensor, which in self._from_state:
+                    actions[:, targets] += observation.samples[sensor].values[which]
+                if axes.size:
+                    actions[:, axes] = before[axes] + actions[:, axes].cumsum(axis=0, dtype=np.float64)
+                if self._angles.size:
+                    self._unwind(actions, before[self._angles])
+        for axis in self._binary:
+            actions[:, axis] = actions[:, axis] >= 0.5
+        return None
+
+    def _unwind(self, actions: NDArray[np.float32], before: NDArray[np.float64]) -> None:
+        """Shift each step by whole turns to be nearest to the one before; no shift where that is unknown.
+
+        Wrapping to one turn instead would send a joint that may turn further all the way back, and one that crosses
+        +-pi once around.
+        """
+        path = np.empty((len(actions) + 1, len(before)))
+        path[0] = before
+        path[1:] = actions[:, self._angles]
+        change = path[1:] - path[:-1]
+        far = np.abs(change) > self._half_turns  # false for nan: nothing is known to be near
+        if far.any():
+            turns = np.where(far, np.round(change / self._turns), 0.0)
+            actions[:, self._angles] -= self._turns * turns.cumsum(axis=0)
+
+
+def _command(chunk: ActionChunk, when_ns: int) -> NDArray[np.float64]:
+    """[D] what `chunk` commands at `when_ns`, in a straight line between steps; its first or last beyond its ends."""
+    step, rest_ns = divmod(when_ns - chunk.t0_ns, chunk.step_ns)
+    last = len(chunk.actions) - 1
+    command: NDArray[np.float64] = chunk.actions[min(max(step, 0), last)].astype(np.float64)
+    if rest_ns and 0 <= step < last:
+        command += (chunk.actions[step + 1] - command) * (rest_ns / chunk.step_ns)
+    return command
+
+
+def _measured_axes(
+    manifest: Manifest, axes: tuple[Axis, ...], names: Mapping[str, Sequence[str]]
+) -> list[tuple[NDArray[np.intp], str, NDArray[np.intp]]]:
+    """For delta_state: (axes, sensor, which of its values), a triple per sensor, from the state parts of that name."""
+    measured = {name: part.sensor for role in manifest.states.values() for part in role.parts for name in part.names}
+    by_sensor: dict[str, tuple[list[int], list[int]]] = {}
+    for index, axis in enumerate(axes):
+        if axis.kind == "binary" and axis.mode != "absolute":
+            raise RefusedError(f"axis '{axis.name}' is binary and {axis.mode}", "a switch is absolute")
+        if axis.mode != "delta_state":
+            continue
+        sensor = measured.get(axis.name)
+        if sensor is None or axis.name not in names.get(sensor, ()):
+            fact = f"axis '{axis.name}' is relative to a measured value of that name, and no state input has one"
+            raise RefusedError(fact, "re-pack the model with the state it is relative to")
+        targets, values = by_sensor.setdefault(sensor, ([], []))
+        targets.append(index)
+        values.append(list(names[sensor]).index(axis.name))
+    return [(np.array(a, np.intp), sensor, np.array(v, np.intp)) for sensor, (a, v) in by_sensor.items()]
+
+
+def _which(axes: tuple[Axis, ...], wanted: Any) -> NDArray[np.intp]:
+    return np.array([index for index, axis in enumerate(axes) if wanted(axis)], np.intp)
+
+
+def _turn(axis: Axis) -> float:
+    if not axis.turn:
+        raise RefusedError(f"axis '{axis.name}' is an angle in {axis.unit}", "angles are in rad or deg")
+    return axis.turn

@@ -1,0 +1,181 @@
+"""The one tolerance rule: how far an output may be from its golden sample, for pack, verify, load, swap and the GPU.
+
+action   greatest error over steps and axes, relative to the axis' range     at most the tolerance
+labels   fraction of equal pixels (of logits: of equal argmax)               at least the tolerance
+hidden   greatest error relative to the golden tensor's own range            at most the tolerance
+instances mean IoU of the masks of paired objects (see `overlap.py`)         at least the tolerance
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle.bundle import Bundle
+from edged.bundle.manifest import (
+    INSTANCES,
+    ActionOutput,
+    HiddenOutput,
+    LabelsOutput,
+    LogitsOutput,
+    Manifest,
+    Output,
+    Precision,
+)
+from edged.bundle.samples import Arrays, split_samples
+from edged.core.errors import RefusedError
+from edged.pipeline.geometry import fit
+from edged.pipeline.iou import Agreement, agreement
+from edged.pipeline.masks import find
+
+DEFAULTS: dict[str, dict[str, float]] = {
+    "fp32": {"error": 1e-4, "agreement": 0.999, "iou": 0.99},
+    "fp16": {"error": 1e-2, "agreement": 0.999, "iou": 0.95},
+    "int8": {"error": 5e-2, "agreement": 0.99, "iou": 0.85},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one judged output of one sample came to. `measure` is "error" (small is good) or "agreement" (1 is good)."""
+
+    sample: int
+    output: str
+    measure: str
+    value: float
+    bound: float
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Never true for a NaN."""
+        return self.value <= self.bound if self.measure == "error" else self.value >= self.bound
+
+    def __str__(self) -> str:
+        sign = "<=" if self.measure == "error" else ">="
+        tail = f" ({self.detail})" if self.detail else ""
+        said = f"{self.measure} {self.value:.3g}, wanted {sign} {self.bound:g}{tail}"
+        return f"sample {self.sample:03d} {self.output}: {said}"
+
+
+def default_tolerance(outputs: Mapping[str, Output], precision: Precision, task: str = "") -> dict[str, float]:
+    """A manifest's `tolerance` as its precision promises it."""
+    rule = DEFAULTS[precision]
+    judged = {
+        tensor: rule["agreement" if isinstance(role, LabelsOutput | LogitsOutput) else "error"]
+        for tensor, role in outputs.items()
+        if task != "instance" or isinstance(role, HiddenOutput)
+    }
+    return {**judged, INSTANCES: rule["iou"]} if task == "instance" else judged
+
+
+def compare(manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0) -> list[Difference]:
+    """Judge the outputs of one sample, one `Difference` for each key of the manifest's tolerance."""
+    found = []
+    rest = []
+    for tensor, role in manifest.outputs.items():
+        want, have = golden[tensor], made[tensor]
+        if want.shape != have.shape:
+            found.append(Difference(sample, tensor, "error", np.inf, 0.0, f"{have.shape} instead of {want.shape}"))
+        elif isinstance(role, ActionOutput):
+            found.append(_action(sample, tensor, role, want, have, manifest.tolerance[tensor]))
+        elif isinstance(role, LabelsOutput | LogitsOutput):
+            if isinstance(role, LogitsOutput):
+                want, have = _largest(want), _largest(have)
+            equal = float(np.mean(want == have))
+            found.append(Difference(sample, tensor, "agreement", equal, manifest.tolerance[tensor], "equal pixels"))
+        elif isinstance(role, HiddenOutput):
+            error = float(np.max(_relative(want, have), initial=0.0))
+            found.append(Difference(sample, tensor, "error", error, manifest.tolerance[tensor]))
+        else:
+            rest.append(tensor)
+    if rest and not any(item.value == np.inf for item in found):
+        found.append(_instances(sample, manifest, golden, made, rest))
+    return found
+
+
+def objects_agree(manifest: Manifest, golden: Arrays, made: Arrays) -> Agreement:
+    """How the objects in `made` agree with those in `golden`, in pixels of the image input."""
+    (image,) = manifest.images.values()
+    assert manifest.head is not None
+    same = fit("none", image.size, image.size)
+    want, have = (find(manifest, outputs, same) for outputs in (golden, made))
+    return agreement(want, have, manifest.head.score_threshold)
+
+
+class Runnable(Protocol):
+    """What is judged here: the part of an engine (`edged.engine.Engine`) that golden samples go through."""
+
+    @property
+    def inputs(self) -> Mapping[str, NDArray[Any]]: ...
+    @property
+    def outputs(self) -> Mapping[str, NDArray[Any]]: ...
+    def run(self) -> None: ...
+
+
+def judge(engine: Runnable, bundle: Bundle) -> list[Difference]:
+    """Run every golden sample through `engine` and judge it; leaves the engine's inputs as the last sample's."""
+    found = []
+    for number, (given, golden) in enumerate(split_samples(bundle.golden)):
+        for tensor, array in given.items():
+            if array.shape != engine.inputs[tensor].shape or array.dtype != engine.inputs[tensor].dtype:
+                fact = f"golden input {tensor!r} is {array.dtype}{list(array.shape)}, the model's is not"
+                raise RefusedError(fact, "re-pack the model with 'edged pack'")
+            np.copyto(engine.inputs[tensor], array)
+        engine.run()
+        found += compare(bundle.manifest, golden, engine.outputs, number)
+    return found
+
+
+def golden_check(engine: Runnable, bundle: Bundle) -> list[Difference]:
+    """As `judge`, and `RefusedError` when an output is out of bounds."""
+    found = judge(engine, bundle)
+    require(found, f"{bundle.name} {bundle.version} does not give its golden samples")
+    return found
+
+
+def require(differences: list[Difference], what: str, remedy: str = "do not use this engine") -> None:
+    """Refuse when one of them is out of bounds, naming the worst few."""
+    bad = sorted((item for item in differences if not item.ok), key=lambda item: -abs(item.value - item.bound))
+    if bad:
+        listed = "; ".join(str(item) for item in bad[:3])
+        raise RefusedError(f"{what}: {len(bad)} of {len(differences)} outputs differ: {listed}", remedy)
+
+
+def _action(
+    sample: int, tensor: str, role: ActionOutput, want: NDArray[Any], have: NDArray[Any], bound: float
+) -> Difference:
+    spans = np.array([axis.range[1] - axis.range[0] for axis in role.axes])
+    error = np.abs(want.astype(np.float64) - have).reshape(-1, len(role.axes)).max(axis=0)
+    relative = np.where(np.isnan(error), np.inf, error / spans)
+    worst = int(relative.argmax())
+    axis = role.axes[worst]
+    return Difference(
+        sample, tensor, "error", float(relative[worst]), bound, f"{axis.name} {error[worst]:.3g} {axis.unit}"
+    )
+
+
+def _instances(sample: int, manifest: Manifest, golden: Arrays, made: Arrays, tensors: list[str]) -> Difference:
+    bound = manifest.tolerance[INSTANCES]
+    if not all(np.isfinite(made[tensor]).all() for tensor in tensors):
+        return Difference(sample, INSTANCES, "agreement", np.nan, bound, "not finite")
+    agreed = objects_agree(manifest, golden, made)
+    detail = f"{agreed.pairs} of {agreed.objects} objects, boxes within {agreed.box_error:.2g} px"
+    return Difference(sample, INSTANCES, "agreement", agreed.mask_iou, bound, detail)
+
+
+def _largest(logits: NDArray[Any]) -> NDArray[Any]:
+    """The class per pixel of [1, C, h, w] scores; with a single class, where it is above 0."""
+    return logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0
+
+
+def _relative(want: NDArray[Any], have: NDArray[Any]) -> NDArray[np.float64]:
+    """Errors relative to the golden tensor's range (1 where it is narrower than 1e-6); NaN is infinite."""
+    exact = want.astype(np.float64)
+    span = float(np.ptp(exact)) if exact.size else 1.0
+    error = np.abs(exact - have) / (span if span > 1e-6 else 1.0)
+    return np.where(np.isnan(error), np.inf, error)

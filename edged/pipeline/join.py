@@ -1,0 +1,63 @@
+"""The seam between two engines: what becomes of the chunk that was running when a new engine took over.
+
+The outgoing engine's manifest says it (`on_swap`), since it is its chunk: `cut` drops what is left of it, `finish`
+walks it to its end first, `blend` goes over from the old targets to the new ones until then. Binary axes are never
+blended: they switch half-way. What is joined goes through the guard like any other prediction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.core.types import ActionChunk
+from edged.guard import Command
+from edged.runtime.slot import Installed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seam:
+    """The old command, from `begin_ns` (the swap) to `end_ns` (its last step, or where its validity ends)."""
+
+    command: Command
+    begin_ns: int
+    end_ns: int
+    blend: bool
+    binary: NDArray[np.bool_]
+
+    def join(self, chunk: ActionChunk) -> ActionChunk:
+        """`chunk` with the old targets in the steps that are due before `end_ns`; the same object when none is."""
+        if chunk.t0_ns >= self.end_ns:
+            return chunk
+        actions = chunk.actions.copy()
+        for step in range(len(actions)):
+            due_ns = chunk.t0_ns + step * chunk.step_ns
+            if due_ns >= self.end_ns:
+                break
+            share = (due_ns - self.begin_ns) / (self.end_ns - self.begin_ns) if self.blend else 0.0
+            old = self.command.at(due_ns)
+            new = actions[step].astype(np.float64)
+            actions[step] = np.where(self.binary, new if share >= 0.5 else old, old + (new - old) * share)
+        return ActionChunk(actions, chunk.t0_ns, chunk.step_ns, chunk.captured_ns)
+
+
+def seam(before: Installed | None, after: Installed | None, command: Command | None, now_ns: int) -> Seam | None:
+    """What is left to be joined at a swap; None when nothing is, or when the old manifest says "cut"."""
+    if before is None or after is None or command is None or not same_axes(before, after):
+        return None
+    action = before.engine.manifest.action
+    if action is None or action[1].on_swap == "cut":
+        return None
+    chunk = command.chunk
+    end_ns = min(chunk.t0_ns + (len(chunk.actions) - 1) * chunk.step_ns, command.until_ns)
+    if end_ns <= now_ns:
+        return None
+    binary = np.array([axis.kind == "binary" for axis in action[1].axes], bool)
+    return Seam(command, now_ns, end_ns, action[1].on_swap == "blend", binary)
+
+
+def same_axes(before: Installed, after: Installed) -> bool:
+    """Whether what the one commanded means the same to the other."""
+    return before.rule.names == after.rule.names and before.rule.units == after.rule.units

@@ -1,0 +1,220 @@
+"""The tensors of a packed instance head as objects: rows above the threshold, boxes, and masks cropped to them.
+
+    boxes         [1, N, 4] x1 y1 x2 y2 in pixels of the image input
+    scores        [1, N] 0..1            classes  [1, N] index into the manifest's classes
+    coefficients  [1, N, K]              prototypes [1, K, h, w] over the whole input; their product is a mask logit
+    masks         yolo-seg: none; rfdetr-seg, query-mask: [1, N, h, w] logits over the whole input;
+                  mask-rcnn: [1, N, h, w] probabilities over the whole input; mask-rcnn-roi: over the box
+
+A mask is made at its box alone: the part of the small map under the box is cropped, combined, and scaled up by two
+matrix products whose weights are those of bilinear interpolation with half-pixel centres (as torch's interpolate with
+align_corners=False). That gives the same mask as scaling the whole map up and cropping then, at a tenth of the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle.manifest import (
+    BoxesOutput,
+    ClassesOutput,
+    CoefficientsOutput,
+    CountOutput,
+    Head,
+    Manifest,
+    MasksOutput,
+    PrototypesOutput,
+    ScoresOutput,
+)
+from edged.pipeline.geometry import Rect, Size, Transform
+
+NAMES: dict[type[object], str] = {
+    BoxesOutput: "boxes",
+    ScoresOutput: "scores",
+    ClassesOutput: "classes",
+    CoefficientsOutput: "coefficients",
+    PrototypesOutput: "prototypes",
+    MasksOutput: "masks",
+    CountOutput: "count",
+}
+LOGITS = ("yolo-seg", "rfdetr-seg", "query-mask")  # the others give probabilities
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """N objects, as `records.Instances` has them; `size`: (height, width) of what the boxes are pixels of."""
+
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    class_id: NDArray[np.uint16]
+    masks: tuple[NDArray[np.bool_], ...]
+    size: Size
+
+
+def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Transform) -> Found:
+    """The objects in one set of output tensors, in pixels of `transform.source`, best first.
+
+    Boxes are clipped to what the model saw of the source; those that are empty then are left out, and so is a
+    query-mask row whose mask is. Overlapping boxes of one class go by the head's `nms_threshold`.
+    """
+    head = manifest.head
+    assert head is not None, "only an instance engine has objects"
+    tensors = {NAMES[type(role)]: outputs[name] for name, role in manifest.outputs.items() if type(role) in NAMES}
+    scores = tensors["scores"].reshape(-1)
+    classes = tensors["classes"].reshape(-1)
+    rows = _rows(scores, tensors.get("count"), head.score_threshold)
+    if "boxes" not in tensors:
+        return _from_masks(tensors, rows, head, transform)
+    boxes = tensors["boxes"].reshape(-1, 4)
+    if head.nms_threshold < 1:
+        rows = rows[_kept(boxes[rows], classes[rows], head.nms_threshold)]
+    xyxy = transform.to_source(boxes[rows].reshape(-1, 2, 2)).reshape(-1, 4)
+    clipped = _clipped(xyxy, transform.crop)
+    full = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    rows, xyxy, clipped = rows[full], xyxy[full], clipped[full]
+    maps = _Maps(tensors, head, transform)
+    masks = tuple(
+        maps.mask(int(row), region, box) for row, region, box in zip(rows, _regions(clipped), xyxy, strict=True)
+    )
+    return _found(clipped, scores[rows], classes[rows], masks, transform.source)
+
+
+class _Maps:
+    """The small maps of one run, and how a place in the source is read from them."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], head: Head, transform: Transform) -> None:
+        self._roi = head.kind == "mask-rcnn-roi"
+        self._coefficients = tensors.get("coefficients")
+        maps = tensors["prototypes" if self._coefficients is not None else "masks"]
+        self._maps = maps[0].astype(np.float32, copy=False)
+        self._level = _level(head)
+        if not self._roi:
+            self._down, self._across = scaling(transform, (self._maps.shape[1], self._maps.shape[2]))
+
+    def mask(self, row: int, region: Rect, box: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """[h, w] of `region`, whole pixels of the source."""
+        if self._roi:
+            small = self._maps[row]
+            down = _weights((np.arange(region.top, region.bottom) + 0.5 - box[1]) / (box[3] - box[1]), small.shape[0])
+            across = _weights((np.arange(region.left, region.right) + 0.5 - box[0]) / (box[2] - box[0]), small.shape[1])
+            scaled: NDArray[Any] = down @ small @ across.T
+            return scaled > self._level
+        rows, columns = region.slices
+        down, across = self._down[rows], self._across[columns]
+        tall, wide = _used(down), _used(across)
+        if self._coefficients is None:
+            small = self._maps[row, tall, wide]
+        else:
+            crop = self._maps[:, tall, wide]
+            small = (self._coefficients[0, row] @ crop.reshape(len(crop), -1)).reshape(crop.shape[1:])
+        scaled = down[:, tall] @ small @ across[:, wide].T
+        return scaled > self._level
+
+
+@lru_cache(maxsize=16)
+def scaling(transform: Transform, size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Matrices [H, h] and [W, w] that scale a map of `size` over the target up to the source; a row sums to 1."""
+    place, crop = transform.place, transform.crop
+    sides = (
+        (0, crop.top, crop.size[0], place.top, place.size[0]),
+        (1, crop.left, crop.size[1], place.left, place.size[1]),
+    )
+    down, across = (
+        _weights(
+            ((np.arange(transform.source[axis]) + 0.5 - cut) * placed / seen + at) / transform.target[axis], size[axis]
+        )
+        for axis, cut, seen, at, placed in sides
+    )
+    return down, across
+
+
+def _weights(at: NDArray[np.floating[Any]], size: int) -> NDArray[np.float32]:
+    """[len(at), size] weights of linear interpolation at `at` (0..1 of the extent), edges repeated."""
+    position = np.clip(at * size - 0.5, 0, size - 1)
+    low = np.floor(position).astype(np.intp)
+    part = (position - low).astype(np.float32)
+    weights = np.zeros((len(position), size), np.float32)
+    every = np.arange(len(position))
+    weights[every, low] = 1 - part
+    weights[every, np.minimum(low + 1, size - 1)] += part
+    return weights
+
+
+def _used(weights: NDArray[np.float32]) -> slice:
+    """The columns that these rows use: where the first row begins and the last one ends."""
+    return slice(int(np.flatnonzero(weights[0])[0]), int(np.flatnonzero(weights[-1])[-1]) + 1)
+
+
+def _rows(scores: NDArray[Any], count: NDArray[Any] | None, threshold: float) -> NDArray[np.intp]:
+    valid = scores[: int(count.reshape(-1)[0])] if count is not None else scores
+    rows = np.flatnonzero(valid >= max(threshold, 1e-6))  # padding rows have a score of 0
+    return rows[np.argsort(-valid[rows], kind="stable")]
+
+
+def _kept(boxes: NDArray[Any], classes: NDArray[Any], threshold: float) -> NDArray[np.intp]:
+    """Indices left by greedy suppression within each class; `boxes` best first."""
+    if not len(boxes):
+        return np.zeros(0, np.intp)
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    union = area[:, None] + area[None] - common
+    overlaps = (common > threshold * union) & (classes[:, None] == classes[None])
+    kept = np.ones(len(boxes), np.bool_)
+    for index in range(len(boxes)):
+        if kept[index]:
+            kept[index + 1 :] &= ~overlaps[index, index + 1 :]
+    return np.flatnonzero(kept)
+
+
+def _from_masks(tensors: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], head: Head, transform: Transform) -> Found:
+    """A head without boxes: an object's box is the extent of its mask."""
+    maps = _Maps(tensors, head, transform)
+    nowhere = np.zeros(4, np.float32)
+    boxes, masks, left = [], [], []
+    for row in rows.tolist():
+        mask = maps.mask(row, transform.crop, nowhere)
+        down, across = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if len(down):
+            top, bottom, start, end = down[0], down[-1] + 1, across[0], across[-1] + 1
+            boxes.append(np.array([start, top, end, bottom]) + [transform.crop.left, transform.crop.top] * 2)
+            masks.append(mask[top:bottom, start:end])
+            left.append(row)
+    xyxy = np.array(boxes, np.float32).reshape(-1, 4)
+    scores, classes = (tensors[name].reshape(-1)[left] for name in ("scores", "classes"))
+    return _found(xyxy, scores, classes, tuple(masks), transform.source)
+
+
+def _clipped(xyxy: NDArray[np.float32], seen: Rect) -> NDArray[np.float32]:
+    low, high = np.array([seen.left, seen.top] * 2), np.array([seen.right, seen.bottom] * 2)
+    return np.clip(xyxy, low, high).astype(np.float32)
+
+
+def _regions(xyxy: NDArray[np.float32]) -> list[Rect]:
+    """Boxes rounded outwards to whole pixels."""
+    low, high = np.floor(xyxy[:, :2]).astype(int).tolist(), np.ceil(xyxy[:, 2:]).astype(int).tolist()
+    return [Rect(top, left, bottom, right) for (left, top), (right, bottom) in zip(low, high, strict=True)]
+
+
+def _level(head: Head) -> float:
+    if head.kind not in LOGITS:
+        return head.mask_threshold
+    share = min(max(head.mask_threshold, 1e-6), 1 - 1e-6)
+    return float(np.log(share / (1 - share)))
+
+
+def _found(
+    xyxy: NDArray[np.float32],
+    score: NDArray[Any],
+    class_id: NDArray[Any],
+    masks: tuple[NDArray[np.bool_], ...],
+    size: Size,
+) -> Found:
+    return Found(xyxy, score.astype(np.float32), class_id.astype(np.uint16), masks, size)

@@ -1,0 +1,188 @@
+"""Control: the socket operators' commands come in by. One request, one answer, whatever was sent.
+
+A ROUTER on `ipc://<runtime>/control` (mode 0660: the file system decides who may command). A request is one msgpack
+map `{v, id, op, args}` of at most 64 KiB; the answer is `{v, id, ok, result}` or `{v, id, ok, error: {code, text,
+remedy}}`. Operations answer at once; long ones give a job id. Every mutating request leaves an audit line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from edged.core.errors import EdgedError, RefusedError
+from edged.runtime.publish import CurveServer, serve_curve
+
+VERSION = 1
+LIMIT_BYTES = 64 * 1024
+LONGEST = 200  # characters of what a person says: it goes into files, logs, terminals and every Hold
+
+log = logging.getLogger("edged.audit")
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client sends."""
+
+    v: int
+    id: int | str
+    op: str
+    args: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that can be asked for. `run(args)` returns the result or raises `EdgedError`."""
+
+    run: Callable[[Mapping[str, Any]], Any]
+    mutates: bool = False
+    args: frozenset[str] = frozenset()
+
+
+def answer(data: bytes, operations: Mapping[str, Operation]) -> bytes:
+    """The reply to one request, whatever its bytes are."""
+    request: Request | None = None
+    try:
+        request = _parse(data)
+        operation = operations.get(request.op)
+        if operation is None:
+            raise EdgedError(f"unknown operation {request.op!r}", f"known are: {', '.join(sorted(operations))}")
+        if unknown := set(request.args) - operation.args - {"who"}:
+            raise EdgedError(
+                f"unknown arguments {sorted(unknown)} of {request.op}", "see the control chapter of WIRE.md"
+            )
+        args = _legible(request.args)
+        if operation.mutates:
+            log.info("%s by %r %s", request.op, args.get("who", "unknown"), _facts(args))
+        reply = {"v": VERSION, "id": request.id, "ok": True, "result": operation.run(args)}
+        return msgspec.msgpack.encode(reply)
+    except EdgedError as error:
+        if request is not None and request.op in operations and operations[request.op].mutates:
+            how = "refused" if isinstance(error, RefusedError) else "failed"
+            log.info("%s %s: %s", request.op, how, legible(str(error), 2 * LONGEST))
+        return _failure(request, error.code, error.fact, error.remedy)
+    except Exception as error:  # the loop must survive a bug in an operation, and the operator must hear of it
+        log.exception("control request failed")
+        return _failure(request, "internal", f"{type(error).__name__}: {error}", "see the daemon's log")
+
+
+def _parse(data: bytes) -> Request:
+    if len(data) > LIMIT_BYTES:
+        raise EdgedError(f"request of {len(data)} bytes", f"at most {LIMIT_BYTES} are taken")
+    try:
+        request = msgspec.msgpack.decode(data, type=Request)
+    except msgspec.DecodeError as error:
+        raise EdgedError(f"request not understood: {error}", "send one msgpack map {v, id, op, args}") from None
+    if request.v != VERSION:
+        raise EdgedError(f"request of version {request.v}", f"this daemon speaks version {VERSION}")
+    return request
+
+
+def legible(text: str, longest: int = LONGEST) -> str:
+    """`text` on one line, cut to `longest` characters; whatever could steer a terminal or forge a line is a blank."""
+    line = "".join(character if character.isprintable() else " " for character in text[:longest])
+    return line if len(text) <= longest else f"{line[: longest - 3]}..."
+
+
+def _legible(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with `who` and `reason`, which people write and others read, made legible."""
+    return {key: legible(str(value)) if key in ("who", "reason") else value for key, value in args.items()}
+
+
+def _facts(args: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={legible(repr(value))}" for key, value in args.items() if key != "who")
+
+
+def _failure(request: Request | None, code: str, text: str, remedy: str) -> bytes:
+    error = {"code": code, "text": text, "remedy": remedy}
+    return msgspec.msgpack.encode({"v": VERSION, "id": request.id if request else None, "ok": False, "error": error})
+
+
+class Control(threading.Thread):
+    """Answers requests until closed. `operations` is looked up at each request.
+
+    `remote`: another endpoint besides; over TCP it is for clients whose key is known: without `curve` there is none.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        operations: Mapping[str, Operation],
+        remote: str | None = None,
+        curve: CurveServer | None = None,
+    ) -> None:
+        super().__init__(name="control", daemon=True)
+        self._operations = operations
+        self._routers: list[zmq.Socket[bytes]] = []
+        self._wake: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._wake.bind(f"inproc://control-{id(self)}")
+        self._waker: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._waker.connect(f"inproc://control-{id(self)}")
+        try:
+            self._bind(context, endpoint, None, "check [daemon] runtime")
+            if remote is not None and remote.startswith("ipc://"):
+                self._bind(context, remote, None, "check [bus] bind")
+            elif remote is not None and curve is not None:
+                self._bind(context, remote, curve, "check [bus] bind")
+        except EdgedError:
+            self._close_sockets()
+            raise
+
+    def _bind(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, curve: CurveServer | None, remedy: str
+    ) -> None:
+        router: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
+        self._routers.append(router)
+        router.setsockopt(zmq.LINGER, 200)
+        router.setsockopt(zmq.MAXMSGSIZE, 4 * LIMIT_BYTES)
+        router.setsockopt(zmq.SNDHWM, 64)
+        if curve is not None:
+            serve_curve(router, curve)
+        try:
+            router.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", remedy) from None
+        if endpoint.startswith("ipc://"):
+            with contextlib.suppress(OSError):
+                Path(endpoint.removeprefix("ipc://")).chmod(0o660)
+
+    def run(self) -> None:
+        poller = zmq.Poller()
+        for socket in (self._wake, *self._routers):
+            poller.register(socket, zmq.POLLIN)
+        while True:
+            ready = dict(poller.poll())
+            if self._wake in ready:
+                break
+            for router in self._routers:
+                if router in ready:
+                    self._answer_one(router)
+
+    def _answer_one(self, router: zmq.Socket[bytes]) -> None:
+        frames = router.recv_multipart()
+        # A DEALER sends [identity, request], a REQ [identity, empty, request].
+        envelope, data = frames[:-1], frames[-1]
+        if len(envelope) > 2 or (len(envelope) == 2 and envelope[1]):
+            data = b""  # not one frame: answered as not understood
+            envelope = envelope[:1]
+        with contextlib.suppress(zmq.ZMQError):  # the asker may be gone, or not reading
+            router.send_multipart([*envelope, answer(data, self._operations)], zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """End the thread and close its sockets."""
+        if self.is_alive():
+            self._waker.send(b"")
+            self.join(timeout=2.0)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for socket in (*self._routers, self._wake, self._waker):
+            socket.close()

@@ -1,0 +1,46 @@
+"""frames: camera images on the bus, for viewers and recorders. A thread per camera: the loop never copies."""
+
+from __future__ import annotations
+
+import threading
+
+from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.runtime.publish import Outlet, Sender
+from edged.source.mailbox import Mailbox
+from edged.wire import Kind, encode
+
+PATIENCE_NS = NS_PER_S // 4
+
+
+class FramePublisher(threading.Thread):
+    """Sends each newest frame of one mailbox while somebody listens."""
+
+    def __init__(self, camera: str, mailbox: Mailbox, outlet: Outlet, sender: Sender, now: Now = monotonic_ns) -> None:
+        super().__init__(name=f"frames:{camera}", daemon=True)
+        self._camera = camera
+        self._mailbox = mailbox
+        self._outlet = outlet
+        self._sender = sender
+        self._now = now
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        seq = 0
+        while not self._stop_asked.is_set():
+            frame = self._mailbox.wait_newer(seq, PATIENCE_NS)
+            if frame is None:
+                continue
+            seq = frame.seq
+            if self._outlet.count_peers() == 0:
+                continue
+            now_ns = self._now()
+            preamble = self._sender.preamble(Kind.FRAME, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
+            header = {"camera": self._camera}
+            self._outlet.send(encode(self._outlet.topic, preamble, header, (("image", frame.image),)))
+
+    def close(self) -> None:
+        """End the thread and close its socket."""
+        self._stop_asked.set()
+        if self.is_alive():
+            self.join(timeout=2.0)
+        self._outlet.close()

@@ -1,0 +1,175 @@
+"""Health: what the loop counts, and the snapshot that goes to the health stream, `edged status` and the log.
+
+The loop only adds to counters; whoever wants a snapshot builds it on his own thread. One writer, readers that may
+see a tick half recorded: every figure is a counter, so a torn read is off by one and never wrong for good.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edged.core.clock import Now, monotonic_ns, ms
+from edged.core.histogram import Histogram
+from edged.core.types import ActionChunk, Hold, Tick, Verdict
+
+STEPS = ("observe", "encode", "engine", "decode", "guard", "publish")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # 64 KiB on some arm64 kernels
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """When each step of the tick at hand ended. Reused every tick; a step that did not run keeps 0."""
+
+    started_ns: int = 0
+    observe_ns: int = 0
+    encode_ns: int = 0
+    engine_ns: int = 0
+    decode_ns: int = 0
+    guard_ns: int = 0
+    published_ns: int = 0
+
+    def restart(self, started_ns: int) -> None:
+        self.started_ns = started_ns
+        self.observe_ns = self.encode_ns = self.engine_ns = self.decode_ns = self.guard_ns = self.published_ns = 0
+
+    @property
+    def engine_took_ns(self) -> int:
+        return self.engine_ns - self.encode_ns if self.engine_ns else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The loop's verdict changed its nature: from one reason (or "ok") to another."""
+
+    at_ns: int
+    before: str
+    after: str
+    detail: str
+    lasted_ns: int
+
+
+class Health:
+    """Counters of one daemon. `section(name, read)` adds a part whose content is read at each snapshot."""
+
+    def __init__(self, now: Now = monotonic_ns) -> None:
+        self._now = now
+        self._started_ns = now()
+        self.ticks = 0
+        self.skipped = 0
+        self.predictions = 0
+        self.holds: Counter[str] = Counter()
+        self.changes: Counter[str] = Counter()
+        self.steps = {name: Histogram() for name in STEPS}
+        self.late = Histogram()  # tick due -> tick started
+        self.latency = Histogram()  # oldest capture -> published
+        self.state = "none"
+        self.detail = ""
+        self.since_ns = self._started_ns
+        self.first_verdict = threading.Event()
+        self.transitions: deque[Transition] = deque(maxlen=256)
+        self.warnings: list[str] = []
+        self._sections: dict[str, Callable[[], Any]] = {}
+
+    def section(self, name: str, read: Callable[[], Any]) -> None:
+        self._sections[name] = read
+
+    def warn(self, text: str) -> None:
+        """Something is less than asked for but the daemon goes on: shown in every snapshot."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def withdraw(self, text: str) -> None:
+        """A warning is not true any more."""
+        if text in self.warnings:
+            self.warnings.remove(text)
+
+    def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch) -> None:
+        """Count one tick. Called by the loop after publishing."""
+        self.ticks += 1
+        self.skipped += tick.skipped
+        self.late.record(max(0, tick.started_ns - tick.due_ns))
+        before = watch.started_ns
+        for name, ended in zip(
+            STEPS,
+            (watch.observe_ns, watch.encode_ns, watch.engine_ns, watch.decode_ns, watch.guard_ns, watch.published_ns),
+            strict=True,
+        ):
+            if ended:
+                self.steps[name].record(ended - before)
+                before = ended
+        if isinstance(verdict, Hold):
+            state = verdict.reason.name
+            self.holds[state] += 1
+            self.detail = verdict.detail
+        else:
+            state = "ok"
+            self.predictions += 1
+            self.latency.record(watch.published_ns - verdict.captured_ns)
+            if isinstance(verdict, ActionChunk) and verdict.changes:
+                for change in verdict.changes:
+                    self.changes[change.rule] += 1
+        if state != self.state:
+            if state == "ok":
+                self.detail = ""
+            at_ns = watch.published_ns
+            self.transitions.append(Transition(at_ns, self.state, state, self.detail, at_ns - self.since_ns))
+            self.state, self.since_ns = state, at_ns
+            self.first_verdict.set()
+
+    def snapshot(self, buckets: bool = False) -> dict[str, Any]:
+        """Everything a person or a dashboard asks for, as plain values. `buckets` adds the raw histograms."""
+        now_ns = self._now()
+        figures: dict[str, Any] = {"late": self.late, "latency": self.latency, **self.steps}
+        snapshot: dict[str, Any] = {
+            "state": self.state,
+            "detail": self.detail,
+            "state_s": round((now_ns - self.since_ns) / 1e9, 3),
+            "uptime_s": round((now_ns - self._started_ns) / 1e9, 3),
+            "ticks": self.ticks,
+            "skipped": self.skipped,
+            "predictions": self.predictions,
+            "holds": dict(self.holds),
+            "changes": dict(self.changes),
+            "steps": {name: histogram.summary() for name, histogram in figures.items() if histogram.count},
+            "rss_mb": rss_mb(),
+            "warnings": list(self.warnings),
+        }
+        if buckets:
+            snapshot["histograms"] = {name: figure.buckets() for name, figure in figures.items() if figure.count}
+        for name, read in self._sections.items():
+            snapshot[name] = read()
+        return snapshot
+
+
+def rss_mb() -> float:
+    """Resident memory of this process in MB, from /proc."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no Path object on a periodic path
+        pages = int(file.read().split()[1])
+    return round(pages * PAGE_BYTES / 1e6, 1)
+
+
+def status_line(snapshot: dict[str, Any]) -> str:
+    """One line for `systemctl status` and the demo: state, rate, latency, holds."""
+    steps = snapshot["steps"]
+    parts = [{"ok": "running", "none": "starting"}.get(snapshot["state"], snapshot["state"])]
+    if snapshot["detail"]:
+        parts[0] += f" ({snapshot['detail']})"
+    parts.append(f"{snapshot['ticks']} ticks, {snapshot['skipped']} skipped")
+    if "latency" in steps:
+        parts.append(
+            f"latency p50 {steps['latency']['p50_us'] / 1000:.1f} p99 {steps['latency']['p99_us'] / 1000:.1f} ms"
+        )
+    if snapshot["holds"]:
+        parts.append("holds " + " ".join(f"{name}:{count}" for name, count in sorted(snapshot["holds"].items())))
+    return "; ".join(parts)
+
+
+def describe_transition(transition: Transition) -> str:
+    """A log line for a change of state."""
+    lasted = f" after {ms(transition.lasted_ns):.0f} ms of {transition.before}" if transition.before != "none" else ""
+    return f"{transition.after}{lasted}" + (f": {transition.detail}" if transition.detail else "")

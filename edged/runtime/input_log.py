@@ -1,0 +1,51 @@
+"""Remarks: what cameras and sensors say about themselves, as log lines when it changes.
+
+Written from health snapshots on the reporter's thread, so that nothing on a hot path ever logs. A source that flaps
+gets a line every few seconds, and the last one is always true in the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edged.core.clock import NS_PER_S
+
+PAUSE_NS = 5 * NS_PER_S  # between two lines about one camera
+ON_THE_WAY = ("starting", "opening", "waiting for the first frame", "closed")  # nothing to act on, or soon more to say
+SECONDS = re.compile(r" for \d+ s$")  # a silence that grows is the same silence
+
+log = logging.getLogger("edged")
+
+
+class Remarks:
+    """`note` every snapshot; a change is logged once. For one thread."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[str, int]] = {}  # camera -> what was last said of it, and when
+        self._quoted: set[tuple[str, str]] = set()  # (sensor, cause) of unreadable messages
+
+    def note(self, snapshot: Mapping[str, Any], now_ns: int) -> None:
+        for level, line in (*self._cameras(snapshot, now_ns), *self._sensors(snapshot)):
+            log.log(level, "%s", line)
+
+    def _cameras(self, snapshot: Mapping[str, Any], now_ns: int) -> Iterator[tuple[int, str]]:
+        for name, stats in snapshot.get("cameras", {}).items():
+            state = str(stats["state"])
+            said, at_ns = self._states.get(name, ("", now_ns - PAUSE_NS))
+            if state in ON_THE_WAY or SECONDS.sub("", state) == SECONDS.sub("", said) or now_ns - at_ns < PAUSE_NS:
+                continue
+            self._states[name] = state, now_ns
+            is_well = state == "streaming"
+            geometry = f" {stats['geometry']}" if is_well and stats.get("geometry") else ""
+            yield logging.INFO if is_well else logging.WARNING, f"camera {name}: {state}{geometry}"
+
+    def _sensors(self, snapshot: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+        for name, stats in snapshot.get("sensors", {}).items():
+            for cause, quoted in stats.get("unreadable", {}).items():
+                if (name, cause) not in self._quoted:
+                    self._quoted.add((name, cause))
+                    fact = f"sensor {name}: a message was rejected ({cause}), the first of its kind: {quoted}"
+                    yield logging.WARNING, f"{fact}; check codec, topic and names"

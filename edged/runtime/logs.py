@@ -1,0 +1,82 @@
+"""The log: one line per fact on stderr, as text or JSON, written by a thread of its own.
+
+A full pipe must never stop the loop, so records go through a queue. Under systemd the journal adds the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+
+import msgspec
+
+from edged.config import LogConfig
+from edged.core.clock import wall_time
+
+QUEUE_LINES = 10_000
+LAST_LINES_S = 1.0
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{record.levelname.lower()}: {super().format(record)}"
+        return line if "JOURNAL_STREAM" in os.environ else f"{wall_time()} {line}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"time": wall_time(), "level": record.levelname.lower(), "logger": record.name}
+        return msgspec.json.encode({**fields, "message": super().format(record)}).decode()
+
+
+class Writer(threading.Thread):
+    """Writes queued lines to stderr. Drops lines rather than waiting for whoever does not read them."""
+
+    def __init__(self) -> None:
+        super().__init__(name="log", daemon=True)
+        self.formatter: logging.Formatter = _Text()
+        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_LINES)
+
+    def put(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self._records.put_nowait(record)
+
+    def run(self) -> None:
+        while (record := self._records.get()) is not None:
+            with contextlib.suppress(OSError):  # straight to the descriptor: no buffer whose lock could outlive us
+                os.write(2, f"{self.formatter.format(record)}\n".encode(errors="replace"))
+
+    def stop(self) -> None:
+        """Write what is queued, unless nobody reads: then leave after a moment all the same."""
+        with contextlib.suppress(queue.Full):
+            self._records.put_nowait(None)
+        self.join(LAST_LINES_S)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._writer.put(record)
+
+
+def start_log(config: LogConfig) -> Writer:
+    """Send all of edged's lines to stderr; `stop()` the writer at exit to flush them."""
+    writer = Writer()
+    logger = logging.getLogger("edged")
+    logger.handlers = [_Handler(writer)]
+    logger.propagate = False
+    apply_log(config, writer)
+    writer.start()
+    return writer
+
+
+def apply_log(config: LogConfig, writer: Writer) -> None:
+    """Level and format, also on SIGHUP."""
+    logging.getLogger("edged").setLevel(config.level.upper())
+    writer.formatter = _Json() if config.format == "json" else _Text()

@@ -1,0 +1,260 @@
+"""Publish: one verdict per tick to whoever listens, as bytes of wire v1.
+
+One stream has one topic and one XPUB socket per kind of endpoint: ipc is protected by file permissions, TCP beyond
+loopback by CURVE keys (a CURVE socket would ask for keys on ipc too, so TCP gets a socket of its own).
+Publishers never conflate: each peer has a bounded queue, and a peer that sleeps loses the newest, not the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from edged.core.clock import Now, monotonic_ns
+from edged.core.errors import EdgedError
+from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.wire import Flag, Kind, Preamble, encode
+
+READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
+COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
+QUEUE_BYTES = 16 * 1024 * 1024  # per peer
+MOST_READ = 64  # subscriptions at a time
+LONGEST_SUBSCRIPTION = 512
+TENDED_TICKS = 16  # between two looks at who subscribed
+HOLD_PERIODS = 3  # a Hold is good for three tick periods: the next one must come before
+CHANGES_LISTED = 32  # of the guard's changes in one message; the header always says how many there were
+NO_ENGINE = bytes(8)
+NO_FLAGS = Flag(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who speaks: the same in every message of one process. `session`: CLOCK_MONOTONIC ns at process start."""
+
+    daemon: str
+    session: int
+    boot: bytes
+
+    def preamble(
+        self,
+        kind: Kind,
+        seq: int,
+        captured_ns: int,
+        published_ns: int,
+        valid_for_ns: int,
+        *,
+        reason: int = 0,
+        flags: Flag = NO_FLAGS,
+        engine: bytes = NO_ENGINE,
+    ) -> Preamble:
+        return Preamble(
+            kind, reason, flags, self.session, seq, captured_ns, published_ns, valid_for_ns, self.boot, engine
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CurveServer:
+    """Keys of the TCP endpoints: ours, and the ZAP domain that knows which clients may come in."""
+
+    secret_key: bytes
+    public_key: bytes
+    domain: bytes = b"edged"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What really went out, when, and until when receivers may obey it."""
+
+    verdict: Verdict
+    published_ns: int
+    until_ns: int
+
+
+class Outlet:
+    """One stream and its sockets; counts its messages. Used by one thread, which also closes it."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        topic: str,
+        endpoints: Sequence[str],
+        message_bytes: int = 1024,
+        curve: CurveServer | None = None,
+    ) -> None:
+        self.topic = topic
+        self.seq = 0
+        self.peers = 0
+        self._sockets: list[zmq.Socket[bytes]] = []
+        try:
+            for endpoint in endpoints:
+                self._sockets.append(_bind(context, endpoint, message_bytes, curve))
+        except EdgedError:
+            self.close()
+            raise
+
+    def send(self, data: bytes) -> None:
+        """Hand one message to ZeroMQ; never blocks."""
+        self.seq += 1
+        for socket in self._sockets:
+            socket.send(data, 0, len(data) < COPY_BELOW_BYTES)
+
+    def count_peers(self) -> int:
+        """Read who came and went since last time, a bounded number; returns how many listen now."""
+        for socket in self._sockets:
+            for _ in range(MOST_READ):
+                if not int(socket.get(zmq.EVENTS)) & READABLE:
+                    break
+                came = socket.recv()
+                if came[:1] in (b"\x00", b"\x01"):
+                    self.peers = max(0, self.peers + (1 if came[0] else -1))
+        return self.peers
+
+    def close(self) -> None:
+        for socket in self._sockets:
+            socket.close(linger=0)
+
+
+def serve_curve(socket: zmq.Socket[bytes], curve: CurveServer) -> None:
+    """Ask for keys on the endpoints that `socket` will be bound to."""
+    socket.zap_domain = curve.domain
+    # CURVE fails open: without this, anybody is let in while no ZAP handler answers.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.curve_secretkey = curve.secret_key
+    socket.curve_publickey = curve.public_key
+    socket.curve_server = True
+
+
+def _bind(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, message_bytes: int, curve: CurveServer | None
+) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.XPUB)
+    socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION)  # whoever sends us more is cut off
+    socket.setsockopt(zmq.SNDHWM, max(8, min(20_000, QUEUE_BYTES // max(1, message_bytes))))
+    if curve is not None and endpoint.startswith("tcp://"):
+        serve_curve(socket, curve)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(linger=0)
+        raise EdgedError(
+            f"cannot bind {endpoint}: {error.strerror}",
+            "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime",
+        ) from None
+    if endpoint.startswith("ipc:///"):
+        with contextlib.suppress(OSError):
+            Path(endpoint[6:]).chmod(0o660)
+    return socket
+
+
+class Publisher:
+    """The action or masks stream of one daemon: takes every verdict, owns its validity. The loop's alone."""
+
+    def __init__(self, outlet: Outlet, sender: Sender, valid_ns: int, period_ns: int, now: Now = monotonic_ns) -> None:
+        self._outlet = outlet
+        self._sender = sender
+        self._valid_ns = valid_ns
+        self._period_ns = period_ns
+        self.now = now
+        self._alarms: tuple[str, ...] = ()
+        self._meaning: Mapping[str, Any] | None = None
+        self._encoded: dict[str, msgspec.Raw] = {}
+
+    def set_alarms(self, alarms: Sequence[str]) -> None:
+        """What every masks message repeats until it is over, so that a late subscriber cannot miss it."""
+        self._alarms = tuple(alarms)
+
+    def send(
+        self,
+        tick: Tick,
+        verdict: Verdict,
+        engine: bytes = NO_ENGINE,
+        meaning: Mapping[str, Any] | None = None,
+        engine_ns: int = 0,
+    ) -> Sent:
+        """Publish `verdict`, or the `Hold(LATE)` it has become; returns what went out.
+
+        `meaning`: what does not change while an engine is live (names, units, classes), see `meaning_of`.
+        """
+        published_ns = self.now()
+        valid_ns = HOLD_PERIODS * self._period_ns
+        if not isinstance(verdict, Hold):
+            valid_ns = verdict.captured_ns + self._valid_ns - published_ns
+            if isinstance(verdict, ActionChunk) and len(verdict.actions) > 1:
+                end_ns = verdict.t0_ns + len(verdict.actions) * verdict.step_ns
+                valid_ns = min(valid_ns, end_ns - published_ns)
+            if valid_ns <= 0:
+                detail = f"answer ready {-valid_ns / 1e6:.1f} ms after its validity ended"
+                verdict = Hold(Reason.LATE, detail, verdict.captured_ns)
+                valid_ns = HOLD_PERIODS * self._period_ns
+        header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, "engine_us": engine_ns / 1000}
+        if meaning is not None and not isinstance(verdict, Hold):
+            if meaning is not self._meaning:  # encoded once per engine, not once per message
+                self._meaning = meaning
+                self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
+            header.update(self._encoded)
+        kind, reason, flags, arrays = _describe(verdict, header)
+        if self._alarms and kind is not Kind.ACTION:
+            header["alarms"] = self._alarms
+        preamble = self._sender.preamble(
+            kind,
+            self._outlet.seq + 1,
+            verdict.captured_ns,
+            published_ns,
+            valid_ns,
+            reason=reason,
+            flags=flags,
+            engine=engine,
+        )
+        self._outlet.send(encode(self._outlet.topic, preamble, header, arrays))
+        if self._outlet.seq % TENDED_TICKS == 0:
+            self._outlet.count_peers()
+        return Sent(verdict, published_ns, published_ns + valid_ns)
+
+
+def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag, Sequence[tuple[str, NDArray[Any]]]]:
+    """Kind, reason, flags and arrays of a verdict; its own facts are added to `header`."""
+    match verdict:
+        case ActionChunk():
+            header["t0_ns"] = verdict.t0_ns
+            header["step_ns"] = verdict.step_ns
+            if not verdict.changes:
+                return Kind.ACTION, 0, NO_FLAGS, (("action", verdict.actions),)
+            listed = verdict.changes[:CHANGES_LISTED]
+            header["changes"] = [(c.name, c.step, c.rule, c.asked, c.given) for c in listed]
+            header["changed"] = len(verdict.changes)
+            return Kind.ACTION, 0, Flag.CHANGED, (("action", verdict.actions),)
+        case Labels():
+            header["camera"] = verdict.camera
+            return Kind.LABELS, 0, NO_FLAGS, (("labels", verdict.image),)
+        case Instances():
+            header["camera"] = verdict.camera
+            header["size"] = verdict.size
+            shapes = np.array([mask.shape for mask in verdict.masks], np.uint16).reshape(-1, 2)
+            flat = [np.packbits(mask).ravel() for mask in verdict.masks]
+            packed = np.concatenate(flat) if flat else np.zeros(0, np.uint8)
+            return (
+                Kind.INSTANCES,
+                0,
+                NO_FLAGS,
+                (
+                    ("xyxy", verdict.xyxy),
+                    ("score", verdict.score),
+                    ("class_id", verdict.class_id),
+                    ("mask_shape", shapes),
+                    ("mask_bits", packed),
+                ),
+            )
+        case Hold():
+            header["reason"] = verdict.reason.name
+            header["detail"] = verdict.detail
+            return Kind.HOLD, int(verdict.reason), Flag.STOP if verdict.stop else NO_FLAGS, ()

@@ -1,0 +1,140 @@
+"""Reporter: the thread that tells the outside how the loop is doing.
+
+Twice a second it publishes health, tells systemd the status, and feeds the watchdog, but only if ticks advanced: a
+loop that hangs is a daemon that is dead. Events and changes of state go out as they come. It owns the health and
+events sockets; nobody else writes to them.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from typing import Any
+
+from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.types import Event
+from edged.runtime.health import Health, describe_transition, status_line
+from edged.runtime.input_log import Remarks
+from edged.runtime.publish import Outlet, Sender
+from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
+from edged.wire import Kind, encode
+
+PERIOD_NS = NS_PER_S // 2
+VALID_NS = 2 * NS_PER_S
+PATIENCE = 2.5  # periods of a slow loop between two ticks that are still no reason to worry
+MOST_TOLD = 4  # changes of state in one turn
+
+log = logging.getLogger("edged")
+
+
+class Reporter(threading.Thread):
+    """Start it before the loop, `close()` it after the last verdict. `tell(event)` works from any thread."""
+
+    def __init__(
+        self,
+        health: Health,
+        sender: Sender,
+        health_outlet: Outlet,
+        events_outlet: Outlet,
+        now: Now = monotonic_ns,
+    ) -> None:
+        super().__init__(name="reporter", daemon=True)
+        self._health = health
+        self._sender = sender
+        self._health_outlet = health_outlet
+        self._events_outlet = events_outlet
+        self._now = now
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._remarks = Remarks()
+        self._ready = False
+        self._fed_ticks = 0
+        self._ticked_ns = now()
+        period_s = watchdog_period()
+        self._feed_ns = round(period_s * NS_PER_S / 3) if period_s else 0
+        self._fed_at_ns = now()
+
+    def tell(self, event: Event) -> None:
+        """Publish an event and log it; returns at once."""
+        self._events.put(event)
+
+    def run(self) -> None:
+        due_ns = self._now()
+        while True:
+            step_ns = min(PERIOD_NS, self._feed_ns) if self._feed_ns else PERIOD_NS
+            try:
+                event = self._next_event(max(0.0, (due_ns - self._now()) / NS_PER_S))
+                if event is None:
+                    break
+                self._publish_event(event)
+            except queue.Empty:
+                due_ns = max(due_ns + step_ns, self._now())
+                self._turn()
+        self._turn()
+
+    def _next_event(self, timeout_s: float) -> Event | None:
+        """The next event, None to end; `queue.Empty` when it is time for a turn."""
+        if not self._ready and self._events.empty():
+            self._health.first_verdict.wait(timeout_s)  # READY follows it at once
+            timeout_s = 0.0
+        return self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
+
+    def close(self) -> None:
+        """Send what is queued and one last health message, then end the thread and close its sockets."""
+        if self.is_alive():
+            self._events.put(None)
+            self.join(timeout=2.0)
+        self._health_outlet.close()
+        self._events_outlet.close()
+
+    def _turn(self) -> None:
+        snapshot = self._health.snapshot(buckets=True)
+        self._log_transitions()
+        self._remarks.note(snapshot, self._now())
+        self._publish(self._health_outlet, Kind.HEALTH, snapshot, VALID_NS)
+        self._health_outlet.count_peers()
+        self._events_outlet.count_peers()
+        line = status_line(snapshot)
+        if not self._ready and self._health.first_verdict.is_set():
+            self._ready = True
+            notify(READY, status(line))
+            log.info("ready: %s", line)
+        else:
+            notify(status(line))
+        self._feed(snapshot.get("daemon", {}).get("rate_hz", 0.0))
+
+    def _feed(self, rate_hz: float) -> None:
+        """Feed systemd's watchdog if the loop turned since last time, or is slow and its next tick is not overdue."""
+        ticks, now_ns = self._health.ticks, self._now()
+        if ticks != self._fed_ticks:
+            self._fed_ticks, self._ticked_ns = ticks, now_ns
+        elif not ticks or now_ns - self._ticked_ns > (PATIENCE * NS_PER_S / rate_hz if rate_hz else 0):
+            return
+        if self._feed_ns:
+            notify(WATCHDOG)
+
+    def _log_transitions(self) -> None:
+        transitions = self._health.transitions
+        told = 0
+        while transitions:
+            transition = transitions.popleft()
+            told += 1
+            if told > MOST_TOLD:  # a loop that flaps must not flood the journal
+                continue
+            level = logging.INFO if transition.after == "ok" else logging.WARNING
+            log.log(level, "%s", describe_transition(transition))
+            self._publish_event(
+                Event("state", {"before": transition.before, "after": transition.after, "detail": transition.detail})
+            )
+        if told > MOST_TOLD:
+            log.warning("and %d more changes within half a second", told - MOST_TOLD)
+
+    def _publish_event(self, event: Event) -> None:
+        if event.name != "state":
+            log.info("%s %s", event.name, " ".join(f"{key}={value}" for key, value in event.facts.items()))
+        self._publish(self._events_outlet, Kind.EVENT, {"event": event.name, **event.facts}, 0)
+
+    def _publish(self, outlet: Outlet, kind: Kind, header: dict[str, Any], valid_ns: int) -> None:
+        now_ns = self._now()
+        preamble = self._sender.preamble(kind, outlet.seq + 1, 0, now_ns, valid_ns)
+        outlet.send(encode(outlet.topic, preamble, header))

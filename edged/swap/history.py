@@ -1,0 +1,124 @@
+"""The ledger: what the journal says about each version of one engine, kept up to date as lines are added.
+
+The journal is the record, `current` is the truth: what the link names is committed, whatever line is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edged.bundle.store import CURRENT, Store
+from edged.core.clock import wall_time
+from edged.core.errors import EdgedError
+from edged.swap.job import UNDERWAY, Attempt, State
+
+MAX_CRASHES = 2
+
+log = logging.getLogger("edged")
+
+
+@dataclass(slots=True)
+class Entry:
+    """The latest word on one version. `crashes`: how often the daemon died on it since it was last committed."""
+
+    state: str = ""
+    reason: str = ""
+    who: str = ""
+    time: str = ""
+    attempts: int = 0
+    crashes: int = 0
+    committed: str = ""  # hex identity of what was committed under this version, "" = never
+
+
+class Ledger:
+    """Used by the loader thread; `entries` may be read by others."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self.entries: dict[str, Entry] = {}
+        self.order: list[str] = []  # committed versions, the latest last
+
+    def read(self) -> None:
+        """Learn what the journal says; raises `EngineError`."""
+        for line in self._store.journal(self._name):
+            self._learn(line)
+
+    def mark_interrupted(self) -> list[str]:
+        """Write down what a crash interrupted, as the daemon does once it starts, and return those versions."""
+        found = [version for version, entry in self.entries.items() if entry.state in UNDERWAY]
+        for version in found:
+            entry = self.entries[version]
+            linked = self._store.root / self._name / CURRENT
+            state, why = "interrupted", f"the daemon ended in {entry.state}"
+            if entry.state in ("swapped", "probation") and linked.is_symlink() and str(linked.readlink()) == version:
+                state, why = "committed", "the daemon ended just after it"
+            self._add(version, state, why, entry.who, entry.attempts)
+        return [version for version in found if self.entries[version].state == "interrupted"]
+
+    def add(self, attempt: Attempt, state: State, reason: str = "", engine: str = "") -> None:
+        """Write one line about an attempt; raises `EngineError` when the disk refuses."""
+        self._add(attempt.version, state, reason, attempt.who, attempt.number, engine)
+
+    def note(self, attempt: Attempt, state: State, reason: str = "", engine: str = "") -> None:
+        """As `add`, but a disk that refuses is only logged: what happened has happened."""
+        try:
+            self.add(attempt, state, reason, engine)
+        except EdgedError as error:
+            log.error("%s %s is %s, which is not in the journal: %s", self._name, attempt.version, state, error)
+
+    def settle(self, version: str, engine: str) -> None:
+        """Before anything changes: have it written that `version`, which runs, is committed."""
+        if self.entries.get(version, Entry()).committed != engine:
+            self._add(version, "committed", "ran when the first swap began", "edged", 0, engine)
+
+    def forget(self, version: str, who: str) -> None:
+        """Forget crashes, so that a version is tried again."""
+        entry = self.entries.get(version)
+        if entry is not None:
+            self._add(version, "reset", f"{entry.crashes} crashes forgotten", who, entry.attempts)
+
+    def attempts(self, version: str) -> int:
+        return self.entries[version].attempts if version in self.entries else 0
+
+    def crashes(self, version: str) -> int:
+        return self.entries[version].crashes if version in self.entries else 0
+
+    def committed(self, version: str, engine: str) -> bool:
+        """Whether exactly this engine (hex identity) was committed under this version once."""
+        return version in self.entries and self.entries[version].committed == engine
+
+    def previous(self, running: str) -> str | None:
+        """The version committed last before `running`."""
+        return next((version for version in reversed(self.order) if version != running), None)
+
+    def _add(self, version: str, state: str, reason: str, who: str, attempt: int, engine: str = "") -> None:
+        self._store.journal_append(
+            self._name, who=who, version=version, state=state, reason=reason, attempt=attempt, engine=engine
+        )
+        line = {"version": version, "state": state, "reason": reason, "who": who, "attempt": attempt}
+        self._learn({**line, "engine": engine})
+
+    def _learn(self, line: Mapping[str, Any]) -> None:
+        version, state = line.get("version"), line.get("state")
+        if not isinstance(version, str) or not isinstance(state, str):
+            return
+        entry = self.entries.setdefault(version, Entry())
+        if state == "reset":
+            entry.crashes = 0
+            return
+        entry.state = state
+        entry.reason, entry.who = str(line.get("reason", "")), str(line.get("who", ""))
+        entry.time = str(line.get("time", "")) or wall_time()
+        attempt = line.get("attempt")
+        entry.attempts = max(entry.attempts, attempt if isinstance(attempt, int) else 0)
+        if state == "interrupted":
+            entry.crashes += 1
+        if state == "committed":
+            entry.crashes = 0
+            entry.committed = str(line.get("engine", "")) or entry.committed
+            if version in self.order:
+                self.order.remove(version)
+            self.order.append(version)

@@ -1,0 +1,87 @@
+"""One attempt to swap: who wants which version, and how far it is. A job, as the control socket calls it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edged.core.clock import NS_PER_MS, Now, monotonic_ns
+
+State = Literal[
+    "queued", "staged", "verified", "built", "loaded", "warmed", "golden", "shadow", "swapped", "probation",
+    "committed", "refused", "rolled_back", "stopped", "interrupted",
+]  # fmt: skip
+
+ORDER: tuple[State, ...] = (
+    "queued", "staged", "verified", "built", "loaded", "warmed", "golden", "shadow", "swapped", "probation",
+    "committed",
+)  # fmt: skip
+UNDERWAY = frozenset(ORDER[1:-1])
+"""States in which a crash interrupts something."""
+
+ENDS = frozenset({"committed", "refused", "rolled_back", "stopped", "interrupted"})
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """Written by the loader thread alone once it runs, read by everybody.
+
+    `drop`: where it lies in incoming; `digest`: sha256 of its SHA256SUMS, if known; `back`: returns to a version that
+    was committed; `progress`: of the state at hand, 0..1.
+    """
+
+    job: int
+    version: str
+    who: str
+    drop: Path | None = None
+    digest: bytes = b""
+    contract_change: bool = False
+    back: bool = False
+    number: int = 1
+    before: str = ""
+    state: State = "queued"
+    reason: str = ""
+    progress: float = 0.0
+    gap_ms: float | None = None
+    shadow: dict[str, Any] = field(default_factory=dict)
+    probation: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    reached: list[tuple[State, int]] = field(default_factory=list)
+    now: Now = monotonic_ns
+
+    def __post_init__(self) -> None:
+        self.reached.append((self.state, self.now()))
+
+    def enter(self, state: State, reason: str = "") -> None:
+        self.state, self.reason, self.progress = state, reason, 0.0
+        self.reached.append((state, self.now()))
+
+    @property
+    def done(self) -> bool:
+        return self.state in ENDS
+
+    def brief(self) -> dict[str, Any]:
+        """What is worth telling when it is over."""
+        told = self.describe()
+        return {key: value for key, value in told.items() if value not in ("", None, {}, []) and key != "steps"}
+
+    def describe(self) -> dict[str, Any]:
+        """As `edged status` and the health stream show it. `steps`: milliseconds from the request to each state."""
+        began_ns = self.reached[0][1]
+        return {
+            "job": self.job,
+            "version": self.version,
+            "from": self.before,
+            "who": self.who,
+            "state": self.state,
+            "reason": self.reason,
+            "progress": round(self.progress, 3),
+            "done": self.done,
+            "attempt": self.number,
+            "gap_ms": self.gap_ms,
+            "steps": {state: round((at_ns - began_ns) / NS_PER_MS, 1) for state, at_ns in list(self.reached)},
+            "shadow": dict(self.shadow),
+            "probation": dict(self.probation),
+            "notes": list(self.notes),
+        }

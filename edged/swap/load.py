@@ -1,0 +1,82 @@
+"""From a version in the store to an engine that may be handed to the loop: read, hash, load, warm, prove."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from edged.bundle.bundle import Bundle
+from edged.bundle.cell_check import fits
+from edged.bundle.signature import check_signature
+from edged.bundle.store import Store
+from edged.config import Config
+from edged.core.errors import RefusedError
+from edged.engine.base import Engine
+from edged.engine.registry import open_engine
+from edged.pipeline.golden import golden_check
+from edged.runtime.slot import Installed, install
+from edged.swap.job import State
+
+WARM_RUNS = 10
+
+log = logging.getLogger("edged")
+
+
+def load_engine(
+    config: Config,
+    store: Store,
+    version: str,
+    digest: bytes = b"",
+    warn: Callable[[str], None] = log.warning,
+    reached: Callable[[State], None] = lambda state: None,
+    quiet: Callable[[], None] = lambda: None,
+) -> Installed:
+    """A version of the configured engine, proved and ready to run. Raises `EdgedError` with the remedy.
+
+    `digest`: what its trial saw, refused if it is something else by now; `warn` is told what is less than it should be;
+    `reached` hears "loaded", "warmed" and "golden"; `quiet` returns when it is a good moment to hold the interpreter.
+    """
+    bundle = store.read(config.engine.name, version)
+    if digest and bundle.digest != digest:
+        raise RefusedError(f"{bundle.name} {bundle.version} changed since its trial", "fetch this engine again")
+    for warning in vet(bundle, config):
+        warn(warning)
+    quiet()
+    engine = open_for(bundle, config, warn)
+    try:
+        reached("loaded")
+        warm(engine)
+        reached("warmed")
+        golden_check(engine, bundle)
+        reached("golden")
+        installed = install(engine, config)
+        quiet()
+        del bundle  # 176 MB take 15 ms to be given back, and nobody else may run meanwhile
+        return installed
+    except BaseException:
+        engine.close()
+        raise
+
+
+def vet(bundle: Bundle, config: Config) -> list[str]:
+    """Refuse what the manifest and the signature alone rule out; returns what is less than it should be."""
+    if bundle.name != config.engine.name:
+        fact = f"this is {bundle.name} {bundle.version}, the daemon runs {config.engine.name}"
+        raise RefusedError(fact, "put it where it belongs")
+    warning = check_signature(bundle, config.engine.trusted, config.engine.require_signature)
+    if problems := fits(bundle.manifest, config):
+        more = f" (and {len(problems) - 1} more, see 'edged check')" if len(problems) > 1 else ""
+        raise RefusedError(f"{bundle.name} {bundle.version} does not fit this cell: {problems[0]}{more}")
+    return [warning] if warning else []
+
+
+def open_for(bundle: Bundle, config: Config, warn: Callable[[str], None] = log.warning) -> Engine:
+    """The bundle on the back end that the config asks for; `warn` is told when a GPU is left idle."""
+    wants = config.engine
+    return open_engine(bundle, wants.backend, wants.threads, memory=wants.memory, cache=config.daemon.cache, warn=warn)
+
+
+def warm(engine: Engine) -> None:
+    """First runs are slow: caches, arenas, lazy kernels."""
+    for _ in range(WARM_RUNS):
+        engine.run()

@@ -1,0 +1,146 @@
+"""The loader: the thread that makes engines ready and frees them, while the loop goes on without waiting.
+
+At start it loads what was committed last, and has its plan built if that is missing (see `building.py`); then it works
+on swaps, one at a time (see `swap/`). What fails leaves the daemon up, with the engine it has or holding, and with the
+reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from edged.bundle.store import CURRENT, Store
+from edged.config import Config
+from edged.core.errors import EdgedError, EngineError, MachineryError
+from edged.core.types import Event, Hold, Reason
+from edged.runtime.loop import Cell
+from edged.runtime.slot import Installed, Slot
+from edged.swap.history import Ledger
+from edged.swap.job import Attempt
+from edged.swap.load import load_engine
+from edged.swap.plan_upgrade import Building
+from edged.swap.queue import Jobs
+from edged.swap.swapper import Swapper
+from edged.swap.trial import CancelledError
+
+JOIN_S = 8.0
+
+log = logging.getLogger("edged")
+
+
+class Loader(threading.Thread):
+    """`jobs`: ask it for swaps; `taken(drop)` and `ended(attempt)`: what incoming wants to know, set before start."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        slot: Slot,
+        cell: Cell,
+        tell: Callable[[Event], None],
+        warn: Callable[[str], None] = log.warning,
+        withdraw: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        super().__init__(name="loader", daemon=True)
+        self.jobs = Jobs()
+        self.ledger = Ledger(store, config.engine.name)
+        self.taken: Callable[[Path], None] = lambda drop: None
+        self.ended: Callable[[Attempt], None] = lambda attempt: None
+        self._config, self._store, self._slot = config, store, slot
+        self._tell, self._warn = tell, warn
+        self._swapper = Swapper(
+            config, store, slot, cell, self.ledger, self.jobs, tell, lambda drop: self.taken(drop)
+        )  # fmt: skip
+        self.building = Building(config, store, slot, self.jobs, self._swapper, tell, warn, withdraw)
+
+    def run(self) -> None:
+        self._begin()
+        while not self.jobs.stopped:
+            attempt = self.jobs.take(1.0)
+            if attempt is not None:
+                self._swapper.run(attempt)
+                self.jobs.put_away(attempt)
+                self.ended(attempt)
+                self.building.look(self._slot.running)
+        self._swapper.close()
+
+    def refused(self, drop: str, who: str, reason: str) -> None:
+        """A drop that never became an attempt: written down and told like one. From incoming's thread."""
+        name = self._config.engine.name
+        try:
+            self._store.journal_append(name, who=who, version=drop, state="refused", reason=reason)
+        except EdgedError as error:
+            log.error("not in the journal: %s", error)
+        facts = {"name": name, "version": drop, "state": "refused", "reason": reason, "who": who}
+        self._tell(Event("swap", facts))
+
+    def close(self) -> None:
+        """End what is under way and the thread. After the loop has ended."""
+        self.jobs.stop()
+        if self.is_alive():
+            self.join(JOIN_S)
+
+    def _begin(self) -> None:
+        """Mark what a crash interrupted, then load what the config asks for; what goes wrong becomes the vacancy."""
+        engine = self._config.engine
+        said: list[str] = []
+
+        def note(warning: str) -> None:
+            said.append(warning)
+            self._warn(warning)
+
+        self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {engine.name} {engine.version}")
+        try:
+            self._recover()
+            lacking = self.building.lacking()
+            if lacking is not None and engine.backend == "tensorrt":
+                installed = self.building.before_running(lacking, self._warn)
+            else:
+                digest = lacking.digest if lacking is not None else b""
+                installed = load_engine(self._config, self._store, engine.version, digest, note)
+        except CancelledError:
+            return
+        except EdgedError as error:
+            self._fail(str(error))
+            if isinstance(error, MachineryError):
+                self._slot.broken = error
+        except Exception as error:  # a bug or an exhausted machine: the daemon stays up and says so
+            log.exception("loading failed")
+            self._fail(f"{type(error).__name__}: {error}")
+        else:
+            self._swapper.hand_over(installed)
+            self._loaded(installed)
+            if lacking is not None and installed.engine.backend != "tensorrt":
+                self.building.instead_of(installed, lacking, said)
+                if (running := self._slot.running) is not None and running is not installed:
+                    self._loaded(running)
+
+    def _loaded(self, installed: Installed) -> None:
+        manifest = installed.engine.manifest
+        facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
+        self._tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
+
+    def _recover(self) -> None:
+        name, version = self._config.engine.name, self._config.engine.version
+        try:
+            self.ledger.read()
+            for interrupted in self.ledger.mark_interrupted():
+                entry = self.ledger.entries[interrupted]
+                log.warning("%s %s was interrupted: %s", name, interrupted, entry.reason)
+                facts = {"name": name, "version": interrupted, "state": "interrupted", "reason": entry.reason}
+                self._tell(Event("swap", facts))
+        except EdgedError as error:
+            self._warn(f"the journal of {name} cannot be kept: {error}")
+        if version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
+            alone = self._store.current(name)
+            found = self.ledger.entries.get(alone or "")
+            if found is not None and not found.committed:
+                fact = f"{name} {alone} is {found.state}, and nothing was committed before it"
+                raise EngineError(fact, f"try it again: edged swap {self._config.daemon.name} {alone}")
+
+    def _fail(self, why: str) -> None:
+        self._slot.vacancy = Hold(Reason.ENGINE, why)
+        self._tell(Event("alarm", {"what": "engine", "detail": why}))

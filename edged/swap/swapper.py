@@ -1,0 +1,290 @@
+"""The state machine of a swap, on the loader's thread: the only file that knows the order of its steps.
+
+What has not been committed leaves nothing but lines in the journal and its folder: `current` is linked anew only after
+probation, so that after a crash or power cut in any state the last committed engine runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edged.bundle.compatibility import changes
+from edged.bundle.store import CURRENT, Store
+from edged.config import Config
+from edged.core.clock import NS_PER_S, monotonic_ns, ms
+from edged.core.errors import EdgedError, MachineryError, RefusedError
+from edged.core.types import Event, Hold, Reason
+from edged.runtime.loop import Cell
+from edged.runtime.slot import Handover, Installed, Slot
+from edged.swap.disturbance import Disturbance
+from edged.swap.history import MAX_CRASHES, Ledger
+from edged.swap.job import Attempt, State
+from edged.swap.load import load_engine
+from edged.swap.probation import baseline, run_probation
+from edged.swap.prune import prune
+from edged.swap.queue import Jobs
+from edged.swap.shadow import run_shadow
+from edged.swap.trial import CancelledError, run_trial
+
+LOOK_S = 0.002
+LAST_TICK_S = 0.5  # for a loop that is asked to end
+
+log = logging.getLogger("edged")
+
+
+class Swapper:
+    """Works on attempts, one at a time. `tell` publishes events; `taken(drop)` hears of drops that are versions now."""
+
+    def __init__(
+        self, config: Config, store: Store, slot: Slot, cell: Cell, ledger: Ledger, jobs: Jobs,
+        tell: Callable[[Event], None], taken: Callable[[Path], None],
+    ) -> None:  # fmt: skip
+        self._config, self._store, self._slot, self._cell = config, store, slot, cell
+        self._ledger, self._jobs, self._tell, self._taken = ledger, jobs, tell, taken
+        self._name = config.engine.name
+        self._previous: Installed | None = None  # what ran before the running one, until the next is loaded
+
+    def run(self, attempt: Attempt) -> None:
+        """Take an attempt to its end, whatever that is; never raises."""
+        running = self._slot.running
+        attempt.before = running.version if running else ""
+        attempt.number = self._ledger.attempts(attempt.version) + 1
+        try:
+            self._steps(attempt, running)
+        except CancelledError:
+            self._end(attempt, *self._jobs.why())
+        except EdgedError as error:
+            self._end(attempt, "refused", str(error))
+            if isinstance(error, MachineryError):
+                self._slot.broken = error
+        except Exception as error:  # a bug or an exhausted machine: what runs goes on running
+            log.exception("swap failed")
+            self._end(attempt, "refused", f"{type(error).__name__}: {error}")
+
+    def close(self) -> None:
+        """Free what is kept for the way back."""
+        if self._previous is not None:
+            self.free(self._previous)
+            self._previous = None
+
+    def free(self, installed: Installed) -> None:
+        """Close an engine that the loop does not have, in a quiet moment."""
+        self._slot.wait_sent()  # giving memory back holds the interpreter
+        installed.engine.close()
+
+    def _steps(self, attempt: Attempt, running: Installed | None) -> None:
+        """Every step in order; raises whatever ends it before the loop has it."""
+        self._admit(attempt, running)
+        self._enter(attempt, "staged")
+        if not attempt.back:
+            manifest = running.engine.manifest if running else None
+            self._slot.wait_sent()  # until it runs, a new process holds the interpreter
+            digest, warnings = run_trial(
+                self._config, attempt, manifest, lambda state, why: self._enter(attempt, state, why), self._jobs.cancel
+            )
+            attempt.digest = digest
+            attempt.notes += warnings
+            if attempt.drop is not None:
+                self._taken(attempt.drop)  # its bytes are a version now
+                attempt.drop = None
+        if (resident := self._resident(attempt)) is not None:
+            self._live(attempt, running, resident)
+            return
+        self.close()  # three engines at once would be one too many for a small machine
+        self.make_room(attempt.version, running)
+        try:
+            self._live(attempt, running, self._load(attempt))
+        except BaseException:
+            if running is not None and self._slot.running is None:
+                self.hand_over(running, carry=False)
+            raise
+
+    def _admit(self, attempt: Attempt, running: Installed | None) -> None:
+        """Refuse what is not worth trying; then have it written what is committed before anything changes."""
+        version, name = attempt.version, self._name
+        new = running is None or running.version != version  # by name, or dropped again with other content
+        if running is not None and not new and attempt.drop is not None:
+            new = not attempt.digest.startswith(running.engine.identity)
+        if not new:
+            raise RefusedError(f"{name} {version} is what runs", "choose another version")
+        if (crashes := self._ledger.crashes(version)) >= MAX_CRASHES:
+            remedy = f"if it is not to blame: edged reset {self._config.daemon.name} --version {version}"
+            raise RefusedError(f"the daemon died {crashes} times while {name} {version} was tried", remedy)
+        self._store.adopt(name)
+        if running is None or running.version not in self._store.versions(name):
+            return
+        if self._config.engine.version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
+            self._store.set_current(name, running.version)  # alone until now; soon there are two
+        self._ledger.settle(running.version, running.engine.identity.hex())
+
+    def _resident(self, attempt: Attempt) -> Installed | None:
+        """The engine that ran before, if that is what is wanted: it needs no loading."""
+        previous = self._previous
+        if not attempt.back or previous is None or previous.version != attempt.version:
+            return None
+        self._previous = None
+        return previous
+
+    def make_room(self, version: str, running: Installed | None) -> None:
+        """With `during = "hold"`: take the running engine from the loop while the new one is loaded.
+
+        That is also what an engine on a GPU gets unless the config says otherwise: loading another one there has been
+        seen to stop it for 300 ms.
+        """
+        if running is None:
+            return
+        if (self._config.swap.during or ("live" if running.engine.backend == "cpu" else "hold")) == "hold":
+            self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {version}")
+            self.hand_over(None)
+
+    def _load(self, attempt: Attempt) -> Installed:
+        def reached(state: State) -> None:
+            self._enter(attempt, state)
+            self._jobs.check()
+
+        def note(warning: str) -> None:
+            if warning not in attempt.notes:
+                attempt.notes.append(warning)
+
+        disturbed = Disturbance(self._slot.running)
+        loaded = load_engine(
+            self._config, self._store, attempt.version, attempt.digest, note, reached, self._slot.wait_sent
+        )
+        if said := disturbed.describe(ms(self._config.period_ns)):
+            note(said)
+        return loaded
+
+    def _live(self, attempt: Attempt, running: Installed | None, candidate: Installed) -> None:
+        """Shadow, swap, probation, commit; from the swap on, what goes wrong ends with the engine before."""
+        identity = candidate.engine.identity.hex()
+        proved = self._ledger.committed(attempt.version, identity)
+        try:
+            other = running is not None and bool(changes(running.engine.manifest, candidate.engine.manifest))
+            if self._config.swap.shadow and self._slot.running is not None and not proved and not other:
+                self._shadow(attempt, candidate)
+            self._jobs.check()
+            if other and not self._cell.holding:
+                raise RefusedError("it changes the contract and the robot is not held", "edged hold, then swap again")
+            # The journal first: a process that dies of its new engine has to find out which one it was.
+            self._ledger.add(attempt, "swapped")
+        except BaseException:
+            self.free(candidate)
+            raise
+        gap_ms = self._swap(attempt.before, candidate, True, attempt)
+        attempt.gap_ms = gap_ms
+        attempt.enter("swapped")
+        self._say(attempt)
+        try:
+            why = None if proved else self._probation(attempt, running, candidate)
+            if why is None:
+                why = self._commit(attempt, identity)
+        except Exception as error:  # a bug must not leave an unproven engine in charge
+            log.exception("probation failed")
+            why = f"{type(error).__name__}: {error}"
+        if why is not None:
+            self._undo(attempt, running, candidate, why)
+        elif running is not None:
+            self._previous = running
+
+    def _shadow(self, attempt: Attempt, candidate: Installed) -> None:
+        self._enter(attempt, "shadow")
+
+        def follow(share: float) -> None:
+            attempt.progress = share
+
+        shadow = run_shadow(candidate, self._cell, self._config.swap, lambda: self._jobs.interrupted, follow)
+        attempt.shadow = shadow.describe()
+        if not shadow.compared and not self._jobs.interrupted:
+            attempt.notes.append("the running engine held meanwhile: there was nothing to compare with")
+        log.info("shadow of %s %s: %s", self._name, attempt.version, attempt.shadow)
+
+    def _probation(self, attempt: Attempt, running: Installed | None, candidate: Installed) -> str | None:
+        """Why the new engine has to go, None when it may stay."""
+        attempt.enter("probation")
+        self._ledger.note(attempt, "probation")
+        self._say(attempt)
+
+        def follow(share: float, facts: dict[str, Any]) -> None:
+            attempt.progress, attempt.probation = share, facts
+
+        def ended() -> str | None:
+            return self._jobs.why()[1] if self._jobs.interrupted else None
+
+        before = baseline(running.tally if running else None)
+        return run_probation(
+            candidate.tally, before, candidate.rule.deadline_ns, self._config.swap, ended, follow
+        )  # fmt: skip
+
+    def _commit(self, attempt: Attempt, identity: str) -> str | None:
+        """Make it what runs after a power cut; why not, when the disk refuses."""
+        version, keep = attempt.version, self._config.swap.keep_versions
+        try:
+            self._store.set_current(self._name, version)
+        except EdgedError as error:
+            return f"it cannot be committed: {error}"
+        if (pinned := self._config.engine.version) not in (CURRENT, version):
+            attempt.notes.append(f"[engine] version = {pinned!r} in the config: a restart goes back to that")
+        self._ledger.note(attempt, "committed", "", identity)
+        never = {version, attempt.before, self._ledger.previous(version) or "", *self._jobs.versions()}
+        for removed in prune(self._store, self._name, self._ledger, keep, never):
+            log.info("removed %s %s: more than %d versions", self._name, removed, keep)
+        attempt.enter("committed")
+        self._say(attempt)
+        return None
+
+    def _undo(self, attempt: Attempt, running: Installed | None, candidate: Installed, why: str) -> None:
+        """Back to the engine before, which is still here."""
+        if self._jobs.stopped:  # a loop that has ended takes nothing over; the slot frees what it has
+            self._end(attempt, "stopped", f"the daemon was stopped in {attempt.state}")
+            if running is not None:
+                running.engine.close()
+            return
+        if running is None:
+            self._slot.vacancy = Hold(Reason.ENGINE, f"{self._name} {attempt.version} was rolled back: {why}")
+        self._swap(attempt.version, running, False, attempt)
+        self.free(candidate)
+        self._end(attempt, "rolled_back", why)
+
+    def _swap(self, before: str, after: Installed | None, carry: bool, attempt: Attempt) -> float | None:
+        """Hand over and tell the world; returns the gap between the two engines' messages in ms."""
+        done = self.hand_over(after, carry)
+        if done is None:
+            return None
+        gap_ms = round(ms(done.gap_ns), 3)
+        facts = {"from": before, "to": after.version if after else "", "gap_ms": gap_ms, "job": attempt.job}
+        self._tell(Event("swapped", {**facts, "engine": after.engine.identity.hex() if after else ""}))
+        return gap_ms
+
+    def hand_over(self, installed: Installed | None, carry: bool = True) -> Handover | None:
+        """Offer to the loop and wait until the bus has heard of it; None when the loop has ended."""
+        self._slot.offer(installed, carry)
+        ended_ns = 0
+        while (done := self._slot.seen()) is None:
+            if self._jobs.stopped:
+                ended_ns = ended_ns or monotonic_ns()
+                if monotonic_ns() - ended_ns > LAST_TICK_S * NS_PER_S:
+                    return None
+            time.sleep(LOOK_S)
+        while not self._slot.retired.empty():
+            self._slot.retired.get()  # ours again, and whoever offered knows what becomes of it
+        return done
+
+    def _enter(self, attempt: Attempt, state: State, reason: str = "") -> None:
+        """Write it down, then be it; raises when the disk refuses."""
+        self._ledger.add(attempt, state, reason)
+        attempt.enter(state, reason)
+        self._say(attempt)
+
+    def _end(self, attempt: Attempt, state: State, reason: str) -> None:
+        self._ledger.note(attempt, state, reason)
+        attempt.enter(state, reason)
+        self._say(attempt)
+
+    def _say(self, attempt: Attempt) -> None:
+        facts = {"name": self._name, "version": attempt.version, "from": attempt.before, "state": attempt.state}
+        told = {**facts, "reason": attempt.reason, "job": attempt.job, "who": attempt.who}
+        self._tell(Event("swap", {key: value for key, value in told.items() if value != ""}))

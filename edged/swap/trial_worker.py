@@ -1,0 +1,157 @@
+"""The trial of a new engine, a process of its own: whatever it does to the machine, the loop never feels it.
+
+    python -m edged.swap JOB --report FD
+
+reads the bundle once, vets it against cell and running engine, prepares its plan, loads it, warms it, holds it against
+its golden samples, installs it, and at last, if it was dropped, writes the very bytes that were proved into the store.
+Reports `{"state"}`, `{"progress"}`, `{"warn"}`, `{"done"}` or `{"error"}` in JSON lines.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edged.bundle.bundle import Bundle, open_bundle, read_files, write_files
+from edged.bundle.compatibility import changes
+from edged.bundle.manifest import parse_manifest
+from edged.bundle.store import Store
+from edged.config import Config
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError, EngineError, RefusedError
+from edged.engine.plan_build.start import Progress, plan_for
+from edged.engine.plan_cache import BuildOptions, Plan
+from edged.engine.select import wants_plan
+from edged.pipeline.golden import golden_check
+from edged.runtime.slot import install
+from edged.swap.load import open_for, vet, warm
+
+RESERVE_BYTES = 8 << 20  # of the disk: room for the journal and what else has to be written at 3 a.m.
+TIMED_RUNS = 20
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What to try. `source`: the drop, or "" for `version` of the store; `running`: the manifest of what runs."""
+
+    config: dict[str, Any]
+    version: str
+    source: str = ""
+    digest: str = ""
+    running: str = ""
+    contract_change: bool = False
+    memory_bytes: int = 0
+
+
+def try_out(job: Job, tell: Tell) -> None:
+    """The whole trial; raises `EdgedError` for what refuses the engine."""
+    config = Config(**job.config)
+    store = Store(config.daemon.store)
+    path = Path(job.source) if job.source else store.resolve(config.engine.name, job.version)
+    bundle, files = _read(path, job)
+    for warning in vet(bundle, config):
+        tell({"warn": warning})
+    if job.running and (changed := changes(parse_manifest(job.running.encode()), bundle.manifest)):
+        fact = f"{bundle.name} {bundle.version} changes {'; '.join(changed)}"
+        if not job.contract_change:
+            raise RefusedError(fact, "hold, and swap with --allow-contract-change, if the whole cell is ready for it")
+        tell({"warn": fact})
+    target = store.root / bundle.name / bundle.version
+    if job.source:
+        _check_target(target, files)
+    tell({"state": "verified"})
+    tell({"state": "built", "reason": prepare_plan(bundle, path, config, tell)})
+    tell({"progress": 0.3})
+    with open_for(bundle, config, lambda warning: tell({"warn": warning})) as engine:
+        warm(engine)
+        tell({"progress": 0.6})
+        compared = len(golden_check(engine, bundle))
+        install(engine, config)
+        began = time.perf_counter()
+        for _ in range(TIMED_RUNS):
+            engine.run()
+        spent_ms = (time.perf_counter() - began) * 1000 / TIMED_RUNS
+    tell({"progress": 0.8})
+    if job.source:
+        _store(target, files)
+    about = {"digest": bundle.digest.hex(), "compared": compared, "run_ms": round(spent_ms, 3)}
+    tell({"done": about})
+
+
+def prepare_plan(bundle: Bundle, path: Path, config: Config, tell: Tell) -> str:
+    """A sentence about what was built: a plan where TensorRT will run it. ONNX Runtime needs nothing."""
+    if not wants_plan(config.engine.backend):
+        return "nothing to build"
+
+    def follow(progress: Progress) -> None:
+        tell({"progress": 0.3 * progress.step / max(1, progress.steps)})
+
+    made = plan_for(bundle, path, config.daemon.cache, BuildOptions(), follow)
+    if isinstance(made, Plan):
+        return f"plan {made.key}"
+    tell({"warn": made.why})
+    return "no plan"
+
+
+def _read(path: Path, job: Job) -> tuple[Bundle, dict[str, bytes]]:
+    try:
+        files = read_files(path)
+    except OSError as error:
+        raise EngineError(f"cannot read {path}: {error.strerror}", "check its owner and permissions") from None
+    bundle = open_bundle(files, path.name)
+    if job.digest and bundle.digest.hex() != job.digest:
+        raise RefusedError(f"{path.name} changed while it was looked at", "copy it again and leave it alone")
+    if bundle.version != job.version:
+        raise RefusedError(f"{path.name} holds version {bundle.version}, not {job.version}", "rename it")
+    return bundle, files
+
+
+def _check_target(target: Path, files: Mapping[str, bytes]) -> None:
+    """Refuse early what `write_files` would only find out at the end."""
+    if target.exists():
+        write_files(target, files)  # the same bytes: nothing happens; others: refused
+        return
+    needed = sum(map(len, files.values())) + RESERVE_BYTES
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(target.parent).free) < needed:
+        fact = f"the disk of {target.parent} has {free >> 20} MiB left, {target.name} needs {needed >> 20}"
+        raise EngineError(fact, "remove old versions, or lower [swap] keep_versions")
+
+
+def _store(target: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        write_files(target, files)
+    except OSError as error:
+        raise EngineError(
+            f"cannot write {target}: {error.strerror}", "check the owner of the store and the disk"
+        ) from None
+
+
+def main(arguments: list[str]) -> int:
+    """Try out the job of the command line; what it found goes to the report descriptor alone."""
+    job = msgspec.json.decode(arguments[0], type=Job)
+    report = int(arguments[arguments.index("--report") + 1])
+
+    def tell(message: Mapping[str, Any]) -> None:
+        os.write(report, msgspec.json.encode(message) + b"\n")
+
+    if job.memory_bytes:
+        # A graph that wants the world fails at once, instead of filling memory until it is ended from outside.
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_bytes, job.memory_bytes))
+    try:
+        try_out(job, tell)
+        return EXIT_OK
+    except EdgedError as error:
+        tell({"error": {"code": error.code, "fact": error.fact, "remedy": error.remedy}})
+        return error.exit_code
+    except MemoryError:
+        fact = f"it needs more than the {job.memory_bytes >> 20} MiB a trial may take"
+        tell({"error": {"code": "refused", "fact": fact, "remedy": "raise [swap] trial_memory_mb, or shrink it"}})
+        return EXIT_FAILED

@@ -1,0 +1,194 @@
+"""Incoming: the folder operators drop engines into, watched and looked through now and then.
+
+A drop (a version's directory, or a `.edged` file) is complete when SHA256SUMS and all it lists are there and match:
+scp, rsync, cp and mv all get there. What does not change any more and is not complete is refused, and what can never be
+a drop (a link, a bare .onnx) at once; the reason lies beside it as `<drop>.refused`. A drop that changes is looked at
+again. Names that begin with a dot are other people's temporary files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import pwd
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from watchfiles import watch
+
+from edged.config import SwapConfig
+from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
+from edged.core.errors import EdgedError
+from edged.swap.drop import Drop, IncompleteError, inspect
+
+NOTE = ".refused"
+TAKEN = ".taken."
+DEBOUNCE_MS = 200
+STEP_MS = 50
+
+Print = tuple[Any, ...]
+Asked = Callable[[Drop, str], None]
+Refused = Callable[[str, str, str], None]
+
+log = logging.getLogger("edged")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a drop looked like, since when, and whether it needs no more looking."""
+
+    print: Print
+    since_ns: int
+    settled: bool = False
+
+
+class Incoming(threading.Thread):
+    """`ask(drop, who)`: a complete one; `refused(entry, who, reason)`: one that will never be."""
+
+    def __init__(
+        self, folder: Path, name: str, config: SwapConfig, ask: Asked, refused: Refused,
+        warn: Callable[[str], None] = log.warning, now: Now = monotonic_ns,
+    ) -> None:  # fmt: skip
+        super().__init__(name="incoming", daemon=True)
+        self._folder, self._name, self._config = folder, name, config
+        self._ask, self._refused, self._warn, self._now = ask, refused, warn, now
+        self._stop_asked = threading.Event()
+        self._seen: dict[str, _Seen] = {}
+
+    def run(self) -> None:
+        period_s = min(self._config.scan_seconds, self._config.settle_seconds)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._scan_quietly()
+            changes = watch(
+                self._folder, watch_filter=None, stop_event=self._stop_asked, debounce=DEBOUNCE_MS, step=STEP_MS,
+                rust_timeout=max(STEP_MS, round(period_s * NS_PER_S / NS_PER_MS)), yield_on_timeout=True,
+                raise_interrupt=False,
+            )  # fmt: skip
+            for _ in changes:
+                self._scan_quietly()
+        except OSError as error:
+            self._warn(f"{self._folder} cannot be watched ({error.strerror or error}): it is looked through instead")
+        while not self._stop_asked.wait(period_s):
+            self._scan_quietly()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop_asked.set()
+        if self.is_alive():
+            self.join(2.0)
+
+    def scan(self) -> None:
+        """Look at every drop once."""
+        with os.scandir(self._folder) as entries:
+            names = sorted(entry.name for entry in entries)
+        drops = [name for name in names if not name.startswith(".") and not name.endswith(NOTE)]
+        self._seen = {name: seen for name, seen in self._seen.items() if name in drops}
+        for name in names:
+            if name.endswith(NOTE) and name.removesuffix(NOTE) not in drops:
+                (self._folder / name).unlink(missing_ok=True)
+        for name in drops:
+            with contextlib.suppress(FileNotFoundError):  # moved away under us
+                self._look(self._folder / name)
+
+    def take(self, path: Path) -> None:
+        """Remove a drop whose bytes are elsewhere by now. Renamed first: then it is no drop, whatever fails."""
+        grave = path.with_name(f"{TAKEN}{path.name}")
+        try:
+            _remove(grave)
+            path.rename(grave)
+            _remove(grave)
+        except OSError as error:
+            log.warning("cannot remove %s: %s", error.filename or path, error.strerror)
+
+    def note(self, path: Path, reason: str) -> None:
+        """Leave the reason beside a drop that was refused, so that whoever looks for it finds it."""
+        try:
+            mark = _mark(_print(path))
+            new = path.with_name(f".{path.name}{NOTE}")
+            new.write_text(f"{reason}\n{mark}\n", encoding="utf-8")
+            new.replace(path.with_name(f"{path.name}{NOTE}"))
+        except OSError as error:
+            log.warning("cannot write beside %s: %s", path, error.strerror)
+
+    def _scan_quietly(self) -> None:
+        try:
+            self.scan()
+        except OSError as error:
+            log.warning("cannot look through %s: %s", self._folder, error.strerror)
+
+    def _look(self, path: Path) -> None:
+        now_ns = self._now()
+        look = _print(path)
+        seen = self._seen.get(path.name)
+        if seen is None or seen.print != look:
+            seen = self._seen[path.name] = _Seen(look, now_ns)
+            seen.settled = self._noted(path, look)
+        if seen.settled:
+            return
+        try:
+            drop = inspect(path, self._name)
+        except IncompleteError as error:
+            if now_ns - seen.since_ns >= self._config.settle_seconds * NS_PER_S:
+                waited = f"{self._config.settle_seconds:g} s without a change"
+                self._refuse(path, seen, f"{path.name} is not complete after {waited}: {error}")
+        except EdgedError as error:
+            self._refuse(path, seen, str(error))
+        else:
+            seen.settled = _print(path) == look  # else it changed while it was read: once more
+            if seen.settled:
+                path.with_name(f"{path.name}{NOTE}").unlink(missing_ok=True)
+                self._ask(drop, owner(path))
+
+    def _refuse(self, path: Path, seen: _Seen, reason: str) -> None:
+        seen.settled = True
+        self.note(path, reason)
+        self._refused(path.name, owner(path), reason)
+
+    def _noted(self, path: Path, look: Print) -> bool:
+        """Whether this very drop was refused before, by this daemon or the one before it."""
+        try:
+            lines = path.with_name(f"{path.name}{NOTE}").read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return False
+        return lines[-1:] == [_mark(look)]
+
+
+def owner(path: Path) -> str:
+    """Whose file it is: who asked."""
+    uid = path.lstat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _print(path: Path) -> Print:
+    """What changes when a drop does: kind, sizes, times and inodes of all of it."""
+    about = path.lstat()
+    own = (path.name, stat.S_IFMT(about.st_mode), about.st_size, about.st_mtime_ns, about.st_ino)
+    if not stat.S_ISDIR(about.st_mode):
+        return own
+    if not os.access(path, os.R_OK | os.X_OK):
+        return own
+    with os.scandir(path) as entries:
+        inside = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+    return (own, *sorted((name, at.st_size, at.st_mtime_ns, at.st_ino) for name, at in inside))
+
+
+def _mark(look: Sequence[Any]) -> str:
+    return hashlib.sha256(repr(look).encode()).hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

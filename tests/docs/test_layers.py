@@ -1,0 +1,242 @@
+"""Rooms open onto the rooms below them, and a vendor's package is imported at home only. Nothing is executed.
+
+ROOMS says which room may import which. Stages of the pipeline do not import each other. An import inside a function,
+under TYPE_CHECKING or by `importlib.import_module("...")` counts like any other.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import edged
+from edged.__main__ import EXTRAS
+
+PACKAGE = Path(edged.__file__).parent
+
+
+# Every room, and the rooms it may open a door to. A room is a folder of `edged/`; `daemon` and `__main__` are files.
+ROOMS: dict[str, set[str]] = {
+    "core": set(),
+    "config": {"core"},
+    "wire": {"core"},
+    "bundle": {"core", "config"},
+    "source": {"core", "config", "wire"},
+    "engine": {"core", "config", "bundle"},
+    "guard": {"core", "config", "bundle"},
+    "pipeline": {"core", "config", "bundle", "engine", "guard"},
+    "runtime": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline"},
+    "swap": {"core", "config", "bundle", "source", "engine", "guard", "pipeline", "runtime"},
+    "client": {"core", "wire"},
+    "pack": {"core", "bundle", "source", "engine", "pipeline"},
+    "bench": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "client"},
+    "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client"},
+    "daemon": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap"},
+    "cli": {
+        "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap", "client",
+        "pack", "bench", "demo", "daemon",
+    },
+    "__main__": {"core", "cli"},
+}  # fmt: skip
+
+STAGES = ("align", "encode", "decode_policy", "decode_semantic", "decode_instance", "join", "overlay", "golden")
+"""Files of `pipeline/` that do not know each other: only `pipeline.pipeline` knows their order."""
+
+CUDA_HOME = ("engine.cuda",)
+CV2_HOME = ("source", "pipeline", "bench", "demo", "cli", "pack")
+# Where each package from outside may be imported: rooms, or modules of one. `*` = everywhere, () = nowhere.
+HOMES = {
+    "numpy": ("*",),
+    "msgspec": ("*",),
+    "zmq": ("source", "runtime", "daemon", "client", "demo", "bench", "cli"),
+    "onnxruntime": ("engine.ort_cpu", "engine.ort_cuda", "pack", "cli.verify"),
+    "onnx": ("pack", "engine.plan_build", "cli.verify"),
+    "tensorrt": ("engine.tensorrt", "engine.plan_build"),
+    "pycuda": CUDA_HOME,
+    "cuda": CUDA_HOME,
+    "nvtx": ("core.profiling",),
+    "pynvml": ("engine.gpu_info",),
+    "torch": (),
+    "cv2": CV2_HOME,
+    "mujoco": ("demo.arm",),
+    "matplotlib": ("demo.plot",),
+    "pydantic": ("config",),
+    "annotated_types": ("config",),
+    "pydantic_settings": ("config",),
+    "typer": ("cli",),
+    "watchfiles": ("swap.watcher",),
+    "cryptography": ("bundle.signature", "cli.keys"),
+    "tomli": ("config", "pack"),
+    "zstandard": ("wire",),
+}
+STDLIB = sys.stdlib_module_names | {"tomllib"}  # tomllib joined in 3.11
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name, without the leading `edged`, of every module of the package."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(module: str, source: str, is_package: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of everything `source` imports; `from a import b` gives both `a` and `a.b`."""
+    here = ["edged", *module.split(".")] if module else ["edged"]
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, name.name) for name in names)
+            case ast.ImportFrom(module=target, names=names, level=level):
+                above = here[: len(here) - level + is_package] if level else []
+                base = ".".join([*above, *([target] if target else [])])
+                yield node.lineno, base
+                yield from ((node.lineno, f"{base}.{name.name}") for name in names)
+            case ast.Call(func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__")):
+                if node.args and isinstance(node.args[0], ast.Constant):
+                    yield node.lineno, str(node.args[0].value)
+
+
+def inside(module: str, homes: tuple[str, ...]) -> bool:
+    return "*" in homes or any(module == home or module.startswith(f"{home}.") for home in homes)
+
+
+def objection(module: str, target: str) -> str | None:
+    """Why `module` may not import `target`, or None."""
+    top, _, rest = target.partition(".")
+    if top != "edged":
+        if top in STDLIB:
+            return None
+        if top not in HOMES:
+            return "is not in the table of outside packages"
+        return None if inside(module, HOMES[top]) else f"belongs in {', '.join(HOMES[top]) or 'no module'}"
+    room, other = module.partition(".")[0], rest.partition(".")[0]
+    if other not in ROOMS or room not in ROOMS:  # `edged` itself, or a name in it
+        return None
+    if other != room:
+        return None if other in ROOMS[room] else f"points up: {room} opens onto {', '.join(sorted(ROOMS[room]))}"
+    mine, theirs = module.partition(".")[2], rest.partition(".")[2].partition(".")[0]
+    if room == "pipeline" and mine != theirs and mine in STAGES and theirs in STAGES:
+        return "is another stage: only pipeline.pipeline knows their order"
+    return None
+
+
+def violations(module: str, source: str, is_package: bool = False) -> list[str]:
+    found = imported(module, source, is_package)
+    return [f"edged.{module}:{line}: {name} {why}" for line, name in found if (why := objection(module, name))]
+
+
+def test_every_module_is_in_a_room() -> None:
+    homeless = sorted({name.partition(".")[0] for name in modules()} - ROOMS.keys() - {""})
+    assert not homeless, f"place them in ROOMS: {homeless}"
+    top = sorted(path.name for path in PACKAGE.glob("*.py"))
+    assert top == ["__init__.py", "__main__.py", "daemon.py"]
+
+
+def test_no_file_is_longer_than_a_person_reads() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
+    assert not {name: lines for name, lines in lengths.items() if lines > 300}
+
+
+def test_imports_point_one_way_and_vendors_stay_at_home() -> None:
+    wrong = [
+        problem
+        for name, path in modules().items()
+        for problem in violations(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_rooms_are_no_circle_as_agreed_and_as_built() -> None:
+    TopologicalSorter(ROOMS).prepare()  # raises CycleError and names the circle
+    built: dict[str, set[str]] = {}
+    for name, path in modules().items():
+        targets = imported(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
+        others = {target.split(".")[1] for _, target in targets if target.startswith("edged.")} & ROOMS.keys()
+        built.setdefault(name.partition(".")[0], set()).update(others - {name.partition(".")[0]})
+    TopologicalSorter(built).prepare()
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "why"),
+    [
+        ("core.clock", "from edged.core.types import Frame\nfrom edged import config", "points up"),
+        ("guard", "def f():\n    from edged.runtime.loop import run", "points up"),
+        ("guard", "from ..daemon import main", "points up"),
+        ("source.camera", "from ..runtime.health import Health", "points up"),
+        ("engine", "import importlib\nimportlib.import_module('edged.cli.main')", "points up"),
+        ("client.stream", "from edged.runtime.publish import Publisher", "points up"),
+        ("pipeline.decode_policy", "import edged.pipeline.encode", "another stage"),
+        ("pipeline.encode", "import onnxruntime as ort", "belongs in engine.ort_cpu"),
+        ("engine.ort_cpu", "if True:\n    from onnx import shape_inference", "belongs in pack"),
+        ("pack.pre", "import torch.nn", "belongs in no module"),
+        ("wire", "import requests", "not in the table"),
+    ],
+)
+def test_a_bad_import_is_caught(module: str, source: str, why: str) -> None:
+    (problem,) = {p.partition(": ")[2].partition(" ")[2] for p in violations(module, source)}
+    assert why in problem
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("runtime.loop", "from edged.pipeline.align import observe\nfrom edged import __version__\nimport edged.guard"),
+        ("engine.ort_cpu", "import onnxruntime\nfrom edged.engine.registry import Engine\nfrom . import cuda"),
+        ("client.stream", "from edged import wire\nimport numpy.typing, zmq, msgspec, json"),
+    ],
+)
+def test_a_good_import_is_let_through(module: str, source: str) -> None:
+    assert violations(module, source) == []
+
+
+HEAVY = sorted(HOMES.keys() - {"numpy", "msgspec", "zmq"})
+
+
+@pytest.mark.parametrize("light", ["edged", "edged.wire", "edged.client"])
+def test_what_a_controller_imports_needs_no_extra(light: str) -> None:
+    """`pip install edged` without extras is enough for it, and it starts without OpenCV or an engine."""
+    code = f"import sys, {light}; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "command"),
+    [
+        ("typer", "cpu", "version"),
+        ("pydantic_settings", "cpu", "check x.toml"),
+        ("mujoco", "demo", "demo"),
+    ],
+)
+def test_a_command_without_its_extra_says_which_one(missing: str, extra: str, command: str) -> None:
+    """None in `sys.modules` is what an import finds where a package is not installed."""
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {command.split()}; "
+    code += "from edged.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert done.stderr.startswith(f"edged: {missing} is not installed; pip install 'edged[{extra}]'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_entry_is_the_one_that_says_so_and_knows_the_extras() -> None:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"edged": "edged.__main__:main"}
+    assert set(EXTRAS.values()) <= set(project["optional-dependencies"])
+    for package, extra in EXTRAS.items():
+        if package in ("tomli", "pydantic", "cv2"):  # by a marker, through pydantic-settings, and as opencv-python
+            continue
+        wanted = project["optional-dependencies"][extra]
+        assert any(line.startswith(package.replace("_", "-")) for line in wanted), package

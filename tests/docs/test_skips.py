@@ -1,0 +1,72 @@
+"""`--no-new-skips`: a skip nobody agreed to fails the run and says which test it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
+SUITE = """
+import pytest
+
+def test_runs():
+    pass
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_needs_a_camera(n):
+    pytest.skip("no camera here")
+
+@pytest.mark.xfail(reason="a known gap")
+def test_known_gap():
+    raise AssertionError
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    (tmp_path / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "test_it.py").write_text(SUITE, encoding="utf-8")
+    return tmp_path
+
+
+def run(suite: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "--rootdir", str(suite), *options]
+    return subprocess.run(command, cwd=suite, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_skips_pass_where_nobody_forbids_them(suite: Path) -> None:
+    done = run(suite)
+    assert done.returncode == 0, done.stdout
+    assert "no camera here" in done.stdout
+
+
+def test_an_unlisted_skip_fails_by_name_with_its_reason(suite: Path) -> None:
+    done = run(suite, "--no-new-skips")
+    assert done.returncode == 1
+    assert "test_it.py::test_needs_a_camera[1] is skipped" in done.stdout
+    assert "no camera here" in done.stdout
+    assert "2 failed, 1 passed, 1 xfailed" in done.stdout.splitlines()[-1]
+
+
+def test_a_listed_skip_passes_and_an_idle_entry_is_named(suite: Path) -> None:
+    listed = "# why\ntest_it.py::test_needs_a_camera  # none in CI\ntest_it.py::test_runs\n"
+    (suite / "skips.txt").write_text(listed, encoding="utf-8")
+    done = run(suite, "--no-new-skips")
+    assert done.returncode == 0, done.stdout
+    assert "lists test_it.py::test_runs, which was not skipped" in done.stdout
+    assert "lists test_it.py::test_needs_a_camera" not in done.stdout
+
+
+def test_a_file_skipped_at_import_counts(suite: Path) -> None:
+    (suite / "test_whole.py").write_text("import pytest\npytest.importorskip('no_such_module')\n", encoding="utf-8")
+    (suite / "skips.txt").write_text("test_it.py::test_needs_a_camera\n", encoding="utf-8")
+    done = run(suite, "--no-new-skips")
+    assert done.returncode != 0
+    assert "test_whole.py is skipped" in done.stdout
+    (suite / "skips.txt").write_text("test_it.py::test_needs_a_camera\ntest_whole.py\n", encoding="utf-8")
+    assert run(suite, "--no-new-skips").returncode == 0

@@ -1,0 +1,211 @@
+"""A running daemon: one verdict per tick, arming, tracking, lateness, and what a supervisor hears of it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+from rig import Rig, camera_cell, holds, is_action, limits_toml, rig, state_cell, state_toml
+
+from edged.client import Kind
+from edged.core.types import Reason
+
+__all__ = ["rig"]
+
+MEASURED = "measured = 'sensor:state'\nfollowing_error = 0.4"
+
+
+def test_every_tick_has_one_verdict_and_every_slot_is_accounted_for(rig: Rig) -> None:
+    feed = rig.feed("state", np.zeros(15))
+    rate_hz = 50.0
+    daemon = rig.daemon(rig.config(**state_cell(rig, rate_hz=rate_hz)))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    feed.silent = True  # holding or not makes no difference
+    actions.wait(holds(Reason.STALE))
+    feed.silent = False
+    actions.wait(is_action, actions.mark())
+    daemon.freeze()
+    time.sleep(0.3)
+    daemon.thaw()
+    actions.wait_count(50, actions.mark())
+    first, *others = actions.messages[:]
+    for number, message in enumerate(others, first.seq + 1):
+        assert message.seq == message.header["tick"] == number, "a verdict is missing or came twice"
+        assert message.session == first.session
+    skipped = [message.header["skipped"] for message in others]
+    assert max(skipped) >= 0.3 * rate_hz - 2, "the time it was frozen"
+    took_ns = others[-1].published_ns - first.published_ns
+    assert len(others) + sum(skipped) == pytest.approx(took_ns * rate_hz / 1e9, abs=2)
+    status = daemon.status()
+    assert status["ticks"] >= others[-1].seq
+    assert status["skipped"] >= sum(skipped)
+
+
+def test_the_engine_is_named_in_every_message_and_its_axes_in_every_action(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    action = daemon.listen().wait(is_action)
+    status = daemon.status()
+    assert status["engine"]["identity"] == action.engine.hex() != "0" * 16
+    assert action.header["names"] == ["j1", "j2", "j3", "j4", "j5", "j6", "tool"]
+    assert action.arrays["action"].shape == (1, 7)
+    assert action.header["step_ns"] == 10_000_000
+    assert action.valid_for_ns == action.captured_ns + 1_000_000_000 - action.published_ns
+    assert status["guard"]["limits"]["j1"] == {"min": -3.2, "max": 3.2, "on": "limit"}
+    assert {"observe", "encode", "engine", "decode", "guard", "publish", "late", "latency"} <= set(status["steps"])
+
+
+def test_health_is_on_the_bus_twice_a_second_and_events_tell_what_changed(rig: Rig) -> None:
+    feed = rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    actions, events, health = daemon.listen(), daemon.listen("events"), daemon.listen("health")
+    actions.wait(is_action)
+    feed.silent = True
+    event = events.wait(lambda message: message.header.get("after") == "STALE")
+    assert event.kind is Kind.EVENT
+    assert event.header["before"] in ("ok", "LATE")
+    assert "state" in event.header["detail"]
+    first, *_, last = health.wait_count(5)
+    assert 0.3 < (last.published_ns - first.published_ns) / 1e9 / (last.seq - first.seq) < 2.0
+    assert last.header["daemon"]["pid"] == daemon.pid
+    assert last.header["histograms"]["late"]
+
+
+def test_a_burst_of_signals_ends_a_daemon_like_one(rig: Rig) -> None:
+    """One may come while the handler of the one before is at work."""
+    for attempt in range(3):
+        daemon = rig.daemon(rig.config(f"cell{attempt}", **state_cell(rig)))
+        daemon.wait_status(lambda status: status["ticks"] > 3)
+        until_s = time.monotonic() + 20
+        while daemon.alive and time.monotonic() < until_s:
+            daemon.send(signal.SIGTERM)
+            daemon.send(signal.SIGINT)
+        assert daemon.exit_code() in (0, -signal.SIGTERM, -signal.SIGINT)  # Python itself lets go of them at its end
+        assert "stopping after" in daemon.said
+
+
+def test_a_disarmed_daemon_holds_until_it_is_resumed(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig, guard="start = 'disarmed'")))
+    actions = daemon.listen()
+    hold = actions.wait(holds(Reason.DISARMED))
+    assert hold.stop
+    assert "edged resume" in hold.header["detail"]
+    assert not any(map(is_action, actions.wait_count(20)))
+    assert daemon.ask("resume") == {"state": "armed"}
+    actions.wait(is_action)
+
+
+def test_the_enable_input_arms_when_it_rises_and_stops_when_it_falls(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15))
+    inputs = state_toml(rig) + state_toml(rig, "button", ["pressed"])
+    guard = "start = 'disarmed'\nenable = 'sensor:button'"
+    daemon = rig.daemon(rig.config(**state_cell(rig, guard=guard, inputs=inputs)))
+    actions = daemon.listen()
+    assert "nothing heard yet from button" in actions.wait(holds(Reason.DISABLED)).header["detail"]
+    button = rig.feed("button", np.ones(1))
+    actions.wait(holds(Reason.DISARMED))  # high from the beginning is not a rising edge
+    for _ in range(2):
+        mark = actions.mark()
+        button.values = np.zeros(1)
+        assert actions.wait(holds(Reason.DISABLED), mark).header["detail"] == "button is low"
+        mark = actions.mark()
+        button.values = np.ones(1)
+        actions.wait(is_action, mark)
+    mark = actions.mark()
+    button.silent = True
+    assert actions.wait(holds(Reason.DISABLED), mark).stop
+    mark = actions.mark()
+    button.silent = False
+    actions.wait(holds(Reason.DISARMED), mark)  # its return starts nothing
+
+
+def test_a_robot_that_is_not_where_it_was_told_to_be_disarms(rig: Rig) -> None:
+    feed = rig.feed("state", np.zeros(15))
+    sections = state_cell(rig)
+    sections["guard"] = f"start = 'armed'\n{MEASURED}\n{limits_toml(velocity=0.2)}"
+    daemon = rig.daemon(rig.config(**sections))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    mark = actions.mark()
+    pushed = np.zeros(15)
+    pushed[2] = -2.0
+    feed.values = pushed
+    hold = actions.wait(holds(Reason.TRACKING), mark)
+    assert hold.stop
+    assert "j3" in hold.header["detail"]
+    actions.wait(holds(Reason.DISARMED), mark)
+    feed.values = np.zeros(15)
+    actions.wait_count(10, actions.mark())
+    assert not any(map(is_action, actions.since(actions.mark() - 10)))
+    daemon.ask("resume")
+    actions.wait(is_action, actions.mark())
+
+
+def test_an_answer_after_its_validity_is_a_hold(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15), rate_hz=20.0)  # 25 ms old on average
+    daemon = rig.daemon(rig.config(**state_cell(rig, bus="valid_ms = 0.05")))
+    hold = daemon.listen().wait(holds(Reason.LATE))
+    assert not hold.stop
+    assert hold.captured_ns > 0
+    assert hold.valid_for_ns == 3 * 40_000_000
+
+
+def test_a_value_out_of_bounds_is_limited_or_held_as_configured(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    free = daemon.listen().wait(is_action).arrays["action"][0]
+    assert daemon.terminate() == 0
+    for on in ("limit", "hold"):
+        low = float(free[3]) + 0.1
+        sections = state_cell(rig)
+        sections["guard"] = f"start = 'armed'\nlimits.j4 = {{min = {low}, max = {low + 1}, on = '{on}'}}"
+        daemon = rig.daemon(rig.config(on, **sections))
+        actions = daemon.listen()
+        if on == "hold":
+            hold = actions.wait(holds(Reason.BOUNDS))
+            assert hold.header["detail"].startswith("j4 ")
+            assert hold.stop
+            continue
+        limited = actions.wait(is_action)
+        assert limited.flags.value & 1
+        assert limited.header["changed"] == 1
+        name, step, rule, asked, given = limited.header["changes"][0]
+        assert (name, step, rule) == ("j4", 0, "min")
+        np.testing.assert_allclose((asked, given), (free[3], low), atol=1e-6)
+        assert low <= limited.arrays["action"][0, 3] < low + 1e-6
+        np.testing.assert_array_equal(np.delete(limited.arrays["action"][0], 3), np.delete(free, 3))
+        assert daemon.status()["changes"]["min"] >= 1
+        assert daemon.terminate() == 0
+
+
+def test_without_its_clock_camera_the_loop_ticks_holds_and_feeds_the_watchdog(rig: Rig) -> None:
+    supervisor = rig.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(supervisor))
+        listener.settimeout(30)
+        fps = 20.0
+        environ = {"NOTIFY_SOCKET": str(supervisor), "WATCHDOG_USEC": "900000"}
+        daemon = rig.daemon(rig.config(**camera_cell(rig, fps=fps)), **environ)
+        said = [listener.recv(4096).decode()]
+        while not said[-1].startswith("READY=1\nSTATUS=STARTING (nothing heard yet from camera); "):
+            assert said[-1].startswith("STATUS="), "before the first verdict it is not ready, and not fed"
+            said.append(listener.recv(4096).decode())
+        actions = daemon.listen()
+        assert not any(map(is_action, actions.wait_count(20)))
+        hold = actions.wait(holds(Reason.STARTING))
+        assert hold.header["detail"] == "nothing heard yet from camera"
+        while said.count("WATCHDOG=1") < 3:
+            said.append(listener.recv(4096).decode())
+        first, *_, last = actions.messages
+        period_s = (last.published_ns - first.published_ns) / 1e9 / (last.seq - first.seq)
+        assert 1.5 / fps <= period_s * 1.001
+        rig.camera(fps=fps)  # and then it comes
+        actions.wait(is_action)
+        assert daemon.terminate() == 0
+        while (line := listener.recv(4096).decode()) != "STOPPING=1":
+            assert "READY" not in line

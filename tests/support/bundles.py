@@ -1,0 +1,42 @@
+"""Small bundles for tests: a manifest with its recipe, golden samples, a version in a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from models import policy_golden, policy_model, policy_recipe
+
+from edged.bundle.bundle import (
+    write_bundle,
+)
+from edged.bundle.manifest import SCHEMA, Manifest
+from edged.bundle.samples import name_samples
+from edged.pipeline.golden import default_tolerance
+
+
+def a_manifest(**changes: object) -> Manifest:
+    recipe = policy_recipe()
+    manifest = Manifest(
+        schema=SCHEMA,
+        name="reach",
+        version="1",
+        task="policy",
+        precision="fp32",
+        provenance={},
+        inputs=dict(recipe.inputs),
+        outputs=dict(recipe.outputs),
+        head=None,
+        classes=(),
+        tolerance=default_tolerance(recipe.outputs, "fp32"),
+    )
+    return msgspec.structs.replace(manifest, **changes)
+
+
+def golden() -> dict[str, np.ndarray]:
+    return name_samples(policy_golden(2), [{"action": np.full((1, 2), number, np.float32)} for number in range(2)])
+
+
+def write(store: Path, model: bytes | None = None, **changes: object) -> Path:
+    return write_bundle(store, a_manifest(**changes), policy_model() if model is None else model, golden())

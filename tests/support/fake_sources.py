@@ -1,0 +1,55 @@
+"""What surrounds a daemon in its tests, as processes of their own, so that each can be frozen or killed.
+
+    python tests/feeds.py camera ENDPOINT TOPIC WIDTH HEIGHT FPS
+    python tests/feeds.py listen ENDPOINT TOPIC
+
+`camera` publishes grey frames stamped as they are made. `listen` takes every message of a stream and prints how many
+it has: frozen, it is the slow subscriber of whom the daemon must not take notice.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import zmq
+
+from edged.core.clock import boot_id, monotonic_ns, sleep_until
+from edged.runtime.publish import Outlet, Sender
+from edged.wire import Kind, encode, subscription
+
+
+def camera(endpoint: str, topic: str, width: str, height: str, fps: str) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    image = np.full((int(height), int(width), 3), 128, np.uint8)
+    outlet = Outlet(context, topic, [endpoint], image.nbytes)
+    sender = Sender("feeds", monotonic_ns(), boot_id())
+    due_ns, period_ns = monotonic_ns(), round(1e9 / float(fps))
+    while True:
+        due_ns = max(due_ns + period_ns, monotonic_ns())  # thawed, it does not catch up: nor does a camera
+        sleep_until(due_ns)
+        now_ns = monotonic_ns()
+        preamble = sender.preamble(Kind.FRAME, outlet.seq + 1, now_ns, now_ns, period_ns)
+        outlet.send(encode(topic, preamble, {}, (("image", image),)))
+
+
+def listen(endpoint: str, topic: str) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.SUBSCRIBE, subscription(topic))
+    socket.connect(endpoint)
+    count, told = 0, time.monotonic()
+    while True:
+        if socket.poll(100):
+            socket.recv()
+            count += 1
+        if time.monotonic() - told > 0.1:
+            told = time.monotonic()
+            print(count, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "camera":
+        camera(*sys.argv[2:])
+    listen(*sys.argv[2:])

@@ -1,0 +1,153 @@
+"""Recipes and golden samples for the networks of `pack_models`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from heads import ROLES
+from numpy.typing import NDArray
+from pack_models.policies import SIZE as EYE
+from pack_models.segmenters import CLASSES, SIZE, scene
+
+from edged.bundle.manifest import (
+    ActionOutput,
+    Axis,
+    FeedbackInput,
+    Head,
+    HiddenOutput,
+    ImageInput,
+    LabelsOutput,
+    StateInput,
+    StatePart,
+)
+from edged.pack import Action, Dense, Image, Labels, Recipe, State, affine
+from edged.pack.dense import KINDS, MAKES
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def camera(size: int, source: str = "line", resize: str = "stretch") -> ImageInput:
+    return ImageInput(source=source, size=(size, size), resize=resize, interpolation="linear", pad=0)
+
+
+def state(count: int) -> StateInput:
+    names = tuple(f"j{index + 1}" for index in range(count))
+    return StateInput(parts=(StatePart(sensor="joints", names=names, unit="rad"),))
+
+
+def action(count: int, mode: str = "absolute") -> ActionOutput:
+    axes = tuple(
+        Axis(name=f"j{index + 1}", unit="rad", kind="continuous", mode=mode, range=(-2.0, 2.0))
+        for index in range(count)
+    )
+    return ActionOutput(axes=axes, step_ms=20.0, on_swap="finish")
+
+
+def lstm_recipe(**changes: Any) -> Recipe:
+    stats = {"mean": np.array([0.1, -0.5, 1.0, 20.0]), "std": np.array([0.5, 1.0, 2.0, 8.0])}
+    given: dict[str, Any] = {
+        "name": "fold",
+        "version": "1",
+        "task": "policy",
+        "inputs": {
+            "image": camera(EYE, "tool"),
+            "state": state(4),
+            "h": FeedbackInput(output="h_next", reset="stop"),
+            "c": FeedbackInput(output="c_next", reset="stop"),
+        },
+        "outputs": {"action": action(5), "h_next": HiddenOutput(), "c_next": HiddenOutput()},
+        "before": {"image": Image((EYE, EYE)), "state": State(affine(stats))},
+        "after": {"action": Action(affine({"min": [-2.0] * 5, "max": [2.0] * 5}, "min_max"))},
+    }
+    return Recipe(**{**given, **changes})
+
+
+def chunk_recipe(**changes: Any) -> Recipe:
+    """Statistics of each step of the chunk, actions relative to the state."""
+    rng = np.random.default_rng(5)
+    per_step = {"q01": rng.uniform(-0.6, -0.4, (16, 7)), "q99": rng.uniform(0.4, 0.6, (16, 7))}
+    given: dict[str, Any] = {
+        "name": "pour",
+        "version": "1",
+        "task": "policy",
+        "inputs": {"observation_images_top": camera(EYE, "top"), "observation_state": state(7)},
+        "outputs": {"action": action(7, "delta_state")},
+        "before": {
+            "observation_images_top": Image((EYE, EYE), **IMAGENET),
+            "observation_state": State(affine({"q02": [-1.0] * 7, "q98": [1.0] * 7}, "q02_q98")),
+        },
+        "after": {"action": Action(affine(per_step, "q01_q99"))},
+    }
+    return Recipe(**{**given, **changes})
+
+
+def segformer_recipe(**changes: Any) -> Recipe:
+    given: dict[str, Any] = {
+        "name": "road",
+        "version": "1",
+        "task": "semantic",
+        "inputs": {"pixel_values": camera(SIZE)},
+        "outputs": {"logits": LabelsOutput()},
+        "before": {"pixel_values": Image((SIZE, SIZE), **IMAGENET)},
+        "after": {"logits": Labels(upscale=4)},
+        "classes": ("background", *CLASSES),
+    }
+    return Recipe(**{**given, **changes})
+
+
+TENSORS: dict[str, dict[str, str]] = {
+    "yolo-seg": {"predictions": "output0", "prototypes": "output1"},
+    "yolo-seg-nms": {"predictions": "output0", "prototypes": "output1"},
+    "rfdetr-seg": {"boxes": "dets", "logits": "labels", "masks": "masks"},
+    "query-mask": {"logits": "class_queries_logits", "masks": "masks_queries_logits"},
+    "mask-rcnn": {name: name for name in ("boxes", "labels", "scores", "masks")},
+}
+INPUTS = {"yolo-seg": "images", "yolo-seg-nms": "images", "rfdetr-seg": "input", "query-mask": "pixel_values"}
+DENSE: dict[str, dict[str, Any]] = {
+    "yolo-seg": {},
+    "yolo-seg-nms": {"form": "xyxy"},
+    "rfdetr-seg": {"unit": True},
+    "query-mask": {"background": "last"},
+    "mask-rcnn": {"form": "xyxy", "background": "first"},
+}
+
+
+def instance_recipe(layout: str, **changes: Any) -> Recipe:
+    tensor = INPUTS.get(layout, "image")
+    dense = Dense(layout, TENSORS[layout], (SIZE, SIZE), 3, top_k=20, **DENSE[layout])
+    nms = 0.5 if layout == "yolo-seg" else 0.7 if layout == "yolo-seg-nms" else 1.0
+    given: dict[str, Any] = {
+        "name": "blocks",
+        "version": "1",
+        "task": "instance",
+        "inputs": {tensor: camera(SIZE)},
+        "outputs": {name: ROLES[name] for name in MAKES[layout]},
+        "before": {tensor: Image((SIZE, SIZE), **(IMAGENET if layout == "rfdetr-seg" else {}))},
+        "dense": dense,
+        "classes": CLASSES,
+        "head": Head(kind=KINDS[layout], score_threshold=0.5, mask_threshold=0.5, nms_threshold=nms),
+        "fixed": {"height": SIZE, "width": SIZE} if layout == "mask-rcnn" else {},
+    }
+    return Recipe(**{**given, **changes})
+
+
+def scenes(recipe: Recipe, count: int = 3, first: int = 0) -> list[dict[str, NDArray[Any]]]:
+    (tensor,) = recipe.inputs
+    return [{tensor: scene(seed)} for seed in range(first, first + count)]
+
+
+def moments(recipe: Recipe, count: int = 4, first: int = 0) -> list[dict[str, NDArray[Any]]]:
+    """Samples of a policy: smooth pictures and a state in the range of its statistics; no recurrent state."""
+    made = []
+    for seed in range(first, first + count):
+        rng = np.random.default_rng(seed)
+        sample: dict[str, NDArray[Any]] = {}
+        for tensor, role in recipe.inputs.items():
+            if isinstance(role, ImageInput):
+                coarse = rng.integers(0, 256, (1, 4, 4, 3))
+                sample[tensor] = coarse.repeat(EYE // 4, 1).repeat(EYE // 4, 2).astype(np.uint8)
+            elif isinstance(role, StateInput):
+                sample[tensor] = rng.normal(0, 0.7, (1, role.width)).astype(np.float32)
+        made.append(sample)
+    return made

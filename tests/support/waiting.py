@@ -1,0 +1,63 @@
+"""Waiting for what other threads and processes do, and a camera to watch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+
+from edged.config import CameraConfig
+from edged.core.types import Frame
+from edged.source.camera import CameraThread
+
+
+def until(condition: Callable[[], Any], seconds: float = 15.0, what: Callable[[], Any] = lambda: "") -> Any:
+    """The first true value of `condition`, asked every 5 ms; fails after `seconds`, showing `what()`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what()}"
+        time.sleep(0.005)
+    return value
+
+
+@contextmanager
+def camera(uri: object, **config: Any) -> Iterator[CameraThread]:
+    """A started camera thread for 64x48 frames at 50 fps, unless `config` says otherwise."""
+    settings: dict[str, Any] = {"width": 64, "height": 48, "fps": 50.0, **config}
+    thread = CameraThread("tool", CameraConfig(uri=str(uri), **settings))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.close()
+
+
+def frames(thread: CameraThread, count: int, seconds: float = 15.0) -> list[Frame]:
+    """The next `count` frames that come, without those that were overtaken."""
+    newest = thread.mailbox.newest()
+    found: list[Frame] = []
+    for _ in range(count):
+        seq = found[-1].seq if found else newest.seq if newest else 0
+        frame = thread.mailbox.wait_newer(seq, int(seconds * 1e9))
+        assert frame is not None, thread.stats()
+        found.append(frame)
+    return found
+
+
+def leaves_nothing(cycle: Callable[[], object], times: int = 20) -> None:
+    """Run `cycle` often; afterwards there are no more descriptors, threads or children than after the first time."""
+    process = psutil.Process()
+
+    def held() -> tuple[int, int, int, int]:
+        threads = threading.active_count(), process.num_threads()
+        return process.num_fds(), *threads, len(process.children(recursive=True))
+
+    cycle()
+    before = held()
+    for _ in range(times):
+        cycle()
+    until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)), 5, lambda: (before, held()))

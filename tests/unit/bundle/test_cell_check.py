@@ -1,0 +1,165 @@
+"""Which engine runs in which cell, and what a person is told otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edged.bundle.cell_check import fits, hints
+from edged.bundle.manifest import Manifest, parse_manifest
+from edged.config import Config
+
+REACH: dict[str, Any] = {
+    "schema": 1,
+    "name": "reach",
+    "version": "1",
+    "task": "policy",
+    "precision": "fp32",
+    "provenance": {},
+    "inputs": {
+        "image": {
+            "role": "image",
+            "source": "tool",
+            "size": [96, 96],
+            "resize": "stretch",
+            "interpolation": "linear",
+            "pad": 0,
+        },
+        "state": {
+            "role": "state",
+            "parts": [
+                {"sensor": "joints", "names": ["j1", "j2"], "unit": "rad"},
+                {"sensor": "imu", "names": ["ax"], "unit": "m/s^2"},
+                {"sensor": "imu", "names": ["wx"], "unit": "rad/s"},
+            ],
+        },
+    },
+    "outputs": {
+        "action": {
+            "role": "action",
+            "axes": [
+                {"name": "j1", "unit": "rad", "kind": "continuous", "mode": "absolute", "range": [-3, 3]},
+                {"name": "j2", "unit": "rad", "kind": "angle", "mode": "absolute", "range": [-3, 3]},
+                {"name": "tool", "unit": "1", "kind": "binary", "mode": "absolute", "range": [0, 1]},
+            ],
+            "step_ms": 10.0,
+            "on_swap": "blend",
+        }
+    },
+    "head": None,
+    "classes": [],
+    "tolerance": {"action": 1e-4},
+}
+LIMIT = {"min": -3, "max": 3, "velocity": 1}
+CELL: dict[str, Any] = {
+    "daemon": {"name": "pick", "store": Path("/s"), "cache": Path("/c"), "runtime": Path("/r")},
+    "cameras": {"tool": {"uri": "0", "width": 640, "height": 480}},
+    "sensors": {
+        "joints": {"endpoint": "ipc:///j", "names": ["j1", "j2", "j3"], "unit": "rad"},
+        "imu": {"endpoint": "ipc:///i", "names": ["wx", "ax"], "unit": ["rad/s", "m/s^2"]},
+    },
+    "engine": {"name": "reach"},
+    "guard": {
+        "measured": "sensor:joints",
+        "following_error": 0.2,
+        "limits": {"j1": LIMIT, "j2": LIMIT, "tool": {"min": 0, "max": 1}},
+    },
+    "bus": {"valid_ms": 200},
+}
+
+
+def change(tree: Any, path: str, value: Any) -> Any:
+    """`tree` with the value at `path` (dots; numbers index lists) replaced, or removed when `value` is None."""
+    key, _, rest = path.partition(".")
+    at: Any = int(key) if isinstance(tree, list) else key
+    copy = list(tree) if isinstance(tree, list) else dict(tree)
+    if rest:
+        copy[at] = change(copy[at], rest, value)
+    elif value is None:
+        del copy[at]
+    else:
+        copy[at] = value
+    return copy
+
+
+def manifest(path: str = "", value: Any = None) -> Manifest:
+    return parse_manifest(msgspec.json.encode(change(REACH, path, value) if path else REACH))
+
+
+def cell(path: str = "", value: Any = None) -> Config:
+    return Config(**(change(CELL, path, value) if path else CELL))
+
+
+def test_the_engine_fits_its_cell() -> None:
+    assert fits(manifest(), cell()) == []
+    assert hints(manifest(), cell()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("engine.name", "grasp", "the manifest says engine 'reach', [engine] name says 'grasp'; correct one"),
+        ("cameras.tool", None, "camera 'tool' is an input of the engine; add [cameras.tool]"),
+        ("sensors.imu", None, "sensor 'imu' is an input of the engine; add [sensors.imu]"),
+        ("sensors.imu.names", ["wx", "wy"], "has wx, wy; the engine also needs ax; correct sensors.imu.names"),
+        (
+            "sensors.imu.unit",
+            ["deg/s", "m/s^2"],
+            "gives wx in deg/s, the engine takes it in rad/s; correct sensors.imu.unit",
+        ),
+        ("sensors.joints.unit", "deg", "gives j1 in deg, the action is in rad; correct sensors.joints.unit"),
+        ("guard", None, "a policy runs behind a guard; add [guard]"),
+        ("guard.limits.j9", LIMIT, "guard.limits.j9 limits no axis of the engine; it has j1, j2, tool"),
+        ("guard.limits.tool", {"velocity": 1}, "axis 'tool' is binary, never rate-limited; guard.limits.tool has no"),
+        ("guard.measured", "sensor:imu", "guard.measured = 'sensor:imu' does not measure j1, j2; correct sensors.imu"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_remedy(path: str, value: Any, expected: str) -> None:
+    problems = fits(manifest(), cell(path, value))
+    assert any(expected in problem for problem in problems), problems
+
+
+def test_a_camera_of_the_wrong_size_fits_only_with_resizing() -> None:
+    unresized = manifest("inputs.image.resize", "none")
+    (problem,) = fits(unresized, cell())
+    assert problem == "camera 'tool' is 640x480, the engine takes 96x96 without resizing; set cameras.tool to 96x96"
+    small = change(change(CELL, "cameras.tool.width", 96), "cameras.tool.height", 96)
+    assert fits(unresized, Config(**small)) == []
+
+
+def test_a_segmenter_has_no_guard() -> None:
+    changed = change(change(REACH, "task", "semantic"), "classes", ["background", "scratch"])
+    changed = change(change(changed, "outputs", {"labels": {"role": "labels"}}), "tolerance", {"labels": 0.999})
+    plate = parse_manifest(msgspec.json.encode(changed))
+    assert fits(plate, cell("guard", None)) == []
+    (problem,) = fits(plate, cell())
+    assert "has no axes to guard; remove [guard]" in problem
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("guard.limits.j2", None, "axis 'j2' has no limits; add guard.limits.j2 = { min, max, velocity } in rad"),
+        ("guard.limits.j1", {"min": -3, "step": 1}, "guard.limits.j1 is open: set both min and max in rad"),
+        ("guard.limits.j1", {"min": -3, "max": 3}, "guard.limits.j1 limits no speed; set step or velocity"),
+        ("guard.limits.j1", {"min": 4, "max": 5, "step": 1}, "guard.limits.j1 lies outside -3 .. 3 rad"),
+        ("guard.following_error", None, "guard.following_error is not set"),
+        ("guard", {"limits": {"j1": {"min": -3, "max": 3}}}, "guard.measured is not set: at start and after a stop"),
+        ("cameras.side", {"uri": "1", "width": 64, "height": 64}, "camera 'side' is read and used by nothing"),
+        ("sensors.temp", {"endpoint": "ipc:///t", "names": ["t"], "unit": "K"}, "sensor 'temp' is read and used by"),
+        ("bus.valid_ms", 30, "bus.valid_ms is not longer than one period"),
+        ("bus.valid_ms", 70, "cameras.tool.max_age_ms = 100 is beyond bus.valid_ms"),
+    ],
+)
+def test_what_is_seldom_meant_is_a_hint(path: str, value: Any, expected: str) -> None:
+    config = cell(path, value)
+    assert fits(manifest(), config) == []
+    assert [hint for hint in hints(manifest(), config) if hint.startswith(expected)]
+
+
+def test_a_speed_limit_needs_to_know_where_the_robot_is() -> None:
+    (problem,) = fits(manifest(), cell("guard", {"limits": CELL["guard"]["limits"]}))
+    assert problem.startswith("j1, j2 start from where the robot is, and guard.measured does not say where; add")

@@ -1,0 +1,193 @@
+"""The store: natural order, one current version, shipped engines as a fallback, a journal that survives torn lines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from bundles import write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edged.bundle.bundle import read_files
+from edged.bundle.store import Store, natural, shipped_store
+from edged.core.errors import EdgedError, EngineError, RefusedError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "shipped").mkdir()
+    return Store(tmp_path / "own", tmp_path / "shipped")
+
+
+def test_versions_come_in_natural_order(store: Store):
+    for version in ("10", "9", "1.10", "1.9", "a7"):
+        write(store.root, version=version)
+    assert store.versions("reach") == ["1.9", "1.10", "9", "10", "a7"]
+
+
+@given(st.lists(st.text("0123456789ab.-", min_size=1, max_size=6), unique=True))
+def test_natural_order_is_total(versions: list[str]):
+    assert sorted(sorted(versions), key=natural) == sorted(versions, key=natural)
+
+
+def test_a_single_version_is_current_without_a_link(store: Store):
+    write(store.root, version="3")
+    assert store.resolve("reach") == store.root / "reach" / "3"
+    assert store.read("reach").version == "3"
+
+
+def test_several_versions_need_a_choice(store: Store):
+    for version in ("1", "2"):
+        write(store.root, version=version)
+    with pytest.raises(EngineError, match="has the versions 1, 2 and no current one"):
+        store.resolve("reach")
+    store.set_current("reach", "1")
+    assert store.current("reach") == "1"
+    assert (store.root / "reach" / "current").readlink() == Path("1")
+    assert store.resolve("reach", "2").name == "2"
+
+
+def test_current_can_be_moved_to_and_fro(store: Store):
+    for version in ("1", "2"):
+        write(store.root, version=version)
+    for version in ("2", "1", "2"):
+        store.set_current("reach", version)
+        assert store.read("reach").version == version
+    assert sorted(path.name for path in (store.root / "reach").iterdir()) == ["1", "2", "current"]
+
+
+def test_only_what_is_there_becomes_current(store: Store):
+    write(store.root)
+    with pytest.raises(EngineError, match="has no version '7'; choose one of: 1"):
+        store.set_current("reach", "7")
+    assert not (store.root / "reach" / "current").is_symlink()
+
+
+@pytest.mark.parametrize("target", ["7", "../../elsewhere", "/etc", ""])
+def test_a_link_that_leads_elsewhere_is_an_error(store: Store, target: str):
+    write(store.root)
+    if target:
+        (store.root / "reach" / "current").symlink_to(target)
+    else:
+        (store.root / "reach" / "current").write_text("1")
+    with pytest.raises(EngineError, match="current"):
+        store.resolve("reach")
+
+
+def test_an_unknown_engine_is_an_error_that_lists_the_known(store: Store):
+    write(store.root)
+    with pytest.raises(EngineError, match=r"no engine 'plate' in the store .*, it has reach"):
+        store.resolve("plate")
+    with pytest.raises(EngineError, match="not an engine's name"):
+        store.resolve("../reach")
+
+
+def test_a_store_that_does_not_exist_says_so(tmp_path: Path):
+    with pytest.raises(EngineError, match="it does not exist"):
+        Store(tmp_path / "nowhere", tmp_path / "shipped").resolve("reach")
+
+
+def test_a_store_that_cannot_be_read_is_an_error_and_not_an_empty_one(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineError, match="cannot read the store"):
+        Store(tmp_path / "file").names()
+
+
+def test_folders_that_do_not_say_what_they_hold_are_refused(store: Store):
+    write(store.root, version="1").rename(store.root / "reach" / "2")
+    with pytest.raises(RefusedError, match="holds reach 1"):
+        store.read("reach", "2")
+
+
+def test_shipped_engines_are_used_in_their_newest_version(store: Store):
+    for version in ("9", "10"):
+        write(store.shipped, version=version)
+    assert store.names() == ["reach"]
+    assert store.resolve("reach") == store.shipped / "reach" / "10"
+    assert store.resolve("reach", "9") == store.shipped / "reach" / "9"
+    write(store.root, version="1")
+    assert store.versions("reach") == ["1"]  # one's own engine of that name hides the shipped one
+
+
+def test_shipped_engines_are_used_where_the_store_does_not_exist(tmp_path: Path):
+    write(tmp_path / "shipped")
+    assert Store(tmp_path / "nowhere", tmp_path / "shipped").read("reach").version == "1"
+
+
+def test_adopting_copies_every_version_and_chooses_the_newest(store: Store):
+    for version in ("9", "10"):
+        write(store.shipped, version=version)
+    for _ in range(2):
+        store.adopt("reach")
+        assert store.versions("reach") == ["9", "10"]
+        assert store.current("reach") == "10"
+        assert store.resolve("reach").is_relative_to(store.root)
+    assert read_files(store.root / "reach" / "9") == read_files(store.shipped / "reach" / "9")
+
+
+def test_adopting_is_finished_after_it_was_cut_short(store: Store):
+    for version in ("1", "2"):
+        write(store.shipped, version=version)
+    shutil.copytree(store.shipped / "reach" / "2", store.root / "reach" / "2")
+    assert store.resolve("reach").name == "2"
+    store.set_current("reach", "1")
+    assert store.versions("reach") == ["1", "2"]
+    assert store.current("reach") == "1"
+
+
+def test_nothing_is_adopted_over_ones_own_engine(store: Store):
+    write(store.shipped, version="1")
+    write(store.root, version="5")
+    store.adopt("reach")
+    assert store.versions("reach") == ["5"]
+
+
+def test_choosing_a_shipped_version_adopts_first(store: Store):
+    for version in ("1", "2"):
+        write(store.shipped, version=version)
+    store.set_current("reach", "1")
+    assert store.resolve("reach") == store.root / "reach" / "1"
+
+
+def test_the_journal_keeps_its_lines_in_order(store: Store):
+    assert store.journal("reach") == []
+    store.journal_append("reach", who="swap", version="2", state="staged")
+    store.journal_append("reach", who="swap", version="2", state="refused", reason="golden: j1 0.2 rad", attempt=1)
+    first, second = store.journal("reach")
+    assert (first["state"], second["state"], second["reason"], second["attempt"]) == (
+        "staged",
+        "refused",
+        "golden: j1 0.2 rad",
+        1,
+    )
+    assert first["time"] <= second["time"]
+
+
+def test_a_line_torn_by_a_power_cut_spoils_no_other(store: Store):
+    store.journal_append("reach", who="swap", version="1", state="staged")
+    path = store.root / "reach" / "journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"time": "2024')
+    store.journal_append("reach", who="swap", version="1", state="live")
+    assert [line["state"] for line in store.journal("reach")] == ["staged", "live"]
+    assert json.loads(path.read_text().splitlines()[-1])["state"] == "live"
+
+
+def test_a_journal_alone_is_not_an_engine(store: Store):
+    store.journal_append("reach", who="swap", version="1", state="refused")
+    write(store.shipped)
+    assert store.resolve("reach").is_relative_to(store.shipped)
+
+
+def test_what_cannot_be_written_says_why(store: Store):
+    (store.root / "reach").mkdir()
+    (store.root / "reach" / "journal.jsonl").symlink_to("/dev/null")
+    with pytest.raises(EdgedError, match="cannot write the store"):
+        store.journal_append("reach", who="swap", version="1", state="staged")
+
+
+def test_the_shipped_store_is_beside_the_package_or_in_it():
+    assert shipped_store().name in ("engines", "_engines")

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_publisher import TOPIC, Daemon, take, taken
+
+from edged.client import Flag, Kind, Lost, Stream, StreamHealth
+from edged.core.clock import ManualClock, monotonic_ns
+from edged.wire import Preamble, encode
+
+MS = 1_000_000
+START_NS = 1000 * MS
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> str:
+    return f"ipc://{tmp_path}/s"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START_NS)
+
+
+@pytest.fixture
+def pair(endpoint: str, clock: ManualClock) -> Iterator[tuple[Daemon, Stream]]:
+    """A daemon and a reader connected to it, both on `clock`."""
+    with Daemon(endpoint) as daemon, Stream(endpoint, TOPIC, timeout_ms=250, now=clock) as stream:
+        daemon.await_readers()
+        yield daemon, stream
+
+
+# A stream gives what is new and good
+
+
+def test_the_newest_wins_and_is_given_once(endpoint: str) -> None:
+    with Daemon(endpoint) as daemon, Stream(endpoint, TOPIC, timeout_ms=5000) as stream:
+        daemon.await_readers()
+        for value in range(50):
+            daemon.send(monotonic_ns(), valid_ms=5000, value=value)
+        message = taken(stream)
+        while message.seq < 50:  # the last ones may have been on their way
+            message = taken(stream)
+        assert message.arrays["action"].tolist() == [[49, 1]]
+        assert stream.latest() is None
+        assert stream.health.rejected == {}
+        assert stream.health.lost is None  # a conflating reader cannot know
+        assert 0 <= (stream.health.overtaken or 0) <= 50 - stream.health.received
+
+
+def test_it_subscribes_to_exactly_its_topic(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), topic=TOPIC)
+    daemon.send(clock(), topic=f"{TOPIC}s")
+    assert taken(stream).seq == 1
+    assert not stream.wait(50)
+
+
+def test_two_readers_hear_the_same(endpoint: str, clock: ManualClock) -> None:
+    with Daemon(endpoint) as daemon, Stream(endpoint, TOPIC, 250, now=clock) as one:
+        with Stream(endpoint, TOPIC, 250, now=clock) as other:
+            daemon.await_readers(2)
+            data = daemon.send(clock())
+            assert taken(one).raw == taken(other).raw == data
+        daemon.send(clock())
+        assert taken(one).seq == 2
+
+
+def test_what_expired_on_the_way_is_refused(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock() - 101 * MS)
+    assert take(stream) is None
+    assert stream.health.rejected == {"expired": 1}
+    assert not stream.health.fresh
+    daemon.send(clock() - 99 * MS)
+    assert taken(stream).seq == 2
+    assert stream.good_until_ns == clock() + MS
+    assert stream.health.fresh
+    clock.advance(MS)
+    assert not stream.health.fresh
+
+
+def test_what_is_not_newer_is_refused(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    data = [daemon.send(clock()) for _ in range(3)][-1]
+    while taken(stream).seq < 3:  # the last ones may have been on their way
+        pass
+    daemon.socket.send(data)
+    assert take(stream) is None
+    daemon.socket.send(daemon.message(clock(), seq=2))
+    assert take(stream) is None
+    assert stream.health.rejected == {"old": 2}
+
+
+def test_an_expired_message_still_makes_older_ones_old(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock() - 200 * MS, seq=9)
+    assert take(stream) is None
+    daemon.send(clock(), seq=8)
+    assert take(stream) is None
+    assert stream.health.rejected == {"expired": 1, "old": 1}
+
+
+def test_a_stamp_from_the_future_is_neither_believed_nor_remembered(
+    pair: tuple[Daemon, Stream], clock: ManualClock
+) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), session=2**64 - 1)
+    assert take(stream) is None
+    daemon.send(clock() + MS, seq=2**64 - 1)
+    assert take(stream) is None
+    assert stream.health.rejected == {"future": 2}
+    daemon.send(clock(), seq=1)
+    assert taken(stream).seq == 1
+
+
+def test_an_action_that_is_not_finite_is_refused(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), value=float("nan"))
+    assert take(stream) is None
+    assert stream.health.rejected == {"not finite": 1}
+
+
+def test_garbage_is_counted_and_does_not_hide_a_dead_daemon(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    good = daemon.message(clock())
+    for garbage in (b"", b"x" * 1000, good[len(TOPIC) + 1 : -1], b"\0" * 200_000):
+        daemon.socket.send(TOPIC.encode() + b"\0" + garbage)
+        assert take(stream) is None
+    assert stream.health.rejected == {"malformed": 4}
+    assert not stream.health.alive
+    clock.advance(251 * MS)
+    lost = stream.latest()
+    assert isinstance(lost, Lost)
+    assert "4 malformed" in lost.detail
+    daemon.send(clock())
+    assert taken(stream)
+
+
+def test_several_frames_are_no_message(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.socket.send_multipart([daemon.message(clock()), b"more"])
+    assert not stream.wait(50)  # CONFLATE keeps the last part, which the subscription does not match
+    daemon.socket.send_multipart([b"more", daemon.message(clock())])
+    daemon.send(clock())
+    assert taken(stream).seq == 3
+
+
+# Silence
+
+
+def test_silence_is_lost_until_something_comes(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock())
+    assert taken(stream)
+    clock.advance(250 * MS)
+    assert stream.latest() is None
+    assert stream.health.alive
+    clock.advance(MS)
+    for _ in range(2):
+        assert stream.latest() == Lost(251.0, f"{TOPIC} is silent")
+    assert not stream.health.alive
+    assert stream.health.rate_hz == 0
+    daemon.send(clock())
+    assert taken(stream).seq == 2
+    assert stream.latest() is None
+
+
+def test_silence_counts_from_sending_not_from_reading(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), valid_ms=1000)
+    clock.advance(200 * MS)
+    assert taken(stream)
+    clock.advance(51 * MS)
+    assert isinstance(stream.latest(), Lost)
+
+
+def test_a_daemon_that_never_was_is_lost_too(endpoint: str, clock: ManualClock) -> None:
+    with Stream(endpoint, TOPIC, timeout_ms=250, now=clock) as stream:
+        assert stream.latest() is None
+        clock.advance(300 * MS)
+        lost = stream.latest()
+        assert isinstance(lost, Lost)
+        assert lost.silent_ms == 300
+        assert endpoint in lost.detail
+        expected = StreamHealth(False, False, 0.0, 0, {}, None, 0, 0, None)
+        assert stream.health == expected
+
+
+def test_a_reader_may_come_first(endpoint: str, clock: ManualClock) -> None:
+    with Stream(endpoint, TOPIC, timeout_ms=250, now=clock) as stream:
+        assert stream.latest() is None
+        with Daemon(endpoint) as daemon:
+            daemon.await_readers()
+            daemon.send(clock())
+            assert taken(stream)
+
+
+def test_the_rate_is_the_senders(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    for _ in range(5):
+        for _ in range(2):  # the reader sees every second one
+            clock.advance(10 * MS)
+            daemon.seq += 1
+        daemon.seq -= 1
+        daemon.send(clock())
+        assert taken(stream)
+    health = stream.health
+    assert health.rate_hz == pytest.approx(100)
+    assert health.overtaken == 4
+    daemon.session += 1
+    clock.advance(10 * MS)
+    daemon.send(clock(), seq=10_000)
+    assert taken(stream)
+    assert stream.health.rate_hz == 0  # a restarted sender is counted afresh
+    assert health.age_ms == pytest.approx(5)
+
+
+# What a controller does with it
+
+
+def hold(daemon: Daemon) -> bytes:
+    preamble = Preamble(Kind.HOLD, 1, Flag(0), 1, daemon.seq + 1, 0, monotonic_ns(), 5000 * MS, daemon.boot, bytes(8))
+    daemon.seq += 1
+    return encode(TOPIC, preamble, {"reason": "STALE"})
+
+
+def test_the_readmes_controller_follows_a_command_to_its_own_end_and_not_beyond(endpoint: str) -> None:
+    """Holds go on being good for seconds; the action before them ends after 400 ms, and the arm with it."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    told: dict[str, int] = {}
+
+    def follow(actions: Any, t0_ns: int, step_ns: int) -> None:
+        told["followed"] = daemon.seq
+        told["until"] = t0_ns + 400 * MS  # stamped t0 = published
+        daemon.socket.send(hold(daemon))
+
+    def stop_under_control() -> None:
+        if "followed" in told:
+            told["stopped"] = monotonic_ns()
+            raise KeyboardInterrupt
+        if "asked" not in told and daemon.socket.poll(20):
+            told["asked"] = 1
+            daemon.send(monotonic_ns(), valid_ms=400)
+
+    with Daemon(endpoint) as daemon:
+        source = source.replace("ipc:///run/edged/pick/action", endpoint).replace("pick/action", TOPIC)
+        source = source.replace("timeout_ms=100", "timeout_ms=5000")
+        with pytest.raises(KeyboardInterrupt):
+            exec(source, {"follow": follow, "stop_under_control": stop_under_control})
+    assert told["followed"] == 1
+    assert told["until"] <= told["stopped"] < told["until"] + 2000 * MS
+
+
+def test_each_message_has_an_end_of_its_own(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), valid_ms=100)
+    action = taken(stream)
+    daemon.send(clock(), valid_ms=300)
+    taken(stream)
+    assert stream.good_until(action) == clock() + 100 * MS
+    assert stream.good_until_ns == clock() + 300 * MS

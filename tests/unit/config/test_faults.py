@@ -1,0 +1,191 @@
+"""How a mistake in a config is told: file, key, value, what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import configs
+import pytest
+from configs import PICK, Write, faults
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edged.config import endpoints, load_config
+
+write, quiet_environment = configs.write, configs.quiet_environment
+
+
+def test_an_unknown_variable_of_ours_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_LOP__RATE_HZ", "1")
+    assert faults(write(PICK)) == [
+        "EDGED_LOP__RATE_HZ: no section 'lop'; sections are "
+        "daemon, loop, cameras, sensors, engine, guard, bus, swap, log"
+    ]
+
+
+def test_a_variable_that_cannot_be_read_is_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_LOOP", "fast")
+    assert "loop" in faults(write(PICK))[0]
+
+
+def test_all_faults_are_told_at_once_with_file_key_value_and_range(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(PICK.replace("valid_ms = 200", "valid_ms = -1").replace("deadline_ms = 5", "deadline = 5"))
+    monkeypatch.setenv("EDGED_LOOP__FIFO", "100")
+    lines = faults(path, "loop.rate_hz=0")
+    assert lines == [
+        f"{path} (--set): loop.rate_hz = 0: allowed is > 0 and <= 2000 (ticks per second of the timer clock)",
+        f"{path} (environment): loop.fifo = '100': allowed is >= 0 and <= 99 "
+        "(SCHED_FIFO priority of the loop; 0 leaves the scheduler alone)",
+        f"{path}: loop.deadline = 5: unknown key; known are clock, rate_hz, deadline_ms, fifo, cpus, mlock",
+        f"{path}: bus.valid_ms = -1: allowed is > 0 and <= 60000 "
+        "(how long after its oldest input's capture a verdict may be obeyed)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("valid_ms = 200", "", "bus.valid_ms: missing; add it: > 0 and <= 60000"),
+        ('name = "reach"', "", "engine.name: missing"),
+        ("[loop]", "[lop]", "lop = {'rate_hz': 100, 'deadline_ms': 5}: unknown key; known are daemon, loop"),
+        ('uri = "/dev/video0"', "uri = 0", "cameras.tool.uri = 0: allowed is a valid string"),
+        ("width = 640", "width = 640.5", "cameras.tool.width = 640.5: allowed is >= 16 and <= 8192"),
+        ("width = 640", "width = nan", "cameras.tool.width = nan: allowed is >= 16"),
+        ("valid_ms = 200", "valid_ms = inf", "bus.valid_ms = inf: allowed is > 0"),
+        ("[cameras.tool]", "[cameras.Tool]", "name cameras.Tool = 'Tool': allowed is lower-case letters"),
+        ('"j1", "j2"', '"j1", "j1"', "sensors.joints.names = ['j1', 'j1']: allowed is each name once"),
+        ('"struct:<2d"', '"struct:<3d"', "sensors.joints.codec = 'struct:<3d': allowed is a format of 2 values"),
+        ('"struct:<2d"', '"struct:<2s"', "sensors.joints.codec = 'struct:<2s': allowed is numbers only"),
+        ('"struct:<2d"', '"struct:<zz"', "sensors.joints.codec = 'struct:<zz': allowed is a format of Python's"),
+        ('"struct:<2d"', '"xml"', "sensors.joints.codec = 'xml': allowed is"),
+        ('unit = "rad"', 'unit = ["rad"]', "sensors.joints.unit = ['rad']: allowed is one unit, or one for each"),
+        ('unit = "rad"', 'unit = "rad"\nhistory_ms = 5', "sensors.joints.history_ms = 5.0: allowed is at least"),
+        ('"sensor:joints"', '"sensor:arm"', "guard.measured = 'sensor:arm': allowed is one of sensor:joints"),
+        ('"sensor:button"', '"button"', "guard.enable = 'button': allowed is"),
+        ('measured = "sensor:joints"', "", "guard.following_error = 0.2: allowed is guard.measured"),
+        ("min = -3.1, max = 3.1", "min = 3.1, max = -3.1", "guard.limits.j1.min = 3.1: allowed is less than max"),
+        ("velocity = 1.5", "velocity = -1.5", "guard.limits.j1.velocity = -1.5: allowed is > 0"),
+        ("velocity = 1.5", "speed = 1.5", "guard.limits.j1.speed = 1.5: unknown key; known are min, max, step"),
+        ('on = "limit"', 'on = "clip"', "guard.limits.j2.on = 'clip': allowed is one of hold, limit"),
+        ("rate_hz = 100", 'rate_hz = "100"', "loop.rate_hz = '100': allowed is a number, without quotes"),
+        ("rate_hz = 100", "rate_hz = 100\nfifo = true", "loop.fifo = True: allowed is a number, without quotes"),
+        ("rate_hz = 100", 'rate_hz = 100\ncpus = [0, "1"]', "loop.cpus = '1': allowed is a number, without quotes"),
+        ("rate_hz = 100", 'rate_hz = 100\nmlock = "no"', "loop.mlock = 'no': allowed is true or false, without"),
+        ("velocity = 1.5", 'velocity = "1.5"', "guard.limits.j1.velocity = '1.5': allowed is a number, without"),
+        ("deadline_ms = 5", "deadline_ms = 11", "loop.deadline_ms = 11.0: allowed is at most one period, 10 ms"),
+        ("rate_hz = 100", 'clock = "camera:side"', "loop.clock = 'camera:side': allowed is one of timer, camera:tool"),
+        ("rate_hz = 100", 'rate_hz = 100\nclock = "camera:tool"', "loop.rate_hz = 100.0: allowed is nothing, or"),
+        ('uri = "/dev/video0"', 'uri = "http://cam/"', "cameras.tool.uri = 'http://cam/': allowed is an index, a /dev"),
+        ('name = "reach"', 'name = "reach"\nrequire_signature = true', "engine.require_signature = True: allowed is"),
+        ("valid_ms = 200", 'valid_ms = 200\npublish = ["frame"]', "bus.publish = 'frame': allowed is one of frames,"),
+        (
+            "valid_ms = 200",
+            'valid_ms = 200\nbind.masks = "tcp://lo:1"',
+            "bus.bind.masks = 'tcp://lo:1': allowed is a stream",
+        ),
+        (
+            "valid_ms = 200",
+            'valid_ms = 200\nbind.action = "udp://x:1"',
+            "bus.bind.action = 'udp://x:1': allowed is tcp://",
+        ),
+        (
+            "valid_ms = 200",
+            'valid_ms = 200\nbind.action = "tcp://lo:0"',
+            "bus.bind.action = 'tcp://lo:0': allowed is tcp://",
+        ),
+        (
+            "valid_ms = 200",
+            'valid_ms = 200\nbind = { action = "ipc:///x", health = "ipc:///x" }',
+            "bus.bind.health = 'ipc:///x': allowed is an endpoint of its own",
+        ),
+        (
+            "tcp://10.0.0.2:5555",
+            "tcp://10.0.0.2",
+            "sensors.joints.endpoint = 'tcp://10.0.0.2': allowed is tcp://<address>",
+        ),
+        ("tcp://10.0.0.2:5555", f"ipc:///{'x' * 107}", "sensors.joints.endpoint = 'ipc:///xxx"),
+        (
+            'uri = "/dev/video0"',
+            'uri = "zmq+tcp://cam"',
+            "cameras.tool.uri = 'zmq+tcp://cam': allowed is zmq+tcp://<address>",
+        ),
+        ('uri = "/dev/video0"', 'uri = "0"\nlatency_ms = 100', "cameras.tool.latency_ms = 100.0: allowed is less than"),
+        ("[sensors.button]", "[sensors.tool]", "sensors.tool = 'tool': allowed is a name that no camera has"),
+        ("valid_ms = 200", 'valid_ms = 200\nsecret_key = "/k"', "bus.secret_key = '/k': allowed is bus.authorized"),
+    ],
+)
+def test_one_fault(write: Write, old: str, new: str, expected: str) -> None:
+    assert old in PICK
+    lines = faults(write(PICK.replace(old, new, 1)))
+    assert any(expected in line for line in lines), lines
+    assert all(str(line).startswith(("/", "EDGED")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("bus", "allowed"),
+    [
+        ('bind.action = "tcp://127.0.0.1:5601"', True),
+        ('bind.action = "tcp://[::1]:5601"', True),
+        ('bind.action = "tcp://localhost:5601"', True),
+        ('bind.action = "tcp://0.0.0.0:5601"', False),
+        ('bind.action = "tcp://*:5601"', False),
+        ('bind.health = "tcp://10.0.0.7:5601"', False),
+        ('bind.action = "tcp://*:5601"\ninsecure = true', True),
+        ('bind.action = "tcp://*:5601"\nsecret_key = "/k"\nauthorized = "/a"', True),
+        ('bind.control = "tcp://127.0.0.1:5601"\ninsecure = true', False),
+        ('bind.control = "tcp://*:5601"\nsecret_key = "/k"\nauthorized = "/a"', True),
+    ],
+)
+def test_the_network_needs_keys(write: Write, bus: str, allowed: bool) -> None:
+    path = write(PICK + bus)
+    if allowed:
+        assert load_config(path).bus.bind
+    else:
+        assert "bus.bind" in faults(path)[0]
+
+
+def test_a_file_that_is_not_there_or_no_toml(tmp_path: Path, write: Write) -> None:
+    assert "cannot be read: No such file" in faults(tmp_path / "none.toml")[0]
+    assert "cannot be read" in faults(tmp_path)[0]
+    assert "not TOML: " in faults(write("[loop\n"))[0]
+    path = write("")
+    path.write_bytes(b"\xff\xfe")
+    assert "not UTF-8 at byte 0" in faults(path)[0]
+
+
+@pytest.mark.parametrize("text", ["daemon = 3", "loop = []", "cameras = 1", "[cameras]\ntool = 1", "guard.limits = 1"])
+def test_a_table_that_is_none_is_a_fault_not_a_crash(write: Write, text: str) -> None:
+    key = text.partition("=")[0].strip().removeprefix("[cameras]\n")
+    assert any(key in line for line in faults(write(text)))
+
+
+def test_a_section_that_is_missing_is_asked_for_with_what_it_needs(write: Write) -> None:
+    path = write("")
+    assert faults(path) == [
+        f"{path}: engine: missing; add [engine] with name",
+        f"{path}: bus: missing; add [bus] with valid_ms",
+    ]
+
+
+def test_a_file_name_that_is_no_daemon_name_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "My Cell.toml"
+    path.write_text(PICK, encoding="utf-8")
+    (line,) = faults(path)
+    assert "daemon.name = 'My Cell'" in line
+    assert load_config(path, ["daemon.name=my-cell"]).daemon.name == "my-cell"
+
+
+@given(room=st.integers(0, 120), camera=st.from_regex(r"[a-z][a-z0-9_-]{0,40}", fullmatch=True))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_socket_path_is_ever_longer_than_the_kernel_takes(write: Write, room: int, camera: str) -> None:
+    text = PICK.replace("cameras.tool", f"cameras.{camera}").replace("/run/edged/pick", "/" + "r" * room)
+    path = write(text + f'publish = ["frames-{camera}"]\n')
+    if max(len(f"/{'r' * room}/frames-{camera}"), len(f"/{'r' * room}/control")) > 107:
+        (line,) = faults(path)
+        assert "daemon.runtime" in line
+        assert "set a shorter [daemon] runtime" in line
+    else:
+        paths = [endpoint.removeprefix("ipc://") for endpoint in endpoints(load_config(path)).values()]
+        assert max(map(len, paths)) <= 107

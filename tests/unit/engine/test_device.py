@@ -1,0 +1,62 @@
+"""The GPU's facts, from a libcuda and a file system that the test makes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gpus import pretended_gpu
+
+from edged.engine.device import Device, kernel_driver, l4t, read_device
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return pretended_gpu(tmp_path_factory.mktemp("cuda"))
+
+
+def ask(environ: dict[str, str], root: Path) -> str:
+    """`read_device` in a process of its own, since a library stays loaded."""
+    code = f"""
+from pathlib import Path
+from edged.engine.device import read_device
+from edged.core.errors import EngineError
+try:
+    print(read_device(root=Path({str(root)!r})))
+except EngineError as error:
+    print("EngineError", error)
+"""
+    return subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_gpu_is_described(gpu: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "sys/module/nvidia").mkdir(parents=True)
+    (tmp_path / "sys/module/nvidia/version").write_text("580.65.06\n")
+    assert ask(gpu, tmp_path).strip() == str(Device("NVIDIA Pretend 1", "8.7", 16, 8192, "580.65.06", False))
+
+
+def test_without_a_kernel_modules_version_cudas_counts(gpu: dict[str, str], tmp_path: Path) -> None:
+    assert "driver='CUDA 13.0'" in ask(gpu, tmp_path)
+
+
+def test_no_driver_and_no_gpu_are_none(gpu: dict[str, str], tmp_path: Path) -> None:
+    assert read_device(library="libnosuchcuda.so.1") is None
+    assert ask({**gpu, "FAKE_CUDA_INIT": "100"}, tmp_path).strip() == "None"
+
+
+def test_a_driver_that_does_not_work_is_told(gpu: dict[str, str], tmp_path: Path) -> None:
+    said = ask({**gpu, "FAKE_CUDA_INIT": "999"}, tmp_path)
+    assert "EngineError the GPU's driver does not work: cuInit gave CUDA_ERROR_UNKNOWN; " in said
+
+
+def test_l4t_and_driver_files_are_read(tmp_path: Path) -> None:
+    assert (l4t(tmp_path), kernel_driver(tmp_path)) == ("", "")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n")
+    assert l4t(tmp_path) == "L4T 36.4.3"
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.120  Fri Sep 13 10:10:01 UTC 2024\nGCC version: 13.2\n"
+    (tmp_path / "proc/driver/nvidia/version").write_text(text)
+    assert kernel_driver(tmp_path) == "550.120"

@@ -1,0 +1,336 @@
+"""Nothing non-finite, out of bounds, too fast, too late or lost gets past the guard, and it says what it did."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from cells import JOINTS, MS, NOW_NS, action, axis, config, manifest, sample
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edged.bundle.manifest import Axis
+from edged.core.errors import RefusedError
+from edged.core.types import ActionChunk, Hold, Instances, Labels, Prediction, Reason, Tick
+from edged.guard import Anchor, Command, Rules, anchor, guard, rules
+
+STEP_NS = 20 * MS
+TICK = Tick(1, NOW_NS, NOW_NS)
+
+
+def rule(limits: dict[str, Any] | None = None, *axes: Axis, **guard_fields: Any) -> Rules:
+    fields = {"measured": "sensor:joints", "limits": limits or {}} | guard_fields
+    return rules(config(fields), manifest(outputs={"action": action(*axes)}))
+
+
+def chunk(*steps: Any, age_ms: float = 15, t0_ns: int = NOW_NS + STEP_NS) -> ActionChunk:
+    return ActionChunk(np.array(steps, np.float32), t0_ns, STEP_NS, NOW_NS - round(age_ms * MS))
+
+
+def at(*values: float) -> Anchor:
+    return Anchor(np.array(values, np.float64), NOW_NS, None)
+
+
+def checked(prediction: Prediction, by: Rules, start: Anchor | None = None, now_ns: int = NOW_NS) -> Prediction | Hold:
+    return guard(prediction, by, at(0, 0, 0) if start is None else start, TICK, now_ns)
+
+
+def held(verdict: Any, reason: Reason) -> str:
+    assert isinstance(verdict, Hold), verdict
+    assert verdict.reason is reason
+    return verdict.detail
+
+
+def limited(verdict: Prediction | Hold) -> ActionChunk:
+    assert isinstance(verdict, ActionChunk), verdict
+    return verdict
+
+
+# --- guard: bounds
+
+
+def test_what_keeps_every_limit_is_returned_itself() -> None:
+    asked = chunk([0.1, 3, -3], [0.2, 2.9, -2.9])
+    by = rule({name: {"min": -3, "max": 3, "velocity": 200} for name in JOINTS})
+    assert checked(asked, by) is asked
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_held_even_where_nothing_is_limited(value: float) -> None:
+    for by in (rule(), rule({"j2": {"min": -1, "max": 1, "on": "limit"}}), rule({"j2": {"step": 1, "on": "limit"}})):
+        assert "j2" in held(checked(chunk([0, value, 0]), by), Reason.NON_FINITE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "detail"), [(1.5, "j2 1.5 rad > max 1"), (-1.25, "j2 -1.25 rad < min -1"), (1.0, None)]
+)
+def test_beyond_min_and_max_is_a_hold_that_names_axis_value_and_limit(asked: float, detail: str | None) -> None:
+    got = checked(chunk([9, asked, 9]), rule({"j2": {"min": -1, "max": 1}}))
+    if detail is None:
+        assert isinstance(got, ActionChunk)
+    else:
+        assert held(got, Reason.BOUNDS) == detail
+
+
+def test_limit_gives_the_nearest_allowed_value_and_says_so() -> None:
+    asked = chunk([0, 1.5, 0], [0, -4, 0], [0, 0.5, 0])
+    got = limited(checked(asked, rule({"j2": {"min": -1, "max": 1, "on": "limit"}})))
+    assert got.actions[:, 1].tolist() == [1, -1, 0.5]
+    assert [(c.name, c.step, c.rule, c.asked, c.given) for c in got.changes] == [
+        ("j2", 0, "max", 1.5, 1.0),
+        ("j2", 1, "min", -4.0, -1.0),
+    ]
+    assert asked.actions[0, 1] == 1.5  # the prediction is not edited
+    assert (got.t0_ns, got.step_ns, got.captured_ns) == (asked.t0_ns, asked.step_ns, asked.captured_ns)
+
+
+def test_one_axis_that_holds_is_enough() -> None:
+    by = rule({"j1": {"max": 1, "on": "limit"}, "j2": {"max": 1}})
+    assert held(checked(chunk([2, 2, 0]), by), Reason.BOUNDS).startswith("j2")
+
+
+def test_a_limit_that_float32_cannot_hold_is_not_crossed_by_rounding() -> None:
+    by = rule({"j1": {"min": -0.1, "max": 0.1, "on": "limit"}})  # float32(0.1) > 0.1
+    got = limited(checked(chunk([1, 0, 0], [-1, 0, 0]), by))
+    assert np.abs(got.actions[:, 0].astype(np.float64)).max() <= 0.1
+
+
+# --- guard: step and velocity
+
+
+def test_velocity_counts_from_the_anchor_to_step_0_and_from_step_to_step() -> None:
+    by = rule({"j1": {"velocity": 5}})  # 0.1 rad in 20 ms
+    assert isinstance(checked(chunk([0.09, 0, 0], [0.18, 0, 0]), by), ActionChunk)
+    detail = held(checked(chunk([0.11, 0, 0]), by), Reason.BOUNDS)
+    assert detail == "j1 changes by 0.11 rad > 0.1 by its velocity limit"
+    assert held(checked(chunk([0.09, 0, 0], [0.2, 0, 0]), by), Reason.BOUNDS).endswith("step 1")
+    assert held(checked(chunk([0.09, 0, 0]), by, at(0.2, 0, 0)), Reason.BOUNDS)
+
+
+def test_velocity_knows_how_long_the_first_step_takes() -> None:
+    by = rule({"j1": {"velocity": 5}})
+    assert isinstance(checked(chunk([0.19, 0, 0], t0_ns=NOW_NS + 2 * STEP_NS), by), ActionChunk)
+    held(checked(chunk([0.09, 0, 0], t0_ns=NOW_NS + STEP_NS // 2), by), Reason.BOUNDS)
+    held(checked(chunk([1e-6, 0, 0], t0_ns=NOW_NS - 1), by), Reason.BOUNDS)
+
+
+def test_a_step_limit_is_a_change_between_commands_whatever_the_time() -> None:
+    by = rule({"j1": {"step": 0.1}})
+    assert isinstance(checked(chunk([0.09, 0, 0], t0_ns=NOW_NS + STEP_NS // 2), by), ActionChunk)
+    assert held(checked(chunk([0.11, 0, 0]), by), Reason.BOUNDS).endswith("by its step limit")
+
+
+def test_a_limited_axis_walks_to_where_it_was_sent() -> None:
+    by = rule({"j1": {"velocity": 5, "max": 0.25, "on": "limit"}})
+    got = limited(checked(chunk([1, 0, 0], [1, 0, 0], [1, 0, 0], [0.2, 0, 0]), by))
+    np.testing.assert_allclose(got.actions[:, 0], [0.1, 0.2, 0.25, 0.2], rtol=1e-6)
+    assert [change.rule for change in got.changes] == ["velocity", "velocity", "max"]
+
+
+def test_a_switch_is_never_rate_limited() -> None:
+    by = rule({"j3": {"step": 0.1, "on": "limit"}}, axis("j1"), axis("j2"), axis("j3", kind="binary"))
+    asked = chunk([0, 0, 1], [0, 0, 0])
+    assert checked(asked, by, at(0, 0, math.nan)) is asked
+
+
+def test_a_robot_far_out_of_bounds_is_not_moved_at_all() -> None:
+    by = rule({"j1": {"min": -1, "max": 1, "velocity": 5, "on": "limit"}})
+    assert "by hand" in held(checked(chunk([0, 0, 0]), by, at(2, 0, 0)), Reason.BOUNDS)
+    assert limited(checked(chunk([0, 0, 0]), by, at(1.05, 0, 0))).actions[0, 0] == pytest.approx(0.95)
+
+
+def test_a_rate_limit_without_an_anchor_is_never_skipped() -> None:
+    by = rule({"j1": {"velocity": 5, "on": "limit"}})
+    held(guard(chunk([0, 0, 0]), by, None, TICK, NOW_NS), Reason.ANCHOR)
+    held(checked(chunk([0, 0, 0]), by, at(math.nan, 0, 0)), Reason.ANCHOR)
+
+
+LIMITS = st.fixed_dictionaries(
+    {"on": st.sampled_from(["hold", "limit"])},
+    optional={
+        "min": st.floats(-5, -0.01),
+        "max": st.floats(0.01, 5),
+        "step": st.floats(1e-3, 10),
+        "velocity": st.floats(1e-2, 500),
+    },
+)
+VALUES = st.floats(width=32) | st.floats(-6, 6, width=32)
+
+
+@given(
+    limits=st.tuples(LIMITS, LIMITS, LIMITS),
+    steps=st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=6),
+    start=st.tuples(*[st.floats(-6, 6)] * 3),
+    first_ms=st.floats(1, 60) | st.just(20.0),
+)
+def test_whatever_comes_out_keeps_every_limit_and_says_what_changed(
+    limits: tuple[dict[str, Any], ...], steps: list[Any], start: tuple[float, ...], first_ms: float
+) -> None:
+    first_ns = round(first_ms * MS)
+    asked = chunk(*steps, t0_ns=NOW_NS + first_ns)
+    got = checked(asked, rule(dict(zip(JOINTS, limits, strict=True))), at(*start))
+    if isinstance(got, Hold):
+        assert got.reason in (Reason.NON_FINITE, Reason.BOUNDS)
+        assert any(name in got.detail for name in JOINTS)
+        return
+    assert isinstance(got, ActionChunk)
+    assert np.isfinite(got.actions).all()
+    for index, limit in enumerate(limits):
+        path = [start[index], *map(float, got.actions[:, index])]
+        for step, (before, value) in enumerate(pairwise(path)):
+            took_ns = first_ns if step == 0 else STEP_NS
+            assert limit.get("min", -math.inf) <= value <= limit.get("max", math.inf)
+            assert abs(value - before) <= limit.get("velocity", math.inf) * (took_ns / 1e9)
+            assert abs(value - before) <= limit.get("step", math.inf) * max(1.0, took_ns / STEP_NS)
+    if got is asked:
+        assert not got.changes
+        return
+    replayed = asked.actions.copy()
+    for change in got.changes:
+        column = JOINTS.index(change.name)
+        assert limits[column]["on"] == "limit"
+        assert replayed[change.step, column] == change.asked != change.given
+        replayed[change.step, column] = change.given
+    np.testing.assert_array_equal(replayed, got.actions)
+    assert checked(got, rule(dict(zip(JOINTS, limits, strict=True))), at(*start)) is got
+
+
+# --- guard: time, and the other predictions
+
+
+def test_late_by_deadline_and_by_age() -> None:
+    by = rule()
+    assert isinstance(checked(chunk([0, 0, 0]), by, now_ns=NOW_NS + 20 * MS), ActionChunk)
+    assert held(checked(chunk([0, 0, 0]), by, now_ns=NOW_NS + 21 * MS), Reason.LATE).startswith(
+        "21.0 ms after the tick"
+    )
+    assert "200.0 ms old" in held(checked(chunk([0, 0, 0], age_ms=200), by), Reason.LATE)
+
+
+def test_labels_and_instances_pass_unless_late_or_broken() -> None:
+    by = rules(config(), manifest(outputs={}))
+    labels = Labels(np.zeros((4, 4), np.uint8), "line", NOW_NS)
+    assert guard(labels, by, None, TICK, NOW_NS) is labels
+    held(guard(labels, by, None, TICK, NOW_NS + 21 * MS), Reason.LATE)
+    boxes = np.zeros((1, 4), np.float32)
+    found = Instances(boxes, np.ones(1, np.float32), np.zeros(1, np.uint16), (), (4, 4), "line", NOW_NS)
+    assert guard(found, by, None, TICK, NOW_NS) is found
+    boxes[0, 2] = np.nan
+    held(guard(found, by, None, TICK, NOW_NS), Reason.NON_FINITE)
+
+
+def test_a_limit_on_no_axis_is_refused() -> None:
+    with pytest.raises(RefusedError, match="j9"):
+        rule({"j9": {"max": 1}})
+
+
+# --- anchor
+
+MEASURED = (0.5, 1.0, 1.5)
+
+
+def command(*steps: Any, t0_ns: int = NOW_NS, until_ns: int = NOW_NS + 100 * MS) -> Command:
+    return Command(chunk(*steps, t0_ns=t0_ns), np.zeros(3), t0_ns - STEP_NS, until_ns)
+
+
+def started(verdict: Anchor | Hold) -> Anchor:
+    assert isinstance(verdict, Anchor), verdict
+    return verdict
+
+
+def test_at_start_and_after_a_break_commands_start_where_the_robot_is() -> None:
+    by = rule({"j1": {"velocity": 1}}, following_error=0.1)
+    for last in (None, command([9, 9, 9], until_ns=NOW_NS)):  # its validity has just ended
+        got = started(anchor(by, last, sample("joints", 5, MEASURED), NOW_NS))
+        assert got.values.tolist() == list(MEASURED)
+        assert got.previous is None
+        assert got.at_ns == NOW_NS
+
+
+def test_while_commands_flow_they_continue_from_the_last_command() -> None:
+    last = command([0.6, 1.1, 1.6])
+    got = started(anchor(rule({"j1": {"velocity": 1}}), last, sample("joints", 5, MEASURED), NOW_NS))
+    np.testing.assert_allclose(got.values, [0.6, 1.1, 1.6], rtol=1e-6)
+    assert got.previous is last.chunk
+
+
+def test_a_robot_that_is_not_where_it_was_told_to_be_is_lost() -> None:
+    by = rule(following_error=0.2)
+    assert started(anchor(by, command(MEASURED), sample("joints", 0, (0.5, 1.15, 1.5)), NOW_NS + MS))
+    got = anchor(by, command(MEASURED), sample("joints", 0, (0.5, 1.3, 1.5)), NOW_NS)
+    assert held(got, Reason.TRACKING) == "j2 is 0.3 rad from where it was told to be > 0.2 rad"
+
+
+def test_the_following_error_is_taken_at_the_time_of_the_measurement() -> None:
+    """The arm is commanded from 0 to 1 within 20 ms; a sample 10 ms old that says 0.5 is right on its way."""
+    moving = Command(chunk([1, 1, 1], t0_ns=NOW_NS), np.zeros(3), NOW_NS - STEP_NS, NOW_NS + MS)
+    assert started(anchor(rule(following_error=0.01), moving, sample("joints", 10, (0.5, 0.5, 0.5)), NOW_NS))
+
+
+def test_whole_turns_are_no_following_error() -> None:
+    by = rule(None, axis("j1", kind="angle"), axis("j2"), axis("j3"), following_error=0.2)
+    turned = command([0.5 + 2 * math.pi, 1.0, 1.5])
+    assert started(anchor(by, turned, sample("joints", 0, MEASURED), NOW_NS))
+    turned = command([0.5, 1.0 + 2 * math.pi, 1.5])
+    held(anchor(by, turned, sample("joints", 0, MEASURED), NOW_NS), Reason.TRACKING)
+
+
+@pytest.mark.parametrize(
+    ("measured", "detail"),
+    [
+        (None, "nothing heard yet from joints"),
+        (sample("joints", 51), "joints 51 ms > 50 ms"),
+        (sample("joints", 1, (0, math.nan, 0)), "joints.j2 is not finite"),
+    ],
+)
+def test_a_measurement_that_is_needed_and_not_there_is_a_hold(measured: Any, detail: str) -> None:
+    by = rule({"j1": {"velocity": 1}}, following_error=0.1)
+    assert held(anchor(by, None, measured, NOW_NS), Reason.ANCHOR) == detail
+    assert held(anchor(by, command(MEASURED), measured, NOW_NS), Reason.ANCHOR) == detail
+    free = started(anchor(rule(), None, measured, NOW_NS))  # nothing depends on it
+    assert np.isnan(free.values).all()
+
+
+def test_rate_limits_without_a_measuring_sensor_never_start() -> None:
+    by = rule({"j1": {"velocity": 1}}, measured=None)
+    assert held(anchor(by, None, None, NOW_NS), Reason.ANCHOR) == "guard.measured is not set"
+    partly = rule({"j9": {"velocity": 1}}, axis("j1"), axis("j9"), axis("j3"))
+    assert "j9" in held(anchor(partly, None, sample("joints", 1), NOW_NS), Reason.ANCHOR)
+
+
+def test_a_command_is_a_straight_line_through_its_steps() -> None:
+    told = Command(chunk([1, 0, 0], [3, 0, 0]), np.array([0.0, 0, 0]), NOW_NS, NOW_NS)
+    times = (-5, 0, 10, 20, 30, 40, 99)
+    assert [float(told.at(NOW_NS + t * MS)[0]) for t in times] == [0, 0, 0.5, 1, 2, 3, 3]
+
+
+@given(jog=st.floats(-3, 3), velocity=st.floats(0.5, 10))
+def test_a_robot_that_was_jogged_while_stopped_is_taken_along_from_where_it_is(jog: float, velocity: float) -> None:
+    by = rule({"j1": {"velocity": velocity, "on": "limit"}}, following_error=0.1)
+    start = started(anchor(by, None, sample("joints", 5, (jog, 0, 0)), NOW_NS))
+    got = limited(checked(chunk([0, 0, 0]), by, start))
+    assert abs(float(got.actions[0, 0]) - jog) <= velocity * 0.02
+    kept = start.command(got, NOW_NS + 100 * MS)
+    assert started(anchor(by, kept, sample("joints", 0, (jog, 0, 0)), NOW_NS)).previous is got
+
+
+@given(
+    asked=st.lists(st.floats(-4, 4, width=32) | st.sampled_from([math.nan, math.inf]), min_size=3, max_size=3),
+    before=st.lists(st.floats(-4, 4) | st.just(math.nan), min_size=3, max_size=3),
+    fast=st.floats(0.5, 500),
+)
+def test_the_quick_look_and_the_whole_check_agree(asked: list[float], before: list[float], fast: float) -> None:
+    limits = {"min": -3, "max": 3, "on": "limit"}
+    by = rule({JOINTS[0]: limits | {"velocity": fast}, JOINTS[1]: limits})
+    once, twice = chunk(asked), chunk(asked, asked)  # a chunk of two is never looked at quickly
+    quick, whole = checked(once, by, at(*before)), checked(twice, by, at(*before))
+    if isinstance(whole, Hold):
+        assert isinstance(quick, Hold)
+        assert quick.reason is whole.reason
+    else:
+        assert isinstance(quick, ActionChunk)
+        np.testing.assert_array_equal(quick.actions[0], whole.actions[0])
+        assert (quick is once) or quick.changes

@@ -1,0 +1,75 @@
+"""Scores or class numbers of any layout become [1, H, W] uint8."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto
+from pack_models.net import Net
+
+from edged.core.errors import RefusedError
+from edged.pack import Labels
+from edged.pack.graph import infer_shapes, to_bytes
+from edged.pack.labels import bake_labels_output
+from edged.pipeline.geometry import fit
+
+SMALL = np.random.default_rng(2).normal(size=(1, 5, 6, 4)).astype(np.float32)
+
+
+def through(values: np.ndarray, labels: Labels, opset: int = 17, kind: int = TensorProto.FLOAT) -> np.ndarray:
+    net = Net(1, opset)
+    net.output(net.input("raw", list(values.shape), kind), "labels", list(values.shape), kind)
+    model = infer_shapes(onnx.load_from_string(net.model()))
+    bake_labels_output(model, "labels", labels)
+    session = onnxruntime.InferenceSession(to_bytes(infer_shapes(model)), providers=["CPUExecutionProvider"])
+    (made,) = session.run(None, {"raw": values})
+    assert made.dtype == np.uint8
+    np.testing.assert_array_equal(made, labels.after(values))
+    return made
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 20])
+@pytest.mark.parametrize("upscale", [1, 4, 8])
+def test_scores_in_either_layout(opset: int, upscale: int) -> None:
+    planes = through(SMALL, Labels(upscale), opset)
+    assert planes.shape == (1, 6 * upscale, 4 * upscale)
+    pixels = through(SMALL.transpose(0, 2, 3, 1), Labels(upscale, "NHWC"), opset)
+    np.testing.assert_array_equal(planes, pixels)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_one_score_is_a_class_above_its_threshold(threshold: float) -> None:
+    made = through(SMALL[:, :1], Labels(threshold=threshold))
+    np.testing.assert_array_equal(made, SMALL[:, 0] > threshold)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 4), (1, 1, 6, 4), (6, 4)])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
+def test_class_numbers_of_any_rank_and_type(shape: tuple[int, ...], dtype: str) -> None:
+    numbers = np.arange(24).reshape(shape).astype(dtype)
+    kind = getattr(TensorProto, "FLOAT" if dtype == "float32" else dtype.upper())
+    made = through(numbers, Labels(made=True), kind=kind)
+    np.testing.assert_array_equal(made.ravel(), np.arange(24))
+    assert made.shape == (1, 6, 4)
+
+
+@pytest.mark.parametrize("mode", ["stretch", "letterbox", "crop"])
+@pytest.mark.parametrize("opset", [11, 13, 20])
+def test_labels_are_led_back_to_the_frame(mode: str, opset: int) -> None:
+    back = fit(mode, (30, 50), (24, 16))
+    made = through(SMALL, Labels(4, back=back), opset)
+    assert made.shape == (1, 30, 50)
+    plain = Labels(4).after(SMALL)[0]
+    for y, x in ((0, 0), (15, 25), (29, 49), (7, 31)):
+        u, v = back.to_target(np.array([x + 0.5, y + 0.5]))
+        seen = 0 <= u < 16 and 0 <= v < 24
+        assert made[0, y, x] == (plain[int(v), int(u)] if seen else 0)
+
+
+def test_what_is_no_map_is_refused() -> None:
+    with pytest.raises(RefusedError, match="made from logits"):
+        through(SMALL[0], Labels())
+    with pytest.raises(RefusedError, match="one map"):
+        through(SMALL, Labels(made=True))

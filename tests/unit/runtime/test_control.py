@@ -1,0 +1,143 @@
+"""The control socket: every request is answered, whatever it is; mutating ones leave an audit line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edged.core.errors import EdgedError, RefusedError
+from edged.runtime.control import LIMIT_BYTES, Control, Operation, answer
+
+
+def refuse(args: Mapping[str, Any]) -> Any:
+    raise RefusedError("engine 7 does not verify", "re-pack it")
+
+
+def crash(args: Mapping[str, Any]) -> Any:
+    raise ZeroDivisionError("bug")
+
+
+OPERATIONS = {
+    "status": Operation(lambda args: {"state": "ok"}),
+    "hold": Operation(lambda args: {"held": True}, mutates=True, args=frozenset({"reason"})),
+    "swap": Operation(refuse, mutates=True),
+    "crash": Operation(crash),
+}
+
+
+def ask(**request: Any) -> dict[str, Any]:
+    return msgspec.msgpack.decode(answer(msgspec.msgpack.encode(request), OPERATIONS))
+
+
+def test_answers_carry_the_id() -> None:
+    assert ask(v=1, id=7, op="status") == {"v": 1, "id": 7, "ok": True, "result": {"state": "ok"}}
+    assert ask(v=1, id="a", op="status")["id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        ({"v": 2, "id": 1, "op": "status"}, "version 2"),
+        ({"v": 1, "id": 1, "op": "dance"}, "unknown operation 'dance'"),
+        ({"v": 1, "id": 1, "op": "hold", "args": {"colour": 1}}, "unknown arguments ['colour']"),
+        ({"v": 1, "id": 1, "op": "swap"}, "does not verify"),
+        ({"v": 1, "id": 1, "op": "crash"}, "ZeroDivisionError"),
+        ({"v": 1, "id": 1, "op": "status", "more": 1}, "not understood"),
+        ({"op": "status"}, "not understood"),
+    ],
+)
+def test_every_failure_says_why_and_what_to_do(request_: dict[str, Any], text: str) -> None:
+    reply = ask(**request_)
+    assert reply["ok"] is False
+    assert text in reply["error"]["text"]
+    assert reply["error"]["remedy"]
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_answered(data: bytes) -> None:
+    assert "ok" in msgspec.msgpack.decode(answer(data, OPERATIONS))
+
+
+def test_mutating_requests_leave_an_audit_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="edged.audit"):
+        ask(v=1, id=1, op="status")
+        assert not caplog.records
+        ask(v=1, id=1, op="hold", args={"who": "anna", "reason": "jam"})
+        ask(v=1, id=1, op="swap", args={"who": "anna"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "hold by 'anna' reason='jam'",
+        "swap by 'anna' ",
+        "swap refused: engine 7 does not verify; re-pack it",
+    ]
+
+
+def test_what_people_write_cannot_forge_a_line_or_flood(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[Mapping[str, Any]] = []
+    keep = {"hold": Operation(lambda args: heard.append(args), mutates=True, args=frozenset({"reason"}))}
+    args = {"who": "bob\n2026 info: resume by 'ann'", "reason": "\x1b[2J\u202e" + "x" * 1000}
+    with caplog.at_level(logging.INFO, logger="edged.audit"):
+        assert b"\xa2ok\xc3" in answer(msgspec.msgpack.encode({"v": 1, "id": 1, "op": "hold", "args": args}), keep)
+    ((told,), (record,)) = heard, caplog.records
+    assert told["who"] == "bob 2026 info: resume by 'ann'"
+    assert told["reason"] == " [2J " + "x" * 192 + "..."
+    assert record.getMessage().startswith("hold by \"bob 2026 info: resume by 'ann'\" reason=")
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 300
+
+
+def test_a_disk_that_refuses_is_a_failure_not_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    def full(args: Mapping[str, Any]) -> Any:
+        raise EdgedError("holding, but the disk is full", "make room")
+
+    with caplog.at_level(logging.INFO, logger="edged.audit"):
+        answer(msgspec.msgpack.encode({"v": 1, "id": 1, "op": "hold"}), {"hold": Operation(full, mutates=True)})
+    assert caplog.records[-1].getMessage() == "hold failed: holding, but the disk is full; make room"
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[str]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    address = f"ipc://{tmp_path}/control"
+    control = Control(context, address, OPERATIONS)
+    control.start()
+    yield address
+    control.close()
+    context.term()
+
+
+@pytest.mark.parametrize("kind", [zmq.REQ, zmq.DEALER])
+def test_over_a_socket(endpoint: str, kind: int) -> None:
+    with zmq.Context() as context, context.socket(kind) as socket:
+        socket.setsockopt(zmq.RCVTIMEO, 5000)
+        socket.connect(endpoint)
+        for data in (b"rubbish", b"x" * (LIMIT_BYTES + 1), msgspec.msgpack.encode({"v": 1, "id": 3, "op": "status"})):
+            socket.send(data)
+            reply = msgspec.msgpack.decode(socket.recv())
+        assert reply["result"] == {"state": "ok"}
+
+
+def test_multipart_rubbish_is_answered_and_the_next_request_too(endpoint: str) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.RCVTIMEO, 5000)
+        socket.connect(endpoint)
+        socket.send_multipart([b"a", b"b", b"c", b"d"])
+        assert msgspec.msgpack.decode(socket.recv_multipart()[-1])["ok"] is False
+        socket.send(msgspec.msgpack.encode({"v": 1, "id": 3, "op": "status"}))
+        assert msgspec.msgpack.decode(socket.recv())["id"] == 3
+
+
+def test_only_owner_and_group_may_command(endpoint: str) -> None:
+    assert Path(endpoint.removeprefix("ipc://")).stat().st_mode & 0o777 == 0o660
+
+
+def test_endpoint_that_cannot_be_bound(tmp_path: Path) -> None:
+    with zmq.Context() as context, pytest.raises(EdgedError, match="cannot bind"):
+        Control(context, f"ipc://{tmp_path}/no/such/folder/control", OPERATIONS)

@@ -1,0 +1,96 @@
+"""The log: a line per fact, in two formats, and never a reason for the loop to wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import logging, sys
+from edged.config import LogConfig
+from edged.runtime.logs import apply_log, start_log
+writer = start_log(LogConfig(level="{level}", format="{format}"))
+log = logging.getLogger("edged")
+{body}
+writer.stop()
+"""
+
+
+def run(body: str, level: str = "info", format: str = "text", **environ: str) -> str:
+    given = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+    code = SCRIPT.format(level=level, format=format, body=body)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**given, **environ}, timeout=30, check=True
+    )
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_a_line_has_time_level_and_fact() -> None:
+    text = run("log.warning('tool %d ms late', 7)")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z warning: tool 7 ms late\n", text)
+
+
+def test_the_journal_adds_the_time_itself() -> None:
+    assert run("log.info('ready')", JOURNAL_STREAM="8:1") == "info: ready\n"
+
+
+def test_json_is_an_object_a_line_whatever_was_said() -> None:
+    text = run("log.error('two\\nlines'); logging.getLogger('edged.audit').info('hold by \"me\"')", format="json")
+    first, second = (json.loads(line) for line in text.splitlines())
+    assert (first["level"], first["logger"], first["message"]) == ("error", "edged", "two\nlines")
+    assert (second["logger"], second["message"]) == ("edged.audit", 'hold by "me"')
+    assert first["time"].endswith("Z")
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 3), ("info", 2), ("error", 1)])
+def test_the_level_is_the_least_that_is_written(level: str, lines: int) -> None:
+    body = "log.debug('a'); log.info('b'); log.error('c')"
+    assert len(run(body, level).splitlines()) == lines
+
+
+def test_level_and_format_can_change_while_it_runs() -> None:
+    body = "import time; log.info('one'); time.sleep(0.3)  # by then it is written\n"
+    body += "apply_log(LogConfig(level='error', format='json'), writer)\n"
+    body += "log.info('two'); log.error('three')"
+    one, three = run(body).splitlines()
+    assert one.endswith("info: one")
+    assert json.loads(three)["message"] == "three"
+
+
+def test_a_full_pipe_does_not_keep_the_process_from_ending() -> None:
+    body = "for number in range(20_000): log.info('x' * 100)"
+    code = SCRIPT.format(level="info", format="text", body=body)
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
+        assert process.wait(20) == 0  # while nobody reads stderr
+
+
+FULL_PIPE = """
+import time
+for number in range(50_000):
+    log.info("x" * 100)
+slowest = 0.0
+for number in range(1000):
+    began = time.perf_counter()
+    log.info("y" * 100)
+    slowest = max(slowest, time.perf_counter() - began)
+print("slowest", slowest, flush=True)
+import os; os._exit(0)
+"""
+
+
+def test_whoever_does_not_read_the_log_stops_nobody() -> None:
+    code = SCRIPT.format(level="info", format="text", body=FULL_PIPE)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        word, seconds = process.stdout.readline().split()  # while nobody reads stderr
+        process.kill()
+    assert word == "slowest"
+    assert float(seconds) < 1.0

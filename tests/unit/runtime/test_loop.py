@@ -1,0 +1,255 @@
+"""The loop with real parts on a manual clock: a recorded cell, an ONNX engine, a publisher, a listener."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cells
+import numpy as np
+import pytest
+import zmq
+from models import make
+from numpy.typing import NDArray
+from onnx import helper
+
+from edged.bundle.bundle import Bundle
+from edged.config import Config
+from edged.core.clock import ManualClock
+from edged.core.errors import MachineryError
+from edged.engine.base import Engine
+from edged.engine.registry import open_engine
+from edged.guard.arming import Arming
+from edged.runtime.health import Health
+from edged.runtime.loop import Cell, run_loop
+from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.slot import Slot, install
+from edged.runtime.ticks import TimerTicks
+from edged.source.recording import Recording, Track
+from edged.source.replay import Replay
+from edged.wire import Kind, Message, decode
+
+MS = 1_000_000
+START = 1_000 * MS
+PERIOD = 20 * MS
+SAMPLE = 10 * MS
+
+
+def model() -> bytes:
+    """Joints to actions as they are; not a number when `ay` is negative, and an error when `az` is beyond 1."""
+    nodes = [
+        helper.make_node("Slice", ["state", "zero", "three", "one"], ["joints"]),
+        helper.make_node("Slice", ["state", "four", "five", "one"], ["ay"]),
+        helper.make_node("Slice", ["state", "five", "six", "one"], ["az"]),
+        helper.make_node("Sqrt", ["ay"], ["root"]),
+        helper.make_node("Cast", ["az"], ["index"], to=7),
+        helper.make_node("Gather", ["table", "index"], ["picked"]),
+        helper.make_node("Add", ["root", "picked"], ["both"]),
+        helper.make_node("Mul", ["both", "nothing"], ["trouble"]),
+        helper.make_node("Add", ["joints", "trouble"], ["action"]),
+    ]
+    names = ("zero", "one", "two", "three", "four", "five", "six")
+    numbers = {name: np.array([value]) for value, name in enumerate(names)}
+    constants = {**numbers, "table": np.ones(2, np.float32), "nothing": np.zeros(1, np.float32)}
+    return make(nodes, {"state": [1, 6]}, {"action": [1, 3]}, constants)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    manifest = cells.manifest()
+    with open_engine(Bundle("reach", "1", manifest, bytes(range(32)), model(), {}, b"")) as opened:
+        yield opened
+
+
+def recorded(count: int = 100, **change: Callable[[NDArray[Any]], None]) -> Recording:
+    """Joints at rest and a level imu every 10 ms; `change` may edit the values, or cut stamps, of one sensor."""
+    stamps = START + np.arange(count) * SAMPLE
+    values = {"joints": np.zeros((count, 3)), "imu": np.zeros((count, 3))}
+    for sensor, edit in change.items():
+        edit(values[sensor])
+    return Recording(cameras={}, sensors={name: Track.make(stamps, rows) for name, rows in values.items()})
+
+
+@dataclass
+class Turned:
+    """What a loop did."""
+
+    heard: list[Message]
+    health: Health
+    cell: Cell
+
+    @property
+    def says(self) -> list[str]:
+        """Each verdict's kind or reason."""
+        return [m.header.get("reason", m.kind.name) for m in self.heard]
+
+
+@pytest.fixture
+def turn(tmp_path: Path) -> Iterator[Callable[..., Turned]]:
+    """turn(recording, engine, ticks, config): run the loop for so many ticks of 20 ms."""
+    with zmq.Context() as context:
+        yield lambda *arguments, **options: turned(context, tmp_path, *arguments, **options)
+
+
+def turned(
+    context: zmq.Context[zmq.Socket[bytes]],
+    folder: Path,
+    recording: Recording,
+    engine: Engine | None,
+    count: int = 20,
+    config: Config | None = None,
+    raises: type[Exception] | None = None,
+) -> Turned:
+    config = config or cells.config(guard={"measured": "sensor:joints", "start": "armed"})
+    clock, stop = ManualClock(START), threading.Event()
+    replay = Replay(recording, clock, START)
+
+    def sleep(due_ns: int) -> None:
+        clock.sleep_until(due_ns)
+        if due_ns > START + count * PERIOD:
+            stop.set()
+
+    cell = Cell({}, replay.sensors, Arming(folder / "hold", config.guard.start), "joints", None, clock)
+    slot, health = Slot(), Health(clock)
+    if engine is not None:
+        slot.offer(install(engine, config))
+    outlet = Outlet(context, "pick/action", ["inproc://action"])
+    listener = context.socket(zmq.SUB)
+    listener.setsockopt(zmq.SUBSCRIBE, b"")
+    listener.connect("inproc://action")
+    outlet.count_peers()
+    publisher = Publisher(outlet, Sender("pick", 1, bytes(8)), 200 * MS, PERIOD, clock)
+    try:
+        ticks = TimerTicks(1e9 / PERIOD, clock, sleep, stop)
+        if raises is None:
+            run_loop(stop, ticks, slot, cell, publisher, health)
+        else:
+            with pytest.raises(raises):
+                run_loop(stop, ticks, slot, cell, publisher, health)
+        heard = []
+        while listener.poll(50):
+            heard.append(decode(listener.recv()))
+    finally:
+        listener.close(linger=0)
+        outlet.close()
+    return Turned(heard, health, cell)
+
+
+def test_every_tick_publishes_one_verdict_and_the_last_word_is_stopping(
+    turn: Callable[..., Turned], engine: Engine
+) -> None:
+    done = turn(recorded(), engine)
+    assert done.says == ["ACTION"] * 20 + ["STOPPING"]
+    assert [message.seq for message in done.heard] == list(range(1, 22))
+    assert [message.header["tick"] for message in done.heard] == list(range(1, 22))
+    assert done.heard[-1].stop
+    assert done.health.ticks == 21, "one for every message"
+    assert done.health.predictions == 20
+    action = done.heard[7]
+    assert action.engine == engine.identity
+    assert action.captured_ns == START + 160 * MS == action.published_ns
+    assert action.valid_for_ns == 200 * MS
+
+
+def test_without_an_engine_the_vacancy_is_the_verdict(turn: Callable[..., Turned]) -> None:
+    done = turn(recorded(), None, 3)
+    assert done.says == ["STARTING"] * 3 + ["STOPPING"]
+    assert done.heard[0].header["detail"] == "no engine loaded yet"
+    assert not any(done.heard[0].engine)
+
+
+def test_an_output_that_is_not_a_number_stops_and_the_next_good_one_goes_on(
+    turn: Callable[..., Turned], engine: Engine
+) -> None:
+    def negative(imu: NDArray[Any]) -> None:
+        imu[10:14, 1] = -1  # its root
+
+    done = turn(recorded(imu=negative), engine)
+    assert done.says[:10] == ["ACTION"] * 4 + ["NON_FINITE"] * 2 + ["ACTION"] * 4
+    assert done.heard[4].stop
+    assert done.heard[4].captured_ns > 0
+    assert all(np.isfinite(m.arrays["action"]).all() for m in done.heard if m.kind is Kind.ACTION)
+
+
+def test_an_engine_that_fails_is_a_hold_that_quotes_it(turn: Callable[..., Turned], engine: Engine) -> None:
+    def beyond(imu: NDArray[Any]) -> None:
+        imu[10:14, 2] = 7
+
+    done = turn(recorded(imu=beyond), engine)
+    assert done.says[:8] == ["ACTION"] * 4 + ["ENGINE"] * 2 + ["ACTION"] * 2
+    assert done.heard[4].stop
+    assert "Gather" in done.heard[4].header["detail"]
+    assert done.health.holds == {"ENGINE": 2, "STOPPING": 1}
+
+
+def test_a_sensor_that_ends_is_stale_from_its_age_on(turn: Callable[..., Turned], engine: Engine) -> None:
+    done = turn(recorded(11), engine, 20)  # the last sample is 100 ms after the start, and good for 50
+    assert done.says == ["ACTION"] * 7 + ["STALE"] * 13 + ["STOPPING"]
+    assert not done.heard[8].stop
+    assert "joints 60 ms > 50 ms" in done.heard[7].header["detail"]
+
+
+def test_a_robot_that_was_pushed_disarms(turn: Callable[..., Turned], engine: Engine) -> None:
+    def pushed(joints: NDArray[Any]) -> None:
+        joints[20:, 1] = 1.0
+
+    guard = {"measured": "sensor:joints", "start": "armed", "following_error": 0.5}
+    done = turn(recorded(joints=pushed), engine, 15, cells.config(guard=guard))
+    assert done.says == ["ACTION"] * 9 + ["TRACKING"] + ["DISARMED"] * 5 + ["STOPPING"]
+    assert done.cell.arming is not None
+    assert done.cell.arming.state == "disarmed"
+    assert done.cell.command is None
+    assert "j2 is 1 rad from where it was told to be" in done.heard[10].header["detail"]
+
+
+def test_after_a_stop_motion_starts_where_the_robot_is(turn: Callable[..., Turned], engine: Engine) -> None:
+    def carried(joints: NDArray[Any]) -> None:
+        joints[12:, 0] = 2.0  # meanwhile somebody moved it
+
+    def negative(imu: NDArray[Any]) -> None:
+        imu[10:14, 1] = -1
+
+    limits = {name: {"velocity": 0.1, "on": "limit"} for name in cells.JOINTS}
+    guard = {"measured": "sensor:joints", "start": "armed", "limits": limits}
+    done = turn(recorded(joints=carried, imu=negative), engine, 10, cells.config(guard=guard))
+    assert done.says[:8] == ["ACTION"] * 4 + ["NON_FINITE"] * 2 + ["ACTION"] * 2
+    assert done.heard[6].arrays["action"][0, 0] == 2.0  # not 2 rad away from where the last command had been
+    assert "changed" not in done.heard[6].header
+
+
+class Dying:
+    """An engine whose device is gone."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.manifest, self.identity, self.backend = engine.manifest, engine.identity, engine.backend
+        self.about, self.timings = engine.about, engine.timings
+
+    def hand_over(self, live: bool) -> None: ...
+
+    def run(self) -> None:
+        raise MachineryError("the device context is lost")
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Dying:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_broken_machinery_ends_the_loop_after_a_last_word(turn: Callable[..., Turned], engine: Engine) -> None:
+    done = turn(recorded(), Dying(engine), raises=MachineryError)
+    assert done.says == ["STOPPING"]
+    assert done.heard[0].stop
+
+
+def test_a_disarmed_daemon_still_looks_at_its_inputs(turn: Callable[..., Turned], engine: Engine) -> None:
+    config = cells.config(guard={"measured": "sensor:joints"})
+    done = turn(recorded(), engine, 5, config)
+    assert done.says == ["DISARMED"] * 5 + ["STOPPING"]
+    assert done.heard[3].captured_ns == START + 80 * MS
+    assert done.cell.sensors["imu"].stats()["samples"] == 11

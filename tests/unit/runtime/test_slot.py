@@ -1,0 +1,103 @@
+"""The slot: an engine changes hands between two ticks and is closed by whoever has it last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cells
+import pytest
+from rig import Rig, rig, state_cell
+
+from edged.bench import ENGINES
+from edged.bundle.bundle import read_bundle
+from edged.config import Config, load_config
+from edged.core.errors import EdgedError
+from edged.core.types import Hold, Reason
+from edged.engine.base import Engine
+from edged.engine.registry import open_engine
+from edged.runtime.slot import Installed, Slot, install, meaning_of
+
+__all__ = ["rig"]
+
+
+@pytest.fixture
+def config(rig: Rig) -> Config:
+    return load_config(rig.config(**state_cell(rig)))
+
+
+@pytest.fixture
+def engines() -> Iterator[tuple[Engine, Engine]]:
+    bundle = read_bundle(ENGINES / "bench-state" / "1")
+    with open_engine(bundle) as one, open_engine(bundle) as other:
+        yield one, other
+
+
+def is_closed(installed: Installed) -> bool:
+    try:
+        installed.engine.run()
+    except EdgedError:
+        return True
+    return False
+
+
+def test_an_engine_takes_effect_when_the_loop_asks(config: Config, engines: tuple[Engine, Engine]) -> None:
+    slot = Slot()
+    assert slot.current() is None
+    first, second = (install(engine, config) for engine in engines)
+    slot.offer(first)
+    assert slot.describe()["loaded"] is False  # offered, not taken
+    assert slot.current() is first
+    slot.sent(1)
+    assert slot.retired.empty()
+    slot.offer(second)
+    assert slot.current() is second
+    slot.sent(2)
+    assert slot.current() is second
+    assert slot.retired.get_nowait() is first
+    assert slot.retired.empty()
+
+
+def test_it_says_what_runs(config: Config, engines: tuple[Engine, Engine]) -> None:
+    slot = Slot()
+    assert slot.vacancy == Hold(Reason.STARTING, "no engine loaded yet")
+    slot.vacancy = Hold(Reason.ENGINE, "no engine 'reach' in the store")
+    assert slot.describe() == {"loaded": False, "detail": "no engine 'reach' in the store"}
+    slot.offer(install(engines[0], config))
+    slot.current()
+    said = slot.describe()
+    assert {key: said[key] for key in ("loaded", "name", "version", "task", "precision", "backend")} == {
+        "loaded": True,
+        "name": "bench-state",
+        "version": "1",
+        "task": "policy",
+        "precision": "fp32",
+        "backend": "cpu",
+    }
+    assert bytes.fromhex(said["identity"]) == engines[0].identity
+
+
+def test_closing_frees_every_engine_wherever_it_is(config: Config) -> None:
+    bundle = read_bundle(ENGINES / "bench-state" / "1")
+    retired, current, offered = (install(open_engine(bundle), config) for _ in range(3))
+    slot = Slot()
+    for installed in (retired, current):
+        slot.offer(installed)
+        slot.current()
+        slot.sent(1)
+    slot.offer(offered)
+    assert not any(map(is_closed, (retired, current, offered)))
+    slot.close()
+    assert all(map(is_closed, (retired, current, offered)))
+    assert slot.current() is None
+
+
+def test_an_engine_is_installed_with_what_its_readers_need_to_know(
+    config: Config, engines: tuple[Engine, Engine]
+) -> None:
+    installed = install(engines[0], config)
+    assert installed.meaning["names"] == ["j1", "j2", "j3", "j4", "j5", "j6", "tool"]
+    assert installed.rule.names == tuple(installed.meaning["names"])
+    assert [stream.name for stream in installed.want.sensors] == ["state"]
+    assert meaning_of(cells.manifest(task="semantic", outputs={}, classes=("plate", "pit"))) == {
+        "classes": ["plate", "pit"]
+    }

@@ -1,0 +1,187 @@
+"""Frames another process publishes: the newest, believed about its time if it is of this boot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+from waiting import camera, leaves_nothing, until
+
+from edged.core.clock import boot_id
+from edged.source.camera import CameraThread
+from edged.wire import Flag, Kind, Preamble, encode
+
+TOPIC = "cell/frames-tool"
+MS = 1_000_000
+
+
+class Sender:
+    """A camera process in small: a PUB socket that numbers what it sends."""
+
+    def __init__(self, address: str, session: int = 1) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self.context.socket(zmq.PUB)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.bind(address)
+        self.session = session
+        self.seq = 0
+
+    def message(
+        self, captured_ns: int, value: int, boot: bytes, size: tuple[int, int], kind: Kind = Kind.FRAME
+    ) -> bytes:
+        preamble = Preamble(kind, 0, Flag(0), self.session, self.seq, captured_ns, captured_ns, 10**9, boot, bytes(8))
+        if kind is not Kind.FRAME:
+            return encode(TOPIC, preamble, {}, (("values", np.zeros(3)),))
+        return encode(TOPIC, preamble, {"camera": "tool"}, (("image", np.full((*size, 3), value, np.uint8)),))
+
+    def send(
+        self,
+        captured_ns: int | None = None,
+        value: int = 0,
+        boot: bytes | None = None,
+        size: tuple[int, int] = (48, 64),
+        kind: Kind = Kind.FRAME,
+    ) -> int:
+        """Send one frame, captured now unless told otherwise; returns its stamp."""
+        self.seq += 1
+        stamp = time.monotonic_ns() if captured_ns is None else captured_ns
+        self.socket.send(self.message(stamp, value, boot or boot_id(), size, kind))
+        return stamp
+
+    def close(self) -> None:
+        self.socket.close()
+        self.context.term()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "s"
+
+
+@pytest.fixture
+def sender(path: Path) -> Iterator[Sender]:
+    made = Sender(f"ipc://{path}")
+    yield made
+    made.close()
+
+
+def connected(sender: Sender, thread: CameraThread) -> CameraThread:
+    """Send until the camera hears something, then forget it."""
+
+    def heard() -> bool:
+        sender.send()
+        time.sleep(0.01)
+        return thread.mailbox.newest() is not None
+
+    until(heard, what=thread.stats)
+    time.sleep(0.05)
+    return thread
+
+
+def test_a_frame_keeps_its_senders_stamp(path: Path, sender: Sender) -> None:
+    with camera(f"zmq+ipc://{path}#{TOPIC}", latency_ms=500) as thread:
+        connected(sender, thread)
+        stamp = sender.send(time.monotonic_ns() - 70 * MS, value=99)
+        frame = until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 99 and f, what=thread.stats)
+    assert frame.captured_ns == stamp
+    assert frame.image.shape == (48, 64, 3)
+    assert not frame.image.flags.writeable
+
+
+def test_a_stamp_from_the_future_is_cut(path: Path, sender: Sender) -> None:
+    with camera(f"zmq+ipc://{path}") as thread:
+        connected(sender, thread)
+        sender.send(time.monotonic_ns() + 10**9, value=99)
+        frame = until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 99 and f, what=thread.stats)
+        assert frame.captured_ns <= time.monotonic_ns()
+
+
+def test_another_topic_on_the_endpoint_is_not_heard(path: Path, sender: Sender) -> None:
+    with camera(f"zmq+ipc://{path}#cell/frames") as other, camera(f"zmq+ipc://{path}#{TOPIC}") as thread:
+        connected(sender, thread)
+        assert other.mailbox.newest() is None
+
+
+def test_tcp_and_a_sender_that_starts_later_and_restarts() -> None:
+    with zmq.Context() as context, context.socket(zmq.PUB) as probe:
+        port = probe.bind_to_random_port("tcp://127.0.0.1")
+    with camera(f"zmq+tcp://127.0.0.1:{port}#{TOPIC}") as thread:
+        until(lambda: "no frame for" in thread.stats()["state"], what=thread.stats)
+        for session in (1, 2):
+            sender = Sender(f"tcp://127.0.0.1:{port}", session)
+            try:
+                known = thread.stats()["frames"]
+                until(lambda s=sender, k=known: (s.send(), time.sleep(0.01), thread.stats()["frames"] > k)[-1])
+                assert thread.stats()["state"] == "streaming"
+            finally:
+                sender.close()
+
+
+def test_what_is_not_a_frame_is_refused_by_name(path: Path, sender: Sender) -> None:
+    with camera(f"zmq+ipc://{path}") as thread:
+        connected(sender, thread)
+        for refused, (send, words) in enumerate(
+            [
+                (lambda: sender.socket.send(b"cell/frames-tool\0garbage"), "not a message"),
+                (lambda: sender.socket.send(sender.message(1, 0, boot_id(), (48, 64))[:-9]), "not a message"),
+                (lambda: sender.send(kind=Kind.SAMPLE), "carries SAMPLE"),
+                (lambda: sender.send(size=(24, 32)), "frames are 32x24"),
+            ],
+            start=1,
+        ):
+            send()
+            until(lambda n=refused: thread.stats()["refused"] == n, what=thread.stats)
+            assert words in thread.stats()["last_error"]
+        connected(sender, thread)
+        assert thread.stats()["state"] == "streaming"
+
+
+def test_only_newer_frames_count(path: Path, sender: Sender) -> None:
+    with camera(f"zmq+ipc://{path}") as thread:
+        connected(sender, thread)
+        known = thread.stats()["frames"]
+        sender.seq -= 1
+        sender.send(value=1)  # the number of the last
+        time.sleep(0.05)
+        assert thread.stats()["frames"] == known
+
+
+def test_frames_of_another_boot_show_their_queueing(path: Path, sender: Sender) -> None:
+    hours = 3600 * 10**9
+    with camera(f"zmq+ipc://{path}", fps=20) as thread:
+
+        def flows() -> bool:
+            sender.send(time.monotonic_ns() + hours, 1, b"another1")
+            time.sleep(0.05)
+            return bool(thread.stats()["frames"] > 5)
+
+        until(flows, what=thread.stats)
+        fresh = thread.mailbox.newest()
+        assert fresh is not None
+        assert time.monotonic_ns() - fresh.captured_ns < 500 * MS
+        made = time.monotonic_ns()
+        time.sleep(0.8)
+        sender.send(made + hours, 99, b"another1")
+        late = until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 99 and f, what=thread.stats)
+        assert late.captured_ns <= made + 100 * MS
+
+
+def test_the_newest_wins_when_frames_pile_up(path: Path, sender: Sender) -> None:
+    with camera(f"zmq+ipc://{path}") as thread:
+        connected(sender, thread)
+        for value in range(200):
+            sender.send(value=value)
+        frame = until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 199 and f, what=thread.stats)
+        assert frame.captured_ns <= time.monotonic_ns()
+
+
+def test_twenty_times_open_and_close_leaves_nothing_behind(path: Path, sender: Sender) -> None:
+    def cycle() -> None:
+        with camera(f"zmq+ipc://{path}#{TOPIC}") as thread:
+            connected(sender, thread)
+
+    leaves_nothing(cycle)

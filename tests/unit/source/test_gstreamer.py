@@ -1,0 +1,133 @@
+"""Any pipeline as a camera: raw frames from a child that comes back when it dies and never outlives us."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from waiting import camera, frames, leaves_nothing, until
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("gst-launch-1.0") is None, reason="needs gstreamer1.0-tools and gstreamer1.0-plugins-base"
+)
+
+LIVE = "gst:videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height=48,framerate=50/1"
+
+
+def pipeline(pattern: str = "red", width: int = 64) -> str:
+    return LIVE.format(pattern=pattern, width=width)
+
+
+def child(parent: int | None = None) -> psutil.Process:
+    """The one gst-launch of a process, once it runs."""
+
+    def find() -> psutil.Process | None:
+        children = psutil.Process(parent).children(recursive=True)
+        return next((one for one in children if one.name().startswith("gst-launch")), None)
+
+    found: psutil.Process = until(find)
+    return found
+
+
+@pytest.mark.parametrize("width", [64, 66])  # 66 * 3 bytes is no multiple of 4: GStreamer pads the rows
+def test_frames_are_bgr_whatever_the_row_length(width: int) -> None:
+    with camera(pipeline(width=width), width=width) as thread:
+        seen = frames(thread, 3)
+    for frame in seen:
+        assert frame.image.shape == (48, width, 3)
+        assert np.all(frame.image == (0, 0, 255)) or np.abs(frame.image.astype(int) - (0, 0, 255)).max() < 4
+        assert not frame.image.flags.writeable
+
+
+def test_quotes_and_a_queue_in_the_pipeline() -> None:
+    uri = (
+        'gst:videotestsrc is-live=true ! "video/x-raw, width=64, height=48, framerate=50/1" ! queue max-size-buffers=2'
+    )
+    with camera(uri) as thread:
+        assert frames(thread, 2)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("gst:nosuchelement", 'no element "nosuchelement"'),
+        ("gst:videotestsrc ! 'open", "cannot be read: No closing quotation"),
+        (pipeline(width=640), "can't handle caps"),
+        ("gst:filesrc location=/no/such/file ! decodebin", "/no/such/file"),
+        ("gst:videotestsrc num-buffers=0", "the pipeline ended with exit status 0"),
+    ],
+)
+def test_what_is_wrong_with_a_pipeline_is_told(uri: str, words: str) -> None:
+    with camera(uri) as thread:
+        until(lambda: words in thread.stats()["state"], what=thread.stats)
+        assert thread.stats()["frames"] == 0
+
+
+def test_without_gstreamer_the_state_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with camera(pipeline()) as thread:
+        until(lambda: "install the package gstreamer1.0-tools" in thread.stats()["state"], what=thread.stats)
+
+
+def test_a_child_that_is_killed_is_started_again() -> None:
+    with camera(pipeline()) as thread:
+        last = frames(thread, 2)[-1]
+        child().kill()
+        until(lambda: thread.stats()["reconnects"] == 1, what=thread.stats)
+        again = frames(thread, 2)[-1]
+        assert again.seq > last.seq
+        assert "exit status -9" in thread.stats()["last_error"]
+
+
+def test_a_child_that_hangs_is_replaced_and_what_it_held_back_is_not_taken_for_new() -> None:
+    with camera(pipeline()) as thread:
+        frames(thread, 2)
+        first = child()
+        first.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic_ns()
+        until(lambda: "no frame for 1 s" in thread.stats()["state"], what=thread.stats)
+        until(lambda: thread.stats()["reconnects"] == 1, what=thread.stats)
+        assert "gave no frame for 2 s" in thread.stats()["last_error"]
+        frame = frames(thread, 1)[0]
+        assert frame.captured_ns > stopped + 10**9
+        assert not first.is_running()
+
+
+def test_close_ends_the_child_at_once() -> None:
+    with camera(pipeline()):
+        running = child()
+        started = time.monotonic()
+    assert time.monotonic() - started < 1.5
+    assert not running.is_running() or running.status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_child_dies_with_its_parent_even_without_a_pipe_to_break() -> None:
+    silent = pipeline() + " ! valve drop=true"
+    code = f"""
+import time
+from edged.config import CameraConfig
+from edged.source.camera import CameraThread
+CameraThread("tool", CameraConfig(uri={silent!r}, width=64, height=48)).start()
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        try:
+            running = child(parent.pid)
+        finally:
+            parent.kill()
+    until(lambda: not running.is_running() or running.status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def test_twenty_times_open_and_close_leaves_nothing_behind() -> None:
+    def cycle() -> None:
+        with camera(pipeline()) as thread:
+            frames(thread, 1)
+
+    leaves_nothing(cycle)

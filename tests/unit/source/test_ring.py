@@ -1,0 +1,57 @@
+"""A ring answers like a list that is searched from its end."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edged.core.types import Sample
+from edged.source.ring import MAX_SAMPLES, Ring
+
+VALUES = np.zeros(1)
+
+
+def filled(stamps: list[int], history_ns: int) -> Ring:
+    ring = Ring(history_ns)
+    for seq, stamp in enumerate(stamps, 1):
+        ring.append(Sample("joints", seq, stamp, VALUES))
+    ring.trim()
+    return ring
+
+
+def test_an_empty_ring_knows_nothing() -> None:
+    ring = Ring(100)
+    ring.trim()
+    assert ring.newest() is None
+    assert ring.at_or_before(10**18) is None
+
+
+def test_a_later_sample_is_never_taken_for_a_frame() -> None:
+    ring = filled([100, 200, 300], 1000)
+    found = ring.at_or_before(250)
+    assert found is not None
+    assert found.captured_ns == 200
+    assert ring.at_or_before(99) is None
+
+
+def test_of_equal_stamps_the_last_counts() -> None:
+    found = filled([100, 100, 100], 1000).at_or_before(100)
+    assert found is not None
+    assert found.seq == 3
+
+
+def test_a_flood_is_bounded() -> None:
+    assert len(filled(list(range(3 * MAX_SAMPLES)), 10**12)) == MAX_SAMPLES
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1).map(sorted), st.integers(1, 500), st.integers(0, 1100))
+def test_it_finds_what_a_search_from_the_end_finds(stamps: list[int], history_ns: int, wanted: int) -> None:
+    ring = filled(stamps, history_ns)
+    kept = [seq for seq, stamp in enumerate(stamps, 1) if stamp >= stamps[-1] - history_ns]
+    expected = next((seq for seq in reversed(kept) if stamps[seq - 1] <= wanted), None)
+    found = ring.at_or_before(wanted)
+    assert (found.seq if found else None) == expected
+    newest = ring.newest()
+    assert newest is not None
+    assert newest.seq == len(stamps)

@@ -1,0 +1,115 @@
+"""The ledger of versions, pruning, and the queue of jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from edged.bundle.store import Store
+from edged.core.errors import EngineError
+from edged.swap.history import Ledger
+from edged.swap.job import UNDERWAY, Attempt
+from edged.swap.prune import prune
+from edged.swap.queue import Jobs
+
+
+class TestLedger:
+    def ledger(self, store: Store) -> Ledger:
+        made = Ledger(store, "reach")
+        made.read()
+        return made
+
+    @pytest.fixture
+    def store(self, tmp_path: object) -> Store:
+        return Store(tmp_path / "store", tmp_path / "none")  # type: ignore[operator]
+
+    def test_every_state_that_is_under_way_is_interrupted_by_a_crash(self, store: Store) -> None:
+        ledger = self.ledger(store)
+        for number, state in enumerate(sorted(UNDERWAY)):
+            ledger.add(Attempt(1, f"v{number}", "ann"), state)  # type: ignore[arg-type]
+        for version, state in (("good", "committed"), ("bad", "refused"), ("back", "rolled_back"), ("end", "stopped")):
+            ledger.add(Attempt(1, version, "ann"), state)  # type: ignore[arg-type]
+        again = self.ledger(store)
+        assert len(again.mark_interrupted()) == len(UNDERWAY)
+        assert {again.crashes(f"v{number}") for number in range(len(UNDERWAY))} == {1}
+        assert again.entries["good"].state == "committed"
+        assert self.ledger(store).mark_interrupted() == []
+
+    def test_what_the_link_names_is_committed(self, store: Store) -> None:
+        ledger = self.ledger(store)
+        ledger.add(Attempt(1, "2", "ann"), "probation")
+        (store.root / "reach" / "current").symlink_to("2")
+        again = self.ledger(store)
+        assert again.mark_interrupted() == []
+        assert again.entries["2"].state == "committed"
+
+    def test_crashes_are_counted_until_it_is_committed_or_reset(self, store: Store) -> None:
+        for expected in (1, 2, 3):
+            ledger = self.ledger(store)
+            ledger.add(Attempt(1, "2", "ann", number=ledger.attempts("2") + 1), "loaded")
+            again = self.ledger(store)
+            again.mark_interrupted()
+            assert again.crashes("2") == self.ledger(store).crashes("2") == expected
+        self.ledger(store).forget("2", "bob")
+        ledger = self.ledger(store)
+        assert (ledger.crashes("2"), ledger.attempts("2")) == (0, 3)
+
+    def test_the_previous_one_is_the_last_other_that_was_committed(self, store: Store) -> None:
+        ledger = self.ledger(store)
+        assert ledger.previous("1") is None
+        for version in ("1", "2", "1", "3"):
+            ledger.add(Attempt(1, version, "ann"), "committed", "", f"id{version}")
+        assert (ledger.previous("3"), ledger.previous("1")) == ("1", "3")
+        assert ledger.committed("2", "id2")
+        assert not ledger.committed("2", "other")
+
+    def test_a_torn_line_is_no_harm(self, store: Store) -> None:
+        self.ledger(store).add(Attempt(1, "1", "ann"), "committed")
+        path = store.root / "reach" / "journal.jsonl"
+        path.write_bytes(path.read_bytes() + b'{"version": "2", "sta')
+        ledger = self.ledger(store)
+        assert list(ledger.entries) == ["1"]
+        ledger.add(Attempt(1, "3", "ann"), "staged")
+        assert list(self.ledger(store).entries) == ["1", "3"]
+
+    def test_a_disk_that_refuses(self, store: Store) -> None:
+        store.root.parent.mkdir(exist_ok=True)
+        store.root.write_text("not a folder")
+        ledger = Ledger(store, "reach")
+        with pytest.raises(EngineError, match="cannot write the store"):
+            ledger.add(Attempt(1, "1", "ann"), "staged")
+        ledger.note(Attempt(1, "1", "ann"), "refused")
+
+
+def test_prune_takes_what_failed_first_and_then_the_oldest(tmp_path: object) -> None:
+    store = Store(tmp_path / "store", tmp_path / "none")  # type: ignore[operator]
+    ledger = Ledger(store, "reach")
+    for version, state in (("1", "committed"), ("3", "committed"), ("2", "committed"), ("9", "refused")):
+        (store.root / "reach" / version).mkdir(parents=True)
+        (store.root / "reach" / version / "manifest.json").write_text("{}")
+        ledger.add(Attempt(1, version, "ann"), state)  # type: ignore[arg-type]
+    (store.root / "reach" / "hand").mkdir()
+    (store.root / "reach" / "hand" / "manifest.json").write_text("{}")
+    assert prune(store, "reach", ledger, 2, {"2"}) == ["9"]
+    assert prune(store, "reach", ledger, 1, {"2"}) == ["1"]
+    assert prune(store, "reach", ledger, 0, {"2"}) == ["3"]
+    assert store.versions("reach") == ["2", "hand"]
+
+
+def test_jobs_are_taken_in_order_and_ended_by_a_word() -> None:
+    jobs = Jobs()
+    assert jobs.take(0.0) is None
+    first, second = jobs.ask("1", "ann"), jobs.ask("2", "bob", back=True)
+    assert (first.job, second.job) == (1, 2)
+    assert jobs.end_active("eve") is None
+    assert jobs.take(0.0) is first
+    assert jobs.end_active("eve") is first
+    assert (jobs.interrupted, jobs.why()) == (True, ("rolled_back", "by eve"))
+    jobs.put_away(first)
+    assert jobs.take(0.0) is second
+    assert not jobs.interrupted
+    assert jobs.end_active("eve") is None, "a way back is not ended"
+    told = jobs.describe()
+    assert (told["active"]["version"], told["past"][0]["job"]) == ("2", 1)
+    jobs.stop()
+    assert jobs.why()[0] == "stopped"
+    assert jobs.take(0.0) is None

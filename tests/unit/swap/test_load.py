@@ -1,0 +1,54 @@
+"""What is refused before an engine is even opened, in words that fit into a log line and a Hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from models import policy_golden, policy_model, policy_recipe
+
+from edged.bundle.bundle import read_bundle
+from edged.bundle.cell_check import fits
+from edged.config import load_config
+from edged.core.errors import RefusedError
+from edged.pack import pack
+from edged.swap.load import vet
+
+CELL = """
+[cameras.tool]
+uri = "0"
+width = 64
+height = 48
+[sensors.joints]
+endpoint = "tcp://127.0.0.1:5555"
+names = ["a", "b"]
+unit = "deg"
+[sensors.force]
+endpoint = "tcp://127.0.0.1:5556"
+names = ["f"]
+unit = "kN"
+[guard]
+measured = "sensor:joints"
+[bus]
+valid_ms = 200
+[engine]
+name = "reach"
+"""
+
+
+@pytest.mark.parametrize(
+    ("fixed", "end"), [("", " more, see 'edged check')"), ('unit = "deg"', "convert where it is sent")]
+)
+def test_many_misfits_are_told_by_the_first_and_their_number(tmp_path: Path, fixed: str, end: str) -> None:
+    bundle = read_bundle(pack(policy_model(), policy_recipe(), policy_golden(), tmp_path / "engines").path)
+    path = tmp_path / "pick.toml"
+    path.write_text(CELL.replace(fixed, 'unit = "rad"') if fixed else CELL, encoding="utf-8")
+    config = load_config(path)
+    problems = fits(bundle.manifest, config)
+    with pytest.raises(RefusedError) as refused:
+        vet(bundle, config)
+    said = str(refused.value)
+    assert said.startswith(f"reach 1 does not fit this cell: {problems[0]}")
+    assert said.endswith(end)
+    assert len(problems) == 1 or f"(and {len(problems) - 1} more" in said
+    assert all(problem not in said for problem in problems[1:])
