@@ -20,6 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edged.bundle.archive import read_stored_zip, write_stored_zip
+from edged.bundle.closed import check_closed
 from edged.bundle.manifest import Manifest, dump_manifest, parse_manifest
 from edged.bundle.samples import Arrays, check_samples, read_samples, write_samples
 from edged.core.errors import EngineError, RefusedError
@@ -70,7 +71,8 @@ def read_files(path: Path) -> dict[str, bytes]:
 
 
 def open_bundle(files: Mapping[str, bytes], where: str) -> Bundle:
-    """A bundle from the bytes of its files, by name; checks digests, manifest and golden samples."""
+    """A bundle from the bytes of its files, by name; checks digests, manifest, golden samples, and that nothing outside
+    of these bytes is needed."""
     _check_names(files, where)
     if files[SUMS] != seal(files):
         raise RefusedError(f"{where}: {_broken(files)}", REMEDY)
@@ -80,6 +82,7 @@ def open_bundle(files: Mapping[str, bytes], where: str) -> Bundle:
     manifest = parse_manifest(files[MANIFEST], f"{where}/{MANIFEST}")
     golden = read_samples(files[GOLDEN], f"{where}/{GOLDEN}")
     check_samples(golden, manifest, f"{where}/{GOLDEN}")
+    check_closed(files[MODEL], f"{where}/{MODEL}")
     digest = hashlib.sha256(files[SUMS]).digest()
     return Bundle(manifest.name, manifest.version, manifest, digest, files[MODEL], golden, files[SUMS], signature)
 

@@ -27,7 +27,7 @@ from edged.core.errors import RefusedError
 from edged.engine.ort_cpu import tensors
 from edged.pack.convert import convert
 from edged.pack.dense import Dense
-from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, make_static, to_bytes
+from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, make_static, to_bytes, whole
 from edged.pack.heads import bake_head
 from edged.pack.image import Image, bake_image_input
 from edged.pack.labels import Labels, bake_labels_output
@@ -103,7 +103,7 @@ def pack(
     check_recipe(recipe)
     original = load_model(model)
     settle(original)  # what cannot be packed is refused before anything is run
-    reference = Reference(model if isinstance(model, bytes) else str(model), recipe)  # a path finds external data
+    reference = Reference(whole(original), recipe)
     feeds = [reference.feed(sample) for sample in reference.fill(calibration)] if recipe.precision == "int8" else []
     packed = to_bytes(bake(convert(original, recipe, feeds, progress), recipe))
     manifest = _manifest(recipe, packed, promised(recipe))

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edged.bundle.closed import check_closed
 from edged.core.errors import RefusedError
 
 OPSETS = range(11, 22)
@@ -31,6 +32,20 @@ def load_model(model: Path | bytes) -> onnx.ModelProto:
         ) from None
     except Exception as error:  # protobuf's DecodeError has no public home across its versions
         raise RefusedError(f"not an ONNX model: {error}", "give a file that torch.onnx.export wrote") from None
+
+
+def whole(model: onnx.ModelProto) -> bytes:
+    """The model with all of its weights as bytes, for those who are to read no file; `RefusedError` if it is not whole.
+
+    An ONNX file holds 2 GiB at most.
+    """
+    try:
+        content = bytes(model.SerializeToString(deterministic=True))
+    except Exception as error:  # protobuf's EncodeError has no public home across its versions
+        fact = f"the model with its weights is larger than the 2 GiB that one ONNX file holds ({error})"
+        raise RefusedError(fact, "pack a smaller network, or export it in half precision") from None
+    check_closed(content, "the model")
+    return content
 
 
 def opset(model: onnx.ModelProto) -> int:

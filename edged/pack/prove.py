@@ -23,7 +23,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being done, how many of how many."""
 
 
-def session(model: bytes | str) -> onnxruntime.InferenceSession:
+def session(model: bytes) -> onnxruntime.InferenceSession:
     """A quiet ONNX Runtime session on the CPU; `RefusedError` with its message when the graph does not load."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -41,9 +41,9 @@ def run_packed(model: bytes, samples: Sequence[Arrays], recipe: Recipe) -> list[
 
 
 class Reference:
-    """The original network (bytes, or a path so that external data is found) between numpy pre- and post-processing."""
+    """The original network between numpy pre- and post-processing."""
 
-    def __init__(self, model: bytes | str, recipe: Recipe) -> None:
+    def __init__(self, model: bytes, recipe: Recipe) -> None:
         self._recipe = recipe
         self._session = session(model)
         self._types = tensors(self._session.get_inputs())

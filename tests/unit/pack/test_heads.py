@@ -15,8 +15,7 @@ from pack_recipes import DENSE, TENSORS, instance_recipe, scenes
 
 from edged.bundle.bundle import read_bundle
 from edged.core.errors import RefusedError
-from edged.pack import Dense, pack
-from edged.pack import normalise as bake
+from edged.pack import Dense, bake, pack
 from edged.pack.dense import MAKES
 from edged.pack.graph import infer_shapes, load_model, to_bytes
 from edged.pack.heads import bake_head

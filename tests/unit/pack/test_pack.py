@@ -28,8 +28,7 @@ from edged.bundle.bundle import read_bundle, read_files
 from edged.bundle.manifest import LogitsOutput
 from edged.core.errors import RefusedError
 from edged.engine.registry import open_engine
-from edged.pack import Action, Affine, Image, Labels, Recipe, State, affine, pack
-from edged.pack import normalise as bake
+from edged.pack import Action, Affine, Image, Labels, Recipe, State, affine, bake, pack
 from edged.pipeline.golden import golden_check
 
 SCALES = np.array([6.0, 1.0])  # of the action's axes
