@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from edged.core.environment import fill_descriptors
 from edged.core.errors import EXIT_FAILED
 
 EXTRAS = {
@@ -24,6 +25,7 @@ EXTRAS = {
 
 def main() -> None:
     """The command line; where a package is missing, which extra brings it."""
+    fill_descriptors()
     try:
         from edged.cli.main import main as command_line
 
