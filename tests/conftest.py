@@ -1,4 +1,7 @@
-"""What every test gets: Hypothesis without time limits, and an account of what was skipped.
+"""What every test gets: Hypothesis without time limits, two workers for the whole suite, and an account of the skips.
+
+`pytest` alone runs in two workers; `pytest tests/unit/guard`, `pytest -m soak` and `pytest -n 0` run in one process,
+and so does everything where pytest-xdist is missing (`-p no:xdist`).
 
 `pytest --no-new-skips` turns a skip that tests/skips.txt does not list into a failure, so that a test cannot quietly
 stop running: CI always passes it, a laptop without an RTSP server need not.
@@ -9,11 +12,14 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 SKIPS = Path(__file__).with_name("skips.txt")
+WORKERS = 2
+DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
@@ -22,6 +28,44 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-new-skips", action="store_true", help="fail on a skip that tests/skips.txt does not list")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Before pytest-xdist looks at its options: two workers for the default suite, and files stay whole."""
+    option = config.option
+    if not hasattr(option, "numprocesses") or hasattr(config, "workerinput"):
+        return
+    if option.numprocesses is None and is_default_suite(config) and not option.usepdb and option.capture != "no":
+        option.numprocesses = WORKERS
+    if option.numprocesses and option.dist == "no":
+        option.dist, option.loadscopereorder = "loadfile", False
+
+
+def is_default_suite(config: pytest.Config) -> bool:
+    """Whether the command line names neither files nor other marks than pyproject.toml does."""
+    is_named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    return not is_named and config.option.markexpr in config.getini("addopts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker: the longest unit first, or the other worker waits for it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(DAEMONS))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """`loadfile`, but for the tests with daemons: all of them are one unit."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return DAEMONS if nodeid.startswith(DAEMONS) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
 
 
 def allowed_skips(lines: Iterable[str]) -> frozenset[str]:
@@ -42,7 +86,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class NoNewSkips:
-    """Fails tests, and whole files at collection, whose skip is not in `allowed`; names what could leave the list."""
+    """Fails tests, and whole files at collection, whose skip is not in `allowed`; names what could leave the list.
+
+    With pytest-xdist each worker judges what it runs, and reports arrive at the controller, which counts them once.
+    """
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self.allowed = allowed
@@ -62,8 +109,17 @@ class NoNewSkips:
             self._judge(report)
         return report
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note(report)
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped.add(report.nodeid)
+
     def _judge(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        self.skipped.add(report.nodeid)
         if is_allowed(report.nodeid, self.allowed):
             return
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

@@ -1,4 +1,4 @@
-"""`--no-new-skips`: a skip nobody agreed to fails the run and says which test it was."""
+"""`--no-new-skips`: a skip nobody agreed to fails the run and says which test it was, in one process and in two."""
 
 from __future__ import annotations
 
@@ -37,6 +37,53 @@ def run(suite: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "--rootdir", str(suite), *options]
     return subprocess.run(command, cwd=suite, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_two_workers_judge_and_count_a_skip_once(suite: Path) -> None:
+    done = run(suite, "--no-new-skips", "-n", "2")
+    assert done.returncode == 1
+    assert done.stdout.count("test_it.py::test_needs_a_camera[1] is skipped") >= 1
+    assert "2 failed, 1 passed, 1 xfailed" in done.stdout.splitlines()[-1]
+    listed = "test_it.py::test_needs_a_camera  # none in CI\ntest_it.py::test_runs\n"
+    (suite / "skips.txt").write_text(listed, encoding="utf-8")
+    done = run(suite, "--no-new-skips", "-n", "2")
+    assert done.returncode == 0, done.stdout
+    assert "1 passed, 2 skipped, 1 xfailed" in done.stdout.splitlines()[-1]
+    assert done.stdout.count("lists test_it.py::test_runs, which was not skipped") == 1
+    assert "lists test_it.py::test_needs_a_camera" not in done.stdout
+
+
+def test_two_workers_count_a_file_skipped_at_import_once(suite: Path) -> None:
+    (suite / "test_whole.py").write_text("import pytest\npytest.importorskip('no_such_module')\n", encoding="utf-8")
+    (suite / "skips.txt").write_text("test_it.py::test_needs_a_camera\n", encoding="utf-8")
+    done = run(suite, "--no-new-skips", "-n", "2")
+    assert done.returncode != 0
+    assert "test_whole.py is skipped, and tests/skips.txt does not allow it" in done.stdout
+    (suite / "skips.txt").write_text("test_it.py::test_needs_a_camera\ntest_whole.py\n", encoding="utf-8")
+    done = run(suite, "--no-new-skips", "-n", "2")
+    assert done.returncode == 0, done.stdout
+    assert "1 passed, 3 skipped, 1 xfailed" in done.stdout.splitlines()[-1]
+    assert "which was not skipped" not in done.stdout
+
+
+def test_the_whole_suite_takes_two_workers_and_part_of_it_none(suite: Path) -> None:
+    settings = '[tool.pytest.ini_options]\ntestpaths = ["."]\nmarkers = ["soak"]\naddopts = ["-m", "not soak"]\n'
+    (suite / "pyproject.toml").write_text(settings, encoding="utf-8")
+    assert "2 workers" in run(suite).stdout
+    for part in (["test_it.py"], ["-n", "0"], ["-m", "soak"], ["-p", "no:xdist"]):
+        assert "worker" not in run(suite, *part).stdout, part
+
+
+def test_tests_with_daemons_share_one_worker(suite: Path) -> None:
+    (suite / "tests" / "process").mkdir(parents=True)
+    (suite / "test_it.py").rename(suite / "tests" / "test_it.py")
+    for name in "ab":
+        text = "import pytest\n@pytest.mark.parametrize('n', range(3))\ndef test_daemon(n):\n    pass\n"
+        (suite / "tests" / "process" / f"test_{name}.py").write_text(text, encoding="utf-8")
+    done = run(suite, "-n", "2", "-v")
+    ran = [line.partition("]")[0] for line in done.stdout.splitlines() if " PASSED tests/process/" in line]
+    assert len(ran) == 6, done.stdout
+    assert len(set(ran)) == 1, done.stdout
 
 
 def test_skips_pass_where_nobody_forbids_them(suite: Path) -> None:
