@@ -27,8 +27,10 @@ from edged.runtime.control import Control, Operation
 from edged.runtime.curve import open_curve
 from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
+from edged.runtime.inputs import Inputs
 from edged.runtime.logs import apply_log, start_log
-from edged.runtime.loop import Cell, run_loop
+from edged.runtime.loop import run_loop
+from edged.runtime.motion import MotionState
 from edged.runtime.publish import CurveServer, Outlet, Publisher, Sender
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
@@ -36,11 +38,8 @@ from edged.runtime.slot import Slot
 from edged.runtime.systemd import STOPPING, notify
 from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
 from edged.source.open import open_camera, open_sensor
-from edged.swap.drop import Drop
-from edged.swap.job import Attempt
-from edged.swap.loader import Loader
 from edged.swap.operations import Operations
-from edged.swap.watcher import Incoming
+from edged.swap.supply import EngineSupply, Voices
 
 BIND_PATIENCE_S = 5.0
 LAST_WORDS_S = 0.05  # for the socket to send the last Hold
@@ -95,31 +94,32 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     publisher = Publisher(outlets[config.stream], sender, ns(config.bus.valid_ms), config.period_ns)
 
     slot = Slot()
-    cell = open_cell(config, context, stack)
+    inputs = open_inputs(config, context, stack)
+    motion = MotionState(open_arming(config))
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
-    loader = Loader(config, store, slot, cell, _teller(reporter, publisher), health.warn, health.withdraw)
+    voices = Voices(_teller(reporter, publisher), health.warn, health.withdraw)
+    supply = EngineSupply(config, store, slot, motion, inputs.shadow, voices)
     stack.callback(slot.close)
-    stack.callback(loader.close)
-    swaps = Operations(config, store, slot, cell, loader.ledger, loader.jobs)
-    offered = operations(config, cell, health, swaps)
+    stack.callback(supply.close)
+    offered = operations(config, motion, health, supply.operations)
     control = Control(context, endpoints(config)["control"], offered, config.bus.bind.get("control"), curve)
     stack.callback(control.close)
-    for name, camera in cell.cameras.items():
+    for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
             frames = FramePublisher(name, camera.mailbox, outlet, sender)
             stack.callback(frames.close)
             frames.start()
-    _describe(config, cell, slot, health)
-    health.section("plan", loader.building.describe)
-    health.section("swap", loader.jobs.describe)
-    for thread in (reporter, control, loader, *_incoming(config, loader, health, stack)):
+    _describe(config, inputs, motion, slot, health)
+    for name, read in supply.sections().items():
+        health.section(name, read)
+    for thread in (reporter, control, *supply.threads):
         thread.start()
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     try:
-        run_loop(stop, open_ticks(config, cell, stop), slot, cell, publisher, health)
+        run_loop(stop, open_ticks(config, inputs, stop), slot, inputs, motion, publisher, health)
     except MachineryError as error:
         log.critical("%s", error)
         time.sleep(LAST_WORDS_S)
@@ -164,7 +164,7 @@ def _teller(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]
     return tell
 
 
-def open_cell(config: Config, context: ZmqContext, stack: contextlib.ExitStack) -> Cell:
+def open_inputs(config: Config, context: ZmqContext, stack: contextlib.ExitStack) -> Inputs:
     """Cameras and sensors, reading from now on and closed with `stack`."""
     cameras, sensors = {}, {}
     for name, camera in config.cameras.items():
@@ -174,29 +174,37 @@ def open_cell(config: Config, context: ZmqContext, stack: contextlib.ExitStack) 
     for name, sensor in config.sensors.items():
         sensors[name] = open_sensor(name, sensor, context)
         stack.callback(sensors[name].close)
-    arming = None
-    enable = config.guard.enable.removeprefix("sensor:") if config.guard.enable else None
-    if config.stream == "action":
-        max_age_ns = ns(config.sensors[enable].max_age_ms) if enable else 0
-        arming = Arming(config.hold_file, config.guard.start, enable, max_age_ns)
-    measured = config.guard.measured.removeprefix("sensor:") if config.guard.measured else None
-    return Cell(cameras, sensors, arming, measured, enable, monotonic_ns)
+    return Inputs(cameras, sensors, _sensor(config.guard.measured), _sensor(config.guard.enable))
 
 
-def open_ticks(config: Config, cell: Cell, stop: threading.Event) -> Ticks:
+def open_arming(config: Config) -> Arming | None:
+    """Whether the robot may move, as the hold file and the config have it; None for what moves nothing."""
+    if config.stream != "action":
+        return None
+    enable = _sensor(config.guard.enable)
+    max_age_ns = ns(config.sensors[enable].max_age_ms) if enable else 0
+    return Arming(config.hold_file, config.guard.start, enable, max_age_ns)
+
+
+def _sensor(reference: str | None) -> str | None:
+    """The name in `sensor:<name>`."""
+    return reference.removeprefix("sensor:") if reference else None
+
+
+def open_ticks(config: Config, inputs: Inputs, stop: threading.Event) -> Ticks:
     """The clock the config asks for."""
     if config.clock_camera is None:
         return TimerTicks(config.loop.rate_hz, stop=stop)
-    return CameraTicks(cell.cameras[config.clock_camera].mailbox, config.rate_hz, stop=stop)
+    return CameraTicks(inputs.cameras[config.clock_camera].mailbox, config.rate_hz, stop=stop)
 
 
-def operations(config: Config, cell: Cell, health: Health, swaps: Operations) -> dict[str, Operation]:
+def operations(config: Config, motion: MotionState, health: Health, swaps: Operations) -> dict[str, Operation]:
     """What the control socket offers."""
 
     def arming() -> Arming:
-        if cell.arming is None:
+        if motion.arming is None:
             raise EdgedError(f"{config.daemon.name} publishes masks and moves nothing", "hold the policy's daemon")
-        return cell.arming
+        return motion.arming
 
     def hold(args: Mapping[str, Any]) -> dict[str, Any]:
         arming().hold(str(args.get("who", "unknown")), str(args.get("reason", "")))
@@ -217,34 +225,15 @@ def operations(config: Config, cell: Cell, health: Health, swaps: Operations) ->
     }
 
 
-def _incoming(config: Config, loader: Loader, health: Health, stack: contextlib.ExitStack) -> list[threading.Thread]:
-    """The watcher of dropped engines, not started; none when the config does not want one."""
-    if not config.swap.incoming:
-        return []
-
-    def ask(drop: Drop, who: str) -> None:
-        loader.jobs.ask(drop.version, who, drop=drop.path, digest=drop.digest)
-
-    def ended(attempt: Attempt) -> None:
-        if attempt.drop is not None and attempt.state != "stopped":
-            incoming.note(attempt.drop, attempt.reason)
-
-    folder = config.daemon.store / config.engine.name / "incoming"
-    incoming = Incoming(folder, config.engine.name, config.swap, ask, loader.refused, health.warn)
-    loader.taken, loader.ended = incoming.take, ended
-    stack.callback(incoming.close)
-    return [incoming]
-
-
-def _describe(config: Config, cell: Cell, slot: Slot, health: Health) -> None:
+def _describe(config: Config, inputs: Inputs, motion: MotionState, slot: Slot, health: Health) -> None:
     """What a snapshot says besides counters."""
     identity = {"name": config.daemon.name, "version": __version__, "pid": os.getpid(), "stream": config.stream}
     health.section("daemon", lambda: {**identity, "rate_hz": config.rate_hz, "clock": config.loop.clock})
     health.section("engine", slot.describe)
-    cameras, sensors = cell.cameras.items(), cell.sensors.items()
+    cameras, sensors = inputs.cameras.items(), inputs.sensors.items()
     health.section("cameras", lambda: {name: _aged(one.stats(), one.mailbox.captured_ns) for name, one in cameras})
     health.section("sensors", lambda: {name: _aged(one.stats()) for name, one in sensors})
-    arming = cell.arming
+    arming = motion.arming
     if arming is not None:
         health.section("guard", lambda: {"arming": arming.state, **config.effective_guard})
 

@@ -22,14 +22,16 @@ from edged.bundle.bundle import read_bundle
 from edged.config import Config, load_config
 from edged.core.clock import boot_id, monotonic_ns, ns
 from edged.core.errors import EdgedError
+from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Hold, Reason, Tick
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
-from edged.runtime.health import Stopwatch
-from edged.runtime.loop import Cell, follow, publish, step
+from edged.pipeline.pipeline import Pipeline, make_pipeline
+from edged.runtime.inputs import Inputs
+from edged.runtime.loop import publish, take_turn
+from edged.runtime.motion import MotionState
 from edged.runtime.publish import Outlet, Publisher, Sender
 from edged.runtime.realtime import before_sockets
-from edged.runtime.slot import Installed, install
 from edged.runtime.ticks import TimerTicks
 from edged.source.camera import CameraThread
 from edged.source.sensor import Sensor
@@ -54,11 +56,12 @@ def glue_camera() -> Row:
 
 def _measure(name: str, engine_name: str, budget_us: float) -> Row:
     with scratch() as folder, contextlib.ExitStack() as stack:
-        inputs = sensor_toml(f"ipc://{folder}/state") if engine_name == "bench-state" else camera_toml(str(folder), 30)
-        config = load_config(write_config(folder, engine_name, inputs, "timer", RATE_HZ))
+        toml = sensor_toml(f"ipc://{folder}/state") if engine_name == "bench-state" else camera_toml(str(folder), 30)
+        config = load_config(write_config(folder, engine_name, toml, "timer", RATE_HZ))
         context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
         before_sockets(config.loop, lambda warning: None)
-        cell, feed = _cell(config, context, stack)
+        inputs, feed = _inputs(config, context, stack)
+        motion = MotionState(Arming(config.hold_file.parent / "never-written", "armed"))
         (folder / "run").mkdir()
         outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
         stack.callback(outlet.close)
@@ -67,7 +70,7 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
         listener.connect(f"ipc://{folder}/run/action")
         publisher = Publisher(outlet, Sender("bench", 1, boot_id()), ns(config.bus.valid_ms), config.period_ns)
         engine = stack.enter_context(open_engine(read_bundle(ENGINES / engine_name / "1")))
-        turn = _Turn(cell, feed, publisher, install(engine, config))
+        turn = _Turn(inputs, motion, feed, publisher, make_pipeline(engine, config))
         spent = turn.close_together()
         paced, late = turn.paced()
     note = f"at {RATE_HZ:.0f} Hz p50 {np.median(paced):.0f} us"
@@ -79,23 +82,20 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
                ok=figures["p50"] <= budget_us, note=note)  # fmt: skip
 
 
-def _cell(
+def _inputs(
     config: Config, context: zmq.Context[zmq.Socket[bytes]], stack: contextlib.ExitStack
-) -> tuple[Cell, Callable[[int], None]]:
-    """A cell, and what puts the next input of it at hand."""
+) -> tuple[Inputs, Callable[[int], None]]:
+    """Inputs, and what puts the next of them at hand."""
     cameras = {name: CameraThread(name, camera) for name, camera in config.cameras.items()}  # not started: fed by us
-    arming = Arming(config.hold_file.parent / "never-written", "armed")
-    cell = Cell(cameras, {}, arming, None, None, monotonic_ns)
     if cameras:
         image = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
         image.setflags(write=False)
         mailbox = cameras["camera"].mailbox
-        return cell, lambda seq: mailbox.put(Frame("camera", seq, monotonic_ns(), image))
+        return Inputs(cameras, {}), lambda seq: mailbox.put(Frame("camera", seq, monotonic_ns(), image))
     source = stack.enter_context(context.socket(zmq.PUB))
     source.bind(config.sensors["state"].endpoint)
     sensor = Sensor("state", config.sensors["state"], context)
     stack.callback(sensor.close)
-    cell.sensors, cell.measured = {"state": sensor}, "state"
     time.sleep(0.2)  # until the subscription is there
     values = np.linspace(-1, 1, len(STATE_NAMES))
     sender = Sender("cell", 1, boot_id())
@@ -108,14 +108,17 @@ def _cell(
         while monotonic_ns() < arrived_ns:
             pass
 
-    return cell, send
+    return Inputs(cameras, {"state": sensor}, "state"), send
 
 
 class _Turn:
     """Ticks of a cell, measured."""
 
-    def __init__(self, cell: Cell, feed: Callable[[int], None], publisher: Publisher, installed: Installed) -> None:
-        self._cell, self._feed, self._publisher, self._installed = cell, feed, publisher, installed
+    def __init__(
+        self, inputs: Inputs, motion: MotionState, feed: Callable[[int], None], publisher: Publisher, pipeline: Pipeline
+    ) -> None:
+        self._inputs, self._motion, self._feed = inputs, motion, feed
+        self._publisher, self._pipeline = publisher, pipeline
         self._watch = Stopwatch()
         self._seq = 0
         self._last_hold = Hold(Reason.STARTING, "never seen")
@@ -145,13 +148,13 @@ class _Turn:
         now_ns = monotonic_ns()
         tick, watch = Tick(self._seq, now_ns, now_ns), self._watch
         watch.restart(now_ns)
-        verdict, start = step(self._cell, self._installed, self._last_hold, tick, watch)
-        sent = publish(self._publisher, self._installed, tick, verdict, watch)
-        follow(self._cell, self._installed, sent, start)
+        turn = take_turn(self._inputs, self._motion, self._pipeline, self._last_hold, tick, watch)
+        sent = publish(self._publisher, self._pipeline, tick, turn.verdict, watch)
+        self._motion.follow(self._pipeline, sent, turn.start, watch.ended_ns["engine"])
         if isinstance(sent.verdict, Hold):
             self._last_hold = sent.verdict
             return None
-        return (watch.published_ns - now_ns - watch.engine_took_ns) / 1000
+        return (watch.ended_ns["publish"] - now_ns - watch.engine_took_ns) / 1000
 
     def _enough(self, spent: list[float | None], wanted: int) -> list[float]:
         kept = [microseconds for microseconds in spent if microseconds is not None]

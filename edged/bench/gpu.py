@@ -25,15 +25,17 @@ from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ns
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EngineError
+from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Hold, Reason, Tick
 from edged.engine.base import Engine
 from edged.engine.gpu_info import describe, read_gpu
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
-from edged.runtime.health import Stopwatch
-from edged.runtime.loop import Cell, follow, publish, step
+from edged.pipeline.pipeline import make_pipeline
+from edged.runtime.inputs import Inputs
+from edged.runtime.loop import publish, take_turn
+from edged.runtime.motion import MotionState
 from edged.runtime.publish import Outlet, Publisher, Sender
-from edged.runtime.slot import install
 from edged.source.camera import CameraThread
 
 LOOP_ENGINE = "bench-native"
@@ -127,13 +129,13 @@ def run_loop(seconds: float) -> Loop:
         )  # no deadline
         context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
         cameras = {name: CameraThread(name, camera) for name, camera in config.cameras.items()}  # fed by us
-        cell = Cell(cameras, {}, Arming(folder / "never-written", "armed"), None, None, monotonic_ns)
+        inputs, motion = Inputs(cameras, {}), MotionState(Arming(folder / "never-written", "armed"))
         (folder / "run").mkdir()
         outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
         stack.callback(outlet.close)
         publisher = Publisher(outlet, Sender("bench", 1, boot_id()), ns(config.bus.valid_ms), config.period_ns)
         engine = stack.enter_context(open_on_gpu(read_bundle(ENGINES / LOOP_ENGINE / "1")))
-        installed, watch = install(engine, config), Stopwatch()
+        pipeline, watch = make_pipeline(engine, config), Stopwatch()
         image = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
         image.setflags(write=False)
         before = run_alone(engine, seconds / 2)
@@ -144,9 +146,9 @@ def run_loop(seconds: float) -> Loop:
             cameras["camera"].mailbox.put(Frame("camera", seq, began_ns, image))
             tick = Tick(seq, began_ns, began_ns)
             watch.restart(began_ns)
-            verdict, start = step(cell, installed, STARTING, tick, watch)
-            sent = publish(publisher, installed, tick, verdict, watch)
-            follow(cell, installed, sent, start)
+            turn = take_turn(inputs, motion, pipeline, STARTING, tick, watch)
+            sent = publish(publisher, pipeline, tick, turn.verdict, watch)
+            motion.follow(pipeline, sent, turn.start, watch.ended_ns["engine"])
             if isinstance(sent.verdict, Hold):
                 raise EngineError(f"the loop held: {sent.verdict}", "run it again")
             spent.append((monotonic_ns() - began_ns) / 1000)

@@ -17,12 +17,11 @@ from edged.bundle.store import Store, shipped_store
 from edged.config import default_store
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
 from edged.core.errors import EngineError, UsageError
-from edged.core.types import Frame, Hold, Instances, Labels, Observation, Sample
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import Frame, Instances, Labels, Observation, Sample
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
-from edged.pipeline.decode_instance import InstanceDecoder
-from edged.pipeline.decode_semantic import SemanticDecoder
-from edged.pipeline.encode import Encoder
+from edged.pipeline.inference import make_inference
 from edged.pipeline.overlay import overlay_action, overlay_instances, overlay_labels
 from edged.source.opencv import cv2
 
@@ -62,25 +61,24 @@ def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = m
             values.setdefault(part.sensor, []).extend(next(row) for _ in part.names)
     frames = {role.source: Frame(role.source, 1, 0, image) for role in manifest.images.values()}
     samples = {sensor: Sample(sensor, 1, 0, np.array(numbers)) for sensor, numbers in values.items()}
-    refused = Encoder(manifest, engine.inputs, engine.outputs, names).encode(Observation(frames, samples, 0))
-    if isinstance(refused, Hold):
-        raise UsageError(refused.detail, "give an image of the size that the engine takes")
-    started_ns = now()
-    engine.run()
-    run_ms = (now() - started_ns) / NS_PER_MS
+    inference, observation, watch = make_inference(engine, names), Observation(frames, samples, 0), Stopwatch(now)
+    failed = inference.run(observation, watch)
+    if failed is not None and not watch.ended_ns["encode"]:
+        raise UsageError(failed.detail, "give an image of the size that the engine takes")
+    if failed is not None:
+        raise EngineError(failed.detail, "'edged verify' says whether the engine is sound")
+    run_ms = watch.engine_took_ns / NS_PER_MS
     assumed = {sensor: dict(zip(names[sensor], numbers, strict=True)) for sensor, numbers in values.items()}
     if manifest.action is not None:
         tensor, role = manifest.action
         return Inferred(manifest, run_ms, assumed, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
-    decoder = SemanticDecoder if manifest.task == "semantic" else InstanceDecoder
-    seen = decoder(manifest, engine.outputs).decode(engine.outputs, Observation(frames, {}, 0))
-    if isinstance(seen, Hold):
-        raise EngineError(seen.detail, "re-pack the model")
-    return (
-        Inferred(manifest, run_ms, assumed, labels=seen)
-        if isinstance(seen, Labels)
-        else Inferred(manifest, run_ms, assumed, instances=seen)
-    )
+    match inference.decode(observation, 0):
+        case Labels() as labels:
+            return Inferred(manifest, run_ms, assumed, labels=labels)
+        case Instances() as instances:
+            return Inferred(manifest, run_ms, assumed, instances=instances)
+        case other:
+            raise EngineError(str(other), "re-pack the model")
 
 
 def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:

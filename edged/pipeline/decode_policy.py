@@ -30,6 +30,7 @@ class PolicyDecoder:
         if manifest.action is None:
             raise RefusedError(f"{manifest.name} has no action output", "use it as the task it is")
         self._tensor, action = manifest.action
+        self.width = len(action.axes)
         self._axes = action.axes
         self._step_ns = ns(action.step_ms)
         array, width = outputs[self._tensor], len(action.axes)

@@ -1,4 +1,4 @@
-"""The seam between two engines: what becomes of the chunk that was running when a new engine took over.
+"""The join between two engines: what becomes of the chunk that was running when a new engine took over.
 
 The outgoing engine's manifest says it (`on_swap`), since it is its chunk: `cut` drops what is left of it, `finish`
 walks it to its end first, `blend` goes over from the old targets to the new ones until then. Binary axes are never
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.bundle.manifest import Manifest
 from edged.core.types import ActionChunk
-from edged.guard import Command
-from edged.runtime.slot import Installed
+from edged.guard import Command, Rules
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seam:
+class Join:
     """The old command, from `begin_ns` (the swap) to `end_ns` (its last step, or where its validity ends)."""
 
     command: Command
@@ -43,21 +43,19 @@ class Seam:
         return ActionChunk(actions, chunk.t0_ns, chunk.step_ns, chunk.captured_ns)
 
 
-def seam(before: Installed | None, after: Installed | None, command: Command | None, now_ns: int) -> Seam | None:
-    """What is left to be joined at a swap; None when nothing is, or when the old manifest says "cut"."""
-    if before is None or after is None or command is None or not same_axes(before, after):
-        return None
-    action = before.engine.manifest.action
-    if action is None or action[1].on_swap == "cut":
+def join_after(before: Manifest, command: Command | None, now_ns: int) -> Join | None:
+    """What is left to be joined after a swap from `before`; None when nothing is, or when its manifest says "cut"."""
+    action = before.action
+    if command is None or action is None or action[1].on_swap == "cut":
         return None
     chunk = command.chunk
     end_ns = min(chunk.t0_ns + (len(chunk.actions) - 1) * chunk.step_ns, command.until_ns)
     if end_ns <= now_ns:
         return None
     binary = np.array([axis.kind == "binary" for axis in action[1].axes], bool)
-    return Seam(command, now_ns, end_ns, action[1].on_swap == "blend", binary)
+    return Join(command, now_ns, end_ns, action[1].on_swap == "blend", binary)
 
 
-def same_axes(before: Installed, after: Installed) -> bool:
+def same_axes(before: Rules, after: Rules) -> bool:
     """Whether what the one commanded means the same to the other."""
-    return before.rule.names == after.rule.names and before.rule.units == after.rule.units
+    return before.names == after.names and before.units == after.units

@@ -15,31 +15,10 @@ from typing import Any
 
 from edged.core.clock import Now, monotonic_ns, ms
 from edged.core.histogram import Histogram
+from edged.core.stopwatch import STEPS, Stopwatch
 from edged.core.types import ActionChunk, Hold, Tick, Verdict
 
-STEPS = ("observe", "encode", "engine", "decode", "guard", "publish")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # 64 KiB on some arm64 kernels
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """When each step of the tick at hand ended. Reused every tick; a step that did not run keeps 0."""
-
-    started_ns: int = 0
-    observe_ns: int = 0
-    encode_ns: int = 0
-    engine_ns: int = 0
-    decode_ns: int = 0
-    guard_ns: int = 0
-    published_ns: int = 0
-
-    def restart(self, started_ns: int) -> None:
-        self.started_ns = started_ns
-        self.observe_ns = self.encode_ns = self.engine_ns = self.decode_ns = self.guard_ns = self.published_ns = 0
-
-    @property
-    def engine_took_ns(self) -> int:
-        return self.engine_ns - self.encode_ns if self.engine_ns else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +43,7 @@ class Health:
         self.predictions = 0
         self.holds: Counter[str] = Counter()
         self.changes: Counter[str] = Counter()
-        self.steps = {name: Histogram() for name in STEPS}
+        self.steps: dict[str, Histogram] = {name: Histogram() for name in STEPS}
         self.late = Histogram()  # tick due -> tick started
         self.latency = Histogram()  # oldest capture -> published
         self.state = "none"
@@ -94,14 +73,11 @@ class Health:
         self.skipped += tick.skipped
         self.late.record(max(0, tick.started_ns - tick.due_ns))
         before = watch.started_ns
-        for name, ended in zip(
-            STEPS,
-            (watch.observe_ns, watch.encode_ns, watch.engine_ns, watch.decode_ns, watch.guard_ns, watch.published_ns),
-            strict=True,
-        ):
-            if ended:
-                self.steps[name].record(ended - before)
-                before = ended
+        published_ns = watch.ended_ns["publish"]
+        for name in STEPS:
+            if ended_ns := watch.ended_ns[name]:
+                self.steps[name].record(ended_ns - before)
+                before = ended_ns
         if isinstance(verdict, Hold):
             state = verdict.reason.name
             self.holds[state] += 1
@@ -109,14 +85,14 @@ class Health:
         else:
             state = "ok"
             self.predictions += 1
-            self.latency.record(watch.published_ns - verdict.captured_ns)
+            self.latency.record(published_ns - verdict.captured_ns)
             if isinstance(verdict, ActionChunk) and verdict.changes:
                 for change in verdict.changes:
                     self.changes[change.rule] += 1
         if state != self.state:
             if state == "ok":
                 self.detail = ""
-            at_ns = watch.published_ns
+            at_ns = published_ns
             self.transitions.append(Transition(at_ns, self.state, state, self.detail, at_ns - self.since_ns))
             self.state, self.since_ns = state, at_ns
             self.first_verdict.set()

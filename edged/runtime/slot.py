@@ -8,130 +8,23 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from edged.bundle.manifest import Manifest
-from edged.config import Config
 from edged.core.errors import MachineryError
-from edged.core.histogram import Histogram
-from edged.core.types import ActionChunk, Hold, Reason, Verdict
-from edged.engine.base import Engine
-from edged.guard import Rules, rules
-from edged.pipeline.align import Wanted, wanted
-from edged.pipeline.decode_instance import InstanceDecoder
-from edged.pipeline.decode_policy import PolicyDecoder
-from edged.pipeline.decode_semantic import SemanticDecoder
-from edged.pipeline.encode import Encoder
-from edged.runtime.health import Stopwatch
+from edged.core.types import Hold, Reason
+from edged.pipeline.pipeline import Pipeline
 
 LOOK_S = 0.0005
-
-
-class Tally:
-    """What the loop counted of one engine since it was installed: what probation judges. Written by the loop alone.
-
-    `breaches`: holds that are the engine's own doing, by reason; `work`: tick started to prediction published.
-    """
-
-    __slots__ = ("breaches", "changed", "engine", "predictions", "ticks", "work")
-
-    def __init__(self) -> None:
-        self.ticks = 0
-        self.predictions = 0
-        self.changed = 0  # predictions the guard had to change
-        self.breaches: Counter[str] = Counter()
-        self.work = Histogram()
-        self.engine = Histogram()
-
-    def record(self, verdict: Verdict, watch: Stopwatch, deadline_ns: int) -> None:
-        """Count one tick of this engine, after publishing."""
-        self.ticks += 1
-        engine_ns = watch.engine_took_ns
-        if engine_ns:
-            self.engine.record(engine_ns)
-        if isinstance(verdict, Hold):
-            if is_breach(verdict.reason, engine_ns, deadline_ns):
-                self.breaches[verdict.reason.name] += 1
-            return
-        self.predictions += 1
-        self.work.record(watch.published_ns - watch.started_ns)
-        if isinstance(verdict, ActionChunk) and verdict.changes:
-            self.changed += 1
-
-
-def is_breach(reason: Reason, engine_ns: int, deadline_ns: int) -> bool:
-    """Whether a Hold tells against the engine. Input that is missing, stale or not finite does not: it never ran.
-
-    LATE does when inference took most of the time that there was.
-    """
-    match reason:
-        case Reason.ENGINE:
-            return True
-        case Reason.NON_FINITE | Reason.BOUNDS:
-            return engine_ns > 0
-        case Reason.LATE:
-            return engine_ns > deadline_ns / 2
-        case _:
-            return False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Installed:
-    """An engine with everything the flow precomputed for it. `meaning`: header entries of its predictions."""
-
-    engine: Engine
-    encoder: Encoder
-    decoder: PolicyDecoder | SemanticDecoder | InstanceDecoder
-    want: Wanted
-    rule: Rules
-    meaning: Mapping[str, Any]
-    tally: Tally = field(default_factory=Tally)
-
-    @property
-    def version(self) -> str:
-        return self.engine.manifest.version
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
     """A swap that the bus has seen: the first message of `after`, `gap_ns` after the last one before it."""
 
-    before: Installed | None
-    after: Installed | None
+    before: Pipeline | None
+    after: Pipeline | None
     gap_ns: int
-
-
-def install(engine: Engine, config: Config) -> Installed:
-    """Prepare the flow for a loaded, warmed and proved engine."""
-    manifest = engine.manifest
-    names = {name: sensor.names for name, sensor in config.sensors.items()}
-    decoder: PolicyDecoder | SemanticDecoder | InstanceDecoder
-    match manifest.task:
-        case "policy":
-            decoder = PolicyDecoder(manifest, engine.outputs, names)
-        case "semantic":
-            decoder = SemanticDecoder(manifest, engine.outputs)
-        case "instance":
-            decoder = InstanceDecoder(manifest, engine.outputs)
-    return Installed(
-        engine=engine,
-        encoder=Encoder(manifest, engine.inputs, engine.outputs, names),
-        decoder=decoder,
-        want=wanted(config, manifest),
-        rule=rules(config, manifest),
-        meaning=meaning_of(manifest),
-    )
-
-
-def meaning_of(manifest: Manifest) -> dict[str, Any]:
-    """What a reader needs to know about the numbers, in every message: WIRE.md lists the keys."""
-    if (action := manifest.action) is not None:
-        axes = action[1].axes
-        return {"names": [axis.name for axis in axes], "units": [axis.unit for axis in axes]}
-    return {"classes": list(manifest.classes)}
 
 
 class Slot:
@@ -140,14 +33,14 @@ class Slot:
     def __init__(self) -> None:
         self.vacancy = Hold(Reason.STARTING, "no engine loaded yet")
         self.broken: MachineryError | None = None  # found by the loader, and the end of the loop
-        self.retired: queue.SimpleQueue[Installed] = queue.SimpleQueue()
+        self.retired: queue.SimpleQueue[Pipeline] = queue.SimpleQueue()
         self._handover: Handover | None = None
-        self._current: Installed | None = None
-        self._offered: tuple[Installed | None, bool] | None = None
-        self._unsaid: tuple[Installed | None] | None = None  # the engine before a swap that no message shows yet
+        self._current: Pipeline | None = None
+        self._offered: tuple[Pipeline | None, bool] | None = None
+        self._unsaid: tuple[Pipeline | None] | None = None  # the engine before a swap that no message shows yet
         self._sent_ns = 0
 
-    def offer(self, installed: Installed | None, carry: bool = True) -> None:
+    def offer(self, installed: Pipeline | None, carry: bool = True) -> None:
         """Hand an engine over; it is the loop's from the next tick on. None: there is none then, see `vacancy`.
 
         `carry`: recurrent state may come over from the engine before, as the manifests say.
@@ -157,7 +50,7 @@ class Slot:
             installed.engine.hand_over(live=True)
         self._offered = (installed, carry)
 
-    def current(self) -> Installed | None:
+    def current(self) -> Pipeline | None:
         """The engine of this tick. Called by the loop alone, once per tick; swaps when one was offered.
 
         Raises the `MachineryError` that the loader met: a dead device context is not to be lived with.
@@ -169,9 +62,9 @@ class Slot:
             before, self._current = self._current, after
             if after is not None:
                 if before is not None and carry:
-                    after.encoder.adopt(before.encoder)
+                    after.inference.encoder.adopt(before.inference.encoder)
                 else:
-                    after.encoder.reset("start")
+                    after.inference.encoder.reset("start")
             self._unsaid = (before,)
         return self._current
 
@@ -197,7 +90,7 @@ class Slot:
         return self._handover
 
     @property
-    def running(self) -> Installed | None:
+    def running(self) -> Pipeline | None:
         """What the loop runs at the moment; for everybody else."""
         return self._current
 

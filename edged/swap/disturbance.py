@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from edged.core.histogram import BOUNDS_NS, Histogram
-from edged.runtime.slot import Installed
+from edged.pipeline.pipeline import Pipeline
 
 
 class Disturbance:
     """Looks at the running engine's ticks (started to published) from now until `describe`."""
 
-    def __init__(self, running: Installed | None) -> None:
+    def __init__(self, running: Pipeline | None) -> None:
         self._work: Histogram | None = running.tally.work if running else None
         self._before = list(self._work.counts) if self._work else []
 

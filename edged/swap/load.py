@@ -14,7 +14,7 @@ from edged.core.errors import RefusedError
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import golden_check
-from edged.runtime.slot import Installed, install
+from edged.pipeline.pipeline import Pipeline, make_pipeline
 from edged.swap.job import State
 
 WARM_RUNS = 10
@@ -30,7 +30,7 @@ def load_engine(
     warn: Callable[[str], None] = log.warning,
     reached: Callable[[State], None] = lambda state: None,
     quiet: Callable[[], None] = lambda: None,
-) -> Installed:
+) -> Pipeline:
     """A version of the configured engine, proved and ready to run. Raises `EdgedError` with the remedy.
 
     `digest`: what its trial saw, refused if it is something else by now; `warn` is told what is less than it should be;
@@ -49,7 +49,7 @@ def load_engine(
         reached("warmed")
         golden_check(engine, bundle)
         reached("golden")
-        installed = install(engine, config)
+        installed = make_pipeline(engine, config)
         quiet()
         del bundle  # 176 MB take 15 ms to be given back, and nobody else may run meanwhile
         return installed

@@ -1,8 +1,8 @@
 """The loader: the thread that makes engines ready and frees them, while the loop goes on without waiting.
 
-At start it loads what was committed last, and has its plan built if that is missing (see `building.py`); then it works
-on swaps, one at a time (see `swap/`). What fails leaves the daemon up, with the engine it has or holding, and with the
-reason.
+At start it loads what was committed last, and has its plan built if that is missing (`plan_upgrade.py`); then it works
+on swaps, one at a time (`swapper.py`). What fails leaves the daemon up, with the engine it has or holding, and with
+the reason.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from edged.bundle.store import CURRENT, Store
 from edged.config import Config
 from edged.core.errors import EdgedError, EngineError, MachineryError
 from edged.core.types import Event, Hold, Reason
-from edged.runtime.loop import Cell
-from edged.runtime.slot import Installed, Slot
+from edged.pipeline.pipeline import Pipeline
+from edged.runtime.slot import Slot
 from edged.swap.history import Ledger
 from edged.swap.job import Attempt
 from edged.swap.load import load_engine
@@ -32,54 +31,32 @@ log = logging.getLogger("edged")
 
 
 class Loader(threading.Thread):
-    """`jobs`: ask it for swaps; `taken(drop)` and `ended(attempt)`: what incoming wants to know, set before start."""
+    """Loads at start, then takes `jobs` one at a time; `ended(attempt)` hears how each of them ended."""
 
     def __init__(
-        self,
-        config: Config,
-        store: Store,
-        slot: Slot,
-        cell: Cell,
-        tell: Callable[[Event], None],
-        warn: Callable[[str], None] = log.warning,
-        withdraw: Callable[[str], None] = lambda text: None,
-    ) -> None:
+        self, config: Config, store: Store, slot: Slot, jobs: Jobs, ledger: Ledger, swapper: Swapper,
+        upgrade: Building, tell: Callable[[Event], None], warn: Callable[[str], None],
+        ended: Callable[[Attempt], None],
+    ) -> None:  # fmt: skip
         super().__init__(name="loader", daemon=True)
-        self.jobs = Jobs()
-        self.ledger = Ledger(store, config.engine.name)
-        self.taken: Callable[[Path], None] = lambda drop: None
-        self.ended: Callable[[Attempt], None] = lambda attempt: None
         self._config, self._store, self._slot = config, store, slot
-        self._tell, self._warn = tell, warn
-        self._swapper = Swapper(
-            config, store, slot, cell, self.ledger, self.jobs, tell, lambda drop: self.taken(drop)
-        )  # fmt: skip
-        self.building = Building(config, store, slot, self.jobs, self._swapper, tell, warn, withdraw)
+        self._jobs, self._ledger, self._swapper, self._upgrade = jobs, ledger, swapper, upgrade
+        self._tell, self._warn, self._ended = tell, warn, ended
 
     def run(self) -> None:
         self._begin()
-        while not self.jobs.stopped:
-            attempt = self.jobs.take(1.0)
+        while not self._jobs.stopped:
+            attempt = self._jobs.take(1.0)
             if attempt is not None:
                 self._swapper.run(attempt)
-                self.jobs.put_away(attempt)
-                self.ended(attempt)
-                self.building.look(self._slot.running)
+                self._jobs.put_away(attempt)
+                self._ended(attempt)
+                self._upgrade.look(self._slot.running)
         self._swapper.close()
-
-    def refused(self, drop: str, who: str, reason: str) -> None:
-        """A drop that never became an attempt: written down and told like one. From incoming's thread."""
-        name = self._config.engine.name
-        try:
-            self._store.journal_append(name, who=who, version=drop, state="refused", reason=reason)
-        except EdgedError as error:
-            log.error("not in the journal: %s", error)
-        facts = {"name": name, "version": drop, "state": "refused", "reason": reason, "who": who}
-        self._tell(Event("swap", facts))
 
     def close(self) -> None:
         """End what is under way and the thread. After the loop has ended."""
-        self.jobs.stop()
+        self._jobs.stop()
         if self.is_alive():
             self.join(JOIN_S)
 
@@ -95,9 +72,9 @@ class Loader(threading.Thread):
         self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {engine.name} {engine.version}")
         try:
             self._recover()
-            lacking = self.building.lacking()
+            lacking = self._upgrade.lacking()
             if lacking is not None and engine.backend == "tensorrt":
-                installed = self.building.before_running(lacking, self._warn)
+                installed = self._upgrade.before_running(lacking, self._warn)
             else:
                 digest = lacking.digest if lacking is not None else b""
                 installed = load_engine(self._config, self._store, engine.version, digest, note)
@@ -114,11 +91,11 @@ class Loader(threading.Thread):
             self._swapper.hand_over(installed)
             self._loaded(installed)
             if lacking is not None and installed.engine.backend != "tensorrt":
-                self.building.instead_of(installed, lacking, said)
+                self._upgrade.instead_of(installed, lacking, said)
                 if (running := self._slot.running) is not None and running is not installed:
                     self._loaded(running)
 
-    def _loaded(self, installed: Installed) -> None:
+    def _loaded(self, installed: Pipeline) -> None:
         manifest = installed.engine.manifest
         facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
         self._tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
@@ -126,9 +103,9 @@ class Loader(threading.Thread):
     def _recover(self) -> None:
         name, version = self._config.engine.name, self._config.engine.version
         try:
-            self.ledger.read()
-            for interrupted in self.ledger.mark_interrupted():
-                entry = self.ledger.entries[interrupted]
+            self._ledger.read()
+            for interrupted in self._ledger.mark_interrupted():
+                entry = self._ledger.entries[interrupted]
                 log.warning("%s %s was interrupted: %s", name, interrupted, entry.reason)
                 facts = {"name": name, "version": interrupted, "state": "interrupted", "reason": entry.reason}
                 self._tell(Event("swap", facts))
@@ -136,7 +113,7 @@ class Loader(threading.Thread):
             self._warn(f"the journal of {name} cannot be kept: {error}")
         if version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
             alone = self._store.current(name)
-            found = self.ledger.entries.get(alone or "")
+            found = self._ledger.entries.get(alone or "")
             if found is not None and not found.committed:
                 fact = f"{name} {alone} is {found.state}, and nothing was committed before it"
                 raise EngineError(fact, f"try it again: edged swap {self._config.daemon.name} {alone}")

@@ -8,7 +8,7 @@ from typing import Any
 from edged.bundle.store import Store
 from edged.config import Config
 from edged.core.errors import EngineError, RefusedError, UsageError
-from edged.runtime.loop import Cell
+from edged.runtime.motion import MotionState
 from edged.runtime.slot import Slot
 from edged.swap.history import Ledger
 from edged.swap.listing import list_versions
@@ -18,9 +18,11 @@ from edged.swap.queue import Jobs
 class Operations:
     """Called on the control thread."""
 
-    def __init__(self, config: Config, store: Store, slot: Slot, cell: Cell, ledger: Ledger, jobs: Jobs) -> None:
+    def __init__(
+        self, config: Config, store: Store, slot: Slot, motion: MotionState, ledger: Ledger, jobs: Jobs
+    ) -> None:
         self._name, self._daemon = config.engine.name, config.daemon.name
-        self._store, self._slot, self._cell = store, slot, cell
+        self._store, self._slot, self._motion = store, slot, motion
         self._ledger, self._jobs = ledger, jobs
 
     def swap(self, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +53,7 @@ class Operations:
         """Forget: with `version` its crashes, so that it may be tried again; else what the running engine remembers."""
         version = args.get("version")
         if version is None:
-            self._cell.forget = True
+            self._motion.ask_to_forget()
             return {"reset": "recurrent state and running command"}
         if not isinstance(version, str) or version not in self._ledger.entries:
             raise EngineError(f"nothing is known of {self._name} {version}", "see 'edged engines'")

@@ -21,7 +21,8 @@ from edged.core.types import Event, Hold, Reason
 from edged.engine.plan_build.start import Degraded, Progress, plan_for
 from edged.engine.plan_cache import BuildOptions, Plans
 from edged.engine.select import lacks_plan
-from edged.runtime.slot import Installed, Slot
+from edged.pipeline.pipeline import Pipeline
+from edged.runtime.slot import Slot
 from edged.swap.load import load_engine, vet
 from edged.swap.queue import Jobs
 from edged.swap.swapper import Swapper
@@ -57,7 +58,7 @@ class Building:
         vet(bundle, self._config)
         return replace(bundle, model=b"", golden={})
 
-    def instead_of(self, running: Installed, bundle: Bundle, said: list[str]) -> None:
+    def instead_of(self, running: Pipeline, bundle: Bundle, said: list[str]) -> None:
         """Build and load; then TensorRT takes over from `running` between two ticks. What fails leaves it in charge.
 
         `said`: the warnings that loading `running` gave; those that are not true any more are withdrawn.
@@ -82,7 +83,7 @@ class Building:
             self._warn(warning)
         self._enter("loaded", f"plan {key}")
 
-    def before_running(self, bundle: Bundle, warn: Say) -> Installed:
+    def before_running(self, bundle: Bundle, warn: Say) -> Pipeline:
         """Build and load while the loop holds. Raises `EdgedError`, `CancelledError` when the daemon ends."""
         try:
             key = self._build(bundle)
@@ -93,7 +94,7 @@ class Building:
             self._enter("failed", str(error))
             raise
 
-    def look(self, running: Installed | None) -> None:
+    def look(self, running: Pipeline | None) -> None:
         """After a swap: what another version lacked is not worth a warning any more."""
         if self._degraded and running is not None and self._bundle and running.version != self._bundle.version:
             self._withdraw(self._degraded)
@@ -145,7 +146,7 @@ class Building:
             text = f"building the TensorRT plan of {_name(self._bundle)}{how_far}"
             self._slot.vacancy = Hold(Reason.STARTING, text)
 
-    def _load(self, bundle: Bundle, key: str, warn: Say) -> Installed:
+    def _load(self, bundle: Bundle, key: str, warn: Say) -> Pipeline:
         """The engine on its new plan, proved. A plan that does not prove itself is gone, so that the next start does
         not hold because of it."""
         self._enter("loading", "")
@@ -160,13 +161,13 @@ class Building:
             raise EngineError(f"the plan of {_name(bundle)} was built and is not used", "see the log")
         return made
 
-    def _change(self, running: Installed, better: Installed) -> None:
+    def _change(self, running: Pipeline, better: Pipeline) -> None:
         """Between two ticks, recurrent state and all. When the loop has ended, the slot frees what it was given."""
         taken_out = self._slot.running is None  # to make room
         if self._swapper.hand_over(better) is not None or taken_out:
             self._swapper.free(running)
 
-    def _keep(self, running: Installed, error: Exception) -> None:
+    def _keep(self, running: Pipeline, error: Exception) -> None:
         """Go on with what ran, degraded, and say so everywhere."""
         if not isinstance(error, EdgedError):  # a bug or an exhausted machine
             log.exception("building the plan failed")

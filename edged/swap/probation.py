@@ -14,7 +14,7 @@ from typing import Any
 
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
-from edged.runtime.slot import Tally
+from edged.pipeline.tally import Tally
 
 LOOK_S = 0.02
 AT_ONCE = ("NON_FINITE", "BOUNDS", "ENGINE")

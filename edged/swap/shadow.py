@@ -1,7 +1,8 @@
 """The shadow: a new engine answers live input beside the running one, and nobody obeys it.
 
-Runs on the loader's thread, on what the loop leaves in `Cell.seen` right after it published, so that the two do not
-want the interpreter at the same time. Refused are outputs that are not finite, that the guard would not let out, that
+Runs on the loader's thread, on what the loop leaves in its mailbox right after it published, so that the two do not
+want the interpreter at the same time. The candidate goes the loop's way at the loop's clock readings: its verdict is
+the one that the loop would have given. Refused are outputs that are not finite, that the guard would not let out, that
 come too late, or that never change while the running engine's do.
 """
 
@@ -13,16 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns, ms
 from edged.core.errors import RefusedError
-from edged.core.types import ActionChunk, Hold, Prediction, Reason, Tick
-from edged.guard import Anchor, anchor, guard
-from edged.pipeline.decode_policy import PolicyDecoder
-from edged.runtime.loop import Cell, Seen
-from edged.runtime.slot import Installed
+from edged.core.stopwatch import Replayed
+from edged.core.types import ActionChunk, Hold, Reason
+from edged.pipeline.pipeline import Pipeline
+from edged.runtime.inputs import Seen, SeenMailbox
 from edged.swap.agreement import CONSTANT, VARIES, Agreement, Variation
 
 LOOK_S = 0.001
@@ -35,7 +33,7 @@ DO_NOT = "do not use this engine on this cell"
 class Shadow:
     """What was seen so far; `describe()` is what status and journal say of it."""
 
-    candidate: Installed
+    candidate: Pipeline
     agreement: Agreement = field(init=False)
     ours: Variation = field(init=False)
     theirs: Variation = field(init=False)
@@ -53,12 +51,9 @@ class Shadow:
     def look(self, seen: Seen, now: Now = monotonic_ns) -> None:
         """Let the candidate answer one tick; `RefusedError` for an answer that may not go out."""
         began_ns = now()
-        prediction, start = _answer(self.candidate, seen)
+        answer = self.candidate.answer(seen.observation, seen.motion, seen.tick, Replayed(seen.readings))
         self.spent_ns.append(now() - began_ns)
-        verdict = prediction
-        if not isinstance(verdict, Hold):
-            tick = Tick(seen.tick.seq, seen.at_ns, seen.at_ns)
-            verdict = guard(verdict, self.candidate.rule, start, tick, seen.at_ns)
+        prediction, verdict = answer.prediction, answer.verdict
         if isinstance(verdict, Hold) and verdict.reason in FAULTS:
             raise RefusedError(f"in the shadow it gives Hold({verdict.reason.name}): {verdict.detail}", DO_NOT)
         if isinstance(verdict, Hold):
@@ -67,11 +62,11 @@ class Shadow:
         if isinstance(prediction, Hold):
             return
         self.theirs.add(prediction)
-        if not isinstance(seen.verdict, Hold):
+        if seen.prediction is not None and not isinstance(seen.prediction, Hold):
             self.compared += 1
-            self.ours.add(seen.verdict)
+            self.ours.add(seen.prediction)
             self.ours_changed += isinstance(seen.verdict, ActionChunk) and bool(seen.verdict.changes)
-            self.agreement.add(seen.verdict, prediction)
+            self.agreement.add(seen.prediction, prediction)
 
     def judge(self, deadline_ns: int, min_agreement: float | None) -> None:
         """`RefusedError` for what only shows over many samples."""
@@ -107,8 +102,8 @@ class Shadow:
 
 
 def run_shadow(
-    candidate: Installed,
-    cell: Cell,
+    candidate: Pipeline,
+    mailbox: SeenMailbox,
     config: SwapConfig,
     cancelled: Callable[[], bool],
     follow: Callable[[float], None],
@@ -118,11 +113,9 @@ def run_shadow(
     """Watch `shadow_samples` ticks and judge. `RefusedError`; returns early, unjudged, when `cancelled()`."""
     shadow = Shadow(candidate)
     until_ns = now() + round(config.shadow_seconds * NS_PER_S)
-    _take(cell)
-    cell.watched = True
-    try:
+    with mailbox:
         while len(shadow.spent_ns) < config.shadow_samples and not cancelled():
-            if (seen := _take(cell)) is not None:
+            if (seen := mailbox.take()) is not None:
                 shadow.look(seen, now)
                 follow(len(shadow.spent_ns) / config.shadow_samples)
             elif now() > until_ns:
@@ -133,30 +126,4 @@ def run_shadow(
                 nap(LOOK_S)
         if not cancelled():
             shadow.judge(candidate.rule.deadline_ns, config.min_agreement)
-    finally:
-        cell.watched = False
-        cell.seen = cell.observation = None
     return shadow
-
-
-def _take(cell: Cell) -> Seen | None:
-    """What the loop left since last time. One that comes in between is lost, and nobody misses it."""
-    seen, cell.seen = cell.seen, None
-    return seen
-
-
-def _answer(candidate: Installed, seen: Seen) -> tuple[Prediction | Hold, Anchor | None]:
-    """What the candidate makes of it, and where its motion would start; None when that is not known."""
-    engine, encoder, decoder = candidate.engine, candidate.encoder, candidate.decoder
-    if (unfit := encoder.encode(seen.observation)) is not None:
-        return unfit, None
-    engine.run()
-    if (spoiled := encoder.carry(engine.outputs)) is not None:
-        return spoiled, None
-    if not isinstance(decoder, PolicyDecoder):
-        return decoder.decode(engine.outputs, seen.observation), None
-    place = seen.start or anchor(candidate.rule, None, seen.measured, seen.at_ns)
-    start = place if isinstance(place, Anchor) else None
-    values = start.values if start is not None else np.full(len(candidate.rule.names), np.nan)
-    previous = start.previous if start is not None else None
-    return decoder.decode(engine.outputs, seen.observation, seen.at_ns, previous, values), start

@@ -18,8 +18,10 @@ from edged.config import Config
 from edged.core.clock import NS_PER_S, monotonic_ns, ms
 from edged.core.errors import EdgedError, MachineryError, RefusedError
 from edged.core.types import Event, Hold, Reason
-from edged.runtime.loop import Cell
-from edged.runtime.slot import Handover, Installed, Slot
+from edged.pipeline.pipeline import Pipeline
+from edged.runtime.inputs import SeenMailbox
+from edged.runtime.motion import MotionState
+from edged.runtime.slot import Handover, Slot
 from edged.swap.disturbance import Disturbance
 from edged.swap.history import MAX_CRASHES, Ledger
 from edged.swap.job import Attempt, State
@@ -40,13 +42,14 @@ class Swapper:
     """Works on attempts, one at a time. `tell` publishes events; `taken(drop)` hears of drops that are versions now."""
 
     def __init__(
-        self, config: Config, store: Store, slot: Slot, cell: Cell, ledger: Ledger, jobs: Jobs,
+        self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, ledger: Ledger,
+        jobs: Jobs,
         tell: Callable[[Event], None], taken: Callable[[Path], None],
     ) -> None:  # fmt: skip
-        self._config, self._store, self._slot, self._cell = config, store, slot, cell
+        self._config, self._store, self._slot, self._motion, self._mailbox = config, store, slot, motion, mailbox
         self._ledger, self._jobs, self._tell, self._taken = ledger, jobs, tell, taken
         self._name = config.engine.name
-        self._previous: Installed | None = None  # what ran before the running one, until the next is loaded
+        self._previous: Pipeline | None = None  # what ran before the running one, until the next is loaded
 
     def run(self, attempt: Attempt) -> None:
         """Take an attempt to its end, whatever that is; never raises."""
@@ -71,12 +74,12 @@ class Swapper:
             self.free(self._previous)
             self._previous = None
 
-    def free(self, installed: Installed) -> None:
+    def free(self, installed: Pipeline) -> None:
         """Close an engine that the loop does not have, in a quiet moment."""
         self._slot.wait_sent()  # giving memory back holds the interpreter
         installed.engine.close()
 
-    def _steps(self, attempt: Attempt, running: Installed | None) -> None:
+    def _steps(self, attempt: Attempt, running: Pipeline | None) -> None:
         """Every step in order; raises whatever ends it before the loop has it."""
         self._admit(attempt, running)
         self._enter(attempt, "staged")
@@ -103,7 +106,7 @@ class Swapper:
                 self.hand_over(running, carry=False)
             raise
 
-    def _admit(self, attempt: Attempt, running: Installed | None) -> None:
+    def _admit(self, attempt: Attempt, running: Pipeline | None) -> None:
         """Refuse what is not worth trying; then have it written what is committed before anything changes."""
         version, name = attempt.version, self._name
         new = running is None or running.version != version  # by name, or dropped again with other content
@@ -121,7 +124,7 @@ class Swapper:
             self._store.set_current(name, running.version)  # alone until now; soon there are two
         self._ledger.settle(running.version, running.engine.identity.hex())
 
-    def _resident(self, attempt: Attempt) -> Installed | None:
+    def _resident(self, attempt: Attempt) -> Pipeline | None:
         """The engine that ran before, if that is what is wanted: it needs no loading."""
         previous = self._previous
         if not attempt.back or previous is None or previous.version != attempt.version:
@@ -129,7 +132,7 @@ class Swapper:
         self._previous = None
         return previous
 
-    def make_room(self, version: str, running: Installed | None) -> None:
+    def make_room(self, version: str, running: Pipeline | None) -> None:
         """With `during = "hold"`: take the running engine from the loop while the new one is loaded.
 
         That is also what an engine on a GPU gets unless the config says otherwise: loading another one there has been
@@ -141,7 +144,7 @@ class Swapper:
             self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {version}")
             self.hand_over(None)
 
-    def _load(self, attempt: Attempt) -> Installed:
+    def _load(self, attempt: Attempt) -> Pipeline:
         def reached(state: State) -> None:
             self._enter(attempt, state)
             self._jobs.check()
@@ -158,7 +161,7 @@ class Swapper:
             note(said)
         return loaded
 
-    def _live(self, attempt: Attempt, running: Installed | None, candidate: Installed) -> None:
+    def _live(self, attempt: Attempt, running: Pipeline | None, candidate: Pipeline) -> None:
         """Shadow, swap, probation, commit; from the swap on, what goes wrong ends with the engine before."""
         identity = candidate.engine.identity.hex()
         proved = self._ledger.committed(attempt.version, identity)
@@ -167,7 +170,7 @@ class Swapper:
             if self._config.swap.shadow and self._slot.running is not None and not proved and not other:
                 self._shadow(attempt, candidate)
             self._jobs.check()
-            if other and not self._cell.holding:
+            if other and not self._motion.holding:
                 raise RefusedError("it changes the contract and the robot is not held", "edged hold, then swap again")
             # The journal first: a process that dies of its new engine has to find out which one it was.
             self._ledger.add(attempt, "swapped")
@@ -190,19 +193,19 @@ class Swapper:
         elif running is not None:
             self._previous = running
 
-    def _shadow(self, attempt: Attempt, candidate: Installed) -> None:
+    def _shadow(self, attempt: Attempt, candidate: Pipeline) -> None:
         self._enter(attempt, "shadow")
 
         def follow(share: float) -> None:
             attempt.progress = share
 
-        shadow = run_shadow(candidate, self._cell, self._config.swap, lambda: self._jobs.interrupted, follow)
+        shadow = run_shadow(candidate, self._mailbox, self._config.swap, lambda: self._jobs.interrupted, follow)
         attempt.shadow = shadow.describe()
         if not shadow.compared and not self._jobs.interrupted:
             attempt.notes.append("the running engine held meanwhile: there was nothing to compare with")
         log.info("shadow of %s %s: %s", self._name, attempt.version, attempt.shadow)
 
-    def _probation(self, attempt: Attempt, running: Installed | None, candidate: Installed) -> str | None:
+    def _probation(self, attempt: Attempt, running: Pipeline | None, candidate: Pipeline) -> str | None:
         """Why the new engine has to go, None when it may stay."""
         attempt.enter("probation")
         self._ledger.note(attempt, "probation")
@@ -236,7 +239,7 @@ class Swapper:
         self._say(attempt)
         return None
 
-    def _undo(self, attempt: Attempt, running: Installed | None, candidate: Installed, why: str) -> None:
+    def _undo(self, attempt: Attempt, running: Pipeline | None, candidate: Pipeline, why: str) -> None:
         """Back to the engine before, which is still here."""
         if self._jobs.stopped:  # a loop that has ended takes nothing over; the slot frees what it has
             self._end(attempt, "stopped", f"the daemon was stopped in {attempt.state}")
@@ -249,7 +252,7 @@ class Swapper:
         self.free(candidate)
         self._end(attempt, "rolled_back", why)
 
-    def _swap(self, before: str, after: Installed | None, carry: bool, attempt: Attempt) -> float | None:
+    def _swap(self, before: str, after: Pipeline | None, carry: bool, attempt: Attempt) -> float | None:
         """Hand over and tell the world; returns the gap between the two engines' messages in ms."""
         done = self.hand_over(after, carry)
         if done is None:
@@ -259,7 +262,7 @@ class Swapper:
         self._tell(Event("swapped", {**facts, "engine": after.engine.identity.hex() if after else ""}))
         return gap_ms
 
-    def hand_over(self, installed: Installed | None, carry: bool = True) -> Handover | None:
+    def hand_over(self, installed: Pipeline | None, carry: bool = True) -> Handover | None:
         """Offer to the loop and wait until the bus has heard of it; None when the loop has ended."""
         self._slot.offer(installed, carry)
         ended_ns = 0

@@ -29,7 +29,7 @@ from edged.engine.plan_build.start import Progress, plan_for
 from edged.engine.plan_cache import BuildOptions, Plan
 from edged.engine.select import wants_plan
 from edged.pipeline.golden import golden_check
-from edged.runtime.slot import install
+from edged.pipeline.pipeline import make_pipeline
 from edged.swap.load import open_for, vet, warm
 
 RESERVE_BYTES = 8 << 20  # of the disk: room for the journal and what else has to be written at 3 a.m.
@@ -73,7 +73,7 @@ def try_out(job: Job, tell: Tell) -> None:
         warm(engine)
         tell({"progress": 0.6})
         compared = len(golden_check(engine, bundle))
-        install(engine, config)
+        make_pipeline(engine, config)
         began = time.perf_counter()
         for _ in range(TIMED_RUNS):
             engine.run()

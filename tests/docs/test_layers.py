@@ -169,7 +169,7 @@ def test_rooms_are_no_circle_as_agreed_and_as_built() -> None:
     [
         ("core.clock", "from edged.core.types import Frame\nfrom edged import config", "points up"),
         ("guard", "def f():\n    from edged.runtime.loop import run", "points up"),
-        ("guard", "from ..daemon import main", "points up"),
+        ("guard.rules", "from ..daemon import main", "points up"),
         ("source.camera", "from ..runtime.health import Health", "points up"),
         ("engine", "import importlib\nimportlib.import_module('edged.cli.main')", "points up"),
         ("client.stream", "from edged.runtime.publish import Publisher", "points up"),

@@ -9,7 +9,7 @@ from swaps import QUICK, Cell, model, open_cell
 
 from edged.core.errors import EXIT_OK
 from edged.core.types import Reason
-from edged.runtime.slot import Tally
+from edged.pipeline.tally import Tally
 from edged.swap.disturbance import Disturbance
 
 __all__ = ["rig"]

@@ -13,11 +13,11 @@ from edged.bundle.compatibility import changes
 from edged.bundle.roles import ImageInput, LabelsOutput, StateInput, StatePart
 from edged.config import SwapConfig
 from edged.core.clock import ManualClock
+from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reason
 from edged.guard import Command
 from edged.pipeline.join import Seam
-from edged.runtime.health import Stopwatch
-from edged.runtime.slot import Tally, is_breach
+from edged.pipeline.tally import Tally, is_breach
 from edged.swap.agreement import Agreement, Variation, mean_iou
 from edged.swap.probation import Baseline, baseline, breach, run_probation
 
@@ -31,13 +31,13 @@ def tally(
     made, watch = Tally(), Stopwatch()
     for number in range(predictions):
         watch.restart(0)
-        watch.encode_ns, watch.engine_ns, watch.published_ns = 1, 2, round(work_ms * MS)
+        watch.ended_ns |= {"encode": 1, "engine": 2, "publish": round(work_ms * MS)}
         listed = (Change("j1", 0, "max", 2.0, 1.0),) if number < changed else ()
         made.record(ActionChunk(np.zeros((1, 3), np.float32), 0, MS, 1, listed), watch, DEADLINE)
     for reason, count in breaches.items():
         for _ in range(count):
             watch.restart(0)
-            watch.encode_ns, watch.engine_ns = MS, MS + DEADLINE
+            watch.ended_ns |= {"encode": MS, "engine": MS + DEADLINE}
             made.record(Hold(Reason[reason], ""), watch, DEADLINE)
     made.ticks += ticks
     return made

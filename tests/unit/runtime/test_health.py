@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from edged.core.clock import ManualClock
+from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Change, Hold, Reason, Tick, Verdict
 from edged.runtime import health as module
-from edged.runtime.health import Health, Stopwatch, describe_transition, rss_mb, status_line
+from edged.runtime.health import Health, describe_transition, rss_mb, status_line
 
 MS = 1_000_000
 START = 1_000 * MS
@@ -31,12 +32,12 @@ class Turning:
         started_ns = due_ns + late_ns
         watch = Stopwatch()
         watch.restart(started_ns)
-        watch.observe_ns = started_ns + MS // 2
+        watch.ended_ns["observe"] = started_ns + MS // 2
         if not isinstance(verdict, Hold):
-            watch.encode_ns = started_ns + MS
-            watch.engine_ns = started_ns + 4 * MS
+            watch.ended_ns["encode"] = started_ns + MS
+            watch.ended_ns["engine"] = started_ns + 4 * MS
             assert watch.engine_took_ns == 3 * MS
-        watch.published_ns = started_ns + 5 * MS
+        watch.ended_ns["publish"] = started_ns + 5 * MS
         self.health.record(Tick(self.seq, due_ns, started_ns, skipped), verdict, watch)
 
 

@@ -23,10 +23,13 @@ from edged.core.errors import MachineryError
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
+from edged.pipeline.pipeline import make_pipeline
 from edged.runtime.health import Health
-from edged.runtime.loop import Cell, run_loop
+from edged.runtime.inputs import Inputs
+from edged.runtime.loop import run_loop
+from edged.runtime.motion import MotionState
 from edged.runtime.publish import Outlet, Publisher, Sender
-from edged.runtime.slot import Slot, install
+from edged.runtime.slot import Slot
 from edged.runtime.ticks import TimerTicks
 from edged.source.recording import Recording, Track
 from edged.source.replay import Replay
@@ -79,7 +82,8 @@ class Turned:
 
     heard: list[Message]
     health: Health
-    cell: Cell
+    inputs: Inputs
+    motion: MotionState
 
     @property
     def says(self) -> list[str]:
@@ -112,10 +116,11 @@ def turned(
         if due_ns > START + count * PERIOD:
             stop.set()
 
-    cell = Cell({}, replay.sensors, Arming(folder / "hold", config.guard.start), "joints", None, clock)
+    inputs = Inputs({}, replay.sensors, "joints")
+    motion = MotionState(Arming(folder / "hold", config.guard.start))
     slot, health = Slot(), Health(clock)
     if engine is not None:
-        slot.offer(install(engine, config))
+        slot.offer(make_pipeline(engine, config))
     outlet = Outlet(context, "pick/action", ["inproc://action"])
     listener = context.socket(zmq.SUB)
     listener.setsockopt(zmq.SUBSCRIBE, b"")
@@ -125,17 +130,17 @@ def turned(
     try:
         ticks = TimerTicks(1e9 / PERIOD, clock, sleep, stop)
         if raises is None:
-            run_loop(stop, ticks, slot, cell, publisher, health)
+            run_loop(stop, ticks, slot, inputs, motion, publisher, health)
         else:
             with pytest.raises(raises):
-                run_loop(stop, ticks, slot, cell, publisher, health)
+                run_loop(stop, ticks, slot, inputs, motion, publisher, health)
         heard = []
         while listener.poll(50):
             heard.append(decode(listener.recv()))
     finally:
         listener.close(linger=0)
         outlet.close()
-    return Turned(heard, health, cell)
+    return Turned(heard, health, inputs, motion)
 
 
 def test_every_tick_publishes_one_verdict_and_the_last_word_is_stopping(
@@ -199,9 +204,9 @@ def test_a_robot_that_was_pushed_disarms(turn: Callable[..., Turned], engine: En
     guard = {"measured": "sensor:joints", "start": "armed", "following_error": 0.5}
     done = turn(recorded(joints=pushed), engine, 15, cells.config(guard=guard))
     assert done.says == ["ACTION"] * 9 + ["TRACKING"] + ["DISARMED"] * 5 + ["STOPPING"]
-    assert done.cell.arming is not None
-    assert done.cell.arming.state == "disarmed"
-    assert done.cell.command is None
+    assert done.motion.arming is not None
+    assert done.motion.arming.state == "disarmed"
+    assert done.motion.command is None
     assert "j2 is 1 rad from where it was told to be" in done.heard[10].header["detail"]
 
 
@@ -252,4 +257,4 @@ def test_a_disarmed_daemon_still_looks_at_its_inputs(turn: Callable[..., Turned]
     done = turn(recorded(), engine, 5, config)
     assert done.says == ["DISARMED"] * 5 + ["STOPPING"]
     assert done.heard[3].captured_ns == START + 80 * MS
-    assert done.cell.sensors["imu"].stats()["samples"] == 11
+    assert done.inputs.sensors["imu"].stats()["samples"] == 11

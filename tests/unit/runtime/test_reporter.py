@@ -13,8 +13,9 @@ import zmq
 from waiting import until
 
 from edged.core.clock import boot_id
+from edged.core.stopwatch import Stopwatch
 from edged.core.types import Event, Hold, Reason, Tick
-from edged.runtime.health import Health, Stopwatch
+from edged.runtime.health import Health
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.reporter import Reporter
 from edged.wire import Kind, decode
@@ -35,6 +36,14 @@ class Supervisor:
                 self.said.append(self.socket.recv(4096).decode())
             except BlockingIOError:
                 return self.said
+
+
+def stopwatch(started_ns: int, published_ns: int) -> Stopwatch:
+    """The readings of a tick that only published."""
+    watch = Stopwatch()
+    watch.restart(started_ns)
+    watch.ended_ns["publish"] = published_ns
+    return watch
 
 
 @pytest.fixture
@@ -70,7 +79,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def turn(health: Health) -> None:
     tick = Tick(health.ticks + 1, 1, 1)
-    health.record(tick, Hold(Reason.STALE, "tool 140 ms > 100 ms"), Stopwatch(1, published_ns=2))
+    health.record(tick, Hold(Reason.STALE, "tool 140 ms > 100 ms"), stopwatch(1, 2))
 
 
 def fed(supervisor: Supervisor) -> int:

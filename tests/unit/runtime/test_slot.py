@@ -15,7 +15,8 @@ from edged.core.errors import EdgedError
 from edged.core.types import Hold, Reason
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
-from edged.runtime.slot import Installed, Slot, install, meaning_of
+from edged.pipeline.pipeline import Pipeline, make_pipeline, meaning_of
+from edged.runtime.slot import Slot
 
 __all__ = ["rig"]
 
@@ -32,7 +33,7 @@ def engines() -> Iterator[tuple[Engine, Engine]]:
         yield one, other
 
 
-def is_closed(installed: Installed) -> bool:
+def is_closed(installed: Pipeline) -> bool:
     try:
         installed.engine.run()
     except EdgedError:
@@ -43,7 +44,7 @@ def is_closed(installed: Installed) -> bool:
 def test_an_engine_takes_effect_when_the_loop_asks(config: Config, engines: tuple[Engine, Engine]) -> None:
     slot = Slot()
     assert slot.current() is None
-    first, second = (install(engine, config) for engine in engines)
+    first, second = (make_pipeline(engine, config) for engine in engines)
     slot.offer(first)
     assert slot.describe()["loaded"] is False  # offered, not taken
     assert slot.current() is first
@@ -62,7 +63,7 @@ def test_it_says_what_runs(config: Config, engines: tuple[Engine, Engine]) -> No
     assert slot.vacancy == Hold(Reason.STARTING, "no engine loaded yet")
     slot.vacancy = Hold(Reason.ENGINE, "no engine 'reach' in the store")
     assert slot.describe() == {"loaded": False, "detail": "no engine 'reach' in the store"}
-    slot.offer(install(engines[0], config))
+    slot.offer(make_pipeline(engines[0], config))
     slot.current()
     said = slot.describe()
     assert {key: said[key] for key in ("loaded", "name", "version", "task", "precision", "backend")} == {
@@ -78,7 +79,7 @@ def test_it_says_what_runs(config: Config, engines: tuple[Engine, Engine]) -> No
 
 def test_closing_frees_every_engine_wherever_it_is(config: Config) -> None:
     bundle = read_bundle(ENGINES / "bench-state" / "1")
-    retired, current, offered = (install(open_engine(bundle), config) for _ in range(3))
+    retired, current, offered = (make_pipeline(open_engine(bundle), config) for _ in range(3))
     slot = Slot()
     for installed in (retired, current):
         slot.offer(installed)
@@ -94,7 +95,7 @@ def test_closing_frees_every_engine_wherever_it_is(config: Config) -> None:
 def test_an_engine_is_installed_with_what_its_readers_need_to_know(
     config: Config, engines: tuple[Engine, Engine]
 ) -> None:
-    installed = install(engines[0], config)
+    installed = make_pipeline(engines[0], config)
     assert installed.meaning["names"] == ["j1", "j2", "j3", "j4", "j5", "j6", "tool"]
     assert installed.rule.names == tuple(installed.meaning["names"])
     assert [stream.name for stream in installed.want.sensors] == ["state"]

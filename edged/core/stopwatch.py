@@ -1,0 +1,72 @@
+"""The clock readings of one tick: taken once, handed along, so that a tick is a function of its inputs.
+
+Whoever needs the time of a step asks the stopwatch it was given. A `Replayed` one gives the readings of another tick
+again, so that the same step at the same moment can be repeated: by the shadow of a swap, or from a recording.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edged.core.clock import Now, monotonic_ns
+
+Step = Literal["observe", "encode", "engine", "decode", "guard", "publish"]
+STEPS: tuple[Step, ...] = ("observe", "encode", "engine", "decode", "guard", "publish")
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """When a tick started and each of its steps ended, 0 for a step that did not run."""
+
+    started_ns: int
+    ended_ns: dict[Step, int]
+
+
+class Stopwatch:
+    """Reused every tick; a step that did not run keeps 0."""
+
+    __slots__ = ("ended_ns", "now", "started_ns")
+
+    def __init__(self, now: Now = monotonic_ns) -> None:
+        self.now = now
+        self.started_ns = 0
+        self.ended_ns: dict[Step, int] = dict.fromkeys(STEPS, 0)
+
+    def restart(self, started_ns: int) -> None:
+        """A new tick, whose first reading was taken by whoever waited for it."""
+        self.started_ns = started_ns
+        for step in STEPS:
+            self.ended_ns[step] = 0
+
+    def lap(self, step: Step) -> int:
+        """`step` has ended: read the clock, keep and return the reading."""
+        reading_ns = self.now()
+        self.ended_ns[step] = reading_ns
+        return reading_ns
+
+    @property
+    def engine_took_ns(self) -> int:
+        """0 when the engine did not run."""
+        return self.ended_ns["engine"] - self.ended_ns["encode"] if self.ended_ns["engine"] else 0
+
+    def readings(self) -> Readings:
+        """A copy that outlives the tick."""
+        return Readings(self.started_ns, dict(self.ended_ns))
+
+
+class Replayed(Stopwatch):
+    """Gives the readings of another tick; for a step that had not run there, the last one before it."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: Readings) -> None:
+        super().__init__()
+        self._given = given
+        self.restart(given.started_ns)
+
+    def lap(self, step: Step) -> int:
+        until = STEPS[: STEPS.index(step) + 1]
+        reading_ns = max(self._given.started_ns, *(self._given.ended_ns[one] for one in until))
+        self.ended_ns[step] = reading_ns
+        return reading_ns

@@ -1,0 +1,84 @@
+"""Inference: the part of the way that needs an engine and no robot: encode, run, decode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from edged.core.errors import EngineError
+from edged.core.profiling import spans
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import Hold, Observation, Prediction, Reason
+from edged.engine.base import Engine
+from edged.guard import Anchor
+from edged.pipeline.decode_instance import InstanceDecoder
+from edged.pipeline.decode_policy import PolicyDecoder
+from edged.pipeline.decode_semantic import SemanticDecoder
+from edged.pipeline.encode import Encoder
+
+Decoder = PolicyDecoder | SemanticDecoder | InstanceDecoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """Made by `make_inference` for an engine that was warmed and proved. One thread at a time, the engine's owner."""
+
+    engine: Engine
+    encoder: Encoder
+    decoder: Decoder
+    spans: tuple[AbstractContextManager[Any], ...] = field(default_factory=lambda: spans("encode", "engine", "decode"))
+
+    @property
+    def moves(self) -> bool:
+        """Whether what it predicts is an action."""
+        return isinstance(self.decoder, PolicyDecoder)
+
+    def run(self, observation: Observation, watch: Stopwatch) -> Hold | None:
+        """encode and run: the engine's outputs are valid until the next run. A Hold says why there are none.
+
+        Raises `MachineryError` for a device that is lost.
+        """
+        encode, engine, _ = self.spans
+        with encode:
+            unfit = self.encoder.encode(observation)
+        if unfit is not None:
+            return unfit
+        watch.lap("encode")
+        try:
+            with engine:
+                self.engine.run()
+        except EngineError as error:
+            return Hold(Reason.ENGINE, str(error), observation.captured_ns)
+        watch.lap("engine")
+        spoiled = self.encoder.carry(self.engine.outputs)
+        return None if spoiled is None else replace(spoiled, captured_ns=observation.captured_ns)
+
+    def decode(self, observation: Observation, ready_ns: int, start: Anchor | None = None) -> Prediction | Hold:
+        """The outputs of the last run as a prediction. For a policy, `ready_ns` is when it is ready to be obeyed and
+        `start` where motion starts then, None when nobody knows."""
+        with self.spans[2]:
+            if not isinstance(self.decoder, PolicyDecoder):
+                return self.decoder.decode(self.engine.outputs, observation)
+            if start is None:
+                nowhere = np.full(self.decoder.width, np.nan)
+                return self.decoder.decode(self.engine.outputs, observation, ready_ns, None, nowhere)
+            return self.decoder.decode(self.engine.outputs, observation, ready_ns, start.previous, start.values)
+
+
+def make_inference(engine: Engine, names: Mapping[str, Sequence[str]]) -> Inference:
+    """`names`: the value names of each sensor, in order. `RefusedError` when they do not fit the engine."""
+    return Inference(engine, Encoder(engine.manifest, engine.inputs, engine.outputs, names), _decoder(engine, names))
+
+
+def _decoder(engine: Engine, names: Mapping[str, Sequence[str]]) -> Decoder:
+    match engine.manifest.task:
+        case "policy":
+            return PolicyDecoder(engine.manifest, engine.outputs, names)
+        case "semantic":
+            return SemanticDecoder(engine.manifest, engine.outputs)
+        case "instance":
+            return InstanceDecoder(engine.manifest, engine.outputs)

@@ -1,0 +1,106 @@
+"""Inputs: the cameras and sensors of a cell, read by the loop, and what of them the shadow of a swap is shown."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edged.core.stopwatch import Readings
+from edged.core.types import Hold, Observation, Prediction, Sample, Tick, Verdict
+from edged.pipeline.align import Wanted, observe
+from edged.pipeline.pipeline import Motion
+from edged.source.open import Camera, Samples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One tick as a new engine in the shadow gets to see it, with the readings of its clock.
+
+    `prediction`: what the running engine made of it, neither joined nor guarded; None when it did not run.
+    """
+
+    tick: Tick
+    readings: Readings
+    observation: Observation
+    motion: Motion
+    prediction: Prediction | Hold | None
+    verdict: Verdict
+
+
+class SeenMailbox:
+    """One slot from the loop to the shadow: while somebody watches, the newest tick is in it."""
+
+    def __init__(self) -> None:
+        self._watched = threading.Event()
+        self._lock = threading.Lock()
+        self._seen: Seen | None = None
+
+    @property
+    def watched(self) -> bool:
+        return self._watched.is_set()
+
+    def __enter__(self) -> SeenMailbox:
+        self.take()
+        self._watched.set()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watched.clear()
+        self.take()
+
+    def put(self, seen: Seen) -> None:
+        """Called by the loop after it published. What was not taken is overwritten, and nobody misses it."""
+        with self._lock:
+            self._seen = seen
+
+    def take(self) -> Seen | None:
+        """What the loop left since last time."""
+        with self._lock:
+            seen, self._seen = self._seen, None
+        return seen
+
+
+class Inputs:
+    """`measured` and `enable` name the sensors that say where the robot is and whether it may move."""
+
+    def __init__(
+        self,
+        cameras: Mapping[str, Camera],
+        sensors: Mapping[str, Samples],
+        measured: str | None = None,
+        enable: str | None = None,
+    ) -> None:
+        self.cameras, self.sensors = cameras, sensors
+        self._measured, self._enable = measured, enable
+        self.shadow = SeenMailbox()
+
+    def drain(self, now_ns: int) -> None:
+        """Read what sensors sent, also while holding: what is fresh now must not be a surprise later."""
+        for sensor in self.sensors.values():
+            sensor.drain(now_ns)
+
+    def measured(self) -> Sample | None:
+        """The newest measured state."""
+        return self.sensors[self._measured].newest() if self._measured else None
+
+    def enable(self) -> Sample | None:
+        """The newest sample of the enable input."""
+        return self.sensors[self._enable].newest() if self._enable else None
+
+    def observe(self, want: Wanted, tick: Tick, now_ns: int) -> Observation | Hold:
+        """The newest input that belongs together, or a Hold that says which stream does not."""
+        frames = {stream.name: self.cameras[stream.name].mailbox.newest() for stream in want.cameras}
+        return observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
+
+    def explain_measured(self, hold: Hold) -> Hold:
+        """`hold` for want of a measured state, with the cause where the sensor sends what nobody can read."""
+        return self._explain(hold, self._measured)
+
+    def explain_enable(self, hold: Hold) -> Hold:
+        """`hold` for want of the enable input, likewise."""
+        return self._explain(hold, self._enable)
+
+    def _explain(self, hold: Hold, sensor: str | None) -> Hold:
+        trouble = self.sensors[sensor].trouble() if sensor else ""
+        return replace(hold, detail=f"{sensor}: {trouble}") if trouble else hold
