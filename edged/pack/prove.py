@@ -13,7 +13,7 @@ from edged.bundle.graph_check import Tensor
 from edged.bundle.manifest import ConstInput, FeedbackInput, Manifest
 from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
-from edged.engine.ort_cpu import tensors
+from edged.engine.ort_cpu import open_session, tensors
 from edged.pack.image import Image
 from edged.pack.recipe import Recipe
 from edged.pipeline.golden import Difference, compare
@@ -23,13 +23,10 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being done, how many of how many."""
 
 
-def session(model: bytes) -> onnxruntime.InferenceSession:
+def session(model: bytes) -> Any:
     """A quiet ONNX Runtime session on the CPU; `RefusedError` with its message when the graph does not load."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return open_session(model)
     except Exception as error:  # ONNX Runtime's own exceptions have no public common class
         raise RefusedError(f"ONNX Runtime does not load the graph: {error}", "export it with another opset") from None
 
