@@ -16,6 +16,7 @@ from edged.cli.finding import Finding, fault, untried, warning
 from edged.config import CameraConfig, Config, SensorConfig, camera_kind
 from edged.core.clock import monotonic_ns
 from edged.core.errors import EdgedError
+from edged.core.redact import shown
 from edged.source.files import FileGrabber
 from edged.source.grabber import Ended
 from edged.source.open import REPLAY, open_camera, replay_sensor
@@ -101,8 +102,10 @@ def _peer(subject: str, endpoint: str) -> Finding:
     """An ipc endpoint nobody has bound yet; who is on the other end is told only by listening."""
     path = endpoint.removeprefix("ipc://")
     if path != endpoint and not path.startswith("@") and not exists(Path(path)):
-        return warning(subject, f"nobody publishes at {endpoint} yet", "start its publisher, or correct the endpoint")
-    return untried(subject, f"nobody listened to {endpoint}")
+        return warning(
+            subject, f"nobody publishes at {shown(endpoint)} yet", "start its publisher, or correct the endpoint"
+        )
+    return untried(subject, f"nobody listened to {shown(endpoint)}")
 
 
 def exists(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from edged.config.schema import NAME_PATTERN, Config
+from edged.core.redact import redacted
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 """(what to call it, its tables), the strongest first; the file is the last."""
@@ -26,7 +27,7 @@ def explain(error: ValidationError, layers: Layers) -> list[str]:
 
 def line(key: str, value: Any, allowed: str, layers: Layers) -> str:
     """`pick.toml: loop.rate_hz = 0: allowed is > 0 and <= 2000`."""
-    return f"{_origin(key.split('.'), layers)}: {key} = {value!r}: allowed is {allowed}"
+    return f"{_origin(key.split('.'), layers)}: {key} = {redacted(value)!r}: allowed is {allowed}"
 
 
 def _line(fault: Any, layers: Layers) -> str:
@@ -34,11 +35,13 @@ def _line(fault: Any, layers: Layers) -> str:
     key = ".".join(location)
     origin = _origin(location, layers)
     if fault["type"] == "extra_forbidden":
-        return f"{origin}: {key} = {fault['input']!r}: unknown key; known are {', '.join(_known(location[:-1]))}"
+        return (
+            f"{origin}: {key} = {redacted(fault['input'])!r}: unknown key; known are {', '.join(_known(location[:-1]))}"
+        )
     if fault["type"] == "missing":
         return f"{origin}: {key}: missing; {_wanted(key, field)}"
     if "[key]" in fault["loc"]:
-        return f"{origin}: name {key} = {fault['input']!r}: allowed is {_words(fault)}"
+        return f"{origin}: name {key} = {redacted(fault['input'])!r}: allowed is {_words(fault)}"
     return line(key, fault["input"], _allowed(field, _words(fault)), layers)
 
 

@@ -16,6 +16,7 @@ from edged.config.paths import default_cache, default_runtime, default_store
 from edged.config.schema import Config
 from edged.config.validation import camera_kind, cross_checks, quoted
 from edged.core.errors import ConfigError
+from edged.core.redact import redact
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -91,8 +92,8 @@ def _parse_sets(sets: Sequence[str]) -> Tables:
         key, equals, value = text.partition("=")
         parts = [part.strip() for part in key.split(".")]
         if not equals or len(parts) < 2 or not all(parts):
-            raise ConfigError(f"--set {text}: not section.key=value", "for example --set loop.rate_hz=100")
-        _refuse_guard(parts[0], f"--set {text}")
+            raise ConfigError(f"--set {redact(text)}: not section.key=value", "for example --set loop.rate_hz=100")
+        _refuse_guard(parts[0], f"--set {redact(text)}")
         nested: Any = _toml_value(value.strip())
         for part in reversed(parts):
             nested = {part: nested}

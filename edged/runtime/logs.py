@@ -1,6 +1,7 @@
 """The log: one line per fact on stderr, as text or JSON, written by a thread of its own.
 
-A full pipe must never stop the loop, so records go through a queue. Under systemd the journal adds the time.
+A full pipe must never stop the loop, so records go through a queue. Under systemd the journal adds the time. An address
+never shows its password, whoever wrote the line.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from edged.config import LogConfig
 from edged.core.clock import wall_time
+from edged.core.redact import redact
 
 QUEUE_LINES = 10_000
 LAST_LINES_S = 1.0
@@ -22,14 +24,14 @@ LAST_LINES_S = 1.0
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{record.levelname.lower()}: {super().format(record)}"
+        line = f"{record.levelname.lower()}: {redact(super().format(record))}"
         return line if "JOURNAL_STREAM" in os.environ else f"{wall_time()} {line}"
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = {"time": wall_time(), "level": record.levelname.lower(), "logger": record.name}
-        return msgspec.json.encode({**fields, "message": super().format(record)}).decode()
+        return msgspec.json.encode({**fields, "message": redact(super().format(record))}).decode()
 
 
 class Writer(threading.Thread):

@@ -9,6 +9,7 @@ import zmq
 
 from edged.config import CameraConfig, camera_kind
 from edged.core.clock import Now, monotonic_ns
+from edged.core.redact import shown
 from edged.source.grabber import Ended, Grabber, SourceError
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
@@ -44,7 +45,7 @@ def open_grabber(
 
             return FileGrabber(config, now, stop)
         case _:
-            raise SourceError(f"unknown kind of camera {config.uri}", "see the docs for camera URIs")
+            raise SourceError(f"unknown kind of camera {shown(config.uri)}", "see the docs for camera URIs")
 
 
 class CameraThread:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edged.core.clock import NS_PER_MS, Now
+from edged.core.redact import shown
 from edged.source.grabber import Grab, SourceError
 from edged.source.opencv import cv2
 
@@ -66,18 +67,11 @@ def open_rtsp(uri: str, now: Now) -> CaptureGrabber:
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
     with _low_latency():
         capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, timeouts)
-    shown = _without_password(uri)
+    place = shown(uri)
     if not capture.isOpened():
         capture.release()
-        raise SourceError(f"no answer from {shown}", "is the camera on, and are address and path right?")
-    return CaptureGrabber(capture, shown, now)
-
-
-def _without_password(uri: str) -> str:
-    """A URI as it may appear in logs and on the bus."""
-    scheme, _, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+        raise SourceError(f"no answer from {place}", "is the camera on, and are address and path right?")
+    return CaptureGrabber(capture, place, now)
 
 
 _opening = 0

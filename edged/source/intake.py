@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edged.config import CameraConfig
 from edged.core.clock import NS_PER_S, Now, ns
+from edged.core.redact import hide
 from edged.core.types import Frame
 from edged.source.grabber import BadFrame, Grab, Grabber
 from edged.source.mailbox import Mailbox
@@ -45,8 +46,8 @@ class Intake:
         self.state = "waiting for the first frame"
 
     def fail(self, error: str) -> None:
-        """The camera is not there, or does not do what it should."""
-        self.state = self.last_error = error
+        """The camera is not there, or does not do what it should. Nobody reads here what its address hides."""
+        self.state = self.last_error = hide(error, self._config.uri)
 
     def close(self) -> None:
         """Deliver nothing from now on."""

@@ -13,6 +13,7 @@ import zmq
 
 from edged.config import CameraConfig, SensorConfig, camera_kind
 from edged.core.clock import Now, monotonic_ns, ns, sleep_until
+from edged.core.redact import shown
 from edged.core.types import Sample
 from edged.source.bus import BusCamera
 from edged.source.camera import CameraThread
@@ -71,7 +72,7 @@ def open_camera(
         return CameraThread(name, config, now, context)
     cursor, shape = _replayed("cameras", name, config.uri)
     if shape != (config.height, config.width, 3):
-        fact = f"{config.uri} holds frames of {shape[1]}x{shape[0]}"
+        fact = f"{shown(config.uri)} holds frames of {shape[1]}x{shape[0]}"
         raise SourceError(f"{fact}, cameras.{name} says {config.width}x{config.height}", "set width and height")
     return ReplayCamera(name, cursor, now, sleep_until)
 
@@ -92,7 +93,7 @@ def replay_sensor(name: str, config: SensorConfig) -> ReplaySensor:
     """The sensor at `replay:<file.npz>`. Raises `SourceError` as `open_sensor` does."""
     cursor, shape = _replayed("sensors", name, config.endpoint)
     if shape != (len(config.names),):
-        fact = f"{config.endpoint} holds {shape[0]} values a sample"
+        fact = f"{shown(config.endpoint)} holds {shape[0]} values a sample"
         raise SourceError(f"{fact}, sensors.{name} names {len(config.names)}", "correct names")
     return ReplaySensor(name, cursor, ns(config.history_ms))
 

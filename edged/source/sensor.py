@@ -16,6 +16,7 @@ import zmq
 from edged.config import SensorConfig
 from edged.core.clock import NS_PER_S, Lag, Now, boot_id, monotonic_ns, ns
 from edged.core.errors import ConfigError
+from edged.core.redact import shown
 from edged.core.types import Sample
 from edged.source.arrivals import Arrivals
 from edged.source.codec import MAX_BYTES, Reading, Unreadable, decoder
@@ -191,5 +192,7 @@ def _connect(name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[by
         socket.connect(config.endpoint)
     except zmq.ZMQError as error:
         socket.close()
-        raise ConfigError(f"sensors.{name}.endpoint = {config.endpoint!r}: {error}", "correct the address") from None
+        raise ConfigError(
+            f"sensors.{name}.endpoint = {shown(config.endpoint)!r}: {error}", "correct the address"
+        ) from None
     return socket

@@ -15,6 +15,7 @@ from edged.bundle.manifest import Manifest, dump_manifest
 from edged.config import Config
 from edged.core.child import Ending, available_bytes, run_throwaway
 from edged.core.errors import EngineError, RefusedError
+from edged.core.redact import shown
 from edged.swap.job import Attempt, State
 
 MIB = 1 << 20
@@ -48,7 +49,7 @@ def run_trial(
     """
     memory = config.swap.trial_memory_mb * MIB or max(LEAST_BYTES, available_bytes() // 2)
     job = {
-        "config": config.model_dump(mode="json", exclude_unset=True),
+        "config": _without_addresses(config.model_dump(mode="json", exclude_unset=True)),
         "version": attempt.version,
         "source": str(attempt.drop or ""),
         "digest": attempt.digest.hex(),
@@ -80,6 +81,12 @@ def run_trial(
         remedy = "raise [swap] trial_seconds if this machine is busy" if slow else "do not use this engine"
         raise RefusedError(f"its trial ended after {heard.phase}: {_end(ending)}", remedy)
     return bytes.fromhex(heard.done["digest"]), heard.warnings
+
+
+def _without_addresses(config: dict[str, Any]) -> dict[str, Any]:
+    """The same without passwords: everybody may read a command line, and a trial opens no camera."""
+    cameras = {name: {**camera, "uri": shown(camera["uri"])} for name, camera in config.get("cameras", {}).items()}
+    return {**config, "cameras": cameras}
 
 
 def _error(said: dict[str, str], memory: int) -> EngineError | RefusedError:

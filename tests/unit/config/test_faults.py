@@ -189,3 +189,21 @@ def test_no_socket_path_is_ever_longer_than_the_kernel_takes(write: Write, room:
     else:
         paths = [endpoint.removeprefix("ipc://") for endpoint in endpoints(load_config(path)).values()]
         assert max(map(len, paths)) <= 107
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        'uri = "http://admin:s3cret@cam:80/mjpg"',
+        'uri = "rtsp:admin:s3cret@cam"',
+        'uri = "rtsp://cam/x"\nurl = "rtsp://admin:s3c/s3cret@cam/x"',
+        'uri = ["rtsp://admin:s3cret@cam/x"]',
+        'uri = { address = "rtsp://admin:s3cret@cam/x" }',
+    ],
+)
+def test_no_mistake_makes_a_password_appear(write: Write, camera: str) -> None:
+    path = write(PICK.replace('uri = "/dev/video0"', camera))
+    lines = "\n".join(faults(path) + faults(path, "cameras.tool.uri=http://admin:s3cret@cam"))
+    assert "cameras.tool" in lines
+    assert "s3c" not in lines
+    assert "s3cret" not in repr(load_config(write(PICK), ["cameras.tool.uri=rtsp://admin:s3cret@cam"]))

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from waiting import camera, frames, leaves_nothing, until
 
 from edged.config import CameraConfig
-from edged.core.clock import NS_PER_S
+from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.types import Frame
 from edged.source.camera import CameraThread
+from edged.source.intake import Intake
+from edged.source.mailbox import Mailbox
 from edged.source.opencv import cv2  # before anybody opens anything: it silences FFMPEG
 
 PERIOD = NS_PER_S // 50
@@ -196,3 +198,11 @@ def test_twenty_times_open_and_close_leaves_nothing_behind(folder: Path, video: 
 
 def test_a_thread_that_was_never_started_closes() -> None:
     CameraThread("tool", CameraConfig(uri="0", width=64, height=48)).close()
+
+
+def test_what_is_wrong_with_a_camera_is_told_without_its_password():
+    config = CameraConfig(uri="rtsp://admin:s3cr/et@127.0.0.1:1/cam?token=t0ken", width=64, height=48)
+    intake = Intake("line", config, monotonic_ns, Mailbox())
+    intake.fail(f"cannot open {config.uri}: user admin, s3cr/et is wrong, t0ken too")
+    assert intake.state == "cannot open rtsp://127.0.0.1:1/cam?***: user ***, *** is wrong, *** too"
+    assert intake.stats()["last_error"] == intake.state
