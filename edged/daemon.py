@@ -18,7 +18,7 @@ import zmq
 from edged import __version__
 from edged.bundle.store import Store, shipped_store
 from edged.config import Config, endpoints, load_config, streams
-from edged.core.clock import boot_id, monotonic_ns, ms, ns
+from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms, ns
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.locks import AlreadyRunning, only_one
 from edged.core.types import Event
@@ -42,6 +42,7 @@ from edged.swap.operations import Operations
 from edged.swap.supply import EngineSupply, Voices
 
 BIND_PATIENCE_S = 5.0
+HOLD_PATIENCE_S = 0.1  # for the stop to be on the bus before `hold` is answered
 LAST_WORDS_S = 0.05  # for the socket to send the last Hold
 
 log = logging.getLogger("edged")
@@ -208,7 +209,8 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
 
     def hold(args: Mapping[str, Any]) -> dict[str, Any]:
         arming().hold(str(args.get("who", "unknown")), str(args.get("reason", "")))
-        return {"state": arming().state}
+        on_bus = arming().wait_published(max(2 * config.period_ns / NS_PER_S, HOLD_PATIENCE_S))
+        return {"state": arming().state, "published": on_bus}
 
     def resume(args: Mapping[str, Any]) -> dict[str, Any]:
         arming().resume(str(args.get("who", "unknown")))

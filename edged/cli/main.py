@@ -79,8 +79,8 @@ def status(daemon: Daemon, json: AsJson = False) -> None:
 @app.command()
 def hold(daemon: Daemon, reason: Annotated[str, typer.Option(help="why, for the log")] = "") -> None:
     """Stop commanding the robot, now and after every restart, until `edged resume`."""
-    state = _ask(daemon, "hold", {"reason": reason, "who": who()})["state"]
-    print(f"{daemon}: {state}")
+    answer = _ask(daemon, "hold", {"reason": reason, "who": who()})
+    print(f"{daemon}: {answer['state']}{'' if answer.get('published', True) else ', not yet on the bus'}")
 
 
 @app.command()

@@ -43,6 +43,8 @@ class Arming:
         self._enable = enable
         self._max_age_ns = enable_max_age_ns
         self._lock = threading.Lock()
+        self.gate = threading.Lock()  # between the last look at a hold and the send: see `hold`
+        self._stopped = threading.Event()  # since the last hold, a stop is on the bus
         self._file_lock = threading.Lock()  # one hold or resume at a time, so that file and memory agree
         self._held = _read(path)
         disarmed = Hold(Reason.DISARMED, f"as configured at start; {self._how}")
@@ -60,12 +62,16 @@ class Arming:
         return "armed" if self._disarmed is None else "disarmed"
 
     def hold(self, who: str, reason: str = "") -> None:
-        """Hold at once, and be on disk before returning.
+        """Hold at once, and be on disk before returning: no action is published after this.
 
+        The loop looks once more under `gate`, right before it sends, so what it sends is either before the hold or is
+        the hold.
         `EdgedError` when the disk refuses: held all the same, but not across a restart.
         """
         with self._file_lock:
-            self._held = _held(who, reason)
+            with self.gate:
+                self._held = _held(who, reason)
+                self._stopped.clear()
             try:
                 _write(self._path, {"who": who, "reason": reason, "since": wall_time()})
             except OSError as error:
@@ -94,6 +100,20 @@ class Arming:
         """Move no more until a resume or a rising enable input; `why` is told in the Hold. After Hold(TRACKING)."""
         with self._lock:
             self._disarmed = Hold(Reason.DISARMED, f"{why}; {self._how}")
+
+    @property
+    def operator_hold(self) -> Hold | None:
+        """The operator's hold at this very moment."""
+        return self._held
+
+    def published(self, hold: Hold) -> None:
+        """The loop has sent `hold`, under `gate`."""
+        if hold.stop:
+            self._stopped.set()
+
+    def wait_published(self, timeout_s: float) -> bool:
+        """Whether a message with the stop bit went out since the last hold; waits for it."""
+        return self._stopped.wait(timeout_s)
 
     def check(self, now_ns: int, enable: Sample | None = None) -> Hold | None:
         """Once per tick with the newest enable sample: Hold(OPERATOR), Hold(DISABLED), Hold(DISARMED), or None = go."""

@@ -9,6 +9,7 @@ from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction, Reason, Tick, Verdict
 from edged.guard import Anchor
+from edged.guard.precedence import strongest
 from edged.pipeline.pipeline import AT_REST, Motion, Pipeline
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs, Seen
@@ -55,7 +56,9 @@ def run_loop(
             motion.turn_over(before, running, tick.started_ns)
             before = running
             turn = take_turn(inputs, motion, running, slot.vacancy, tick, watch)
-            sent = publish(publisher, running, tick, turn.verdict, watch)
+            with motion.gate:
+                sent = publish(publisher, running, tick, motion.last_look(turn.verdict), watch)
+                motion.published(sent.verdict)
             motion.follow(running, sent, turn.start, watch.ended_ns["engine"])
             slot.sent(sent.published_ns)
             health.record(tick, sent.verdict, watch)
@@ -80,7 +83,7 @@ def take_turn(
     inputs.drain(now_ns)
     held = motion.check(now_ns, inputs.enable(), inputs.explain_enable)
     if running is None:
-        return Turn(vacancy)
+        return Turn(strongest((held, vacancy)) or vacancy)
     with OBSERVE:
         observation = inputs.observe(running.want, tick, now_ns)
     watch.lap("observe")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
-from edged.core.types import ActionChunk, Hold, Reason, Sample
+from edged.core.types import ActionChunk, Hold, Reason, Sample, Verdict
 from edged.guard import Anchor, Command
 from edged.guard.arming import Arming
 from edged.pipeline import pipeline
@@ -39,6 +40,23 @@ class MotionState:
         if held is not None and held.reason is Reason.DISABLED and enable is None:
             return explain(held)
         return held
+
+    @property
+    def gate(self) -> contextlib.AbstractContextManager[object]:
+        """Held between the last look at an operator's hold and the send."""
+        return contextlib.nullcontext() if self.arming is None else self.arming.gate
+
+    def last_look(self, verdict: Verdict) -> Verdict:
+        """`verdict`, or the hold that an operator has put down since. Inside `gate`."""
+        hold = (
+            None if self.arming is None or (isinstance(verdict, Hold) and verdict.stop) else self.arming.operator_hold
+        )
+        return verdict if hold is None else hold
+
+    def published(self, verdict: Verdict) -> None:
+        """It has been sent. Inside `gate`."""
+        if self.arming is not None and isinstance(verdict, Hold):
+            self.arming.published(verdict)
 
     def turn_over(self, before: Pipeline | None, after: Pipeline | None, now_ns: int) -> None:
         """Before a tick: a new engine, or an operator who asked to forget. What the old one commanded goes on where it

@@ -246,6 +246,45 @@ class Dying:
     def __exit__(self, *_: object) -> None: ...
 
 
+class Interrupting(Dying):
+    """An engine during whose fifth run an operator holds, as may happen on another thread."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        super().__init__(engine)
+        self._engine, self._runs, self._path = engine, 0, path
+        self.arming: Arming | None = None
+
+    def run(self) -> None:
+        self._engine.run()
+        self._runs += 1
+        if self._runs == 5 and self.arming is not None:
+            self.arming.hold("ann", "a hand in the cell")
+
+
+def test_a_hold_during_inference_is_the_verdict_of_that_very_tick(
+    turn: Callable[..., Turned], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupting = Interrupting(engine, tmp_path)
+
+    class Watched(MotionState):
+        def __init__(self, arming: Arming | None) -> None:
+            super().__init__(arming)
+            interrupting.arming = arming
+
+    monkeypatch.setitem(globals(), "MotionState", Watched)
+    done = turn(recorded(), interrupting, 10)
+    assert done.says == ["ACTION"] * 4 + ["OPERATOR"] * 6 + ["STOPPING"]
+    assert done.heard[4].stop
+    assert done.motion.arming is not None
+    assert done.motion.arming.wait_published(0)
+
+
+def test_a_hold_is_not_masked_by_a_missing_engine(turn: Callable[..., Turned]) -> None:
+    done = turn(recorded(), None, 3, cells.config(guard={"measured": "sensor:joints"}))
+    assert done.says == ["DISARMED"] * 3 + ["STOPPING"]
+    assert all(message.stop for message in done.heard)
+
+
 def test_broken_machinery_ends_the_loop_after_a_last_word(turn: Callable[..., Turned], engine: Engine) -> None:
     done = turn(recorded(), Dying(engine), raises=MachineryError)
     assert done.says == ["STOPPING"]
