@@ -216,8 +216,10 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         arming().resume(str(args.get("who", "unknown")))
         return {"state": arming().state}
 
+    places = {"store": config.daemon.store, "cache": config.daemon.cache, "runtime": config.daemon.runtime}
+    folders = {name: str(path.absolute()) for name, path in places.items()}
     return {
-        "status": Operation(lambda args: health.snapshot()),
+        "status": Operation(lambda args: {**health.snapshot(), "folders": folders}),
         "hold": Operation(hold, mutates=True, args=frozenset({"reason"})),
         "resume": Operation(resume, mutates=True),
         "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),

@@ -7,7 +7,6 @@ Permissions are judged for the user who asks.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,8 @@ from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.cli.check_inputs import check_inputs, exists
 from edged.cli.finding import Finding, fault, warning
-from edged.config import Config, load_config
+from edged.client.reach import reach
+from edged.config import Config, load_config, unit_environ
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, ConfigError, EdgedError
 from edged.pipeline.golden import golden_check
 from edged.runtime.curve import server_keys
@@ -29,9 +29,12 @@ NEEDS = {"daemon.runtime": 1 << 20, "daemon.store": 16 << 20, "daemon.cache": 16
 
 
 def check(path: Path, sets: Sequence[str] = ()) -> list[Finding]:
-    """Everything found, in the order of the flow; a config that is wrong by itself ends it there."""
+    """Everything found, in the order of the flow; a config that is wrong by itself ends it there.
+
+    A file in /etc/edged is looked at with the folders that its unit gives it.
+    """
     try:
-        config = load_config(path, sets)
+        config = load_config(path, sets, unit_environ(path))
     except ConfigError as error:
         return [Finding("error", "config", line, exit_code=EXIT_USAGE) for line in str(error).splitlines()]
     return [
@@ -93,12 +96,8 @@ def _runtime(config: Config) -> Iterator[Finding]:
 
 def _running(folder: Path) -> str | None:
     """The pid of the daemon that listens in `folder`, None when nobody does. Takes no lock that could be in its way."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.2)
-        try:
-            probe.connect(str(folder / "control"))
-        except OSError:
-            return None
+    if reach(folder / "control") != "listens":
+        return None
     try:
         return (folder / "lock").read_text(encoding="ascii").strip() or "unknown"
     except (OSError, UnicodeDecodeError):

@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edged.cli.options import AsJson, CachePath, StorePath, Target
 from edged.cli.output import print_json
 
 if TYPE_CHECKING:
-    from edged.bundle.store import Store
     from edged.cli.keys import KeyPair
 
 keys_app = typer.Typer(help="Make keys: they sign engines, or let a network in.", no_args_is_help=True)
 
-Target = Annotated[str, typer.Argument(help="NAME (its current version), NAME/VERSION, a folder or a .edged file")]
-StorePath = Annotated[Path | None, typer.Option("--store", help="engine store")]
-CachePath = Annotated[Path | None, typer.Option("--cache", help="the daemon's cache, where plans are")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 KeyName = Annotated[str, typer.Argument(help="name of the key")]
 KeyFolder = Annotated[Path | None, typer.Option("--dir", help="folder to write to; default ~/.config/edged/keys")]
 
@@ -41,7 +37,7 @@ def verify(
     """Check an engine: digests, signature, manifest, graph, golden samples. Exit 3 when something does not hold."""
     from edged.cli import verify as job
 
-    verdict = job.verify(target, _store(store), trusted, cache)
+    verdict = job.verify(target, store, trusted, cache)
     if json:
         print_json(job.facts(verdict))
     else:
@@ -64,21 +60,20 @@ def build(
     json: AsJson = False,
 ) -> None:
     """Build the TensorRT plan of an engine on this machine, beside a running daemon if need be."""
-    from edged.bundle.bundle import read_bundle
     from edged.cli.build_progress import Meter
-    from edged.cli.engine_arg import find_target
+    from edged.cli.engine_arg import find_engine
     from edged.config.paths import default_cache
     from edged.engine.plan_build.start import build_plan
     from edged.engine.plan_cache import BuildOptions
 
-    path, _ = find_target(target, _store(store))
+    found = find_engine(target, store)
     options = BuildOptions(level, workspace, hardware_compatible, version_compatible, tf32)
     meter = Meter(sys.stderr)
     try:
         outcome = build_plan(
-            read_bundle(path),
-            path,
-            (cache or default_cache()).absolute(),
+            found.read(),
+            found.path,
+            (cache or found.cache or default_cache()).absolute(),
             options,
             meter.show,
             meter.note,
@@ -121,10 +116,3 @@ def _show_keys(pair: KeyPair, secret_use: str, public_use: str) -> None:
     print(f"secret  {pair.secret}  ({secret_use})")
     print(f"public  {pair.public}  ({public_use})")
     print(f"key     {pair.key}")
-
-
-def _store(path: Path | None) -> Store:
-    from edged.bundle.store import Store
-    from edged.config import default_store
-
-    return Store(path or default_store())

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.bundle import SUFFIX, SUMS, Bundle, read_bundle
+from edged.bundle.bundle import Bundle
 from edged.bundle.manifest import Manifest
 from edged.bundle.samples import split_samples
-from edged.bundle.store import Store, shipped_store
-from edged.config import default_store
+from edged.cli.engine_arg import find_engine
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
 from edged.core.errors import EngineError, UsageError
 from edged.core.stopwatch import Stopwatch
@@ -120,7 +119,7 @@ def facts(inferred: Inferred) -> dict[str, Any]:
 
 
 def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:
-    """What `edged infer` does: engine NAME, NAME/VERSION or a bundle's path; writes the overlay, returns the facts."""
+    """What `edged infer` does with what `find_engine` finds: writes the overlay, returns the facts."""
     try:
         image.open("rb").close()
     except OSError as error:
@@ -129,18 +128,9 @@ def infer_file(engine: str, image: Path, output: Path, store: Path | None = None
     picture = cv2.imread(str(image), cv2.IMREAD_COLOR)
     if picture is None:
         raise UsageError(f"{image} is not an image that OpenCV reads", "give a PNG or JPEG file")
-    bundle = read_bundle(find_engine(engine, store))
+    bundle = find_engine(engine, store).read()
     with open_engine(bundle, "cpu") as opened:
         inferred = infer(opened, bundle, np.asarray(picture, np.uint8))
     if not cv2.imwrite(str(output), overlay(np.asarray(picture, np.uint8), inferred)):
         raise UsageError(f"{output} cannot be written", "give a path that ends in .png in a folder that exists")
     return {**facts(inferred), "overlay": str(output)}
-
-
-def find_engine(engine: str, store: Path | None) -> Path:
-    """The folder or file of an engine given by path, or by name (and version) in the stores."""
-    path = Path(engine)
-    if path.suffix == SUFFIX or (path / SUMS).exists():
-        return path
-    name, _, version = engine.partition("/")
-    return Store(store or default_store(), shipped_store()).resolve(name, version or "current")

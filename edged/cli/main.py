@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,8 +15,9 @@ from edged import __version__
 from edged.cli import engines as cli_engines
 from edged.cli import pack as cli_pack
 from edged.cli import swap as cli_swap
+from edged.cli.options import AsJson, ConfigFile, Daemon, OwnKey, ServerKey, Sets, StorePath, Target, find_daemon
 from edged.cli.output import print_json, who
-from edged.core.errors import EdgedError, UsageError
+from edged.core.errors import EdgedError
 
 app = typer.Typer(
     name="edged",
@@ -26,11 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigFile = Annotated[Path, typer.Argument(help="the daemon's TOML file", metavar="FILE")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, TOML value")]
-Daemon = Annotated[str, typer.Argument(help="name of a running daemon, or its TOML file", metavar="DAEMON")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
 
 def main() -> None:
@@ -65,11 +61,11 @@ def check(file: ConfigFile, sets: Sets = None, json: AsJson = False) -> None:
 
 
 @app.command()
-def status(daemon: Daemon, json: AsJson = False) -> None:
+def status(daemon: Daemon, json: AsJson = False, server_key: ServerKey = None, key: OwnKey = None) -> None:
     """Show how a running daemon is doing; exit 1 when none answers."""
     from edged.cli.show import show_status
 
-    snapshot = _ask(daemon, "status")
+    snapshot = find_daemon(daemon, server_key, key).ask("status")
     if json:
         print_json(snapshot)
     else:
@@ -77,16 +73,21 @@ def status(daemon: Daemon, json: AsJson = False) -> None:
 
 
 @app.command()
-def hold(daemon: Daemon, reason: Annotated[str, typer.Option(help="why, for the log")] = "") -> None:
+def hold(
+    daemon: Daemon,
+    reason: Annotated[str, typer.Option(help="why, for the log")] = "",
+    server_key: ServerKey = None,
+    key: OwnKey = None,
+) -> None:
     """Stop commanding the robot, now and after every restart, until `edged resume`."""
-    answer = _ask(daemon, "hold", {"reason": reason, "who": who()})
+    answer = find_daemon(daemon, server_key, key).ask("hold", {"reason": reason, "who": who()})
     print(f"{daemon}: {answer['state']}{'' if answer.get('published', True) else ', not yet on the bus'}")
 
 
 @app.command()
-def resume(daemon: Daemon) -> None:
+def resume(daemon: Daemon, server_key: ServerKey = None, key: OwnKey = None) -> None:
     """End a hold and arm: the robot may move."""
-    state = _ask(daemon, "resume", {"who": who()})["state"]
+    state = find_daemon(daemon, server_key, key).ask("resume", {"who": who()})["state"]
     why = ": nobody holds it, but its enable input is not high; raising that arms it" if state == "disabled" else ""
     print(f"{daemon}: {state}{why}")
 
@@ -97,26 +98,23 @@ def tail(
     stream: Annotated[str, typer.Argument(help="action, masks, health, events or frames-<camera>")] = "",
     count: Annotated[int, typer.Option("-n", "--count", help="stop after so many; 0 = never", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
-    server_key: Annotated[Path | None, typer.Option(help="a daemon that asks for keys: its .key file")] = None,
-    key: Annotated[Path | None, typer.Option(help="beside it: your own .key_secret file")] = None,
+    server_key: ServerKey = None,
+    key: OwnKey = None,
 ) -> None:
-    """Print what a daemon publishes, a line per message. DAEMON may also be an endpoint such as tcp://host:5601."""
+    """Print what a daemon publishes, a line per message. tcp://HOST:PORT is here the endpoint of a stream."""
     from edged.cli.tail import find_stream, tail_stream
-    from edged.client import CurveKeys
 
-    if (server_key is None) != (key is None):
-        raise UsageError("one key alone opens nothing", "give both --server-key and --key")
-    keys = CurveKeys.read(server_key, key) if server_key and key else None
-    endpoint, topic = (daemon, stream or None) if "://" in daemon else find_stream(*_locate(daemon), stream)
-    tail_stream(endpoint, topic, count, json, keys)
+    found = find_daemon(daemon, server_key, key)
+    endpoint, topic = find_stream(found.runtime, stream) if found.runtime else (daemon, stream or None)
+    tail_stream(endpoint, topic, count, json, found.keys)
 
 
 @app.command()
 def infer(
-    engine: Annotated[str, typer.Argument(help="engine of the store, NAME or NAME/VERSION, or a path to a bundle")],
+    engine: Target,
     image: Annotated[Path, typer.Argument(help="image file to run it on")],
     output: Annotated[Path, typer.Option("-o", "--output", help="where to write the overlay")] = Path("overlay.png"),
-    store: Annotated[Path | None, typer.Option(help="engine store")] = None,
+    store: StorePath = None,
     json: AsJson = False,
 ) -> None:
     """Run one image through an engine and write an overlay."""
@@ -171,21 +169,3 @@ def version() -> None:
 cli_engines.register(app)
 cli_swap.register(app)
 cli_pack.register(app)
-
-
-def _ask(daemon: str, op: str, args: dict[str, Any] | None = None) -> Any:
-    from edged.client import request
-
-    return request(f"ipc://{_locate(daemon)[1] / 'control'}", op, args)
-
-
-def _locate(daemon: str) -> tuple[str, Path]:
-    """Name and runtime folder of a daemon given by name or by its TOML file."""
-    from edged.config import load_config, running_runtime
-
-    if daemon.endswith(".toml") or "/" in daemon:
-        found = load_config(Path(daemon)).daemon
-        return found.name, found.runtime
-    if not daemon:
-        raise UsageError("no daemon named", "give its name or its TOML file")
-    return daemon, running_runtime(daemon)

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from edged.client import CurveKeys, Message, Subscription, describe
-from edged.core.errors import EdgedError, UsageError
+from edged.client import CurveKeys, Message, RequestError, Subscription, describe
+from edged.client.reach import no_right, reach
+from edged.core.errors import UsageError
 
 SILENCE_MS = 3000.0
 
@@ -36,17 +37,20 @@ def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, key
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit would fail again
 
 
-def find_stream(name: str, runtime: Path, stream: str) -> tuple[str, str]:
-    """Endpoint and topic of a stream of the daemon that runs in `runtime`; without a stream the verdicts'."""
+def find_stream(runtime: Path, stream: str) -> tuple[str, str | None]:
+    """Endpoint of a stream of the daemon that runs in `runtime`, and no topic: it has no other. Default: the verdicts'.
+
+    Raises `UsageError` when it has no such stream, `RequestError` when we may not listen to it.
+    """
     if not stream:
         stream = "masks" if (runtime / "masks").exists() else "action"
-    if not (runtime / stream).exists():
-        there = sorted(path.name for path in runtime.glob("*") if path.is_socket() and path.name != "control")
-        if not there:
-            remedy = "start it, or give its TOML file if it has its own folder"
-            raise EdgedError(f"no daemon runs in {runtime}", remedy)
-        raise UsageError(f"{runtime} has no stream {stream!r}", f"it has {', '.join(there)}")
-    return f"ipc://{runtime / stream}", f"{name}/{stream}"
+    match reach(runtime / stream):
+        case "closed":
+            raise RequestError("permission", *no_right(runtime / stream))
+        case "absent":
+            there = sorted(path.name for path in runtime.glob("*") if path.is_socket() and path.name != "control")
+            raise UsageError(f"{runtime} has no stream {stream!r}", f"it has {', '.join(there) or 'none yet'}")
+    return f"ipc://{runtime / stream}", None
 
 
 def as_object(message: Message) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edged.bundle.bundle import Bundle, read_bundle
+from edged.bundle.bundle import Bundle
 from edged.bundle.signature import check_own_signature, check_signature
-from edged.bundle.store import Store
-from edged.cli.engine_arg import find_target
+from edged.cli.engine_arg import find_engine
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EdgedError
 from edged.engine.device import read_device
 from edged.engine.registry import open_engine
@@ -50,23 +49,24 @@ class Verdict:
         return EXIT_FAILED if "failed" in results else EXIT_OK
 
 
-def verify(target: str, store: Store, trusted: Path | None = None, cache: Path | None = None) -> Verdict:
-    """Check a version directory, NAME (its current version), NAME/VERSION or a `.edged` file.
+def verify(target: str, store: Path | None = None, trusted: Path | None = None, cache: Path | None = None) -> Verdict:
+    """Check what `find_engine` finds by `target`, in `store` alone if that is given.
 
-    `trusted` demands a signature by a key of that folder; `cache` is where plans are, the user's if absent. Raises
-    `UsageError` for what is no engine at all.
+    `trusted` demands a signature by a key of that folder; `cache` is where plans are: that of the daemon whose store it
+    is, else the user's, if absent. Raises `UsageError` for what is no engine at all.
     """
     rows: list[Row] = []
     bundle: Bundle | None = None
     subject = "files"
     try:
-        bundle = _read(target, store)
+        found = find_engine(target, store)
+        bundle = found.read()
         rows.append(Row(subject, "ok", f"digests match, identity {bundle.identity.hex()}"))
         what = f"{bundle.name} {bundle.version}, {bundle.manifest.task} {bundle.manifest.precision}"
         rows.append(Row("manifest", "ok", what))
         subject = "signature"
         rows.append(_signature(bundle, trusted))
-        for doing, row in _engines(bundle, cache):
+        for doing, row in _engines(bundle, cache or found.cache):
             subject = doing
             if row is not None:
                 rows.append(row)
@@ -109,13 +109,6 @@ def facts(verdict: Verdict) -> dict[str, Any]:
             for row in verdict.rows
         ],
     }
-
-
-def _read(target: str, store: Store) -> Bundle:
-    path, named = find_target(target, store)
-    if not named:
-        return read_bundle(path)
-    return store.read(path.parent.name, path.name)  # also: is it what its folders call it?
 
 
 def _signature(bundle: Bundle, trusted: Path | None) -> Row:

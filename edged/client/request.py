@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from edged.client.reach import no_right, reach
 from edged.client.sockets import CurveKeys, connect
 from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
@@ -62,7 +62,7 @@ def request(
     data = msgspec.msgpack.encode({"v": VERSION, "id": name, "op": op, "args": dict(args or {})})
     if len(data) > MAX_REQUEST:
         raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
-    _check_socket_file(endpoint)
+    check_socket(endpoint)
     end_ns = monotonic_ns() + round(timeout_ms * NS_PER_MS)
     own = zmq.Context() if context is None else None
     try:
@@ -80,7 +80,8 @@ def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_n
         if (pid := _holder(endpoint)) is not None:
             fact = f"the daemon at {endpoint} does not answer: its process {pid} is there, but frozen or very busy"
             raise RequestError("no_answer", fact, f"look at it (ps -p {pid}; a stopped one goes on after kill -CONT)")
-        raise RequestError("no_daemon", f"no daemon answers at {endpoint}", "start it: edged run, or systemctl start")
+        remedy = "start it: edged run FILE, or systemctl start"
+        raise RequestError("no_daemon", f"no daemon answers at {endpoint}", remedy)
     socket.send(data)
     while socket.poll(_left_ms(end_ns)):
         frames = socket.recv_multipart()
@@ -108,23 +109,20 @@ def _result(reply: _Reply, op: str) -> Any:
     raise RequestError(error.code, error.text, error.remedy)
 
 
-def _check_socket_file(endpoint: str) -> None:
-    """Say at once what a connection attempt would only find out by waiting."""
+def check_socket(endpoint: str) -> None:
+    """Say at once what a connection attempt would only find out by waiting. Raises `RequestError`."""
     if not endpoint.startswith("ipc://") or endpoint.startswith("ipc://@"):
         return
     path = Path(endpoint.removeprefix("ipc://"))
-    try:
-        path.stat()
-    except PermissionError:
-        pass  # a folder on the way is closed to us
-    except OSError:
-        fact = f"no daemon answers at {endpoint}: there is no such socket"
-        remedy = "start it (edged run, or systemctl start), check the name, or give its TOML file"
-        raise RequestError("no_daemon", fact, remedy) from None
-    else:
-        if os.access(path, os.W_OK):
+    match reach(path):
+        case "closed":
+            raise RequestError("permission", *no_right(path))
+        case "absent":
+            fact = f"no daemon answers at {endpoint}: there is no such socket"
+            remedy = "start it (edged run FILE, or systemctl start), check the name, or give its TOML file"
+            raise RequestError("no_daemon", fact, remedy)
+        case _:
             return
-    raise RequestError("permission", f"you may not use {endpoint}", "join the group that owns it, or use sudo")
 
 
 def _holder(endpoint: str) -> int | None:

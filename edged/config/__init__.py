@@ -1,7 +1,7 @@
 """The config of one daemon: a TOML file, checked once at the edge and trusted inside."""
 
-from edged.config.load import load_config
-from edged.config.paths import default_runtime, default_store, running_runtime
+from edged.config.load import DaemonPlaces, load_config, load_daemon
+from edged.config.paths import default_runtime, default_store, runtime_roots, unit_environ
 from edged.config.schema import (
     BusConfig,
     CameraConfig,
@@ -22,6 +22,7 @@ __all__ = [
     "CameraConfig",
     "Config",
     "DaemonConfig",
+    "DaemonPlaces",
     "EngineConfig",
     "GuardConfig",
     "LimitConfig",
@@ -35,6 +36,8 @@ __all__ = [
     "default_store",
     "endpoints",
     "load_config",
-    "running_runtime",
+    "load_daemon",
+    "runtime_roots",
     "streams",
+    "unit_environ",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 
 from edged.config.explain import explain, line
 from edged.config.paths import default_cache, default_runtime, default_store
-from edged.config.schema import Config
+from edged.config.schema import NAME_PATTERN, Config
 from edged.config.validation import camera_kind, cross_checks, quoted
 from edged.core.errors import ConfigError
 from edged.core.redact import redact
@@ -31,11 +34,48 @@ _PATHS = {("daemon", "store"), ("daemon", "cache"), ("daemon", "runtime")} | {
 }
 
 
-def load_config(path: Path, sets: Sequence[str] = ()) -> Config:
+@dataclass(frozen=True, slots=True)
+class DaemonPlaces:
+    """Where the daemon of a file is to be found. `runtime` None: that is left open. `engine`: what it is to run."""
+
+    name: str
+    runtime: Path | None
+    store: Path
+    cache: Path
+    engine: str
+    version: str
+
+
+def load_daemon(path: Path, environ: Mapping[str, str] = os.environ) -> DaemonPlaces:
+    """Read of a config no more than it takes to find its daemon: a fault elsewhere must not be in the way of a hold.
+
+    Raises `ConfigError` for a file that cannot be read, is not TOML or has no usable name.
+    """
+    tables = _read(path)
+    with contextlib.suppress(SettingsError):
+        _merge(tables, EnvSettingsSource(Config)())
+    daemon, engine = _section(tables, "daemon"), _section(tables, "engine")
+    name = daemon.get("name", path.stem)
+    if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigError(f"{path}: daemon.name = {name!r} cannot name a daemon", "give a daemon's TOML file")
+    given = (daemon.get(key) for key in ("runtime", "store", "cache"))
+    runtime, store, cache = (Path(text) if isinstance(text, str) and text else None for text in given)
+    return DaemonPlaces(
+        name,
+        runtime,
+        store or default_store(environ),
+        cache or default_cache(environ),
+        str(engine.get("name", "")),
+        str(engine.get("version", "current")),
+    )
+
+
+def load_config(path: Path, sets: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Config:
     """Read and check the config of one daemon.
 
     `sets` are `section.key=value` with a TOML value (a bare word is a string). Relative paths are taken from the
-    file's folder. `ConfigError` lists every fault, one per line: file, key, value, what is allowed.
+    file's folder; `environ` says where a daemon's files are that the config does not place. `ConfigError` lists every
+    fault, one per line: file, key, value, what is allowed.
     """
     path = Path(path)
     layers = (
@@ -46,7 +86,7 @@ def load_config(path: Path, sets: Sequence[str] = ()) -> Config:
     tables: Tables = {}
     for _, layer in reversed(layers):
         _merge(tables, layer)
-    _fill_defaults(tables, path)
+    _fill_defaults(tables, path, environ)
     try:
         config = Config(**tables)
     except ValidationError as error:
@@ -61,7 +101,9 @@ def _read(path: Path) -> Tables:
     try:
         tables: Tables = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", "give the path of a TOML file") from None
+        denied = isinstance(error, PermissionError)
+        remedy = f"use sudo, or join the group of {path.parent}" if denied else "give the path of a TOML file"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", remedy) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -145,12 +187,17 @@ def _merge(into: Tables, over: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _fill_defaults(tables: Tables, path: Path) -> None:
+def _section(tables: Tables, name: str) -> Tables:
+    found = tables.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _fill_defaults(tables: Tables, path: Path, environ: Mapping[str, str]) -> None:
     daemon = tables.setdefault("daemon", {})
     if not isinstance(daemon, dict):
         return
     daemon.setdefault("name", path.stem)
     if "runtime" not in daemon:
-        daemon["runtime"] = default_runtime(str(daemon["name"]))
-    daemon.setdefault("store", default_store())
-    daemon.setdefault("cache", default_cache())
+        daemon["runtime"] = default_runtime(str(daemon["name"]), environ)
+    daemon.setdefault("store", default_store(environ))
+    daemon.setdefault("cache", default_cache(environ))

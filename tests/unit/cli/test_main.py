@@ -114,7 +114,7 @@ def test_a_daemon_that_does_not_run_is_1_and_says_so(rig: Rig, command: str) -> 
     done = rig.edged(command, "nobody")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "no daemon answers at" in done.stderr
+    assert "no daemon answers to nobody" in done.stderr
     assert "start it" in done.stderr
     assert "Traceback" not in done.stderr
 

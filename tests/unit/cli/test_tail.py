@@ -80,7 +80,7 @@ def test_a_stream_that_there_is_not_is_2_and_those_there_are_named(running: Rig)
 def test_a_daemon_that_does_not_run_is_1_as_for_status(running: Rig) -> None:
     done = running.edged("tail", "nobody")
     assert done.returncode == running.edged("status", "nobody").returncode == 1
-    assert "no daemon runs in" in done.stderr
+    assert "no daemon answers to nobody" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(running: Rig) -> None:

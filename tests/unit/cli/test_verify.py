@@ -63,14 +63,14 @@ def test_every_way_to_name_an_engine(store: Store, tmp_path: Path) -> None:
         (str(version(store, "2")), "2"),
         (str(archive(store, tmp_path)), "1"),
     ]:
-        verdict = verify(target, store)
+        verdict = verify(target, store.root)
         assert verdict.exit_code == EXIT_OK, show(verdict)
         assert verdict.bundle is not None
         assert verdict.bundle.version == wanted
 
 
 def test_a_table_says_what_was_checked(store: Store) -> None:
-    lines = show(verify("reach", store)).splitlines()
+    lines = show(verify("reach", store.root)).splitlines()
     assert [line.split()[0] for line in lines[:-1]] == ["files", "manifest", "signature", "graph", "golden"]
     assert lines[-1] == "reach 1 is verified"
     assert "not signed" in lines[2]
@@ -80,17 +80,17 @@ def test_a_table_says_what_was_checked(store: Store) -> None:
 
 def test_json_says_the_same(store: Store, keys: Path) -> None:
     public = sign_bundle(version(store), keys / "alice.pem")
-    about = facts(verify("reach", store, keys))
+    about = facts(verify("reach", store.root, keys))
     assert json.loads(msgspec.json.encode(about))["checks"][2]["result"] == "ok"
     assert (about["ok"], about["exit_code"], about["signed_by"]) == (True, 0, public)
 
 
 def test_trusted_demands_a_trusted_signature(store: Store, keys: Path, tmp_path: Path) -> None:
-    assert verify("reach", store, keys).exit_code == EXIT_REFUSED
+    assert verify("reach", store.root, keys).exit_code == EXIT_REFUSED
     sign_bundle(version(store), keys / "alice.pem")
-    assert verify("reach", store, keys).exit_code == EXIT_OK
+    assert verify("reach", store.root, keys).exit_code == EXIT_OK
     new_signing_key("bob", tmp_path / "others")
-    verdict = verify("reach", store, tmp_path / "others")
+    verdict = verify("reach", store.root, tmp_path / "others")
     assert verdict.exit_code == EXIT_REFUSED
     assert "not trusted" in show(verdict)
     assert verdict.rows[-1].check == "signature", "nothing of it is loaded after that"
@@ -131,7 +131,7 @@ def test_any_flipped_bit_of_an_archive_is_refused_or_changes_no_file(store: Stor
         flipped = bytearray(good)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        if verify(str(path), store, keys).exit_code == EXIT_OK:
+        if verify(str(path), store.root, keys).exit_code == EXIT_OK:
             assert read_files(path) == files
         else:
             refused += 1
@@ -156,7 +156,7 @@ def test_other_numbers_than_the_golden_ones_are_refused(store: Store) -> None:
     path.mkdir()
     for name, content in bundle_files(bundle.manifest, bundle.model, golden).items():
         (path / name).write_bytes(content)
-    verdict = verify("reach", store)
+    verdict = verify("reach", store.root)
     assert verdict.exit_code == EXIT_REFUSED
     assert "not <= 0.0001, worst of 2 samples" in show(verdict)
 
@@ -170,7 +170,7 @@ def test_a_graph_that_is_not_the_manifests_is_refused(store: Store) -> None:
     files[SUMS] = seal(files)
     for name, content in files.items():
         (path / name).write_bytes(content)
-    verdict = verify("reach", store)
+    verdict = verify("reach", store.root)
     assert verdict.exit_code == EXIT_REFUSED
     assert verdict.rows[-1].check == "graph"
     assert "its role needs" in show(verdict)
@@ -178,7 +178,7 @@ def test_a_graph_that_is_not_the_manifests_is_refused(store: Store) -> None:
 
 def test_folders_that_call_it_something_else_are_refused(store: Store) -> None:
     version(store, "2").rename(version(store, "3"))
-    verdict = verify("reach/3", store)
+    verdict = verify("reach/3", store.root)
     assert verdict.exit_code == EXIT_REFUSED
     assert "holds reach 2" in show(verdict)
 
@@ -202,9 +202,9 @@ def test_a_gpu_that_nothing_can_use_is_mentioned(store: Store, tmp_path: Path) -
 
 
 def test_names_that_are_not_there(store: Store, tmp_path: Path) -> None:
-    verdict = verify("grasp", store)
+    verdict = verify("grasp", store.root)
     assert (verdict.exit_code, verdict.rows[-1].result) == (EXIT_FAILED, "failed")
-    verdict = verify(str(tmp_path / "nothing.edged"), store)
+    verdict = verify(str(tmp_path / "nothing.edged"), store.root)
     assert verdict.exit_code == EXIT_FAILED
     with pytest.raises(EngineError, match="no version"):
         store.resolve("reach", "9")
@@ -231,7 +231,7 @@ def test_other_files_are_told_what_they_are(store: Store, tmp_path: Path, name: 
     if name == "model.engine":
         ultralytics(path)
     with pytest.raises(UsageError) as caught:
-        verify(str(path), store)
+        verify(str(path), store.root)
     assert fact in caught.value.fact
     assert remedy in caught.value.remedy
 
@@ -239,9 +239,9 @@ def test_other_files_are_told_what_they_are(store: Store, tmp_path: Path, name: 
 def test_a_plan_without_that_header_is_a_plan(store: Store, tmp_path: Path) -> None:
     (tmp_path / "model.engine").write_bytes(b"ftrt" + bytes(64))
     with pytest.raises(UsageError, match="a TensorRT plan: it fits one GPU"):
-        verify(str(tmp_path / "model.engine"), store)
+        verify(str(tmp_path / "model.engine"), store.root)
 
 
 def test_a_folder_without_an_engine_is_told(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no engine"):
-        verify(str(tmp_path), store)
+        verify(str(tmp_path), store.root)

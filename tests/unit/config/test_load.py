@@ -10,7 +10,17 @@ import configs
 import pytest
 from configs import PICK, Write, faults
 
-from edged.config import Config, camera_kind, endpoints, load_config, running_runtime, streams
+from edged.config import (
+    Config,
+    camera_kind,
+    endpoints,
+    load_config,
+    load_daemon,
+    paths,
+    runtime_roots,
+    streams,
+    unit_environ,
+)
 
 write, quiet_environment = configs.write, configs.quiet_environment
 
@@ -129,7 +139,7 @@ def test_without_systemd_the_session_or_a_private_folder(
     path = write(PICK[PICK.index("[loop]") :])
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert load_config(path).daemon.runtime == tmp_path / "edged" / "pick"
-    assert running_runtime("pick") == tmp_path / "edged" / "pick"
+    assert tmp_path / "edged" in runtime_roots()
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     private = load_config(path).daemon.runtime.parent
@@ -137,6 +147,33 @@ def test_without_systemd_the_session_or_a_private_folder(
     assert private.stat().st_mode & 0o777 == 0o700
     private.chmod(0o755)
     assert "not a private folder" in faults(path)[0]
+
+
+def test_a_file_in_etc_has_the_folders_of_its_unit(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(PICK[PICK.index("[loop]") :])
+    monkeypatch.setattr(paths, "SYSTEM_CONFIGS", Path("/etc/other"))
+    assert load_config(path, (), unit_environ(path)).daemon == load_config(path).daemon
+    monkeypatch.setattr(paths, "SYSTEM_CONFIGS", path.parent)
+    daemon = load_config(path, (), unit_environ(path)).daemon
+    assert (daemon.runtime, daemon.store, daemon.cache) == (
+        Path("/run/edged") / path.stem,
+        Path("/var/lib/edged/engines"),
+        Path("/var/cache/edged"),
+    )
+
+
+def test_a_daemon_is_found_by_as_much_of_its_file_as_holds(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("[daemon]\nname = 'arm'\nruntime = 'run'\n[engine]\nname = 'reach'\n[loop]\nrate_hz = 'fast'\n")
+    places = load_daemon(path, {"STATE_DIRECTORY": "/var/lib/edged", "CACHE_DIRECTORY": "/c"})
+    assert (places.name, places.runtime, places.engine, places.version) == (
+        "arm",
+        path.parent / "run",
+        "reach",
+        "current",
+    )
+    assert (places.store, places.cache) == (Path("/var/lib/edged/engines"), Path("/c"))
+    monkeypatch.setenv("EDGED_DAEMON__NAME", "leg")
+    assert load_daemon(path).name == "leg"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Arguments and options that several commands take, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edged.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from edged.cli.locate import Located
+    from edged.client import CurveKeys
+
+ConfigFile = Annotated[Path, typer.Argument(help="the daemon's TOML file", metavar="FILE")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, TOML value")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
+
+Daemon = Annotated[
+    str,
+    typer.Argument(
+        help="a running daemon: its name (or its engine's), its TOML file, its runtime folder, or tcp://HOST:PORT",
+        metavar="DAEMON",
+    ),
+]
+ServerKey = Annotated[Path | None, typer.Option(help="a daemon that asks for keys: its .key file")]
+OwnKey = Annotated[Path | None, typer.Option(help="beside it: your own .key_secret file")]
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        help="an engine: NAME (its current version), NAME/VERSION, a version's folder, a .edged file; or a daemon, by "
+        "name or TOML file: what it runs",
+        metavar="ENGINE",
+    ),
+]
+StorePath = Annotated[Path | None, typer.Option("--store", help="engine store")]
+CachePath = Annotated[Path | None, typer.Option("--cache", help="the daemon's cache, where plans are")]
+
+
+def read_keys(server_key: Path | None, key: Path | None) -> CurveKeys | None:
+    """Both keys or none. Raises `UsageError`."""
+    from edged.client import CurveKeys
+
+    if (server_key is None) != (key is None):
+        raise UsageError("one key alone opens nothing", "give both --server-key and --key")
+    return CurveKeys.read(server_key, key) if server_key and key else None
+
+
+def find_daemon(word: str, server_key: Path | None = None, key: Path | None = None) -> Located:
+    """The daemon that is meant, with the keys to ask it."""
+    from edged.cli.locate import locate
+
+    return locate(word, read_keys(server_key, key))
