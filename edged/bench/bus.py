@@ -75,7 +75,7 @@ def _alternate(rounds: _Rounds, processes: list[subprocess.Popen[bytes]]) -> tup
         for process in processes:
             must_live(process, "a process")
         if monotonic_ns() > deadline:
-            raise EdgedError("no action within 30 s", "run 'edged run' by hand and see why")
+            raise EdgedError("no action within 30 s", "run 'edged run FILE' by hand and see why")
         time.sleep(GAP_S)
     ours: list[float] = []
     theirs: list[float] = []

@@ -81,7 +81,7 @@ def _wait_for_action(stream: Stream, process: subprocess.Popen[bytes], until_ns:
         if isinstance(message, Message) and message.kind is Kind.ACTION:
             return
         if monotonic_ns() > until_ns:
-            raise EdgedError("no prediction within 20 s", "run 'edged run' by hand and see why")
+            raise EdgedError("no prediction within 20 s", "run 'edged run FILE' by hand and see why")
         time.sleep(0.002)
 
 

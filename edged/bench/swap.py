@@ -102,7 +102,7 @@ def _run(folder: Path) -> tuple[list[Message], list[int]]:
         while not recorder.messages or recorder.messages[-1].header.get("reason"):
             must_live(process, "edged run")
             if time.monotonic() > deadline:
-                raise EdgedError("no prediction within 20 s", "run 'edged run' by hand and see why")
+                raise EdgedError("no prediction within 20 s", "run 'edged run FILE' by hand and see why")
             time.sleep(0.05)
         time.sleep(1.0)
         first = len(recorder.messages)

@@ -14,7 +14,7 @@ from edged.core.errors import RefusedError
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can say
 END_BYTES = 22  # of the end-of-central-directory record, without a comment
 MAX_MEMBERS = 4096
-REMEDY = "make it with 'edged pack', or as a zip without compression (zip -0)"
+REMEDY = "make it with 'edged pack MODEL', or as a zip without compression (zip -0)"
 
 
 def write_stored_zip(members: Mapping[str, bytes]) -> bytes:

@@ -30,7 +30,7 @@ SEALED = (MANIFEST, MODEL, GOLDEN)
 LIMITS = {MANIFEST: 1 << 20, MODEL: (1 << 31) - 1, GOLDEN: 1 << 28, SUMS: 4096, SIGNATURE: 96}
 SIGNATURE_BYTES = 96  # a raw Ed25519 public key (32) and its signature over SHA256SUMS (64)
 SUFFIX = ".edged"
-REMEDY = "fetch or pack this engine again; 'edged verify' says what else is wrong"
+REMEDY = "fetch or pack this engine again; 'edged verify ENGINE' says what else is wrong"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ SLICE = 200  # fields between two moments for others: 0.2 ms
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Whose operators ONNX Runtime brings along."""
 ELSEWHERE = frozenset({"EPContext"})  # a compiled program, in most cases in a file beside the graph
-REPACK = "pack it again with 'edged pack', which brings everything inside"
+REPACK = "pack it again with 'edged pack MODEL', which brings everything inside"
 
 # onnx.proto: message -> its fields -> the message that a field holds, where there may be something in it to find.
 FIELDS: dict[str, dict[int, str]] = {

@@ -25,7 +25,7 @@ from edged.bundle.manifest import (
 )
 from edged.core.errors import RefusedError
 
-REMEDY = "pack the model with 'edged pack', which makes graph and manifest fit"
+REMEDY = "pack the model with 'edged pack MODEL', which makes graph and manifest fit"
 INSTANCE_RANKS: dict[type[object], int] = {
     BoxesOutput: 3,
     ScoresOutput: 2,

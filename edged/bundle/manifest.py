@@ -127,7 +127,7 @@ def parse_manifest(data: bytes, where: str = "manifest.json") -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError carries a path such as $.inputs
-        raise RefusedError(f"{where}: {error}", "re-pack the model with 'edged pack'") from None
+        raise RefusedError(f"{where}: {error}", "re-pack the model with 'edged pack MODEL'") from None
     check_manifest(manifest, where)
     return manifest
 
@@ -140,7 +140,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
 def check_manifest(manifest: Manifest, where: str = "manifest.json") -> None:
     """Refuse what the types alone cannot: parts of a manifest that contradict each other."""
     for path, fact in _contradictions(manifest):
-        raise RefusedError(f"{where}: {fact} - at `{path}`", "correct it and re-pack the model with 'edged pack'")
+        raise RefusedError(f"{where}: {fact} - at `{path}`", "correct it and re-pack the model with 'edged pack MODEL'")
 
 
 def toleranced(manifest: Manifest) -> tuple[str, ...]:

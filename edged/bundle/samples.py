@@ -22,7 +22,7 @@ from edged.core.errors import RefusedError
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Pair: TypeAlias = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]
 
-REMEDY = "re-pack the model with 'edged pack'"
+REMEDY = "re-pack the model with 'edged pack MODEL'"
 
 
 def name_samples(inputs: Sequence[Arrays], outputs: Sequence[Arrays]) -> dict[str, NDArray[Any]]:

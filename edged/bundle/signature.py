@@ -74,7 +74,9 @@ def check_signature(bundle: Bundle, trusted: Path | None, required: bool) -> str
         raise RefusedError("a signature is required and no key is trusted", "set [engine] trusted to a folder of keys")
     if bundle.signature is None:
         if required:
-            raise RefusedError(f"{what} is not signed", "sign it with 'edged pack --sign KEY', or fetch the signed one")
+            raise RefusedError(
+                f"{what} is not signed", "sign it with 'edged pack MODEL --sign KEY', or fetch the signed one"
+            )
         return f"{what} is not signed: nobody vouches for it"
     try:
         public = check_own_signature(bundle)

@@ -7,6 +7,7 @@ Permissions are judged for the user who asks.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -39,7 +40,7 @@ def check(path: Path, sets: Sequence[str] = ()) -> list[Finding]:
         return [Finding("error", "config", line, exit_code=EXIT_USAGE) for line in str(error).splitlines()]
     return [
         *_config(path, config),
-        *_runtime(config),
+        *_runtime(path, config),
         *_keys(config),
         *_store(config),
         *_engine(config),
@@ -82,7 +83,7 @@ def _config(path: Path, config: Config) -> Iterator[Finding]:
         yield warning("guard.start", "armed: the robot moves as soon as there is a prediction")
 
 
-def _runtime(config: Config) -> Iterator[Finding]:
+def _runtime(path: Path, config: Config) -> Iterator[Finding]:
     folder = config.daemon.runtime
     yield from _writable("daemon.runtime", folder, "the daemon cannot start", EXIT_FAILED)
     if exists(folder) and folder.stat().st_mode & 0o002:
@@ -91,7 +92,7 @@ def _runtime(config: Config) -> Iterator[Finding]:
         fact = f"daemon {config.daemon.name} is running with pid {pid}, a second one would end at once"
         yield warning("daemon", fact, "stop it first, or give this one another name")
     if config.stream == "action" and exists(config.hold_file):
-        yield warning("daemon", f"held by an operator ({config.hold_file})", f"edged resume {config.daemon.name}")
+        yield warning("daemon", f"held by an operator ({config.hold_file})", f"edged resume {shlex.quote(str(path))}")
 
 
 def _running(folder: Path) -> str | None:

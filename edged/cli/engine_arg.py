@@ -7,6 +7,7 @@ included (`stores`). What comes with edged is taken last, and only where no stor
 from __future__ import annotations
 
 import json
+import shlex
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +74,14 @@ def _home(name: str, versioned: bool) -> Home | None:
     holding = [home for home in known if _has(home.store, name)]
     if len(holding) > 1:
         there = " and ".join(f"{home.store} ({home.owner})" for home in holding)
-        raise UsageError(f"{name} lies in {there}", f"say which: --store {holding[0].store}, or name the daemon")
+        raise UsageError(
+            f"{name} lies in {there}", f"say which: --store {shlex.quote(str(holding[0].store))}, or name the daemon"
+        )
     if holding:
         return holding[0]
     if closed:
         fact, remedy = closed[0]
-        shipped = f"or give --store {shipped_store()} for what comes with edged"
+        shipped = f"or give --store {shlex.quote(str(shipped_store()))} for what comes with edged"
         raise UsageError(f"whose {name} is meant is not known: {fact}", f"{remedy}, {shipped}")
     if Store(default_store()).versions(name) or versioned:
         return Home(default_store())
@@ -135,7 +138,9 @@ def refuse_file(path: Path) -> None:
             "export the model again (yolo export format=onnx) and pack that: edged pack MODEL.onnx",
         )
     if path.suffix == ".onnx":
-        raise UsageError(f"{path} is a graph without a manifest", f"edged pack {path} --name NAME --task TASK")
+        raise UsageError(
+            f"{path} is a graph without a manifest", f"edged pack {shlex.quote(str(path))} --name NAME --task TASK"
+        )
     if path.suffix in (".engine", ".plan", ".trt"):
         raise UsageError(f"{path} is a TensorRT plan: it fits one GPU and one TensorRT", "pack the ONNX it came from")
     raise UsageError(f"{path} is not an engine", remedy)

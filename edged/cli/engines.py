@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -100,7 +101,8 @@ def new_key(name: KeyName = "edged", folder: KeyFolder = None) -> None:
     from edged.cli.keys import default_keys, new_signing_key
 
     pair = new_signing_key(name, (folder or default_keys()).absolute())
-    _show_keys(pair, "sign with it: edged pack --sign", "copy it into the folder of [engine] trusted")
+    sign = f"sign with it: edged pack MODEL --sign {shlex.quote(str(pair.secret))}"
+    _show_keys(pair, sign, "copy it into the folder of [engine] trusted")
 
 
 @keys_app.command("curve")

@@ -65,7 +65,7 @@ def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = m
     if failed is not None and not watch.ended_ns["encode"]:
         raise UsageError(failed.detail, "give an image of the size that the engine takes")
     if failed is not None:
-        raise EngineError(failed.detail, "'edged verify' says whether the engine is sound")
+        raise EngineError(failed.detail, "'edged verify ENGINE' says whether the engine is sound")
     run_ms = watch.engine_took_ns / NS_PER_MS
     assumed = {sensor: dict(zip(names[sensor], numbers, strict=True)) for sensor, numbers in values.items()}
     if manifest.action is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -98,7 +99,7 @@ def _begin(daemon: Located, op: str, args: Mapping[str, Any], wait: bool, json: 
             print_json(begun)
         else:
             what = f"job {begun['job']}, {begun['name']} to {begun['version']}"
-            print(f"{daemon.word}: {what}; 'edged status {daemon.word}' follows it")
+            print(f"{daemon.word}: {what}; 'edged status {shlex.quote(daemon.word)}' follows it")
         return
     done = _follow(daemon, int(begun["job"]), quiet=json)
     if json:
@@ -129,7 +130,7 @@ def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
             attempt = next((attempt for attempt in found if attempt and attempt["job"] == job), None)
             if attempt is None:
                 fact = f"the daemon knows no job {job}: it was restarted"
-                raise EdgedError(fact, f"see 'edged engines {daemon.word}'")
+                raise EdgedError(fact, f"see 'edged engines {shlex.quote(daemon.word)}'")
             bar.show(attempt)
             if attempt.get("done"):
                 return dict(attempt)

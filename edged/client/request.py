@@ -96,7 +96,7 @@ def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_n
     raise RequestError(
         "no_answer",
         f"the daemon at {endpoint} took the request but did not answer in time",
-        "it may have been carried out: check with 'edged status' before asking again",
+        "it may have been carried out: check with 'edged status DAEMON' before asking again",
     )
 
 

@@ -84,7 +84,7 @@ def find_plan(bundle: Bundle, cache: Path, device: Device, tensorrt: str) -> Pla
         if (plan := plans.load(parts)) is not None:
             return plan
     fact = f"no plan of {bundle.name} {bundle.version} for TensorRT {tensorrt} on {device.name}"
-    raise EngineError(f"{fact} in {cache}", f"run 'edged build {bundle.name}'")
+    raise EngineError(f"{fact} in {cache}", f"run 'edged build {bundle.name}/{bundle.version}'")
 
 
 def _built(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:

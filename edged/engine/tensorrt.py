@@ -25,11 +25,13 @@ from edged.engine.stream_graph import Lane
 try:
     import tensorrt as trt
 except ImportError as missing:
-    raise EngineError(f"TensorRT cannot be imported ({missing})", "'edged build' says how to install it here") from None
+    raise EngineError(
+        f"TensorRT cannot be imported ({missing})", "'edged build ENGINE' says how to install it here"
+    ) from None
 
 NUMPY = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32"}
 NUMPY |= {"BOOL": "bool", "UINT8": "uint8", "INT64": "int64"}
-REBUILD = "build the plan again on this machine with 'edged build'"
+REBUILD = "build the plan again on this machine with 'edged build ENGINE'"
 FULL = "stop what else uses the GPU's memory, or take a smaller engine"
 KEPT_ERRORS = 8
 

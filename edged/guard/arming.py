@@ -19,13 +19,12 @@ from edged.core.types import Hold, Reason, Sample
 ENABLED_ABOVE = 0.5
 """An enable sensor's first value is high above this; nan is not."""
 
-HOW = "'edged resume' arms it"
-
 State = Literal["armed", "disarmed", "disabled", "held"]
 
 
 class Arming:
-    """`path`: the hold file (config.hold_file). `enable`: name of the enable sensor, `enable_max_age_ns` its limit.
+    """`path`: the hold file (config.hold_file), called after the daemon. `enable`: name of the enable sensor,
+    `enable_max_age_ns` its limit.
 
     An existing hold file, readable or not, means held; a hold ends by `resume` alone. With an enable input: low, stale
     or missing is Hold(DISABLED), a rising edge arms. An input that was lost disarms, and its return is no rising edge:
@@ -70,7 +69,7 @@ class Arming:
         """
         with self._file_lock:
             with self.gate:
-                self._held = _held(who, reason)
+                self._held = _held(self._path, who, reason)
                 self._stopped.clear()
             try:
                 _write(self._path, {"who": who, "reason": reason, "since": wall_time()})
@@ -145,22 +144,24 @@ class Arming:
 
     @property
     def _how(self) -> str:
-        return HOW if self._enable is None else f"{HOW}, so does raising {self._enable}"
+        how = f"'edged resume {self._path.name}' arms it"
+        return how if self._enable is None else f"{how}, so does raising {self._enable}"
 
 
-def _held(who: str, reason: str) -> Hold:
-    return Hold(Reason.OPERATOR, f"held by {who}{f': {reason}' if reason else ''}; 'edged resume' ends it")
+def _held(path: Path, who: str, reason: str) -> Hold:
+    why = f": {reason}" if reason else ""
+    return Hold(Reason.OPERATOR, f"held by {who}{why}; 'edged resume {path.name}' ends it")
 
 
 def _read(path: Path) -> Hold | None:
     """The hold on disk. Whatever is at `path` and cannot be understood is a hold too."""
     try:
         data = json.loads(path.read_bytes())
-        return _held(str(data["who"]), str(data.get("reason", "")))
+        return _held(path, str(data["who"]), str(data.get("reason", "")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return _held("somebody", f"{path} cannot be read")
+        return _held(path, "somebody", f"{path} cannot be read")
 
 
 def _write(path: Path, content: dict[str, str]) -> None:

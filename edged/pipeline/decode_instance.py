@@ -14,6 +14,8 @@ from edged.core.types import Hold, Instances, Observation, Reason
 from edged.pipeline.geometry import fit
 from edged.pipeline.masks import find
 
+REMEDY = "re-pack the model with 'edged pack MODEL'"
+
 
 class InstanceDecoder:
     """Raises `RefusedError` when the manifest has no head, or the outputs contradict each other in their rows."""
@@ -21,16 +23,16 @@ class InstanceDecoder:
     def __init__(self, manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> None:
         images = list(manifest.images.values())
         if manifest.head is None or len(images) != 1:
-            raise RefusedError("an instance engine has a head and one image", "re-pack the model with 'edged pack'")
+            raise RefusedError("an instance engine has a head and one image", REMEDY)
         self._manifest = manifest
         self._image: ImageInput = images[0]
         self._judged = [name for name, role in manifest.outputs.items() if not isinstance(role, HiddenOutput)]
         kinds = {type(manifest.outputs[name]): outputs[name].shape for name in self._judged}
         rows = {shape[1] for kind, shape in kinds.items() if kind not in (PrototypesOutput, CountOutput)}
         if len(rows) != 1:
-            raise RefusedError(f"the outputs have {sorted(rows)} rows", "re-pack the model with 'edged pack'")
+            raise RefusedError(f"the outputs have {sorted(rows)} rows", REMEDY)
         if PrototypesOutput in kinds and kinds[PrototypesOutput][1] != kinds[CoefficientsOutput][2]:
-            raise RefusedError("as many coefficients as prototypes are needed", "re-pack the model with 'edged pack'")
+            raise RefusedError("as many coefficients as prototypes are needed", REMEDY)
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], observation: Observation) -> Instances | Hold:
         """The objects in the frame, best first; copies throughout. No objects is an answer: N = 0.

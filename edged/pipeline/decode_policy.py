@@ -36,7 +36,7 @@ class PolicyDecoder:
         array, width = outputs[self._tensor], len(action.axes)
         if array.ndim not in (2, 3) or array.shape[0] != 1 or array.shape[-1] != width or array.dtype != np.float32:
             fact = f"output '{self._tensor}' is {list(array.shape)} {array.dtype}, not [1, (T,) {width}] float32"
-            raise RefusedError(fact, "re-pack the model with 'edged pack'")
+            raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")
         self._from_state = _measured_axes(manifest, action.axes, names)
         self._from_previous = _which(action.axes, lambda axis: axis.mode == "delta_previous")
         self._angles = _which(action.axes, lambda axis: axis.kind == "angle")

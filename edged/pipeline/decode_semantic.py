@@ -24,7 +24,7 @@ class SemanticDecoder:
             fact = (
                 f"a semantic engine has one image and one labels or logits output, not {len(images)} and {len(found)}"
             )
-            raise RefusedError(fact, "re-pack the model with 'edged pack'")
+            raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")
         self._image = images[0]
         self._tensor, role = found[0]
         self._logits = isinstance(role, LogitsOutput)
@@ -75,4 +75,4 @@ def _check(tensor: str, array: NDArray[Any], logits: bool) -> None:
         wants = "[1, H, W] or [H, W] uint8"
     if not fits:
         fact = f"output '{tensor}' is {list(shape)} {array.dtype}, its role wants {wants}"
-        raise RefusedError(fact, "re-pack the model with 'edged pack'")
+        raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")

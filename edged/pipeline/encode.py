@@ -161,4 +161,4 @@ def _state_plan(
 def _check(tensor: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
     if array.shape != shape or array.dtype != dtype:
         fact = f"input '{tensor}' is {list(array.shape)} {array.dtype}, its role wants {list(shape)} {np.dtype(dtype)}"
-        raise RefusedError(fact, "re-pack the model with 'edged pack'")
+        raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")

@@ -124,7 +124,7 @@ def judge(engine: Runnable, bundle: Bundle) -> list[Difference]:
         for tensor, array in given.items():
             if array.shape != engine.inputs[tensor].shape or array.dtype != engine.inputs[tensor].dtype:
                 fact = f"golden input {tensor!r} is {array.dtype}{list(array.shape)}, the model's is not"
-                raise RefusedError(fact, "re-pack the model with 'edged pack'")
+                raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")
             np.copyto(engine.inputs[tensor], array)
         engine.run()
         found += compare(bundle.manifest, golden, engine.outputs, number)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ def inspect(path: Path, name: str) -> Drop:
     if stat.S_ISLNK(mode):
         raise RefusedError(f"{path.name} is a link", "copy what it points to; links are not followed")
     if stat.S_ISREG(mode) and path.suffix == ".onnx":
-        remedy = f"make it an engine: edged pack {path} --name {name} --version VERSION"
+        remedy = f"make it an engine: edged pack {shlex.quote(str(path))} --name {name} --version VERSION"
         raise RefusedError(f"{path.name} is a bare network: nothing says what goes in and what comes out", remedy)
     if stat.S_ISDIR(mode):
         with _directory(path) as files:
@@ -78,11 +79,11 @@ def _complete(path: Path, name: str, files: Mapping[str, IO[bytes]]) -> Drop:
     try:
         head = msgspec.json.decode(manifest, type=_Head)
     except msgspec.DecodeError as error:
-        raise RefusedError(f"{path.name}/{MANIFEST}: {error}", "re-pack the model with 'edged pack'") from None
+        raise RefusedError(f"{path.name}/{MANIFEST}: {error}", "re-pack the model with 'edged pack MODEL'") from None
     if head.name != name:
         raise RefusedError(f"{path.name} is engine {head.name!r}, this is where {name!r} goes", "drop it there")
     if not is_version(head.version):
-        raise RefusedError(f"{head.version!r} cannot be a version", "re-pack the model with 'edged pack'")
+        raise RefusedError(f"{head.version!r} cannot be a version", "re-pack the model with 'edged pack MODEL'")
     return Drop(path, head.version, hashlib.sha256(sums).digest())
 
 

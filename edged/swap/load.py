@@ -65,7 +65,7 @@ def vet(bundle: Bundle, config: Config) -> list[str]:
         raise RefusedError(fact, "put it where it belongs")
     warning = check_signature(bundle, config.engine.trusted, config.engine.require_signature)
     if problems := fits(bundle.manifest, config):
-        more = f" (and {len(problems) - 1} more, see 'edged check')" if len(problems) > 1 else ""
+        more = f" (and {len(problems) - 1} more, see 'edged check FILE')" if len(problems) > 1 else ""
         raise RefusedError(f"{bundle.name} {bundle.version} does not fit this cell: {problems[0]}{more}")
     return [warning] if warning else []
 

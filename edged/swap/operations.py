@@ -56,7 +56,7 @@ class Operations:
             self._motion.ask_to_forget()
             return {"reset": "recurrent state and running command"}
         if not isinstance(version, str) or version not in self._ledger.entries:
-            raise EngineError(f"nothing is known of {self._name} {version}", "see 'edged engines'")
+            raise EngineError(f"nothing is known of {self._name} {version}", f"see 'edged engines {self._daemon}'")
         self._ledger.forget(version, _who(args))
         return {"reset": f"crashes of {self._name} {version}"}
 

@@ -126,7 +126,9 @@ class Building:
             raise CancelledError
         if isinstance(made, Degraded):
             why = f"the build for {_name(bundle)} was ended by a rollback" if self._jobs.interrupted else made.why
-            raise EngineError(why, f"'edged build {bundle.name}' tries again, and the next start takes that plan")
+            raise EngineError(
+                why, f"'edged build {bundle.name}/{bundle.version}' tries again, and the next start takes that plan"
+            )
         key = made.key
         self._slot.wait_sent()
         del made  # as in load_engine

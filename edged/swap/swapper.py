@@ -171,7 +171,8 @@ class Swapper:
                 self._shadow(attempt, candidate)
             self._jobs.check()
             if other and not self._motion.holding:
-                raise RefusedError("it changes the contract and the robot is not held", "edged hold, then swap again")
+                remedy = f"edged hold {self._config.daemon.name}, then swap again"
+                raise RefusedError("it changes the contract and the robot is not held", remedy)
             # The journal first: a process that dies of its new engine has to find out which one it was.
             self._ledger.add(attempt, "swapped")
         except BaseException:

@@ -170,7 +170,7 @@ def test_tensorrt_by_name_holds_with_the_reason_when_the_build_fails(rig: Rig) -
     actions, events = daemon.listen(), daemon.listen("events")
     hold = actions.wait(holds(Reason.ENGINE))
     assert "it ended with signal 9" in hold.header["detail"]
-    assert "'edged build bench-state' tries again" in hold.header["detail"]
+    assert "'edged build bench-state/1' tries again" in hold.header["detail"]
     status = daemon.status()
     assert (status["plan"]["state"], status["engine"]["loaded"]) == ("failed", False)
     assert is_alarm("engine")(events.messages[-1]) or events.wait(is_alarm("engine"))

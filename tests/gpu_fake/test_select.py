@@ -112,7 +112,7 @@ def test_the_plan_that_was_built_last_is_taken_whatever_its_options(gpu: Plug, t
     assert find_plan(double(), tmp_path, DEVICE, "10.3.0").data == good
     second.write_text("not json")
     first.unlink()
-    with pytest.raises(EngineError, match="run 'edged build double'"):
+    with pytest.raises(EngineError, match="run 'edged build double/"):
         find_plan(double(), tmp_path, DEVICE, "10.3.0")
 
 

@@ -362,7 +362,7 @@ def test_the_config_asks_for_it_by_name(gpu: Plug, tmp_path: Path) -> None:
 
     gpu()
     bundle = double()
-    with pytest.raises(EngineError, match=r"'tensorrt': no plan of double 1 .*run 'edged build double'; or set"):
+    with pytest.raises(EngineError, match=r"'tensorrt': no plan of double 1 .*run 'edged build double/1'; or set"):
         open_engine(bundle, "tensorrt", cache=tmp_path)
     made = plan_of(bundle)
     Plans(tmp_path / "plans").save(key_parts(bundle.digest, "10.3.0", DEVICE, BuildOptions()), made.data, made.about)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,13 @@ from pathlib import Path
 import pytest
 import zmq
 
+from edged.bundle.store import shipped_store
 from edged.cli.main import main
 from edged.config import paths
 from edged.runtime.control import Control, Operation
 
 NOBODY = 65534
+SWAP = ("version", "allow_contract_change")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Machine:
             status["folders"] = {"store": str(store), "cache": str(self.folder / "cache"), "runtime": str(runtime)}
         operations = {
             "status": Operation(lambda args: status),
+            "swap": Operation(lambda args: {"job": 1, "name": engine, **args}, args=frozenset(SWAP)),
             "hold": Operation(lambda args: {"state": "held"}, args=frozenset({"reason"})),
         }
         with zmq.Context() as context:
@@ -80,6 +84,13 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
         monkeypatch.setenv("XDG_DATA_HOME", str(made.folder / "data"))
         monkeypatch.setattr(tempfile, "tempdir", name)
         yield made
+
+
+def engine_store(root: Path, *versions: str) -> Path:
+    """A store whose `reach` is the shipped one under these versions; only 1 is what its folder calls it."""
+    for version in versions or ("9",):
+        shutil.copytree(shipped_store() / "reach" / "1", root / "reach" / version)
+    return root
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def test_an_unsigned_one_is_warned_about_or_refused(bundle_path: Path, keys: Pat
     bundle = read_bundle(bundle_path)
     for folder in (None, trusted(keys)):
         assert "not signed" in (check_signature(bundle, folder, required=False) or "")
-    with pytest.raises(RefusedError, match="not signed; sign it with 'edged pack --sign KEY'"):
+    with pytest.raises(RefusedError, match="not signed; sign it with 'edged pack MODEL --sign KEY'"):
         check_signature(bundle, trusted(keys), required=True)
 
 

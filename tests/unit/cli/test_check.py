@@ -309,7 +309,7 @@ def test_an_operators_hold_is_told(cell: Path) -> None:
     (folder / "pick").touch()
     (warning,) = faults(check(cell), "warning")
     assert "held by an operator" in warning
-    assert "edged resume pick" in warning
+    assert f"edged resume {cell}" in warning
 
 
 def test_open_doors(cell: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from fake_daemon import Machine, as_outsider, edged, machine
+from fake_daemon import Machine, as_outsider, edged, engine_store, machine
 
 from edged.bench import ENGINES
 from edged.bundle.store import shipped_store
@@ -19,16 +18,8 @@ __all__ = ["machine"]
 REACH = shipped_store() / "reach"
 
 
-def store(root: Path, *versions: str) -> Path:
-    """A store whose `reach` has these versions; what is in them does not matter for finding them."""
-    (source,) = (REACH / name for name in ("1",))
-    for version in versions or ("9",):
-        shutil.copytree(source, root / "reach" / version)
-    return root
-
-
 def test_beside_a_service_its_engine_is_meant(machine: Machine) -> None:
-    with machine.daemon(machine.run / "pick", store=store(machine.lines), version="9"):
+    with machine.daemon(machine.run / "pick", store=engine_store(machine.lines), version="9"):
         found = find_engine("reach")
         assert found.path == machine.lines / "reach" / "9"
         assert found.cache == machine.folder / "cache"
@@ -39,13 +30,13 @@ def test_beside_a_service_its_engine_is_meant(machine: Machine) -> None:
 
 
 def test_a_daemon_is_what_it_runs(machine: Machine) -> None:
-    with machine.daemon(machine.run / "pick", store=store(machine.lines, "8", "9"), version="8") as runtime:
+    with machine.daemon(machine.run / "pick", store=engine_store(machine.lines, "8", "9"), version="8") as runtime:
         for word in ("pick", str(machine.service("pick")), f"{runtime}/"):
             assert find_engine(word).path == machine.lines / "reach" / "8", word
 
 
 def test_a_file_whose_daemon_does_not_run_is_what_it_says(machine: Machine) -> None:
-    path = machine.service("pick", f"[daemon]\nstore = '{store(machine.lines)}'\n[engine]\nname = 'reach'\n")
+    path = machine.service("pick", f"[daemon]\nstore = '{engine_store(machine.lines)}'\n[engine]\nname = 'reach'\n")
     found = find_engine(str(path))
     assert found.path == machine.lines / "reach" / "9"
     assert found.cache == machine.cache
@@ -53,7 +44,7 @@ def test_a_file_whose_daemon_does_not_run_is_what_it_says(machine: Machine) -> N
 
 
 def test_a_daemon_that_does_not_say_where_its_store_is_has_a_file(machine: Machine) -> None:
-    machine.service("pick", f"[daemon]\nstore = '{store(machine.lines)}'\n[engine]\nname = 'reach'\n")
+    machine.service("pick", f"[daemon]\nstore = '{engine_store(machine.lines)}'\n[engine]\nname = 'reach'\n")
     with machine.daemon(machine.run / "pick", version="9"):
         assert find_engine("reach").path == machine.lines / "reach" / "9"
         assert find_engine("pick").path == machine.lines / "reach" / "9"
@@ -61,14 +52,14 @@ def test_a_daemon_that_does_not_say_where_its_store_is_has_a_file(machine: Machi
 
 def test_a_service_without_a_store_of_its_own_has_systemds(machine: Machine) -> None:
     machine.service("pick")
-    store(machine.state / "engines")
+    engine_store(machine.state / "engines")
     assert find_engine("reach").path == machine.state / "engines" / "reach" / "9"
 
 
 def test_two_stores_are_not_guessed_between(machine: Machine) -> None:
-    own = store(machine.folder / "data" / "edged" / "engines")
+    own = engine_store(machine.folder / "data" / "edged" / "engines")
     assert find_engine("reach").path == own / "reach" / "9"
-    with machine.daemon(machine.run / "pick", store=store(machine.lines)):
+    with machine.daemon(machine.run / "pick", store=engine_store(machine.lines)):
         with pytest.raises(UsageError, match=r"yours.*pick") as caught:
             find_engine("reach")
         assert "--store" in caught.value.remedy
@@ -84,7 +75,7 @@ def test_without_anybody_it_is_what_comes_with_edged(machine: Machine) -> None:
 
 
 def test_a_path_wins_and_other_files_say_what_they_are(machine: Machine, tmp_path: Path) -> None:
-    with machine.daemon(machine.run / "pick", store=store(machine.lines)):
+    with machine.daemon(machine.run / "pick", store=engine_store(machine.lines)):
         assert find_engine(str(REACH / "1")).path == REACH / "1"
         assert find_engine(str(REACH / "1")).home is None
     (tmp_path / "model.onnx").write_bytes(b"graph")
@@ -114,7 +105,7 @@ def test_verify_infer_and_build_say_the_same(machine: Machine, tmp_path: Path) -
 
 
 def test_engines_lists_the_services_too(machine: Machine) -> None:
-    with machine.daemon(machine.run / "pick", store=store(machine.lines)):
+    with machine.daemon(machine.run / "pick", store=engine_store(machine.lines)):
         listed = json.loads(edged("engines", "--json").out)
     (entry,) = (entry for entry in listed if entry["name"] == "reach")
     assert (entry["version"], entry["store"]) == ("9", str(machine.lines))
@@ -123,7 +114,7 @@ def test_engines_lists_the_services_too(machine: Machine) -> None:
 
 def test_who_may_not_look_is_not_shown_another_engine(machine: Machine) -> None:
     machine.service("pick")
-    with machine.daemon(machine.run / "pick", store=store(machine.state / "engines")):
+    with machine.daemon(machine.run / "pick", store=engine_store(machine.state / "engines")):
         by_name, by_daemon, listed, shipped = as_outsider(
             machine,
             [

@@ -37,7 +37,7 @@ name = "reach"
 
 
 @pytest.mark.parametrize(
-    ("fixed", "end"), [("", " more, see 'edged check')"), ('unit = "deg"', "convert where it is sent")]
+    ("fixed", "end"), [("", " more, see 'edged check FILE')"), ('unit = "deg"', "convert where it is sent")]
 )
 def test_many_misfits_are_told_by_the_first_and_their_number(tmp_path: Path, fixed: str, end: str) -> None:
     bundle = read_bundle(pack(policy_model(), policy_recipe(), policy_golden(), tmp_path / "engines").path)
