@@ -22,7 +22,9 @@ from edged.engine.base import Engine
 from edged.engine.registry import open_engine
 from edged.pipeline.inference import make_inference
 from edged.pipeline.overlay import overlay_action, overlay_instances, overlay_labels
+from edged.source.grabber import BadFrame
 from edged.source.opencv import cv2
+from edged.source.picture import read_picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,16 +123,12 @@ def facts(inferred: Inferred) -> dict[str, Any]:
 def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:
     """What `edged infer` does with what `find_engine` finds: writes the overlay, returns the facts."""
     try:
-        image.open("rb").close()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{image} cannot be read: {reason}", "give a PNG or JPEG file") from None
-    picture = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise UsageError(f"{image} is not an image that OpenCV reads", "give a PNG or JPEG file")
+        picture = read_picture(image)
+    except BadFrame as error:
+        raise UsageError(error.fact, error.remedy) from None
     bundle = find_engine(engine, store).read()
     with open_engine(bundle, "cpu") as opened:
-        inferred = infer(opened, bundle, np.asarray(picture, np.uint8))
-    if not cv2.imwrite(str(output), overlay(np.asarray(picture, np.uint8), inferred)):
+        inferred = infer(opened, bundle, picture)
+    if not cv2.imwrite(str(output), overlay(picture, inferred)):
         raise UsageError(f"{output} cannot be written", "give a path that ends in .png in a folder that exists")
     return {**facts(inferred), "overlay": str(output)}

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,8 @@ from edged.core.errors import UsageError
 from edged.core.types import Frame, Observation, Sample
 from edged.pack.recipe import Recipe
 from edged.pipeline.encode import Encoder
+from edged.source.grabber import BadFrame
+from edged.source.picture import read_picture
 from edged.source.recording import Recording, Track
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -101,10 +102,10 @@ def _pictures(folder: Path, recipe: Recipe, most: int) -> Samples:
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UsageError(f"cannot read the picture {path}", "replace or remove it")
-    return np.asarray(image, np.uint8)
+    try:
+        return read_picture(path)
+    except BadFrame as error:
+        raise UsageError(error.fact, f"{error.remedy}, or remove it") from None
 
 
 def _fitted(recipe: Recipe, pictures: Iterable[NDArray[np.uint8]]) -> Samples:

@@ -13,6 +13,7 @@ from edged.config import CameraConfig
 from edged.core.clock import Now, ns
 from edged.source.grabber import BadFrame, Ended, Grab, Pacer, SourceError
 from edged.source.opencv import cv2
+from edged.source.picture import read_picture
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
@@ -45,15 +46,15 @@ class FileGrabber:
         if self._pacer is None:
             self._pacer = Pacer(self._fps, self._now, self._stop)
         due_ns = self._pacer.wait()
-        if isinstance(image, Path):
-            raise BadFrame(f"{image} is not an image that OpenCV can read")
+        if isinstance(image, BadFrame):
+            raise image
         return Grab(image, due_ns, captured_ns=due_ns - self._latency_ns)
 
     def close(self) -> None:
         self._images.close()
 
-    def _play(self) -> Generator[Image | Path, None, None]:
-        """Frame by frame; a Path stands for an image that cannot be read."""
+    def _play(self) -> Generator[Image | BadFrame, None, None]:
+        """Frame by frame; a `BadFrame` stands for an image that cannot be used."""
         while True:
             empty = True
             for image in self._video() if self._is_video else self._folder():
@@ -73,9 +74,11 @@ class FileGrabber:
         finally:
             capture.release()
 
-    def _folder(self) -> Iterator[Image | Path]:
+    def _folder(self) -> Iterator[Image | BadFrame]:
         paths = [self._path] if self._path.is_file() else sorted(self._path.iterdir())
         for path in paths:
             if path.suffix.lower() in IMAGES:
-                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-                yield path if image is None else np.asarray(image, np.uint8)
+                try:
+                    yield read_picture(path)
+                except BadFrame as error:
+                    yield error

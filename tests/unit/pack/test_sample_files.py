@@ -94,7 +94,7 @@ def test_what_cannot_be_fed_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "empty" / "a.png"), scene(1)[0])
     assert "pictures alone" in fault(tmp_path / "empty", policy_recipe())
     (tmp_path / "empty" / "b.png").write_bytes(b"not a picture")
-    assert "cannot read the picture" in fault(tmp_path / "empty", segment_recipe())
+    assert "is not an image that OpenCV can read" in fault(tmp_path / "empty", segment_recipe())
 
 
 def test_synthetic_samples_are_the_same_each_time_and_within_the_statistics() -> None:

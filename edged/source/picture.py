@@ -1,0 +1,158 @@
+"""A picture in a file is whole and what it claims, or it is refused: the one way from a file to an image.
+
+Decoders fill up what is missing with grey, and scale 16 bits down to 8, without a word that a program could see. So the
+file's own structure is looked at first: where it says that it ends, how large and how deep it says that it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.source.grabber import BadFrame
+from edged.source.opencv import cv2
+
+MOST_BYTES = 256 << 20
+MOST_PIXELS = 8192 * 8192  # what a camera's width and height may be
+AGAIN = "write the file again, under another name first, and rename it when it is whole"
+JPEG_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PNG_HEAD, JPEG_HEAD = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+
+
+class Claim(NamedTuple):
+    """What a file says of itself; 0 = nothing."""
+
+    width: int
+    height: int
+    bits: int
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """The picture as [H, W, 3] uint8 BGR, turned as its EXIF data say. `BadFrame` names what is wrong with the file."""
+    data = _bytes(path)
+    try:
+        claim = _claim(data)
+    except ValueError as error:
+        raise BadFrame(f"{path} is not whole: {error}", AGAIN) from None
+    if claim.width * claim.height > MOST_PIXELS:
+        fact = f"{path} says that it has {claim.width}x{claim.height} pixels, {MOST_PIXELS:,} are read at most"
+        raise BadFrame(fact, "give a smaller picture")
+    try:
+        coded = np.frombuffer(data, np.uint8)
+        depth = claim.bits or _depth(cv2.imdecode(coded, cv2.IMREAD_UNCHANGED))
+        if depth > 8:
+            raise BadFrame(f"{path} has {depth} bits a channel, frames have 8", "save it with 8 bits a channel")
+        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise BadFrame(f"{path} cannot be decoded: {error.err or 'OpenCV refuses it'}", AGAIN) from None
+    if image is None:
+        raise BadFrame(f"{path} is not an image that OpenCV can read", "give a PNG or JPEG file")
+    if claim.width and claim.height and {image.shape[0], image.shape[1]} != {claim.height, claim.width}:
+        fact = f"{path} says {claim.width}x{claim.height}, and {image.shape[1]}x{image.shape[0]} came out of it"
+        raise BadFrame(fact, AGAIN)
+    return np.asarray(image, np.uint8)
+
+
+def _depth(image: NDArray[np.generic] | None) -> int:
+    """Bits a channel of what a decoder gave; 0 when it gave nothing."""
+    return 0 if image is None else 8 * image.itemsize
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadFrame(f"{path} cannot be read: {(error.strerror or str(error)).lower()}", "check its owner") from None
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(handle)
+        raise BadFrame(f"{path} is not a file", "give a PNG or JPEG file")
+    with os.fdopen(handle, "rb") as file:
+        if about.st_size > MOST_BYTES:
+            raise BadFrame(f"{path} has {about.st_size >> 20} MiB, {MOST_BYTES >> 20} are read", "give a smaller one")
+        return file.read(MOST_BYTES + 1)
+
+
+def _claim(data: bytes) -> Claim:
+    """What the header says; raises `ValueError` for a file that ends before it should."""
+    if not data:
+        raise ValueError("it is empty")
+    if data.startswith(JPEG_HEAD):
+        return _jpeg(data)
+    if data.startswith(PNG_HEAD):
+        return _png(data)
+    if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") >= 40:
+        _reach(data, int.from_bytes(data[2:6], "little"))
+        size = [abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22)]
+        return Claim(size[0], size[1], 0)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        _reach(data, 8 + int.from_bytes(data[4:8], "little"))
+    if found := re.match(rb"P([56])(?:\s+|#[^\n]*\n)+(\d+)\s+(\d+)\s+(\d+)\s", data):
+        kind, width, height, most = (int(part) for part in found.groups())
+        bits = most.bit_length()
+        if width * height <= MOST_PIXELS:
+            _reach(data, found.end() + width * height * (3 if kind == 6 else 1) * (1 + (bits > 8)))
+        return Claim(width, height, bits)
+    return Claim(0, 0, 0)
+
+
+def _reach(data: bytes, end: int) -> None:
+    if len(data) < end:
+        raise ValueError(f"it has {len(data)} of {end} bytes")
+
+
+def _png(data: bytes) -> Claim:
+    """Chunks of length, type, content and checksum, up to IEND (RFC 2083)."""
+    at, claim = len(PNG_HEAD), None
+    while True:
+        size = int.from_bytes(data[at : at + 4], "big")
+        kind, end = data[at + 4 : at + 8], at + 12 + size
+        _reach(data, end if len(data) >= at + 12 else at + 12)
+        if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise ValueError(f"the checksum of its part {kind.decode('latin1')} is wrong")
+        if claim is None:
+            if kind != b"IHDR" or size != 13:
+                raise ValueError("it does not begin with its size")
+            claim = Claim(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), data[24])
+        if kind == b"IEND":
+            return claim
+        at = end
+
+
+def _jpeg(data: bytes) -> Claim:
+    """Segments up to the end marker (ITU T.81, annex B); what a camera appends behind it is its own affair."""
+    claim = Claim(0, 0, 0)
+    for marker, start, end in _segments(data):
+        if marker in JPEG_FRAMES and end - start >= 6:
+            claim = Claim(
+                int.from_bytes(data[start + 3 : start + 5], "big"),
+                int.from_bytes(data[start + 1 : start + 3], "big"),
+                data[start],
+            )
+    return claim
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    at = 2
+    while True:
+        if (at := data.find(b"\xff", at)) < 0 or at + 1 >= len(data):
+            raise ValueError("its end is missing")
+        marker = data[at + 1]
+        if marker in (0x00, 0xFF) or marker in JPEG_ALONE:  # coded data, fill bytes, restart markers
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == 0xD9:
+            return
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        _reach(data, end)
+        yield marker, at + 4, end
+        at = end
