@@ -17,6 +17,10 @@ from edged.source.mailbox import Mailbox
 from edged.source.stamps import Stamps
 
 QUIET_NS = NS_PER_S
+SLOW_CLOCK = "the clock in its stamps runs at"
+SLOW_CLOCK_REMEDY = (
+    "or its frames queue up on the way: correct the camera's firmware or time server, or lower its rate and bit rate"
+)
 
 
 class Intake:
@@ -33,6 +37,7 @@ class Intake:
         self._stamps = Stamps(round(NS_PER_S / config.fps), ns(config.latency_ms))
         self._wanted = (config.height, config.width, 3)
         self._geometry = ""
+        self._good = f"{config.width}x{config.height}"
         self._frames = self._discarded = self._refused = 0
         self._closed = False
         self._heard_ns = now()
@@ -103,8 +108,12 @@ class Intake:
             return False
         self._frames += 1
         self._arrivals.append(grab.arrival_ns)
-        if self.state != "streaming":
-            self.state, self._geometry = "streaming", f"{self._wanted[1]}x{self._wanted[0]}"
+        pace = self._stamps.pace
+        if pace is None:
+            self.state = "streaming"
+        elif not self.state.startswith(SLOW_CLOCK):
+            self.fail(f"{SLOW_CLOCK} {pace:.2f} of real time, {SLOW_CLOCK_REMEDY}")
+        self._geometry = self._good
         grab.image.setflags(write=False)
         self.mailbox.put(Frame(self._name, self._frames, captured_ns, grab.image))
         return True

@@ -8,6 +8,7 @@ silence, since a stalled reader finds the oldest frame first.
 from __future__ import annotations
 
 from edged.core.clock import NS_PER_MS, Lag
+from edged.source.drift import Drift
 from edged.source.grabber import Grab
 
 SILENCE_NS = 250 * NS_PER_MS
@@ -20,11 +21,13 @@ class Stamps:
         self._period_ns = period_ns
         self._latency_ns = latency_ns
         self._lag = Lag()
+        self._drift = Drift()
         self.reset()
 
     def reset(self) -> None:
         """The camera was opened anew."""
         self._lag.reset()
+        self._drift.reset()
         self._settling = True
         self._arrival_ns: int | None = None
         self._stream_ns: int | None = None
@@ -38,9 +41,16 @@ class Stamps:
         if stream_ns is not None and self._stream_ns is not None and stream_ns < self._stream_ns:
             self.reset()
         lag_ns = 0 if stream_ns is None else self._lag(stream_ns, grab.arrival_ns)
+        if stream_ns is not None:
+            self._drift.see(stream_ns, grab.arrival_ns)
         if self._is_leftover(grab.arrival_ns, stream_ns):
             return None
         return grab.arrival_ns - lag_ns - self._latency_ns
+
+    @property
+    def pace(self) -> float | None:
+        """How fast the camera's clock runs beside ours, if it is steadily slower: what it stamps seems to age."""
+        return self._drift.pace
 
     def _is_leftover(self, arrival_ns: int, stream_ns: int | None) -> bool:
         last_arrival_ns, last_stream_ns = self._arrival_ns, self._stream_ns

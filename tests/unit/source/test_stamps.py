@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edged.config import CameraConfig
 from edged.source.arrivals import Arrivals
+from edged.source.drift import Drift
 from edged.source.grabber import Grab
+from edged.source.intake import Intake
+from edged.source.mailbox import Mailbox
 from edged.source.stamps import Stamps
 
-IMAGE = np.zeros((2, 2, 3), np.uint8)
+IMAGE = np.zeros((16, 16, 3), np.uint8)
 MS = 1_000_000
 PERIOD = 33 * MS
 START = 10_000 * MS
@@ -164,3 +169,48 @@ def test_arrival_stamps_ascend_and_end_now(counts: list[int]) -> None:
         assert len(stamps) == count
         assert stamps == sorted(stamps)
         assert not stamps or stamps[-1] == now
+
+
+@pytest.mark.parametrize("pace", [0.84, 0.99])
+def test_a_clock_that_runs_slow_is_named_and_its_frames_are_not_made_young(pace: float) -> None:
+    config = CameraConfig(uri="rtsp://cam/x", width=16, height=16, fps=30)
+    mailbox = Mailbox()
+    intake = Intake("line", config, lambda: START, mailbox)
+    for index in range(300):
+        intake.read(Fixed(grab(START + index * PERIOD, 1 + round(index * PERIOD * pace))))
+    assert intake.state.startswith(f"the clock in its stamps runs at {pace:.2f} of real time, or its frames queue up")
+    newest = mailbox.newest()
+    assert newest is not None
+    assert newest.captured_ns < START + 299 * PERIOD - 90 * MS
+    intake.reopened()
+    for index in range(300, 310):
+        intake.read(Fixed(grab(START + index * PERIOD, index * PERIOD)))
+    assert intake.state == "streaming"
+
+
+@given(st.lists(st.integers(0, 900), min_size=400, max_size=400), st.integers(0, 2**32))
+def test_a_stall_or_a_jitter_is_no_slow_clock(delays_ms: list[int], seed: int) -> None:
+    """Once in 60 frames a delay of up to 0.9 s, after which all that waited comes at once; else some jitter."""
+    drift, arrival = Drift(), 0
+    jitter = np.random.default_rng(seed).integers(0, 8, len(delays_ms))
+    for index, delay_ms in enumerate(delays_ms):
+        made = START + index * PERIOD
+        late = delay_ms * MS if index % 60 == 0 and index % 300 < 120 else int(jitter[index]) * MS
+        arrival = max(arrival, made + late)
+        drift.see(made, arrival)
+    for index in range(400, 700):
+        drift.see(START + index * PERIOD, START + index * PERIOD)
+    assert drift.pace is None
+
+
+class Fixed:
+    """A grabber that gives one thing."""
+
+    def __init__(self, grabbed: Grab) -> None:
+        self.grabbed = grabbed
+
+    def read(self) -> Grab:
+        return self.grabbed
+
+    def close(self) -> None:
+        """Nothing to close."""
