@@ -36,6 +36,7 @@ from edged.pack.normalise import Action, State, bake_action_output, bake_state_i
 from edged.pack.opsets import settle
 from edged.pack.prove import Progress, Reference, prove, run_packed, session
 from edged.pack.recipe import Recipe, check_recipe
+from edged.pack.sound import check_network
 from edged.pack.statistics import Affine, Form, affine
 from edged.pack.tolerance import promised, proved
 from edged.pipeline.golden import Difference, require
@@ -102,6 +103,7 @@ def pack(
         raise RefusedError("no golden sample", "give at least one sample of raw inputs")
     check_recipe(recipe)
     original = load_model(model)
+    check_network(original)
     settle(original)  # what cannot be packed is refused before anything is run
     reference = Reference(whole(original), recipe)
     feeds = [reference.feed(sample) for sample in reference.fill(calibration)] if recipe.precision == "int8" else []
@@ -115,6 +117,7 @@ def pack(
         if progress is not None:
             progress("proving", number + 1, len(samples))
         wanted.append(reference.run(sample))
+    _check_repeats(manifest, wanted[0], reference.run(samples[0]))
     made = run_packed(packed, samples, recipe)
     differences = prove(manifest, wanted, made)
     require(differences, f"the packed {recipe.precision} graph does not give what the network gives", _remedy(recipe))
@@ -155,6 +158,13 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
             bake_labels_output(model, tensor, done)
     make_reproducible(model)
     return infer_shapes(model)
+
+
+def _check_repeats(manifest: Manifest, first: Arrays, again: Arrays) -> None:
+    """Refuse a network that gives something else the second time; two sessions may well draw the same numbers."""
+    if odd := [item for item in prove(manifest, [first], [again]) if not item.ok]:
+        fact = f"the network gives {odd[0].output!r} differently when the same sample is run again"
+        raise RefusedError(fact, "find what is random or remembered in it, and export that as an input")
 
 
 def _remedy(recipe: Recipe) -> str:

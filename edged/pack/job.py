@@ -22,6 +22,7 @@ from edged.pack.prove import Progress
 from edged.pack.recipe import Recipe
 from edged.pack.resolve import resolve
 from edged.pack.sample_files import Samples, read_given
+from edged.pack.sound import check_network, remarks
 from edged.pack.spec import OutputSpec, Part, Spec, load_spec, merge
 from edged.pack.synthetic import synthetic
 
@@ -57,6 +58,9 @@ def pack_job(
     """
     spec, path = _start(target)
     model = load_model(path)
+    check_network(model)
+    for line in remarks(model):
+        say(f"note: {line}")
     network = look_at(model)
     del model
     spec = merge(flags(network), spec)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from edged.bundle.manifest import (
     ActionOutput,
     Head,
@@ -21,6 +23,9 @@ from edged.pack.dense import Dense
 from edged.pack.image import Image
 from edged.pack.labels import Labels
 from edged.pack.normalise import Action, After, Before, State
+from edged.pack.statistics import Affine
+
+LEAST_SCALE = 1e-5  # of a state in physical units: a trainer's eps is smaller, any spread of a sensor larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,21 @@ def check_recipe(recipe: Recipe) -> None:
     for tensor, role in recipe.inputs.items():
         if isinstance(role, ImageInput):
             _check_image(tensor, role, recipe.before.get(tensor))
+        step = recipe.before.get(tensor)
+        if isinstance(step, State) and step.affine is not None:
+            _check_gain(tensor, step.affine)
+
+
+def _check_gain(tensor: str, statistics: Affine) -> None:
+    """Refuse a state of which some values never changed in training: what the trainer added to a spread of 0 is then
+    all there is to divide by, and the least deviation becomes larger than anything the network has seen."""
+    flat = np.flatnonzero((statistics.scale < LEAST_SCALE).reshape(-1, statistics.width).any(axis=0))
+    if len(flat):
+        gain = float(1 / statistics.scale.min())
+        fact = f"values {flat.tolist()} of {tensor!r} never changed in training and would be multiplied by {gain:.0e}"
+        raise RefusedError(
+            fact, "give them a spread of 1 in the statistics (std 1, or max = min + 2): they stay near 0"
+        )
 
 
 def _check_image(tensor: str, role: ImageInput, image: Before | None) -> None:
