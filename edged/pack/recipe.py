@@ -75,9 +75,9 @@ def check_recipe(recipe: Recipe) -> None:
     for tensor, role in recipe.inputs.items():
         if isinstance(role, ImageInput):
             _check_image(tensor, role, recipe.before.get(tensor))
-        step = recipe.before.get(tensor)
-        if isinstance(step, State) and step.affine is not None:
-            _check_gain(tensor, step.affine)
+        before = recipe.before.get(tensor)
+        if isinstance(before, State) and before.affine is not None:
+            _check_gain(tensor, before.affine)
 
 
 def _check_gain(tensor: str, statistics: Affine) -> None:
@@ -87,9 +87,7 @@ def _check_gain(tensor: str, statistics: Affine) -> None:
     if len(flat):
         gain = float(1 / statistics.scale.min())
         fact = f"values {flat.tolist()} of {tensor!r} never changed in training and would be multiplied by {gain:.0e}"
-        raise RefusedError(
-            fact, "give them a spread of 1 in the statistics (std 1, or max = min + 2): they stay near 0"
-        )
+        raise RefusedError(fact, "give them a spread of 1 in the statistics (std 1, or max = min + 2)")
 
 
 def _check_image(tensor: str, role: ImageInput, image: Before | None) -> None:

@@ -1,4 +1,4 @@
-"""What cannot become an engine is refused by name before anything is asked: noise, nan, types, operators, flat statistics."""
+"""What cannot become an engine is refused by name: noise, nan, types, operators, statistics of what never changed."""
 
 from __future__ import annotations
 
