@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 failed, 2 usage or config, 3 refused (see errors.py).
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +18,8 @@ from edged.cli import engines as cli_engines
 from edged.cli import pack as cli_pack
 from edged.cli import swap as cli_swap
 from edged.cli.options import AsJson, ConfigFile, Daemon, OwnKey, ServerKey, Sets, StorePath, Target, find_daemon
-from edged.cli.output import print_json, who
-from edged.core.errors import EdgedError
+from edged.cli.output import discard_output, print_json, who
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
 
 app = typer.Typer(
     name="edged",
@@ -30,12 +32,36 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point of `edged`."""
+    """Entry point of `edged`. What goes wrong ends in one line, an output that cannot be written included."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII alone
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `edged status pick | head -1`: whoever read has seen enough
+        discard_output()
+    except OSError as error:
+        discard_output()
+        print(f"edged: the output cannot be written: {error.strerror}; make room", file=sys.stderr)
+        code = code or EXIT_FAILED
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
     try:
         app()
     except EdgedError as error:
         print(f"edged: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except SystemExit as end:
+        return end.code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"edged: {error.strerror}; make room", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK
 
 
 @app.command()

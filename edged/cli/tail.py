@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from edged.cli.output import discard_output
 from edged.client import CurveKeys, Message, RequestError, Subscription, describe
 from edged.client.reach import no_right, reach
 from edged.core.errors import UsageError
@@ -34,7 +34,7 @@ def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, key
     except KeyboardInterrupt:
         return
     except BrokenPipeError:  # `edged tail | head`: whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit would fail again
+        discard_output()
 
 
 def find_stream(runtime: Path, stream: str) -> tuple[str, str | None]:

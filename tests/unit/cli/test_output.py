@@ -1,0 +1,46 @@
+"""Whatever is at the other end of the output, a command ends in what it did, or in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from fake_daemon import Machine, machine
+
+__all__ = ["machine"]
+
+
+def shell(machine: Machine, line: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `edged` is the command; the exit code is that of its first part."""
+    script = f'edged() {{ {sys.executable} -m edged "$@"; }}; {line}; exit ${{PIPESTATUS[0]}}'
+    return subprocess.run(
+        ["bash", "-c", script], env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("reader", ["head -c 1", "true"])
+@pytest.mark.parametrize("command", ["engines", "engines --json", "--help"])
+def test_a_reader_that_goes_away_is_no_error(machine: Machine, command: str, reader: str) -> None:
+    done = shell(machine, f"edged {command} | {reader}")
+    assert "Traceback" not in done.stderr
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)  # 1: it was in the middle of it
+
+
+@pytest.mark.parametrize("command", ["engines", "engines --json", "version"])
+def test_a_full_disk_is_told_in_one_line(machine: Machine, command: str) -> None:
+    done = shell(machine, f"edged {command} > /dev/full")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["engines", "status nobody", "verify nothing/1", "--help", "swap --help"])
+def test_forty_columns_of_ascii_are_enough(machine: Machine, command: str) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "COLUMNS": "40"}
+    done = shell(machine, f"edged {command}", **ascii_only)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.isascii()
+    assert done.stdout or done.stderr.count("\n") == 1
