@@ -8,12 +8,16 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from typing import IO
 
 from edged.core.errors import RefusedError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can say
 END_BYTES = 22  # of the end-of-central-directory record, without a comment
+ZIP64_BYTES = 56 + 20  # its two records before that one
+MAX_END = (1 << 16) + END_BYTES + ZIP64_BYTES  # a comment has at most 65 535 bytes
 MAX_MEMBERS = 4096
+MAX_DIRECTORY = MAX_MEMBERS * 300
 REMEDY = "make it with 'edged pack MODEL', or as a zip without compression (zip -0)"
 
 
@@ -35,6 +39,7 @@ def read_stored_zip(data: bytes, where: str) -> dict[str, bytes]:
     Nothing is extracted to disk and names are plain words, so `..`, absolute paths and links mean nothing here.
     """
     try:
+        check_directory(io.BytesIO(data), where)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             if len(infos) > MAX_MEMBERS:
@@ -46,7 +51,7 @@ def read_stored_zip(data: bytes, where: str) -> dict[str, bytes]:
             if len(set(names)) != len(names):
                 raise RefusedError(f"{where}: an entry is there twice", REMEDY)
             for info in infos:
-                _check(info, where)
+                check_member(info, where)
             if (total := sum(info.file_size for info in infos)) > len(data):
                 raise RefusedError(f"{where}: its entries claim {total} bytes, the file has {len(data)}", REMEDY)
             return {info.filename: archive.read(info) for info in infos}
@@ -54,7 +59,23 @@ def read_stored_zip(data: bytes, where: str) -> dict[str, bytes]:
         raise RefusedError(f"{where}: not a readable zip file ({error})", REMEDY) from None
 
 
-def _check(info: zipfile.ZipInfo, where: str) -> None:
+def check_directory(file: IO[bytes], where: str) -> None:
+    """Refuse a table of contents that would take long to read: zipfile reads all of it before anything can be asked."""
+    file.seek(0, io.SEEK_END)
+    file.seek(max(0, file.tell() - MAX_END))
+    tail = file.read()
+    file.seek(0)
+    if (at := tail.rfind(b"PK\x05\x06")) < 0:
+        return  # zipfile says that it is none
+    size = int.from_bytes(tail[at + 12 : at + 16], "little")
+    if tail[at - 20 : at - 16] == b"PK\x06\x07" and at >= ZIP64_BYTES:
+        size = int.from_bytes(tail[at - ZIP64_BYTES + 40 : at - ZIP64_BYTES + 48], "little")
+    if size > MAX_DIRECTORY:
+        raise RefusedError(f"{where}: its table of contents has {size} bytes, at most {MAX_DIRECTORY} are read", REMEDY)
+
+
+def check_member(info: zipfile.ZipInfo, where: str) -> None:
+    """Refuse an entry that is not a stored, regular file: nothing of it has to be expanded to know."""
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise RefusedError(f"{where}: entry {info.filename!r} is compressed", REMEDY)
     kind = info.external_attr >> 28

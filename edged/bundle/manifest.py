@@ -126,7 +126,11 @@ def parse_manifest(data: bytes, where: str = "manifest.json") -> Manifest:
     """Decode and cross-check a manifest; `RefusedError` names the path of what is wrong and the remedy."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError carries a path such as $.inputs
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+    ) as error:  # a ValidationError carries a path such as $.inputs
         raise RefusedError(f"{where}: {error}", "re-pack the model with 'edged pack MODEL'") from None
     check_manifest(manifest, where)
     return manifest

@@ -5,19 +5,22 @@ Read in pieces, because whoever looks does so beside the loop: hashing lets go o
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shlex
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from edged.bundle.archive import REMEDY as REPACK
+from edged.bundle.archive import check_directory, check_member
 from edged.bundle.bundle import LIMITS, MANIFEST, SEALED, SUFFIX, SUMS
 from edged.bundle.manifest import is_version
 from edged.core.errors import RefusedError
@@ -78,7 +81,7 @@ def _complete(path: Path, name: str, files: Mapping[str, IO[bytes]]) -> Drop:
             raise IncompleteError(f"{file} does not match {SUMS}")
     try:
         head = msgspec.json.decode(manifest, type=_Head)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RefusedError(f"{path.name}/{MANIFEST}: {error}", "re-pack the model with 'edged pack MODEL'") from None
     if head.name != name:
         raise RefusedError(f"{path.name} is engine {head.name!r}, this is where {name!r} goes", "drop it there")
@@ -116,12 +119,15 @@ def _directory(path: Path) -> Iterator[Mapping[str, IO[bytes]]]:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                if (path / name).is_symlink():
+                if error.errno == errno.ELOOP:
                     raise RefusedError(f"{path.name}/{name} is a link", "copy the file itself") from None
                 raise IncompleteError(f"{name} cannot be read: {error.strerror}") from None
             opened[name] = os.fdopen(handle, "rb", buffering=0)
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode):
                 raise RefusedError(f"{path.name}/{name} is not a regular file", "copy it again")
+            if about.st_size > LIMITS[name]:
+                raise RefusedError(f"{path.name}/{name} has {about.st_size} bytes, {LIMITS[name]} are read", REPACK)
         yield opened
     finally:
         for file in opened.values():
@@ -137,8 +143,17 @@ def _archive(path: Path) -> Iterator[Mapping[str, IO[bytes]]]:
         raise IncompleteError(f"it cannot be read: {error.strerror}") from None
     with os.fdopen(handle, "rb") as file:
         try:
+            if os.fstat(handle).st_size > sum(LIMITS.values()):
+                raise RefusedError(f"{path.name} is larger than an engine can be", REPACK)
+            check_directory(file, path.name)
             with zipfile.ZipFile(file) as archive:
-                wanted = [name for name in archive.namelist() if name in LIMITS]
-                yield {name: archive.open(name) for name in wanted}
+                infos = archive.infolist()
+                if len(infos) > len(LIMITS):
+                    raise RefusedError(f"{path.name} holds {len(infos)} entries", REPACK)
+                for info in infos:
+                    check_member(info, path.name)
+                with ExitStack() as open_files:
+                    members = [info for info in infos if info.filename in LIMITS]
+                    yield {info.filename: open_files.enter_context(archive.open(info)) for info in members}
         except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as error:
             raise IncompleteError(f"not a whole zip file ({error})") from None

@@ -18,11 +18,13 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from watchfiles import watch
 
+from edged.bundle.bundle import SUFFIX
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
 from edged.core.errors import EdgedError
@@ -30,6 +32,7 @@ from edged.swap.drop import Drop, IncompleteError, inspect
 
 NOTE = ".refused"
 TAKEN = ".taken."
+MOST_ENTRIES = 1000  # of the folder, and of a drop, that are looked at
 DEBOUNCE_MS = 200
 STEP_MS = 50
 
@@ -42,11 +45,12 @@ log = logging.getLogger("edged")
 
 @dataclass(slots=True)
 class _Seen:
-    """What a drop looked like, since when, and whether it needs no more looking."""
+    """What a drop looked like, since when, and whether it needs no more looking. `why`: it could not be judged."""
 
     print: Print
     since_ns: int
     settled: bool = False
+    why: str = ""
 
 
 class Incoming(threading.Thread):
@@ -61,6 +65,9 @@ class Incoming(threading.Thread):
         self._ask, self._refused, self._warn, self._now = ask, refused, warn, now
         self._stop_asked = threading.Event()
         self._seen: dict[str, _Seen] = {}
+        self._left: set[str] = set()
+        self._is_crowded = False
+        self._trouble = ""
 
     def run(self) -> None:
         period_s = min(self._config.scan_seconds, self._config.settle_seconds)
@@ -88,15 +95,19 @@ class Incoming(threading.Thread):
     def scan(self) -> None:
         """Look at every drop once."""
         with os.scandir(self._folder) as entries:
-            names = sorted(entry.name for entry in entries)
-        drops = [name for name in names if not name.startswith(".") and not name.endswith(NOTE)]
-        self._seen = {name: seen for name, seen in self._seen.items() if name in drops}
+            names = sorted(entry.name for entry in islice(entries, MOST_ENTRIES + 1))
+        self._tell_crowd(len(names) > MOST_ENTRIES)
+        drops = [name for name in names[:MOST_ENTRIES] if not name.startswith(".") and not name.endswith(NOTE)]
+        there = set(drops)
+        self._seen = {name: seen for name, seen in self._seen.items() if name in there}
         for name in names:
-            if name.endswith(NOTE) and name.removesuffix(NOTE) not in drops:
-                (self._folder / name).unlink(missing_ok=True)
+            if name.startswith(TAKEN):
+                self._sweep(self._folder / name)
+            elif name.endswith(NOTE) and name.removesuffix(NOTE) not in there and len(names) <= MOST_ENTRIES:
+                with contextlib.suppress(OSError):  # a folder we may only read
+                    (self._folder / name).unlink(missing_ok=True)
         for name in drops:
-            with contextlib.suppress(FileNotFoundError):  # moved away under us
-                self._look(self._folder / name)
+            self._judge(self._folder / name)
 
     def take(self, path: Path) -> None:
         """Remove a drop whose bytes are elsewhere by now. Renamed first: then it is no drop, whatever fails."""
@@ -104,9 +115,22 @@ class Incoming(threading.Thread):
         try:
             _remove(grave)
             path.rename(grave)
-            _remove(grave)
         except OSError as error:
             log.warning("cannot remove %s: %s", error.filename or path, error.strerror)
+        else:
+            self._sweep(grave)
+
+    def _sweep(self, grave: Path) -> None:
+        """Remove what was taken. A folder of another user's can be renamed and not emptied by us: it is said once, and
+        tried again at each scan, for its owner may empty it or open it to us."""
+        try:
+            _remove(grave)
+            self._left.discard(grave.name)
+        except OSError as error:
+            if grave.name not in self._left and len(self._left) < MOST_ENTRIES:
+                self._left.add(grave.name)
+                with contextlib.suppress(OSError):
+                    self._warn(_left_behind(grave, error))
 
     def note(self, path: Path, reason: str) -> None:
         """Leave the reason beside a drop that was refused, so that whoever looks for it finds it."""
@@ -121,8 +145,34 @@ class Incoming(threading.Thread):
     def _scan_quietly(self) -> None:
         try:
             self.scan()
-        except OSError as error:
-            log.warning("cannot look through %s: %s", self._folder, error.strerror)
+            self._trouble = ""
+        except Exception as error:
+            if self._trouble != (trouble := _said(error)):
+                self._trouble = trouble
+                self._warn(f"cannot look through {self._folder}: {trouble}; check its owner and permissions")
+
+    def _judge(self, path: Path) -> None:
+        """Look at one drop. Whatever is wrong with it is its own affair: the others are looked at all the same."""
+        try:
+            path.name.encode()
+            self._look(path)
+        except FileNotFoundError:
+            pass  # moved away under us
+        except Exception as error:
+            why = f"its name is not UTF-8 ({_text(path)})" if isinstance(error, UnicodeError) else _said(error)
+            seen = self._seen.setdefault(path.name, _Seen((), self._now()))
+            if seen.why != why:
+                seen.why = why
+                if not isinstance(error, (OSError, UnicodeError)):
+                    log.warning("looking at %s failed", _text(path), exc_info=error)
+                with contextlib.suppress(OSError):
+                    self._refused(_text(path), owner(path), f"{_text(path)} cannot be judged: {why}; drop it again")
+
+    def _tell_crowd(self, is_crowded: bool) -> None:
+        if is_crowded and not self._is_crowded:
+            fact = f"{self._folder} holds more than {MOST_ENTRIES} entries, of which some are not looked at"
+            self._warn(f"{fact}: remove what is no engine")
+        self._is_crowded = is_crowded
 
     def _look(self, path: Path) -> None:
         now_ns = self._now()
@@ -171,16 +221,32 @@ def owner(path: Path) -> str:
 
 
 def _print(path: Path) -> Print:
-    """What changes when a drop does: kind, sizes, times and inodes of all of it."""
+    """What changes when a drop does: kind and mode, sizes, times and inodes of all of it."""
     about = path.lstat()
-    own = (path.name, stat.S_IFMT(about.st_mode), about.st_size, about.st_mtime_ns, about.st_ino)
+    own = (path.name, about.st_mode, about.st_size, about.st_mtime_ns, about.st_ino)
     if not stat.S_ISDIR(about.st_mode):
         return own
-    if not os.access(path, os.R_OK | os.X_OK):
+    try:
+        with os.scandir(path) as entries:
+            some = islice(entries, MOST_ENTRIES)
+            inside = [(entry.name, entry.stat(follow_symlinks=False)) for entry in some]
+    except PermissionError:  # what cannot be read is told by who looks into it
         return own
-    with os.scandir(path) as entries:
-        inside = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
     return (own, *sorted((name, at.st_size, at.st_mtime_ns, at.st_ino) for name, at in inside))
+
+
+def _left_behind(grave: Path, error: OSError) -> str:
+    fact = f"{_text(grave)} was taken into the store and cannot be removed ({error.strerror})"
+    return f"{fact}; its owner, {owner(grave)}, may remove it, or drop a single {SUFFIX} file instead"
+
+
+def _text(path: Path) -> str:
+    """A name as it can be written down: in a journal, in a message."""
+    return os.fsencode(path.name).decode(errors="backslashreplace")
+
+
+def _said(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
 
 
 def _mark(look: Sequence[Any]) -> str:
