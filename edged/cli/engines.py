@@ -61,32 +61,41 @@ def build(
     json: AsJson = False,
 ) -> None:
     """Build the TensorRT plan of an engine on this machine, beside a running daemon if need be."""
-    from edged.cli.build_progress import Meter
     from edged.cli.engine_arg import find_engine
+    from edged.cli.progress import Bar
     from edged.config.paths import default_cache
-    from edged.engine.plan_build.start import build_plan
+    from edged.engine.plan_build.start import Progress, build_plan
     from edged.engine.plan_cache import BuildOptions
 
     found = find_engine(target, store)
     options = BuildOptions(level, workspace, hardware_compatible, version_compatible, tf32)
-    meter = Meter(sys.stderr)
+    bar = Bar(sys.stderr)
+    outermost = ""
+
+    def follow(progress: Progress) -> None:
+        nonlocal outermost
+        outermost = progress.phase if progress.depth == 0 else outermost
+        step = f"{progress.phase} {progress.step}/{progress.steps}" if sys.stderr.isatty() else outermost
+        if step:  # a log waits for the first outer phase
+            bar.show(progress.step / max(1, progress.steps), outermost, step)
+
     try:
         outcome = build_plan(
             found.read(),
             found.path,
             (cache or found.cache or default_cache()).absolute(),
             options,
-            meter.show,
-            meter.note,
+            follow,
+            bar.note,
             memory_bytes=memory << 20,
         )
     except KeyboardInterrupt:
-        meter.note("stopped", "nothing was written")
+        bar.note("stopped", "nothing was written")
         raise typer.Exit(130) from None
     finally:
-        meter.close()
+        bar.close()
     if options != BuildOptions():
-        meter.note("note", "daemons take the plan of an engine that was built last: that is this one now")
+        bar.note("note", "daemons take the plan of an engine that was built last: that is this one now")
     about = {**outcome.about, "found": outcome.found, "peak_mib": outcome.peak_bytes >> 20}
     if json:
         print_json(about)

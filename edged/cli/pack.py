@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from edged.cli.output import print_json
+from edged.cli.progress import Bar
 from edged.core.errors import EngineError
 
 IMAGE, POLICY, HEAD, OUT = "Image", "Policy", "Instance head", "What is written"
@@ -85,7 +86,7 @@ def pack(
     flags |= {key: str(path) for key, path in flags.items() if isinstance(path, Path)}
     job, from_flags = _packer()
     say: Callable[[str], None] = (lambda line: None) if json else print
-    progress = Bar() if sys.stderr.isatty() and not json else None
+    bar = Bar(sys.stderr, quiet=json or not sys.stderr.isatty())
     result = job.pack_job(
         target,
         lambda network: from_flags(flags, network),
@@ -94,7 +95,7 @@ def pack(
         replace=replace,
         sign=_signer(sign) if sign else None,
         say=say,
-        progress=progress,
+        progress=lambda what, done, count: _draw(bar, what, done, count),
     )
     if json:
         print_json(job.facts(result))
@@ -102,13 +103,10 @@ def pack(
         print(job.show(result))
 
 
-class Bar:
-    """One line on the terminal that says what is being done and how far it is."""
-
-    def __call__(self, what: str, done: int, count: int) -> None:
-        filled = "#" * (30 * done // max(1, count))
-        sys.stderr.write(f"\r{what} [{filled:<30}] {done}/{count}" + ("\n" if done == count else ""))
-        sys.stderr.flush()
+def _draw(bar: Bar, what: str, done: int, count: int) -> None:
+    bar.show(done / max(1, count), what, f"{what} {done}/{count}")
+    if done == count:
+        bar.close()
 
 
 def _packer() -> tuple[Any, Any]:

@@ -1,52 +1,20 @@
-"""Swaps and versions as a person reads them: a progress bar, how it ended, the list of engines, a status line."""
+"""Swaps and versions as a person reads them: how far one is, how it ended, the list of engines, a status line."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
+from edged.cli.progress import Bar
 from edged.swap.job import ORDER
 
-WIDTH = 30
 
-
-class Bar:
-    """On a terminal one line that changes, in a log one line per state. Use as a context manager."""
-
-    def __init__(self, out: TextIO, quiet: bool = False) -> None:
-        self._out, self._quiet = out, quiet
-        self._live = out.isatty()
-        self._began = time.monotonic()
-        self._length = 0
-        self._state = ""
-
-    def show(self, attempt: Mapping[str, Any]) -> None:
-        """Draw how far a job is."""
-        state = str(attempt["state"])
-        if self._quiet or state not in ORDER:
-            return
-        seconds = time.monotonic() - self._began
-        text = f"{state:<9} {detail(attempt)}".rstrip()
-        if self._live:
-            share = (ORDER.index(state) + attempt.get("progress", 0.0)) / (len(ORDER) - 1)
-            line = f"[{'#' * round(WIDTH * min(1.0, share)):<{WIDTH}}] {seconds:5.1f} s  {text}"
-            self._write("\r" + line.ljust(self._length))
-            self._length = len(line)
-        elif state != self._state:
-            self._write(f"{seconds:6.1f} s  {text}\n")
-        self._state = state
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._length:
-            self._write("\r" + " " * self._length + "\r")
-
-    def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+def show_attempt(bar: Bar, attempt: Mapping[str, Any]) -> None:
+    """Draw how far a job is; one that is over, or waits, draws nothing."""
+    state = str(attempt["state"])
+    if state in ORDER:
+        share = (ORDER.index(state) + attempt.get("progress", 0.0)) / (len(ORDER) - 1)
+        bar.show(share, state, f"{state:<9} {detail(attempt)}".rstrip())
 
 
 def detail(attempt: Mapping[str, Any]) -> str:

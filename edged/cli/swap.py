@@ -111,7 +111,8 @@ def _begin(daemon: Located, op: str, args: Mapping[str, Any], wait: bool, json: 
 
 def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
     """Poll until the job is done; raises `EdgedError` when the daemon is gone."""
-    from edged.cli.show_swap import Bar
+    from edged.cli.progress import Bar
+    from edged.cli.show_swap import show_attempt
     from edged.client import RequestError
 
     heard = time.monotonic()
@@ -131,7 +132,7 @@ def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
             if attempt is None:
                 fact = f"the daemon knows no job {job}: it was restarted"
                 raise EdgedError(fact, f"see 'edged engines {shlex.quote(daemon.word)}'")
-            bar.show(attempt)
+            show_attempt(bar, attempt)
             if attempt.get("done"):
                 return dict(attempt)
             time.sleep(POLL_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import signal
@@ -20,7 +19,6 @@ from gpus import FAKES, pretended_gpu
 from models import policy_golden, policy_model, policy_recipe
 
 from edged.bundle.bundle import Bundle, bundle_files, read_bundle, write_files
-from edged.cli.build_progress import Meter
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EngineError, RefusedError
 from edged.engine.plan_build.install import Machine, missing_tensorrt, this_machine
 from edged.engine.plan_build.start import Degraded, Outcome, Progress, build_plan, plan_for
@@ -365,23 +363,3 @@ def test_the_machine_is_told_by_its_files(tmp_path: Path, files: dict[str, str],
     assert not machine.apt
     (tmp_path / "usr/lib/python3.10/dist-packages/tensorrt").mkdir(parents=True)
     assert this_machine(tmp_path).apt
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_one_line_on_a_terminal_and_one_per_phase_in_a_log() -> None:
-    steps = [Progress("Building", step, 4, 0, step / 2) for step in range(5)] + [Progress("Inner", 1, 2, 1, 3.0)]
-    terminal, file = Terminal(), io.StringIO()
-    for out in (terminal, file):
-        meter = Meter(out)
-        for step in steps:
-            meter.show(step)
-        meter.note("warning", "slow")
-        meter.close()
-    assert terminal.getvalue().count("\r") == len(steps)
-    assert "[##############################] Building 4/4, 2 s" in terminal.getvalue()
-    assert terminal.getvalue().endswith("\nwarning: slow\n")
-    assert file.getvalue() == "    0.0 s  Building\nwarning: slow\n"
