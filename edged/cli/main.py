@@ -25,7 +25,7 @@ app = typer.Typer(
     name="edged",
     help="Runs policies and segmenters in a steady loop beside a robot.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -44,3 +44,17 @@ def test_forty_columns_of_ascii_are_enough(machine: Machine, command: str) -> No
     assert "Traceback" not in done.stderr
     assert done.stdout.isascii()
     assert done.stdout or done.stderr.count("\n") == 1
+
+
+def test_a_shell_completes_commands_and_options(machine: Machine) -> None:
+    asked = {"_EDGED_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['edged']; from edged.__main__ import main; main()"
+
+    def offered(words: str, number: str = "1") -> str:
+        environ = {**os.environ, **asked, "COMP_WORDS": words, "COMP_CWORD": number}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        return done.stdout
+
+    assert offered("edged st").split() == ["status"]
+    assert "--wait" in offered("edged swap --w", "2")
