@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from edged.source.picture import read_picture
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 Image = NDArray[np.uint8]
+LEAST_FPS, MOST_FPS = 0.01, 1000.0  # what is beyond no camera made, but a guess
+
+log = logging.getLogger("edged")
 
 
 class FileGrabber:
@@ -31,7 +35,8 @@ class FileGrabber:
         if not self._path.exists():
             raise SourceError(f"no such file or folder {self._path}", "put it there or correct the uri")
         self._is_video = self._path.is_file() and self._path.suffix.lower() not in IMAGES
-        self._fps = config.fps
+        self._fps = self._nominal = config.fps
+        self._is_told = False
         self._loop = config.loop
         self._latency_ns = ns(config.latency_ms)
         self._now = now
@@ -68,11 +73,23 @@ class FileGrabber:
     def _video(self) -> Iterator[Image]:
         capture = cv2.VideoCapture(str(self._path))
         try:
-            self._fps = capture.get(cv2.CAP_PROP_FPS) or self._fps
+            self._fps = self._rate(capture.get(cv2.CAP_PROP_FPS))
             while (read := capture.read())[0]:
                 yield np.asarray(read[1], np.uint8)
         finally:
             capture.release()
+
+    def _rate(self, said: float) -> float:
+        """Pictures a second: as the file says, unless that is a guess. A stream without a rate of its own is given
+        any number by FFmpeg, such as the 90 000 of its time stamps."""
+        if LEAST_FPS <= said <= MOST_FPS:
+            return said
+        if said and not self._is_told:
+            self._is_told = True
+            log.warning(
+                "%s says %g pictures a second: it is played at the config's %g", self._path, said, self._nominal
+            )
+        return self._nominal
 
     def _folder(self) -> Iterator[Image | BadFrame]:
         paths = [self._path] if self._path.is_file() else sorted(self._path.iterdir())
