@@ -12,11 +12,11 @@ with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as st
 from edged.client.describe import describe
 from edged.client.masks import masks_of
 from edged.client.request import RequestError, request
-from edged.client.sockets import CurveKeys
 from edged.client.stream import Lost, Stream
 from edged.client.subscription import Subscription
 from edged.client.track import StreamHealth
 from edged.wire import Flag, Kind, Message
+from edged.wire.sockets import CurveKeys
 
 __all__ = [
     "CurveKeys",

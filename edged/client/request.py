@@ -11,9 +11,9 @@ import msgspec
 import zmq
 
 from edged.client.reach import no_right, reach
-from edged.client.sockets import CurveKeys, connect
 from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
+from edged.wire.sockets import READER, CurveKeys, connect
 
 VERSION = 1
 MAX_REQUEST = 64 * 1024
@@ -67,7 +67,7 @@ def request(
     own = zmq.Context() if context is None else None
     try:
         # IMMEDIATE: without a peer the request is not queued, so "nobody there" and "no answer" differ.
-        options: dict[int, int | bytes] = {zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
+        options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
         with connect(context or own, zmq.DEALER, endpoint, options, keys) as socket:  # type: ignore[arg-type]
             return _result(_ask(socket, endpoint, name, data, end_ns), op)
     finally:

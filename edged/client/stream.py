@@ -8,11 +8,11 @@ from types import TracebackType
 import numpy as np
 import zmq
 
-from edged.client.sockets import CurveKeys, subscribe
 from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
-from edged.core.errors import WireError
 from edged.wire import Kind, Message, decode, subscription
+from edged.wire.link import Link
+from edged.wire.sockets import READABLE, READER, CurveKeys
 
 MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one anyway
 
@@ -51,8 +51,8 @@ class Stream:
         self._track = Track(boot_id())
         self._heard_ns: int | None = None  # when what we last accepted was sent
         try:
-            prefix = subscription(topic)
-            self._socket = subscribe(context or self._own_context, endpoint, prefix, {zmq.CONFLATE: 1}, keys)  # type: ignore[arg-type]
+            options = {**READER, zmq.CONFLATE: 1, zmq.SUBSCRIBE: subscription(topic)}
+            self._link = Link(context or self._own_context, zmq.SUB, endpoint, options, keys)  # type: ignore[arg-type]
         except Exception:
             self._close_context()
             raise
@@ -60,13 +60,12 @@ class Stream:
 
     def latest(self) -> Message | Lost | None:
         """The newest message since the last call; None = nothing new yet. Never waits."""
+        self._link.tend(self._now())
         accepted = None
         for _ in range(MOST_PER_CALL):
-            try:
-                raw = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:
                 break
-            judged = self._judge(raw)
+            judged = self._judge(self._link.socket.recv())
             if isinstance(judged, Message):
                 accepted = judged
             else:
@@ -79,7 +78,7 @@ class Stream:
 
     def wait(self, timeout_ms: float) -> bool:
         """Wait until there may be something for `latest()`; False = the time is over."""
-        return bool(self._socket.poll(max(0, round(timeout_ms))))
+        return bool(self._link.socket.poll(max(0, round(timeout_ms))))
 
     def good_until(self, message: Message) -> int:
         """Until when, by our clock in ns, a message that `latest()` gave is good, whatever came after it.
@@ -101,7 +100,7 @@ class Stream:
 
     def close(self) -> None:
         """Close the socket; twice is fine."""
-        self._socket.close(linger=0)
+        self._link.close()
         self._close_context()
 
     def __enter__(self) -> Stream:
@@ -115,27 +114,27 @@ class Stream:
     def _judge(self, raw: bytes) -> Message | str:
         """The message if it counts, otherwise the cause why not."""
         self._track.received += 1
-        now_ns = self._now()
+        now_ns = self._now()  # after it was received: nothing that is honest was made later
         try:
             message = decode(raw)
-        except WireError:
+            if refusal := self._track.note(message, now_ns):
+                return refusal
+            if now_ns >= self._track.good_until_ns:
+                return "expired"
+            if message.kind is Kind.ACTION and not np.isfinite(message.arrays["action"]).all():
+                return "not finite"
+        except Exception:  # decode promises WireError; a controller must also outlive a broken promise
             return "malformed"
-        # Before it is noted: a forged stamp must not make everything after it look old.
-        if self._track.is_local(message) and max(message.published_ns, message.session) > now_ns:
-            return "future"
-        if not self._track.note(message, now_ns):
-            return "old"
-        if now_ns >= self._track.good_until_ns:
-            return "expired"
-        if message.kind is Kind.ACTION and not np.isfinite(message.arrays["action"]).all():
-            return "not finite"
         return message
 
     def _lost_detail(self) -> str:
+        cut = f"; its publisher was cut off {self._link.cut} times: no daemon, or beyond the wire" * (
+            self._link.cut > 0
+        )
         if not self._track.received:
-            return f"nothing was ever heard on {self.endpoint} of {self.topic}"
+            return f"nothing was ever heard on {self.endpoint} of {self.topic}{cut}"
         refused = ", ".join(f"{count} {cause}" for cause, count in sorted(self._track.rejected.items()))
-        return f"{self.topic} is silent" + (f"; refused so far: {refused}" if refused else "")
+        return f"{self.topic} is silent" + (f"; refused so far: {refused}" if refused else "") + cut
 
     def _close_context(self) -> None:
         if self._own_context is not None:

@@ -7,13 +7,11 @@ from types import TracebackType
 
 import zmq
 
-from edged.client.sockets import CurveKeys, subscribe
 from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
-from edged.core.errors import WireError
-from edged.wire import Message, decode, subscription
-
-MOST_TOPICS = 256  # tracked, so that a babbler cannot fill the memory; messages of more are passed on uncounted
+from edged.wire import MOST_TOPICS, Message, decode, subscription
+from edged.wire.link import LOOK_NS, Link, receive
+from edged.wire.sockets import READER, CurveKeys
 
 
 class Subscription:
@@ -43,7 +41,8 @@ class Subscription:
         self._own_context = zmq.Context() if context is None else None
         try:
             prefix = b"" if topic is None else subscription(topic)
-            self._socket = subscribe(context or self._own_context, endpoint, prefix, {zmq.RCVHWM: queue}, keys)  # type: ignore[arg-type]
+            options = {**READER, zmq.RCVHWM: queue, zmq.SUBSCRIBE: prefix}
+            self._link = Link(context or self._own_context, zmq.SUB, endpoint, options, keys)  # type: ignore[arg-type]
         except Exception:
             self._close_context()
             raise
@@ -51,18 +50,16 @@ class Subscription:
     def receive(self, timeout_ms: float | None = None) -> Message | None:
         """The next valid message; None when none came within `timeout_ms` (None = wait for ever)."""
         end_ns = None if timeout_ms is None else self._now() + round(timeout_ms * NS_PER_MS)
-        while self._socket.poll(None if end_ns is None else max(0, (end_ns - self._now()) // NS_PER_MS)):
-            raw, *more = self._socket.recv_multipart()
-            try:
-                if more:
-                    raise WireError("several frames")
-                message = decode(raw)
-            except WireError:
-                self.malformed += 1
-                continue
-            self._note(message)
-            return message
-        return None
+        while True:
+            now_ns = self._now()
+            self._link.tend(now_ns)
+            left_ns = LOOK_NS if end_ns is None else min(LOOK_NS, end_ns - now_ns)
+            if self._link.socket.poll(max(0, left_ns // NS_PER_MS)):
+                message = self._read()
+                if message is not None:
+                    return message
+            elif end_ns is not None and self._now() + NS_PER_MS > end_ns:
+                return None
 
     def __iter__(self) -> Iterator[Message]:
         while True:
@@ -78,7 +75,7 @@ class Subscription:
 
     def close(self) -> None:
         """Close the socket; twice is fine."""
-        self._socket.close(linger=0)
+        self._link.close()
         self._close_context()
 
     def __enter__(self) -> Subscription:
@@ -89,6 +86,21 @@ class Subscription:
     ) -> None:
         self.close()
 
+    def _read(self) -> Message | None:
+        """The message that is there, None when it is none. Whatever it is, it harms nobody but itself."""
+        parts = receive(self._link.socket)
+        try:
+            if parts is not None and len(parts) == 1:
+                message = decode(parts[0])
+                self._note(message)
+                return message
+            if parts is None:
+                self._link.reopen()
+        except Exception:  # decode promises WireError; a recorder must also outlive a broken promise
+            pass
+        self.malformed += 1
+        return None
+
     def _note(self, message: Message) -> None:
         track = self._tracks.get(message.topic)
         if track is None:
@@ -96,7 +108,8 @@ class Subscription:
                 return
             track = self._tracks[message.topic] = Track(self._boot)
         track.received += 1
-        track.note(message, self._now())
+        if track.note(message, self._now()) == "future":
+            track.rejected["future"] += 1
 
     def _close_context(self) -> None:
         if self._own_context is not None:

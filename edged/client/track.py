@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edged.core.clock import LAG_WINDOW_NS, NS_PER_S, Lag
-from edged.wire import Message, age_ns, good_until, newer
+from edged.wire import Message, Order, age_ns, good_until
 
 RATE_WINDOW = 32  # messages
 
@@ -40,6 +40,7 @@ class Track:
 
     def __init__(self, boot: bytes) -> None:
         self.boot = boot
+        self._order = Order(boot)
         self.newest: Message | None = None
         self.newest_at_ns = 0  # when it was received
         self.good_until_ns = 0
@@ -56,11 +57,11 @@ class Track:
         """Whether its stamps are of our clock."""
         return message.boot == self.boot
 
-    def note(self, message: Message, received_ns: int) -> bool:
-        """Take in a valid message. False if it is not newer than the newest, which then stays."""
+    def note(self, message: Message, received_ns: int) -> str:
+        """Take in a valid message. If it does not count the newest stays, and `Order.refusal` says why."""
         last = self.newest
-        if not newer(message, last):
-            return False
+        if refusal := self._order.refusal(message, received_ns):
+            return refusal
         if last is not None and (last.boot, last.session) != (message.boot, message.session):
             self.restarts += 1
             self._window.clear()
@@ -73,7 +74,7 @@ class Track:
         self.good_until_ns = good_until(message, self.boot, received_ns, self._lag_ns)
         self._offset_ns = 0 if self.is_local(message) else received_ns - message.published_ns - self._lag_ns
         self.newest, self.newest_at_ns = message, received_ns
-        return True
+        return ""
 
     def until_ns(self, message: Message) -> int:
         """Until when, by our clock, any message noted before is good; 0 = its machine has been restarted since."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from edged.client.sockets import check_endpoint
 from edged.core.errors import UsageError
 from edged.demo.daemons import INSPECT
+from edged.wire.sockets import check_endpoint
 
 LONGEST_SOCKET = f"{INSPECT}/control"
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edged.core.errors import WireError
 from edged.core.types import Reason
 from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec, align, check_arrays, check_padding, lay_out
+from edged.wire.header import read_header
 
 MAGIC = b"EDG1"
 MAX_TOPIC = 255
@@ -136,6 +137,7 @@ def encode(
         raise WireError(f"cannot be sent: {error}") from None
     if len(head) > MAX_HEADER:
         raise WireError(f"header of {len(head)} bytes", f"at most {MAX_HEADER} go into a message")
+    read_header(head, preamble.kind)
     return b"".join((start, head, bytes(-len(head) % 8), *parts))
 
 
@@ -144,6 +146,13 @@ def decode(buffer: bytes | memoryview) -> Message:
 
     The message refers to `buffer`, it is no copy: whoever passes a memoryview leaves that memory as it is.
     """
+    try:
+        return _decode(buffer)
+    except (RecursionError, MemoryError) as error:  # also where the caller has left little of either
+        raise WireError(f"cannot be read: {type(error).__name__}") from None
+
+
+def _decode(buffer: bytes | memoryview) -> Message:
     if memoryview(buffer).nbytes > MAX_MESSAGE:
         raise WireError(f"{memoryview(buffer).nbytes} bytes", f"a message has at most {MAX_MESSAGE}")
     raw = buffer if type(buffer) is bytes else memoryview(buffer).toreadonly()
@@ -171,10 +180,10 @@ def decode(buffer: bytes | memoryview) -> Message:
 
 
 def _header(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
+    header = read_header(head, number)
     try:
-        header = _DECODER.decode(head)
         specs = msgspec.convert(header.pop("arrays", ()), tuple[ArraySpec, ...])
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except ValueError as error:
         raise WireError(f"header: {error}") from None
     check_arrays(specs, payload_len)
     _check_kind(_KINDS[number], header, specs)
@@ -288,4 +297,3 @@ def _plain(value: Any) -> Any:
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
-_DECODER = msgspec.msgpack.Decoder(dict[str, Any])

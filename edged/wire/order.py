@@ -1,8 +1,40 @@
-"""Order, validity and age: the rules by which every reader decides whether a message counts."""
+"""Order, validity and age: the rules by which every reader decides whether a message counts.
+
+`Order` is the one implementation of "Order and validity" in WIRE.md; whoever reads messages asks it.
+"""
 
 from __future__ import annotations
 
-from edged.wire.message import Preamble
+from typing import Literal
+
+from edged.wire.message import Message, Preamble
+
+MOST_TOPICS = 256  # remembered by one reader, so that a babbler cannot fill the memory
+
+Refusal = Literal["", "old", "future"]
+
+
+class Order:
+    """The newest message of each topic that a reader whose own boot is `boot` has believed."""
+
+    def __init__(self, boot: bytes) -> None:
+        self._boot = boot
+        self._newest: dict[str, Preamble] = {}
+
+    def refusal(self, message: Message, now_ns: int) -> Refusal:
+        """Why `message` does not count; "" when it does, and then it is remembered.
+
+        `future`: of our own clock, but made later than now, or by a sender started later than now: not believed, for
+        everything after it would look old. `old`: not newer than what was believed before.
+        """
+        if message.boot == self._boot and max(message.published_ns, message.session) > now_ns:
+            return "future"
+        if not newer(message, self._newest.get(message.topic)):
+            return "old"
+        if message.topic not in self._newest and len(self._newest) >= MOST_TOPICS:
+            return "old"
+        self._newest[message.topic] = message
+        return ""
 
 
 def newer(candidate: Preamble, last: Preamble | None) -> bool:

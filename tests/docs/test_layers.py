@@ -54,7 +54,7 @@ CV2_HOME = ("source", "pipeline", "bench", "demo", "cli", "pack")
 HOMES = {
     "numpy": ("*",),
     "msgspec": ("*",),
-    "zmq": ("source", "runtime", "daemon", "client", "demo", "bench", "cli"),
+    "zmq": ("wire.sockets", "wire.link", "source", "runtime", "daemon", "client", "demo", "bench", "cli"),
     "onnxruntime": ("engine.ort_cpu", "engine.ort_cuda", "pack", "cli.verify"),
     "onnx": ("pack", "engine.plan_build", "cli.verify"),
     "tensorrt": ("engine.tensorrt", "engine.plan_build"),

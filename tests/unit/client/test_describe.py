@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from edged.client import describe
+from edged.core.errors import WireError
 from edged.wire import Kind, decode, encode
 
 MS = 1_000_000
@@ -69,6 +70,10 @@ def test_any_header_can_be_described(header: dict[str, Any], kind: int) -> None:
     if kind == Kind.INSTANCES:
         arrays += [("class_id", np.array([-1, 2, 900], np.int32)), ("score", np.array([0.5, np.nan, 1], np.float32))]
     preamble = replace(EVENT, kind=Kind(kind), reason=99 if kind == Kind.HOLD else 0)
-    line = describe(decode(encode("t", preamble, header, arrays)))
+    try:
+        data = encode("t", preamble, header, arrays)
+    except WireError:  # a key that every reader relies on is of another type
+        return
+    line = describe(decode(data))
     assert line.isprintable()
     assert len(line) < 600

@@ -144,9 +144,9 @@ def test_a_controller_drags_no_engine_along() -> None:
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"onnxruntime", "onnx", "cv2", "pydantic", "pydantic_settings", "typer", "zstandard", "torch"}
     assert {name for name in done.stdout.split() if name.startswith("edged.")} <= {
-        "edged.client", "edged.client.reach", "edged.client.sockets", "edged.client.request", "edged.client.describe",
-        "edged.client.masks",
+        "edged.client", "edged.client.reach", "edged.client.request", "edged.client.describe", "edged.client.masks",
         "edged.client.stream", "edged.client.subscription", "edged.client.track", "edged.core", "edged.core.clock",
         "edged.core.errors", "edged.core.types", "edged.wire", "edged.wire.arrays", "edged.wire.message",
-        "edged.wire.order",
+        "edged.wire.order", "edged.wire.header", "edged.wire.link", "edged.wire.sockets", "edged.core.endpoint",
+        "edged.core.environment",
     }  # fmt: skip

@@ -1,0 +1,113 @@
+"""The header of a message as typed values: what a reader may rely on without looking twice.
+
+A header is a map with string keys whose values nest at most `MAX_DEPTH` deep. A key that WIRE.md describes has the
+type given there, or the message is refused: so nobody iterates a number or joins a map. A Hold alone only loses such a
+key. Its preamble says all that matters, and a stop must not be dropped for its text.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from edged.core.errors import WireError
+
+MAX_DEPTH = 16  # lists and maps within each other, the header itself not counted
+_Text = Annotated[str, msgspec.Meta(max_length=65536)]
+_CONTAINERS = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])  # what begins a list or a map; numbers may hold them too
+
+
+def _no_extensions(code: int, data: memoryview) -> Any:
+    raise ValueError(f"extension type {code}")
+
+
+_decode = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions).decode
+
+
+class _Verdict(msgspec.Struct):
+    tick: int = 0
+    skipped: int = 0
+    engine_us: float = 0.0
+    alarms: list[_Text] = []
+
+
+class _Action(_Verdict):
+    names: list[_Text] = []
+    units: list[_Text] = []
+    changes: list[tuple[_Text, int, _Text, float | None, float | None]] = []
+    changed: int = 0
+
+
+class _Masks(_Verdict):
+    classes: list[_Text] = []
+    camera: _Text = ""
+    size: tuple[int, int] = (0, 0)
+
+
+class _Hold(_Verdict):
+    reason: _Text = ""
+    detail: _Text = ""
+
+
+class _Frame(msgspec.Struct):
+    camera: _Text = ""
+
+
+class _Sample(msgspec.Struct):
+    names: list[_Text] = []
+    unit: _Text | list[_Text] = ""
+
+
+class _Event(msgspec.Struct):
+    event: _Text = ""
+
+
+HOLD = 4
+_KNOWN: dict[int, type[msgspec.Struct]] = {
+    1: _Action, 2: _Masks, 3: _Masks, HOLD: _Hold, 5: _Frame, 6: _Sample, 8: _Event,
+}  # fmt: skip
+
+
+def read_header(head: bytes, kind: int) -> dict[str, Any]:
+    """The header of a message of this kind. Raises `WireError` and nothing else."""
+    try:
+        header = _decode(head)
+        if len(head) - len(head.translate(None, _CONTAINERS)) > MAX_DEPTH:  # else it cannot nest that deep
+            _check_depth(header)
+        if (known := _KNOWN.get(kind)) is not None:
+            try:
+                msgspec.convert(header, known)
+            except msgspec.ValidationError:
+                if kind != HOLD:
+                    raise
+                return _without_mistyped(header)
+    except (TypeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise WireError(f"header: {error}") from None
+    return header
+
+
+def _check_depth(header: dict[str, Any]) -> None:
+    """Raise ValueError for what nests deeper than `MAX_DEPTH`."""
+    level: list[Any] = [header]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for value in level:
+            parts = value.values() if type(value) is dict else value
+            inner += [part for part in parts if type(part) in (list, dict)]
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"nests deeper than {MAX_DEPTH}")
+
+
+def _without_mistyped(header: dict[str, Any]) -> dict[str, Any]:
+    """A Hold's header without the keys of a wrong type."""
+    kept = {}
+    for key, value in header.items():
+        try:
+            msgspec.convert({key: value}, _Hold)
+        except msgspec.ValidationError:
+            continue
+        kept[key] = value
+    return kept

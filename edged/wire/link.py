@@ -1,0 +1,101 @@
+"""A connection that is mended where ZeroMQ gives it up.
+
+libzmq reconnects after a loss, but never after a peer that broke the protocol: one message above MAXMSGSIZE, or a
+stranger who speaks something else, and the reader hears nothing again, whoever publishes there later. Its monitor
+tells the two apart: a loss is followed by another attempt, a breach is not.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import zmq
+
+from edged.core.clock import NS_PER_MS
+from edged.wire.sockets import READABLE, Context, CurveKeys, Options, connect
+
+LOOK_NS = 250 * NS_PER_MS  # between two looks at the monitor
+HANDSHAKE_NS = 3000 * NS_PER_MS  # far above HANDSHAKE_IVL, after which libzmq should have tried again
+MOST_EVENTS = 64  # in one look
+MOST_PARTS = 64  # of one message
+
+_WATCHED = int(
+    zmq.Event.CONNECTED
+    | zmq.Event.DISCONNECTED
+    | zmq.Event.CONNECT_DELAYED
+    | zmq.Event.CONNECT_RETRIED
+    | zmq.Event.HANDSHAKE_SUCCEEDED
+)
+
+
+class Link:
+    """One connected socket, `socket`, of one thread; `tend` it now and then. A new one takes its place when needed.
+
+    `cut` counts how often the peer was cut off because it broke the protocol: then most likely it sends more than
+    MAXMSGSIZE, or is no publisher at all.
+    """
+
+    def __init__(
+        self, context: Context, kind: int, endpoint: str, options: Options, keys: CurveKeys | None = None
+    ) -> None:
+        self.endpoint = endpoint
+        self.cut = 0
+        self._made = (context, kind, endpoint, options, keys)
+        self._look_ns = 0
+        self._open()
+
+    def tend(self, now_ns: int) -> None:
+        """Look whether the connection is given up, a few times a second; costs nothing in between."""
+        if now_ns < self._look_ns:
+            return
+        self._look_ns = now_ns + LOOK_NS
+        before = self._since_ns
+        for _ in range(MOST_EVENTS):
+            if not int(self._monitor.get(zmq.EVENTS)) & READABLE:
+                break
+            self._note(struct.unpack_from("<H", self._monitor.recv_multipart()[0])[0], now_ns)
+        patience_ns = LOOK_NS // 2 if self._broken else HANDSHAKE_NS
+        # Seen at the look before already: what follows a loss was not under way just now.
+        if self._since_ns is not None and self._since_ns == before and now_ns - self._since_ns >= patience_ns:
+            self.cut += 1
+            self.reopen()
+
+    def reopen(self) -> None:
+        """Drop the connection and all that waits in it, and begin anew."""
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """Close the socket; twice is fine."""
+        if not self.socket.closed:
+            self.socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self.socket.close(linger=0)
+
+    def _open(self) -> None:
+        context, kind, endpoint, options, keys = self._made
+        self._since_ns: int | None = None  # since when a peer is lost (`_broken`), or has not ended its handshake
+        self._broken = False
+        # The monitor misses only what happens before `tend` could look anyway: an attempt that is still going on.
+        self.socket = connect(context, kind, endpoint, options, keys)
+        self._monitor = self.socket.get_monitor_socket(_WATCHED)
+
+    def _note(self, event: int, now_ns: int) -> None:
+        if event == zmq.Event.DISCONNECTED:
+            self._since_ns, self._broken = now_ns, True
+        elif event == zmq.Event.CONNECTED:
+            self._since_ns, self._broken = now_ns, False
+        else:
+            self._since_ns, self._broken = None, False
+
+
+def receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:
+    """The parts of the message that is there, or None when it has more than anybody sends: then `reopen` the link,
+    since taking the rest would cost a microsecond for each of millions."""
+    parts: list[bytes] = []
+    while len(parts) < MOST_PARTS:
+        part = socket.recv(copy=False)  # cannot block after the first: all parts of a message arrive together
+        parts.append(part.bytes)
+        if not part.more:
+            return parts
+    return None

@@ -1,0 +1,162 @@
+"""The one home of ZeroMQ's socket options. Not imported by `edged.wire` itself, which works without ZeroMQ.
+
+Every socket closes without waiting, refuses messages above a bound, gives up a handshake that does not end, and notices
+a peer that lost power. Readers of a daemon do so within 0.3 s, inputs of a daemon within 3 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from edged.core.endpoint import LONGEST_IPC_PATH, is_ipv6
+from edged.core.errors import EdgedError, UsageError
+from edged.wire.message import MAX_MESSAGE
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Options = Mapping[int, int | bytes]
+
+READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
+
+_EVERY: Options = {
+    zmq.LINGER: 0,
+    zmq.HANDSHAKE_IVL: 1000,  # a frozen peer accepts and says nothing: try again soon
+    zmq.TCP_KEEPALIVE: 1,  # a peer without heartbeats that lost power
+    zmq.TCP_KEEPALIVE_IDLE: 10,
+    zmq.TCP_KEEPALIVE_INTVL: 5,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
+READER: Options = {
+    zmq.RECONNECT_IVL: 10,
+    zmq.RECONNECT_IVL_MAX: 50,
+    zmq.HEARTBEAT_IVL: 100,
+    zmq.HEARTBEAT_TIMEOUT: 300,
+    zmq.HEARTBEAT_TTL: 300,
+    zmq.MAXMSGSIZE: MAX_MESSAGE,
+}
+"""What reads or asks a daemon."""
+INPUT: Options = {
+    zmq.RECONNECT_IVL: 20,
+    zmq.HEARTBEAT_IVL: 1000,  # else a peer that lost power would be waited for in vain, also once it is back
+    zmq.HEARTBEAT_TIMEOUT: 3000,
+    zmq.MAXMSGSIZE: MAX_MESSAGE,
+}
+"""What a daemon reads: foreign publishers, which may be busy with other things."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurveKeys:
+    """Keys for a TCP endpoint that asks for them, as 40 characters of Z85: the daemon's public one and our own two."""
+
+    server: bytes
+    public: bytes
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, server: Path, own: Path) -> CurveKeys:
+        """From the daemon's `.key` file and our own `.key_secret`. Raises `UsageError` when they are not."""
+        import zmq.auth  # not needed without keys
+
+        try:
+            public, secret = zmq.auth.load_certificate(own)
+            theirs, _ = zmq.auth.load_certificate(server)
+        except (OSError, ValueError, IndexError) as error:
+            raise UsageError(f"no keys: {error}", "give files that 'edged keys curve' made") from None
+        if secret is None:
+            raise UsageError(f"{own} holds no secret key", "give your .key_secret file")
+        return cls(theirs, public, secret)
+
+
+@dataclass(frozen=True, slots=True)
+class CurveServer:
+    """Keys of the TCP endpoints: ours, and the ZAP domain that knows which clients may come in."""
+
+    secret_key: bytes = field(repr=False)
+    public_key: bytes
+    domain: bytes = b"edged"
+
+
+def open_context() -> Context:
+    """A context whose I/O thread runs already, with the priority of whoever calls this."""
+    context: Context = zmq.Context()
+    context.socket(zmq.PAIR).close(linger=0)  # the first socket starts the thread
+    return context
+
+
+def open_socket(context: Context, kind: int, options: Options = {}) -> zmq.Socket[bytes]:  # noqa: B006 - never changed
+    """A socket with what every socket has and `options`, neither bound nor connected."""
+    socket = context.socket(kind)
+    try:
+        for option, value in (*_EVERY.items(), *options.items()):
+            socket.setsockopt(option, value)
+    except zmq.ZMQError:
+        socket.close(linger=0)
+        raise
+    return socket
+
+
+def connect(
+    context: Context, kind: int, endpoint: str, options: Options, keys: CurveKeys | None = None
+) -> zmq.Socket[bytes]:
+    """A socket connected to `endpoint`, which need not exist yet. `options` are set before connecting.
+
+    Raises `UsageError` for an endpoint or keys that cannot mean anything.
+    """
+    check_endpoint(endpoint)
+    socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), **options})
+    try:
+        if keys is not None:
+            socket.curve_serverkey = keys.server
+            socket.curve_publickey = keys.public
+            socket.curve_secretkey = keys.secret
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(linger=0)
+        raise UsageError(
+            f"cannot connect to {endpoint}: {error.strerror}",
+            "endpoints are ipc:///path or tcp://host:port, CURVE keys 40 characters of Z85",
+        ) from None
+    return socket
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str, remedy: str, curve: CurveServer | None = None) -> None:
+    """Bind a socket of `open_socket`; whoever may enter the folder of an ipc endpoint and is of its group may connect.
+
+    `curve` is for TCP alone. Closes the socket and raises `EdgedError` with `remedy` when that does not work.
+    """
+    try:
+        if is_ipv6(endpoint):
+            socket.setsockopt(zmq.IPV6, 1)
+        if curve is not None and endpoint.startswith("tcp://"):
+            _serve_curve(socket, curve)
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(linger=0)
+        raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", remedy) from None
+    if endpoint.startswith("ipc:///"):
+        with contextlib.suppress(OSError):
+            Path(endpoint[6:]).chmod(0o660)
+
+
+def _serve_curve(socket: zmq.Socket[Any], curve: CurveServer) -> None:
+    """Ask for keys on the endpoints that `socket` will be bound to."""
+    socket.zap_domain = curve.domain
+    # CURVE fails open: without this, anybody is let in while no ZAP handler answers.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.curve_secretkey = curve.secret_key
+    socket.curve_publickey = curve.public_key
+    socket.curve_server = True
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raise `UsageError` when an ipc path is longer than the kernel takes."""
+    path = endpoint.removeprefix("ipc://")
+    if path != endpoint and len(path.encode()) > LONGEST_IPC_PATH:
+        raise UsageError(
+            f"{endpoint}: the path is longer than {LONGEST_IPC_PATH} bytes", "use a shorter [daemon] runtime folder"
+        )

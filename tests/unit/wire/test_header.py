@@ -1,0 +1,62 @@
+"""Headers are typed, and nest so deep and no deeper."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from golden.handmade import hand_made
+
+from edged.core.errors import WireError
+from edged.wire import decode
+from edged.wire.header import MAX_DEPTH, read_header
+
+
+def nested(depth: int) -> bytes:
+    return b"\x81\xa1a" + b"\x91" * depth + b"\x01"
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 600, 200_000])
+def test_what_nests_deeper_than_anybody_needs_is_refused(depth: int) -> None:
+    with pytest.raises(WireError):
+        decode(hand_made(nested(depth)))
+
+
+def test_what_nests_as_deep_as_allowed_is_read() -> None:
+    assert decode(hand_made(nested(MAX_DEPTH))).header
+
+
+def test_a_caller_near_the_end_of_its_stack_gets_a_wire_error_too() -> None:
+    def descend(left: int) -> None:
+        if left:
+            return descend(left - 1)
+        return read(0)
+
+    def read(level: int) -> None:
+        try:
+            decode(hand_made(nested(3)))
+        except WireError:
+            return
+        read(level + 1)
+
+    descend(100)
+
+
+@pytest.mark.parametrize(
+    ("kind", "header"),
+    [(6, {"names": 5}), (6, {"names": [1]}), (1, {"names": "j1"}), (2, {"classes": {"a": 1}}), (8, {"event": [1]})],
+)
+def test_a_known_key_of_another_type_is_refused(kind: int, header: dict[str, object]) -> None:
+    with pytest.raises(WireError):
+        read_header(msgspec.msgpack.encode(header), kind)
+
+
+def test_a_stop_is_not_dropped_for_its_text() -> None:
+    header = {"detail": 7, "reason": "OPERATOR", "new": 1}
+    hold = decode(hand_made(msgspec.msgpack.encode(header), kind=4, reason=19, flags=2))
+    assert hold.stop
+    assert hold.header == {"reason": "OPERATOR", "new": 1}
+
+
+def test_msgpack_extensions_are_refused() -> None:
+    with pytest.raises(WireError):
+        decode(hand_made(b"\x81\xa1a\xc7\x01\x05x"))
