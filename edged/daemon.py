@@ -40,6 +40,7 @@ from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
 from edged.source.open import open_camera, open_sensor
 from edged.swap.operations import Operations
 from edged.swap.supply import EngineSupply, Voices
+from edged.wire.sockets import open_context
 
 BIND_PATIENCE_S = 5.0
 HOLD_PATIENCE_S = 0.1  # for the stop to be on the bus before `hold` is answered
@@ -95,7 +96,7 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     publisher = Publisher(outlets[config.stream], sender, ns(config.bus.valid_ms), config.period_ns)
 
     slot = Slot()
-    inputs = open_inputs(config, context, stack)
+    inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
     motion = MotionState(open_arming(config))
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)

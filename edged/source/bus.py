@@ -18,7 +18,8 @@ from edged.core.types import Frame
 from edged.source.grabber import BadFrame, Grab
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
-from edged.wire import MAX_MESSAGE, Kind, Preamble, decode, newer, subscription
+from edged.wire import Kind, Order, decode, subscription
+from edged.wire.sockets import INPUT, connect
 
 TIMEOUT_MS = 100
 READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
@@ -32,23 +33,14 @@ class BusGrabber:
         endpoint, _, topic = uri.removeprefix("zmq+").partition("#")
         self._now = now
         self._boot = boot_id()
-        self._last: Preamble | None = None
+        self._order = Order(self._boot)
         self._timeout_ms = TIMEOUT_MS
         self._context = context or zmq.Context()
         self._is_ours = context is None
-        self._socket = self._context.socket(zmq.SUB)
-        for option, value in (
-            (zmq.CONFLATE, 1),  # one frame per message, one subscription: the newest wins
-            (zmq.RCVTIMEO, TIMEOUT_MS),
-            (zmq.LINGER, 0),
-            (zmq.RECONNECT_IVL, 20),
-            (zmq.HEARTBEAT_IVL, 1000),  # else a peer that lost power would be waited for in vain, also once it is back
-            (zmq.HEARTBEAT_TIMEOUT, 3000),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE),
-            (zmq.SUBSCRIBE, subscription(topic) if topic else b""),
-        ):
-            self._socket.setsockopt(option, value)
-        self._socket.connect(endpoint)
+        prefix = subscription(topic) if topic else b""
+        # CONFLATE: one frame per message, one subscription: the newest wins
+        options = {**INPUT, zmq.CONFLATE: 1, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix}
+        self._socket = connect(self._context, zmq.SUB, endpoint, options)
 
     def patience(self, timeout_ns: int) -> bool:
         """How long `read` waits from now on, in whole milliseconds; False = not at all, and there is nothing."""
@@ -70,11 +62,12 @@ class BusGrabber:
             if message.kind is not Kind.FRAME:
                 raise BadFrame(f"{message.topic} carries {message.kind.name}", "name the frames' topic in the uri")
             image = np.asarray(message.arrays["image"], np.uint8)
-        except WireError as error:
+        except (WireError, MemoryError) as error:
             raise BadFrame(f"not a message: {error}") from None
-        if not newer(message, self._last):
+        if refusal := self._order.refusal(message, arrival_ns):
+            if refusal == "future":
+                raise BadFrame(f"{message.topic} was made later than now", "correct the clock of its sender")
             return None
-        self._last = message
         stamp_ns = message.captured_ns or None
         if message.boot == self._boot:
             return Grab(image, arrival_ns, captured_ns=stamp_ns)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.errors import ConfigError, WireError
-from edged.wire import Kind, Preamble, decode
+from edged.wire import Kind, Message, decode
 
 MAX_BYTES = 64 * 1024
 
@@ -38,7 +38,7 @@ class Reading:
 
     values: NDArray[np.float64]
     captured_ns: int | None = None
-    preamble: Preamble | None = None
+    preamble: Message | None = None
 
 
 Decoder = Callable[[bytes], Reading]
@@ -78,10 +78,12 @@ def _edged(payload: bytes, names: tuple[str, ...]) -> Reading:
         message = decode(payload)
         if message.kind is not Kind.SAMPLE:
             raise Unreadable("kind")
+        if message.arrays.specs["values"].shape != (len(names),):  # before 2 KB of zstd become 64 MB
+            raise Unreadable("shape")
         values = message.arrays["values"]
     except WireError:
         raise Unreadable("malformed") from None
-    if values.shape != (len(names),) or tuple(message.header.get("names", names)) != names:
+    if tuple(message.header.get("names", names)) != names:
         raise Unreadable("shape")
     return Reading(values, message.captured_ns or None, message)
 

@@ -2,8 +2,9 @@
 
 Nothing that arrives can disturb the loop: a message that cannot be used is counted by cause and ignored, and one
 drain takes a bounded number. Causes: `malformed`, `huge`, `kind` (not a SAMPLE), `shape` (not one number per name),
-`order` (not newer than the last), `backlog` (no stamp of its own and possibly long in a queue), and `future` (its
-stamp lies ahead of our clock: taken, but as of now).
+`order` (not newer than the last), `ahead` (made, or its sender started, later than now), `topic` (only begins with
+ours), `parts` (of a message without end), `backlog` (no stamp of its own and possibly long in a queue), and `future`
+(its stamp lies ahead of our clock: taken, but as of now).
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ import zmq
 
 from edged.config import SensorConfig
 from edged.core.clock import NS_PER_S, Lag, Now, boot_id, monotonic_ns, ns
-from edged.core.errors import ConfigError
-from edged.core.redact import shown
+from edged.core.errors import ConfigError, UsageError
 from edged.core.types import Sample
 from edged.source.arrivals import Arrivals
 from edged.source.codec import MAX_BYTES, Reading, Unreadable, decoder
 from edged.source.ring import Ring
-from edged.wire import MAX_MESSAGE, Preamble, newer, subscription
+from edged.wire import Order, subscription
+from edged.wire.link import Link, receive
+from edged.wire.sockets import INPUT, READABLE, Options
 
 CAP = 256  # messages per drain: 2 ms at worst
 QUOTED = 60  # bytes of an unreadable message
 QUEUE = 1000
-READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 ANOTHER_CLOCK_NS = 60 * NS_PER_S  # json and msgpack do not tell whose clock; a stamp further off is not ours
 
 
 class Sensor:
     """Newest and recent samples of one sensor; used by the loop's thread alone.
 
-    With codec `edged` the topic is exact. Otherwise it is a ZeroMQ subscription prefix, possibly empty: the payload is
-    the last part of a multipart message, or what follows the prefix in a single one. Samples of the sender's own
+    With codec `edged` the topic is exact. Otherwise, if not empty, it is the first part of a multipart message, whole,
+    whose last part is the payload; or the payload follows it in a single one. Samples of the sender's own
     stamps (`edged`; `captured_ns` in json and msgpack, on this machine's CLOCK_MONOTONIC) keep them; others are
     stamped when drained, minus `latency_ms`. Values may be NaN.
     """
@@ -51,14 +52,16 @@ class Sensor:
         self._boot = boot_id()
         self._lag = Lag()
         self._foreign_ns = 0
-        self._last: Preamble | None = None
+        self._order = Order(self._boot)
+        self._now = now
         self._samples = 0
         self._rejected: Counter[str] = Counter()
         self._unreadable: dict[str, str] = {}  # the first message of each cause, quoted
-        self._socket = _connect(name, config, context)
+        self._link = _connect(name, config, context)
 
     def drain(self, now_ns: int) -> int:
         """Take what has arrived, without waiting; returns how many samples are new."""
+        self._link.tend(now_ns)
         before = self._samples
         readings, emptied = self._receive_all()
         unstamped = sum(reading.captured_ns is None for reading in readings)
@@ -103,42 +106,48 @@ class Sensor:
         return f"{messages}, none readable ({causes}); check codec, topic and names"
 
     def close(self) -> None:
-        self._socket.close()
+        self._link.close()
 
     def _receive_all(self) -> tuple[list[Reading], bool]:
         """What can be used of the messages that are there, and whether there are no more."""
         readings: list[Reading] = []
         for _ in range(CAP):
-            if not int(self._socket.get(zmq.EVENTS)) & READABLE:  # cheaper than the exception of a vain recv
+            if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:  # cheaper than the exception of a vain recv
                 return readings, True
             try:
                 readings.append(self._read())
             except Unreadable as unreadable:
                 self._rejected[unreadable.cause] += 1
+            except Exception:  # a decoder promises Unreadable; the loop must also outlive a broken promise
+                self._rejected["malformed"] += 1
         return readings, False
 
     def _read(self) -> Reading:
-        part = first = self._socket.recv(copy=False)  # what is huge is not even copied
-        while part.more:
-            part = self._socket.recv(copy=False)  # cannot block: all parts of a message arrive together
-        if len(part) > MAX_BYTES:
-            self._unreadable.setdefault("huge", f"{len(part)} bytes")
+        parts = receive(self._link.socket)
+        if parts is None:
+            self._link.reopen()
+            self._unreadable.setdefault("parts", "a message without end; its sender was cut off")
+            raise Unreadable("parts")
+        payload, alone = parts[-1], len(parts) == 1
+        if len(payload) > MAX_BYTES:
+            self._unreadable.setdefault("huge", f"{len(payload)} bytes")
             raise Unreadable("huge")
-        payload = part.bytes
+        topic = self._config.topic.encode()
+        if not alone and topic and parts[0] != topic and self._config.codec != "edged":
+            raise Unreadable("topic")
         try:
             if self._config.codec == "edged":
-                return self._ordered(self._decode(payload if part is first else b""))
-            return self._decode(payload[len(self._config.topic.encode()) :] if part is first else payload)
+                return self._ordered(self._decode(payload if alone else b""))
+            return self._decode(payload[len(topic) :] if alone else payload)
         except Unreadable as unreadable:
-            if unreadable.cause not in self._unreadable and unreadable.cause != "order":
+            if unreadable.cause not in self._unreadable and unreadable.cause not in ("order", "ahead"):
                 self._unreadable[unreadable.cause] = _quoted(payload)
             raise
 
     def _ordered(self, reading: Reading) -> Reading:
         assert reading.preamble is not None
-        if not newer(reading.preamble, self._last):
-            raise Unreadable("order")
-        self._last = reading.preamble
+        if refusal := self._order.refusal(reading.preamble, self._now()):
+            raise Unreadable("ahead" if refusal == "future" else "order")
         return reading
 
     def _captured_ns(self, reading: Reading, stamp_ns: int, now_ns: int) -> int:
@@ -174,25 +183,14 @@ def _quoted(payload: bytes) -> str:
     return f"{payload[:QUOTED]!r}{'...' * (len(payload) > QUOTED)} ({len(payload)} bytes)"
 
 
-def _connect(name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+def _connect(name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]]) -> Link:
     """A SUB socket without CONFLATE: alignment needs the samples between two ticks too."""
-    socket = context.socket(zmq.SUB)
-    for option, value in (
-        (zmq.RCVHWM, QUEUE),
-        (zmq.LINGER, 0),
-        (zmq.RECONNECT_IVL, 20),
-        (zmq.MAXMSGSIZE, MAX_MESSAGE),
-        (zmq.HEARTBEAT_IVL, 1000),  # else a peer that lost power would be waited for in vain, also once it is back
-        (zmq.HEARTBEAT_TIMEOUT, 3000),
-    ):
-        socket.setsockopt(option, value)
     exact = config.codec == "edged" and config.topic
-    socket.setsockopt(zmq.SUBSCRIBE, subscription(config.topic) if exact else config.topic.encode())
+    prefix = subscription(config.topic) if exact else config.topic.encode()
+    options: Options = {**INPUT, zmq.RCVHWM: QUEUE, zmq.MAXMSGSIZE: 2 * MAX_BYTES, zmq.SUBSCRIBE: prefix}
     try:
-        socket.connect(config.endpoint)
-    except zmq.ZMQError as error:
-        socket.close()
+        return Link(context, zmq.SUB, config.endpoint, options)
+    except UsageError as error:
         raise ConfigError(
-            f"sensors.{name}.endpoint = {shown(config.endpoint)!r}: {error}", "correct the address"
+            f"sensors.{name}.endpoint = {config.endpoint!r}: {error.fact}", "correct the address"
         ) from None
-    return socket

@@ -112,7 +112,7 @@ def rejected(sensor: Sensor, cause: str, count: int = 1) -> None:
         ("json", "joints", [b"joints", b"[1, 2, 3]"]),
         ("msgpack", "joints", [b"joints" + msgspec.msgpack.encode([1, 2, 3])]),
         ("struct:<3d", "joints", [b"joints" + struct.pack("<3d", 1, 2, 3)]),
-        ("struct:<3d", "joints", [b"joints/arm", b"meta", struct.pack("<3d", 1, 2, 3)]),
+        ("struct:<3d", "joints", [b"joints", b"meta", struct.pack("<3d", 1, 2, 3)]),
     ],
 )
 def test_every_codec_over_a_socket(
@@ -173,7 +173,9 @@ GARBAGE = [
     pytest.param("edged", [message(1)[:-3]], "malformed", id="truncated"),
     pytest.param("edged", [b"cell/joints\0", message(1)], "malformed", id="multipart"),
     pytest.param("edged", [message(1, values=(1, 2))], "shape", id="shape"),
-    pytest.param("edged", [b"cell/joints\0" + bytes(10_000_000)], "huge", id="huge"),
+    pytest.param("edged", [b"cell/joints\0" + bytes(100_000)], "huge", id="huge"),
+    pytest.param("json", [b"cell/joints_target", b"[1,2,3]"], "topic", id="longer-topic"),
+    pytest.param("edged", [message(1, session=1 << 62)], "ahead", id="future-session"),
     pytest.param("json", [b"cell/joints" + b"[1,2,3" + b" " * 70_000 + b"]"], "huge", id="huge-json"),
     pytest.param("json", [b"cell/joints{}"], "malformed", id="json-without-values"),
     pytest.param("json", [b"cell/joints"], "malformed", id="empty"),
@@ -322,3 +324,33 @@ def test_an_endpoint_that_cannot_be_names_its_key(context: Context) -> None:
     config = SensorConfig(endpoint="tcp://127.0.0.1:notaport", names=NAMES, unit="rad")
     with pytest.raises(ConfigError, match=r"sensors\.joints\.endpoint"):
         Sensor("joints", config, context)
+
+
+def test_a_message_beyond_what_a_sensor_can_send_and_one_without_end_do_not_end_its_hearing(
+    listen: Callable[..., Sensor], sender: zmq.Socket[bytes]
+) -> None:
+    sensor = listen("json", "")
+    for broken in ([bytes(10_000_000)], [b"x"] * 3000):
+        sender.send_multipart(broken)
+        known = sensor.stats()["samples"]
+
+        def heard(known: int = known) -> bool:
+            time.sleep(0.01)
+            while sender.poll(0):
+                sender.recv()
+            sender.send(b"[1, 2, 3]")
+            sensor.drain(time.monotonic_ns())
+            return bool(sensor.stats()["samples"] > known)
+
+        until(heard, 20, sensor.stats)
+    assert sensor.stats()["rejected"]["parts"] == 1
+
+
+def test_compressed_values_of_another_shape_are_not_expanded(
+    listen: Callable[..., Sensor], sender: zmq.Socket[bytes]
+) -> None:
+    sensor = listen()
+    now = time.monotonic_ns()
+    preamble = Preamble(Kind.SAMPLE, 0, Flag(0), 1, 1, now, now, 10**9, boot_id(), bytes(8))
+    sender.send(encode(TOPIC, preamble, {}, (("values", np.zeros(1_000_000)),), "zstd"))
+    rejected(sensor, "shape")
