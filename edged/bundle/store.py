@@ -123,14 +123,16 @@ class Store:
             raise self._unwritable(error) from None
 
     def journal_append(
-        self, name: str, *, who: str, version: str, state: str, reason: str = "", attempt: int = 0, engine: str = ""
-    ) -> None:
+        self, name: str, *, who: str, version: str, state: str, reason: str = "", attempt: int = 0, engine: str = "",
+        back: bool = False,
+    ) -> None:  # fmt: skip
         """Add one line to the engine's journal; on disk on return. A line torn by a power cut stays alone.
 
-        `engine`: the hex identity of what lies under `version`, left out when it is not known.
+        `engine`: the hex identity of what lies under `version`, left out when it is not known; `back`: it was
+        gone back to. A refusal with `attempt` 0 is that of a request or a drop, whose name `version` then is.
         """
         line = {"time": wall_time(), "who": who, "version": version, "state": state, "reason": reason}
-        known = {"engine": engine} if engine else {}
+        known = {**({"engine": engine} if engine else {}), **({"back": True} if back else {})}
         text = json.dumps({**line, "attempt": attempt, **known}, ensure_ascii=False) + "\n"
         folder = self.root / _checked(name)
         try:

@@ -39,7 +39,7 @@ class Ledger:
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
         self.entries: dict[str, Entry] = {}
-        self.order: list[str] = []  # committed versions, the latest last
+        self.order: list[str] = []  # committed versions that a rollback goes back through, the latest last
 
     def read(self) -> None:
         """Learn what the journal says; raises `EngineError`."""
@@ -60,7 +60,7 @@ class Ledger:
 
     def add(self, attempt: Attempt, state: State, reason: str = "", engine: str = "") -> None:
         """Write one line about an attempt; raises `EngineError` when the disk refuses."""
-        self._add(attempt.version, state, reason, attempt.who, attempt.number, engine)
+        self._add(attempt.version, state, reason, attempt.who, attempt.number, engine, attempt.back)
 
     def note(self, attempt: Attempt, state: State, reason: str = "", engine: str = "") -> None:
         """As `add`, but a disk that refuses is only logged: what happened has happened."""
@@ -94,17 +94,29 @@ class Ledger:
         """The version committed last before `running`."""
         return next((version for version in reversed(self.order) if version != running), None)
 
-    def _add(self, version: str, state: str, reason: str, who: str, attempt: int, engine: str = "") -> None:
+    def _add(
+        self, version: str, state: str, reason: str, who: str, attempt: int, engine: str = "",
+        back: bool = False,
+    ) -> None:  # fmt: skip
         self._store.journal_append(
-            self._name, who=who, version=version, state=state, reason=reason, attempt=attempt, engine=engine
+            self._name,
+            who=who,
+            version=version,
+            state=state,
+            reason=reason,
+            attempt=attempt,
+            engine=engine,
+            back=back,
         )
         line = {"version": version, "state": state, "reason": reason, "who": who, "attempt": attempt}
-        self._learn({**line, "engine": engine})
+        self._learn({**line, "engine": engine, "back": back})
 
     def _learn(self, line: Mapping[str, Any]) -> None:
         version, state = line.get("version"), line.get("state")
         if not isinstance(version, str) or not isinstance(state, str):
             return
+        if state == "refused" and not line.get("attempt"):
+            return  # of a request or a drop that never became an attempt: no word on the version of that name
         entry = self.entries.setdefault(version, Entry())
         if state == "reset":
             entry.crashes = 0
@@ -119,6 +131,13 @@ class Ledger:
         if state == "committed":
             entry.crashes = 0
             entry.committed = str(line.get("engine", "")) or entry.committed
+            if line.get("back") is True:
+                self._reject_after(version)
             if version in self.order:
                 self.order.remove(version)
             self.order.append(version)
+
+    def _reject_after(self, version: str) -> None:
+        """What was committed after the version gone back to was rejected: only who names it gets it again."""
+        if version in self.order:
+            del self.order[self.order.index(version) + 1 :]

@@ -7,6 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from edged.core.errors import RefusedError
 from edged.swap.job import Attempt, State
 from edged.swap.trial import CancelledError
 
@@ -24,7 +25,7 @@ class Jobs:
         self._waiting: deque[Attempt] = deque()
         self._past: deque[Attempt] = deque(maxlen=REMEMBERED)
         self._active: Attempt | None = None
-        self._stopped = False
+        self._stopped = self._is_committing = False
         self._cancelled_by = ""
         self._count = 0
 
@@ -43,10 +44,16 @@ class Jobs:
         return attempt
 
     def end_active(self, who: str) -> Attempt | None:
-        """End the attempt under way, whichever state it is in; None when there is none. A way back is not ended."""
+        """End the attempt under way, whichever state it is in; None when there is none. A way back is not ended.
+
+        `RefusedError` once it is being committed: it can be gone back from, not ended.
+        """
         with self._lock:
             if self._active is None or self._active.back:
                 return None
+            if self._is_committing:
+                fact = f"{self._active.version} is being committed in this moment"
+                raise RefusedError(fact, "ask again to go back to the version before")
             self._cancelled_by = who
             self.cancel.set()
             return self._active
@@ -59,8 +66,15 @@ class Jobs:
             if self._stopped or not self._waiting:
                 return None
             self.cancel.clear()
+            self._is_committing = False
             self._active = self._waiting.popleft()
             return self._active
+
+    def begin_commit(self) -> bool:
+        """From here on nobody ends the active attempt; False when somebody has."""
+        with self._lock:
+            self._is_committing = not self.cancel.is_set()
+            return self._is_committing
 
     def put_away(self, attempt: Attempt) -> None:
         """It is done."""

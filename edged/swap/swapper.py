@@ -226,6 +226,8 @@ class Swapper:
     def _commit(self, attempt: Attempt, identity: str) -> str | None:
         """Make it what runs after a power cut; why not, when the disk refuses."""
         version, keep = attempt.version, self._config.swap.keep_versions
+        if not self._jobs.begin_commit():
+            return self._jobs.why()[1]
         try:
             self._store.set_current(self._name, version)
         except EdgedError as error:
@@ -284,6 +286,8 @@ class Swapper:
         self._say(attempt)
 
     def _end(self, attempt: Attempt, state: State, reason: str) -> None:
+        if all(reached != "staged" for reached, _ in attempt.reached):
+            attempt.number = 0  # a refused request says nothing about the version
         self._ledger.note(attempt, state, reason)
         attempt.enter(state, reason)
         self._say(attempt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edged.bundle.store import Store
-from edged.core.errors import EngineError
+from edged.core.errors import EngineError, RefusedError
 from edged.swap.history import Ledger
 from edged.swap.job import UNDERWAY, Attempt
 from edged.swap.prune import prune
@@ -62,6 +62,22 @@ class TestLedger:
         assert ledger.committed("2", "id2")
         assert not ledger.committed("2", "other")
 
+    def test_a_refusal_without_an_attempt_says_nothing_about_the_version(self, store: Store) -> None:
+        store.journal_append("reach", who="ann", version="1", state="refused", reason="not complete")
+        assert self.ledger(store).entries == {}
+        self.ledger(store).settle("1", "id1")
+        store.journal_append("reach", who="ann", version="1", state="refused", reason="it is what runs")
+        assert self.ledger(store).entries["1"].state == "committed"
+
+    def test_what_was_gone_back_from_is_no_way_back(self, store: Store) -> None:
+        ledger = self.ledger(store)
+        for version in ("0", "1", "2"):
+            ledger.add(Attempt(1, version, "ann"), "committed", "", f"id{version}")
+        ledger.add(Attempt(1, "1", "ann", back=True), "committed", "", "id1")
+        for told in (ledger, self.ledger(store)):
+            assert told.previous("1") == "0"
+            assert told.order == ["0", "1"]
+
     def test_a_torn_line_is_no_harm(self, store: Store) -> None:
         self.ledger(store).add(Attempt(1, "1", "ann"), "committed")
         path = store.root / "reach" / "journal.jsonl"
@@ -113,3 +129,18 @@ def test_jobs_are_taken_in_order_and_ended_by_a_word() -> None:
     jobs.stop()
     assert jobs.why()[0] == "stopped"
     assert jobs.take(0.0) is None
+
+
+def test_an_attempt_is_ended_or_committed_never_both() -> None:
+    jobs = Jobs()
+    jobs.ask("2", "ann")
+    assert jobs.take(0.0) is not None
+    assert jobs.begin_commit()
+    with pytest.raises(RefusedError, match="being committed"):
+        jobs.end_active("bob")
+    assert not jobs.interrupted
+    jobs.ask("3", "ann")
+    assert jobs.take(0.0) is not None
+    assert jobs.end_active("bob") is not None
+    assert not jobs.begin_commit()
+    assert jobs.why() == ("rolled_back", "by bob")
