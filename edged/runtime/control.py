@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import zmq
 
 from edged.core.errors import EdgedError, RefusedError
 from edged.runtime.publish import CurveServer, serve_curve
+from edged.runtime.supervised import Supervised
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
@@ -121,6 +123,7 @@ class Control(threading.Thread):
     ) -> None:
         super().__init__(name="control", daemon=True)
         self._operations = operations
+        self._supervised = Supervised("control")
         self._routers: list[zmq.Socket[bytes]] = []
         self._wake: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._wake.bind(f"inproc://control-{id(self)}")
@@ -164,7 +167,7 @@ class Control(threading.Thread):
                 break
             for router in self._routers:
                 if router in ready:
-                    self._answer_one(router)
+                    self._supervised.item("a request", partial(self._answer_one, router))
 
     def _answer_one(self, router: zmq.Socket[bytes]) -> None:
         frames = router.recv_multipart()

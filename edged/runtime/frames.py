@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.types import Frame
 from edged.runtime.publish import Outlet, Sender
+from edged.runtime.supervised import Supervised
 from edged.source.mailbox import Mailbox
 from edged.wire import Kind, encode
 
@@ -23,6 +26,7 @@ class FramePublisher(threading.Thread):
         self._sender = sender
         self._now = now
         self._stop_asked = threading.Event()
+        self._supervised = Supervised(self.name)
 
     def run(self) -> None:
         seq = 0
@@ -31,12 +35,15 @@ class FramePublisher(threading.Thread):
             if frame is None:
                 continue
             seq = frame.seq
-            if self._outlet.count_peers() == 0:
-                continue
-            now_ns = self._now()
-            preamble = self._sender.preamble(Kind.FRAME, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
-            header = {"camera": self._camera}
-            self._outlet.send(encode(self._outlet.topic, preamble, header, (("image", frame.image),)))
+            self._supervised.item(f"frame {seq}", partial(self._publish, frame))
+
+    def _publish(self, frame: Frame) -> None:
+        if self._outlet.count_peers() == 0:
+            return
+        now_ns = self._now()
+        preamble = self._sender.preamble(Kind.FRAME, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
+        header = {"camera": self._camera}
+        self._outlet.send(encode(self._outlet.topic, preamble, header, (("image", frame.image),)))
 
     def close(self) -> None:
         """End the thread and close its socket."""

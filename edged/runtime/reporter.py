@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from functools import partial
 from typing import Any
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
@@ -17,6 +18,7 @@ from edged.core.types import Event
 from edged.runtime.health import Health, describe_transition, status_line
 from edged.runtime.input_log import Remarks
 from edged.runtime.publish import Outlet, Sender
+from edged.runtime.supervised import Supervised
 from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
 from edged.wire import Kind, encode
 
@@ -47,6 +49,7 @@ class Reporter(threading.Thread):
         self._now = now
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._remarks = Remarks()
+        self._supervised = Supervised("reporter")
         self._ready = False
         self._fed_ticks = 0
         self._ticked_ns = now()
@@ -66,11 +69,11 @@ class Reporter(threading.Thread):
                 event = self._next_event(max(0.0, (due_ns - self._now()) / NS_PER_S))
                 if event is None:
                     break
-                self._publish_event(event)
+                self._supervised.item(f"event {event.name}", partial(self._publish_event, event))
             except queue.Empty:
                 due_ns = max(due_ns + step_ns, self._now())
-                self._turn()
-        self._turn()
+                self._supervised.item("health", self._turn)
+        self._supervised.item("the last health", self._turn)
 
     def _next_event(self, timeout_s: float) -> Event | None:
         """The next event, None to end; `queue.Empty` when it is time for a turn."""
