@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from edged.config.schema import CameraConfig, Config, SensorConfig
+from edged.core.endpoint import LONGEST_IPC_PATH, is_loopback, usable
 
-SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
-
-PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {SOCKET_PATH_BYTES} bytes"
+PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} bytes"
 
 Finding = tuple[str, Any, str]
 CameraKind = Literal["device", "rtsp", "path", "gst", "bus", "replay"]
@@ -86,9 +84,9 @@ def _runtime(config: Config) -> Iterator[Finding]:
     longest = max(
         (str(config.daemon.runtime / stream) for stream in streams(config)), key=lambda path: len(path.encode())
     )
-    if (size := len(longest.encode())) > SOCKET_PATH_BYTES:
+    if (size := len(longest.encode())) > LONGEST_IPC_PATH:
         allowed = (
-            f"a socket path of at most {SOCKET_PATH_BYTES} bytes, {longest} has {size}; "
+            f"a socket path of at most {LONGEST_IPC_PATH} bytes, {longest} has {size}; "
             "set a shorter [daemon] runtime, such as /run/edged/<name>"
         )
         yield "daemon.runtime", str(config.daemon.runtime), allowed
@@ -114,14 +112,14 @@ def _camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
     if kind is None:
         allowed = "an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, zmq+ipc://, zmq+tcp://, replay:"
         yield f"{key}.uri", camera.uri, allowed
-    elif kind == "bus" and not _peer(camera.uri.removeprefix("zmq+").partition("#")[0]):
+    elif kind == "bus" and not usable(camera.uri.removeprefix("zmq+").partition("#")[0], "connect"):
         yield f"{key}.uri", camera.uri, f"zmq+{PEER}, and the topic after a #"
     if camera.latency_ms >= camera.max_age_ms:
         yield f"{key}.latency_ms", camera.latency_ms, f"less than max_age_ms = {camera.max_age_ms:g}"
 
 
 def _sensor(key: str, sensor: SensorConfig) -> Iterator[Finding]:
-    if not sensor.endpoint.startswith("replay:") and not _peer(sensor.endpoint):
+    if not sensor.endpoint.startswith("replay:") and not usable(sensor.endpoint, "connect"):
         yield f"{key}.endpoint", sensor.endpoint, PEER
     if sensor.latency_ms >= sensor.max_age_ms:
         yield f"{key}.latency_ms", sensor.latency_ms, f"less than max_age_ms = {sensor.max_age_ms:g}"
@@ -183,30 +181,15 @@ def _bus(config: Config) -> Iterator[Finding]:
         key, others = f"bus.bind.{stream}", [other for other in bus.bind if other != stream]
         if stream not in known:
             yield key, endpoint, f"a stream of this daemon: {', '.join(known)}"
-        elif not _peer(endpoint):
+        elif not usable(endpoint, "bind"):
             yield key, endpoint, PEER
         elif endpoint in (bus.bind[other] for other in others):
             yield key, endpoint, "an endpoint of its own for each stream"
         elif endpoint.startswith("tcp://") and bus.secret_key is None:
             if stream == "control":
                 yield key, endpoint, "bus.secret_key and bus.authorized: control over TCP needs keys"
-            elif not bus.insecure and not _loopback(endpoint.removeprefix("tcp://").rpartition(":")[0]):
+            elif not bus.insecure and not is_loopback(endpoint.removeprefix("tcp://").rpartition(":")[0]):
                 yield key, endpoint, "a loopback address, or bus.secret_key and bus.authorized, or insecure = true"
-
-
-def _peer(endpoint: str) -> bool:
-    """Whether ZeroMQ can use this endpoint at all; it would tell the daemon only when it is already up."""
-    if tcp := re.fullmatch(r"tcp://[^\s/]+:(\d{1,5})", endpoint):
-        return 1 <= int(tcp[1]) <= 65535
-    scheme, _, path = endpoint.partition("://")
-    return scheme in ("ipc", "inproc") and 0 < len(path.encode()) <= SOCKET_PATH_BYTES
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host in ("localhost", "lo")
 
 
 def _one_of(*choices: str) -> str:

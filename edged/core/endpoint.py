@@ -41,7 +41,7 @@ def with_address(endpoint: str, address: str) -> str:
 def usable(endpoint: str, how: Literal["connect", "bind"]) -> bool:
     """Whether ZeroMQ can `connect` to or `bind` this endpoint; it would say so only when the daemon is already up.
 
-    A bound host is an address, `*` or the name of a network interface: ZeroMQ does not resolve names there.
+    A bound host is an address, `*`, a network interface or a name of this machine.
     """
     scheme, _, path = endpoint.partition("://")
     if scheme in ("ipc", "inproc"):
@@ -54,8 +54,8 @@ def usable(endpoint: str, how: Literal["connect", "bind"]) -> bool:
         return is_ipv6(endpoint) is (":" in host)
     if is_ipv6(endpoint):
         return False
-    if how == "bind":
-        return host == "*" or (host != "localhost" and bool(_INTERFACE.fullmatch(host)))
+    if how == "bind" and (host == "*" or _INTERFACE.fullmatch(host)):
+        return True
     return _is_name(host)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from edged.core.endpoint import is_ipv6
 from edged.core.errors import EdgedError, RefusedError
 from edged.runtime.publish import CurveServer, serve_curve
 from edged.runtime.supervised import Supervised
@@ -150,6 +151,7 @@ class Control(threading.Thread):
         if curve is not None:
             serve_curve(router, curve)
         try:
+            router.setsockopt(zmq.IPV6, int(is_ipv6(endpoint)))
             router.bind(endpoint)
         except zmq.ZMQError as error:
             raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", remedy) from None

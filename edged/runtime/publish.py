@@ -19,6 +19,7 @@ import zmq
 from numpy.typing import NDArray
 
 from edged.core.clock import Now, monotonic_ns
+from edged.core.endpoint import is_ipv6
 from edged.core.errors import EdgedError
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.wire import Flag, Kind, Preamble, encode
@@ -143,6 +144,7 @@ def _bind(
     if curve is not None and endpoint.startswith("tcp://"):
         serve_curve(socket, curve)
     try:
+        socket.setsockopt(zmq.IPV6, int(is_ipv6(endpoint)))
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         socket.close(linger=0)
