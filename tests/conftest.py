@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 SKIPS = Path(__file__).with_name("skips.txt")
-WORKERS = 2
+WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "0"))
 DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
 
 settings.register_profile("here", deadline=None)
@@ -32,11 +32,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Before pytest-xdist looks at its options: two workers for the default suite, and files stay whole."""
+    """Before pytest-xdist looks at its options: workers for the default suite where asked for, and files stay whole."""
     option = config.option
     if not hasattr(option, "numprocesses") or hasattr(config, "workerinput"):
         return
-    if option.numprocesses is None and is_default_suite(config) and not option.usepdb and option.capture != "no":
+    if (
+        WORKERS
+        and option.numprocesses is None
+        and is_default_suite(config)
+        and not option.usepdb
+        and option.capture != "no"
+    ):
         option.numprocesses = WORKERS
     if option.numprocesses and option.dist == "no":
         option.dist, option.loadscopereorder = "loadfile", False

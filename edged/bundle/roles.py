@@ -152,7 +152,7 @@ Output: TypeAlias = (
 
 
 class Head(Strict, frozen=True):
-    """How instance tensors are to be read (`instances.py` says for each kind), and the thresholds.
+    """How instance tensors are to be read (`masks.py` says for each kind), and the thresholds.
 
     `score_threshold` and `mask_threshold` are probabilities (0.5 = a logit of 0). `nms_threshold`: of two boxes of one
     class that overlap by more than this IoU the better one stays; 1 = the model did that itself.

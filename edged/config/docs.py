@@ -23,7 +23,7 @@ What a sensor has to send, with an example publisher: [sensors.md](sensors.md).
 
 This page is made from the schema: `python -m edged.config.docs > docs/config.md`.
 """
-PLACES = {  # defaults that places.py finds
+PLACES = {  # defaults that paths.py finds
     "name": "the file's stem",
     "store": "systemd's state directory, else the user's data folder",
     "cache": "systemd's cache directory, else the user's",

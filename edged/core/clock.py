@@ -1,6 +1,6 @@
 """Time: monotonic nanoseconds, and the only place that reads a clock.
 
-Everything else takes `now_ns` as an argument or holds a `Now`, so that tests and `edged replay` decide what
+Everything else takes `now_ns` as an argument or holds a `Now`, so that tests and recordings decide what
 time it is. Wall time appears in logs and files alone.
 """
 

@@ -17,7 +17,7 @@ class Engine(Protocol):
 
     `outputs` are valid until the next `run()`. One thread owns an engine at a time. `identity`: the 8 bytes by which
     messages name it; `backend`: what runs it, such as "cpu"; `about`: facts for people, such as versions and threads;
-    `timings`: what a GPU's stages take, nothing on the CPU (see `lane.py`).
+    `timings`: what a GPU's stages take, nothing on the CPU (see `stream_graph.py`).
     """
 
     @property

@@ -22,10 +22,10 @@ def open_engine(
     cache: Path | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Engine:
-    """Load `bundle` on `backend`; "auto" is the fastest there is (see `choose.py`) and says in log and `about` why.
+    """Load `bundle` on `backend`; "auto" is the fastest there is (see `select.py`) and says in log and `about` why.
 
-    `threads`: of the CPU, 0 = by the task. `memory`: "auto", "copy" or "mapped", see `lane.py`. `cache`: where plans
-    are, the user's if absent. `warn` is told, besides the log, when a GPU that is there is not used.
+    `threads`: of the CPU, 0 = by the task. `memory`: "auto", "copy" or "mapped", see `stream_graph.py`. `cache`: where
+    plans are, the user's if absent. `warn` is told, besides the log, when a GPU that is there is not used.
 
     Raises `EngineError` when it cannot be loaded here, `RefusedError` when graph and manifest contradict each other.
     """

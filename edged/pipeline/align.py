@@ -64,7 +64,7 @@ class Wanted:
 
 
 def wanted(config: Config, manifest: Manifest) -> Wanted:
-    """The streams the manifest consumes, plus the clock camera; all are in the config (contract.py saw to it).
+    """The streams the manifest consumes, plus the clock camera; all are in the config (cell_check.py saw to it).
 
     Sensors that only the guard or the enable input reads are not among them: theirs are `Hold(ANCHOR)` and
     `Hold(DISABLED)`.

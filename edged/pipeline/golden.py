@@ -3,7 +3,7 @@
 action   greatest error over steps and axes, relative to the axis' range     at most the tolerance
 labels   fraction of equal pixels (of logits: of equal argmax)               at least the tolerance
 hidden   greatest error relative to the golden tensor's own range            at most the tolerance
-instances mean IoU of the masks of paired objects (see `overlap.py`)         at least the tolerance
+instances mean IoU of the masks of paired objects (see `iou.py`)         at least the tolerance
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Sensor:
         newest = self.newest()
         return {
             "samples": self._samples,
-            "rejected": dict(self._rejected),
+            "rejected": {**self._rejected, **({"cut": self._link.cut} if self._link.cut else {})},
             "unreadable": dict(self._unreadable),
             "captured_ns": newest.captured_ns if newest else 0,
         }

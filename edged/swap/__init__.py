@@ -1,6 +1,6 @@
 """Swapping engines under a running loop: proved before, watched after, and undone by itself when it disappoints.
 
 staged -> verified -> built -> loaded -> warmed -> golden -> shadow -> swapped -> probation -> committed, or refused or
-rolled_back with the reason. `machine.py` knows this order, `trial.py` is the throw-away process, the rest its steps.
-docs/swap.md tells it from the operator's side.
+rolled_back with the reason. `swapper.py` knows this order, `trial_worker.py` is the process of its own, the rest its
+steps. docs/swap.md tells it from the operator's side.
 """

@@ -149,6 +149,8 @@ def _archive(path: Path) -> Iterator[Mapping[str, IO[bytes]]]:
             with zipfile.ZipFile(file) as archive:
                 infos = archive.infolist()
                 if len(infos) > len(LIMITS):
+                    if not set(LIMITS) <= {info.filename for info in infos}:
+                        raise IncompleteError("not a whole zip file (its table of contents is another one's)")
                     raise RefusedError(f"{path.name} holds {len(infos)} entries", REPACK)
                 for info in infos:
                     check_member(info, path.name)

@@ -144,7 +144,7 @@ def test_progress_says_phase_step_and_time(gpu, packed: Path, tmp_path: Path) ->
 def test_a_node_that_tensorrt_does_not_know_is_named(gpu, packed: Path, tmp_path: Path) -> None:
     def strange(graph) -> None:
         node = next(node for node in graph.node if node.op_type == "Tanh")
-        node.domain, node.op_type, node.name = "com.acme", "Wobble", "head/wobble"
+        node.op_type, node.name = "Wobble", "head/wobble"
 
     path = changed(packed, tmp_path / "store", strange)
     with pytest.raises(RefusedError, match=r"node 'head/wobble' \(Wobble\): No importer registered for op: Wobble"):

@@ -62,7 +62,8 @@ def test_no_picture_older_than_allowed_ever_commands(rig: Rig) -> None:
         bus = "valid_ms = 500\npublish = ['frames']"
         daemon = rig.daemon(rig.config(**camera_cell(rig, inputs=inputs, guard=guard, bus=bus)))
         actions, frames = daemon.listen(), daemon.listen("frames-camera")
-        assert actions.wait(holds(Reason.STARTING)).header["detail"].startswith("nothing heard yet from camera")
+        starting = holds(Reason.STARTING)
+        actions.wait(lambda it: starting(it) and it.header["detail"].startswith("nothing heard yet from camera"))
         until(lambda: "camera camera: no answer from rtsp" in daemon.said, 20, lambda: daemon.said)
         server.start()
         streaming(actions)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
 from rig import Rig, camera_cell, holds, is_action, limits_toml, rig, state_cell, state_toml
+from waiting import until
 
 from edged.client import Kind
 from edged.core.types import Reason
@@ -183,29 +190,48 @@ def test_a_value_out_of_bounds_is_limited_or_held_as_configured(rig: Rig) -> Non
         assert daemon.terminate() == 0
 
 
-def test_without_its_clock_camera_the_loop_ticks_holds_and_feeds_the_watchdog(rig: Rig) -> None:
-    supervisor = rig.folder / "notify"
+@contextlib.contextmanager
+def supervisor(path: Path) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """What systemd is to a daemon: its environment variable, and all that is said there, read at once.
+
+    A socket that nobody reads takes a few datagrams and drops the rest.
+    """
+    said: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(supervisor))
-        listener.settimeout(30)
-        fps = 20.0
-        environ = {"NOTIFY_SOCKET": str(supervisor), "WATCHDOG_USEC": "900000"}
-        daemon = rig.daemon(rig.config(**camera_cell(rig, fps=fps)), **environ)
-        said = [listener.recv(4096).decode()]
-        while not said[-1].startswith("READY=1\nSTATUS=STARTING (nothing heard yet from camera); "):
-            assert said[-1].startswith("STATUS="), "before the first verdict it is not ready, and not fed"
-            said.append(listener.recv(4096).decode())
+        listener.bind(str(path))
+
+        def listen() -> None:
+            while line := listener.recv(4096).decode():
+                said.append(line)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield {"NOTIFY_SOCKET": str(path)}, said
+        finally:
+            listener.sendto(b"", str(path))
+            thread.join()
+
+
+def test_without_its_clock_camera_the_loop_ticks_holds_and_feeds_the_watchdog(rig: Rig) -> None:
+    fps = 20.0
+    with supervisor(rig.folder / "notify") as (environ, said):
+        daemon = rig.daemon(rig.config(**camera_cell(rig, fps=fps)), WATCHDOG_USEC="900000", **environ)
+        ready = "READY=1\nSTATUS=STARTING ("
+        until(lambda: any(line.startswith(ready) for line in said), what=lambda: said)
+        first = next(number for number, line in enumerate(said) if line.startswith(ready))
+        early = said[:first]
+        assert all(line.startswith("STATUS=") for line in early), "before the first verdict neither ready nor fed"
         actions = daemon.listen()
-        assert not any(map(is_action, actions.wait_count(20)))
+        silent = actions.wait_count(20)
+        assert not any(map(is_action, silent))
         hold = actions.wait(holds(Reason.STARTING))
-        assert hold.header["detail"] == "nothing heard yet from camera"
-        while said.count("WATCHDOG=1") < 3:
-            said.append(listener.recv(4096).decode())
-        first, *_, last = actions.messages
-        period_s = (last.published_ns - first.published_ns) / 1e9 / (last.seq - first.seq)
-        assert 1.5 / fps <= period_s * 1.001
+        assert hold.header["detail"].startswith("nothing heard yet from camera")
+        until(lambda: said.count("WATCHDOG=1") >= 3, what=lambda: said)
+        gaps_s = [(after.published_ns - before.published_ns) / 1e9 for before, after in pairwise(silent)]
+        assert 1.25 / fps < median(gaps_s)  # nominal periods: 1.5 by itself; a late tick makes one longer, one shorter
         rig.camera(fps=fps)  # and then it comes
         actions.wait(is_action)
         assert daemon.terminate() == 0
-        while (line := listener.recv(4096).decode()) != "STOPPING=1":
-            assert "READY" not in line
+        until(lambda: "STOPPING=1" in said, what=lambda: said)
+        assert not any("READY" in line for line in said[first + 1 :])

@@ -1,4 +1,4 @@
-"""The steps of a swap by themselves: what counts on probation, agreement, contract, the seam."""
+"""The steps of a swap by themselves: what counts on probation, agreement, contract, the join."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edged.core.clock import ManualClock
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reason
 from edged.guard import Command
-from edged.pipeline.join import Seam
+from edged.pipeline.join import Join
 from edged.pipeline.tally import Tally, is_breach
 from edged.swap.agreement import Agreement, Variation, mean_iou
 from edged.swap.probation import Baseline, baseline, breach, run_probation
@@ -189,32 +189,32 @@ class TestContract:
         assert changes(self.before, labels) == ["the task from policy to semantic"]
 
 
-class TestSeam:
+class TestJoin:
     """The old chunk holds 10 at every step until 100 ms; the swap is at 0; the new one wants 0."""
 
-    def seam(self, blend: bool) -> Seam:
+    def left(self, blend: bool) -> Join:
         old = ActionChunk(np.full((11, 2), 10, np.float32), 0, 10 * MS, 0)
         command = Command(old, np.array([10.0, 10.0]), 0, 100 * MS)
-        return Seam(command, 0, 100 * MS, blend, np.array([False, True]))
+        return Join(command, 0, 100 * MS, blend, np.array([False, True]))
 
     def new(self, t0_ms: float, steps: int = 5) -> ActionChunk:
         return ActionChunk(np.zeros((steps, 2), np.float32), round(t0_ms * MS), 25 * MS, 0)
 
     def test_finish_walks_the_old_chunk_to_its_end(self) -> None:
-        joined = self.seam(blend=False).join(self.new(10))
+        joined = self.left(blend=False).join(self.new(10))
         assert joined.actions.tolist() == [[10, 10]] * 4 + [[0, 0]]
 
     def test_blend_goes_over_and_switches_half_way(self) -> None:
-        joined = self.seam(blend=True).join(self.new(0))
+        joined = self.left(blend=True).join(self.new(0))
         assert joined.actions[:, 0].tolist() == [10, 7.5, 5, 2.5, 0]
         assert joined.actions[:, 1].tolist() == [10, 10, 0, 0, 0]
 
     def test_beyond_the_end_the_new_chunk_is_passed_on(self) -> None:
         chunk = self.new(100)
-        assert self.seam(blend=True).join(chunk) is chunk
+        assert self.left(blend=True).join(chunk) is chunk
 
     @given(st.floats(0, 90), st.integers(1, 20), st.booleans())
     def test_it_stays_between_the_two(self, t0_ms: float, steps: int, blend: bool) -> None:
-        joined = self.seam(blend).join(self.new(t0_ms, steps))
+        joined = self.left(blend).join(self.new(t0_ms, steps))
         assert ((joined.actions >= 0) & (joined.actions <= 10)).all()
         assert (np.diff(joined.actions, axis=0) <= 0).all()

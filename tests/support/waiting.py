@@ -15,12 +15,16 @@ from edged.core.types import Frame
 from edged.source.camera import CameraThread
 
 
-def until(condition: Callable[[], Any], seconds: float = 15.0, what: Callable[[], Any] = lambda: "") -> Any:
-    """The first true value of `condition`, asked every 5 ms; fails after `seconds`, showing `what()`."""
-    deadline = time.monotonic() + seconds
+def until(condition: Callable[[], Any], seconds: float = 30.0, what: Callable[[], Any] = lambda: "") -> Any:
+    """The first true value of `condition`; fails after `seconds`, showing `what()`.
+
+    Asked every 5 ms at first and every 25 ms later on: each question may cost a daemon a reply.
+    """
+    started = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what()}"
-        time.sleep(0.005)
+        waited = time.monotonic() - started
+        assert waited < seconds, f"not within {seconds:g} s: {what()}"
+        time.sleep(min(max(0.005, waited / 20), 0.025))
     return value
 
 
@@ -36,7 +40,7 @@ def camera(uri: object, **config: Any) -> Iterator[CameraThread]:
         thread.close()
 
 
-def frames(thread: CameraThread, count: int, seconds: float = 15.0) -> list[Frame]:
+def frames(thread: CameraThread, count: int, seconds: float = 30.0) -> list[Frame]:
     """The next `count` frames that come, without those that were overtaken."""
     newest = thread.mailbox.newest()
     found: list[Frame] = []
@@ -60,4 +64,4 @@ def leaves_nothing(cycle: Callable[[], object], times: int = 20) -> None:
     before = held()
     for _ in range(times):
         cycle()
-    until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)), 5, lambda: (before, held()))
+    until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)), 30, lambda: (before, held()))

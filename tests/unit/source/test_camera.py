@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,14 @@ def brightness(frame: Frame) -> int:
     return round(float(frame.image.mean()) / 10)
 
 
+def check_pace(seen: list[Frame], period_ns: int) -> None:
+    """Never faster than the period; on a busy machine up to ten times slower, but not in each and every gap."""
+    apart = (seen[-1].captured_ns - seen[0].captured_ns) / (seen[-1].seq - seen[0].seq)
+    assert 0.95 * period_ns < apart < 10 * period_ns
+    gaps = [(after.captured_ns - before.captured_ns) / (after.seq - before.seq) for before, after in pairwise(seen)]
+    assert min(gaps) < 1.5 * period_ns
+
+
 def test_a_folder_is_played_in_order_and_over_again(folder: Path) -> None:
     with camera(folder, loop=True) as thread:
         seen = frames(thread, 8)
@@ -65,8 +74,7 @@ def test_a_folder_comes_at_the_configured_rate_on_a_grid(folder: Path) -> None:
     with camera(folder, loop=True) as thread:
         seen = frames(thread, 20)
         now = thread._now()
-    apart = (seen[-1].captured_ns - seen[0].captured_ns) / (seen[-1].seq - seen[0].seq)
-    assert 0.95 * PERIOD < apart < 2 * PERIOD
+    check_pace(seen, PERIOD)
     assert seen[-1].captured_ns <= now
 
 
@@ -100,8 +108,7 @@ def test_a_video_plays_at_its_own_rate(video: Path) -> None:
         until(lambda: thread.stats()["state"] == "ended", what=thread.stats)
         assert thread.stats()["frames"] == 20
     assert all(brightness(frame) == frame.seq for frame in seen)
-    apart = (seen[-1].captured_ns - seen[0].captured_ns) / (seen[-1].seq - seen[0].seq)
-    assert 0.95 * NS_PER_S / 25 < apart < 2 * NS_PER_S / 25
+    check_pace(seen, NS_PER_S // 25)
 
 
 def test_a_video_loops_with_its_numbers_going_on(video: Path) -> None:
@@ -170,7 +177,7 @@ def test_a_file_that_vanishes_is_waited_for(folder: Path, tmp_path: Path) -> Non
     with camera(folder, loop=True) as thread:
         frames(thread, 2)
         folder.rename(tmp_path / "away")
-        until(lambda: thread.stats()["state"] != "streaming", what=thread.stats)
+        until(lambda: "no such file" in thread.stats()["state"].lower(), what=thread.stats)
         (tmp_path / "away").rename(folder)
         last = thread.mailbox.newest()
         assert last is not None
@@ -183,7 +190,7 @@ def test_stats_measure_the_rate(folder: Path) -> None:
     with camera(folder, loop=True) as thread:
         until(lambda: thread.stats()["frames"] > 30, what=thread.stats)
         stats = thread.stats()
-    assert 10 < stats["fps"] <= 55
+    assert 5 < stats["fps"] <= 55
     assert stats["overwritten"] > 20  # nobody looked
 
 
