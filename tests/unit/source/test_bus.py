@@ -31,9 +31,16 @@ class Sender:
         self.seq = 0
 
     def message(
-        self, captured_ns: int, value: int, boot: bytes, size: tuple[int, int], kind: Kind = Kind.FRAME
+        self,
+        captured_ns: int,
+        value: int,
+        boot: bytes,
+        size: tuple[int, int],
+        kind: Kind = Kind.FRAME,
+        published_ns: int | None = None,
     ) -> bytes:
-        preamble = Preamble(kind, 0, Flag(0), self.session, self.seq, captured_ns, captured_ns, 10**9, boot, bytes(8))
+        sent_ns = captured_ns if published_ns is None else published_ns
+        preamble = Preamble(kind, 0, Flag(0), self.session, self.seq, captured_ns, sent_ns, 10**9, boot, bytes(8))
         if kind is not Kind.FRAME:
             return encode(TOPIC, preamble, {}, (("values", np.zeros(3)),))
         return encode(TOPIC, preamble, {"camera": "tool"}, (("image", np.full((*size, 3), value, np.uint8)),))
@@ -45,11 +52,12 @@ class Sender:
         boot: bytes | None = None,
         size: tuple[int, int] = (48, 64),
         kind: Kind = Kind.FRAME,
+        published_ns: int | None = None,
     ) -> int:
-        """Send one frame, captured now unless told otherwise; returns its stamp."""
+        """Send one frame, captured now and published then unless told otherwise; returns its stamp."""
         self.seq += 1
         stamp = time.monotonic_ns() if captured_ns is None else captured_ns
-        self.socket.send(self.message(stamp, value, boot or boot_id(), size, kind))
+        self.socket.send(self.message(stamp, value, boot or boot_id(), size, kind, published_ns))
         return stamp
 
     def close(self) -> None:
@@ -101,6 +109,16 @@ def test_a_frame_from_the_future_is_not_believed_and_those_after_it_are(path: Pa
         sender.session = before
         sender.send(value=98)
         until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 98 and f, what=thread.stats)
+
+
+def test_a_stamp_from_the_future_is_cut(path: Path, sender: Sender) -> None:
+    """The message itself is young enough to be believed, what it says of its frame is not."""
+    with camera(f"zmq+ipc://{path}") as thread:
+        connected(sender, thread)
+        now_ns = time.monotonic_ns()
+        sender.send(now_ns + 3600 * 10**9, value=99, published_ns=now_ns)
+        frame = until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 99 and f, what=thread.stats)
+        assert now_ns <= frame.captured_ns <= time.monotonic_ns()
 
 
 def test_another_topic_on_the_endpoint_is_not_heard(path: Path, sender: Sender) -> None:
