@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from edged.bundle.closed import check_closed
 from edged.bundle.manifest import Manifest, dump_manifest, parse_manifest
 from edged.bundle.samples import Arrays, check_samples, read_samples, write_samples
 from edged.core.errors import EngineError, RefusedError
+from edged.core.files import ChangedError, NotRegularError, TooLongError, read_bounded, write_file, write_folder
 
 MANIFEST, MODEL, GOLDEN, SUMS, SIGNATURE = "manifest.json", "model.onnx", "golden.npz", "SHA256SUMS", "signature"
 SEALED = (MANIFEST, MODEL, GOLDEN)
@@ -111,51 +110,24 @@ def write_bundle(store: Path, manifest: Manifest, model: bytes, golden: Arrays, 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
     """Write the bundle as one `.edged` file, a stored zip of its directory."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    _write(temporary, write_stored_zip(files))
-    temporary.replace(path)
-    sync(path.parent)
+    write_file(path, write_stored_zip(files))
     return path
 
 
 def write_files(target: Path, files: Mapping[str, bytes], *, replace: bool = False) -> Path:
-    """Make the directory `target` hold exactly these files, by way of a neighbour that is renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        if _same(target, files):
-            return target
-        if not replace:
-            raise RefusedError(f"{target} exists with other content", "give another --version, or remove it first")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
-    temporary.mkdir()
+    """Make the directory `target` hold exactly these files. A replacement that is cut short leaves the old version."""
+    if _same(target, files):
+        return target
     try:
-        for name, content in files.items():
-            _write(temporary / name, content)
-        sync(temporary)
-        if target.exists():
-            _remove(target)
-        temporary.rename(target)
-    except BaseException:
-        _remove(temporary)
-        raise
-    sync(target.parent)
+        if not replace and target.exists():
+            raise FileExistsError  # before all of it is written
+        write_folder(target, files, replace)
+    except FileExistsError:
+        if not _same(target, files):  # else somebody else wrote the same meanwhile
+            raise RefusedError(
+                f"{target} exists with other content", "give another --version, or remove it first"
+            ) from None
     return target
-
-
-def sync(directory: Path) -> None:
-    """Bring a directory's entries to disk: a rename is only then safe from a power cut."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _same(directory: Path, files: Mapping[str, bytes]) -> bool:
@@ -163,12 +135,6 @@ def _same(directory: Path, files: Mapping[str, bytes]) -> bool:
         return _files_of_directory(directory) == dict(files)
     except (OSError, RefusedError):
         return False
-
-
-def _remove(directory: Path) -> None:
-    for path in directory.iterdir():
-        path.unlink()
-    directory.rmdir()
 
 
 def _check_names(files: Mapping[str, bytes], where: str) -> None:
@@ -200,27 +166,22 @@ def _read_once(directory: int, name: str, path: Path) -> bytes:
     if name not in LIMITS:
         raise RefusedError(f"{path}: {name!r} does not belong to an engine", "remove it")
     try:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        return read_bounded(name, LIMITS[name], dir_fd=directory)
+    except NotRegularError:
+        raise RefusedError(f"{path}/{name} is not a regular file", REMEDY) from None
+    except TooLongError as error:
+        raise RefusedError(f"{path}/{name} has {error.strerror}", REMEDY) from None
+    except ChangedError:
+        raise RefusedError(f"{path}/{name} changed while it was read", "wait until it is all there") from None
     except OSError as error:
         raise RefusedError(f"{path}/{name}: {error.strerror}; links are not followed", REMEDY) from None
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        raise RefusedError(f"{path}/{name} is not a regular file", REMEDY)
-    with os.fdopen(handle, "rb") as file:
-        if status.st_size > LIMITS[name]:
-            raise RefusedError(f"{path}/{name} has {status.st_size} bytes, at most {LIMITS[name]} are read", REMEDY)
-        content = file.read(status.st_size + 1)
-    if len(content) != status.st_size:
-        raise RefusedError(f"{path}/{name} changed while it was read", "wait until it is all there")
-    return content
 
 
 def _files_of_archive(path: Path) -> dict[str, bytes]:
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > sum(LIMITS.values()):
-        os.close(handle)
-        raise RefusedError(f"{path} is not a regular file of at most {sum(LIMITS.values())} bytes", REMEDY)
-    with os.fdopen(handle, "rb") as file:
-        return read_stored_zip(file.read(), path.name)
+    limit = sum(LIMITS.values())
+    try:
+        return read_stored_zip(read_bounded(path, limit, follow=True), path.name)
+    except (NotRegularError, TooLongError):
+        raise RefusedError(f"{path} is not a regular file of at most {limit} bytes", REMEDY) from None
+    except ChangedError:
+        raise RefusedError(f"{path} changed while it was read", "wait until it is all there") from None

@@ -7,7 +7,6 @@ that the same 32 bytes lie in a folder of trusted keys, as `<name>.pub`. Secret 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,10 @@ from edged.bundle.bundle import (
     Bundle,
     open_bundle,
     read_files,
-    sync,
     write_archive,
 )
 from edged.core.errors import EngineError, RefusedError, UsageError
+from edged.core.files import TooLongError, read_bounded, write_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -55,7 +54,8 @@ def sign_bundle(path: Path, key: Path) -> str:
     files[SIGNATURE] = public + secret.sign(bundle.sums)
     try:
         if path.is_dir():
-            _replace(path / SIGNATURE, files[SIGNATURE])
+            # beside the bundle, not in it: a reader never sees a file that does not belong there
+            write_file(path / SIGNATURE, files[SIGNATURE], beside=path.parent)
         else:
             write_archive(path, files)
     except OSError as error:
@@ -122,13 +122,21 @@ def trusted_keys(folder: Path) -> dict[str, bytes]:
     """The public keys of a folder: each `<name>.pub` holds 32 raw bytes; other files are not looked at."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == PUBLIC_SUFFIX)
-        keys = {path.stem: _read(path, PUBLIC_BYTES) for path in paths}
+        keys = {path.stem: _public(path) for path in paths}
     except OSError as error:
         raise EngineError(f"cannot read the trusted keys {folder}: {error.strerror}", "check its owner") from None
     if odd := [name for name, key in keys.items() if len(key) != PUBLIC_BYTES]:
         fact = f"{folder / odd[0]}{PUBLIC_SUFFIX} is not a public key of {PUBLIC_BYTES} raw bytes"
         raise EngineError(fact, "replace it by the .pub file that 'edged keys new' wrote")
     return keys
+
+
+def _public(path: Path) -> bytes:
+    """The bytes of a key file, none of one that is too long. Links are followed: whoever made one chose the folder."""
+    try:
+        return read_bounded(path, PUBLIC_BYTES, follow=True)
+    except TooLongError:
+        return b""
 
 
 def load_secret(path: Path) -> Ed25519PrivateKey:
@@ -141,7 +149,9 @@ def load_secret(path: Path) -> Ed25519PrivateKey:
     try:
         if path.stat().st_mode & 0o077:
             raise UsageError(f"the secret key {path} can be read by others", f"chmod 600 {path}")
-        secret = load_pem_private_key(_read(path, MAX_SECRET_BYTES), password=None)
+        secret = load_pem_private_key(read_bounded(path, MAX_SECRET_BYTES, follow=True), password=None)
+    except TooLongError:
+        secret = None
     except OSError as error:
         raise UsageError(f"cannot read the secret key {path}: {error.strerror}", "make one: edged keys new") from None
     except (ValueError, TypeError):
@@ -149,20 +159,3 @@ def load_secret(path: Path) -> Ed25519PrivateKey:
     if not isinstance(secret, Ed25519PrivateKey):
         raise UsageError(f"{path} holds no Ed25519 secret key", f"give a {SECRET_SUFFIX} file made by 'edged keys new'")
     return secret
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """At most one byte more than `limit`, so that a file that is too long can be told."""
-    with path.open("rb") as file:
-        return file.read(limit + 1)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Outside the bundle first: a reader never sees a file in it that does not belong there."""
-    temporary = path.parent.with_name(f".{path.parent.name}.{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync(path.parent)

@@ -13,15 +13,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edged.bundle.bundle import MANIFEST, SUMS, Bundle, read_bundle, read_files, sync, write_files
+from edged.bundle.bundle import MANIFEST, SUMS, Bundle, read_bundle, read_files, write_files
 from edged.bundle.manifest import is_name, is_version
 from edged.core.clock import wall_time
 from edged.core.errors import EngineError, RefusedError
+from edged.core.files import append_line, make_folder, write_link
 
 CURRENT, JOURNAL = "current", "journal.jsonl"
 
@@ -109,7 +109,7 @@ class Store:
         try:
             for version in reversed(shipped):
                 write_files(self.root / name / version, read_files(self.shipped / name / version))
-            _link(self.root / name, shipped[-1])
+            write_link(self.root / name / CURRENT, shipped[-1])
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -118,7 +118,7 @@ class Store:
         self.adopt(name)
         self.resolve(name, version)
         try:
-            _link(self.root / name, version)
+            write_link(self.root / name / CURRENT, version)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -133,17 +133,11 @@ class Store:
         """
         line = {"time": wall_time(), "who": who, "version": version, "state": state, "reason": reason}
         known = {**({"engine": engine} if engine else {}), **({"back": True} if back else {})}
-        text = json.dumps({**line, "attempt": attempt, **known}, ensure_ascii=False) + "\n"
+        text = json.dumps({**line, "attempt": attempt, **known}, ensure_ascii=False)
         folder = self.root / _checked(name)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(folder / JOURNAL, flags, 0o644), "r+b", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-                file.write((b"\n" if torn else b"") + text.encode())
-                os.fsync(file.fileno())
-            sync(folder)
+            make_folder(folder)
+            append_line(folder / JOURNAL, text.encode())
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -195,13 +189,6 @@ def _has_files(directory: Path) -> bool:
 
 def _is_link(path: Path) -> bool:
     return path.is_symlink()
-
-
-def _link(home: Path, version: str) -> None:
-    temporary = home / f".{CURRENT}.{os.getpid()}.{threading.get_ident()}"
-    temporary.symlink_to(version)
-    temporary.replace(home / CURRENT)
-    sync(home)
 
 
 def _lines(text: str) -> Iterator[dict[str, Any]]:

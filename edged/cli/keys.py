@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edged.bundle.signature import NO_LIBRARY, PUBLIC_SUFFIX, SECRET_SUFFIX
 from edged.core.errors import UsageError
+from edged.core.files import make_folder, write_new_file
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
@@ -67,7 +68,7 @@ def _prepare(name: str, folder: Path, pair: KeyPair) -> None:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists, and keys are never overwritten", "give another name, or move it away")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
     except OSError as error:
         raise UsageError(f"cannot make {folder}: {error.strerror}", "give another --dir") from None
 
@@ -75,9 +76,11 @@ def _prepare(name: str, folder: Path, pair: KeyPair) -> None:
 def _write(pair: KeyPair, secret: bytes, public: bytes) -> None:
     """The secret is 0600 from its first byte on (zmq.auth.create_certificates would leave it readable by others)."""
     try:
-        for path, content, mode in ((pair.secret, secret, 0o600), (pair.public, public, 0o644)):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
+        write_new_file(pair.secret, secret, 0o600)
+        try:
+            write_new_file(pair.public, public, 0o644)
+        except OSError:
+            pair.secret.unlink()  # half a pair would keep its name for ever
+            raise
     except OSError as error:
         raise UsageError(f"cannot write keys: {error.strerror}", "give another --dir") from None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edged.core.errors import EdgedError
+from edged.core.files import open_lock
 
 
 class AlreadyRunning(EdgedError):
@@ -19,12 +20,12 @@ class AlreadyRunning(EdgedError):
 def only_one(path: Path, taken: str, instead: str, remedy: str) -> Iterator[None]:
     """Hold the lock file `path` (flock(2)) with our pid in it, as long as the block lasts.
 
-    Raises `AlreadyRunning` when another daemon holds it: it is `taken`, by which pid, and what to do `instead`. Raises
-    `EdgedError` with `remedy` when the file cannot be made.
+    A link in its place is not followed. Raises `AlreadyRunning` when another daemon holds it: it is `taken`, by which
+    pid, and what to do `instead`. Raises `EdgedError` with `remedy` when the file cannot be made.
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = open_lock(path, 0o640)
     except OSError as error:
         raise EdgedError(f"cannot use {path}: {error.strerror}", remedy) from None
     try:

@@ -15,8 +15,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import stat
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -25,8 +23,8 @@ from typing import Any
 
 import msgspec
 
-from edged.bundle.bundle import sync
 from edged.core.errors import EngineError
+from edged.core.files import NotRegularError, open_lock, open_regular, write_file
 from edged.engine.device import Device
 
 SCHEMA = 1
@@ -113,19 +111,10 @@ class Plans:
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file of the cache atomically; on disk on return."""
-        temporary = self.folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
         try:
             self._prepare()
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.folder / name)
-            sync(self.folder)
+            write_file(self.folder / name, data, 0o600)
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
             raise EngineError(
                 f"cannot write the plan cache {self.folder}: {error.strerror}", "check [daemon] cache and the disk"
             ) from None
@@ -142,8 +131,7 @@ class Plans:
         """Hold the right to build this plan; yields False at once when another has it and `wait` is not set."""
         try:
             self._prepare()
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(self.folder / f"{plan_key(parts)}.lock", flags, 0o600)
+            handle = open_lock(self.folder / f"{plan_key(parts)}.lock")
         except OSError as error:
             raise EngineError(f"cannot use the plan cache {self.folder}: {error.strerror}", "check its owner") from None
         try:
@@ -162,12 +150,16 @@ class Plans:
 
     def _read(self, name: str) -> bytes:
         self._refuse_foreign(self.folder.stat(), self.folder)
-        handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        no_file = EngineError(f"{self.folder / name} is not a file of the plan cache", "remove it")
+        try:
+            handle = open_regular(self.folder / name)
+        except NotRegularError:
+            raise no_file from None
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
             self._refuse_foreign(status, self.folder / name)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_PLAN_BYTES:
-                raise EngineError(f"{self.folder / name} is not a file of the plan cache", "remove it")
+            if status.st_size > MAX_PLAN_BYTES:
+                raise no_file
             return file.read()
 
     def _refuse_foreign(self, status: os.stat_result, path: Path) -> None:

@@ -7,17 +7,19 @@ disk access; read by the loop as plain attributes. Only policies have one: a seg
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Literal
 
 from edged.core.clock import ms, wall_time
 from edged.core.errors import EdgedError
+from edged.core.files import make_folder, read_bounded, sync, write_file
 from edged.core.types import Hold, Reason, Sample
 
 ENABLED_ABOVE = 0.5
 """An enable sensor's first value is high above this; nan is not."""
+
+MAX_BYTES = 1 << 20  # of a hold file; a longer one is a hold like any that cannot be understood
 
 State = Literal["armed", "disarmed", "disabled", "held"]
 
@@ -72,7 +74,8 @@ class Arming:
                 self._held = _held(self._path, who, reason)
                 self._stopped.clear()
             try:
-                _write(self._path, {"who": who, "reason": reason, "since": wall_time()})
+                make_folder(self._path.parent)
+                write_file(self._path, json.dumps({"who": who, "reason": reason, "since": wall_time()}).encode())
             except OSError as error:
                 fact = f"holding, but {self._path} cannot be written ({error.strerror}): a restart would forget it"
                 raise EdgedError(fact, "make the store writable and hold again") from error
@@ -85,7 +88,7 @@ class Arming:
         with self._file_lock:
             try:
                 self._path.unlink()
-                _sync_folder(self._path.parent)
+                sync(self._path.parent)
             except FileNotFoundError:
                 pass  # no hold, or one that the disk had refused
             except OSError as error:
@@ -156,31 +159,9 @@ def _held(path: Path, who: str, reason: str) -> Hold:
 def _read(path: Path) -> Hold | None:
     """The hold on disk. Whatever is at `path` and cannot be understood is a hold too."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_bounded(path, MAX_BYTES))
         return _held(path, str(data["who"]), str(data.get("reason", "")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return _held(path, "somebody", f"{path} cannot be read")
-
-
-def _write(path: Path, content: dict[str, str]) -> None:
-    """Atomically, and on the disk when this returns: file, then its name."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True)
-        _sync_folder(path.parent.parent)
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,6 +24,7 @@ from edged.bundle.archive import check_directory, check_member
 from edged.bundle.bundle import LIMITS, MANIFEST, SEALED, SUFFIX, SUMS
 from edged.bundle.manifest import is_version
 from edged.core.errors import RefusedError
+from edged.core.files import NotRegularError, open_regular
 
 PIECE_BYTES = 1 << 18
 
@@ -115,19 +116,18 @@ def _directory(path: Path) -> Iterator[Mapping[str, IO[bytes]]]:
     try:
         for name in (*SEALED, SUMS):
             try:
-                handle = os.open(path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                opened[name] = os.fdopen(open_regular(path / name), "rb", buffering=0)
             except FileNotFoundError:
                 continue
+            except NotRegularError:
+                raise RefusedError(f"{path.name}/{name} is not a regular file", "copy it again") from None
             except OSError as error:
                 if error.errno == errno.ELOOP:
                     raise RefusedError(f"{path.name}/{name} is a link", "copy the file itself") from None
                 raise IncompleteError(f"{name} cannot be read: {error.strerror}") from None
-            opened[name] = os.fdopen(handle, "rb", buffering=0)
-            about = os.fstat(handle)
-            if not stat.S_ISREG(about.st_mode):
-                raise RefusedError(f"{path.name}/{name} is not a regular file", "copy it again")
-            if about.st_size > LIMITS[name]:
-                raise RefusedError(f"{path.name}/{name} has {about.st_size} bytes, {LIMITS[name]} are read", REPACK)
+            size = os.fstat(opened[name].fileno()).st_size
+            if size > LIMITS[name]:
+                raise RefusedError(f"{path.name}/{name} has {size} bytes, {LIMITS[name]} are read", REPACK)
         yield opened
     finally:
         for file in opened.values():
@@ -138,7 +138,7 @@ def _directory(path: Path) -> Iterator[Mapping[str, IO[bytes]]]:
 def _archive(path: Path) -> Iterator[Mapping[str, IO[bytes]]]:
     """The members of a `.edged` file, by name. One that is still being written has no table of contents."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = open_regular(path)
     except PermissionError as error:
         raise IncompleteError(f"it cannot be read: {error.strerror}") from None
     with os.fdopen(handle, "rb") as file:

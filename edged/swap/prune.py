@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Collection
 
 from edged.bundle.store import Store, natural
+from edged.core.files import remove
 from edged.swap.history import Ledger
 
 log = logging.getLogger("edged")
@@ -15,19 +15,16 @@ log = logging.getLogger("edged")
 def prune(store: Store, name: str, ledger: Ledger, keep: int, never: Collection[str]) -> list[str]:
     """Remove the oldest tried versions beyond `keep`, never one of `never`, and return them.
 
-    What was put into the store by hand and never tried is left alone. A version is renamed before it is deleted, so
-    that a crash in between leaves nothing that looks like one. A disk that refuses is only logged.
+    What was put into the store by hand and never tried is left alone. A crash leaves a version or none, never a part
+    of one. A disk that refuses is only logged.
     """
     home = store.root / name
     tried = [version for version in store.versions(name) if version in ledger.entries and version not in never]
     tried.sort(key=lambda version: (_rank(ledger, version), natural(version)))
     removed = []
     for version in tried[: max(0, len(tried) - keep)]:
-        grave = home / f".removed.{version}"
         try:
-            shutil.rmtree(grave, ignore_errors=True)
-            (home / version).rename(grave)
-            shutil.rmtree(grave)
+            remove(home / version)
         except OSError as error:
             log.warning("cannot remove %s %s: %s", name, version, error.strerror)
             continue

@@ -28,6 +28,7 @@ from edged.bundle.bundle import SUFFIX
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
 from edged.core.errors import EdgedError
+from edged.core.files import write_file
 from edged.swap.drop import Drop, IncompleteError, inspect
 
 NOTE = ".refused"
@@ -136,9 +137,7 @@ class Incoming(threading.Thread):
         """Leave the reason beside a drop that was refused, so that whoever looks for it finds it."""
         try:
             mark = _mark(_print(path))
-            new = path.with_name(f".{path.name}{NOTE}")
-            new.write_text(f"{reason}\n{mark}\n", encoding="utf-8")
-            new.replace(path.with_name(f"{path.name}{NOTE}"))
+            write_file(path.with_name(f"{path.name}{NOTE}"), f"{reason}\n{mark}\n".encode())
         except OSError as error:
             log.warning("cannot write beside %s: %s", path, error.strerror)
 

@@ -7,7 +7,9 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +210,19 @@ def test_write_files_leaves_the_old_version_when_it_cannot_write(tmp_path: Path)
     with pytest.raises(TypeError):
         write_files(path, {"manifest.json": None}, replace=True)  # type: ignore[dict-item]
     assert read_bundle(path).version == "1"
+
+
+def test_two_who_write_one_version_at_once_both_find_it(tmp_path: Path):
+    """As two daemons do that start on one empty store, and both copy the shipped engines into it."""
+    files = bundle_files(a_manifest(), policy_model(), golden())
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: write_files(tmp_path / "reach" / "1", files), range(16)))
+    assert len(set(paths)) == 1
+    assert read_files(paths[0]) == files
+    assert [path.name for path in (tmp_path / "reach").iterdir()] == ["1"]
+
+
+def test_what_a_killed_writer_left_keeps_nobody_of_the_same_pid_from_writing(tmp_path: Path):
+    """In a container everybody is pid 1, again and again."""
+    (tmp_path / f".1.{os.getpid()}.{threading.get_ident()}").mkdir()
+    assert write_files(tmp_path / "1", bundle_files(a_manifest(), b"", golden()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -93,6 +94,22 @@ def test_a_hold_file_nobody_can_read_is_a_hold(path: Path, content: bytes) -> No
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     assert reason(Arming(path, "armed").check(NOW_NS)) is Reason.OPERATOR
+
+
+@pytest.mark.parametrize("kind", ["pipe", "broken link", "folder", "endless"])
+def test_whatever_else_lies_there_is_a_hold_and_keeps_nobody_waiting(path: Path, kind: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "broken link":
+            path.symlink_to(path.with_name("nowhere"))
+        case "folder":
+            path.mkdir()
+        case "endless":
+            with path.open("wb") as file:
+                file.truncate(1 << 40)
+    assert Arming(path, "armed").state == "held"
 
 
 def test_a_hold_that_cannot_be_written_holds_and_says_what_it_cannot_do(path: Path) -> None:
