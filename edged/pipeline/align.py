@@ -152,7 +152,8 @@ def _trouble(
             newest = rings[stream.name].newest()
             if newest is not None and now_ns - newest.captured_ns <= stream.max_age_ns and isinstance(reference, Frame):
                 return _stale(stream, stamp_ns, now_ns, f" beside a frame of {reference.camera} as old")
-            return _stale(stream, stamp_ns, now_ns)
+            trouble = rings[stream.name].trouble()
+            return _stale(stream, stamp_ns, now_ns, f" ({trouble})" if trouble else "")
     if reference is None:
         return None
     reference_ns = reference.captured_ns

@@ -14,8 +14,10 @@ from typing import Any
 from edged.core.clock import NS_PER_S
 
 PAUSE_NS = 5 * NS_PER_S  # between two lines about one camera
+QUIET_NS = 60 * NS_PER_S  # after which a trouble that comes back is told again
 ON_THE_WAY = ("starting", "opening", "waiting for the first frame", "closed")  # nothing to act on, or soon more to say
 SECONDS = re.compile(r" for \d+ s$")  # a silence that grows is the same silence
+COUNTS = re.compile(r"\d+")  # that grow while the trouble stays the same
 
 log = logging.getLogger("edged")
 
@@ -25,10 +27,11 @@ class Remarks:
 
     def __init__(self) -> None:
         self._states: dict[str, tuple[str, int]] = {}  # camera -> what was last said of it, and when
+        self._trouble: dict[str, tuple[str, int, int]] = {}  # sensor -> kind, when told, when seen last
         self._quoted: set[tuple[str, str]] = set()  # (sensor, cause) of unreadable messages
 
     def note(self, snapshot: Mapping[str, Any], now_ns: int) -> None:
-        for level, line in (*self._cameras(snapshot, now_ns), *self._sensors(snapshot)):
+        for level, line in (*self._cameras(snapshot, now_ns), *self._sensors(snapshot, now_ns)):
             log.log(level, "%s", line)
 
     def _cameras(self, snapshot: Mapping[str, Any], now_ns: int) -> Iterator[tuple[int, str]]:
@@ -42,10 +45,23 @@ class Remarks:
             geometry = f" {stats['geometry']}" if is_well and stats.get("geometry") else ""
             yield logging.INFO if is_well else logging.WARNING, f"camera {name}: {state}{geometry}"
 
-    def _sensors(self, snapshot: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    def _sensors(self, snapshot: Mapping[str, Any], now_ns: int) -> Iterator[tuple[int, str]]:
         for name, stats in snapshot.get("sensors", {}).items():
+            yield from self._trouble_of(name, str(stats.get("trouble", "")), now_ns)
             for cause, quoted in stats.get("unreadable", {}).items():
                 if (name, cause) not in self._quoted:
                     self._quoted.add((name, cause))
                     fact = f"sensor {name}: a message was rejected ({cause}), the first of its kind: {quoted}"
                     yield logging.WARNING, f"{fact}; check codec, topic and names"
+
+    def _trouble_of(self, name: str, trouble: str, now_ns: int) -> Iterator[tuple[int, str]]:
+        """What has to be mended, when it is something else than was said last; that it is well again is not said."""
+        kind, told_ns, seen_ns = self._trouble.get(name, ("", now_ns - PAUSE_NS, now_ns))
+        if not trouble:
+            if now_ns - seen_ns >= QUIET_NS:
+                self._trouble.pop(name, None)
+            return
+        is_news = COUNTS.sub("", trouble) != kind and now_ns - told_ns >= PAUSE_NS
+        self._trouble[name] = (COUNTS.sub("", trouble), now_ns, now_ns) if is_news else (kind, told_ns, now_ns)
+        if is_news and "none readable" not in trouble:  # what could not be read is quoted
+            yield logging.WARNING, f"sensor {name}: {trouble}"

@@ -22,8 +22,9 @@ class Arrivals:
         self._drains: deque[tuple[int, int]] = deque([(now_ns, 0)], maxlen=DRAINS)  # (when, messages found)
         self._distrust = 0  # drains still to be discarded
 
-    def stamps(self, count: int, now_ns: int, emptied: bool) -> list[int]:
-        """Stamps for `count` messages found now, oldest first; [] if they may have waited for long.
+    def stamps(self, count: int, now_ns: int, emptied: bool, wanted: int | None = None) -> list[int]:
+        """Stamps for the newest `wanted` (all) of `count` messages found now, oldest first; [] if they may have waited
+        for long.
 
         That is so after a pause of the loop, and while it cannot empty the queue (`emptied` is False): a full queue
         keeps the oldest, and more of them lie in the kernel.
@@ -39,10 +40,11 @@ class Arrivals:
         if self._distrust:
             self._distrust -= emptied
             return []
+        wanted = count if wanted is None else min(wanted, count)
         if count < 2:
-            return [now_ns] * count
+            return [now_ns] * wanted
         apart_ns = self._apart_ns(now_ns)
-        return [now_ns - (count - 1 - index) * apart_ns for index in range(count)]
+        return [now_ns - before * apart_ns for before in range(wanted - 1, -1, -1)]
 
     def _apart_ns(self, now_ns: int) -> int:
         """Nanoseconds between messages, over the drains remembered; the first of them opens the span."""

@@ -6,6 +6,7 @@ The topic is the URI's fragment; without one every FRAME message on that endpoin
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,45 +16,60 @@ from edged.config import CameraConfig
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
 from edged.core.errors import WireError
 from edged.core.types import Frame
-from edged.source.grabber import BadFrame, Grab
+from edged.source.grabber import BadFrame, Grab, OtherSizeError
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
 from edged.wire import Kind, Order, decode, subscription
-from edged.wire.sockets import INPUT, connect
+from edged.wire.link import Link
+from edged.wire.message import MAX_MESSAGE
+from edged.wire.sockets import INPUT, READABLE
 
 TIMEOUT_MS = 100
-READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
+OTHER_MODE = 4  # as many pixels are told by name; what sends more is cut off
+BESIDES = 64 * 1024  # topic, preamble, header
 
 
 class BusGrabber:
     """The newest FRAME message. A sender of this boot is believed when it says when a frame was captured; the stamps
     of another boot are a stream clock."""
 
-    def __init__(self, uri: str, now: Now, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
-        endpoint, _, topic = uri.removeprefix("zmq+").partition("#")
+    def __init__(self, config: CameraConfig, now: Now, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
+        endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
         self._now = now
+        self._wanted = (config.height, config.width, 3)
+        self._most_bytes = min(MAX_MESSAGE, OTHER_MODE * prod(self._wanted) + BESIDES)
         self._boot = boot_id()
         self._order = Order(self._boot)
-        self._timeout_ms = TIMEOUT_MS
         self._context = context or zmq.Context()
         self._is_ours = context is None
         prefix = subscription(topic) if topic else b""
         # CONFLATE: one frame per message, one subscription: the newest wins
-        options = {**INPUT, zmq.CONFLATE: 1, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix}
-        self._socket = connect(self._context, zmq.SUB, endpoint, options)
+        options = {
+            **INPUT, zmq.CONFLATE: 1, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix, zmq.MAXMSGSIZE: self._most_bytes
+        }  # fmt: skip
+        self._link = Link(self._context, zmq.SUB, endpoint, options)
+        self._cuts = 0
+        self._patient = (self._link.socket, TIMEOUT_MS)
 
     def patience(self, timeout_ns: int) -> bool:
         """How long `read` waits from now on, in whole milliseconds; False = not at all, and there is nothing."""
+        self._link.tend(self._now())
+        socket = self._link.socket  # a new one now and then
         if timeout_ns > 0:
-            if (timeout_ms := -(-timeout_ns // NS_PER_MS)) != self._timeout_ms:
-                self._timeout_ms = timeout_ms
-                self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
+            if (patient := (socket, -(-timeout_ns // NS_PER_MS))) != self._patient:
+                self._patient = patient
+                socket.setsockopt(zmq.RCVTIMEO, patient[1])
             return True
-        return bool(int(self._socket.get(zmq.EVENTS)) & READABLE)
+        return bool(int(self._link.socket.get(zmq.EVENTS)) & READABLE)
 
     def read(self) -> Grab | None:
+        self._link.tend(self._now())
+        if self._link.cut > self._cuts:
+            self._cuts = self._link.cut
+            fact = f"cut off: it sends messages of more than {self._most_bytes} bytes, or is no publisher"
+            raise BadFrame(fact, "correct uri, or width and height")
         try:
-            received = self._socket.recv(copy=False).buffer  # an image is worth a copy less
+            received = self._link.socket.recv(copy=False).buffer  # an image is worth a copy less
         except zmq.Again:
             return None
         arrival_ns = self._now()
@@ -61,6 +77,8 @@ class BusGrabber:
             message = decode(received)
             if message.kind is not Kind.FRAME:
                 raise BadFrame(f"{message.topic} carries {message.kind.name}", "name the frames' topic in the uri")
+            if message.arrays.specs["image"].shape != self._wanted:  # before 2 KB of zstd become 64 MB
+                raise OtherSizeError(message.arrays.specs["image"].shape, self._wanted)
             image = np.asarray(message.arrays["image"], np.uint8)
         except (WireError, MemoryError) as error:
             raise BadFrame(f"not a message: {error}") from None
@@ -74,7 +92,7 @@ class BusGrabber:
         return Grab(image, arrival_ns, stream_ns=stamp_ns)
 
     def close(self) -> None:
-        self._socket.close()
+        self._link.close()
         if self._is_ours:
             self._context.term()
 
@@ -122,7 +140,7 @@ class BusCamera:
     ) -> None:
         self.mailbox = BusMailbox(self._fill)
         self._intake = Intake(name, config, now, self.mailbox)
-        self._grabber = BusGrabber(config.uri, now, context)
+        self._grabber = BusGrabber(config, now, context)
 
     def start(self) -> None:
         self._intake.reopened()

@@ -39,7 +39,7 @@ def open_grabber(
         case "bus":
             from edged.source.bus import BusGrabber
 
-            return BusGrabber(config.uri, now, context)
+            return BusGrabber(config, now, context)
         case "path":
             from edged.source.files import FileGrabber
 

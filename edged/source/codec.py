@@ -18,7 +18,20 @@ from numpy.typing import NDArray
 from edged.core.errors import ConfigError, WireError
 from edged.wire import Kind, Message, decode
 
-MAX_BYTES = 64 * 1024
+ALOUD = 4096  # bytes of a message that say something else: keys, names, blanks
+PER_NUMBER = {"edged": 8, "json": 48, "msgpack": 9}
+
+
+def longest(codec: str, names: tuple[str, ...]) -> int:
+    """Bytes of the longest message, topic apart, that a sensor with this codec and these names has reason to send.
+
+    JSON may be written one number a line, indented; a header of `edged` may list names and units.
+    """
+    kind, _, layout = codec.partition(":")
+    if kind == "struct":
+        return _layout(layout, len(names)).size
+    said = sum(len(name.encode()) + 8 for name in names)
+    return ALOUD + 2 * said + PER_NUMBER.get(kind, 48) * len(names)
 
 
 class Unreadable(Exception):

@@ -25,6 +25,16 @@ class BadFrame(EdgedError):
     code = "frame"
 
 
+class OtherSizeError(BadFrame):
+    """A picture of another `geometry` than the config says; a camera may come back with another one at any time."""
+
+    def __init__(self, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+        height, width, *channels = shape
+        self.geometry = "x".join(str(size) for size in (width, height, *channels)).removesuffix("x3")
+        fact = f"frames are {self.geometry} where the config says {wanted[1]}x{wanted[0]}"
+        super().__init__(fact, "set the camera's mode, or width and height")
+
+
 class Ended(Exception):
     """The last frame of a file or folder that is not to be looped."""
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edged.config import CameraConfig
 from edged.core.clock import NS_PER_S, Now, ns
 from edged.core.redact import hide
 from edged.core.types import Frame
-from edged.source.grabber import BadFrame, Grab, Grabber
+from edged.source.grabber import BadFrame, Grab, Grabber, OtherSizeError
 from edged.source.mailbox import Mailbox
 from edged.source.stamps import Stamps
 
@@ -63,13 +60,15 @@ class Intake:
         """Take what the grabber has; True when a new frame lies in the mailbox."""
         try:
             grab = grabber.read()
+            if grab is not None:
+                self._heard_ns = grab.arrival_ns
+                return self._take(grab)
         except BadFrame as error:
             self._refused += 1
+            if isinstance(error, OtherSizeError):
+                self._geometry = error.geometry
             self.fail(str(error))
             return False
-        if grab is not None:
-            self._heard_ns = grab.arrival_ns
-            return self._take(grab)
         if (quiet_ns := self._now() - self._heard_ns) > QUIET_NS:
             self.state = f"no frame for {quiet_ns // NS_PER_S} s"
         return False
@@ -99,9 +98,7 @@ class Intake:
             return False
         captured_ns = self._stamps.captured_ns(grab)
         if grab.image.shape != self._wanted:
-            self._refused += 1
-            self.fail(self._objection(grab.image))
-            return False
+            raise OtherSizeError(grab.image.shape, self._wanted)
         if captured_ns is None:
             self._discarded += 1
             self.state = f"waiting until frames come as they are made, not faster than {self._config.fps:g} a second"
@@ -117,12 +114,3 @@ class Intake:
         grab.image.setflags(write=False)
         self.mailbox.put(Frame(self._name, self._frames, captured_ns, grab.image))
         return True
-
-    def _objection(self, image: NDArray[np.uint8]) -> str:
-        """What is wrong with a frame's size; a camera may come back with another one at any time."""
-        height, width, *channels = image.shape
-        self._geometry = "x".join(str(size) for size in (width, height, *channels)).removesuffix("x3")
-        return (
-            f"frames are {self._geometry} where the config says {self._wanted[1]}x{self._wanted[0]}; "
-            "set the camera's mode, or width and height"
-        )

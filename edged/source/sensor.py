@@ -1,10 +1,11 @@
 """One sensor: a socket that the loop drains every tick into a ring. No thread of its own.
 
 Nothing that arrives can disturb the loop: a message that cannot be used is counted by cause and ignored, and one
-drain takes a bounded number. Causes: `malformed`, `huge`, `kind` (not a SAMPLE), `shape` (not one number per name),
-`order` (not newer than the last), `ahead` (made, or its sender started, later than now), `topic` (only begins with
-ours), `parts` (of a message without end), `backlog` (no stamp of its own and possibly long in a queue), and `future`
-(its stamp lies ahead of our clock: taken, but as of now).
+drain has a budget of bytes and time that goes to the newest. Causes: `malformed`, `huge` (longer than these names
+need), `kind` (not a SAMPLE), `shape` (not one number per name), `order` (not newer than the last), `ahead` (made, or
+its sender started, later than now), `topic` (only begins with ours), `parts` (of a message without end), `overrun`
+(more than a tick can decode: the oldest of them), `backlog` (no stamp of its own and possibly long in a queue), `flood`
+(how often all that waited was dropped unread), and `future` (its stamp lies ahead of our clock: taken, but as of now).
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from edged.core.clock import NS_PER_S, Lag, Now, boot_id, monotonic_ns, ns
 from edged.core.errors import ConfigError, UsageError
 from edged.core.types import Sample
 from edged.source.arrivals import Arrivals
-from edged.source.codec import MAX_BYTES, Reading, Unreadable, decoder
+from edged.source.backlog import LEAST, Backlog, Found
+from edged.source.codec import Reading, Unreadable, decoder, longest
 from edged.source.ring import Ring
 from edged.wire import Order, subscription
-from edged.wire.link import Link, receive
-from edged.wire.sockets import INPUT, READABLE, Options
+from edged.wire.link import Link
+from edged.wire.sockets import INPUT, Options
 
-CAP = 256  # messages per drain: 2 ms at worst
 QUOTED = 60  # bytes of an unreadable message
-QUEUE = 1000
+QUEUE_BYTES = 8 * 1024 * 1024  # that wait for the next tick, at most
+RECENT_NS = 10 * NS_PER_S  # since a flood
+LEAST_QUEUE, MOST_QUEUE = 100, 20_000
 ANOTHER_CLOCK_NS = 60 * NS_PER_S  # json and msgpack do not tell whose clock; a stamp further off is not ours
 
 
@@ -57,15 +60,28 @@ class Sensor:
         self._samples = 0
         self._rejected: Counter[str] = Counter()
         self._unreadable: dict[str, str] = {}  # the first message of each cause, quoted
-        self._link = _connect(name, config, context)
+        self._longest = len(config.topic.encode()) + longest(config.codec, config.names)
+        queue = max(LEAST_QUEUE, min(MOST_QUEUE, QUEUE_BYTES // self._longest))
+        self._most_bytes = 2 * self._longest  # what is somewhat too long is counted, more is cut off
+        self._link = _connect(name, config, context, queue, self._most_bytes)
+        self._backlog = Backlog(self._link, queue, now)
+        self._floods = 0
+        self._flooded_ns: int | None = None
 
     def drain(self, now_ns: int) -> int:
         """Take what has arrived, without waiting; returns how many samples are new."""
         self._link.tend(now_ns)
         before = self._samples
-        readings, emptied = self._receive_all()
+        found = self._backlog.take()
+        readings, overrun = self._readings(found)
+        if overrun:
+            self._rejected["overrun"] += overrun
+        if self._backlog.floods > self._floods:
+            self._floods, self._flooded_ns = self._backlog.floods, now_ns
+            self._rejected["flood"] = self._floods
         unstamped = sum(reading.captured_ns is None for reading in readings)
-        arrived = iter(self._arrivals.stamps(unstamped, now_ns, emptied))
+        count = unstamped + overrun if unstamped else 0
+        arrived = iter(self._arrivals.stamps(count, now_ns, found.emptied, unstamped))
         for reading in readings:
             if reading.captured_ns is not None:
                 self._keep(reading, self._captured_ns(reading, reading.captured_ns, now_ns))
@@ -86,20 +102,32 @@ class Sensor:
     def stats(self) -> dict[str, Any]:
         """Counters since the start: `samples` taken, `rejected` by cause, `captured_ns` of the newest (0 = none).
 
-        `unreadable` quotes the first message of each cause that a decoder found.
+        `unreadable` quotes the first message of each cause that a decoder found; `trouble` is what has to be mended.
         """
         newest = self.newest()
         return {
             "samples": self._samples,
             "rejected": {**self._rejected, **({"cut": self._link.cut} if self._link.cut else {})},
             "unreadable": dict(self._unreadable),
+            "trouble": self.trouble(),
             "captured_ns": newest.captured_ns if newest else 0,
         }
 
     def trouble(self) -> str:
-        """Why there is no sample although somebody sends; empty when nobody does, or all is well."""
+        """What is wrong with what is sent, and the remedy; empty when nobody sends, or all is well."""
+        if not self._samples and (unreadable := self._none_readable()):
+            return unreadable
+        if not self._samples and self._link.cut:
+            fact = f"cut off {self._link.cut} times: it sends messages of more than {self._most_bytes} bytes"
+            return f"{fact}, or is no publisher; check endpoint and names"
+        if self._flooded_ns is not None and self._now() - self._flooded_ns < RECENT_NS:
+            fact = f"it sends more than can be read between two ticks, what waited was dropped {self._floods} times"
+            return f"{fact}; lower its rate or raise [loop] rate_hz"
+        return ""
+
+    def _none_readable(self) -> str:
         counts = {cause: self._rejected[cause] for cause in tuple(self._unreadable)}
-        if self._samples or not counts:
+        if not counts:
             return ""
         causes = ", ".join(f"{count} {cause}" for cause, count in counts.items())
         messages = f"{(total := sum(counts.values()))} message{'s' * (total != 1)}"
@@ -108,47 +136,49 @@ class Sensor:
     def close(self) -> None:
         self._link.close()
 
-    def _receive_all(self) -> tuple[list[Reading], bool]:
-        """What can be used of the messages that are there, and whether there are no more."""
+    def _readings(self, found: Found) -> tuple[list[Reading], int]:
+        """What can be used of what was found, oldest first, and how many of the oldest were left out."""
         readings: list[Reading] = []
-        for _ in range(CAP):
-            if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:  # cheaper than the exception of a vain recv
-                return readings, True
+        left_out = found.overrun
+        if found.endless:
+            self._rejected["parts"] += 1
+            self._unreadable.setdefault("parts", "a message without end; its sender was cut off")
+        for index, parts in enumerate(reversed(found.messages)):
+            if index >= LEAST and self._now() > found.until_ns:
+                left_out += len(found.messages) - index
+                break
             try:
-                readings.append(self._read())
+                readings.append(self._read(parts))
             except Unreadable as unreadable:
                 self._rejected[unreadable.cause] += 1
             except Exception:  # a decoder promises Unreadable; the loop must also outlive a broken promise
                 self._rejected["malformed"] += 1
-        return readings, False
+        readings.reverse()
+        return [reading for reading in readings if self._is_in_order(reading)], left_out
 
-    def _read(self) -> Reading:
-        parts = receive(self._link.socket)
-        if parts is None:
-            self._link.reopen()
-            self._unreadable.setdefault("parts", "a message without end; its sender was cut off")
-            raise Unreadable("parts")
+    def _read(self, parts: list[bytes]) -> Reading:
         payload, alone = parts[-1], len(parts) == 1
-        if len(payload) > MAX_BYTES:
-            self._unreadable.setdefault("huge", f"{len(payload)} bytes")
-            raise Unreadable("huge")
         topic = self._config.topic.encode()
         if not alone and topic and parts[0] != topic and self._config.codec != "edged":
             raise Unreadable("topic")
         try:
+            if len(payload) > self._longest:
+                raise Unreadable("huge")
             if self._config.codec == "edged":
-                return self._ordered(self._decode(payload if alone else b""))
+                return self._decode(payload if alone else b"")
             return self._decode(payload[len(topic) :] if alone else payload)
         except Unreadable as unreadable:
-            if unreadable.cause not in self._unreadable and unreadable.cause not in ("order", "ahead"):
-                self._unreadable[unreadable.cause] = _quoted(payload)
+            if unreadable.cause not in self._unreadable:
+                most = f", at most {self._longest} are taken" if unreadable.cause == "huge" else ""
+                self._unreadable[unreadable.cause] = _quoted(payload) + most
             raise
 
-    def _ordered(self, reading: Reading) -> Reading:
-        assert reading.preamble is not None
-        if refusal := self._order.refusal(reading.preamble, self._now()):
-            raise Unreadable("ahead" if refusal == "future" else "order")
-        return reading
+    def _is_in_order(self, reading: Reading) -> bool:
+        """Whether what says its own order is newer than what was believed before."""
+        if reading.preamble is None or not (refusal := self._order.refusal(reading.preamble, self._now())):
+            return True
+        self._rejected["ahead" if refusal == "future" else "order"] += 1
+        return False
 
     def _captured_ns(self, reading: Reading, stamp_ns: int, now_ns: int) -> int:
         """The sender's stamp on our clock."""
@@ -161,7 +191,7 @@ class Sensor:
                 self._lag.reset()
             self._foreign_ns = stamp_ns
             return self._not_before_newest(now_ns - self._lag(stamp_ns, now_ns) - self._latency_ns)
-        if stamp_ns > now_ns:
+        if stamp_ns > now_ns and stamp_ns > self._now():  # it may have come while others were read
             self._rejected["future"] += 1
         return min(stamp_ns, now_ns)
 
@@ -183,11 +213,13 @@ def _quoted(payload: bytes) -> str:
     return f"{payload[:QUOTED]!r}{'...' * (len(payload) > QUOTED)} ({len(payload)} bytes)"
 
 
-def _connect(name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]]) -> Link:
+def _connect(
+    name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]], queue: int, most_bytes: int
+) -> Link:
     """A SUB socket without CONFLATE: alignment needs the samples between two ticks too."""
     exact = config.codec == "edged" and config.topic
     prefix = subscription(config.topic) if exact else config.topic.encode()
-    options: Options = {**INPUT, zmq.RCVHWM: QUEUE, zmq.MAXMSGSIZE: 2 * MAX_BYTES, zmq.SUBSCRIBE: prefix}
+    options: Options = {**INPUT, zmq.RCVHWM: queue, zmq.MAXMSGSIZE: most_bytes, zmq.SUBSCRIBE: prefix}
     try:
         return Link(context, zmq.SUB, config.endpoint, options)
     except UsageError as error:

@@ -72,3 +72,15 @@ def test_the_first_message_of_each_kind_that_cannot_be_read_is_quoted(journal: J
 def test_a_recording_has_nothing_to_remark(journal: Journal) -> None:
     assert journal.note(sensors={"joints": {"samples": 1, "rejected": {}}}) == []
     assert journal.note() == []
+
+
+def test_what_is_wrong_with_a_sensor_is_told_once_however_its_count_grows(journal: Journal) -> None:
+    def sensor(trouble: str, later_ns: int = PAUSE_NS) -> list[str]:
+        return journal.note(later_ns, sensors={"joints": {"trouble": trouble}})
+
+    told = [line for count in range(20) for line in sensor(f"what waited was dropped {count} times; lower its rate")]
+    assert told == ["WARNING sensor joints: what waited was dropped 0 times; lower its rate"]
+    assert sensor("") == []
+    assert sensor("what waited was dropped 21 times; lower its rate") == []
+    assert sensor("", 13 * PAUSE_NS) == []
+    assert sensor("what waited was dropped 22 times; lower its rate") != []

@@ -161,6 +161,34 @@ def test_what_is_not_a_frame_is_refused_by_name(path: Path, sender: Sender) -> N
         assert thread.stats()["state"] == "streaming"
 
 
+def test_compressed_frames_of_another_size_are_refused_before_they_are_expanded(
+    path: Path, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edged.wire.arrays._decompress", lambda *_: pytest.fail("expanded"))
+    with camera(f"zmq+ipc://{path}") as thread:
+        connected(sender, thread)
+        now = time.monotonic_ns()
+        preamble = Preamble(Kind.FRAME, 0, Flag(0), 1, 1 << 40, now, now, 10**9, boot_id(), bytes(8))
+        sender.socket.send(encode(TOPIC, preamble, {}, (("image", np.zeros((4096, 5000, 3), np.uint8)),), "zstd"))
+        until(lambda: thread.stats()["refused"] == 1, what=thread.stats)
+        assert thread.stats()["last_error"].startswith("frames are 5000x4096 where the config says 64x48")
+        assert thread.stats()["geometry"] == "5000x4096"
+
+
+def test_a_sender_of_far_too_much_is_cut_off_by_name_and_heard_again(path: Path, sender: Sender) -> None:
+    with camera(f"zmq+ipc://{path}") as thread:
+        connected(sender, thread)
+        sender.socket.send(bytes(10_000_000))
+
+        def cut() -> bool:
+            time.sleep(0.01)
+            return "cut off: it sends messages of more than" in thread.stats()["last_error"]
+
+        until(cut, what=thread.stats)
+        frames = thread.stats()["frames"]
+        until(lambda: (sender.send(), time.sleep(0.01), thread.stats()["frames"] > frames)[-1], what=thread.stats)
+
+
 def test_only_newer_frames_count(path: Path, sender: Sender) -> None:
     with camera(f"zmq+ipc://{path}") as thread:
         connected(sender, thread)
