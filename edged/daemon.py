@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from edged import __version__
 from edged.bundle.store import Store, shipped_store
 from edged.config import Config, endpoints, load_config, streams
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms, ns
+from edged.core.descriptors import Reserve, raise_limit
+from edged.core.duty import Duties, Duty
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.locks import AlreadyRunning, only_one
 from edged.core.types import Event
@@ -28,7 +31,7 @@ from edged.runtime.curve import open_curve
 from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
-from edged.runtime.logs import apply_log, start_log
+from edged.runtime.logs import Writer, apply_log, start_log
 from edged.runtime.loop import run_loop
 from edged.runtime.motion import MotionState
 from edged.runtime.publish import CurveServer, Outlet, Publisher, Sender
@@ -54,6 +57,7 @@ ZmqContext = zmq.Context[zmq.Socket[bytes]]
 def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Raises `EdgedError` for what keeps it from starting."""
     session = monotonic_ns()
+    raise_limit()
     config = load_config(path, sets)
     with contextlib.ExitStack() as stack:
         log_writer = start_log(config.log)
@@ -71,10 +75,10 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
         log.info("edged %s, daemon %s, engine %s", __version__, config.daemon.name, config.engine.name)
         if config.stream == "action":
             log.info("guard: %s", config.effective_guard)
-        return _serve(config, Sender(config.daemon.name, session, boot_id()), stack)
+        return _serve(config, Sender(config.daemon.name, session, boot_id()), log_writer, stack)
 
 
-def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
+def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib.ExitStack) -> int:
     stop = threading.Event()
     asked: list[int] = []
 
@@ -91,13 +95,17 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
     context.setsockopt(zmq.LINGER, 0)
     context.socket(zmq.PAIR).close()  # the first socket starts the I/O threads, which are to have our priority
     after_sockets(config.loop)
-    curve = stack.enter_context(open_curve(context, config.bus))
+    slot = Slot()
+    duties = Duties(partial(setattr, slot, "broken"))
+    duties.watch(log_writer)
+    curve = stack.enter_context(open_curve(context, config.bus, duties.watch))
     outlets = _open_outlets(config, context, curve, stack)
     publisher = Publisher(outlets[config.stream], sender, ns(config.bus.valid_ms), config.period_ns)
 
-    slot = Slot()
     inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
-    motion = MotionState(open_arming(config))
+    reserve = Reserve()
+    stack.callback(reserve.close)
+    motion = MotionState(open_arming(config, reserve))
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
@@ -112,12 +120,15 @@ def _serve(config: Config, sender: Sender, stack: contextlib.ExitStack) -> int:
         if (outlet := outlets.get(f"frames-{name}")) is not None:
             frames = FramePublisher(name, camera.mailbox, outlet, sender)
             stack.callback(frames.close)
-            frames.start()
+            duties.start(frames)
+        if isinstance(camera, Duty):
+            duties.watch(camera)
     _describe(config, inputs, motion, slot, health)
     for name, read in supply.sections().items():
         health.section(name, read)
+    health.section("threads", duties.describe)
     for thread in (reporter, control, *supply.threads):
-        thread.start()
+        duties.start(thread)
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     try:
@@ -179,13 +190,13 @@ def open_inputs(config: Config, context: ZmqContext, stack: contextlib.ExitStack
     return Inputs(cameras, sensors, _sensor(config.guard.measured), _sensor(config.guard.enable))
 
 
-def open_arming(config: Config) -> Arming | None:
+def open_arming(config: Config, reserve: Reserve | None = None) -> Arming | None:
     """Whether the robot may move, as the hold file and the config have it; None for what moves nothing."""
     if config.stream != "action":
         return None
     enable = _sensor(config.guard.enable)
     max_age_ns = ns(config.sensors[enable].max_age_ms) if enable else 0
-    return Arming(config.hold_file, config.guard.start, enable, max_age_ns)
+    return Arming(config.hold_file, config.guard.start, enable, max_age_ns, reserve)
 
 
 def _sensor(reference: str | None) -> str | None:

@@ -47,6 +47,10 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         yield f"  plan     {what}: {plan['detail']}"
     if "swap" in snapshot:
         yield from show_swaps(snapshot["swap"])
+    for name, duty in snapshot.get("threads", {}).items():
+        if duty["failures"] or duty["restarts"] or not duty["alive"]:
+            counts = f"{duty['failures']} failures, {duty['restarts']} restarts"
+            yield f"  thread   {name}: {'' if duty['alive'] else 'ended, '}{counts}; the last: {duty['last_error']}"
     for warning in snapshot["warnings"]:
         yield f"  warning  {warning}"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from edged.core.clock import ms, wall_time
+from edged.core.descriptors import Reserve
 from edged.core.errors import EdgedError
 from edged.core.files import make_folder, read_bounded, sync, write_file
 from edged.core.types import Hold, Reason, Sample
@@ -26,7 +27,7 @@ State = Literal["armed", "disarmed", "disabled", "held"]
 
 class Arming:
     """`path`: the hold file (config.hold_file), called after the daemon. `enable`: name of the enable sensor,
-    `enable_max_age_ns` its limit.
+    `enable_max_age_ns` its limit. `reserve`: descriptors for writing a hold when there are no others.
 
     An existing hold file, readable or not, means held; a hold ends by `resume` alone. With an enable input: low, stale
     or missing is Hold(DISABLED), a rising edge arms. An input that was lost disarms, and its return is no rising edge:
@@ -39,7 +40,9 @@ class Arming:
         start: Literal["disarmed", "armed"],
         enable: str | None = None,
         enable_max_age_ns: int = 0,
+        reserve: Reserve | None = None,
     ) -> None:
+        self._reserve = reserve or Reserve(0)
         self._path = path
         self._enable = enable
         self._max_age_ns = enable_max_age_ns
@@ -74,11 +77,14 @@ class Arming:
                 self._held = _held(self._path, who, reason)
                 self._stopped.clear()
             try:
-                make_folder(self._path.parent)
-                write_file(self._path, json.dumps({"who": who, "reason": reason, "since": wall_time()}).encode())
+                self._reserve.lend(lambda: self._write(who, reason))
             except OSError as error:
                 fact = f"holding, but {self._path} cannot be written ({error.strerror}): a restart would forget it"
                 raise EdgedError(fact, "make the store writable and hold again") from error
+
+    def _write(self, who: str, reason: str) -> None:
+        make_folder(self._path.parent)
+        write_file(self._path, json.dumps({"who": who, "reason": reason, "since": wall_time()}).encode())
 
     def resume(self, who: str) -> None:
         """End an operator hold, on disk first, and arm.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +18,10 @@ from typing import Any
 import msgspec
 import zmq
 
+from edged.core.duty import Duty
 from edged.core.endpoint import is_ipv6
 from edged.core.errors import EdgedError, RefusedError
 from edged.runtime.publish import CurveServer, serve_curve
-from edged.runtime.supervised import Supervised
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
@@ -108,7 +107,7 @@ def _failure(request: Request | None, code: str, text: str, remedy: str) -> byte
     return msgspec.msgpack.encode({"v": VERSION, "id": request.id if request else None, "ok": False, "error": error})
 
 
-class Control(threading.Thread):
+class Control(Duty):
     """Answers requests until closed. `operations` is looked up at each request.
 
     `remote`: another endpoint besides; over TCP it is for clients whose key is known: without `curve` there is none.
@@ -122,9 +121,8 @@ class Control(threading.Thread):
         remote: str | None = None,
         curve: CurveServer | None = None,
     ) -> None:
-        super().__init__(name="control", daemon=True)
+        super().__init__("control")
         self._operations = operations
-        self._supervised = Supervised("control")
         self._routers: list[zmq.Socket[bytes]] = []
         self._wake: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._wake.bind(f"inproc://control-{id(self)}")
@@ -159,7 +157,7 @@ class Control(threading.Thread):
             with contextlib.suppress(OSError):
                 Path(endpoint.removeprefix("ipc://")).chmod(0o660)
 
-    def run(self) -> None:
+    def work(self) -> None:
         poller = zmq.Poller()
         for socket in (self._wake, *self._routers):
             poller.register(socket, zmq.POLLIN)
@@ -169,7 +167,7 @@ class Control(threading.Thread):
                 break
             for router in self._routers:
                 if router in ready:
-                    self._supervised.item("a request", partial(self._answer_one, router))
+                    self.item("a request", partial(self._answer_one, router))
 
     def _answer_one(self, router: zmq.Socket[bytes]) -> None:
         frames = router.recv_multipart()
@@ -183,6 +181,7 @@ class Control(threading.Thread):
 
     def close(self) -> None:
         """End the thread and close its sockets."""
+        self.stopping.set()
         if self.is_alive():
             self._waker.send(b"")
             self.join(timeout=2.0)

@@ -6,6 +6,7 @@ CURVE alone fails open: without a ZAP handler any client with any key is let in,
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,12 @@ class Authorized:
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether the client with this public key (Z85) may come in; refusals are logged. The name is ZeroMQ's."""
-        if key in self._keys():
+        try:
+            known = self._keys()
+        except Exception as error:  # it would end the library's thread, and with it all connecting
+            log.error("cannot look for keys in %s: %s: %s", self._folder, type(error).__name__, error)
+            return False
+        if key in known:
             self._told.pop(key, None)
             return True
         now_ns = self._now()
@@ -73,8 +79,14 @@ def _public(path: Path) -> bytes:
 
 
 @contextmanager
-def open_curve(context: zmq.Context[zmq.Socket[bytes]], bus: BusConfig) -> Iterator[CurveServer | None]:
+def open_curve(
+    context: zmq.Context[zmq.Socket[bytes]],
+    bus: BusConfig,
+    watch: Callable[[threading.Thread], None] = lambda thread: None,
+) -> Iterator[CurveServer | None]:
     """The keys for `Outlet`, and a ZAP handler as long as the block lasts; None when no keys are configured.
+
+    `watch` is given the handler's thread: without it nobody new is let in.
 
     `secret_key` is a ZeroMQ certificate (.key_secret), `authorized` a folder of client certificates (.key).
     """
@@ -88,6 +100,8 @@ def open_curve(context: zmq.Context[zmq.Socket[bytes]], bus: BusConfig) -> Itera
         raise ConfigError(f"bus.authorized {bus.authorized}: {_why(error)}", "give a folder of .key files") from None
     authenticator = ThreadAuthenticator(context)
     authenticator.start()
+    authenticator.thread.name = "zap"
+    watch(authenticator.thread)
     try:
         authenticator.configure_curve_callback(server.domain.decode(), Authorized(bus.authorized))
         yield server

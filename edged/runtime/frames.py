@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.duty import Duty
 from edged.core.types import Frame
 from edged.runtime.publish import Outlet, Sender
-from edged.runtime.supervised import Supervised
 from edged.source.mailbox import Mailbox
 from edged.wire import Kind, encode
 
 PATIENCE_NS = NS_PER_S // 4
 
 
-class FramePublisher(threading.Thread):
+class FramePublisher(Duty):
     """Sends each newest frame of one mailbox while somebody listens."""
 
     def __init__(self, camera: str, mailbox: Mailbox, outlet: Outlet, sender: Sender, now: Now = monotonic_ns) -> None:
-        super().__init__(name=f"frames:{camera}", daemon=True)
+        super().__init__(f"frames:{camera}")
         self._camera = camera
         self._mailbox = mailbox
         self._outlet = outlet
         self._sender = sender
         self._now = now
-        self._stop_asked = threading.Event()
-        self._supervised = Supervised(self.name)
+        self._seq = 0
 
-    def run(self) -> None:
-        seq = 0
-        while not self._stop_asked.is_set():
-            frame = self._mailbox.wait_newer(seq, PATIENCE_NS)
+    def work(self) -> None:
+        while not self.stopping.is_set():
+            frame = self._mailbox.wait_newer(self._seq, PATIENCE_NS)
             if frame is None:
                 continue
-            seq = frame.seq
-            self._supervised.item(f"frame {seq}", partial(self._publish, frame))
+            self._seq = frame.seq
+            self.item(f"frame {frame.seq}", partial(self._publish, frame))
 
     def _publish(self, frame: Frame) -> None:
         if self._outlet.count_peers() == 0:
@@ -47,7 +44,7 @@ class FramePublisher(threading.Thread):
 
     def close(self) -> None:
         """End the thread and close its socket."""
-        self._stop_asked.set()
+        self.stopping.set()
         if self.is_alive():
             self.join(timeout=2.0)
         self._outlet.close()

@@ -11,6 +11,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from edged.core.clock import Now, monotonic_ns, ms
@@ -124,9 +125,14 @@ class Health:
 
 def rss_mb() -> float:
     """Resident memory of this process in MB, from /proc."""
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no Path object on a periodic path
-        pages = int(file.read().split()[1])
+    pages = int(os.pread(_statm(), 256, 0).split()[1])
     return round(pages * PAGE_BYTES / 1e6, 1)
+
+
+@cache
+def _statm() -> int:
+    """Opened once, so that health can be told also when there is no descriptor left."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def status_line(snapshot: dict[str, Any]) -> str:

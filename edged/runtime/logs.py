@@ -10,12 +10,13 @@ import contextlib
 import logging
 import os
 import queue
-import threading
+from functools import partial
 
 import msgspec
 
 from edged.config import LogConfig
 from edged.core.clock import wall_time
+from edged.core.duty import Duty
 from edged.core.redact import redact
 
 QUEUE_LINES = 10_000
@@ -34,11 +35,11 @@ class _Json(logging.Formatter):
         return msgspec.json.encode({**fields, "message": redact(super().format(record))}).decode()
 
 
-class Writer(threading.Thread):
+class Writer(Duty):
     """Writes queued lines to stderr. Drops lines rather than waiting for whoever does not read them."""
 
     def __init__(self) -> None:
-        super().__init__(name="log", daemon=True)
+        super().__init__("log")
         self.formatter: logging.Formatter = _Text()
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_LINES)
 
@@ -46,13 +47,17 @@ class Writer(threading.Thread):
         with contextlib.suppress(queue.Full):
             self._records.put_nowait(record)
 
-    def run(self) -> None:
+    def work(self) -> None:
         while (record := self._records.get()) is not None:
-            with contextlib.suppress(OSError):  # straight to the descriptor: no buffer whose lock could outlive us
-                os.write(2, f"{self.formatter.format(record)}\n".encode(errors="replace"))
+            self.item(f"a line of {record.module}", partial(self._write, record))
+
+    def _write(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # straight to the descriptor: no buffer whose lock could outlive us
+            os.write(2, f"{self.formatter.format(record)}\n".encode(errors="replace"))
 
     def stop(self) -> None:
         """Write what is queued, unless nobody reads: then leave after a moment all the same."""
+        self.stopping.set()
         with contextlib.suppress(queue.Full):
             self._records.put_nowait(None)
         self.join(LAST_LINES_S)

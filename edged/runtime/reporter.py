@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 from functools import partial
 from typing import Any
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.duty import Duty
 from edged.core.types import Event
 from edged.runtime.health import Health, describe_transition, status_line
 from edged.runtime.input_log import Remarks
 from edged.runtime.publish import Outlet, Sender
-from edged.runtime.supervised import Supervised
 from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
 from edged.wire import Kind, encode
 
@@ -30,7 +29,7 @@ MOST_TOLD = 4  # changes of state in one turn
 log = logging.getLogger("edged")
 
 
-class Reporter(threading.Thread):
+class Reporter(Duty):
     """Start it before the loop, `close()` it after the last verdict. `tell(event)` works from any thread."""
 
     def __init__(
@@ -41,7 +40,7 @@ class Reporter(threading.Thread):
         events_outlet: Outlet,
         now: Now = monotonic_ns,
     ) -> None:
-        super().__init__(name="reporter", daemon=True)
+        super().__init__("reporter")
         self._health = health
         self._sender = sender
         self._health_outlet = health_outlet
@@ -49,7 +48,6 @@ class Reporter(threading.Thread):
         self._now = now
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._remarks = Remarks()
-        self._supervised = Supervised("reporter")
         self._ready = False
         self._fed_ticks = 0
         self._ticked_ns = now()
@@ -61,7 +59,7 @@ class Reporter(threading.Thread):
         """Publish an event and log it; returns at once."""
         self._events.put(event)
 
-    def run(self) -> None:
+    def work(self) -> None:
         due_ns = self._now()
         while True:
             step_ns = min(PERIOD_NS, self._feed_ns) if self._feed_ns else PERIOD_NS
@@ -69,11 +67,11 @@ class Reporter(threading.Thread):
                 event = self._next_event(max(0.0, (due_ns - self._now()) / NS_PER_S))
                 if event is None:
                     break
-                self._supervised.item(f"event {event.name}", partial(self._publish_event, event))
+                self.item(f"event {event.name}", partial(self._publish_event, event))
             except queue.Empty:
                 due_ns = max(due_ns + step_ns, self._now())
-                self._supervised.item("health", self._turn)
-        self._supervised.item("the last health", self._turn)
+                self.item("health", self._turn)
+        self.item("the last health", self._turn)
 
     def _next_event(self, timeout_s: float) -> Event | None:
         """The next event, None to end; `queue.Empty` when it is time for a turn."""
@@ -84,6 +82,7 @@ class Reporter(threading.Thread):
 
     def close(self) -> None:
         """Send what is queued and one last health message, then end the thread and close its sockets."""
+        self.stopping.set()
         if self.is_alive():
             self._events.put(None)
             self.join(timeout=2.0)

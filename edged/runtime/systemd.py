@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from functools import cache
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
@@ -23,13 +24,19 @@ def notify(*states: str, environ: Mapping[str, str] = os.environ) -> bool:
     address = environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.setblocking(False)
-        try:
-            path = "\0" + address[1:] if address[0] == "@" else address  # @ stands for an abstract socket
-            return sender.sendto("\n".join(states).encode(), path) > 0
-        except OSError:
-            return False
+    try:
+        path = "\0" + address[1:] if address[0] == "@" else address  # @ stands for an abstract socket
+        return _sender().sendto("\n".join(states).encode(), path) > 0
+    except OSError:
+        return False
+
+
+@cache
+def _sender() -> socket.socket:
+    """One for all, so that a watchdog is fed also when there is no descriptor left."""
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sender.setblocking(False)
+    return sender
 
 
 def status(text: str) -> str:

@@ -9,6 +9,7 @@ import zmq
 
 from edged.config import CameraConfig, camera_kind
 from edged.core.clock import Now, monotonic_ns
+from edged.core.duty import Duty
 from edged.core.redact import shown
 from edged.source.grabber import Ended, Grabber, SourceError
 from edged.source.intake import Intake
@@ -48,7 +49,7 @@ def open_grabber(
             raise SourceError(f"unknown kind of camera {shown(config.uri)}", "see the docs for camera URIs")
 
 
-class CameraThread:
+class CameraThread(Duty):
     """A camera that may come and go. `start` never fails and never waits for it; `mailbox` holds the newest frame.
 
     `seq` counts delivered frames from 1 across reconnects. `context` is for frames from the bus; without one the
@@ -62,51 +63,49 @@ class CameraThread:
         now: Now = monotonic_ns,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
+        super().__init__(f"camera:{name}")
         self.mailbox = Mailbox()
         self._config = config
         self._now = now
         self._context = context
         self._intake = Intake(name, config, now, self.mailbox)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"camera:{name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def close(self) -> None:
         """Stop reading; returns within 1.5 s even if the camera blocks. Nothing is delivered afterwards."""
-        self._stop.set()
+        self.stopping.set()
         self._intake.close()
-        if self._thread.ident is not None:
-            self._thread.join(JOIN_S)
+        if self.ident is not None:
+            self.join(JOIN_S)
         self._intake.close()
 
     def stats(self) -> dict[str, Any]:
         """See `Intake.stats`."""
         return self._intake.stats()
 
-    def _run(self) -> None:
+    def work(self) -> None:
         self._backoff_s = FIRST_BACKOFF_S
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             try:
                 self._open_and_stream()
             except Ended:
                 self._intake.state = "ended"
-                return
+                self.stopping.set()
             except SourceError as error:
                 self._intake.fail(str(error))
             except Exception as error:  # a broken camera must not end the thread that waits for its repair
                 self._intake.fail(f"{type(error).__name__}: {error}")
-            self._stop.wait(self._backoff_s)
+                self.failures += 1
+                self.failed("reading", error, self._intake.state)
+            self.stopping.wait(self._backoff_s)
             self._backoff_s = min(2 * self._backoff_s, LAST_BACKOFF_S)
 
     def _open_and_stream(self) -> None:
         if not self._intake.opened:
             self._intake.state = "opening"
-        grabber: Grabber = open_grabber(self._config, self._now, self._stop, self._context)
+        grabber: Grabber = open_grabber(self._config, self._now, self.stopping, self._context)
         try:
             self._intake.reopened()
-            while not self._stop.is_set():
+            while not self.stopping.is_set():
                 if self._intake.read(grabber):
                     self._backoff_s = FIRST_BACKOFF_S
         finally:

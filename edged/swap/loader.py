@@ -8,11 +8,12 @@ the reason.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
+from functools import partial
 
 from edged.bundle.store import CURRENT, Store
 from edged.config import Config
+from edged.core.duty import Duty
 from edged.core.errors import EdgedError, EngineError, MachineryError
 from edged.core.types import Event, Hold, Reason
 from edged.pipeline.pipeline import Pipeline
@@ -30,7 +31,7 @@ JOIN_S = 8.0
 log = logging.getLogger("edged")
 
 
-class Loader(threading.Thread):
+class Loader(Duty):
     """Loads at start, then takes `jobs` one at a time; `ended(attempt)` hears how each of them ended."""
 
     def __init__(
@@ -38,24 +39,34 @@ class Loader(threading.Thread):
         upgrade: Building, tell: Callable[[Event], None], warn: Callable[[str], None],
         ended: Callable[[Attempt], None],
     ) -> None:  # fmt: skip
-        super().__init__(name="loader", daemon=True)
+        super().__init__("loader")
         self._config, self._store, self._slot = config, store, slot
         self._jobs, self._ledger, self._swapper, self._upgrade = jobs, ledger, swapper, upgrade
         self._tell, self._warn, self._ended = tell, warn, ended
+        self._begun = False
 
-    def run(self) -> None:
-        self._begin()
+    def work(self) -> None:
+        if not self._begun:  # whatever becomes of it, another engine may be asked for
+            self._begun = True
+            if not self.item("loading", self._begin):
+                self._fail(f"loading failed: {self.last_error}")
         while not self._jobs.stopped:
-            attempt = self._jobs.take(1.0)
-            if attempt is not None:
-                self._swapper.run(attempt)
-                self._jobs.put_away(attempt)
-                self._ended(attempt)
-                self._upgrade.look(self._slot.running)
-        self._swapper.close()
+            if (attempt := self._jobs.take(1.0)) is not None:
+                what = f"the swap to {attempt.version}"
+                self.item(what, partial(self._swap, attempt))
+                self.item(f"the end of {what}", partial(self._ended, attempt))
+                self.item("a look at the plan", lambda: self._upgrade.look(self._slot.running))
+        self.item("freeing what is kept", self._swapper.close)
+
+    def _swap(self, attempt: Attempt) -> None:
+        try:
+            self._swapper.run(attempt)
+        finally:
+            self._jobs.put_away(attempt)
 
     def close(self) -> None:
         """End what is under way and the thread. After the loop has ended."""
+        self.stopping.set()
         self._jobs.stop()
         if self.is_alive():
             self.join(JOIN_S)

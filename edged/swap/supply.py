@@ -6,13 +6,13 @@ It makes them in the order in which they need each other, so nothing is put back
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edged.bundle.store import Store
 from edged.config import Config
+from edged.core.duty import Duty
 from edged.core.errors import EdgedError
 from edged.core.types import Event
 from edged.runtime.inputs import SeenMailbox
@@ -61,7 +61,7 @@ class EngineSupply:
         self.operations = Operations(config, store, slot, motion, self._history, self._jobs)
 
     @property
-    def threads(self) -> list[threading.Thread]:
+    def threads(self) -> list[Duty]:
         """Not started yet."""
         return [self._loader, *([self._watcher] if self._watcher else [])]
 

@@ -15,7 +15,6 @@ import os
 import pwd
 import shutil
 import stat
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -27,6 +26,7 @@ from watchfiles import watch
 from edged.bundle.bundle import SUFFIX
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
+from edged.core.duty import Duty
 from edged.core.errors import EdgedError
 from edged.core.files import write_file
 from edged.swap.drop import Drop, IncompleteError, inspect
@@ -54,42 +54,41 @@ class _Seen:
     why: str = ""
 
 
-class Incoming(threading.Thread):
+class Incoming(Duty):
     """`ask(drop, who)`: a complete one; `refused(entry, who, reason)`: one that will never be."""
 
     def __init__(
         self, folder: Path, name: str, config: SwapConfig, ask: Asked, refused: Refused,
         warn: Callable[[str], None] = log.warning, now: Now = monotonic_ns,
     ) -> None:  # fmt: skip
-        super().__init__(name="incoming", daemon=True)
+        super().__init__("incoming")
         self._folder, self._name, self._config = folder, name, config
         self._ask, self._refused, self._warn, self._now = ask, refused, warn, now
-        self._stop_asked = threading.Event()
         self._seen: dict[str, _Seen] = {}
         self._left: set[str] = set()
         self._is_crowded = False
         self._trouble = ""
 
-    def run(self) -> None:
+    def work(self) -> None:
         period_s = min(self._config.scan_seconds, self._config.settle_seconds)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._scan_quietly()
             changes = watch(
-                self._folder, watch_filter=None, stop_event=self._stop_asked, debounce=DEBOUNCE_MS, step=STEP_MS,
+                self._folder, watch_filter=None, stop_event=self.stopping, debounce=DEBOUNCE_MS, step=STEP_MS,
                 rust_timeout=max(STEP_MS, round(period_s * NS_PER_S / NS_PER_MS)), yield_on_timeout=True,
                 raise_interrupt=False,
             )  # fmt: skip
             for _ in changes:
                 self._scan_quietly()
-        except OSError as error:
-            self._warn(f"{self._folder} cannot be watched ({error.strerror or error}): it is looked through instead")
-        while not self._stop_asked.wait(period_s):
+        except Exception as error:  # whatever the library thinks of it
+            self._warn(f"{self._folder} cannot be watched ({_said(error)}): it is looked through instead")
+        while not self.stopping.wait(period_s):
             self._scan_quietly()
 
     def close(self) -> None:
         """End the thread."""
-        self._stop_asked.set()
+        self.stopping.set()
         if self.is_alive():
             self.join(2.0)
 
@@ -146,6 +145,8 @@ class Incoming(threading.Thread):
             self.scan()
             self._trouble = ""
         except Exception as error:
+            self.failures += 1
+            self.last_error = _said(error)
             if self._trouble != (trouble := _said(error)):
                 self._trouble = trouble
                 self._warn(f"cannot look through {self._folder}: {trouble}; check its owner and permissions")

@@ -43,6 +43,7 @@ SNAPSHOT: dict[str, Any] = {
     },
     "sensors": {"joints": {"samples": 9, "rejected": {"huge": 2}, "captured_ns": 5, "age_ms": 66_000.0}},
     "guard": {"arming": "armed"},
+    "threads": {"control": {"alive": True, "failures": 0, "restarts": 0, "last_error": ""}},
 }
 
 
@@ -94,3 +95,9 @@ def test_what_is_wrong_with_a_camera_is_said_once() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(3.0, "3.0 s"), (125.0, "2 min 05 s"), (7260.0, "2 h 01 min")])
 def test_times_are_for_people(seconds: float, text: str) -> None:
     assert f"up {text}," in show_status({**SNAPSHOT, "uptime_s": seconds})
+
+
+def test_a_thread_in_trouble_has_a_line() -> None:
+    duty = {"alive": False, "failures": 2, "restarts": 10, "last_error": "its work: ValueError: no"}
+    line = "  thread   reporter: ended, 2 failures, 10 restarts; the last: its work: ValueError: no"
+    assert line in show_status(SNAPSHOT | {"threads": {"reporter": duty}}).splitlines()

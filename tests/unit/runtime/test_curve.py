@@ -146,3 +146,14 @@ def test_a_refused_client_is_in_the_log_and_does_not_flood_it(tmp_path: Path, ca
     for number in range(2 * MOST_TOLD):
         authorized.callback("edged", b"%040d" % number)
     assert len(caplog.records) <= 2 + MOST_TOLD
+
+
+def test_a_folder_that_cannot_be_looked_at_lets_nobody_in_and_the_handler_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Path, "glob", fail)
+    assert not Authorized(tmp_path).callback("edged", b"k" * 40)
+    assert "Too many open files" in caplog.text

@@ -94,3 +94,7 @@ def test_whoever_does_not_read_the_log_stops_nobody() -> None:
         process.kill()
     assert word == "slowest"
     assert float(seconds) < 1.0
+
+
+def test_a_line_that_cannot_be_formatted_does_not_end_the_log() -> None:
+    assert run("log.error('%d drops', 'many'); log.error('the next')").count("the next") == 1
