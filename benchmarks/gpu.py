@@ -29,6 +29,7 @@ from edged.bundle.bundle import Bundle, read_bundle
 from edged.bundle.manifest import ImageInput
 from edged.core.clock import monotonic_ns
 from edged.core.errors import EdgedError
+from edged.core.procfs import resident_bytes
 from edged.engine.base import Engine
 from edged.engine.cuda import Cuda, open_cuda
 from edged.engine.gpu_info import read_gpu
@@ -36,7 +37,6 @@ from edged.engine.ort_cpu import OrtEngine
 from edged.engine.plan_cache import BuildOptions, Plan
 from edged.pack.half import to_half
 from edged.pipeline.golden import compare
-from edged.runtime.health import rss_mb
 from edged.runtime.ticks import TimerTicks
 
 BACKENDS = ("cuda", "tensorrt")
@@ -180,11 +180,11 @@ def disturbance(bundle: Bundle, backend: str, cuda: Cuda, loads: int = LOADS) ->
 def soak(bundle: Bundle, backend: str, cuda: Cuda, seconds: float) -> dict[str, Any]:
     """The engine back to back for so long: how even its runs are, and whether memory grows."""
     with open_backend(bundle, backend, cuda) as engine, cuda:
-        before = cuda.free_bytes(), rss_mb()
+        before = cuda.free_bytes(), resident_bytes()
         alone = run_alone(engine, seconds)
-        after = cuda.free_bytes(), rss_mb()
+        after = cuda.free_bytes(), resident_bytes()
     run = alone.run_us
-    grown = {"device_mb": (before[0] - after[0]) / 1e6, "rss_mb": after[1] - before[1]}
+    grown = {"device_mb": (before[0] - after[0]) / 1e6, "rss_mb": (after[1] - before[1]) / 1e6}
     ratio = round(run["p99"] / run["p50"], 3)
     return {
         "engine": alone.engine,

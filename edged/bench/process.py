@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from edged.bench.cell import camera_toml, child, must_live, scratch, write_confi
 from edged.client import Kind, Message, Stream
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError
+from edged.core.procfs import resident_bytes
 
 STARTS = 5
 SETTLE_S = 4.0
@@ -86,7 +86,6 @@ def _wait_for_action(stream: Stream, process: subprocess.Popen[bytes], until_ns:
 
 
 def _resident_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1000
-    raise EdgedError(f"no VmRSS of process {pid}", "is /proc mounted?")
+    if not (resident := resident_bytes(pid)):
+        raise EdgedError(f"no resident memory of process {pid}", "is /proc mounted?")
+    return resident / 1e6

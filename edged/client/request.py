@@ -13,6 +13,7 @@ import zmq
 from edged.client.reach import no_right, reach
 from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
+from edged.core.procfs import command
 from edged.wire.sockets import READER, CurveKeys, connect
 
 VERSION = 1
@@ -132,10 +133,10 @@ def _holder(endpoint: str) -> int | None:
     """
     try:
         pid = int((Path(endpoint.removeprefix("ipc://")).parent / "lock").read_text(encoding="ascii"))
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError):
         return None
-    return pid if b"edged" in command else None  # the number of a dead daemon may be somebody else's by now
+    # the number of a dead daemon may be somebody else's by now
+    return pid if any("edged" in word for word in command(pid)) else None
 
 
 def _left_ms(end_ns: int) -> int:

@@ -1,12 +1,17 @@
-"""Throw-away processes: heavy work beside the loop that must not disturb it, eat the memory, or outlive its purpose.
+"""Child processes: heavy work beside the loop that must not disturb it, eat the memory, or outlive its purpose.
+
+    parent  run_child(argv, job, hear, memory_bytes)   child   job = take_job(); job.end(work)
+
+The job goes over as JSON in a file of memory: a command line can be read by everybody, and a job may hold a camera's
+password. What the child notes on its way, and its result or error at the end, come back as JSON lines on a pipe of
+their own (`child_job.py`), because libraries print to stdout as they like. Its stdin is the leash: when that ends, the
+child is to stop, also because the parent died.
 
 The child runs in the kernel's idle class, nice 19, so that whoever wakes up preempts it at once; and it is the first
 that the out-of-memory killer takes. It gets a process group but no session of its own: where the kernel groups tasks
 by session (autogroup), nice and the idle class say nothing across sessions, and the child would take half of a
 processor from the loop. The parent watches its memory and ends it above a limit; an address-space limit (RLIMIT_AS)
-would not do, since CUDA reserves address space by the hundred gigabytes. The child reports in JSON lines on a pipe of
-its own, because libraries print to stdout as they like. Its stdin is the leash: when that ends, the child is to stop,
-also because the parent died.
+would not do, since CUDA reserves address space by the hundred gigabytes.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +31,10 @@ from typing import Any
 import msgspec
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
-from edged.core.errors import EngineError
+from edged.core.environment import for_children
+from edged.core.errors import EdgedError, EngineError, MachineryError, RefusedError
+from edged.core.files import write_all
+from edged.core.procfs import available_bytes, tree_bytes
 
 POLL_S = 0.1
 GRACE_S = 2.0  # to stop by itself once it was asked to
@@ -35,52 +43,66 @@ TAIL_LINES = 20
 TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP}
 RESERVE_BYTES = 256 << 20  # what the rest of the machine keeps, whatever the limit says
 
+Hear = Callable[[dict[str, Any]], None]
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An `EdgedError` on its way to the parent."""
+
+    code: str
+    fact: str
+    remedy: str
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A line from the child: a note on the way, or its last word."""
+
+    note: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    error: Fault | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a child ended. `code`: its exit code, negative for a signal; `why`: what we ended it for, "" = by itself."""
+    """How a child ended. `code`: its exit code, negative for a signal; `why`: what we ended it for, "" = by itself.
+
+    `result` or `error` is its last word, neither when it had none; `tail`: the last lines it printed.
+    """
 
     code: int
     why: str
     tail: tuple[str, ...]
     peak_bytes: int
+    result: dict[str, Any] | None = None
+    error: EdgedError | None = None
 
 
-def run_throwaway(
+def run_child(
     argv: Sequence[str],
-    tell: Callable[[dict[str, Any]], None],
+    job: Any,
+    hear: Hear,
     memory_bytes: int,
     cancel: threading.Event | None = None,
     timeout_s: float | None = None,
     now: Now = monotonic_ns,
 ) -> Ending:
-    """Run `argv` with `--report <fd>` appended until it ends, handing each JSON line it reports to `tell`.
+    """Run `argv` with `--job <fd> --report <fd>` appended until it ends, handing each of its notes to `hear`.
 
-    `memory_bytes` limits the resident memory of the child and its children; where GPU and CPU share memory, what it
-    takes on the GPU shows in the machine's available memory, which has a floor. Raises `EngineError` when the program
-    cannot be started. An exception of `tell`, or KeyboardInterrupt, ends the child and passes on.
+    `job` is what JSON can say. `memory_bytes` limits the resident memory of the child and its children; where GPU and
+    CPU share memory, what it takes on the GPU shows in the machine's available memory, which has a floor. Raises
+    `EngineError` when the program cannot be started. An exception of `hear`, or KeyboardInterrupt, ends the child and
+    passes on.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    with contextlib.closing(open(reading, "rb", buffering=0)) as reports:  # noqa: PTH123 - a pipe's end
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)  # the child's for good: Ctrl-C is ours to pass on
+    with open(reading, "rb", buffering=0) as reports:  # noqa: PTH123 - a pipe's end
         try:
-            child = subprocess.Popen(
-                [*argv, "--report", str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(writing,),
-            )
-        except OSError as error:
-            raise EngineError(
-                f"cannot start {argv[0]}: {error.strerror}", "check memory and the installation"
-            ) from None
+            with _in_memory(msgspec.json.encode(job)) as handed:
+                child = _start([*argv, "--job", str(handed), "--report", str(writing)], (handed, writing))
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(writing)
-        watch = _Watch(child, reports, tell, memory_bytes)
+        watch = _Watch(child, reports, hear, memory_bytes)
         try:
-            _step_back(child.pid)
+            step_back(child.pid)
             deadline_ns = None if timeout_s is None else now() + round(timeout_s * NS_PER_S)
             while watch.turn():
                 if cancel is not None and cancel.is_set():
@@ -89,31 +111,13 @@ def run_throwaway(
                     watch.end(f"took longer than {timeout_s:g} s")
         finally:
             watch.close()
-        return Ending(child.wait(), watch.why, tuple(watch.tail), watch.peak_bytes)
+        last = watch.last
+        error = None if last.error is None else _raised(last.error)
+        return Ending(child.wait(), watch.why, tuple(watch.tail), watch.peak_bytes, last.result, error)
 
 
-def settle(stop: Callable[[], None]) -> None:
-    """For the child: call `stop` (on a thread) when the parent lets go; who has not ended `GRACE_S` later is ended.
-
-    It gets a process group, which `_kill` ends with all that is in it.
-    """
-    with contextlib.suppress(OSError):
-        os.setpgid(0, 0)
-    _step_back(os.getpid())  # again: from outside only threads were reached that were there already
-
-    def wait() -> None:
-        with contextlib.suppress(OSError):
-            while os.read(0, 4096):
-                pass
-        stop()
-        threading.Event().wait(GRACE_S)
-        os._exit(1)
-
-    threading.Thread(target=wait, name="leash", daemon=True).start()
-
-
-def _step_back(pid: int) -> None:
-    """From outside and at once: the child's own first lines come only after an interpreter has started."""
+def step_back(pid: int) -> None:
+    """Behind whoever wakes up. From outside and at once: the child's own first lines come after an interpreter's."""
     with contextlib.suppress(OSError):  # ended already
         os.setpriority(os.PRIO_PROCESS, pid, 19)
     with contextlib.suppress(OSError):  # a daemon's real-time priority is not for it
@@ -122,38 +126,55 @@ def _step_back(pid: int) -> None:
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def available_bytes() -> int:
-    """What the kernel says could be had without swapping."""
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    return 1 << 62
-
-
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants; 0 when it is gone."""
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[int]:
+    """A descriptor to read it from. Unlike a pipe it takes everything, however late the child reads."""
+    handle = os.memfd_create("job", os.MFD_CLOEXEC)
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGESIZE") + sum(resident_bytes(int(child)) for child in children)
+        write_all(handle, content)
+        os.lseek(handle, 0, os.SEEK_SET)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _start(argv: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[bytes]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)  # the child's for good: Ctrl-C is ours to pass on
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=handles,
+            env=for_children(),
+        )
+    except OSError as error:
+        raise EngineError(f"cannot start {argv[0]}: {error.strerror}", "check memory and the installation") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _raised(fault: Fault) -> EdgedError:
+    """The child's error as if it had been raised here."""
+    kind = next((kind for kind in (RefusedError, MachineryError) if kind.code == fault.code), EngineError)
+    return kind(fault.fact, fault.remedy)
 
 
 class _Watch:
     """One running child: its pipes, its memory, and how it is ended."""
 
-    def __init__(
-        self, child: subprocess.Popen[bytes], reports: Any, tell: Callable[[dict[str, Any]], None], memory_bytes: int
-    ) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], reports: Any, hear: Hear, memory_bytes: int) -> None:
         self.why = ""
+        self.last = Report()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.peak_bytes = 0
         self._child = child
+        self._hear = hear
         self._memory_bytes = memory_bytes
         self._selector = selectors.DefaultSelector()
         self._buffers = {reports: b"", child.stdout: b""}
-        self._takers = {reports: lambda line: tell(msgspec.json.decode(line)), child.stdout: self._print}
+        self._takers = {reports: self._report, child.stdout: self._print}
         for pipe in self._buffers:
             self._selector.register(pipe, selectors.EVENT_READ)
 
@@ -167,7 +188,7 @@ class _Watch:
         if not self._selector.get_map():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(POLL_S)
-        resident = resident_bytes(self._child.pid)
+        resident = tree_bytes(self._child.pid)
         self.peak_bytes = max(self.peak_bytes, resident)
         if resident > self._memory_bytes:
             self.end(f"took more than {self._memory_bytes >> 20} MiB of memory")
@@ -208,6 +229,17 @@ class _Watch:
         self._buffers[pipe] = rest[:MAX_LINE_BYTES]
         for line in lines:
             self._takers[pipe](line)
+
+    def _report(self, line: bytes) -> None:
+        try:
+            report = msgspec.json.decode(line, type=Report)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # it is not itself any more
+            self.end("reported what nobody understands")
+            return
+        if report.note is not None:
+            self._hear(report.note)
+        else:
+            self.last = report
 
     def _print(self, line: bytes) -> None:
         if text := line.decode(errors="replace").strip():

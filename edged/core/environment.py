@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
+OURS = "EDGED_"
 OFF = {"ORT_DISABLE_TELEMETRY": "1"}
 """ONNX Runtime 1.31 else writes below ~/.cache/Microsoft at every session, and its threads call the vendor's host."""
 
@@ -17,6 +18,11 @@ OFF = {"ORT_DISABLE_TELEMETRY": "1"}
 def silence_telemetry(environ: MutableMapping[str, str] = os.environ) -> None:
     """No library of ours may report about a robot cell to its vendor, whatever the environment says."""
     environ.update(OFF)
+
+
+def for_children(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment without what configures a daemon (EDGED_...): a camera's password may be in it."""
+    return {name: value for name, value in environ.items() if not name.startswith(OURS)}
 
 
 def fill_descriptors() -> None:

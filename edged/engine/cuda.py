@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -20,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.errors import EngineError, MachineryError
+from edged.core.procfs import available_bytes
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING; other streams wait for whatever the process does on the default stream
 MARKS = 4  # moments of a tick: begin, uploaded, computed, downloaded
-MEMINFO = Path("/proc/meminfo")
 DEAD = "edged ends and is started anew; if it happens again, look for 'NVRM: Xid' in dmesg"
 REMEDIES = {
     "out of memory": "stop what else uses the GPU (nvidia-smi), or take a smaller engine",
@@ -259,14 +258,6 @@ def _call(driver: Any, name: str, *arguments: Any) -> Any:
 def remedy(fact: str) -> str:
     """What to do about an error of the driver, by its text."""
     return next((advice for text, advice in REMEDIES.items() if text in fact), "look for 'NVRM: Xid' in dmesg")
-
-
-def available_bytes(meminfo: Path = MEMINFO) -> int:
-    """MemAvailable: what can be had without swapping, page cache included."""
-    for line in meminfo.read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise EngineError(f"no MemAvailable in {meminfo}", "is /proc mounted?")
 
 
 _lock = threading.Lock()

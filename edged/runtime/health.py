@@ -6,20 +6,17 @@ see a tick half recorded: every figure is a counter, so a torn read is off by on
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from edged.core.clock import Now, monotonic_ns, ms
 from edged.core.histogram import Histogram
+from edged.core.procfs import resident_bytes
 from edged.core.stopwatch import STEPS, Stopwatch
 from edged.core.types import ActionChunk, Hold, Tick, Verdict
-
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # 64 KiB on some arm64 kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Health:
             "holds": dict(self.holds),
             "changes": dict(self.changes),
             "steps": {name: histogram.summary() for name, histogram in figures.items() if histogram.count},
-            "rss_mb": rss_mb(),
+            "rss_mb": round(resident_bytes() / 1e6, 1),
             "warnings": list(self.warnings),
         }
         if buckets:
@@ -121,18 +118,6 @@ class Health:
         for name, read in self._sections.items():
             snapshot[name] = read()
         return snapshot
-
-
-def rss_mb() -> float:
-    """Resident memory of this process in MB, from /proc."""
-    pages = int(os.pread(_statm(), 256, 0).split()[1])
-    return round(pages * PAGE_BYTES / 1e6, 1)
-
-
-@cache
-def _statm() -> int:
-    """Opened once, so that health can be told also when there is no descriptor left."""
-    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def status_line(snapshot: dict[str, Any]) -> str:

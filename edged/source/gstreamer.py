@@ -17,6 +17,7 @@ import subprocess
 import numpy as np
 
 from edged.core.clock import NS_PER_S, Now
+from edged.core.environment import for_children
 from edged.source.grabber import Grab, SourceError
 
 PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for
@@ -131,5 +132,6 @@ def _start(pipeline: str, width: int, height: int, pipe: int) -> subprocess.Pope
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         pass_fds=(pipe,),
+        env=for_children(),
         start_new_session=True,  # Ctrl-C at a terminal is for us to handle
     )

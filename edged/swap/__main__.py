@@ -1,17 +1,11 @@
-"""python -m edged.swap JOB --report FD: the trial process. It takes the leash first and imports what is heavy then."""
+"""The process that tries out an engine, started by `trial.py`. It takes its job first and imports the rest then."""
 
 from __future__ import annotations
 
-import os
-import sys
-
-from edged.core.child import settle
-from edged.core.errors import EXIT_FAILED
+from edged.core.child_job import take_job
 
 if __name__ == "__main__":
-    settle(lambda: os._exit(EXIT_FAILED))
-    from edged.swap.trial_worker import main
+    job = take_job(at_once=True)
+    from edged.swap.trial_worker import work
 
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # what a strange engine left behind need not be taken down in order
+    job.end(work)

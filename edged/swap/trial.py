@@ -9,13 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from edged.bundle.manifest import Manifest, dump_manifest
 from edged.config import Config
-from edged.core.child import Ending, available_bytes, run_throwaway
-from edged.core.errors import EngineError, RefusedError
-from edged.core.redact import shown
+from edged.core.child import Ending, run_child
+from edged.core.errors import EdgedError, RefusedError
+from edged.core.procfs import available_bytes
 from edged.swap.job import Attempt, State
 
 MIB = 1 << 20
@@ -28,11 +26,9 @@ class CancelledError(Exception):
 
 @dataclass(slots=True)
 class _Heard:
-    """What the process said."""
+    """What the process said on its way."""
 
     phase: str = "the start"
-    error: dict[str, str] | None = None
-    done: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -49,7 +45,7 @@ def run_trial(
     """
     memory = config.swap.trial_memory_mb * MIB or max(LEAST_BYTES, available_bytes() // 2)
     job = {
-        "config": _without_addresses(config.model_dump(mode="json", exclude_unset=True)),
+        "config": config.model_dump(mode="json", exclude_unset=True),
         "version": attempt.version,
         "source": str(attempt.drop or ""),
         "digest": attempt.digest.hex(),
@@ -59,7 +55,7 @@ def run_trial(
     }
     heard = _Heard()
 
-    def tell(message: dict[str, Any]) -> None:
+    def hear(message: dict[str, Any]) -> None:
         if "state" in message:
             heard.phase = message["state"]
             reached(message["state"], message.get("reason", ""))
@@ -67,34 +63,26 @@ def run_trial(
             attempt.progress = message["progress"]
         elif "warn" in message:
             heard.warnings.append(message["warn"])
-        else:
-            heard.done, heard.error = message.get("done"), message.get("error")
 
-    argv = [sys.executable, "-m", "edged.swap", msgspec.json.encode(job).decode()]
-    ending = run_throwaway(argv, tell, memory, cancel, config.swap.trial_seconds)
-    if cancel.is_set() and heard.done is None:
+    argv = [sys.executable, "-m", "edged.swap"]
+    ending = run_child(argv, job, hear, memory, cancel, config.swap.trial_seconds)
+    if cancel.is_set() and ending.result is None:
         raise CancelledError
-    if heard.error is not None:
-        raise _error(heard.error, memory)
-    if heard.done is None or ending.why:
+    if ending.error is not None:
+        raise _refusal(ending.error, memory)
+    if ending.result is None or ending.why:
         slow = ending.why.startswith("took longer")
         remedy = "raise [swap] trial_seconds if this machine is busy" if slow else "do not use this engine"
         raise RefusedError(f"its trial ended after {heard.phase}: {_end(ending)}", remedy)
-    return bytes.fromhex(heard.done["digest"]), heard.warnings
+    return bytes.fromhex(ending.result["digest"]), heard.warnings
 
 
-def _without_addresses(config: dict[str, Any]) -> dict[str, Any]:
-    """The same without passwords: everybody may read a command line, and a trial opens no camera."""
-    cameras = {name: {**camera, "uri": shown(camera["uri"])} for name, camera in config.get("cameras", {}).items()}
-    return {**config, "cameras": cameras}
-
-
-def _error(said: dict[str, str], memory: int) -> EngineError | RefusedError:
-    """The trial's refusal, with its remedy."""
-    fact = said["fact"]
+def _refusal(error: EdgedError, memory: int) -> RefusedError:
+    """Whatever kept the trial from its end refuses the engine, with the trial's remedy."""
+    fact = error.fact
     if "bad_alloc" in fact or "Failed to allocate memory" in fact:
         fact = f"it wants more memory than the {memory // MIB} MiB of a trial: {fact}"
-    return RefusedError(fact, said["remedy"])
+    return RefusedError(fact, error.remedy)
 
 
 def _end(ending: Ending) -> str:

@@ -1,15 +1,14 @@
 """The trial of a new engine, a process of its own: whatever it does to the machine, the loop never feels it.
 
-    python -m edged.swap JOB --report FD
+`python -m edged.swap`, which only the daemon starts (`core/child.py`),
 
 reads the bundle once, vets it against cell and running engine, prepares its plan, loads it, warms it, holds it against
 its golden samples, installs it, and at last, if it was dropped, writes the very bytes that were proved into the store.
-Reports `{"state"}`, `{"progress"}`, `{"warn"}`, `{"done"}` or `{"error"}` in JSON lines.
+It notes `{"state"}`, `{"progress"}` and `{"warn"}`; its result says which digest was proved.
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import time
@@ -24,7 +23,8 @@ from edged.bundle.compatibility import changes
 from edged.bundle.manifest import parse_manifest
 from edged.bundle.store import Store
 from edged.config import Config
-from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError, EngineError, RefusedError
+from edged.core.child_job import Job
+from edged.core.errors import EngineError, RefusedError
 from edged.engine.plan_build.start import Progress, plan_for
 from edged.engine.plan_cache import BuildOptions, Plan
 from edged.engine.select import wants_plan
@@ -38,7 +38,7 @@ TIMED_RUNS = 20
 Tell = Callable[[Mapping[str, Any]], None]
 
 
-class Job(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True):
     """What to try. `source`: the drop, or "" for `version` of the store; `running`: the manifest of what runs."""
 
     config: dict[str, Any]
@@ -50,8 +50,8 @@ class Job(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
 
 
-def try_out(job: Job, tell: Tell) -> None:
-    """The whole trial; raises `EdgedError` for what refuses the engine."""
+def try_out(job: Candidate, tell: Tell) -> dict[str, Any]:
+    """The whole trial, and what was proved; raises `EdgedError` for what refuses the engine."""
     config = Config(**job.config)
     store = Store(config.daemon.store)
     path = Path(job.source) if job.source else store.resolve(config.engine.name, job.version)
@@ -81,8 +81,7 @@ def try_out(job: Job, tell: Tell) -> None:
     tell({"progress": 0.8})
     if job.source:
         _store(target, files)
-    about = {"digest": bundle.digest.hex(), "compared": compared, "run_ms": round(spent_ms, 3)}
-    tell({"done": about})
+    return {"digest": bundle.digest.hex(), "compared": compared, "run_ms": round(spent_ms, 3)}
 
 
 def prepare_plan(bundle: Bundle, path: Path, config: Config, tell: Tell) -> str:
@@ -100,7 +99,7 @@ def prepare_plan(bundle: Bundle, path: Path, config: Config, tell: Tell) -> str:
     return "no plan"
 
 
-def _read(path: Path, job: Job) -> tuple[Bundle, dict[str, bytes]]:
+def _read(path: Path, job: Candidate) -> tuple[Bundle, dict[str, bytes]]:
     try:
         files = read_files(path)
     except OSError as error:
@@ -134,24 +133,15 @@ def _store(target: Path, files: Mapping[str, bytes]) -> None:
         ) from None
 
 
-def main(arguments: list[str]) -> int:
-    """Try out the job of the command line; what it found goes to the report descriptor alone."""
-    job = msgspec.json.decode(arguments[0], type=Job)
-    report = int(arguments[arguments.index("--report") + 1])
-
-    def tell(message: Mapping[str, Any]) -> None:
-        os.write(report, msgspec.json.encode(message) + b"\n")
-
-    if job.memory_bytes:
+def work(job: Job) -> dict[str, Any]:
+    """Try out what the job names, within its memory."""
+    candidate = job.read(Candidate)
+    limit = candidate.memory_bytes
+    if limit:
         # A graph that wants the world fails at once, instead of filling memory until it is ended from outside.
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_bytes, job.memory_bytes))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
-        try_out(job, tell)
-        return EXIT_OK
-    except EdgedError as error:
-        tell({"error": {"code": error.code, "fact": error.fact, "remedy": error.remedy}})
-        return error.exit_code
+        return try_out(candidate, job.note)
     except MemoryError:
-        fact = f"it needs more than the {job.memory_bytes >> 20} MiB a trial may take"
-        tell({"error": {"code": "refused", "fact": fact, "remedy": "raise [swap] trial_memory_mb, or shrink it"}})
-        return EXIT_FAILED
+        fact = f"it needs more than the {limit >> 20} MiB a trial may take"
+        raise RefusedError(fact, "raise [swap] trial_memory_mb, or shrink it") from None

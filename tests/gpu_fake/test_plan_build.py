@@ -20,6 +20,7 @@ from models import policy_golden, policy_model, policy_recipe
 
 from edged.bundle.bundle import Bundle, bundle_files, read_bundle, write_files
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EngineError, RefusedError
+from edged.core.procfs import children, command
 from edged.engine.plan_build.install import Machine, missing_tensorrt, this_machine
 from edged.engine.plan_build.start import Degraded, Outcome, Progress, build_plan, plan_for
 from edged.engine.plan_cache import BuildOptions, Plan, Plans
@@ -212,7 +213,7 @@ def test_a_parent_that_dies_takes_the_build_along(gpu, packed: Path, tmp_path: P
     with parent:
         assert parent.stderr is not None
         parent.stderr.readline()  # the first phase
-        (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        (child,) = children(parent.pid)
         parent.kill()
     deadline = time.monotonic() + 30
     while Path(f"/proc/{child}").exists() and "State:\tZ" not in Path(f"/proc/{child}/status").read_text():
@@ -226,11 +227,9 @@ def test_it_steps_back_behind_everything_else(gpu, packed: Path, tmp_path: Path)
     seen: list[tuple[int, int, str, bool]] = []
 
     def look(progress: Progress) -> None:
-        for child in Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split():
-            command = Path(f"/proc/{child}/cmdline").read_text()
-            if "edged.engine.plan_build" in command and not seen:
-                scores = Path(f"/proc/{child}/oom_score_adj").read_text()
-                pid = int(child)
+        for pid in children(os.getpid()):
+            if "edged.engine.plan_build" in command(pid) and not seen:
+                scores = Path(f"/proc/{pid}/oom_score_adj").read_text()
                 policy, own_group = os.sched_getscheduler(pid), os.getpgid(pid) == pid
                 seen.append((os.getpriority(os.PRIO_PROCESS, pid), policy, scores.strip(), own_group))
 

@@ -19,6 +19,7 @@ from waiting import until
 
 from edged.client import Kind, Message
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns
+from edged.core.procfs import resident_bytes
 from edged.core.types import Reason
 from edged.runtime.publish import Outlet, Sender
 from edged.wire import decode, encode, subscription
@@ -87,8 +88,7 @@ class Process:
         return self.exit_code()
 
     def resident_mb(self) -> float:
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return resident_bytes(self.pid) / 1e6
 
 
 class Listener(threading.Thread):

@@ -1,14 +1,11 @@
-"""The process that builds a plan, started by `start.py`. It takes the leash first and imports the rest then."""
+"""The process that builds a plan, started by `start.py`. It takes its job first and imports the rest then."""
 
 from __future__ import annotations
 
-import threading
-
-from edged.core.child import settle
+from edged.core.child_job import take_job
 
 if __name__ == "__main__":
-    stop = threading.Event()
-    settle(stop.set)
-    from edged.engine.plan_build.worker import main
+    job = take_job()
+    from edged.engine.plan_build.worker import work
 
-    main(stop)
+    job.end(work)

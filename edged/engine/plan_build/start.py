@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 
 from edged.bundle.bundle import Bundle
-from edged.core.child import available_bytes, run_throwaway
-from edged.core.errors import EdgedError, EngineError, MachineryError, RefusedError
+from edged.core.child import run_child
+from edged.core.errors import EdgedError, EngineError
+from edged.core.procfs import available_bytes
 from edged.engine.plan_cache import BuildOptions, Plan, Plans
 
 MEMORY_SHARE = 0.75  # of what is available when a build begins
@@ -94,15 +95,12 @@ def build_plan(
 
     `memory_bytes` 0 = three quarters of what is available now. Raises the process's own `EdgedError`.
     """
-    last: dict[str, Any] = {}
 
-    def tell(message: dict[str, Any]) -> None:
+    def hear(message: dict[str, Any]) -> None:
         if "phase" in message:
             follow(msgspec.convert(message, Progress))
         elif "log" in message:
             note(*message["log"])
-        else:
-            last.update(message)
 
     job = {
         "bundle": str(path),
@@ -110,22 +108,15 @@ def build_plan(
         "cache": str(cache / "plans"),
         "options": asdict(options),
     }
-    argv = [sys.executable, "-m", "edged.engine.plan_build", msgspec.json.encode(job).decode()]
-    ending = run_throwaway(argv, tell, memory_bytes or round(available_bytes() * MEMORY_SHARE), cancel)
-    if "plan" in last:
-        return Outcome(last["plan"], last["plan"].pop("found"), ending.peak_bytes)
-    if "error" in last and not ending.why:
-        raise _error(**last["error"])
+    argv = [sys.executable, "-m", "edged.engine.plan_build"]
+    ending = run_child(argv, job, hear, memory_bytes or round(available_bytes() * MEMORY_SHARE), cancel)
+    if ending.result is not None:
+        return Outcome(ending.result, ending.result.pop("found"), ending.peak_bytes)
+    if ending.error is not None and not ending.why:
+        raise ending.error
     ended = ending.why or f"it ended with {_code(ending.code)}"
     tail = f": {ending.tail[-1]}" if ending.tail else ""
     raise EngineError(f"building the plan failed: {ended}{tail}", "see the log")
-
-
-def _error(code: str, fact: str, remedy: str, exit_code: int) -> EdgedError:
-    """The process's error as if it had been raised here."""
-    kinds = (RefusedError, MachineryError)
-    kind = next((kind for kind in kinds if kind.code == code), EngineError)
-    return kind(fact, remedy)
 
 
 def _code(code: int) -> str:

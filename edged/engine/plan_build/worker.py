@@ -1,14 +1,10 @@
 """The job of the building process: read the engine, look whether its plan is there, else build and keep it.
 
-Reports JSON lines on the pipe it was given: progress as `Monitor` makes it, {"log": [severity, text]}, and at the end
-{"plan": {...}} or {"error": {"code", "fact", "remedy", "exit_code"}}.
+It notes progress as `Monitor` makes it, and {"log": [severity, text]}; its result is what is known about the plan.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +14,9 @@ import msgspec
 
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.bundle.samples import split_samples
+from edged.core.child_job import Job
 from edged.core.clock import NS_PER_S, monotonic_ns
-from edged.core.errors import EXIT_OK, EdgedError, EngineError, RefusedError
+from edged.core.errors import EngineError, RefusedError
 from edged.engine.device import Device, read_device
 from edged.engine.plan_build.install import missing_tensorrt, this_machine
 from edged.engine.plan_cache import BuildOptions, Plan, Plans, key_parts
@@ -27,35 +24,15 @@ from edged.engine.plan_cache import BuildOptions, Plan, Plans, key_parts
 Report = Callable[[dict[str, Any]], None]
 
 
-def main(stop: threading.Event) -> None:
-    """Build until done or `stop`; the exit code is that of the error."""
-    parser = argparse.ArgumentParser(prog="python -m edged.engine.plan_build")
-    parser.add_argument("job", help="JSON: bundle, digest (hex), cache, options")
-    parser.add_argument("--report", type=int, required=True, help="descriptor to report on")
-    given = parser.parse_args()
-    lock = threading.Lock()
-
-    def report(value: dict[str, Any]) -> None:
-        with lock:
-            os.write(given.report, msgspec.json.encode(value) + b"\n")
-
-    job = msgspec.json.decode(given.job, type=dict[str, Any])
-    try:
-        report({"plan": work(job, report, stop)})
-        code = EXIT_OK
-    except EdgedError as error:
-        code = error.exit_code
-        report({"error": {"code": error.code, "fact": error.fact, "remedy": error.remedy, "exit_code": code}})
-    sys.stdout.flush()
-    os._exit(code)  # the vendor's libraries may crash on their way out, when all is done and kept
-
-
-def work(job: Mapping[str, Any], report: Report, stop: threading.Event) -> dict[str, Any]:
+def work(job: Job) -> dict[str, Any]:
     """What is known about the plan, built now or found. Raises `EdgedError`."""
-    options = msgspec.convert(job["options"], BuildOptions)
-    bundle = read_bundle(Path(job["bundle"]))
-    if bundle.digest.hex() != job["digest"]:
-        raise RefusedError(f"{job['bundle']} is not the engine that was asked for", "somebody replaced it; start again")
+    asked, report, stop = job.read(dict[str, Any]), job.note, job.stop
+    options = msgspec.convert(asked["options"], BuildOptions)
+    bundle = read_bundle(Path(asked["bundle"]))
+    if bundle.digest.hex() != asked["digest"]:
+        raise RefusedError(
+            f"{asked['bundle']} is not the engine that was asked for", "somebody replaced it; start again"
+        )
     device = _device()
     try:
         from edged.engine.plan_build import network
@@ -63,7 +40,7 @@ def work(job: Mapping[str, Any], report: Report, stop: threading.Event) -> dict[
     except ImportError:
         raise EngineError(*missing_tensorrt(this_machine())) from None
     parts = key_parts(bundle.digest, network.version(), device, options)
-    plans = Plans(Path(job["cache"]))
+    plans = Plans(Path(asked["cache"]))
     log = Log(lambda severity, text: report({"log": [severity, text]}))
     with plans.lock(parts, wait=False) as free:
         if free:

@@ -10,29 +10,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from edged.core.child import Ending, available_bytes, resident_bytes, run_throwaway
-from edged.core.errors import EngineError
+from edged.core.child import Ending, run_child
+from edged.core.errors import EngineError, MachineryError, RefusedError
+from edged.core.procfs import children, command, resident_bytes
 
 PLENTY = 1 << 34
 HEAD = """
 import json, os, sys, time
-os.setpgid(0, 0)  # as settle() does
-out = os.fdopen(int(sys.argv[sys.argv.index("--report") + 1]), "w")
-def say(**facts):
-    print(json.dumps(facts), file=out, flush=True)
+from edged.core.child_job import take_job
+job = take_job()
+say = lambda **facts: job.note(facts)
 """
 
 
-def run(body: str, tell: Any = None, memory_bytes: int = PLENTY, **more: Any) -> tuple[Ending, list[dict[str, Any]]]:
+def run(body: str, hear: Any = None, memory_bytes: int = PLENTY, **more: Any) -> tuple[Ending, list[dict[str, Any]]]:
     heard: list[dict[str, Any]] = []
-    ending = run_throwaway([sys.executable, "-c", HEAD + body], tell or heard.append, memory_bytes, **more)
+    ending = run_child([sys.executable, "-c", HEAD + body], {}, hear or heard.append, memory_bytes, **more)
     return ending, heard
-
-
-def children() -> list[str]:
-    return Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
 
 
 def test_reports_are_heard_in_order_and_prints_are_not_reports() -> None:
@@ -68,13 +65,13 @@ def test_the_terminal_is_not_the_childs() -> None:
 
 
 def test_one_that_never_settled_is_ended_all_the_same() -> None:
-    ending = run_throwaway([sys.executable, "-c", "import time; time.sleep(600)"], print, PLENTY, timeout_s=0.5)
+    ending = run_child([sys.executable, "-c", "import time; time.sleep(600)"], {}, print, PLENTY, timeout_s=0.5)
     assert (ending.code, ending.why) == (-9, "took longer than 0.5 s")
 
 
 def test_too_long_is_ended() -> None:
-    ending, heard = run("say(n=1)\ntime.sleep(600)", timeout_s=1.0)
-    assert (ending.code, ending.why) == (-9, "took longer than 1 s")
+    ending, heard = run("say(n=1)\ntime.sleep(600)", timeout_s=5.0)
+    assert (ending.code, ending.why) == (-9, "took longer than 5 s")
     assert heard == [{"n": 1}]
 
 
@@ -98,23 +95,23 @@ def test_who_is_asked_to_stop_may_say_goodbye() -> None:
     cancel = threading.Event()
     heard: list[dict[str, Any]] = []
 
-    def tell(report: dict[str, Any]) -> None:
+    def hear(report: dict[str, Any]) -> None:
         heard.append(report)
         cancel.set()
 
-    ending, _ = run("say(n=1)\nsys.stdin.read()\nsay(n=2)\nsys.exit(4)", tell, cancel=cancel)
+    ending, _ = run("say(n=1)\njob.stop.wait()\nsay(n=2)\nos._exit(4)", hear, cancel=cancel)
     assert (ending.code, ending.why) == (4, "cancelled")
     assert heard == [{"n": 1}, {"n": 2}]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_what_goes_wrong_here_ends_it_there(error: type[BaseException]) -> None:
-    def tell(report: dict[str, Any]) -> None:
+    def hear(report: dict[str, Any]) -> None:
         raise error
 
     with pytest.raises(error):
-        run("say(n=1)\ntime.sleep(600)", tell)
-    assert not children()
+        run("say(n=1)\ntime.sleep(600)", hear)
+    assert not children(os.getpid())
 
 
 def test_nothing_is_left_open() -> None:
@@ -123,14 +120,71 @@ def test_nothing_is_left_open() -> None:
     for _ in range(3):
         run("say(n=1)")
     assert sorted(Path("/proc/self/fd").iterdir()) == before
-    assert not children()
+    assert not children(os.getpid())
 
 
 def test_a_program_that_is_not_there_is_told() -> None:
     with pytest.raises(EngineError, match="cannot start /no/such/program"):
-        run_throwaway(["/no/such/program"], print, PLENTY)
+        run_child(["/no/such/program"], {}, print, PLENTY)
 
 
-def test_memory_is_read_from_the_kernel() -> None:
-    assert 0 < resident_bytes(os.getpid()) < available_bytes() + (1 << 40)
-    assert resident_bytes(2**22 + 1) == 0
+SECRET = "rtsp://user:pa55word@10.0.0.9/stream"
+
+
+def test_a_job_of_any_size_arrives_and_nobody_else_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line of a process is everybody's to read; a config may come from the environment."""
+    monkeypatch.setenv("EDGED_CAMERAS__TOOL__URI", SECRET)
+    job = {"config": {"cameras": {"tool": {"uri": SECRET}}}, "more": "x" * (4 << 20)}
+    seen: list[str] = []
+
+    def hear(note: dict[str, Any]) -> None:
+        assert note == {"size": len(msgspec.json.encode(job))}
+        for pid in children(os.getpid()):
+            environ = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+            seen.extend([*command(pid), *environ.split("\0")])
+
+    body = "say(size=len(job.text))\nimport time; job.stop.wait(600)"
+    cancel = threading.Event()
+    argv = [sys.executable, "-c", HEAD + body]
+    run_child(argv, job, lambda note: (hear(note), cancel.set()), PLENTY, cancel)
+    assert "--job" in seen
+    assert any(word.startswith("PATH=") for word in seen)
+    assert not [word for word in seen if "pa55word" in word]
+
+
+def ended(body: str) -> Ending:
+    return run(f"from edged.core.errors import *\ndef work(job):\n    {body}\njob.end(work)")[0]
+
+
+def test_the_last_word_is_a_result_or_an_error() -> None:
+    done = ended("return {'n': 1}")
+    assert (done.result, done.error, done.code) == ({"n": 1}, None, 0)
+    for kind, code, raised in [
+        ("Refused", 3, RefusedError),
+        ("Machinery", 1, MachineryError),
+        ("Usage", 2, EngineError),
+    ]:
+        done = ended(f"raise {kind}Error('a fact', 'a remedy')")
+        assert (done.result, done.code) == (None, code)
+        assert isinstance(done.error, raised)
+        assert (done.error.fact, done.error.remedy) == ("a fact", "a remedy")
+    done = ended("raise ValueError('unforeseen')")
+    assert (done.result, done.error, done.code) == (None, None, 1)
+    assert done.tail[-1] == "ValueError: unforeseen"
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", '{"strange": 1}', '{"note": 3}', '{"error": {}}', "\xff", "long"])
+def test_one_that_reports_nonsense_is_ended(line: str) -> None:
+    said = f"{line!r}.encode('latin-1')" if line != "long" else "b'x' * 3_000_000"
+    ending, heard = run(f"os.write(job._report, {said} + b'\\n')\nimport time; time.sleep(600)")
+    assert ending.why == "reported what nobody understands"
+    assert (ending.code, heard) == (-9, [])
+
+
+def test_at_once_means_now() -> None:
+    """A trial is not asked to say goodbye; a build is, and may take `GRACE_S` for it."""
+    cancel = threading.Event()
+    head = HEAD.replace("take_job()", "take_job(at_once=True)")
+    argv = [sys.executable, "-c", head + "say(n=1)\ntime.sleep(600)"]
+    ending = run_child(argv, {}, lambda note: cancel.set(), PLENTY, cancel)
+    assert (ending.code, ending.why) == (1, "cancelled")

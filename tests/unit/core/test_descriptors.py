@@ -17,13 +17,13 @@ import errno, os, resource
 from pathlib import Path
 from edged.core.descriptors import Reserve, raise_limit
 from edged.guard.arming import Arming
-from edged.runtime.health import rss_mb
+from edged.core.procfs import resident_bytes
 resource.setrlimit(resource.RLIMIT_NOFILE, (80, 100))
 assert raise_limit() == 100
 reserve = Reserve()
 folder = Path({folder!r})
 arming = Arming(folder / "hold" / "pick", "armed", reserve=reserve)
-rss_mb()
+resident_bytes()
 taken = []
 try:
     while True:
@@ -32,7 +32,7 @@ except OSError as error:
     assert error.errno == errno.EMFILE
 arming.hold("maria", "no descriptors")
 arming.hold("maria", "and again")
-assert rss_mb() > 0
+assert resident_bytes() > 0
 for number in taken:
     os.close(number)
 assert "and again" in (folder / "hold" / "pick").read_text()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-
 import numpy as np
-import pytest
 
 from edged.core.clock import ManualClock
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Change, Hold, Reason, Tick, Verdict
-from edged.runtime import health as module
-from edged.runtime.health import Health, describe_transition, rss_mb, status_line
+from edged.runtime.health import Health, describe_transition, status_line
 
 MS = 1_000_000
 START = 1_000 * MS
@@ -127,14 +123,7 @@ def test_the_status_line_is_one_line_that_says_it_all() -> None:
 
 
 def test_memory_is_what_the_kernel_says() -> None:
-    before = rss_mb()
+    said = Turning().health.snapshot()["rss_mb"]
     block = np.ones(10_000_000)
-    assert rss_mb() - before > 60
+    assert Turning().health.snapshot()["rss_mb"] - said > 60
     del block
-
-
-def test_memory_is_counted_in_this_kernels_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resource.getpagesize() == module.PAGE_BYTES
-    before = rss_mb()
-    monkeypatch.setattr(module, "PAGE_BYTES", 16 * module.PAGE_BYTES)
-    assert rss_mb() > 10 * before

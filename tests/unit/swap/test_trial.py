@@ -1,32 +1,73 @@
-"""What a trial's process is told."""
+"""What a trial's process is told, and who can read it."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-import cells
-import msgspec
 import pytest
+from models import policy_golden, policy_model, policy_recipe
 
-from edged.config import Config
-from edged.core.child import Ending
-from edged.swap import trial
+from edged.bundle.bundle import read_bundle
+from edged.config import load_config
+from edged.core.procfs import children, command
+from edged.pack import pack
 from edged.swap.job import Attempt
+from edged.swap.trial import run_trial
+
+SECRETS = ("s3cr", "t0ken", "0ther")
+CELL = """
+[daemon]
+store = "{folder}/engines"
+cache = "{folder}/cache"
+[cameras.tool]
+uri = "0"
+width = 64
+height = 48
+[cameras.wrist]
+uri = "rtsp://admin:s3cr/et@cam/x?token=t0ken"
+width = 64
+height = 48
+[sensors.joints]
+endpoint = "tcp://127.0.0.1:5555"
+names = ["a", "b"]
+unit = "rad"
+[sensors.force]
+endpoint = "tcp://127.0.0.1:5556"
+names = ["f"]
+unit = "N"
+[guard]
+measured = "sensor:joints"
+[guard.limits]
+a = {{ min = -1, max = 1 }}
+tool = {{ min = 0, max = 1 }}
+[bus]
+valid_ms = 200
+[engine]
+name = "reach"
+"""
 
 
-def test_a_command_line_tells_nobody_a_password(monkeypatch: pytest.MonkeyPatch):
-    said: list[str] = []
+def test_a_trial_has_the_whole_config_and_shows_nobody_its_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not those of the file, nor those of the environment: what ps and /proc show of every process it starts."""
+    packed = pack(policy_model(), policy_recipe(), policy_golden(), tmp_path / "engines")
+    path = tmp_path / "pick.toml"
+    path.write_text(CELL.format(folder=tmp_path), encoding="utf-8")
+    monkeypatch.setenv("EDGED_CAMERAS__TOOL__URI", "rtsp://admin:0ther@cam/x")
+    config = load_config(path)
+    seen: list[str] = []
+    states: list[str] = []
 
-    def start(argv: Sequence[str], tell: Any, *_: object) -> Ending:
-        said.extend(argv)
-        tell({"done": {"digest": "00"}})
-        return Ending(0, "", (), 0)
+    def look(state: str, reason: str) -> None:
+        states.append(state)
+        for pid in children(os.getpid()):
+            environ = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+            seen.extend([*command(pid), *environ.split("\0")])
 
-    monkeypatch.setattr(trial, "run_throwaway", start)
-    camera = {"uri": "rtsp://admin:s3cr/et@cam/x?token=t0ken", "width": 64, "height": 48}
-    cell = cells.config(cameras={"line": camera})
-    trial.run_trial(cell, Attempt(1, "1", "me"), None, lambda state, reason: None, threading.Event())
-    assert not [text for text in said if "s3cr" in text or "t0ken" in text]
-    assert Config(**msgspec.json.decode(said[-1])["config"]).cameras["line"].width == 64
+    digest, _ = run_trial(config, Attempt(1, "1", "me"), None, look, threading.Event())
+    assert digest == read_bundle(packed.path).digest
+    assert states == ["verified", "built"]
+    assert "edged.swap" in seen
+    assert any(text.startswith("PATH=") for text in seen)
+    assert not [text for text in seen if any(secret in text for secret in SECRETS)]

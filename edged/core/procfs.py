@@ -1,0 +1,72 @@
+"""/proc, read in one place: memory, descendants and command lines of processes, and what memory is left.
+
+A process that is gone has no memory, no children and no command; a machine without /proc is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from edged.core.errors import EngineError
+
+MEMINFO = Path("/proc/meminfo")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # 64 KiB on some arm64 kernels
+
+
+def resident_bytes(pid: int | None = None) -> int:
+    """Resident memory of one process, ours unless another is named."""
+    try:
+        if pid is None:
+            return _resident(os.pread(_own_statm(), 256, 0))
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - no Path object on a periodic path
+            return _resident(file.read())
+    except (OSError, IndexError):  # a process that ends has an empty file
+        return 0
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and its descendants, those that the kernel lists."""
+    return resident_bytes(pid) + sum(map(tree_bytes, children(pid)))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that any thread of this one has started; none where the kernel was built without such lists."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is wanted
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:  # noqa: PTH123
+                found += map(int, file.read().split())
+    except OSError:
+        pass
+    return found
+
+
+def command(pid: int) -> list[str]:
+    """The command line of a process, word by word; empty when it is gone."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def available_bytes(meminfo: Path = MEMINFO) -> int:
+    """What the kernel says could be had without swapping, page cache included. Raises `EngineError`."""
+    try:
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    raise EngineError(f"no MemAvailable in {meminfo}", "is /proc mounted?")
+
+
+def _resident(statm: bytes) -> int:
+    return int(statm.split()[1]) * PAGE_BYTES
+
+
+@cache
+def _own_statm() -> int:
+    """Opened once, so that our memory can be told also when there is no descriptor left."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
