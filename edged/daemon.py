@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from edged import __version__
 from edged.bundle.store import Store, shipped_store
 from edged.config import Config, endpoints, load_config, streams
@@ -34,7 +32,7 @@ from edged.runtime.inputs import Inputs
 from edged.runtime.logs import Writer, apply_log, start_log
 from edged.runtime.loop import run_loop
 from edged.runtime.motion import MotionState
-from edged.runtime.publish import CurveServer, Outlet, Publisher, Sender
+from edged.runtime.publish import Outlet, Publisher, Sender
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
 from edged.runtime.slot import Slot
@@ -43,15 +41,13 @@ from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
 from edged.source.open import open_camera, open_sensor
 from edged.swap.operations import Operations
 from edged.swap.supply import EngineSupply, Voices
-from edged.wire.sockets import open_context
+from edged.wire.sockets import Context, CurveServer, open_context
 
 BIND_PATIENCE_S = 5.0
 HOLD_PATIENCE_S = 0.1  # for the stop to be on the bus before `hold` is answered
 LAST_WORDS_S = 0.05  # for the socket to send the last Hold
 
 log = logging.getLogger("edged")
-
-ZmqContext = zmq.Context[zmq.Socket[bytes]]
 
 
 def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
@@ -91,9 +87,7 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
         signal.signal(number, end)
     health = Health()
     before_sockets(config.loop, health.warn)
-    context: ZmqContext = stack.enter_context(zmq.Context())
-    context.setsockopt(zmq.LINGER, 0)
-    context.socket(zmq.PAIR).close()  # the first socket starts the I/O threads, which are to have our priority
+    context = stack.enter_context(open_context())
     after_sockets(config.loop)
     slot = Slot()
     duties = Duties(partial(setattr, slot, "broken"))
@@ -177,7 +171,7 @@ def _teller(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]
     return tell
 
 
-def open_inputs(config: Config, context: ZmqContext, stack: contextlib.ExitStack) -> Inputs:
+def open_inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> Inputs:
     """Cameras and sensors, reading from now on and closed with `stack`."""
     cameras, sensors = {}, {}
     for name, camera in config.cameras.items():
@@ -262,7 +256,7 @@ def _aged(stats: dict[str, Any], captured_ns: int = 0) -> dict[str, Any]:
 
 
 def _open_outlets(
-    config: Config, context: ZmqContext, curve: CurveServer | None, stack: contextlib.ExitStack
+    config: Config, context: Context, curve: CurveServer | None, stack: contextlib.ExitStack
 ) -> dict[str, Outlet]:
     """An outlet for each published stream, on ipc and on what [bus] bind adds."""
     outlets: dict[str, Outlet] = {}

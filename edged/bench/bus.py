@@ -20,6 +20,7 @@ from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns
 from edged.core.errors import EdgedError
 from edged.runtime.realtime import keep_freed_memory
 from edged.wire import Flag, Kind, Preamble, decode, encode
+from edged.wire.sockets import READER, Context, bind, connect, open_context
 
 ROUNDS = 80
 FRAMES = 8  # in a round of one side
@@ -54,7 +55,7 @@ def bus_ratio() -> Row:
         path = write_config(folder, "bench-native", camera_toml(uri, FPS), "camera:camera")
         model = ENGINES / "bench-native" / "1" / "model.onnx"
         bare = ("-c", BARE, str(model), f"ipc://{folder}/bare-frames", f"ipc://{folder}/bare-actions")
-        with child("-m", "edged", "run", str(path)) as daemon, child(*bare) as other, zmq.Context() as context:
+        with child("-m", "edged", "run", str(path)) as daemon, child(*bare) as other, open_context() as context:
             rounds = _Rounds(context, folder)
             try:
                 ours, theirs = _alternate(rounds, [daemon, other])
@@ -102,23 +103,18 @@ def _round(ask: Callable[[float], float | None]) -> float | None:
 class _Rounds:
     """Sends a frame to one side and waits for its action."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
+    def __init__(self, context: Context, folder: Path) -> None:
         self._image = np.random.default_rng(3).integers(0, 256, (480, 640, 3), np.uint8)
         self._raw = self._image.tobytes()
         self._seq = 0
         self._session = monotonic_ns()
-        self._sockets = []
-        for kind in (zmq.PUB, zmq.SUB, zmq.PUB, zmq.SUB):
-            socket = context.socket(kind)
-            socket.setsockopt(zmq.LINGER, 0)
-            if kind == zmq.SUB:
-                socket.setsockopt(zmq.SUBSCRIBE, b"")
-            self._sockets.append(socket)
-        self._frames, self._actions, self._bare_frames, self._bare_actions = self._sockets
-        self._frames.bind(f"ipc://{folder}/frames")
-        self._actions.connect(f"ipc://{folder}/run/action")
-        self._bare_frames.bind(f"ipc://{folder}/bare-frames")
-        self._bare_actions.connect(f"ipc://{folder}/bare-actions")
+        options = {**READER, zmq.SUBSCRIBE: b""}
+        self._frames, self._bare_frames = (
+            bind(context, zmq.PUB, f"ipc://{folder}/{name}", "remove what lies there")
+            for name in ("frames", "bare-frames")
+        )
+        self._actions = connect(context, zmq.SUB, f"ipc://{folder}/run/action", options)
+        self._bare_actions = connect(context, zmq.SUB, f"ipc://{folder}/bare-actions", options)
 
     def ours(self, patience_s: float) -> float | None:
         """Microseconds until the action made from this very frame was here."""
@@ -151,5 +147,5 @@ class _Rounds:
         return (monotonic_ns() - began) / 1000
 
     def close(self) -> None:
-        for socket in self._sockets:
+        for socket in (self._frames, self._actions, self._bare_frames, self._bare_actions):
             socket.close()

@@ -36,6 +36,7 @@ from edged.runtime.ticks import TimerTicks
 from edged.source.camera import CameraThread
 from edged.source.sensor import Sensor
 from edged.wire import Kind, encode
+from edged.wire.sockets import READER, Context, bind, connect, open_context
 
 TICKS = 2000
 WARM_UP = 50
@@ -58,16 +59,14 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
     with scratch() as folder, contextlib.ExitStack() as stack:
         toml = sensor_toml(f"ipc://{folder}/state") if engine_name == "bench-state" else camera_toml(str(folder), 30)
         config = load_config(write_config(folder, engine_name, toml, "timer", RATE_HZ))
-        context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
+        context = stack.enter_context(open_context())
         before_sockets(config.loop, lambda warning: None)
         inputs, feed = _inputs(config, context, stack)
         motion = MotionState(Arming(config.hold_file.parent / "never-written", "armed"))
         (folder / "run").mkdir()
         outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
         stack.callback(outlet.close)
-        listener = stack.enter_context(context.socket(zmq.SUB))
-        listener.setsockopt(zmq.SUBSCRIBE, b"")
-        listener.connect(f"ipc://{folder}/run/action")
+        stack.enter_context(connect(context, zmq.SUB, f"ipc://{folder}/run/action", {**READER, zmq.SUBSCRIBE: b""}))
         publisher = Publisher(outlet, Sender("bench", 1, boot_id()), ns(config.bus.valid_ms), config.period_ns)
         engine = stack.enter_context(open_engine(read_bundle(ENGINES / engine_name / "1")))
         turn = _Turn(inputs, motion, feed, publisher, make_pipeline(engine, config))
@@ -82,9 +81,7 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
                ok=figures["p50"] <= budget_us, note=note)  # fmt: skip
 
 
-def _inputs(
-    config: Config, context: zmq.Context[zmq.Socket[bytes]], stack: contextlib.ExitStack
-) -> tuple[Inputs, Callable[[int], None]]:
+def _inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> tuple[Inputs, Callable[[int], None]]:
     """Inputs, and what puts the next of them at hand."""
     cameras = {name: CameraThread(name, camera) for name, camera in config.cameras.items()}  # not started: fed by us
     if cameras:
@@ -92,8 +89,7 @@ def _inputs(
         image.setflags(write=False)
         mailbox = cameras["camera"].mailbox
         return Inputs(cameras, {}), lambda seq: mailbox.put(Frame("camera", seq, monotonic_ns(), image))
-    source = stack.enter_context(context.socket(zmq.PUB))
-    source.bind(config.sensors["state"].endpoint)
+    source = stack.enter_context(bind(context, zmq.PUB, config.sensors["state"].endpoint, "remove what lies there"))
     sensor = Sensor("state", config.sensors["state"], context)
     stack.callback(sensor.close)
     time.sleep(0.2)  # until the subscription is there

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import zmq
 
 from edged.bench import ENGINES, quantiles
 from edged.bench.cell import camera_toml, scratch, write_config
@@ -37,6 +36,7 @@ from edged.runtime.loop import publish, take_turn
 from edged.runtime.motion import MotionState
 from edged.runtime.publish import Outlet, Publisher, Sender
 from edged.source.camera import CameraThread
+from edged.wire.sockets import open_context
 
 LOOP_ENGINE = "bench-native"
 SECONDS = 5.0
@@ -127,7 +127,7 @@ def run_loop(seconds: float) -> Loop:
         config = load_config(
             write_config(folder, LOOP_ENGINE, camera_toml(str(folder), 30), "timer", 1.0)
         )  # no deadline
-        context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
+        context = stack.enter_context(open_context())
         cameras = {name: CameraThread(name, camera) for name, camera in config.cameras.items()}  # fed by us
         inputs, motion = Inputs(cameras, {}), MotionState(Arming(folder / "never-written", "armed"))
         (folder / "run").mkdir()

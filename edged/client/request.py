@@ -14,7 +14,7 @@ from edged.client.reach import no_right, reach
 from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
 from edged.core.procfs import command
-from edged.wire.sockets import READER, CurveKeys, connect
+from edged.wire.sockets import READER, Context, CurveKeys, connect
 
 VERSION = 1
 MAX_REQUEST = 64 * 1024
@@ -55,7 +55,7 @@ def request(
     op: str,
     args: Mapping[str, Any] | None = None,
     timeout_ms: float = 2000.0,
-    context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    context: Context | None = None,
     keys: CurveKeys | None = None,
 ) -> Any:
     """The result of `op`. Raises `RequestError`: what the daemon objects to, or that none answers."""

@@ -12,7 +12,7 @@ from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.wire import Kind, Message, decode, subscription
 from edged.wire.link import Link
-from edged.wire.sockets import READABLE, READER, CurveKeys
+from edged.wire.sockets import READABLE, READER, Context, CurveKeys
 
 MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one anyway
 
@@ -39,7 +39,7 @@ class Stream:
         endpoint: str,
         topic: str,
         timeout_ms: float,
-        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        context: Context | None = None,
         now: Now = monotonic_ns,
         keys: CurveKeys | None = None,
     ) -> None:

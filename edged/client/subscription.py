@@ -11,7 +11,7 @@ from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
 from edged.wire import MOST_TOPICS, Message, decode, subscription
 from edged.wire.link import LOOK_NS, Link, receive
-from edged.wire.sockets import READER, CurveKeys
+from edged.wire.sockets import READER, Context, CurveKeys
 
 
 class Subscription:
@@ -28,7 +28,7 @@ class Subscription:
         topic: str | None = None,
         timeout_ms: float = 1000.0,
         queue: int = 256,
-        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        context: Context | None = None,
         now: Now = monotonic_ns,
         keys: CurveKeys | None = None,
     ) -> None:

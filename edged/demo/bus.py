@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from edged.core.clock import NS_PER_MS, boot_id, monotonic_ns
 from edged.runtime.publish import Outlet, Sender
 from edged.wire import Kind, encode
+from edged.wire.sockets import READER, Context, connect
 
 Vector = NDArray[np.float64]
-Context = zmq.Context[zmq.Socket[bytes]]
 
 JOINTS = ("j1", "j2", "j3", "j4", "j5", "j6")
 IMU = ("ax", "ay", "az", "wx", "wy", "wz")
@@ -59,12 +59,9 @@ class CommandLine:
     def __init__(self, context: Context, folder: Path) -> None:
         self._sender = Sender("controller", monotonic_ns(), boot_id())
         self._seq = 0
-        self._socket = context.socket(zmq.PUSH)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 4)  # a frozen cell must not find a long queue of the past
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._socket.connect(endpoint(folder, "setpoint"))
+        # SNDHWM: a frozen cell must not find a long queue of the past
+        options = {**READER, zmq.SNDHWM: 4, zmq.IMMEDIATE: 1}
+        self._socket = connect(context, zmq.PUSH, endpoint(folder, "setpoint"), options)
 
     def move(self, joints: Vector, tool: float) -> None:
         """Send six joint set-points in rad and the tool (0 open, 1 closed)."""

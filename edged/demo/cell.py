@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from edged.core.errors import WireError
 from edged.demo.arm import PHYSICS_HZ, Arm, inverse
-from edged.demo.bus import JOG, SETPOINT, Context, Feed, Pose, endpoint
+from edged.demo.bus import JOG, SETPOINT, Feed, Pose, endpoint
 from edged.demo.course import Course
 from edged.demo.expert import HOME, TOOL_DOWN
 from edged.demo.lifecycle import say, until_told
 from edged.runtime.ticks import TimerTicks
 from edged.wire import Message, decode
+from edged.wire.sockets import bind, open_context
 
 Vector = NDArray[np.float64]
 
@@ -127,13 +128,12 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     """Simulate until `stopped()`; `report` gets the events."""
     options.folder.mkdir(parents=True, exist_ok=True)
     cell = Cell(options.seed, options.targets, options.patience_s)
-    context: Context = zmq.Context()
+    context = open_context()
     session = monotonic_ns()
     feeds: list[Feed] = []
-    ears = context.socket(zmq.PULL)
+    remedy = "end the cell that runs there already"
+    ears = bind(context, zmq.PULL, endpoint(options.folder, "setpoint"), remedy, {zmq.RCVHWM: 64})
     try:
-        ears.setsockopt(zmq.RCVHWM, 64)
-        ears.bind(endpoint(options.folder, "setpoint"))
         feeds.extend(Feed(context, options.folder, name, session) for name in ("joints", "imu", "force", "pose"))
         report({"event": "ready"})
         _simulate(cell, feeds, ears, stopped, report)

@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
 from edged.client import Flag, Kind, Lost, Message, Stream
 from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns, ms
 from edged.core.types import Reason
-from edged.demo.bus import CELL, JOINTS, CommandLine, Context, endpoint
+from edged.demo.bus import CELL, JOINTS, CommandLine, endpoint
 from edged.demo.interpolate import Interpolator, State
 from edged.demo.lifecycle import say, until_told
 from edged.runtime.ticks import TimerTicks
 from edged.wire import good_until
+from edged.wire.sockets import Context, open_context
 
 Vector = NDArray[np.float64]
 
@@ -211,7 +211,7 @@ def quantiles(values: list[float]) -> dict[str, float] | None:
 
 def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[str, Any]], None]) -> Log:
     """Control until `stopped()`; `report` gets the statistics every second and at the end."""
-    controller, context, began_ns = Controller(boot_id()), zmq.Context(), monotonic_ns()
+    controller, context, began_ns = Controller(boot_id()), open_context(), monotonic_ns()
     try:
         with (
             Stream(options.action, options.topic, options.timeout_ms, context) as verdicts,

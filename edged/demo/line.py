@@ -31,6 +31,7 @@ from edged.pipeline.overlay import overlay_labels
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.ticks import TimerTicks
 from edged.wire import Kind, Preamble, decode, encode, newer, subscription
+from edged.wire.sockets import READER, Context, connect, open_context
 
 KEPT_S = 3.0  # truth older than this cannot be asked for any more
 CAMERA = "line"
@@ -113,7 +114,7 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     """Film the belt until `stopped()`; `report` gets the statistics every second and once more at the end."""
     conveyor = Conveyor(UNSEEN if options.domain == UNSEEN.name else TRAIN, options.seed)
     scorer = Scorer(max(4, round(KEPT_S * options.rate_hz)))
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = open_context()
     outlet = Outlet(context, TOPIC, [options.endpoint], message_bytes=SIZE * SIZE * 3)
     ears = _listen(context, options) if options.masks else None
     try:
@@ -157,13 +158,9 @@ def _film(
     report({"final": True, "frames": outlet.seq, "skipped": skipped, **scorer.stats()})
 
 
-def _listen(context: zmq.Context[zmq.Socket[bytes]], options: Options) -> zmq.Socket[bytes]:
+def _listen(context: Context, options: Options) -> zmq.Socket[bytes]:
     """A plain subscriber: a score needs every mask, so nothing is conflated."""
-    ears = context.socket(zmq.SUB)
-    ears.setsockopt(zmq.RECONNECT_IVL, 50)
-    ears.setsockopt(zmq.SUBSCRIBE, subscription(options.masks_topic))
-    ears.connect(options.masks)
-    return ears
+    return connect(context, zmq.SUB, options.masks, {**READER, zmq.SUBSCRIBE: subscription(options.masks_topic)})
 
 
 def _hear_until(due_ns: int, ears: zmq.Socket[bytes] | None, scorer: Scorer) -> None:

@@ -17,17 +17,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
 from edged.client import Message, Stream
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
-from edged.demo.bus import CAMERA, CELL, FRAMES, Context, Pose, endpoint
+from edged.demo.bus import CAMERA, CELL, FRAMES, Pose, endpoint
 from edged.demo.lifecycle import say, until_told
 from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView, blank
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.ticks import TimerTicks
 from edged.wire import Kind, encode
+from edged.wire.sockets import open_context
 
 SILENT_MS = 500.0  # a pose older than this is not worth a picture
 
@@ -65,7 +65,7 @@ class Eye:
 def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[str, Any]], None]) -> Eye:
     """Film until `stopped()`; `report` gets the counts every second and at the end."""
     eye = Eye(options.seed, options.blank)
-    context: Context = zmq.Context()
+    context = open_context()
     outlet = Outlet(context, FRAMES, [endpoint(options.folder, "frames")], message_bytes=WIDTH * HEIGHT * 3)
     try:
         with Stream(endpoint(options.folder, "pose"), f"{CELL}/pose", SILENT_MS, context) as poses:

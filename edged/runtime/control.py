@@ -12,19 +12,18 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
 from edged.core.duty import Duty
-from edged.core.endpoint import is_ipv6
 from edged.core.errors import EdgedError, RefusedError
-from edged.runtime.publish import CurveServer, serve_curve
+from edged.wire.sockets import Context, CurveServer, Options, bind, open_socket
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
+OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 4 * LIMIT_BYTES, zmq.SNDHWM: 64}
 LONGEST = 200  # characters of what a person says: it goes into files, logs, terminals and every Hold
 
 log = logging.getLogger("edged.audit")
@@ -115,7 +114,7 @@ class Control(Duty):
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: Context,
         endpoint: str,
         operations: Mapping[str, Operation],
         remote: str | None = None,
@@ -124,38 +123,17 @@ class Control(Duty):
         super().__init__("control")
         self._operations = operations
         self._routers: list[zmq.Socket[bytes]] = []
-        self._wake: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._wake = open_socket(context, zmq.PAIR)
         self._wake.bind(f"inproc://control-{id(self)}")
-        self._waker: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._waker = open_socket(context, zmq.PAIR)
         self._waker.connect(f"inproc://control-{id(self)}")
         try:
-            self._bind(context, endpoint, None, "check [daemon] runtime")
-            if remote is not None and remote.startswith("ipc://"):
-                self._bind(context, remote, None, "check [bus] bind")
-            elif remote is not None and curve is not None:
-                self._bind(context, remote, curve, "check [bus] bind")
+            self._routers.append(bind(context, zmq.ROUTER, endpoint, "check [daemon] runtime", OPTIONS))
+            if remote is not None and (curve is not None or remote.startswith("ipc://")):
+                self._routers.append(bind(context, zmq.ROUTER, remote, "check [bus] bind", OPTIONS, curve))
         except EdgedError:
             self._close_sockets()
             raise
-
-    def _bind(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, curve: CurveServer | None, remedy: str
-    ) -> None:
-        router: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
-        self._routers.append(router)
-        router.setsockopt(zmq.LINGER, 200)
-        router.setsockopt(zmq.MAXMSGSIZE, 4 * LIMIT_BYTES)
-        router.setsockopt(zmq.SNDHWM, 64)
-        if curve is not None:
-            serve_curve(router, curve)
-        try:
-            router.setsockopt(zmq.IPV6, int(is_ipv6(endpoint)))
-            router.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", remedy) from None
-        if endpoint.startswith("ipc://"):
-            with contextlib.suppress(OSError):
-                Path(endpoint.removeprefix("ipc://")).chmod(0o660)
 
     def work(self) -> None:
         poller = zmq.Poller()

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
 from edged.config import BusConfig
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import ConfigError
-from edged.runtime.publish import CurveServer
+from edged.wire.sockets import Context, CurveServer
 
 PAUSE_NS = 60 * NS_PER_S  # between two lines about one client, which tries again many times a second
 MOST_TOLD = 256  # clients remembered: whoever makes up keys must not fill the memory
@@ -80,7 +79,7 @@ def _public(path: Path) -> bytes:
 
 @contextmanager
 def open_curve(
-    context: zmq.Context[zmq.Socket[bytes]],
+    context: Context,
     bus: BusConfig,
     watch: Callable[[threading.Thread], None] = lambda thread: None,
 ) -> Iterator[CurveServer | None]:

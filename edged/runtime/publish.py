@@ -7,10 +7,8 @@ Publishers never conflate: each peer has a bounded queue, and a peer that sleeps
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,12 +17,11 @@ import zmq
 from numpy.typing import NDArray
 
 from edged.core.clock import Now, monotonic_ns
-from edged.core.endpoint import is_ipv6
 from edged.core.errors import EdgedError
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.wire import Flag, Kind, Preamble, encode
+from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
 
-READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
 QUEUE_BYTES = 16 * 1024 * 1024  # per peer
 MOST_READ = 64  # subscriptions at a time
@@ -32,6 +29,7 @@ LONGEST_SUBSCRIPTION = 512
 TENDED_TICKS = 16  # between two looks at who subscribed
 HOLD_PERIODS = 3  # a Hold is good for three tick periods: the next one must come before
 CHANGES_LISTED = 32  # of the guard's changes in one message; the header always says how many there were
+IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
 NO_ENGINE = bytes(8)
 NO_FLAGS = Flag(0)
 
@@ -62,15 +60,6 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class CurveServer:
-    """Keys of the TCP endpoints: ours, and the ZAP domain that knows which clients may come in."""
-
-    secret_key: bytes
-    public_key: bytes
-    domain: bytes = b"edged"
-
-
-@dataclass(frozen=True, slots=True)
 class Sent:
     """What really went out, when, and until when receivers may obey it."""
 
@@ -84,7 +73,7 @@ class Outlet:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: Context,
         topic: str,
         endpoints: Sequence[str],
         message_bytes: int = 1024,
@@ -94,9 +83,14 @@ class Outlet:
         self.seq = 0
         self.peers = 0
         self._sockets: list[zmq.Socket[bytes]] = []
+        options: Options = {
+            zmq.XPUB_VERBOSER: 1,
+            zmq.MAXMSGSIZE: LONGEST_SUBSCRIPTION,  # whoever sends us more is cut off
+            zmq.SNDHWM: max(8, min(20_000, QUEUE_BYTES // max(1, message_bytes))),
+        }
         try:
             for endpoint in endpoints:
-                self._sockets.append(_bind(context, endpoint, message_bytes, curve))
+                self._sockets.append(bind(context, zmq.XPUB, endpoint, IN_USE, options, curve))
         except EdgedError:
             self.close()
             raise
@@ -121,41 +115,6 @@ class Outlet:
     def close(self) -> None:
         for socket in self._sockets:
             socket.close(linger=0)
-
-
-def serve_curve(socket: zmq.Socket[bytes], curve: CurveServer) -> None:
-    """Ask for keys on the endpoints that `socket` will be bound to."""
-    socket.zap_domain = curve.domain
-    # CURVE fails open: without this, anybody is let in while no ZAP handler answers.
-    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    socket.curve_secretkey = curve.secret_key
-    socket.curve_publickey = curve.public_key
-    socket.curve_server = True
-
-
-def _bind(
-    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, message_bytes: int, curve: CurveServer | None
-) -> zmq.Socket[bytes]:
-    socket = context.socket(zmq.XPUB)
-    socket.setsockopt(zmq.XPUB_VERBOSER, 1)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION)  # whoever sends us more is cut off
-    socket.setsockopt(zmq.SNDHWM, max(8, min(20_000, QUEUE_BYTES // max(1, message_bytes))))
-    if curve is not None and endpoint.startswith("tcp://"):
-        serve_curve(socket, curve)
-    try:
-        socket.setsockopt(zmq.IPV6, int(is_ipv6(endpoint)))
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        raise EdgedError(
-            f"cannot bind {endpoint}: {error.strerror}",
-            "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime",
-        ) from None
-    if endpoint.startswith("ipc:///"):
-        with contextlib.suppress(OSError):
-            Path(endpoint[6:]).chmod(0o660)
-    return socket
 
 
 class Publisher:

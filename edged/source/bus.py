@@ -22,7 +22,7 @@ from edged.source.mailbox import Mailbox
 from edged.wire import Kind, Order, decode, subscription
 from edged.wire.link import Link
 from edged.wire.message import MAX_MESSAGE
-from edged.wire.sockets import INPUT, READABLE
+from edged.wire.sockets import INPUT, READABLE, Context
 
 TIMEOUT_MS = 100
 OTHER_MODE = 4  # as many pixels are told by name; what sends more is cut off
@@ -33,7 +33,7 @@ class BusGrabber:
     """The newest FRAME message. A sender of this boot is believed when it says when a frame was captured; the stamps
     of another boot are a stream clock."""
 
-    def __init__(self, config: CameraConfig, now: Now, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
+    def __init__(self, config: CameraConfig, now: Now, context: Context | None = None) -> None:
         endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
         self._now = now
         self._wanted = (config.height, config.width, 3)
@@ -135,9 +135,7 @@ class BusCamera:
     ZeroMQ reconnects by itself, so there is nothing to open again.
     """
 
-    def __init__(
-        self, name: str, config: CameraConfig, now: Now, context: zmq.Context[zmq.Socket[bytes]] | None = None
-    ) -> None:
+    def __init__(self, name: str, config: CameraConfig, now: Now, context: Context | None = None) -> None:
         self.mailbox = BusMailbox(self._fill)
         self._intake = Intake(name, config, now, self.mailbox)
         self._grabber = BusGrabber(config, now, context)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import zmq
-
 from edged.config import CameraConfig, camera_kind
 from edged.core.clock import Now, monotonic_ns
 from edged.core.duty import Duty
@@ -14,15 +12,14 @@ from edged.core.redact import shown
 from edged.source.grabber import Ended, Grabber, SourceError
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
+from edged.wire.sockets import Context
 
 FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 2.0
 JOIN_S = 1.2  # a read that blocks longer ends by its own time-out, behind our back and without a word
 
 
-def open_grabber(
-    config: CameraConfig, now: Now, stop: threading.Event, context: zmq.Context[zmq.Socket[bytes]] | None = None
-) -> Grabber:
+def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None) -> Grabber:
     """Open the camera that `config.uri` names; `SourceError` says why it is not there. Imports what it needs only."""
     match camera_kind(config.uri):
         case "device":
@@ -61,7 +58,7 @@ class CameraThread(Duty):
         name: str,
         config: CameraConfig,
         now: Now = monotonic_ns,
-        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        context: Context | None = None,
     ) -> None:
         super().__init__(f"camera:{name}")
         self.mailbox = Mailbox()

@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import zmq
-
 from edged.config import CameraConfig, SensorConfig, camera_kind
 from edged.core.clock import Now, monotonic_ns, ns, sleep_until
 from edged.core.redact import shown
@@ -21,6 +19,7 @@ from edged.source.grabber import SourceError
 from edged.source.mailbox import Mailbox
 from edged.source.replay import Cursor, ReplayCamera, ReplaySensor, shared_recording
 from edged.source.sensor import Sensor
+from edged.wire.sockets import Context
 
 REPLAY = "replay:"
 
@@ -58,7 +57,7 @@ def open_camera(
     name: str,
     config: CameraConfig,
     now: Now = monotonic_ns,
-    context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    context: Context | None = None,
     shared: bool = False,
 ) -> Camera:
     """The camera `config.uri` names, not yet started; a real one may come later. `shared`: its mailbox has readers
@@ -77,9 +76,7 @@ def open_camera(
     return ReplayCamera(name, cursor, now, sleep_until)
 
 
-def open_sensor(
-    name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]], now: Now = monotonic_ns
-) -> Samples:
+def open_sensor(name: str, config: SensorConfig, context: Context, now: Now = monotonic_ns) -> Samples:
     """The sensor at `config.endpoint`; a real one may come later.
 
     Raises `SourceError` for a recording that is not there or has another number of values.

@@ -25,7 +25,7 @@ from edged.source.codec import Reading, Unreadable, decoder, longest
 from edged.source.ring import Ring
 from edged.wire import Order, subscription
 from edged.wire.link import Link
-from edged.wire.sockets import INPUT, Options
+from edged.wire.sockets import INPUT, Context, Options
 
 QUOTED = 60  # bytes of an unreadable message
 QUEUE_BYTES = 8 * 1024 * 1024  # that wait for the next tick, at most
@@ -43,9 +43,7 @@ class Sensor:
     stamped when drained, minus `latency_ms`. Values may be NaN.
     """
 
-    def __init__(
-        self, name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]], now: Now = monotonic_ns
-    ) -> None:
+    def __init__(self, name: str, config: SensorConfig, context: Context, now: Now = monotonic_ns) -> None:
         self._name = name
         self._config = config
         self._decode = decoder(config.codec, config.names)
@@ -213,9 +211,7 @@ def _quoted(payload: bytes) -> str:
     return f"{payload[:QUOTED]!r}{'...' * (len(payload) > QUOTED)} ({len(payload)} bytes)"
 
 
-def _connect(
-    name: str, config: SensorConfig, context: zmq.Context[zmq.Socket[bytes]], queue: int, most_bytes: int
-) -> Link:
+def _connect(name: str, config: SensorConfig, context: Context, queue: int, most_bytes: int) -> Link:
     """A SUB socket without CONFLATE: alignment needs the samples between two ticks too."""
     exact = config.codec == "edged" and config.topic
     prefix = subscription(config.topic) if exact else config.topic.encode()

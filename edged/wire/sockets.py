@@ -47,6 +47,7 @@ INPUT: Options = {
     zmq.MAXMSGSIZE: MAX_MESSAGE,
 }
 """What a daemon reads: foreign publishers, which may be busy with other things."""
+NOTHING_MORE: Options = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def open_context() -> Context:
     return context
 
 
-def open_socket(context: Context, kind: int, options: Options = {}) -> zmq.Socket[bytes]:  # noqa: B006 - never changed
+def open_socket(context: Context, kind: int, options: Options = NOTHING_MORE) -> zmq.Socket[bytes]:
     """A socket with what every socket has and `options`, neither bound nor connected."""
     socket = context.socket(kind)
     try:
@@ -124,14 +125,20 @@ def connect(
     return socket
 
 
-def bind(socket: zmq.Socket[bytes], endpoint: str, remedy: str, curve: CurveServer | None = None) -> None:
-    """Bind a socket of `open_socket`; whoever may enter the folder of an ipc endpoint and is of its group may connect.
+def bind(
+    context: Context,
+    kind: int,
+    endpoint: str,
+    remedy: str,
+    options: Options = NOTHING_MORE,
+    curve: CurveServer | None = None,
+) -> zmq.Socket[bytes]:
+    """A socket bound to `endpoint`; whoever may enter the folder of an ipc endpoint and is of its group may connect.
 
-    `curve` is for TCP alone. Closes the socket and raises `EdgedError` with `remedy` when that does not work.
+    `curve` is for TCP alone. Raises `EdgedError` with `remedy` when that does not work.
     """
+    socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), **options})
     try:
-        if is_ipv6(endpoint):
-            socket.setsockopt(zmq.IPV6, 1)
         if curve is not None and endpoint.startswith("tcp://"):
             _serve_curve(socket, curve)
         socket.bind(endpoint)
@@ -141,6 +148,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, remedy: str, curve: CurveServ
     if endpoint.startswith("ipc:///"):
         with contextlib.suppress(OSError):
             Path(endpoint[6:]).chmod(0o660)
+    return socket
 
 
 def _serve_curve(socket: zmq.Socket[Any], curve: CurveServer) -> None:

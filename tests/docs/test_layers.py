@@ -54,7 +54,7 @@ CV2_HOME = ("source", "pipeline", "bench", "demo", "cli", "pack")
 HOMES = {
     "numpy": ("*",),
     "msgspec": ("*",),
-    "zmq": ("wire.sockets", "wire.link", "source", "runtime", "daemon", "client", "demo", "bench", "cli"),
+    "zmq": ("wire.sockets", "wire.link", "source", "runtime", "client", "demo", "bench", "cli"),
     "onnxruntime": ("engine.ort_cpu", "engine.ort_cuda", "pack", "cli.verify"),
     "onnx": ("pack", "engine.plan_build", "cli.verify"),
     "tensorrt": ("engine.tensorrt", "engine.plan_build"),
@@ -152,6 +152,19 @@ def test_imports_point_one_way_and_vendors_stay_at_home() -> None:
         for problem in violations(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_sockets_are_made_and_set_up_in_one_place() -> None:
+    """Else one of them waits for ever, takes messages of any size, or does not notice that its peer lost power."""
+    made = set()
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="socket" | "setsockopt"), args=[first, *_]):
+                    what = ast.unparse(first)
+                    if what.startswith(("zmq.", "option", "kind")) and what != "zmq.RCVTIMEO":
+                        made.add(name)
+    assert made == {"wire.sockets"}
 
 
 def test_rooms_are_no_circle_as_agreed_and_as_built() -> None:
