@@ -39,8 +39,9 @@ from edged.runtime.slot import Slot
 from edged.runtime.systemd import STOPPING, notify
 from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
 from edged.source.open import open_camera, open_sensor
+from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
-from edged.swap.supply import EngineSupply, Voices
+from edged.swap.supply import EngineSupply
 from edged.wire.sockets import Context, CurveServer, open_context
 
 BIND_PATIENCE_S = 5.0
@@ -103,8 +104,8 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
-    voices = Voices(_teller(reporter, publisher), health.warn, health.withdraw)
-    supply = EngineSupply(config, store, slot, motion, inputs.shadow, voices)
+    notifier = Notifier(_teller(reporter, publisher), health.warn, health.withdraw)
+    supply = EngineSupply(config, store, slot, motion, inputs.shadow, notifier)
     stack.callback(slot.close)
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)

@@ -14,7 +14,7 @@ from edged.config import Config, LimitConfig, SensorConfig
 RATE_FREE_KINDS = ("binary",)  # these axes are never interpolated or rate-limited
 
 
-def fits(manifest: Manifest, config: Config) -> list[str]:
+def misfits(manifest: Manifest, config: Config) -> list[str]:
     """What keeps this engine from running in this cell, a sentence each with the remedy; empty = it fits."""
     return list(_problems(manifest, config))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.bundle.bundle import Bundle
-from edged.bundle.cell_check import fits, hints
+from edged.bundle.cell_check import hints, misfits
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.cli.check_inputs import check_inputs, exists
@@ -160,7 +160,7 @@ def _engine(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "engine", _described(bundle))
         if unsigned := check_signature(bundle, config.engine.trusted, config.engine.require_signature):
             yield warning("engine", *_split(unsigned))
-        problems = fits(bundle.manifest, config)
+        problems = misfits(bundle.manifest, config)
         for text in problems:
             yield fault("engine", *_split(text), EXIT_REFUSED)
         for text in hints(bundle.manifest, config):
@@ -181,6 +181,6 @@ def _described(bundle: Bundle) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Fact and remedy of a sentence of `fits` or `hints`."""
+    """Fact and remedy of a sentence of `misfits` or `hints`."""
     fact, semicolon, remedy = text.rpartition("; ")
     return (fact, remedy) if semicolon else (text, "")

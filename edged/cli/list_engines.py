@@ -8,7 +8,7 @@ from typing import Any
 from edged.bundle.store import Store
 from edged.cli.stores import homes
 from edged.config import default_store
-from edged.swap.history import Ledger
+from edged.swap.history import History
 from edged.swap.listing import list_versions
 
 
@@ -24,7 +24,7 @@ def list_engines(name: str = "", root: Path | None = None) -> tuple[list[dict[st
     for number, place in enumerate(roots):
         store = Store(place) if number == 0 else Store(place, place)
         for engine in [name] if name else store.names():
-            ledger = Ledger(store, engine)
-            ledger.read()
-            listed += [{**entry, "store": str(place)} for entry in list_versions(store, engine, ledger)]
+            history = History(store, engine)
+            history.read()
+            listed += [{**entry, "store": str(place)} for entry in list_versions(store, engine, history)]
     return listed, [f"{fact}; {remedy}" for fact, remedy in closed]

@@ -21,7 +21,7 @@ from edged.core.files import write_all
 T = TypeVar("T")
 
 
-class Job:
+class ChildJob:
     """What to do, as JSON in `text`. `stop` is set when the parent lets go. Any thread may take a note."""
 
     def __init__(self, text: bytes, report: int, stop: threading.Event) -> None:
@@ -38,7 +38,7 @@ class Job:
         """Tell the parent about something on the way."""
         self._say(Report(note=dict(facts)))
 
-    def end(self, work: Callable[[Job], Mapping[str, Any]]) -> NoReturn:
+    def end(self, work: Callable[[ChildJob], Mapping[str, Any]]) -> NoReturn:
         """Do it, report the result or the `EdgedError` that it raised, and end this process.
 
         Without taking it down in order: what vendors' libraries and strange engines leave behind may crash on its way
@@ -63,10 +63,10 @@ class Job:
             write_all(self._report, msgspec.json.encode(report) + b"\n")
 
 
-def take_job(at_once: bool = False) -> Job:
+def take_job(at_once: bool = False) -> ChildJob:
     """The job of this process, which steps back, gets a group of its own, and is on its parent's leash from now on.
 
-    Once the parent lets go, `Job.stop` is set, and who has not ended `GRACE_S` later is ended; `at_once`: right away.
+    Once the parent lets go, its `stop` is set, and who has not ended `GRACE_S` later is ended; `at_once`: right away.
     To be called before what is heavy is imported.
     """
     with contextlib.suppress(OSError):
@@ -91,4 +91,4 @@ def take_job(at_once: bool = False) -> Job:
     with open(given.job, "rb") as file:  # noqa: PTH123 - a descriptor
         text = file.read()
     os.set_inheritable(given.report, False)  # to nobody whom the child starts
-    return Job(text, given.report, stop)
+    return ChildJob(text, given.report, stop)

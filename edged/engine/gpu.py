@@ -1,4 +1,4 @@
-"""An engine on a GPU: a lane, which moves the data, around a program, which computes."""
+"""An engine on a GPU: a stream graph, which moves the data, around a program, which computes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edged.bundle.manifest import ConstInput, Manifest
 from edged.core.errors import EngineError
 from edged.core.histogram import Histogram
 from edged.engine.cuda import Cuda
-from edged.engine.stream_graph import Lane
+from edged.engine.stream_graph import StreamGraph
 
 WARM_UP = 3  # runs: libraries load, allocate and choose kernels in the first ones
 REPLAYED = "replayed"
@@ -24,7 +24,7 @@ log = logging.getLogger("edged")
 
 
 class Program(Protocol):
-    """What computes between a lane's uploads and downloads, bound to the lane's pointers once."""
+    """What computes between a stream graph's uploads and downloads, bound to its pointers once."""
 
     @property
     def about(self) -> Mapping[str, str]: ...
@@ -47,7 +47,7 @@ class GpuEngine:
         bundle: Bundle,
         backend: str,
         cuda: Cuda,
-        lane: Lane,
+        stream_graph: StreamGraph,
         program: Program,
         uncaptured: str,
         chosen: str = "",
@@ -56,10 +56,10 @@ class GpuEngine:
         self.manifest: Manifest = bundle.manifest
         self.identity = bundle.identity
         self.backend = backend
-        self.inputs: Mapping[str, NDArray[Any]] = lane.inputs
-        self.outputs: Mapping[str, NDArray[Any]] = lane.outputs
-        self.timings: Mapping[str, Histogram] = lane.timings
-        self._cuda, self._lane, self._program = cuda, lane, program
+        self.inputs: Mapping[str, NDArray[Any]] = stream_graph.inputs
+        self.outputs: Mapping[str, NDArray[Any]] = stream_graph.outputs
+        self.timings: Mapping[str, Histogram] = stream_graph.timings
+        self._cuda, self._stream_graph, self._program = cuda, stream_graph, program
         self._launch = program.launch
         for name, role in bundle.manifest.inputs.items():
             if isinstance(role, ConstInput):
@@ -67,7 +67,7 @@ class GpuEngine:
         for _ in range(WARM_UP):
             self.run()
         self._chosen = {"chosen": chosen} if chosen else {}
-        self._graph = uncaptured or lane.capture(self._launch) or REPLAYED
+        self._graph = uncaptured or stream_graph.capture(self._launch) or REPLAYED
         if self._graph != REPLAYED:
             log.info("%s: CUDA graph: %s", bundle.name, self._graph)
         self.run()
@@ -75,27 +75,27 @@ class GpuEngine:
     @property
     def about(self) -> Mapping[str, str]:
         """What runs this engine and how, for people."""
-        memory = "mapped" if self._lane.mapped else "copied"
+        memory = "mapped" if self._stream_graph.mapped else "copied"
         return {**self._program.about, **self._cuda.about, "memory": memory, "graph": self._graph, **self._chosen}
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`; raises `EngineError`, or `MachineryError` for a dead context."""
-        self._lane.run(self._launch)
+        self._stream_graph.run(self._launch)
         self._program.finish()
 
     def hand_over(self, live: bool) -> None:
-        """Give it to another thread: see `Lane.hand_over`."""
-        self._lane.hand_over(live)
+        """Give it to another thread: see `StreamGraph.hand_over`."""
+        self._stream_graph.hand_over(live)
 
     def close(self) -> None:
         """Free everything; the arrays must not be touched any more. May be called twice."""
         if self._launch is _closed:
             return
-        self._lane.own()
+        self._stream_graph.own()
         self._launch = _closed
         with self._cuda:
             self._program.close()
-        self._lane.close()
+        self._stream_graph.close()
 
     def __enter__(self) -> GpuEngine:
         return self

@@ -24,8 +24,8 @@ from edged.core.errors import EngineError, RefusedError
 from edged.engine.cuda import Cuda
 from edged.engine.gpu import GpuEngine, loading, require_memory
 from edged.engine.ort_cpu import tensors
-from edged.engine.pinned_thread import Worker
-from edged.engine.stream_graph import Lane
+from edged.engine.pinned_thread import PinnedThread
+from edged.engine.stream_graph import StreamGraph
 
 try:
     import onnxruntime
@@ -52,11 +52,11 @@ def open_ort_cuda(bundle: Bundle, cuda: Cuda, memory: str = "auto", chosen: str 
     require_memory(cuda, len(bundle.model), f"{bundle.name} {bundle.version}")
     given, made = (_tensors(arrays) for arrays in split_samples(bundle.golden)[0])
     with loading(cuda) as undo:
-        lane = undo.enter_context(closing(Lane(cuda, given, made, memory, streams=1)))
+        stream_graph = undo.enter_context(closing(StreamGraph(cuda, given, made, memory, streams=1)))
         with cuda:
-            program = undo.enter_context(closing(OrtProgram(bundle, lane, cuda)))
-        program.bind(bundle, lane)
-        return GpuEngine(bundle, "cuda", cuda, lane, program, program.graph, chosen)
+            program = undo.enter_context(closing(OrtProgram(bundle, stream_graph, cuda)))
+        program.bind(bundle, stream_graph)
+        return GpuEngine(bundle, "cuda", cuda, stream_graph, program, program.graph, chosen)
 
 
 def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
@@ -65,39 +65,39 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
 
 
 class OrtProgram:
-    """A session bound to a lane's stream and pointers for life. `graph`: replayed by ONNX Runtime, or why not."""
+    """A session bound to a stream and its pointers for life. `graph`: replayed by ONNX Runtime, or why not."""
 
-    def __init__(self, bundle: Bundle, lane: Lane, cuda: Cuda) -> None:
+    def __init__(self, bundle: Bundle, stream_graph: StreamGraph, cuda: Cuda) -> None:
         self._name = bundle.name
         self.graph = "replayed by ONNX Runtime"
         self._nodes = "all on the GPU"
         try:
-            self._session = _session(bundle, lane.handle, graph=True)
+            self._session = _session(bundle, stream_graph.handle, graph=True)
         except RefusedError as error:
             why = str(error.__cause__).splitlines()[0]
             self.graph, self._nodes = f"not captured: {why}", "some may be on the CPU"
             log.warning("%s: not all of the graph can stay on the GPU: %s", bundle.name, why)
-            self._session = _session(bundle, lane.handle, graph=False)
+            self._session = _session(bundle, stream_graph.handle, graph=False)
         self._options = onnxruntime.RunOptions()
-        # The lane synchronises after the downloads. (After a replay ONNX Runtime does so too, whatever is asked.)
+        # We synchronise after the downloads. (After a replay ONNX Runtime does so too, whatever is asked.)
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._binding: Any = self._session.io_binding()
         self._run: Any = partial(self._session.run_with_iobinding, self._binding, self._options)
-        self._worker = Worker(f"cuda:{bundle.name}")
+        self._worker = PinnedThread(f"cuda:{bundle.name}")
         self._worker.call(cuda.tolerate_captures)
 
-    def bind(self, bundle: Bundle, lane: Lane) -> None:
+    def bind(self, bundle: Bundle, stream_graph: StreamGraph) -> None:
         """Check the session's tensors and give each its place, for good."""
         inputs, outputs = tensors(self._session.get_inputs()), tensors(self._session.get_outputs())
         check_tensors(bundle.manifest, inputs, outputs)
-        for name, array in (*lane.inputs.items(), *lane.outputs.items()):
+        for name, array in (*stream_graph.inputs.items(), *stream_graph.outputs.items()):
             if (graph := {**inputs, **outputs}[name]) != Tensor(str(array.dtype), array.shape):
                 fact = f"{name!r} is {graph} in the graph, {array.dtype}{list(array.shape)} in the golden samples"
                 raise RefusedError(fact, "re-pack it")
-        sides = ((self._binding.bind_input, lane.inputs), (self._binding.bind_output, lane.outputs))
+        sides = ((self._binding.bind_input, stream_graph.inputs), (self._binding.bind_output, stream_graph.outputs))
         for bind, arrays in sides:
             for name, array in arrays.items():
-                bind(name, "cuda", 0, np.dtype(array.dtype).type, array.shape, lane.pointers[name])
+                bind(name, "cuda", 0, np.dtype(array.dtype).type, array.shape, stream_graph.pointers[name])
 
     @property
     def about(self) -> Mapping[str, str]:

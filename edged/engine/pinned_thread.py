@@ -11,7 +11,7 @@ from collections.abc import Callable
 Work = Callable[[], object]
 
 
-class Worker:
+class PinnedThread:
     """Runs each `call` on its own thread, with the scheduling class, priority and CPUs of whoever asks: a loop with a
     real-time priority must not wait for a thread without. A daemon thread: work that hangs keeps nobody alive."""
 

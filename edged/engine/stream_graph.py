@@ -1,8 +1,8 @@
-"""A lane: where a GPU engine's tick happens, whatever computes in between. One upload per input, one launch, one
-download per output, one synchronisation; nothing is allocated after it was made.
+"""A stream graph: where a GPU engine's tick happens, whatever computes in between. One upload per input, one launch,
+one download per output, one synchronisation; nothing is allocated after it was made.
 
 The page-locked arrays are the engine's `inputs` and `outputs`: what the encoder writes is what the GPU copies. Between
-two runs nothing of a lane is in flight, so whoever has the engine may hand it over as it is.
+two runs nothing of a stream graph is in flight, so whoever has the engine may hand it over as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Launch = Callable[[int], None]
 log = logging.getLogger("edged")
 
 
-class Lane:
+class StreamGraph:
     """Buffers, streams and the graph of one engine.
 
     `inputs`, `outputs`: tensors of fixed shape. `room`: bytes an output takes on the GPU, where that may be more.

@@ -20,7 +20,7 @@ from edged.core.errors import EngineError, RefusedError
 from edged.engine.cuda import Cuda
 from edged.engine.gpu import GpuEngine, loading, require_memory
 from edged.engine.plan_cache import Plan
-from edged.engine.stream_graph import Lane
+from edged.engine.stream_graph import StreamGraph
 
 try:
     import tensorrt as trt
@@ -55,9 +55,9 @@ def open_tensorrt(bundle: Bundle, plan: Plan, cuda: Cuda, memory: str = "auto", 
             program = undo.enter_context(closing(TensorrtProgram(bundle, plan)))
             inputs, outputs = program.tensors(bundle)
         check_tensors(bundle.manifest, inputs, outputs)
-        lane = undo.enter_context(closing(Lane(cuda, inputs, outputs, memory, room=program.room)))
-        program.bind(lane)
-        return GpuEngine(bundle, "tensorrt", cuda, lane, program, program.moving, chosen)
+        stream_graph = undo.enter_context(closing(StreamGraph(cuda, inputs, outputs, memory, room=program.room)))
+        program.bind(stream_graph)
+        return GpuEngine(bundle, "tensorrt", cuda, stream_graph, program, program.moving, chosen)
 
 
 class TensorrtProgram:
@@ -115,13 +115,13 @@ class TensorrtProgram:
                 self.moving = f"the shape of {name!r} depends on data"
         return ins, outs
 
-    def bind(self, lane: Lane) -> None:
+    def bind(self, stream_graph: StreamGraph) -> None:
         """Give every tensor its place, for good."""
-        for name, pointer in lane.pointers.items():
+        for name, pointer in stream_graph.pointers.items():
             if not self._context.set_tensor_address(name, pointer):
                 raise self._said.error(f"TensorRT does not take an address for {name!r}", REBUILD)
             if name in self.room:
-                array = lane.outputs[name]
+                array = stream_graph.outputs[name]
                 allocator = OutputAllocator(pointer, max(self.room[name], array.nbytes), array)
                 if not self._context.set_output_allocator(name, allocator):
                     raise self._said.error(f"TensorRT does not take an allocator for {name!r}", REBUILD)

@@ -1,4 +1,4 @@
-"""Remarks: what cameras and sensors say about themselves, as log lines when it changes.
+"""InputLog: what cameras and sensors say about themselves, as log lines when it changes.
 
 Written from health snapshots on the reporter's thread, so that nothing on a hot path ever logs. A source that flaps
 gets a line every few seconds, and the last one is always true in the end.
@@ -22,7 +22,7 @@ COUNTS = re.compile(r"\d+")  # that grow while the trouble stays the same
 log = logging.getLogger("edged")
 
 
-class Remarks:
+class InputLog:
     """`note` every snapshot; a change is logged once. For one thread."""
 
     def __init__(self) -> None:

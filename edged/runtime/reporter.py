@@ -16,7 +16,7 @@ from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
 from edged.core.types import Event
 from edged.runtime.health import Health, describe_transition, status_line
-from edged.runtime.input_log import Remarks
+from edged.runtime.input_log import InputLog
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
 from edged.wire import Kind, encode
@@ -47,7 +47,7 @@ class Reporter(Duty):
         self._events_outlet = events_outlet
         self._now = now
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._remarks = Remarks()
+        self._input_log = InputLog()
         self._ready = False
         self._fed_ticks = 0
         self._ticked_ns = now()
@@ -92,7 +92,7 @@ class Reporter(Duty):
     def _turn(self) -> None:
         snapshot = self._health.snapshot(buckets=True)
         self._log_transitions()
-        self._remarks.note(snapshot, self._now())
+        self._input_log.note(snapshot, self._now())
         self._publish(self._health_outlet, Kind.HEALTH, snapshot, VALID_NS)
         self._health_outlet.count_peers()
         self._events_outlet.count_peers()

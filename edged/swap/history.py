@@ -1,4 +1,4 @@
-"""The ledger: what the journal says about each version of one engine, kept up to date as lines are added.
+"""The history: what the journal says about each version of one engine, kept up to date as lines are added.
 
 The journal is the record, `current` is the truth: what the link names is committed, whatever line is missing.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from edged.bundle.store import CURRENT, Store
 from edged.core.clock import wall_time
 from edged.core.errors import EdgedError
-from edged.swap.job import UNDERWAY, Attempt, State
+from edged.swap.job import UNDERWAY, Job, State
 
 MAX_CRASHES = 2
 
@@ -33,7 +33,7 @@ class Entry:
     committed: str = ""  # hex identity of what was committed under this version, "" = never
 
 
-class Ledger:
+class History:
     """Used by the loader thread; `entries` may be read by others."""
 
     def __init__(self, store: Store, name: str) -> None:
@@ -58,16 +58,16 @@ class Ledger:
             self._add(version, state, why, entry.who, entry.attempts)
         return [version for version in found if self.entries[version].state == "interrupted"]
 
-    def add(self, attempt: Attempt, state: State, reason: str = "", engine: str = "") -> None:
-        """Write one line about an attempt; raises `EngineError` when the disk refuses."""
-        self._add(attempt.version, state, reason, attempt.who, attempt.number, engine, attempt.back)
+    def add(self, job: Job, state: State, reason: str = "", engine: str = "") -> None:
+        """Write one line about a job; raises `EngineError` when the disk refuses."""
+        self._add(job.version, state, reason, job.who, job.attempt, engine, job.back)
 
-    def note(self, attempt: Attempt, state: State, reason: str = "", engine: str = "") -> None:
+    def note(self, job: Job, state: State, reason: str = "", engine: str = "") -> None:
         """As `add`, but a disk that refuses is only logged: what happened has happened."""
         try:
-            self.add(attempt, state, reason, engine)
+            self.add(job, state, reason, engine)
         except EdgedError as error:
-            log.error("%s %s is %s, which is not in the journal: %s", self._name, attempt.version, state, error)
+            log.error("%s %s is %s, which is not in the journal: %s", self._name, job.version, state, error)
 
     def settle(self, version: str, engine: str) -> None:
         """Before anything changes: have it written that `version`, which runs, is committed."""
@@ -116,7 +116,7 @@ class Ledger:
         if not isinstance(version, str) or not isinstance(state, str):
             return
         if state == "refused" and not line.get("attempt"):
-            return  # of a request or a drop that never became an attempt: no word on the version of that name
+            return  # of a request or a drop that never became a job: no word on the version of that name
         entry = self.entries.setdefault(version, Entry())
         if state == "reset":
             entry.crashes = 0

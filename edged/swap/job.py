@@ -1,4 +1,4 @@
-"""One attempt to swap: who wants which version, and how far it is. A job, as the control socket calls it."""
+"""One attempt to swap: who wants which version, and how far it is. The control socket knows it by its `id`."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ ENDS = frozenset({"committed", "refused", "rolled_back", "stopped", "interrupted
 
 
 @dataclass(slots=True, eq=False)
-class Attempt:
+class Job:
     """Written by the loader thread alone once it runs, read by everybody.
 
     `drop`: where it lies in incoming; `digest`: sha256 of its SHA256SUMS, if known; `back`: returns to a version that
-    was committed; `progress`: of the state at hand, 0..1.
+    was committed; `attempt`: the how manieth at this version; `progress`: of the state at hand, 0..1.
     """
 
-    job: int
+    id: int
     version: str
     who: str
     drop: Path | None = None
     digest: bytes = b""
     contract_change: bool = False
     back: bool = False
-    number: int = 1
+    attempt: int = 1
     before: str = ""
     state: State = "queued"
     reason: str = ""
@@ -70,7 +70,7 @@ class Attempt:
         """As `edged status` and the health stream show it. `steps`: milliseconds from the request to each state."""
         began_ns = self.reached[0][1]
         return {
-            "job": self.job,
+            "job": self.id,
             "version": self.version,
             "from": self.before,
             "who": self.who,
@@ -78,7 +78,7 @@ class Attempt:
             "reason": self.reason,
             "progress": round(self.progress, 3),
             "done": self.done,
-            "attempt": self.number,
+            "attempt": self.attempt,
             "gap_ms": self.gap_ms,
             "steps": {state: round((at_ns - began_ns) / NS_PER_MS, 1) for state, at_ns in list(self.reached)},
             "shadow": dict(self.shadow),

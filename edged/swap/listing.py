@@ -9,10 +9,10 @@ from edged.bundle.bundle import MANIFEST, SIGNATURE, SUMS
 from edged.bundle.manifest import parse_manifest
 from edged.bundle.store import Store
 from edged.core.errors import EdgedError
-from edged.swap.history import Entry, Ledger
+from edged.swap.history import Entry, History
 
 
-def list_versions(store: Store, name: str, ledger: Ledger, running: str = "") -> list[dict[str, Any]]:
+def list_versions(store: Store, name: str, history: History, running: str = "") -> list[dict[str, Any]]:
     """One map per version there is, in natural order; nothing is hashed beyond SHA256SUMS.
 
     Keys: name, version, state ("untried" without a word in the journal), reason, who, time, running, current, crashes,
@@ -22,13 +22,13 @@ def list_versions(store: Store, name: str, ledger: Ledger, running: str = "") ->
         current = store.current(name)
     except EdgedError:
         current = None
-    return [_describe(store, name, version, ledger, running, current) for version in store.versions(name)]
+    return [_describe(store, name, version, history, running, current) for version in store.versions(name)]
 
 
 def _describe(
-    store: Store, name: str, version: str, ledger: Ledger, running: str, current: str | None
+    store: Store, name: str, version: str, history: History, running: str, current: str | None
 ) -> dict[str, Any]:
-    entry = ledger.entries.get(version, Entry())
+    entry = history.entries.get(version, Entry())
     told: dict[str, Any] = {
         "name": name,
         "version": version,

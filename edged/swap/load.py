@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from edged.bundle.bundle import Bundle
-from edged.bundle.cell_check import fits
+from edged.bundle.cell_check import misfits
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.config import Config
@@ -64,7 +64,7 @@ def vet(bundle: Bundle, config: Config) -> list[str]:
         fact = f"this is {bundle.name} {bundle.version}, the daemon runs {config.engine.name}"
         raise RefusedError(fact, "put it where it belongs")
     warning = check_signature(bundle, config.engine.trusted, config.engine.require_signature)
-    if problems := fits(bundle.manifest, config):
+    if problems := misfits(bundle.manifest, config):
         more = f" (and {len(problems) - 1} more, see 'edged check FILE')" if len(problems) > 1 else ""
         raise RefusedError(f"{bundle.name} {bundle.version} does not fit this cell: {problems[0]}{more}")
     return [warning] if warning else []

@@ -18,11 +18,12 @@ from edged.core.errors import EdgedError, EngineError, MachineryError
 from edged.core.types import Event, Hold, Reason
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.slot import Slot
-from edged.swap.history import Ledger
-from edged.swap.job import Attempt
+from edged.swap.history import History
+from edged.swap.job import Job
+from edged.swap.job_queue import JobQueue
 from edged.swap.load import load_engine
-from edged.swap.plan_upgrade import Building
-from edged.swap.queue import Jobs
+from edged.swap.notifier import Notifier
+from edged.swap.plan_upgrade import PlanUpgrade
 from edged.swap.swapper import Swapper
 from edged.swap.trial import CancelledError
 
@@ -32,17 +33,16 @@ log = logging.getLogger("edged")
 
 
 class Loader(Duty):
-    """Loads at start, then takes `jobs` one at a time; `ended(attempt)` hears how each of them ended."""
+    """Loads at start, then takes `jobs` one at a time; `ended(job)` hears how each of them ended."""
 
     def __init__(
-        self, config: Config, store: Store, slot: Slot, jobs: Jobs, ledger: Ledger, swapper: Swapper,
-        upgrade: Building, tell: Callable[[Event], None], warn: Callable[[str], None],
-        ended: Callable[[Attempt], None],
+        self, config: Config, store: Store, slot: Slot, jobs: JobQueue, history: History, swapper: Swapper,
+        upgrade: PlanUpgrade, notifier: Notifier, ended: Callable[[Job], None],
     ) -> None:  # fmt: skip
         super().__init__("loader")
         self._config, self._store, self._slot = config, store, slot
-        self._jobs, self._ledger, self._swapper, self._upgrade = jobs, ledger, swapper, upgrade
-        self._tell, self._warn, self._ended = tell, warn, ended
+        self._jobs, self._history, self._swapper, self._upgrade = jobs, history, swapper, upgrade
+        self._notifier, self._ended = notifier, ended
         self._begun = False
 
     def work(self) -> None:
@@ -51,18 +51,18 @@ class Loader(Duty):
             if not self.item("loading", self._begin):
                 self._fail(f"loading failed: {self.last_error}")
         while not self._jobs.stopped:
-            if (attempt := self._jobs.take(1.0)) is not None:
-                what = f"the swap to {attempt.version}"
-                self.item(what, partial(self._swap, attempt))
-                self.item(f"the end of {what}", partial(self._ended, attempt))
+            if (job := self._jobs.take(1.0)) is not None:
+                what = f"the swap to {job.version}"
+                self.item(what, partial(self._swap, job))
+                self.item(f"the end of {what}", partial(self._ended, job))
                 self.item("a look at the plan", lambda: self._upgrade.look(self._slot.running))
         self.item("freeing what is kept", self._swapper.close)
 
-    def _swap(self, attempt: Attempt) -> None:
+    def _swap(self, job: Job) -> None:
         try:
-            self._swapper.run(attempt)
+            self._swapper.run(job)
         finally:
-            self._jobs.put_away(attempt)
+            self._jobs.put_away(job)
 
     def close(self) -> None:
         """End what is under way and the thread. After the loop has ended."""
@@ -78,14 +78,14 @@ class Loader(Duty):
 
         def note(warning: str) -> None:
             said.append(warning)
-            self._warn(warning)
+            self._notifier.warn(warning)
 
         self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {engine.name} {engine.version}")
         try:
             self._recover()
             lacking = self._upgrade.lacking()
             if lacking is not None and engine.backend == "tensorrt":
-                installed = self._upgrade.before_running(lacking, self._warn)
+                installed = self._upgrade.before_running(lacking, self._notifier.warn)
             else:
                 digest = lacking.digest if lacking is not None else b""
                 installed = load_engine(self._config, self._store, engine.version, digest, note)
@@ -109,26 +109,26 @@ class Loader(Duty):
     def _loaded(self, installed: Pipeline) -> None:
         manifest = installed.engine.manifest
         facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
-        self._tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
+        self._notifier.tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
 
     def _recover(self) -> None:
         name, version = self._config.engine.name, self._config.engine.version
         try:
-            self._ledger.read()
-            for interrupted in self._ledger.mark_interrupted():
-                entry = self._ledger.entries[interrupted]
+            self._history.read()
+            for interrupted in self._history.mark_interrupted():
+                entry = self._history.entries[interrupted]
                 log.warning("%s %s was interrupted: %s", name, interrupted, entry.reason)
                 facts = {"name": name, "version": interrupted, "state": "interrupted", "reason": entry.reason}
-                self._tell(Event("swap", facts))
+                self._notifier.tell(Event("swap", facts))
         except EdgedError as error:
-            self._warn(f"the journal of {name} cannot be kept: {error}")
+            self._notifier.warn(f"the journal of {name} cannot be kept: {error}")
         if version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
             alone = self._store.current(name)
-            found = self._ledger.entries.get(alone or "")
+            found = self._history.entries.get(alone or "")
             if found is not None and not found.committed:
                 fact = f"{name} {alone} is {found.state}, and nothing was committed before it"
                 raise EngineError(fact, f"try it again: edged swap {self._config.daemon.name} {alone}")
 
     def _fail(self, why: str) -> None:
         self._slot.vacancy = Hold(Reason.ENGINE, why)
-        self._tell(Event("alarm", {"what": "engine", "detail": why}))
+        self._notifier.tell(Event("alarm", {"what": "engine", "detail": why}))

@@ -10,20 +10,20 @@ from edged.config import Config
 from edged.core.errors import EngineError, RefusedError, UsageError
 from edged.runtime.motion import MotionState
 from edged.runtime.slot import Slot
-from edged.swap.history import Ledger
+from edged.swap.history import History
+from edged.swap.job_queue import JobQueue
 from edged.swap.listing import list_versions
-from edged.swap.queue import Jobs
 
 
 class Operations:
     """Called on the control thread."""
 
     def __init__(
-        self, config: Config, store: Store, slot: Slot, motion: MotionState, ledger: Ledger, jobs: Jobs
+        self, config: Config, store: Store, slot: Slot, motion: MotionState, history: History, jobs: JobQueue
     ) -> None:
         self._name, self._daemon = config.engine.name, config.daemon.name
         self._store, self._slot, self._motion = store, slot, motion
-        self._ledger, self._jobs = ledger, jobs
+        self._history, self._jobs = history, jobs
 
     def swap(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """`{version, name?, allow_contract_change?}` -> `{job}`."""
@@ -34,20 +34,20 @@ class Operations:
             raise RefusedError(f"{self._daemon} runs {self._name}, not {name}", "ask the daemon that runs it")
         path = self._store.resolve(name, version)
         allow = args.get("allow_contract_change", False) is True
-        attempt = self._jobs.ask(path.name, _who(args), contract_change=allow)
-        return {"job": attempt.job, "name": name, "version": path.name}
+        job = self._jobs.ask(path.name, _who(args), contract_change=allow)
+        return {"job": job.id, "name": name, "version": path.name}
 
     def rollback(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """End the attempt under way; without one, go back to the version committed before. -> `{job}`."""
+        """End the job under way; without one, go back to the version committed before. -> `{job}`."""
         if (active := self._jobs.end_active(_who(args))) is not None:
-            return {"job": active.job, "name": self._name, "version": active.before}
+            return {"job": active.id, "name": self._name, "version": active.before}
         running = self._slot.running
-        version = self._ledger.previous(running.version if running else "")
+        version = self._history.previous(running.version if running else "")
         if version is None:
             remedy = f"choose one of the store: edged swap {self._daemon} VERSION"
             raise EngineError(f"no other version of {self._name} was ever committed", remedy)
-        attempt = self._jobs.ask(version, _who(args), back=True)
-        return {"job": attempt.job, "name": self._name, "version": version}
+        job = self._jobs.ask(version, _who(args), back=True)
+        return {"job": job.id, "name": self._name, "version": version}
 
     def reset(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Forget: with `version` its crashes, so that it may be tried again; else what the running engine remembers."""
@@ -55,15 +55,15 @@ class Operations:
         if version is None:
             self._motion.ask_to_forget()
             return {"reset": "recurrent state and running command"}
-        if not isinstance(version, str) or version not in self._ledger.entries:
+        if not isinstance(version, str) or version not in self._history.entries:
             raise EngineError(f"nothing is known of {self._name} {version}", f"see 'edged engines {self._daemon}'")
-        self._ledger.forget(version, _who(args))
+        self._history.forget(version, _who(args))
         return {"reset": f"crashes of {self._name} {version}"}
 
     def engines(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The versions of this daemon's engine, see `list_versions`."""
         running = self._slot.running
-        return list_versions(self._store, self._name, self._ledger, running.version if running else "")
+        return list_versions(self._store, self._name, self._history, running.version if running else "")
 
 
 def _who(args: Mapping[str, Any]) -> str:

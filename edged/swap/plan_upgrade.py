@@ -23,26 +23,25 @@ from edged.engine.plan_cache import BuildOptions, Plans
 from edged.engine.select import lacks_plan
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.slot import Slot
+from edged.swap.job_queue import JobQueue
 from edged.swap.load import load_engine, vet
-from edged.swap.queue import Jobs
+from edged.swap.notifier import Notifier
 from edged.swap.swapper import Swapper
 from edged.swap.trial import CancelledError
-
-Say = Callable[[str], None]
 
 log = logging.getLogger("edged")
 
 
-class Building:
-    """On the loader's thread, but for `describe`. `warn` and `withdraw` are told what is less than it should be."""
+class PlanUpgrade:
+    """On the loader's thread, but for `describe`. The notifier is told what is less than it should be."""
 
     def __init__(
-        self, config: Config, store: Store, slot: Slot, jobs: Jobs, swapper: Swapper,
-        tell: Callable[[Event], None], warn: Say, withdraw: Say, now: Now = monotonic_ns,
+        self, config: Config, store: Store, slot: Slot, jobs: JobQueue, swapper: Swapper,
+        notifier: Notifier, now: Now = monotonic_ns,
     ) -> None:  # fmt: skip
         self._config, self._store, self._slot = config, store, slot
         self._jobs, self._swapper = jobs, swapper
-        self._tell, self._warn, self._withdraw, self._now = tell, warn, withdraw, now
+        self._notifier, self._now = notifier, now
         self._bundle: Bundle | None = None
         self._began_ns = self._ended_ns = 0
         self._state = self._detail = self._phase = self._degraded = ""
@@ -64,7 +63,7 @@ class Building:
         `said`: the warnings that loading `running` gave; those that are not true any more are withdrawn.
         """
         meanwhile = f"{_name(bundle)} runs on {running.engine.backend} while its TensorRT plan is built"
-        self._warn(meanwhile)
+        self._notifier.warn(meanwhile)
         now_said: list[str] = []
         try:
             key = self._build(bundle)
@@ -74,16 +73,16 @@ class Building:
             return
         except Exception as error:
             self._keep(running, error)
-            self._withdraw(meanwhile)
+            self._notifier.withdraw(meanwhile)
             return
         for warning in (meanwhile, *said):
             if warning not in now_said:
-                self._withdraw(warning)
+                self._notifier.withdraw(warning)
         for warning in now_said:
-            self._warn(warning)
+            self._notifier.warn(warning)
         self._enter("loaded", f"plan {key}")
 
-    def before_running(self, bundle: Bundle, warn: Say) -> Pipeline:
+    def before_running(self, bundle: Bundle, warn: Callable[[str], None]) -> Pipeline:
         """Build and load while the loop holds. Raises `EdgedError`, `CancelledError` when the daemon ends."""
         try:
             key = self._build(bundle)
@@ -97,7 +96,7 @@ class Building:
     def look(self, running: Pipeline | None) -> None:
         """After a swap: what another version lacked is not worth a warning any more."""
         if self._degraded and running is not None and self._bundle and running.version != self._bundle.version:
-            self._withdraw(self._degraded)
+            self._notifier.withdraw(self._degraded)
             self._degraded = ""
 
     def describe(self) -> dict[str, Any] | None:
@@ -148,7 +147,7 @@ class Building:
             text = f"building the TensorRT plan of {_name(self._bundle)}{how_far}"
             self._slot.vacancy = Hold(Reason.STARTING, text)
 
-    def _load(self, bundle: Bundle, key: str, warn: Say) -> Pipeline:
+    def _load(self, bundle: Bundle, key: str, warn: Callable[[str], None]) -> Pipeline:
         """The engine on its new plan, proved. A plan that does not prove itself is gone, so that the next start does
         not hold because of it."""
         self._enter("loading", "")
@@ -181,8 +180,8 @@ class Building:
         if self._slot.running is None:
             self._swapper.hand_over(running, carry=False)
         self._degraded = f"degraded to {running.engine.backend}: {why}"
-        self._warn(self._degraded)
-        self._tell(Event("alarm", {"what": "plan", "detail": self._degraded}))
+        self._notifier.warn(self._degraded)
+        self._notifier.tell(Event("alarm", {"what": "plan", "detail": self._degraded}))
 
     def _enter(self, state: str, detail: str) -> None:
         self._state, self._detail = state, detail

@@ -7,20 +7,20 @@ from collections.abc import Collection
 
 from edged.bundle.store import Store, natural
 from edged.core.files import remove
-from edged.swap.history import Ledger
+from edged.swap.history import History
 
 log = logging.getLogger("edged")
 
 
-def prune(store: Store, name: str, ledger: Ledger, keep: int, never: Collection[str]) -> list[str]:
+def prune(store: Store, name: str, history: History, keep: int, never: Collection[str]) -> list[str]:
     """Remove the oldest tried versions beyond `keep`, never one of `never`, and return them.
 
     What was put into the store by hand and never tried is left alone. A crash leaves a version or none, never a part
     of one. A disk that refuses is only logged.
     """
     home = store.root / name
-    tried = [version for version in store.versions(name) if version in ledger.entries and version not in never]
-    tried.sort(key=lambda version: (_rank(ledger, version), natural(version)))
+    tried = [version for version in store.versions(name) if version in history.entries and version not in never]
+    tried.sort(key=lambda version: (_rank(history, version), natural(version)))
     removed = []
     for version in tried[: max(0, len(tried) - keep)]:
         try:
@@ -32,6 +32,6 @@ def prune(store: Store, name: str, ledger: Ledger, keep: int, never: Collection[
     return removed
 
 
-def _rank(ledger: Ledger, version: str) -> int:
+def _rank(history: History, version: str) -> int:
     """What never made it goes first, then the committed by age."""
-    return ledger.order.index(version) + 1 if version in ledger.order else 0
+    return history.order.index(version) + 1 if version in history.order else 0

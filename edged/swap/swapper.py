@@ -23,12 +23,12 @@ from edged.runtime.inputs import SeenMailbox
 from edged.runtime.motion import MotionState
 from edged.runtime.slot import Handover, Slot
 from edged.swap.disturbance import Disturbance
-from edged.swap.history import MAX_CRASHES, Ledger
-from edged.swap.job import Attempt, State
+from edged.swap.history import MAX_CRASHES, History
+from edged.swap.job import Job, State
+from edged.swap.job_queue import JobQueue
 from edged.swap.load import load_engine
 from edged.swap.probation import baseline, run_probation
 from edged.swap.prune import prune
-from edged.swap.queue import Jobs
 from edged.swap.shadow import run_shadow
 from edged.swap.trial import CancelledError, run_trial
 
@@ -39,34 +39,34 @@ log = logging.getLogger("edged")
 
 
 class Swapper:
-    """Works on attempts, one at a time. `tell` publishes events; `taken(drop)` hears of drops that are versions now."""
+    """Works on jobs, one at a time. `tell` publishes events; `taken(drop)` hears of drops that are versions now."""
 
     def __init__(
-        self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, ledger: Ledger,
-        jobs: Jobs,
+        self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, history: History,
+        jobs: JobQueue,
         tell: Callable[[Event], None], taken: Callable[[Path], None],
     ) -> None:  # fmt: skip
         self._config, self._store, self._slot, self._motion, self._mailbox = config, store, slot, motion, mailbox
-        self._ledger, self._jobs, self._tell, self._taken = ledger, jobs, tell, taken
+        self._history, self._jobs, self._tell, self._taken = history, jobs, tell, taken
         self._name = config.engine.name
         self._previous: Pipeline | None = None  # what ran before the running one, until the next is loaded
 
-    def run(self, attempt: Attempt) -> None:
-        """Take an attempt to its end, whatever that is; never raises."""
+    def run(self, job: Job) -> None:
+        """Take a job to its end, whatever that is; never raises."""
         running = self._slot.running
-        attempt.before = running.version if running else ""
-        attempt.number = self._ledger.attempts(attempt.version) + 1
+        job.before = running.version if running else ""
+        job.attempt = self._history.attempts(job.version) + 1
         try:
-            self._steps(attempt, running)
+            self._steps(job, running)
         except CancelledError:
-            self._end(attempt, *self._jobs.why())
+            self._end(job, *self._jobs.why())
         except EdgedError as error:
-            self._end(attempt, "refused", str(error))
+            self._end(job, "refused", str(error))
             if isinstance(error, MachineryError):
                 self._slot.broken = error
         except Exception as error:  # a bug or an exhausted machine: what runs goes on running
             log.exception("swap failed")
-            self._end(attempt, "refused", f"{type(error).__name__}: {error}")
+            self._end(job, "refused", f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Free what is kept for the way back."""
@@ -79,42 +79,42 @@ class Swapper:
         self._slot.wait_sent()  # giving memory back holds the interpreter
         installed.engine.close()
 
-    def _steps(self, attempt: Attempt, running: Pipeline | None) -> None:
+    def _steps(self, job: Job, running: Pipeline | None) -> None:
         """Every step in order; raises whatever ends it before the loop has it."""
-        self._admit(attempt, running)
-        self._enter(attempt, "staged")
-        if not attempt.back:
+        self._admit(job, running)
+        self._enter(job, "staged")
+        if not job.back:
             manifest = running.engine.manifest if running else None
             self._slot.wait_sent()  # until it runs, a new process holds the interpreter
             digest, warnings = run_trial(
-                self._config, attempt, manifest, lambda state, why: self._enter(attempt, state, why), self._jobs.cancel
+                self._config, job, manifest, lambda state, why: self._enter(job, state, why), self._jobs.cancel
             )
-            attempt.digest = digest
-            attempt.notes += warnings
-            if attempt.drop is not None:
-                self._taken(attempt.drop)  # its bytes are a version now
-                attempt.drop = None
-        if (resident := self._resident(attempt)) is not None:
-            self._live(attempt, running, resident)
+            job.digest = digest
+            job.notes += warnings
+            if job.drop is not None:
+                self._taken(job.drop)  # its bytes are a version now
+                job.drop = None
+        if (resident := self._resident(job)) is not None:
+            self._live(job, running, resident)
             return
         self.close()  # three engines at once would be one too many for a small machine
-        self.make_room(attempt.version, running)
+        self.make_room(job.version, running)
         try:
-            self._live(attempt, running, self._load(attempt))
+            self._live(job, running, self._load(job))
         except BaseException:
             if running is not None and self._slot.running is None:
                 self.hand_over(running, carry=False)
             raise
 
-    def _admit(self, attempt: Attempt, running: Pipeline | None) -> None:
+    def _admit(self, job: Job, running: Pipeline | None) -> None:
         """Refuse what is not worth trying; then have it written what is committed before anything changes."""
-        version, name = attempt.version, self._name
+        version, name = job.version, self._name
         new = running is None or running.version != version  # by name, or dropped again with other content
-        if running is not None and not new and attempt.drop is not None:
-            new = not attempt.digest.startswith(running.engine.identity)
+        if running is not None and not new and job.drop is not None:
+            new = not job.digest.startswith(running.engine.identity)
         if not new:
             raise RefusedError(f"{name} {version} is what runs", "choose another version")
-        if (crashes := self._ledger.crashes(version)) >= MAX_CRASHES:
+        if (crashes := self._history.crashes(version)) >= MAX_CRASHES:
             remedy = f"if it is not to blame: edged reset {self._config.daemon.name} --version {version}"
             raise RefusedError(f"the daemon died {crashes} times while {name} {version} was tried", remedy)
         self._store.adopt(name)
@@ -122,12 +122,12 @@ class Swapper:
             return
         if self._config.engine.version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
             self._store.set_current(name, running.version)  # alone until now; soon there are two
-        self._ledger.settle(running.version, running.engine.identity.hex())
+        self._history.settle(running.version, running.engine.identity.hex())
 
-    def _resident(self, attempt: Attempt) -> Pipeline | None:
+    def _resident(self, job: Job) -> Pipeline | None:
         """The engine that ran before, if that is what is wanted: it needs no loading."""
         previous = self._previous
-        if not attempt.back or previous is None or previous.version != attempt.version:
+        if not job.back or previous is None or previous.version != job.version:
             return None
         self._previous = None
         return previous
@@ -144,76 +144,74 @@ class Swapper:
             self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {version}")
             self.hand_over(None)
 
-    def _load(self, attempt: Attempt) -> Pipeline:
+    def _load(self, job: Job) -> Pipeline:
         def reached(state: State) -> None:
-            self._enter(attempt, state)
+            self._enter(job, state)
             self._jobs.check()
 
         def note(warning: str) -> None:
-            if warning not in attempt.notes:
-                attempt.notes.append(warning)
+            if warning not in job.notes:
+                job.notes.append(warning)
 
         disturbed = Disturbance(self._slot.running)
-        loaded = load_engine(
-            self._config, self._store, attempt.version, attempt.digest, note, reached, self._slot.wait_sent
-        )
+        loaded = load_engine(self._config, self._store, job.version, job.digest, note, reached, self._slot.wait_sent)
         if said := disturbed.describe(ms(self._config.period_ns)):
             note(said)
         return loaded
 
-    def _live(self, attempt: Attempt, running: Pipeline | None, candidate: Pipeline) -> None:
+    def _live(self, job: Job, running: Pipeline | None, candidate: Pipeline) -> None:
         """Shadow, swap, probation, commit; from the swap on, what goes wrong ends with the engine before."""
         identity = candidate.engine.identity.hex()
-        proved = self._ledger.committed(attempt.version, identity)
+        proved = self._history.committed(job.version, identity)
         try:
             other = running is not None and bool(changes(running.engine.manifest, candidate.engine.manifest))
             if self._config.swap.shadow and self._slot.running is not None and not proved and not other:
-                self._shadow(attempt, candidate)
+                self._shadow(job, candidate)
             self._jobs.check()
             if other and not self._motion.holding:
                 remedy = f"edged hold {self._config.daemon.name}, then swap again"
                 raise RefusedError("it changes the contract and the robot is not held", remedy)
             # The journal first: a process that dies of its new engine has to find out which one it was.
-            self._ledger.add(attempt, "swapped")
+            self._history.add(job, "swapped")
         except BaseException:
             self.free(candidate)
             raise
-        gap_ms = self._swap(attempt.before, candidate, True, attempt)
-        attempt.gap_ms = gap_ms
-        attempt.enter("swapped")
-        self._say(attempt)
+        gap_ms = self._swap(job.before, candidate, True, job)
+        job.gap_ms = gap_ms
+        job.enter("swapped")
+        self._say(job)
         try:
-            why = None if proved else self._probation(attempt, running, candidate)
+            why = None if proved else self._probation(job, running, candidate)
             if why is None:
-                why = self._commit(attempt, identity)
+                why = self._commit(job, identity)
         except Exception as error:  # a bug must not leave an unproven engine in charge
             log.exception("probation failed")
             why = f"{type(error).__name__}: {error}"
         if why is not None:
-            self._undo(attempt, running, candidate, why)
+            self._undo(job, running, candidate, why)
         elif running is not None:
             self._previous = running
 
-    def _shadow(self, attempt: Attempt, candidate: Pipeline) -> None:
-        self._enter(attempt, "shadow")
+    def _shadow(self, job: Job, candidate: Pipeline) -> None:
+        self._enter(job, "shadow")
 
         def follow(share: float) -> None:
-            attempt.progress = share
+            job.progress = share
 
         shadow = run_shadow(candidate, self._mailbox, self._config.swap, lambda: self._jobs.interrupted, follow)
-        attempt.shadow = shadow.describe()
+        job.shadow = shadow.describe()
         if not shadow.compared and not self._jobs.interrupted:
-            attempt.notes.append("the running engine held meanwhile: there was nothing to compare with")
-        log.info("shadow of %s %s: %s", self._name, attempt.version, attempt.shadow)
+            job.notes.append("the running engine held meanwhile: there was nothing to compare with")
+        log.info("shadow of %s %s: %s", self._name, job.version, job.shadow)
 
-    def _probation(self, attempt: Attempt, running: Pipeline | None, candidate: Pipeline) -> str | None:
+    def _probation(self, job: Job, running: Pipeline | None, candidate: Pipeline) -> str | None:
         """Why the new engine has to go, None when it may stay."""
-        attempt.enter("probation")
-        self._ledger.note(attempt, "probation")
-        self._say(attempt)
+        job.enter("probation")
+        self._history.note(job, "probation")
+        self._say(job)
 
         def follow(share: float, facts: dict[str, Any]) -> None:
-            attempt.progress, attempt.probation = share, facts
+            job.progress, job.probation = share, facts
 
         def ended() -> str | None:
             return self._jobs.why()[1] if self._jobs.interrupted else None
@@ -223,9 +221,9 @@ class Swapper:
             candidate.tally, before, candidate.rule.deadline_ns, self._config.swap, ended, follow
         )  # fmt: skip
 
-    def _commit(self, attempt: Attempt, identity: str) -> str | None:
+    def _commit(self, job: Job, identity: str) -> str | None:
         """Make it what runs after a power cut; why not, when the disk refuses."""
-        version, keep = attempt.version, self._config.swap.keep_versions
+        version, keep = job.version, self._config.swap.keep_versions
         if not self._jobs.begin_commit():
             return self._jobs.why()[1]
         try:
@@ -233,35 +231,35 @@ class Swapper:
         except EdgedError as error:
             return f"it cannot be committed: {error}"
         if (pinned := self._config.engine.version) not in (CURRENT, version):
-            attempt.notes.append(f"[engine] version = {pinned!r} in the config: a restart goes back to that")
-        self._ledger.note(attempt, "committed", "", identity)
-        never = {version, attempt.before, self._ledger.previous(version) or "", *self._jobs.versions()}
-        for removed in prune(self._store, self._name, self._ledger, keep, never):
+            job.notes.append(f"[engine] version = {pinned!r} in the config: a restart goes back to that")
+        self._history.note(job, "committed", "", identity)
+        never = {version, job.before, self._history.previous(version) or "", *self._jobs.versions()}
+        for removed in prune(self._store, self._name, self._history, keep, never):
             log.info("removed %s %s: more than %d versions", self._name, removed, keep)
-        attempt.enter("committed")
-        self._say(attempt)
+        job.enter("committed")
+        self._say(job)
         return None
 
-    def _undo(self, attempt: Attempt, running: Pipeline | None, candidate: Pipeline, why: str) -> None:
+    def _undo(self, job: Job, running: Pipeline | None, candidate: Pipeline, why: str) -> None:
         """Back to the engine before, which is still here."""
         if self._jobs.stopped:  # a loop that has ended takes nothing over; the slot frees what it has
-            self._end(attempt, "stopped", f"the daemon was stopped in {attempt.state}")
+            self._end(job, "stopped", f"the daemon was stopped in {job.state}")
             if running is not None:
                 running.engine.close()
             return
         if running is None:
-            self._slot.vacancy = Hold(Reason.ENGINE, f"{self._name} {attempt.version} was rolled back: {why}")
-        self._swap(attempt.version, running, False, attempt)
+            self._slot.vacancy = Hold(Reason.ENGINE, f"{self._name} {job.version} was rolled back: {why}")
+        self._swap(job.version, running, False, job)
         self.free(candidate)
-        self._end(attempt, "rolled_back", why)
+        self._end(job, "rolled_back", why)
 
-    def _swap(self, before: str, after: Pipeline | None, carry: bool, attempt: Attempt) -> float | None:
+    def _swap(self, before: str, after: Pipeline | None, carry: bool, job: Job) -> float | None:
         """Hand over and tell the world; returns the gap between the two engines' messages in ms."""
         done = self.hand_over(after, carry)
         if done is None:
             return None
         gap_ms = round(ms(done.gap_ns), 3)
-        facts = {"from": before, "to": after.version if after else "", "gap_ms": gap_ms, "job": attempt.job}
+        facts = {"from": before, "to": after.version if after else "", "gap_ms": gap_ms, "job": job.id}
         self._tell(Event("swapped", {**facts, "engine": after.engine.identity.hex() if after else ""}))
         return gap_ms
 
@@ -279,20 +277,20 @@ class Swapper:
             self._slot.retired.get()  # ours again, and whoever offered knows what becomes of it
         return done
 
-    def _enter(self, attempt: Attempt, state: State, reason: str = "") -> None:
+    def _enter(self, job: Job, state: State, reason: str = "") -> None:
         """Write it down, then be it; raises when the disk refuses."""
-        self._ledger.add(attempt, state, reason)
-        attempt.enter(state, reason)
-        self._say(attempt)
+        self._history.add(job, state, reason)
+        job.enter(state, reason)
+        self._say(job)
 
-    def _end(self, attempt: Attempt, state: State, reason: str) -> None:
-        if all(reached != "staged" for reached, _ in attempt.reached):
-            attempt.number = 0  # a refused request says nothing about the version
-        self._ledger.note(attempt, state, reason)
-        attempt.enter(state, reason)
-        self._say(attempt)
+    def _end(self, job: Job, state: State, reason: str) -> None:
+        if all(reached != "staged" for reached, _ in job.reached):
+            job.attempt = 0  # a refused request says nothing about the version
+        self._history.note(job, state, reason)
+        job.enter(state, reason)
+        self._say(job)
 
-    def _say(self, attempt: Attempt) -> None:
-        facts = {"name": self._name, "version": attempt.version, "from": attempt.before, "state": attempt.state}
-        told = {**facts, "reason": attempt.reason, "job": attempt.job, "who": attempt.who}
+    def _say(self, job: Job) -> None:
+        facts = {"name": self._name, "version": job.version, "from": job.before, "state": job.state}
+        told = {**facts, "reason": job.reason, "job": job.id, "who": job.who}
         self._tell(Event("swap", {key: value for key, value in told.items() if value != ""}))

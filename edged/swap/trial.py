@@ -14,7 +14,7 @@ from edged.config import Config
 from edged.core.child import Ending, run_child
 from edged.core.errors import EdgedError, RefusedError
 from edged.core.procfs import available_bytes
-from edged.swap.job import Attempt, State
+from edged.swap.job import Job, State
 
 MIB = 1 << 20
 LEAST_BYTES = 512 * MIB  # what Python, ONNX Runtime and OpenCV take before any engine
@@ -34,7 +34,7 @@ class _Heard:
 
 def run_trial(
     config: Config,
-    attempt: Attempt,
+    job: Job,
     running: Manifest | None,
     reached: Callable[[State, str], None],
     cancel: threading.Event,
@@ -44,13 +44,13 @@ def run_trial(
     `reached(state, reason)` hears "verified" and "built". Blocks its thread, with the loop unconcerned.
     """
     memory = config.swap.trial_memory_mb * MIB or max(LEAST_BYTES, available_bytes() // 2)
-    job = {
+    what = {
         "config": config.model_dump(mode="json", exclude_unset=True),
-        "version": attempt.version,
-        "source": str(attempt.drop or ""),
-        "digest": attempt.digest.hex(),
+        "version": job.version,
+        "source": str(job.drop or ""),
+        "digest": job.digest.hex(),
         "running": dump_manifest(running).decode() if running is not None else "",
-        "contract_change": attempt.contract_change,
+        "contract_change": job.contract_change,
         "memory_bytes": memory,
     }
     heard = _Heard()
@@ -60,12 +60,12 @@ def run_trial(
             heard.phase = message["state"]
             reached(message["state"], message.get("reason", ""))
         elif "progress" in message:
-            attempt.progress = message["progress"]
+            job.progress = message["progress"]
         elif "warn" in message:
             heard.warnings.append(message["warn"])
 
     argv = [sys.executable, "-m", "edged.swap"]
-    ending = run_child(argv, job, hear, memory, cancel, config.swap.trial_seconds)
+    ending = run_child(argv, what, hear, memory, cancel, config.swap.trial_seconds)
     if cancel.is_set() and ending.result is None:
         raise CancelledError
     if ending.error is not None:

@@ -23,7 +23,7 @@ from edged.bundle.compatibility import changes
 from edged.bundle.manifest import parse_manifest
 from edged.bundle.store import Store
 from edged.config import Config
-from edged.core.child_job import Job
+from edged.core.child_job import ChildJob
 from edged.core.errors import EngineError, RefusedError
 from edged.engine.plan_build.start import Progress, plan_for
 from edged.engine.plan_cache import BuildOptions, Plan
@@ -133,7 +133,7 @@ def _store(target: Path, files: Mapping[str, bytes]) -> None:
         ) from None
 
 
-def work(job: Job) -> dict[str, Any]:
+def work(job: ChildJob) -> dict[str, Any]:
     """Try out what the job names, within its memory."""
     candidate = job.read(Candidate)
     limit = candidate.memory_bytes

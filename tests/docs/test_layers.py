@@ -70,7 +70,7 @@ HOMES = {
     "annotated_types": ("config",),
     "pydantic_settings": ("config",),
     "typer": ("cli",),
-    "watchfiles": ("swap.watcher",),
+    "watchfiles": ("swap.drop_watcher",),
     "cryptography": ("bundle.signature", "cli.keys"),
     "tomli": ("config", "pack"),
     "zstandard": ("wire",),

@@ -292,7 +292,7 @@ def test_a_forgotten_synchronisation_shows(gpu: Plug, monkeypatch: pytest.Monkey
     cuda = gpu()
     with opened(double(), cuda) as engine:
         assert run(engine, 1, 2, 3) == [2, 4, 6]
-        stream = engine._lane._stream  # type: ignore[attr-defined]
+        stream = engine._stream_graph._stream  # type: ignore[attr-defined]
         with monkeypatch.context() as patched:
             patched.setattr(stream, "synchronize", lambda: None)
             patched.setattr(stream, "elapsed_ns", lambda since, until: 0)
@@ -347,7 +347,7 @@ def test_an_address_that_was_freed_is_noticed(gpu: Plug) -> None:
 
     with opened(double(), gpu(graphs=False)) as engine:
         gone = opened(double(), engine._cuda)  # type: ignore[attr-defined]
-        address = gone._lane.pointers["action"]  # type: ignore[attr-defined]
+        address = gone._stream_graph.pointers["action"]  # type: ignore[attr-defined]
         gone.close()
         engine._program._context.set_tensor_address("action", address)  # type: ignore[attr-defined]
         with pytest.raises(pretended.Misuse, match="were freed"):

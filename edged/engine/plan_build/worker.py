@@ -14,7 +14,7 @@ import msgspec
 
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.bundle.samples import split_samples
-from edged.core.child_job import Job
+from edged.core.child_job import ChildJob
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EngineError, RefusedError
 from edged.engine.device import Device, read_device
@@ -24,7 +24,7 @@ from edged.engine.plan_cache import BuildOptions, Plan, Plans, key_parts
 Report = Callable[[dict[str, Any]], None]
 
 
-def work(job: Job) -> dict[str, Any]:
+def work(job: ChildJob) -> dict[str, Any]:
     """What is known about the plan, built now or found. Raises `EdgedError`."""
     asked, report, stop = job.read(dict[str, Any]), job.note, job.stop
     options = msgspec.convert(asked["options"], BuildOptions)

@@ -122,17 +122,17 @@ def late() -> None:
     """Without the synchronisation the numbers are wrong: what the other scenarios rely on."""
     with opened() as engine:
         run(engine, 1, 2, 3)
-        lane: Any = engine._lane  # type: ignore[attr-defined]
-        stream = lane._stream
+        stream_graph: Any = engine._stream_graph  # type: ignore[attr-defined]
+        stream = stream_graph._stream
         engine.inputs["state"][...] = 4
         with open_cuda():
-            for pair in lane._uploads:
+            for pair in stream_graph._uploads:
                 stream.upload(pair)
-            if lane.captured:
-                open_cuda().launch(lane._graph, stream)
+            if stream_graph.captured:
+                open_cuda().launch(stream_graph._graph, stream)
             else:
                 engine._launch(stream.handle)  # type: ignore[attr-defined]
-            for pair in lane._downloads:
+            for pair in stream_graph._downloads:
                 stream.download(pair)
             assert engine.outputs["action"].view(np.uint8).tolist() == [[0xA5] * 12]
             stream.synchronize()

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edged.bundle.cell_check import fits, hints
+from edged.bundle.cell_check import hints, misfits
 from edged.bundle.manifest import Manifest, parse_manifest
 from edged.config import Config
 
@@ -94,7 +94,7 @@ def cell(path: str = "", value: Any = None) -> Config:
 
 
 def test_the_engine_fits_its_cell() -> None:
-    assert fits(manifest(), cell()) == []
+    assert misfits(manifest(), cell()) == []
     assert hints(manifest(), cell()) == []
 
 
@@ -118,24 +118,24 @@ def test_the_engine_fits_its_cell() -> None:
     ],
 )
 def test_what_does_not_fit_is_named_with_its_remedy(path: str, value: Any, expected: str) -> None:
-    problems = fits(manifest(), cell(path, value))
+    problems = misfits(manifest(), cell(path, value))
     assert any(expected in problem for problem in problems), problems
 
 
 def test_a_camera_of_the_wrong_size_fits_only_with_resizing() -> None:
     unresized = manifest("inputs.image.resize", "none")
-    (problem,) = fits(unresized, cell())
+    (problem,) = misfits(unresized, cell())
     assert problem == "camera 'tool' is 640x480, the engine takes 96x96 without resizing; set cameras.tool to 96x96"
     small = change(change(CELL, "cameras.tool.width", 96), "cameras.tool.height", 96)
-    assert fits(unresized, Config(**small)) == []
+    assert misfits(unresized, Config(**small)) == []
 
 
 def test_a_segmenter_has_no_guard() -> None:
     changed = change(change(REACH, "task", "semantic"), "classes", ["background", "scratch"])
     changed = change(change(changed, "outputs", {"labels": {"role": "labels"}}), "tolerance", {"labels": 0.999})
     plate = parse_manifest(msgspec.json.encode(changed))
-    assert fits(plate, cell("guard", None)) == []
-    (problem,) = fits(plate, cell())
+    assert misfits(plate, cell("guard", None)) == []
+    (problem,) = misfits(plate, cell())
     assert "has no axes to guard; remove [guard]" in problem
 
 
@@ -156,10 +156,10 @@ def test_a_segmenter_has_no_guard() -> None:
 )
 def test_what_is_seldom_meant_is_a_hint(path: str, value: Any, expected: str) -> None:
     config = cell(path, value)
-    assert fits(manifest(), config) == []
+    assert misfits(manifest(), config) == []
     assert [hint for hint in hints(manifest(), config) if hint.startswith(expected)]
 
 
 def test_a_speed_limit_needs_to_know_where_the_robot_is() -> None:
-    (problem,) = fits(manifest(), cell("guard", {"limits": CELL["guard"]["limits"]}))
+    (problem,) = misfits(manifest(), cell("guard", {"limits": CELL["guard"]["limits"]}))
     assert problem.startswith("j1, j2 start from where the robot is, and guard.measured does not say where; add")

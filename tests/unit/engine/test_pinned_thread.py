@@ -8,11 +8,11 @@ import threading
 import pytest
 from pretended_gpu import elsewhere
 
-from edged.engine.pinned_thread import Worker
+from edged.engine.pinned_thread import PinnedThread
 
 
 def test_everything_happens_on_one_thread_whoever_asks() -> None:
-    worker = Worker("hands")
+    worker = PinnedThread("hands")
     seen: list[int] = []
     for _ in range(3):
         worker.call(lambda: seen.append(threading.get_ident()))
@@ -24,7 +24,7 @@ def test_everything_happens_on_one_thread_whoever_asks() -> None:
 
 
 def test_what_goes_wrong_goes_wrong_for_whoever_asked() -> None:
-    worker = Worker("hands")
+    worker = PinnedThread("hands")
 
     def fail() -> None:
         raise ValueError("no")
@@ -38,7 +38,7 @@ def test_what_goes_wrong_goes_wrong_for_whoever_asked() -> None:
 
 
 def test_it_is_as_urgent_as_whoever_asks() -> None:
-    worker = Worker("hands")
+    worker = PinnedThread("hands")
     seen: list[tuple[int, set[int]]] = []
 
     def look() -> None:

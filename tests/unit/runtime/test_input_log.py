@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edged.runtime.input_log import PAUSE_NS, Remarks
+from edged.runtime.input_log import PAUSE_NS, InputLog
 
 
 class Journal:
@@ -16,13 +16,13 @@ class Journal:
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         self._caplog = caplog
-        self._remarks = Remarks()
+        self._input_log = InputLog()
         self._now_ns = 10**12
 
     def note(self, later_ns: int = PAUSE_NS // 10, **sections: Any) -> list[str]:
         self._caplog.clear()
         self._now_ns += later_ns
-        self._remarks.note(sections, self._now_ns)
+        self._input_log.note(sections, self._now_ns)
         return [f"{record.levelname} {record.getMessage()}" for record in self._caplog.records]
 
     def camera(self, state: str, later_ns: int = PAUSE_NS // 10) -> list[str]:

@@ -1,4 +1,4 @@
-"""The ledger of versions, pruning, and the queue of jobs."""
+"""The history of versions, pruning, and the queue of jobs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pytest
 
 from edged.bundle.store import Store
 from edged.core.errors import EngineError, RefusedError
-from edged.swap.history import Ledger
-from edged.swap.job import UNDERWAY, Attempt
+from edged.swap.history import History
+from edged.swap.job import UNDERWAY, Job
+from edged.swap.job_queue import JobQueue
 from edged.swap.prune import prune
-from edged.swap.queue import Jobs
 
 
-class TestLedger:
-    def ledger(self, store: Store) -> Ledger:
-        made = Ledger(store, "reach")
+class TestHistory:
+    def history(self, store: Store) -> History:
+        made = History(store, "reach")
         made.read()
         return made
 
@@ -23,99 +23,99 @@ class TestLedger:
         return Store(tmp_path / "store", tmp_path / "none")  # type: ignore[operator]
 
     def test_every_state_that_is_under_way_is_interrupted_by_a_crash(self, store: Store) -> None:
-        ledger = self.ledger(store)
+        history = self.history(store)
         for number, state in enumerate(sorted(UNDERWAY)):
-            ledger.add(Attempt(1, f"v{number}", "ann"), state)  # type: ignore[arg-type]
+            history.add(Job(1, f"v{number}", "ann"), state)  # type: ignore[arg-type]
         for version, state in (("good", "committed"), ("bad", "refused"), ("back", "rolled_back"), ("end", "stopped")):
-            ledger.add(Attempt(1, version, "ann"), state)  # type: ignore[arg-type]
-        again = self.ledger(store)
+            history.add(Job(1, version, "ann"), state)  # type: ignore[arg-type]
+        again = self.history(store)
         assert len(again.mark_interrupted()) == len(UNDERWAY)
         assert {again.crashes(f"v{number}") for number in range(len(UNDERWAY))} == {1}
         assert again.entries["good"].state == "committed"
-        assert self.ledger(store).mark_interrupted() == []
+        assert self.history(store).mark_interrupted() == []
 
     def test_what_the_link_names_is_committed(self, store: Store) -> None:
-        ledger = self.ledger(store)
-        ledger.add(Attempt(1, "2", "ann"), "probation")
+        history = self.history(store)
+        history.add(Job(1, "2", "ann"), "probation")
         (store.root / "reach" / "current").symlink_to("2")
-        again = self.ledger(store)
+        again = self.history(store)
         assert again.mark_interrupted() == []
         assert again.entries["2"].state == "committed"
 
     def test_crashes_are_counted_until_it_is_committed_or_reset(self, store: Store) -> None:
         for expected in (1, 2, 3):
-            ledger = self.ledger(store)
-            ledger.add(Attempt(1, "2", "ann", number=ledger.attempts("2") + 1), "loaded")
-            again = self.ledger(store)
+            history = self.history(store)
+            history.add(Job(1, "2", "ann", attempt=history.attempts("2") + 1), "loaded")
+            again = self.history(store)
             again.mark_interrupted()
-            assert again.crashes("2") == self.ledger(store).crashes("2") == expected
-        self.ledger(store).forget("2", "bob")
-        ledger = self.ledger(store)
-        assert (ledger.crashes("2"), ledger.attempts("2")) == (0, 3)
+            assert again.crashes("2") == self.history(store).crashes("2") == expected
+        self.history(store).forget("2", "bob")
+        history = self.history(store)
+        assert (history.crashes("2"), history.attempts("2")) == (0, 3)
 
     def test_the_previous_one_is_the_last_other_that_was_committed(self, store: Store) -> None:
-        ledger = self.ledger(store)
-        assert ledger.previous("1") is None
+        history = self.history(store)
+        assert history.previous("1") is None
         for version in ("1", "2", "1", "3"):
-            ledger.add(Attempt(1, version, "ann"), "committed", "", f"id{version}")
-        assert (ledger.previous("3"), ledger.previous("1")) == ("1", "3")
-        assert ledger.committed("2", "id2")
-        assert not ledger.committed("2", "other")
+            history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
+        assert (history.previous("3"), history.previous("1")) == ("1", "3")
+        assert history.committed("2", "id2")
+        assert not history.committed("2", "other")
 
     def test_a_refusal_without_an_attempt_says_nothing_about_the_version(self, store: Store) -> None:
         store.journal_append("reach", who="ann", version="1", state="refused", reason="not complete")
-        assert self.ledger(store).entries == {}
-        self.ledger(store).settle("1", "id1")
+        assert self.history(store).entries == {}
+        self.history(store).settle("1", "id1")
         store.journal_append("reach", who="ann", version="1", state="refused", reason="it is what runs")
-        assert self.ledger(store).entries["1"].state == "committed"
+        assert self.history(store).entries["1"].state == "committed"
 
     def test_what_was_gone_back_from_is_no_way_back(self, store: Store) -> None:
-        ledger = self.ledger(store)
+        history = self.history(store)
         for version in ("0", "1", "2"):
-            ledger.add(Attempt(1, version, "ann"), "committed", "", f"id{version}")
-        ledger.add(Attempt(1, "1", "ann", back=True), "committed", "", "id1")
-        for told in (ledger, self.ledger(store)):
+            history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
+        history.add(Job(1, "1", "ann", back=True), "committed", "", "id1")
+        for told in (history, self.history(store)):
             assert told.previous("1") == "0"
             assert told.order == ["0", "1"]
 
     def test_a_torn_line_is_no_harm(self, store: Store) -> None:
-        self.ledger(store).add(Attempt(1, "1", "ann"), "committed")
+        self.history(store).add(Job(1, "1", "ann"), "committed")
         path = store.root / "reach" / "journal.jsonl"
         path.write_bytes(path.read_bytes() + b'{"version": "2", "sta')
-        ledger = self.ledger(store)
-        assert list(ledger.entries) == ["1"]
-        ledger.add(Attempt(1, "3", "ann"), "staged")
-        assert list(self.ledger(store).entries) == ["1", "3"]
+        history = self.history(store)
+        assert list(history.entries) == ["1"]
+        history.add(Job(1, "3", "ann"), "staged")
+        assert list(self.history(store).entries) == ["1", "3"]
 
     def test_a_disk_that_refuses(self, store: Store) -> None:
         store.root.parent.mkdir(exist_ok=True)
         store.root.write_text("not a folder")
-        ledger = Ledger(store, "reach")
+        history = History(store, "reach")
         with pytest.raises(EngineError, match="cannot write the store"):
-            ledger.add(Attempt(1, "1", "ann"), "staged")
-        ledger.note(Attempt(1, "1", "ann"), "refused")
+            history.add(Job(1, "1", "ann"), "staged")
+        history.note(Job(1, "1", "ann"), "refused")
 
 
 def test_prune_takes_what_failed_first_and_then_the_oldest(tmp_path: object) -> None:
     store = Store(tmp_path / "store", tmp_path / "none")  # type: ignore[operator]
-    ledger = Ledger(store, "reach")
+    history = History(store, "reach")
     for version, state in (("1", "committed"), ("3", "committed"), ("2", "committed"), ("9", "refused")):
         (store.root / "reach" / version).mkdir(parents=True)
         (store.root / "reach" / version / "manifest.json").write_text("{}")
-        ledger.add(Attempt(1, version, "ann"), state)  # type: ignore[arg-type]
+        history.add(Job(1, version, "ann"), state)  # type: ignore[arg-type]
     (store.root / "reach" / "hand").mkdir()
     (store.root / "reach" / "hand" / "manifest.json").write_text("{}")
-    assert prune(store, "reach", ledger, 2, {"2"}) == ["9"]
-    assert prune(store, "reach", ledger, 1, {"2"}) == ["1"]
-    assert prune(store, "reach", ledger, 0, {"2"}) == ["3"]
+    assert prune(store, "reach", history, 2, {"2"}) == ["9"]
+    assert prune(store, "reach", history, 1, {"2"}) == ["1"]
+    assert prune(store, "reach", history, 0, {"2"}) == ["3"]
     assert store.versions("reach") == ["2", "hand"]
 
 
 def test_jobs_are_taken_in_order_and_ended_by_a_word() -> None:
-    jobs = Jobs()
+    jobs = JobQueue()
     assert jobs.take(0.0) is None
     first, second = jobs.ask("1", "ann"), jobs.ask("2", "bob", back=True)
-    assert (first.job, second.job) == (1, 2)
+    assert (first.id, second.id) == (1, 2)
     assert jobs.end_active("eve") is None
     assert jobs.take(0.0) is first
     assert jobs.end_active("eve") is first
@@ -132,7 +132,7 @@ def test_jobs_are_taken_in_order_and_ended_by_a_word() -> None:
 
 
 def test_an_attempt_is_ended_or_committed_never_both() -> None:
-    jobs = Jobs()
+    jobs = JobQueue()
     jobs.ask("2", "ann")
     assert jobs.take(0.0) is not None
     assert jobs.begin_commit()

@@ -8,7 +8,7 @@ import pytest
 from models import policy_golden, policy_model, policy_recipe
 
 from edged.bundle.bundle import read_bundle
-from edged.bundle.cell_check import fits
+from edged.bundle.cell_check import misfits
 from edged.config import load_config
 from edged.core.errors import RefusedError
 from edged.pack import pack
@@ -44,7 +44,7 @@ def test_many_misfits_are_told_by_the_first_and_their_number(tmp_path: Path, fix
     path = tmp_path / "pick.toml"
     path.write_text(CELL.replace(fixed, 'unit = "rad"') if fixed else CELL, encoding="utf-8")
     config = load_config(path)
-    problems = fits(bundle.manifest, config)
+    problems = misfits(bundle.manifest, config)
     with pytest.raises(RefusedError) as refused:
         vet(bundle, config)
     said = str(refused.value)

@@ -13,7 +13,7 @@ from edged.bundle.bundle import read_bundle
 from edged.config import load_config
 from edged.core.procfs import children, command
 from edged.pack import pack
-from edged.swap.job import Attempt
+from edged.swap.job import Job
 from edged.swap.trial import run_trial
 
 SECRETS = ("s3cr", "t0ken", "0ther")
@@ -65,7 +65,7 @@ def test_a_trial_has_the_whole_config_and_shows_nobody_its_secrets(tmp_path: Pat
             environ = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
             seen.extend([*command(pid), *environ.split("\0")])
 
-    digest, _ = run_trial(config, Attempt(1, "1", "me"), None, look, threading.Event())
+    digest, _ = run_trial(config, Job(1, "1", "me"), None, look, threading.Event())
     assert digest == read_bundle(packed.path).digest
     assert states == ["verified", "built"]
     assert "edged.swap" in seen

@@ -1,4 +1,4 @@
-"""Incoming: the folder operators drop engines into, watched and looked through now and then.
+"""The folder operators drop engines into, watched and looked through now and then.
 
 A drop (a version's directory, or a `.edged` file) is complete when SHA256SUMS and all it lists are there and match:
 scp, rsync, cp and mv all get there. What does not change any more and is not complete is refused, and what can never be
@@ -54,7 +54,7 @@ class _Seen:
     why: str = ""
 
 
-class Incoming(Duty):
+class DropWatcher(Duty):
     """`ask(drop, who)`: a complete one; `refused(entry, who, reason)`: one that will never be."""
 
     def __init__(

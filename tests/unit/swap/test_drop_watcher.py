@@ -1,4 +1,4 @@
-"""Incoming: a drop is taken once it is all there, however it came; what never will be is refused with its reason."""
+"""DropWatcher: a drop is taken once it is all there, however it came; what never will be is refused with its reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edged.config import SwapConfig
 from edged.core.clock import ManualClock
 from edged.core.errors import RefusedError
 from edged.swap.drop import Drop, IncompleteError, inspect
-from edged.swap.watcher import MOST_ENTRIES, Incoming, owner
+from edged.swap.drop_watcher import MOST_ENTRIES, DropWatcher, owner
 
 CONFIG = SwapConfig(settle_seconds=30, scan_seconds=0.1)
 SECOND = 1_000_000_000
@@ -64,20 +64,20 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def incoming(folder: Path, heard: Heard, clock: ManualClock) -> Incoming:
-    return Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse, now=clock)
+def incoming(folder: Path, heard: Heard, clock: ManualClock) -> DropWatcher:
+    return DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse, now=clock)
 
 
 @pytest.fixture
-def watching(folder: Path, heard: Heard) -> Iterator[Incoming]:
-    thread = Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse)
+def watching(folder: Path, heard: Heard) -> Iterator[DropWatcher]:
+    thread = DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse)
     thread.start()
     yield thread
     thread.close()
 
 
 def test_a_whole_drop_is_asked_for_once(
-    incoming: Incoming, folder: Path, heard: Heard, content: dict[str, bytes]
+    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
 ) -> None:
     put(folder / "any name", content)
     write_archive(folder / "reach-7.edged", content)
@@ -89,7 +89,7 @@ def test_a_whole_drop_is_asked_for_once(
 
 
 def test_a_copy_in_progress_is_waited_for(
-    incoming: Incoming, folder: Path, heard: Heard, clock: ManualClock, content: dict[str, bytes]
+    incoming: DropWatcher, folder: Path, heard: Heard, clock: ManualClock, content: dict[str, bytes]
 ) -> None:
     drop = put(folder / "drop", {"SHA256SUMS": content["SHA256SUMS"]})
     for name in ("golden.npz", "manifest.json", "model.onnx"):
@@ -105,7 +105,7 @@ def test_a_copy_in_progress_is_waited_for(
 
 
 def test_what_does_not_change_any_more_is_refused_until_it_does(
-    incoming: Incoming, folder: Path, heard: Heard, clock: ManualClock, content: dict[str, bytes]
+    incoming: DropWatcher, folder: Path, heard: Heard, clock: ManualClock, content: dict[str, bytes]
 ) -> None:
     drop = put(folder / "drop", {**content, "model.onnx": content["model.onnx"][:100]})
     incoming.scan()
@@ -127,12 +127,12 @@ def test_what_does_not_change_any_more_is_refused_until_it_does(
 
 
 def test_a_refusal_is_remembered_over_a_restart_and_forgotten_with_the_drop(
-    incoming: Incoming, folder: Path, heard: Heard, content: dict[str, bytes]
+    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
 ) -> None:
     (folder / "drop").symlink_to(put(folder.parent / "outside", content))
     incoming.scan()
     assert len(heard.refused) == 1
-    Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
+    DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
     assert len(heard.refused) == 1
     (folder / "drop").unlink()
     incoming.scan()
@@ -140,13 +140,13 @@ def test_a_refusal_is_remembered_over_a_restart_and_forgotten_with_the_drop(
 
 
 def test_a_drop_that_was_refused_on_trial_is_not_asked_for_again(
-    incoming: Incoming, folder: Path, heard: Heard, content: dict[str, bytes]
+    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
 ) -> None:
     drop = put(folder / "drop", content)
     incoming.scan()
     incoming.note(drop, "it is too slow")
     incoming.scan()
-    Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
+    DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
     assert len(heard.drops) == 1
     shutil.rmtree(drop)
     put(drop, content)
@@ -154,14 +154,14 @@ def test_a_drop_that_was_refused_on_trial_is_not_asked_for_again(
     assert len(heard.drops) == 2, "the same bytes dropped again are meant to be tried again"
 
 
-def test_a_drop_that_was_taken_is_gone(incoming: Incoming, folder: Path, content: dict[str, bytes]) -> None:
+def test_a_drop_that_was_taken_is_gone(incoming: DropWatcher, folder: Path, content: dict[str, bytes]) -> None:
     incoming.take(put(folder / "drop", content))
     incoming.take(write_archive(folder / "drop.edged", content))
     assert list(folder.iterdir()) == []
 
 
 def test_temporary_files_of_others_are_not_looked_at(
-    incoming: Incoming, folder: Path, heard: Heard, clock: ManualClock
+    incoming: DropWatcher, folder: Path, heard: Heard, clock: ManualClock
 ) -> None:
     (folder / ".reach-3.edged.Xa81").write_bytes(b"half")
     incoming.scan()
@@ -202,7 +202,7 @@ def test_a_pipe_is_not_waited_on(folder: Path, content: dict[str, bytes]) -> Non
 
 
 def test_the_watcher_notices_each_way_to_get_there(
-    watching: Incoming, folder: Path, heard: Heard, content: dict[str, bytes]
+    watching: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
 ) -> None:
     assert watching.is_alive()
     ready = put(folder.parent / "ready", content)
@@ -217,7 +217,7 @@ def test_the_watcher_notices_each_way_to_get_there(
 def test_a_folder_that_cannot_be_watched_is_told(tmp_path: Path, heard: Heard) -> None:
     (tmp_path / "incoming").write_text("a file")
     told: list[str] = []
-    thread = Incoming(tmp_path / "incoming", NAME, CONFIG, heard.ask, heard.refuse, told.append)
+    thread = DropWatcher(tmp_path / "incoming", NAME, CONFIG, heard.ask, heard.refuse, told.append)
     thread.start()
     until(lambda: told)
     thread.close()
@@ -226,7 +226,7 @@ def test_a_folder_that_cannot_be_watched_is_told(tmp_path: Path, heard: Heard) -
 
 def test_it_leaves_nothing(folder: Path, heard: Heard) -> None:
     def cycle() -> None:
-        thread = Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse)
+        thread = DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse)
         thread.start()
         thread.close()
 
@@ -263,7 +263,7 @@ def spoil(folder: Path, content: dict[str, bytes]) -> None:
     put(folder / "well", content)
 
 
-def test_every_entry_is_judged_alone(folder: Path, incoming: Incoming, heard: Heard, clock, content):
+def test_every_entry_is_judged_alone(folder: Path, incoming: DropWatcher, heard: Heard, clock, content):
     spoil(folder, content)
     incoming.scan()
     clock.advance(31 * SECOND)
@@ -284,12 +284,12 @@ def test_every_entry_is_judged_alone(folder: Path, incoming: Incoming, heard: He
 
 def test_bad_entries_leave_no_descriptor_open(folder: Path, heard: Heard, content):
     spoil(folder, content)
-    leaves_nothing(lambda: Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse).scan(), times=5)
+    leaves_nothing(lambda: DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse).scan(), times=5)
 
 
 def test_a_crowd_of_junk_is_told_once_and_bounded(folder: Path, heard: Heard):
     warnings: list[str] = []
-    incoming = Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse, warnings.append)
+    incoming = DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse, warnings.append)
     for number in range(MOST_ENTRIES + 500):
         (folder / f"junk-{number}").touch()
     incoming.scan()
@@ -311,7 +311,7 @@ def test_drops_of_another_user(folder: Path, heard: Heard, content, as_nobody: C
     """An unreadable folder is refused by its name and hinders nobody; a taken one that is not ours is told of once."""
     warnings: list[str] = []
     clock = ManualClock()
-    incoming = Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse, warnings.append, clock)
+    incoming = DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse, warnings.append, clock)
     put(folder / "closed", content).chmod(0o700)
     put(folder / "open", content)
     os.chown(folder, 65534, 65534)
@@ -345,6 +345,6 @@ def test_a_folder_that_may_only_be_read_is_still_looked_through(
     for above in folder.parents[:3]:
         above.chmod(0o755)
     as_nobody()
-    Incoming(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
+    DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
     assert [drop.path.name for drop in heard.drops] == ["open"]
     assert [name for name, _ in heard.refused] == ["x.onnx"]

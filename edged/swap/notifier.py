@@ -1,0 +1,20 @@
+"""What the supply of engines says to the rest of the daemon."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edged.core.types import Event
+
+log = logging.getLogger("edged")
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """`tell`: an event for the bus; `warn`: a warning that stays until it is taken back with `withdraw`."""
+
+    tell: Callable[[Event], None] = lambda event: None
+    warn: Callable[[str], None] = log.warning
+    withdraw: Callable[[str], None] = lambda text: None
