@@ -16,9 +16,9 @@ from typing import Any
 
 from edged import __version__
 from edged.bundle.store import Store, shipped_store
-from edged.config import Config, endpoints, load_config, streams
+from edged.config import Config, endpoints, load_config, quotas, streams
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms, ns
-from edged.core.descriptors import Reserve, raise_limit
+from edged.core.descriptors import Reserve, raise_limit, to_spare
 from edged.core.duty import Duties, Duty
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.locks import AlreadyRunning, only_one
@@ -32,6 +32,7 @@ from edged.runtime.inputs import Inputs
 from edged.runtime.logs import Writer, apply_log, start_log
 from edged.runtime.loop import run_loop
 from edged.runtime.motion import MotionState
+from edged.runtime.peers import Peers
 from edged.runtime.publish import Outlet, Publisher, Sender
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
@@ -94,7 +95,9 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     duties = Duties(partial(setattr, slot, "broken"))
     duties.watch(log_writer)
     curve = stack.enter_context(open_curve(context, config.bus, duties.watch))
-    outlets = _open_outlets(config, context, curve, stack)
+    peers = Peers()
+    outlets = _open_outlets(config, context, curve, peers, stack)
+    stack.callback(peers.close)
     publisher = Publisher(outlets[config.stream], sender, ns(config.bus.valid_ms), config.period_ns)
 
     inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
@@ -109,7 +112,7 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     stack.callback(slot.close)
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)
-    control = Control(context, endpoints(config)["control"], offered, config.bus.bind.get("control"), curve)
+    control = Control(context, endpoints(config)["control"], offered, config.bus.bind.get("control"), curve, peers)
     stack.callback(control.close)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
@@ -122,7 +125,10 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     for name, read in supply.sections().items():
         health.section(name, read)
     health.section("threads", duties.describe)
-    for thread in (reporter, control, *supply.threads):
+    health.section("readers", peers.readers)
+    if warning := peers.fit(to_spare(limit := raise_limit()), limit):
+        health.warn(warning)
+    for thread in (reporter, control, peers, *supply.threads):
         duties.start(thread)
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
@@ -257,29 +263,19 @@ def _aged(stats: dict[str, Any], captured_ns: int = 0) -> dict[str, Any]:
 
 
 def _open_outlets(
-    config: Config, context: Context, curve: CurveServer | None, stack: contextlib.ExitStack
+    config: Config, context: Context, curve: CurveServer | None, peers: Peers, stack: contextlib.ExitStack
 ) -> dict[str, Outlet]:
     """An outlet for each published stream, on ipc and on what [bus] bind adds."""
     outlets: dict[str, Outlet] = {}
+    quota = quotas(config)
     for stream, endpoint in endpoints(config).items():
         if stream == "control":
             continue
         bound = [endpoint, *([config.bus.bind[stream]] if stream in config.bus.bind else [])]
         topic = f"{config.daemon.name}/{stream}"
-        size = _message_bytes(config, stream)
-        outlets[stream] = _patiently(lambda: Outlet(context, topic, bound, size, curve))  # noqa: B023 - called at once
+        outlets[stream] = _patiently(lambda: Outlet(context, topic, bound, quota[stream], curve, peers))  # noqa: B023 - called at once
         stack.callback(outlets[stream].close)
     return outlets
-
-
-def _message_bytes(config: Config, stream: str) -> int:
-    """About how long a message of a stream is, so that a peer's queue is bounded in bytes."""
-    pixels = {name: camera.width * camera.height for name, camera in config.cameras.items()}
-    if stream == "masks":
-        return max(pixels.values(), default=0) + 1024
-    if stream.startswith("frames-"):
-        return 3 * pixels[stream.removeprefix("frames-")] + 1024
-    return 1024 if stream == "action" else 16 * 1024
 
 
 def _patiently(bind: Callable[[], Outlet]) -> Outlet:

@@ -47,6 +47,10 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         yield f"  plan     {what}: {plan['detail']}"
     if "swap" in snapshot:
         yield from show_swaps(snapshot["swap"])
+    for stream, readers in snapshot.get("readers", {}).items():
+        if readers["cut"]:
+            cut = ", ".join(f"{count} ({cause})" for cause, count in sorted(readers["cut"].items()))
+            yield f"  readers  {stream}: {readers['connected']} of at most {readers['most']}; cut off: {cut}"
     for name, duty in snapshot.get("threads", {}).items():
         if duty["failures"] or duty["restarts"] or not duty["alive"]:
             counts = f"{duty['failures']} failures, {duty['restarts']} restarts"

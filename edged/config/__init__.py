@@ -15,7 +15,7 @@ from edged.config.schema import (
     SensorConfig,
     SwapConfig,
 )
-from edged.config.validation import camera_kind, cross_checks, endpoints, streams
+from edged.config.validation import camera_kind, cross_checks, endpoints, quotas, streams
 
 __all__ = [
     "BusConfig",
@@ -37,6 +37,7 @@ __all__ = [
     "endpoints",
     "load_config",
     "load_daemon",
+    "quotas",
     "runtime_roots",
     "streams",
     "unit_environ",

@@ -162,6 +162,12 @@ class BusConfig(_Section):
     """What controllers hear and for how long it is good."""
 
     valid_ms: Millis = Field(description="how long after its oldest input's capture a verdict may be obeyed")
+    queue_mb: int = Field(
+        default=64,
+        ge=1,
+        le=65_536,
+        description="most that waits to be sent to all readers together, in MiB; how many may read follows from it",
+    )
     bind: dict[str, str] = Field(
         default={}, description="stream -> extra endpoint, e.g. action = 'tcp://127.0.0.1:5601'"
     )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from edged.config.schema import CameraConfig, Config, SensorConfig
 from edged.core.endpoint import LONGEST_IPC_PATH, is_loopback, usable
+from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 
 PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} bytes"
 
@@ -41,6 +42,24 @@ def streams(config: Config) -> tuple[str, ...]:
 def endpoints(config: Config) -> dict[str, str]:
     """Stream -> the ipc endpoint the daemon binds for it."""
     return {stream: f"ipc://{config.daemon.runtime / stream}" for stream in streams(config)}
+
+
+def message_sizes(config: Config) -> dict[str, int]:
+    """Stream -> about how long its messages are, in bytes."""
+    pixels = {name: camera.width * camera.height for name, camera in config.cameras.items()}
+    small = {"action": 1024, "control": SMALL_BYTES, "events": SMALL_BYTES, "health": SMALL_BYTES}
+    sizes = {}
+    for stream in streams(config):
+        if stream.startswith("frames-"):
+            sizes[stream] = 3 * pixels[stream.removeprefix("frames-")] + 1024
+        else:
+            sizes[stream] = small.get(stream, max(pixels.values(), default=0) + 1024)
+    return sizes
+
+
+def quotas(config: Config) -> dict[str, Quota]:
+    """Stream -> how many may read it, and how much is queued for each."""
+    return divide(config.bus.queue_mb * MIB, message_sizes(config))
 
 
 def cross_checks(config: Config) -> Iterator[Finding]:
@@ -174,6 +193,8 @@ def _bus(config: Config) -> Iterator[Finding]:
     for published in bus.publish:
         if published not in frames:
             yield "bus.publish", published, _one_of(*frames)
+    if not set(bus.publish) - set(frames) and (least := least_bytes(message_sizes(config))) > bus.queue_mb * MIB:
+        yield "bus.queue_mb", bus.queue_mb, f"at least {-(-least // MIB)}: so much a few messages of each stream take"
     if (bus.secret_key is None) != (bus.authorized is None):
         given, absent = ("secret_key", "authorized") if bus.authorized is None else ("authorized", "secret_key")
         yield f"bus.{given}", str(getattr(bus, given)), f"bus.{absent} beside it: keys work in pairs"

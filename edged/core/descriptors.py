@@ -31,6 +31,11 @@ def in_use() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers are counted, not paths made
 
 
+def to_spare(limit: int) -> int:
+    """How many of `limit` may be given away now: not those in use, and not those that others come to need."""
+    return limit - in_use() - min(64, limit // 4)
+
+
 class Reserve:
     """Descriptors that nobody else gets. One for a process; any thread may use it."""
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
 from edged.core.errors import WireError
+from edged.core.quota import Quota
 from edged.demo.lifecycle import say, until_told
 from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN, Conveyor, View
 from edged.demo.score import Confusion
@@ -115,7 +116,7 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     conveyor = Conveyor(UNSEEN if options.domain == UNSEEN.name else TRAIN, options.seed)
     scorer = Scorer(max(4, round(KEPT_S * options.rate_hz)))
     context = open_context()
-    outlet = Outlet(context, TOPIC, [options.endpoint], message_bytes=SIZE * SIZE * 3)
+    outlet = Outlet(context, TOPIC, [options.endpoint], Quota(SIZE * SIZE * 3, messages=20))
     ears = _listen(context, options) if options.masks else None
     try:
         _film(options, conveyor, scorer, outlet, ears, stopped, report)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edged.client import Message, Stream
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
+from edged.core.quota import Quota
 from edged.demo.bus import CAMERA, CELL, FRAMES, Pose, endpoint
 from edged.demo.lifecycle import say, until_told
 from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView, blank
@@ -66,7 +67,7 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     """Film until `stopped()`; `report` gets the counts every second and at the end."""
     eye = Eye(options.seed, options.blank)
     context = open_context()
-    outlet = Outlet(context, FRAMES, [endpoint(options.folder, "frames")], message_bytes=WIDTH * HEIGHT * 3)
+    outlet = Outlet(context, FRAMES, [endpoint(options.folder, "frames")], Quota(WIDTH * HEIGHT * 3, messages=20))
     try:
         with Stream(endpoint(options.folder, "pose"), f"{CELL}/pose", SILENT_MS, context) as poses:
             _film(options.rate_hz, eye, outlet, poses, stopped, report)

@@ -19,11 +19,14 @@ import zmq
 
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
+from edged.core.quota import MOST_READERS
+from edged.runtime.peers import Peers
 from edged.wire.sockets import Context, CurveServer, Options, bind, open_socket
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
-OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 4 * LIMIT_BYTES, zmq.SNDHWM: 64}
+QUEUED = 4  # requests and answers of one operator
+OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 2 * LIMIT_BYTES, zmq.SNDHWM: QUEUED, zmq.RCVHWM: QUEUED}
 LONGEST = 200  # characters of what a person says: it goes into files, logs, terminals and every Hold
 
 log = logging.getLogger("edged.audit")
@@ -119,21 +122,30 @@ class Control(Duty):
         operations: Mapping[str, Operation],
         remote: str | None = None,
         curve: CurveServer | None = None,
+        peers: Peers | None = None,
     ) -> None:
         super().__init__("control")
         self._operations = operations
+        self._peers = peers
         self._routers: list[zmq.Socket[bytes]] = []
         self._wake = open_socket(context, zmq.PAIR)
         self._wake.bind(f"inproc://control-{id(self)}")
         self._waker = open_socket(context, zmq.PAIR)
         self._waker.connect(f"inproc://control-{id(self)}")
         try:
-            self._routers.append(bind(context, zmq.ROUTER, endpoint, "check [daemon] runtime", OPTIONS))
+            self._bind(context, endpoint, "check [daemon] runtime")
             if remote is not None and (curve is not None or remote.startswith("ipc://")):
-                self._routers.append(bind(context, zmq.ROUTER, remote, "check [bus] bind", OPTIONS, curve))
+                self._bind(context, remote, "check [bus] bind", curve)
         except EdgedError:
             self._close_sockets()
             raise
+
+    def _bind(self, context: Context, endpoint: str, remedy: str, curve: CurveServer | None = None) -> None:
+        def watch(router: zmq.Socket[bytes]) -> None:
+            if self._peers is not None:
+                self._peers.watch("control", router, endpoint, MOST_READERS)
+
+        self._routers.append(bind(context, zmq.ROUTER, endpoint, remedy, OPTIONS, curve, watch))
 
     def work(self) -> None:
         poller = zmq.Poller()

@@ -7,8 +7,10 @@ Publishers never conflate: each peer has a bounded queue, and a peer that sleeps
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,13 +20,15 @@ from numpy.typing import NDArray
 
 from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError
+from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.runtime.peers import Peers
 from edged.wire import Flag, Kind, Preamble, encode
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
 
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
-QUEUE_BYTES = 16 * 1024 * 1024  # per peer
 MOST_READ = 64  # subscriptions at a time
+SUBSCRIPTIONS_AT_ONCE = 16  # of one peer that libzmq takes in without our having looked at them
 LONGEST_SUBSCRIPTION = 512
 TENDED_TICKS = 16  # between two looks at who subscribed
 HOLD_PERIODS = 3  # a Hold is good for three tick periods: the next one must come before
@@ -76,21 +80,25 @@ class Outlet:
         context: Context,
         topic: str,
         endpoints: Sequence[str],
-        message_bytes: int = 1024,
+        quota: Quota = Quota(),  # noqa: B008 - frozen
         curve: CurveServer | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.topic = topic
         self.seq = 0
         self.peers = 0
+        self._watched_by = peers
         self._sockets: list[zmq.Socket[bytes]] = []
         options: Options = {
             zmq.XPUB_VERBOSER: 1,
             zmq.MAXMSGSIZE: LONGEST_SUBSCRIPTION,  # whoever sends us more is cut off
-            zmq.SNDHWM: max(8, min(20_000, QUEUE_BYTES // max(1, message_bytes))),
+            zmq.SNDHWM: quota.messages,
+            zmq.RCVHWM: SUBSCRIPTIONS_AT_ONCE,
         }
         try:
             for endpoint in endpoints:
-                self._sockets.append(bind(context, zmq.XPUB, endpoint, IN_USE, options, curve))
+                watch = self._watcher(endpoint, quota)
+                self._sockets.append(bind(context, zmq.XPUB, endpoint, IN_USE, options, curve, watch))
         except EdgedError:
             self.close()
             raise
@@ -107,10 +115,20 @@ class Outlet:
             for _ in range(MOST_READ):
                 if not int(socket.get(zmq.EVENTS)) & READABLE:
                     break
-                came = socket.recv()
-                if came[:1] in (b"\x00", b"\x01"):
-                    self.peers = max(0, self.peers + (1 if came[0] else -1))
+                came = socket.recv(copy=False)
+                if came.bytes[:1] not in (b"\x00", b"\x01"):
+                    continue
+                self.peers = max(0, self.peers + (1 if came.bytes[0] else -1))
+                if self._watched_by is not None:
+                    with contextlib.suppress(zmq.ZMQError):  # of a peer that is gone nothing else is known
+                        self._watched_by.subscribed(int(came.get(zmq.SRCFD)), bool(came.bytes[0]))
         return self.peers
+
+    def _watcher(self, endpoint: str, quota: Quota) -> Callable[[zmq.Socket[bytes]], None]:
+        """What has to be told of a socket before it is bound."""
+        if self._watched_by is None:
+            return lambda socket: None
+        return partial(self._watched_by.watch, self.topic.rpartition("/")[2], endpoint=endpoint, readers=quota.readers)
 
     def close(self) -> None:
         for socket in self._sockets:

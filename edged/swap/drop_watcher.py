@@ -62,7 +62,7 @@ class DropWatcher(Duty):
         warn: Callable[[str], None] = log.warning, now: Now = monotonic_ns,
     ) -> None:  # fmt: skip
         super().__init__("incoming")
-        self._folder, self._name, self._config = folder, name, config
+        self._folder, self._engine, self._config = folder, name, config
         self._ask, self._refused, self._warn, self._now = ask, refused, warn, now
         self._seen: dict[str, _Seen] = {}
         self._left: set[str] = set()
@@ -184,7 +184,7 @@ class DropWatcher(Duty):
         if seen.settled:
             return
         try:
-            drop = inspect(path, self._name)
+            drop = inspect(path, self._engine)
         except IncompleteError as error:
             if now_ns - seen.since_ns >= self._config.settle_seconds * NS_PER_S:
                 waited = f"{self._config.settle_seconds:g} s without a change"

@@ -7,7 +7,7 @@ a peer that lost power. Readers of a daemon do so within 0.3 s, inputs of a daem
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from edged.wire.message import MAX_MESSAGE
 Context = zmq.Context[zmq.Socket[bytes]]
 Options = Mapping[int, int | bytes]
 
+BACKLOG = 16  # connections that wait to be accepted
 READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 
 _EVERY: Options = {
@@ -132,13 +133,16 @@ def bind(
     remedy: str,
     options: Options = NOTHING_MORE,
     curve: CurveServer | None = None,
+    watch: Callable[[zmq.Socket[bytes]], None] = lambda socket: None,
 ) -> zmq.Socket[bytes]:
     """A socket bound to `endpoint`; whoever may enter the folder of an ipc endpoint and is of its group may connect.
 
-    `curve` is for TCP alone. Raises `EdgedError` with `remedy` when that does not work.
+    `curve` is for TCP alone; `watch` gets the socket before anybody can connect. Raises `EdgedError` with `remedy` when
+    that does not work.
     """
-    socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), **options})
+    socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), zmq.BACKLOG: BACKLOG, **options})
     try:
+        watch(socket)
         if curve is not None and endpoint.startswith("tcp://"):
             _serve_curve(socket, curve)
         socket.bind(endpoint)

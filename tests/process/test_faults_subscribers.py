@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 from itertools import pairwise
 
+import numpy as np
 import pytest
-from rig import FEEDS, Daemon, Listener, Process, Rig, camera_cell, camera_toml, is_action, rig
+from rig import FEEDS, Daemon, Listener, Process, Rig, camera_cell, camera_toml, is_action, rig, state_cell
 from waiting import until
 
 __all__ = ["rig"]
 
 WIDTH, HEIGHT, FPS = 640, 480, 30.0
-QUEUE_MB = 16 * 1024 * 1024 / 1e6
+QUEUE_MB = 64 * 1024 * 1024 / 1e6 / 4  # one of at least three readers, of a part of the bound
 KERNEL_AND_NOISE_MB = 14
 
 
@@ -67,3 +69,46 @@ def test_a_killed_subscriber_leaves_nothing_behind(rig: Rig) -> None:
             sleeper(rig, daemon, stream).kill()
     until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= held)  # noqa: PTH208
     actions.wait(is_action, actions.mark())
+
+
+def crowd(rig: Rig, daemon: Daemon, *arguments: str) -> Process:
+    """One process with many sockets on the actions; says how many of them hear."""
+    return rig.process("crowd", str(FEEDS), "crowd", daemon.endpoint("action"), *arguments)
+
+
+def test_a_crowd_is_turned_away_and_nobody_else_notices(rig: Rig) -> None:
+    """150 readers where a shell allows 80 descriptors; libzmq would end the process with the first one too many."""
+    rig.feed("state", np.zeros(15))
+    config = rig.config(**state_cell(rig))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, hard))
+    try:
+        daemon = rig.daemon(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    many = crowd(rig, daemon, "150", "1")
+    readers = daemon.wait_status(lambda status: status["readers"]["action"]["cut"].get("readers", 0) > 100)["readers"]
+    assert readers["action"]["most"] == 32
+    assert readers["action"]["connected"] <= 32 + 16  # those that try again just now
+    until(lambda: "hear" in many.said, 30, lambda: many.said)
+    assert 20 <= int(many.said.split()[-2]) <= 32
+    actions.wait_count(10, actions.mark())
+    assert "cut off a reader of action (pid " in daemon.said
+    listing = rig.edged("status", str(config)).stdout
+    assert "readers  action:" in listing
+    assert "cut off:" in listing
+
+
+def test_a_flood_of_subscriptions_is_cut_off_and_costs_no_memory(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    resident = daemon.resident_mb()
+    crowd(rig, daemon, "1", "100000")
+    daemon.wait_status(lambda status: status["readers"]["action"]["cut"].get("subscriptions"))
+    actions.wait_count(50, actions.mark())
+    assert daemon.resident_mb() - resident < 40
+    assert daemon.alive

@@ -171,7 +171,7 @@ class Feed(threading.Thread):
         self.topic = topic
         self.silent = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._outlet = Outlet(self._context, topic, [endpoint], 256)
+        self._outlet = Outlet(self._context, topic, [endpoint])
         self._sender = Sender("rig", monotonic_ns(), boot_id())
         self._lock = threading.Lock()
         self._period_s = 1 / rate_hz

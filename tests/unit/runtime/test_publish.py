@@ -18,6 +18,7 @@ from waiting import until
 
 from edged.core.clock import ManualClock, boot_id
 from edged.core.errors import EdgedError
+from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.runtime.publish import CHANGES_LISTED, Outlet, Publisher, Sender, Sent
 from edged.wire import Flag, Kind, Message, decode, subscription
@@ -223,7 +224,7 @@ def test_peers_are_counted_as_they_come_and_go(context: Context, tmp_path: Path)
 
 def test_a_sleeping_peer_loses_messages_and_never_the_sender(context: Context, tmp_path: Path) -> None:
     size = 1_000_000
-    outlet = Outlet(context, "a/b", [f"ipc://{tmp_path}/s"], message_bytes=size)
+    outlet = Outlet(context, "a/b", [f"ipc://{tmp_path}/s"], Quota(size, 4, 16))
     asleep = context.socket(zmq.SUB)
     asleep.setsockopt(zmq.RCVHWM, 1)
     asleep.setsockopt(zmq.RCVBUF, 65536)

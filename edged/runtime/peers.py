@@ -1,0 +1,233 @@
+"""Peers: who is connected to our sockets, and the end of the connection of whoever takes too much.
+
+libzmq can neither refuse nor drop a peer. But its monitor names the descriptor of each accepted connection, and
+shutdown(2) ends one as if the peer had gone. Cut off are, per stream: connections beyond the quota (the newest one of
+the process or host that has most), peers with more subscriptions than anybody needs, and peers that have read nothing
+of what waits for them for ten seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import socket
+import struct
+import termios
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import zmq
+
+from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.duty import Duty
+
+MOST_SUBSCRIPTIONS = 32  # of one peer, and as many changes of them within a second
+STALLED_NS = 10 * NS_PER_S
+FEW = 1024  # descriptors
+LOOK_NS = NS_PER_S
+LOOK_MS = 250
+MOST_EVENTS = 64  # at a time, of one socket
+PAUSE_NS = 60 * NS_PER_S  # between two lines about one cause on one stream
+_EVENTS = int(zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED)
+
+Cause = Literal["readers", "subscriptions", "not reading"]
+_WHY = {
+    "readers": "more than {readers} are connected",
+    "subscriptions": f"more than {MOST_SUBSCRIPTIONS} subscriptions, or as many changes within a second",
+    "not reading": f"it has read nothing for {STALLED_NS // NS_PER_S} s of what waits for it",
+}
+
+log = logging.getLogger("edged")
+
+
+@dataclass(slots=True)
+class _Peer:
+    """One accepted connection."""
+
+    stream: str
+    owner: str  # its process, or the host it comes from
+    since_ns: int
+    subscriptions: int = 0
+    changes: int = 0
+    unread: int = 0
+    stalled_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The sockets of one stream, and what was done about their peers."""
+
+    readers: int
+    names: set[str | int] = field(default_factory=set)  # what our end of its connections is called
+    cut: Counter[str] = field(default_factory=Counter)
+    told_ns: dict[str, int] = field(default_factory=dict)
+
+
+class Peers(Duty):
+    """`watch` every socket before it is bound and `start` then; `close` before the sockets are closed.
+
+    What libzmq accepts before this thread hears of it also takes a descriptor, and without any libzmq aborts the
+    process. So `fit` leaves room, and below `FEW` descriptors it says that there is little of it.
+    """
+
+    def __init__(self, now: Now = monotonic_ns) -> None:
+        super().__init__("peers", now)
+        self._now = now
+        self._peers: dict[int, _Peer] = {}  # by descriptor
+        self._streams: dict[str, _Stream] = {}
+        self._watched: list[tuple[zmq.Socket[bytes], zmq.Socket[Any], str]] = []  # socket, its monitor, stream
+        self._look_ns = now()
+
+    def watch(self, stream: str, watched: zmq.Socket[bytes], endpoint: str, readers: int) -> None:
+        """Look after whoever connects to `watched` at `endpoint`. By the thread that makes the socket."""
+        state = self._streams.setdefault(stream, _Stream(readers))
+        state.names.add(endpoint.removeprefix("ipc://") if endpoint.startswith("ipc://") else _port(endpoint))
+        for one in [one for one in self._watched if one[0].closed]:  # could not be bound
+            one[1].close(linger=0)
+            self._watched.remove(one)
+        self._watched.append((watched, watched.get_monitor_socket(_EVENTS), stream))
+
+    def fit(self, spare: int, limit: int) -> str:
+        """Admit no more readers than there are descriptors to `spare` of `limit`; what that means, "" = nothing."""
+        wanted = sum(stream.readers for stream in self._streams.values())
+        if spare < wanted:
+            for stream in self._streams.values():
+                stream.readers = max(1, stream.readers * max(0, spare) // wanted)
+        if limit >= FEW and spare >= wanted:
+            return ""
+        fact = f"{limit} descriptors are few: of {wanted} readers {min(wanted, max(0, spare))} are admitted"
+        return f"{fact}, and many that come at once could end the daemon; raise LimitNOFILE of the unit, or ulimit -Hn"
+
+    def subscribed(self, descriptor: int, came: bool) -> None:
+        """A peer subscribed or unsubscribed. By the thread that reads the socket."""
+        peer = self._peers.get(descriptor)
+        if peer is None:
+            return
+        peer.subscriptions += 1 if came else -1
+        peer.changes += 1
+        if max(peer.subscriptions, peer.changes) > MOST_SUBSCRIPTIONS:
+            peer.changes = peer.subscriptions = 0
+            self._cut(descriptor, peer, "subscriptions")
+
+    def readers(self) -> dict[str, dict[str, Any]]:
+        """The readers section of health: per stream who is connected now, how many may be, and who was cut off."""
+        connected = Counter(peer.stream for peer in tuple(self._peers.values()))
+        return {
+            name: {"connected": connected[name], "most": stream.readers, "cut": dict(stream.cut)}
+            for name, stream in self._streams.items()
+        }
+
+    def work(self) -> None:
+        poller = zmq.Poller()
+        monitors = {monitor: stream for _, monitor, stream in self._watched}
+        for monitor in monitors:
+            poller.register(monitor, zmq.POLLIN)
+        while not self.stopping.is_set():
+            for monitor, _ in poller.poll(LOOK_MS):
+                self.item(f"the readers of {monitors[monitor]}", partial(self._listen, monitor, monitors[monitor]))
+            if self._now() >= self._look_ns:
+                self._look_ns = self._now() + LOOK_NS
+                self.item("a look at what readers have read", self._look)
+
+    def close(self) -> None:
+        """End the thread, and stop watching."""
+        self.stopping.set()
+        if self.is_alive():
+            self.join(2.0)
+        for watched, monitor, _ in self._watched:
+            if not watched.closed:
+                watched.disable_monitor()
+            monitor.close(linger=0)
+        self._watched.clear()
+
+    def _listen(self, monitor: zmq.Socket[Any], stream: str) -> None:
+        for _ in range(MOST_EVENTS):
+            try:
+                event, descriptor = struct.unpack("<Hi", monitor.recv_multipart(zmq.NOBLOCK)[0])
+            except zmq.Again:
+                return
+            if event == zmq.Event.ACCEPTED:
+                self._peers[descriptor] = _Peer(stream, _owner(descriptor), self._now())
+                self._admit(stream)
+            elif (peer := self._peers.get(descriptor)) is not None and peer.stream == stream:
+                del self._peers[descriptor]
+
+    def _admit(self, stream: str) -> None:
+        """Where one is too many, end the newest connection of whoever has most."""
+        mine = [(number, peer) for number, peer in self._peers.items() if peer.stream == stream]
+        if len(mine) <= self._streams[stream].readers:
+            return
+        counts = Counter(peer.owner for _, peer in mine)
+        most = max(counts.values())
+        number, peer = [one for one in mine if counts[one[1].owner] == most][-1]  # in the order they came
+        self._cut(number, peer, "readers")
+        self._peers.pop(number, None)
+
+    def _look(self) -> None:
+        now_ns = self._now()
+        for descriptor, peer in tuple(self._peers.items()):
+            peer.changes = 0
+            unread = _unread(descriptor)
+            if not unread or unread != peer.unread:
+                peer.unread, peer.stalled_ns = unread, now_ns
+            elif now_ns - peer.stalled_ns >= STALLED_NS:
+                peer.stalled_ns = now_ns
+                self._cut(descriptor, peer, "not reading")
+
+    def _cut(self, descriptor: int, peer: _Peer, cause: Cause) -> None:
+        """End a connection, if the number is still that of one: libzmq may have closed it a moment ago."""
+        stream = self._streams[peer.stream]
+        with contextlib.suppress(OSError):
+            connection = socket.socket(fileno=descriptor)
+            try:
+                if _name(connection) not in stream.names:
+                    return
+                connection.shutdown(socket.SHUT_RDWR)
+            finally:
+                connection.detach()
+            stream.cut[cause] += 1
+            now_ns = self._now()
+            if now_ns - stream.told_ns.get(cause, now_ns - PAUSE_NS) >= PAUSE_NS:
+                stream.told_ns[cause] = now_ns
+                why = _WHY[cause].format(readers=stream.readers)
+                log.warning("cut off a reader of %s (%s): %s", peer.stream, peer.owner, why)
+
+
+def _port(endpoint: str) -> int:
+    return int(endpoint.rpartition(":")[2]) if endpoint.startswith("tcp://") else 0
+
+
+def _name(connection: socket.socket) -> str | int:
+    """Our end: the path of an ipc endpoint, the port of a tcp one."""
+    name = connection.getsockname()
+    if connection.family == socket.AF_UNIX:
+        return name if isinstance(name, str) else bytes(name).decode(errors="replace")
+    return int(name[1])
+
+
+def _owner(descriptor: int) -> str:
+    """Who is at the other end: a process of this machine, or a host."""
+    try:
+        connection = socket.socket(fileno=descriptor)
+    except OSError:
+        return "gone"
+    try:
+        if connection.family == socket.AF_UNIX:
+            pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return f"pid {pid}, uid {uid}"
+        return f"host {connection.getpeername()[0]}"
+    except OSError:
+        return "gone"
+    finally:
+        connection.detach()
+
+
+def _unread(descriptor: int) -> int:
+    """Bytes in the kernel that the peer has not read (ipc) or acknowledged (TCP); 0 when that cannot be told."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0])
+    except OSError:
+        return 0
