@@ -30,7 +30,7 @@ from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
 from edged.runtime.logs import Writer, apply_log, start_log
-from edged.runtime.loop import run_loop
+from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
 from edged.runtime.peers import Peers
 from edged.runtime.publish import Outlet, Publisher, Sender
@@ -91,19 +91,19 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     before_sockets(config.loop, health.warn)
     context = stack.enter_context(open_context())
     after_sockets(config.loop)
-    slot = Slot()
+    slot = Slot(hang_ns=ns(config.execution.hang_ms))
     duties = Duties(partial(setattr, slot, "broken"))
     duties.watch(log_writer)
     curve = stack.enter_context(open_curve(context, config.bus, duties.watch))
     peers = Peers()
     outlets = _open_outlets(config, context, curve, peers, stack)
     stack.callback(peers.close)
-    publisher = Publisher(outlets[config.stream], sender, ns(config.bus.valid_ms), config.period_ns)
+    publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns)
 
     inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
     reserve = Reserve()
     stack.callback(reserve.close)
-    motion = MotionState(open_arming(config, reserve))
+    motion = MotionState(open_arming(config, reserve), ns(config.guard.stop_ms), config.period_ns)
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
     store = Store(config.daemon.store, shipped_store())
@@ -133,7 +133,7 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     try:
-        run_loop(stop, open_ticks(config, inputs, stop), slot, inputs, motion, publisher, health)
+        Loop(stop, open_ticks(config, inputs, stop), slot, inputs, motion, publisher, health).run()
     except MachineryError as error:
         log.critical("%s", error)
         time.sleep(LAST_WORDS_S)

@@ -67,7 +67,7 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
         outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
         stack.callback(outlet.close)
         stack.enter_context(connect(context, zmq.SUB, f"ipc://{folder}/run/action", {**READER, zmq.SUBSCRIBE: b""}))
-        publisher = Publisher(outlet, Sender("bench", 1, boot_id()), ns(config.bus.valid_ms), config.period_ns)
+        publisher = Publisher(outlet, Sender("bench", 1, boot_id()), config.valid_ns, config.period_ns)
         engine = stack.enter_context(open_engine(read_bundle(ENGINES / engine_name / "1")))
         turn = _Turn(inputs, motion, feed, publisher, make_pipeline(engine, config))
         spent = turn.close_together()
@@ -145,8 +145,8 @@ class _Turn:
         tick, watch = Tick(self._seq, now_ns, now_ns), self._watch
         watch.restart(now_ns)
         turn = take_turn(self._inputs, self._motion, self._pipeline, self._last_hold, tick, watch)
-        sent = publish(self._publisher, self._pipeline, tick, turn.verdict, watch)
-        self._motion.follow(self._pipeline, sent, turn.start, watch.ended_ns["engine"])
+        sent = publish(self._publisher, self._pipeline, tick, turn.verdict, watch, self._motion)
+        self._motion.follow(self._pipeline, sent, turn.start)
         if isinstance(sent.verdict, Hold):
             self._last_hold = sent.verdict
             return None

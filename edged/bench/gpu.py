@@ -22,7 +22,7 @@ from edged.bench.cell import camera_toml, scratch, write_config
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
-from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ns
+from edged.core.clock import NS_PER_S, boot_id, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EngineError
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Hold, Reason, Tick
@@ -133,7 +133,7 @@ def run_loop(seconds: float) -> Loop:
         (folder / "run").mkdir()
         outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
         stack.callback(outlet.close)
-        publisher = Publisher(outlet, Sender("bench", 1, boot_id()), ns(config.bus.valid_ms), config.period_ns)
+        publisher = Publisher(outlet, Sender("bench", 1, boot_id()), config.valid_ns, config.period_ns)
         engine = stack.enter_context(open_on_gpu(read_bundle(ENGINES / LOOP_ENGINE / "1")))
         pipeline, watch = make_pipeline(engine, config), Stopwatch()
         image = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
@@ -147,8 +147,8 @@ def run_loop(seconds: float) -> Loop:
             tick = Tick(seq, began_ns, began_ns)
             watch.restart(began_ns)
             turn = take_turn(inputs, motion, pipeline, STARTING, tick, watch)
-            sent = publish(publisher, pipeline, tick, turn.verdict, watch)
-            motion.follow(pipeline, sent, turn.start, watch.ended_ns["engine"])
+            sent = publish(publisher, pipeline, tick, turn.verdict, watch, motion)
+            motion.follow(pipeline, sent, turn.start)
             if isinstance(sent.verdict, Hold):
                 raise EngineError(f"the loop held: {sent.verdict}", "run it again")
             spent.append((monotonic_ns() - began_ns) / 1000)

@@ -122,8 +122,6 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
             yield "guard.measured is not set: at start and after a stop the robot may jump to the first command"
         elif config.guard.following_error is None:
             yield "guard.following_error is not set: a robot that is stuck or pushed is not noticed"
-    if config.bus.valid_ms * 1e6 <= config.period_ns:
-        yield "bus.valid_ms is not longer than one period: verdicts expire before the next one; make it several periods"
     cameras = {image.source for image in manifest.images.values()} | {config.clock_camera}
     sensors = {part.sensor for state in manifest.states.values() for part in state.parts}
     sensors |= {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}
@@ -136,8 +134,8 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
     ages = [(f"cameras.{name}", camera.max_age_ms) for name, camera in config.cameras.items()]
     ages += [(f"sensors.{name}", sensor.max_age_ms) for name, sensor in config.sensors.items()]
     for key, age in ages:
-        if age > config.bus.valid_ms:
-            yield f"{key}.max_age_ms = {age:g} is beyond bus.valid_ms: input that old only makes Hold(LATE)"
+        if (plan_age := config.execution.max_plan_age_ms) is not None and age > plan_age:
+            yield f"{key}.max_age_ms = {age:g} is beyond execution.max_plan_age_ms: input that old makes Hold(LATE)"
 
 
 def _limits(axis: Axis, limit: LimitConfig | None) -> Iterator[str]:

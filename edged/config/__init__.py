@@ -2,12 +2,13 @@
 
 from edged.config.load import DaemonPlaces, load_config, load_daemon
 from edged.config.paths import default_runtime, default_store, runtime_roots, unit_environ
-from edged.config.schema import (
+from edged.config.schema import Config
+from edged.config.sections import (
     BusConfig,
     CameraConfig,
-    Config,
     DaemonConfig,
     EngineConfig,
+    ExecutionConfig,
     GuardConfig,
     LimitConfig,
     LogConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "DaemonConfig",
     "DaemonPlaces",
     "EngineConfig",
+    "ExecutionConfig",
     "GuardConfig",
     "LimitConfig",
     "LogConfig",

@@ -11,7 +11,8 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from edged.config.schema import Config, DaemonConfig
+from edged.config.schema import Config
+from edged.config.sections import DaemonConfig
 
 HEAD = """# Configuration
 

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from edged.config.schema import NAME_PATTERN, Config
+from edged.config.schema import Config
+from edged.config.sections import NAME_PATTERN
 from edged.core.redact import redacted
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]

@@ -16,7 +16,8 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 
 from edged.config.explain import explain, line
 from edged.config.paths import default_cache, default_runtime, default_store
-from edged.config.schema import NAME_PATTERN, Config
+from edged.config.schema import Config
+from edged.config.sections import NAME_PATTERN
 from edged.config.validation import camera_kind, cross_checks, quoted
 from edged.core.errors import ConfigError
 from edged.core.redact import redact

@@ -1,4 +1,4 @@
-"""The config's vocabulary: one frozen model per TOML section. Unknown keys are refused, every number is ranged.
+"""The config's vocabulary: one daemon's sections together, and what follows from several of them.
 
 Fields are trusted once `load_config` has returned: nothing behind it checks a range again. Paths are absolute.
 """
@@ -6,224 +6,29 @@ Fields are trusted once `load_config` has returned: nothing behind it checks a r
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from edged.core.clock import NS_PER_S, ns
+from edged.config.sections import (
+    BusConfig,
+    CameraConfig,
+    DaemonConfig,
+    EngineConfig,
+    ExecutionConfig,
+    GuardConfig,
+    LogConfig,
+    LoopConfig,
+    Name,
+    SensorConfig,
+    SwapConfig,
+)
+from edged.core.clock import NS_PER_MS, NS_PER_S, ns
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-"""Daemons, cameras and sensors: they become topics, file names and environment variables."""
-
-Millis = Annotated[float, Field(gt=0, le=60_000, allow_inf_nan=False)]
-Finite = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DaemonConfig(_Section):
-    """Who this daemon is and where its files live."""
-
-    name: Name = Field(description="topic prefix and folder name; the file's stem unless given")
-    store: Path = Field(description="writable engine store; shipped engines are found without it")
-    cache: Path = Field(description="what can be rebuilt, such as TensorRT plans")
-    runtime: Path = Field(description="folder of the sockets and the lock; at most 107 bytes with the longest stream")
-
-
-class LoopConfig(_Section):
-    """When the loop ticks and how the kernel treats it."""
-
-    clock: str = Field(
-        default="timer",
-        pattern=r"^(timer|camera:.+)$",
-        description="'timer', or 'camera:<name>' for a tick at each frame",
-    )
-    rate_hz: float = Field(default=30.0, gt=0, le=2000, description="ticks per second of the timer clock")
-    deadline_ms: float | None = Field(
-        default=None,
-        gt=0,
-        le=60_000,
-        description="a verdict later than this after its tick is Hold(LATE); one period if absent",
-    )
-    fifo: int = Field(
-        default=0, ge=0, le=99, description="SCHED_FIFO priority of the loop; 0 leaves the scheduler alone"
-    )
-    cpus: tuple[Annotated[int, Field(ge=0, le=1023)], ...] = Field(
-        default=(), description="CPUs the loop may run on; [] = all"
-    )
-    mlock: bool = Field(default=False, description="lock the process's memory, so that the loop never waits for a page")
-
-
-class CameraConfig(_Section):
-    """One camera, `[cameras.<name>]`."""
-
-    uri: str = Field(
-        min_length=1,
-        repr=False,  # it may hold a password
-        description="index, /dev path, rtsp://, file, image folder, gst:<pipeline>, zmq+ipc://, zmq+tcp:// or replay:",
-    )
-    width: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
-    height: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
-    fps: float = Field(default=30.0, gt=0, le=1000, description="nominal frames per second")
-    loop: bool = Field(default=False, description="start a file or folder again at its end")
-    latency_ms: float = Field(
-        default=0.0, ge=0, le=10_000, description="capture to arrival, subtracted from arrival stamps"
-    )
-    max_age_ms: Millis = Field(default=100.0, description="an older frame is Hold(STALE)")
-    max_skew_ms: Millis = Field(default=50.0, description="a frame further from the reference time is Hold(SKEW)")
-
-
-class SensorConfig(_Section):
-    """One stream of numbers, `[sensors.<name>]`."""
-
-    endpoint: str = Field(
-        pattern=r"^((ipc|tcp|inproc)://|replay:).+$", description="ZeroMQ endpoint to connect to, or replay:<file.npz>"
-    )
-    topic: str = Field(default="", max_length=200, description="topic to subscribe to; empty = everything")
-    codec: str = Field(
-        default="edged",
-        pattern=r"^(edged|json|msgpack|struct:.+)$",
-        description="edged, json, msgpack or struct:<format>",
-    )
-    names: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
-        min_length=1, max_length=1024, description="what the values are, in order; checked against the engine"
-    )
-    unit: str | tuple[str, ...] = Field(description="one unit for all values, or one per name")
-    latency_ms: float = Field(
-        default=0.0, ge=0, le=10_000, description="capture to arrival, subtracted from arrival stamps"
-    )
-    history_ms: Millis = Field(default=500.0, description="how far back samples are kept for alignment")
-    max_age_ms: Millis = Field(default=50.0, description="an older sample is Hold(STALE)")
-    max_skew_ms: Millis = Field(default=20.0, description="a sample further from the reference time is Hold(SKEW)")
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """One unit per name."""
-        return (self.unit,) * len(self.names) if isinstance(self.unit, str) else self.unit
-
-
-class EngineConfig(_Section):
-    """Which engine runs and on what."""
-
-    name: Name = Field(description="folder in the store")
-    version: str = Field(
-        default="current",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$",
-        description="version, or 'current' for what was last proved",
-    )
-    backend: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
-        default="auto", description="'auto' takes the fastest there is"
-    )
-    threads: int = Field(
-        default=0, ge=0, le=256, description="CPU threads for one inference; 0 = the backend's default"
-    )
-    memory: Literal["auto", "copy", "mapped"] = Field(
-        default="auto",
-        description="on a GPU: 'copy' to its memory, or 'mapped' where it shares the CPU's; 'auto' asks the device",
-    )
-    require_signature: bool = Field(default=False, description="refuse engines that are not signed by a trusted key")
-    trusted: Path | None = Field(default=None, description="folder of public keys that are trusted")
-
-
-class LimitConfig(_Section):
-    """Limits of one action axis in its own unit; what is absent is not limited."""
-
-    min: Finite | None = Field(default=None, description="lowest target")
-    max: Finite | None = Field(default=None, description="highest target")
-    step: Positive | None = Field(default=None, description="largest change from one tick to the next")
-    velocity: Positive | None = Field(default=None, description="largest change per second")
-    on: Literal["hold", "limit"] = Field(
-        default="hold", description="beyond a limit: publish a Hold, or the nearest allowed value"
-    )
-
-
-class GuardConfig(_Section):
-    """What stands between a model and a robot. Read from the file alone; a daemon with this section is a policy's."""
-
-    start: Literal["disarmed", "armed"] = Field(default="disarmed", description="'armed' moves without 'edged resume'")
-    enable: str | None = Field(
-        default=None, pattern=r"^sensor:.+$", description="'sensor:<name>'; its rising edge arms, low holds"
-    )
-    measured: str | None = Field(
-        default=None, pattern=r"^sensor:.+$", description="'sensor:<name>' that says where the robot is"
-    )
-    following_error: Positive | None = Field(
-        default=None, description="largest |measured - commanded| of an axis, in its unit, before Hold(TRACKING)"
-    )
-    limits: dict[str, LimitConfig] = Field(default={}, description="limits per action axis")
-
-
-class BusConfig(_Section):
-    """What controllers hear and for how long it is good."""
-
-    valid_ms: Millis = Field(description="how long after its oldest input's capture a verdict may be obeyed")
-    queue_mb: int = Field(
-        default=64,
-        ge=1,
-        le=65_536,
-        description="most that waits to be sent to all readers together, in MiB; how many may read follows from it",
-    )
-    bind: dict[str, str] = Field(
-        default={}, description="stream -> extra endpoint, e.g. action = 'tcp://127.0.0.1:5601'"
-    )
-    insecure: bool = Field(default=False, description="allow streams on the network without keys")
-    secret_key: Path | None = Field(default=None, description="the daemon's CURVE secret key file")
-    authorized: Path | None = Field(
-        default=None, description="folder of client public keys (.key) that may connect; looked at whenever one does"
-    )
-    publish: tuple[str, ...] = Field(default=(), description="extra streams: 'frames', or 'frames-<camera>'")
-
-
-class SwapConfig(_Section):
-    """What a new engine has to prove before it stays."""
-
-    shadow: bool = Field(default=True, description="run a new engine beside the old one on live input first")
-    shadow_samples: int = Field(default=50, ge=1, le=100_000, description="inputs it has to answer in the shadow")
-    shadow_seconds: float = Field(
-        default=60.0, gt=0, le=86_400, description="longest wait for those inputs; then it is refused"
-    )
-    min_agreement: float | None = Field(
-        default=None, ge=0, le=1, description="smallest agreement with the old one; absent = reported only"
-    )
-    probation_predictions: int = Field(
-        default=1000, ge=0, le=10_000_000, description="predictions before it is committed"
-    )
-    probation_seconds: float = Field(default=10.0, ge=0, le=86_400, description="seconds before it is committed")
-    probation_changes: float = Field(
-        default=0.02, ge=0, le=1, description="share of answers that the guard may change in any case"
-    )
-    keep_versions: int = Field(
-        default=5, ge=1, le=1000, description="versions kept besides the running and the previous one"
-    )
-    during: Literal["live", "hold"] | None = Field(
-        default=None,
-        description="'hold' publishes Holds while a new engine is loaded; absent: 'live' on the CPU, 'hold' on a GPU",
-    )
-    incoming: bool = Field(default=True, description="take engines that are dropped into <store>/<name>/incoming")
-    settle_seconds: float = Field(
-        default=30.0, gt=0, le=86_400, description="an incomplete drop without a change for so long is refused"
-    )
-    scan_seconds: float = Field(
-        default=5.0, gt=0, le=3600, description="how often incoming is looked through, besides being watched"
-    )
-    trial_seconds: float = Field(default=600.0, gt=0, le=86_400, description="longest trial of a new engine")
-    trial_memory_mb: int = Field(
-        default=0, ge=0, le=1_000_000, description="most memory of a trial; 0 = half of what is available"
-    )
-
-
-class LogConfig(_Section):
-    """What the log says; the only section SIGHUP reads again."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least important line written"
-    )
-    format: Literal["text", "json"] = Field(default="text", description="'json' writes one object per line")
+VALID_NS = 100 * NS_PER_MS
+VALID_PERIODS = 3
+VALID_SPARE_NS = 10 * NS_PER_MS
 
 
 class Config(BaseSettings):
@@ -236,8 +41,9 @@ class Config(BaseSettings):
     cameras: dict[Name, CameraConfig] = Field(default={}, description="cameras by name")
     sensors: dict[Name, SensorConfig] = Field(default={}, description="sensors by name")
     engine: EngineConfig
+    execution: ExecutionConfig = ExecutionConfig()
     guard: GuardConfig = GuardConfig()
-    bus: BusConfig
+    bus: BusConfig = BusConfig()
     swap: SwapConfig = SwapConfig()
     log: LogConfig = LogConfig()
 
@@ -274,8 +80,18 @@ class Config(BaseSettings):
         return round(NS_PER_S / self.rate_hz)
 
     @property
+    def valid_ns(self) -> int:
+        """From publishing to the moment after which a verdict must not be obeyed."""
+        return self.least_valid_ns if self.bus.valid_ms is None else ns(self.bus.valid_ms)
+
+    @property
+    def least_valid_ns(self) -> int:
+        """What lets two messages in a row get lost or late."""
+        return max(VALID_NS if self.bus.valid_ms is None else 0, VALID_PERIODS * self.period_ns + VALID_SPARE_NS)
+
+    @property
     def deadline_ns(self) -> int:
-        """From a tick's due time to the last moment its prediction may be published."""
+        """Inline: from a tick's due time to the last moment its prediction may be published."""
         return self.period_ns if self.loop.deadline_ms is None else ns(self.loop.deadline_ms)
 
     @property

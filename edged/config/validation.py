@@ -7,7 +7,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from edged.config.schema import CameraConfig, Config, SensorConfig
+from edged.config.schema import Config
+from edged.config.sections import CameraConfig, SensorConfig
 from edged.core.endpoint import LONGEST_IPC_PATH, is_loopback, usable
 from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 
@@ -122,7 +123,9 @@ def _loop(config: Config) -> Iterator[Finding]:
             loop.rate_hz,
             f"nothing, or cameras.{camera}.fps = {config.rate_hz:g}: that camera is the clock",
         )
-    if loop.deadline_ms is not None and config.deadline_ns > config.period_ns:
+    if loop.deadline_ms is not None and config.execution.inference == "async":
+        yield "loop.deadline_ms", loop.deadline_ms, 'nothing: with [execution] inference = "async" no tick waits'
+    elif loop.deadline_ms is not None and config.deadline_ns > config.period_ns:
         yield "loop.deadline_ms", loop.deadline_ms, f"at most one period, {config.period_ns / 1e6:g} ms"
 
 
@@ -189,6 +192,10 @@ def _guard(config: Config) -> Iterator[Finding]:
 
 def _bus(config: Config) -> Iterator[Finding]:
     bus, known = config.bus, streams(config)
+    ticking = config.clock_camera in (None, *config.cameras)
+    if bus.valid_ms is not None and ticking and config.valid_ns < config.least_valid_ns:
+        allowed = f"at least {config.least_valid_ns / 1e6:.4g}: three periods and 10 ms, or nothing"
+        yield "bus.valid_ms", bus.valid_ms, allowed
     frames = ("frames", *(f"frames-{camera}" for camera in config.cameras))
     for published in bus.publish:
         if published not in frames:

@@ -26,29 +26,38 @@ class Readings:
 class Stopwatch:
     """Reused every tick; a step that did not run keeps 0."""
 
-    __slots__ = ("ended_ns", "now", "started_ns")
+    __slots__ = ("_last_ns", "ended_ns", "now", "started_ns", "took_ns")
 
     def __init__(self, now: Now = monotonic_ns) -> None:
         self.now = now
-        self.started_ns = 0
+        self.started_ns = self._last_ns = 0
         self.ended_ns: dict[Step, int] = dict.fromkeys(STEPS, 0)
+        self.took_ns: dict[Step, int] = dict.fromkeys(STEPS, 0)
 
     def restart(self, started_ns: int) -> None:
         """A new tick, whose first reading was taken by whoever waited for it."""
-        self.started_ns = started_ns
+        self.started_ns = self._last_ns = started_ns
         for step in STEPS:
-            self.ended_ns[step] = 0
+            self.ended_ns[step] = self.took_ns[step] = 0
 
     def lap(self, step: Step) -> int:
         """`step` has ended: read the clock, keep and return the reading."""
         reading_ns = self.now()
         self.ended_ns[step] = reading_ns
+        self.took_ns[step] = reading_ns - self._last_ns
+        self._last_ns = reading_ns
         return reading_ns
+
+    def adopt(self, other: Stopwatch) -> None:
+        """Count what an inference on another thread took to the tick that takes its result over; their readings stay
+        with that inference."""
+        for step in ("encode", "engine", "decode"):
+            self.took_ns[step] += other.took_ns[step]
 
     @property
     def engine_took_ns(self) -> int:
-        """0 when the engine did not run."""
-        return self.ended_ns["engine"] - self.ended_ns["encode"] if self.ended_ns["engine"] else 0
+        """0 when no inference ended in this tick."""
+        return self.took_ns["engine"]
 
     def readings(self) -> Readings:
         """A copy that outlives the tick."""

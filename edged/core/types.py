@@ -83,13 +83,22 @@ class Change:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ActionChunk:
-    """Absolute targets in physical units. `actions`: [T, D] float32; step i is to be reached at t0_ns + i * step_ns."""
+    """Absolute targets in physical units. `actions`: [T, D] float32; step i is to be reached at t0_ns + i * step_ns.
+
+    `ends`: it commands nothing a step after its last one; a policy of single actions has no such end.
+    """
 
     actions: NDArray[np.float32]
     t0_ns: int
     step_ns: int
     captured_ns: int
     changes: tuple[Change, ...] = ()
+    ends: bool = True
+
+    @property
+    def end_ns(self) -> int:
+        """From here on it commands nothing."""
+        return self.t0_ns + len(self.actions) * self.step_ns if self.ends else NEVER_NS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +137,7 @@ class Hold:
         return self.reason.stop
 
 
+NEVER_NS = 1 << 62
 Prediction: TypeAlias = ActionChunk | Labels | Instances
 Verdict: TypeAlias = ActionChunk | Labels | Instances | Hold
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,8 +35,9 @@ def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick,
         detail = f"{ms(late_ns):.1f} ms after the tick > deadline {ms(rule.deadline_ns):.1f} ms"
         return Hold(Reason.LATE, detail, prediction.captured_ns)
     age_ns = now_ns - prediction.captured_ns
-    if age_ns >= rule.valid_ns:
-        detail = f"made from input {ms(age_ns):.1f} ms old, good for {ms(rule.valid_ns):.1f} ms"
+    if age_ns >= rule.max_plan_age_ns:
+        limit = f"[execution] max_plan_age_ms {ms(rule.max_plan_age_ns):.4g}"
+        detail = f"made from input {ms(age_ns):.1f} ms old > {limit}"
         return Hold(Reason.LATE, detail, prediction.captured_ns)
     return verdict
 
@@ -113,7 +115,7 @@ def _violated(chunk: ActionChunk, rule: Rules, fine: Flags, path: Floats, allowe
             actions[change.step, axis] = change.given
         changes += limited
     changes.sort(key=lambda change: change.step)
-    return ActionChunk(actions, chunk.t0_ns, chunk.step_ns, chunk.captured_ns, tuple(changes))
+    return replace(chunk, actions=actions, changes=tuple(changes))
 
 
 def _limit(chunk: ActionChunk, rule: Rules, axis: int, before: float, allowed: Floats) -> list[Change] | Hold:

@@ -24,7 +24,7 @@ class Rules:
     """All arrays are [D], in the order of the action's axes; for a segmenter D = 0 and only the times matter."""
 
     deadline_ns: int  # from a tick's due time
-    valid_ns: int  # from the oldest input's capture
+    max_plan_age_ns: int  # from the oldest input's capture to the last step executed
     names: tuple[str, ...]
     units: tuple[str, ...]
     low: NDArray[np.float32]  # the greatest float32 range inside min..max, so that rounding never crosses a limit
@@ -44,12 +44,16 @@ class Rules:
     max_age_ns: int  # of its samples
     measured: NDArray[np.intp]  # which of its values is the axis, -1 = none
     unmeasured: NDArray[np.intp]  # which axes have no such value
+    rest: Floats  # what moves less within the rest window is at rest, infinite where nothing measures it
     following_error: float | None
     slack: Floats  # following_error where an axis can be compared with its command, infinite elsewhere
 
 
-def rules(config: Config, manifest: Manifest) -> Rules:
-    """The config's limits in the order of the manifest's axes; `RefusedError` for a limit on no axis of the engine."""
+def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns: int) -> Rules:
+    """The config's limits in the order of the manifest's axes; `RefusedError` for a limit on no axis of the engine.
+
+    `deadline_ns`, `max_plan_age_ns`: see `Schedule`.
+    """
     action = manifest.action
     axes = action[1].axes if action else ()
     step_ns = ns(action[1].step_ms) if action else NS_PER_S
@@ -68,8 +72,8 @@ def rules(config: Config, manifest: Manifest) -> Rules:
     high = _inward(_column(guard, axes, "max", math.inf), upward=False)
     reach = np.minimum(step, velocity * (step_ns / NS_PER_S))
     return Rules(
-        deadline_ns=config.deadline_ns,
-        valid_ns=ns(config.bus.valid_ms),
+        deadline_ns=deadline_ns,
+        max_plan_age_ns=max_plan_age_ns,
         names=tuple(axis.name for axis in axes),
         units=tuple(axis.unit for axis in axes),
         low=low,
@@ -89,9 +93,17 @@ def rules(config: Config, manifest: Manifest) -> Rules:
         max_age_ns=ns(config.sensors[sensor].max_age_ms) if sensor else 0,
         measured=measured,
         unmeasured=np.flatnonzero(measured < 0),
+        rest=np.where((measured >= 0) & ~rate_free, _rest(guard, axes), math.inf),
         following_error=guard.following_error,
         slack=np.where((measured >= 0) & ~rate_free, guard.following_error or math.inf, math.inf),
     )
+
+
+def _rest(guard: GuardConfig, axes: tuple[Axis, ...]) -> Floats:
+    """Per axis, else that of all in rad, which is as much in deg."""
+    usual = [math.degrees(guard.rest) if axis.unit == "deg" else guard.rest for axis in axes]
+    given = [limit.rest if (limit := guard.limits.get(axis.name)) is not None else None for axis in axes]
+    return np.array([own or other for own, other in zip(given, usual, strict=True)], np.float64)
 
 
 def _column(guard: GuardConfig, axes: tuple[Axis, ...], key: str, absent: float) -> Floats:

@@ -81,7 +81,7 @@ class PolicyDecoder:
             refusal = self._make_absolute(actions, observation, before)
             if refusal is not None:
                 return refusal
-        return ActionChunk(actions, t0_ns, self._step_ns, captured_ns)
+        return ActionChunk(actions, t0_ns, self._step_ns, captured_ns, ends=len(raw) > 1)
 
     def _make_absolute(
         self, actions: NDArray[np.float32], observation: Observation, before: NDArray[np.float64]

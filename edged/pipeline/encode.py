@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ class Encoder:
         self._images: list[_Image] = []
         self._state: list[tuple[NDArray[np.float32], str, Any]] = []  # (where to, sensor, which of its values)
         self._feedback: list[tuple[str, str, str, NDArray[Any]]] = []  # (input, output, rule, the input's array)
+        self._resets: deque[ResetEvent] = deque()  # asked for, perhaps during a run
         for tensor, role in manifest.inputs.items():
             array = inputs[tensor]
             match role:
@@ -55,6 +57,8 @@ class Encoder:
 
     def encode(self, observation: Observation) -> Hold | None:
         """Fill images and state. Hold(ENGINE) when a frame cannot take the form the engine wants."""
+        while self._resets:
+            self.reset(self._resets.popleft())
         for image in self._images:
             refusal = image.write(observation.frames[image.camera].image)
             if refusal is not None:
@@ -78,8 +82,12 @@ class Encoder:
                 np.copyto(array, output)
         return refusal
 
+    def forget(self, event: ResetEvent) -> None:
+        """Reset before the next run. From any thread, also while a run is under way whose output is not wanted."""
+        self._resets.append(event)
+
     def reset(self, event: ResetEvent) -> None:
-        """Zero the recurrent inputs whose rule says so. Call with "stop" after every verdict that stops the robot."""
+        """Zero the recurrent inputs whose rule says so, at once: by the engine's owner."""
         for _, _, rule, array in self._feedback:
             if event in RESET_BY[rule]:
                 array.fill(0)
@@ -88,6 +96,8 @@ class Encoder:
         """At a swap: take over the recurrent inputs whose rule is "never" where name, shape and dtype agree with the
         previous engine's, zero the others. Returns the names carried."""
         self.reset("start")
+        while previous._resets:
+            previous.reset(previous._resets.popleft())
         old = {name: array for name, _, _, array in previous._feedback}
         carried = []
         for name, _, rule, array in self._feedback:

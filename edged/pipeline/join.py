@@ -7,7 +7,7 @@ blended: they switch half-way. What is joined goes through the guard like any ot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class Join:
             old = self.command.at(due_ns)
             new = actions[step].astype(np.float64)
             actions[step] = np.where(self.binary, new if share >= 0.5 else old, old + (new - old) * share)
-        return ActionChunk(actions, chunk.t0_ns, chunk.step_ns, chunk.captured_ns)
+        return replace(chunk, actions=actions)
 
 
 def join_after(before: Manifest, command: Command | None, now_ns: int) -> Join | None:

@@ -7,7 +7,7 @@ the same way and a tick can be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from edged.guard import Anchor, Command, Rules, anchor, guard, rules
 from edged.pipeline.align import Wanted, wanted
 from edged.pipeline.inference import Inference, make_inference
 from edged.pipeline.join import Join
+from edged.pipeline.schedule import Schedule, make_schedule
 from edged.pipeline.tally import Tally
 
 
@@ -50,13 +51,15 @@ class Answer:
 class Pipeline:
     """Made by `make_pipeline`. One thread at a time, the engine's owner.
 
-    `want`: the streams it observes; `rule`: the guard's limits; `meaning`: header entries of its predictions.
+    `want`: the streams it observes; `rule`: the guard's limits; `meaning`: header entries of its predictions;
+    `schedule`: whether a tick waits for it, and what follows from how long a run takes.
     """
 
     inference: Inference
     want: Wanted
     rule: Rules
     meaning: Mapping[str, Any]
+    schedule: Schedule
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -80,6 +83,10 @@ class Pipeline:
         if failed is not None:
             return Answer(failed, failed)
         ready_ns = watch.ended_ns["engine"]  # motion starts from here: what inference took is gone
+        return self.conclude(observation, motion, tick, watch, ready_ns)
+
+    def conclude(self, observation: Observation, motion: Motion, tick: Tick, watch: Stopwatch, ready_ns: int) -> Answer:
+        """anchor, decode, join and guard: what the outputs of the last run come to at `ready_ns`."""
         place: Anchor | Hold | None = None
         if self.inference.moves:
             place = anchor(self.rule, motion.command, motion.measured, ready_ns)
@@ -98,12 +105,21 @@ class Pipeline:
         return Answer(prediction, verdict, start)
 
 
-def make_pipeline(engine: Engine, config: Config) -> Pipeline:
-    """Prepare the way for a loaded, warmed and proved engine; `RefusedError` when engine and cell do not fit."""
+def make_pipeline(engine: Engine, config: Config, measure: Callable[[Engine], int] = lambda engine: 0) -> Pipeline:
+    """Prepare the way for a loaded, warmed and proved engine; `RefusedError` when engine and cell do not fit.
+
+    `measure`: what a run takes on this machine in ns, asked when the constant inputs have their values; 0 = not known.
+    """
     manifest = engine.manifest
     names = {name: sensor.names for name, sensor in config.sensors.items()}
+    want, inference = wanted(config, manifest), make_inference(engine, names)
+    schedule = make_schedule(config, want, manifest, engine.outputs, measure(engine))
     return Pipeline(
-        make_inference(engine, names), wanted(config, manifest), rules(config, manifest), meaning_of(manifest)
+        inference,
+        want,
+        rules(config, manifest, schedule.deadline_ns, schedule.max_plan_age_ns),
+        meaning_of(manifest),
+        schedule,
     )
 
 

@@ -10,8 +10,8 @@ from edged.core.types import ActionChunk, Hold, Reason, Verdict
 
 
 class Tally:
-    """Written by the loop alone. `breaches`: Holds that are the engine's own doing, by reason; `work`: tick started to
-    prediction published."""
+    """Written by the loop alone. `breaches`: Holds that are the engine's own doing, by reason; `work`: what the
+    steps from the observation to the published prediction took."""
 
     __slots__ = ("breaches", "changed", "engine", "predictions", "ticks", "work")
 
@@ -33,8 +33,10 @@ class Tally:
             if is_breach(verdict.reason, engine_ns, deadline_ns):
                 self.breaches[verdict.reason.name] += 1
             return
+        if not engine_ns:  # a plan that goes on is no new prediction
+            return
         self.predictions += 1
-        self.work.record(watch.ended_ns["publish"] - watch.started_ns)
+        self.work.record(sum(watch.took_ns.values()))
         if isinstance(verdict, ActionChunk) and verdict.changes:
             self.changed += 1
 

@@ -44,6 +44,7 @@ class Health:
         self.steps: dict[str, Histogram] = {name: Histogram() for name in STEPS}
         self.late = Histogram()  # tick due -> tick started
         self.latency = Histogram()  # oldest capture -> published
+        self.waiting: Hold | None = None
         self.state = "none"
         self.detail = ""
         self.since_ns = self._started_ns
@@ -65,17 +66,16 @@ class Health:
         if text in self.warnings:
             self.warnings.remove(text)
 
-    def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch) -> None:
-        """Count one tick. Called by the loop after publishing."""
+    def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None) -> None:
+        """Count one tick. Called by the loop after publishing. `waiting`: why a plan gets no successor."""
         self.ticks += 1
         self.skipped += tick.skipped
         self.late.record(max(0, tick.started_ns - tick.due_ns))
-        before = watch.started_ns
         published_ns = watch.ended_ns["publish"]
         for name in STEPS:
-            if ended_ns := watch.ended_ns[name]:
-                self.steps[name].record(ended_ns - before)
-                before = ended_ns
+            if took_ns := watch.took_ns[name]:
+                self.steps[name].record(took_ns)
+        self.waiting = waiting
         if isinstance(verdict, Hold):
             state = verdict.reason.name
             self.holds[state] += 1
@@ -102,6 +102,7 @@ class Health:
         snapshot: dict[str, Any] = {
             "state": self.state,
             "detail": self.detail,
+            **({"waiting": f"{waiting.reason.name}: {waiting.detail}"} if (waiting := self.waiting) else {}),
             "state_s": round((now_ns - self.since_ns) / 1e9, 3),
             "uptime_s": round((now_ns - self._started_ns) / 1e9, 3),
             "ticks": self.ticks,

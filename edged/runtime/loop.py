@@ -3,91 +3,106 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import Hold, Observation, Prediction, Reason, Tick, Verdict
-from edged.guard import Anchor
+from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick, Verdict
 from edged.guard.precedence import strongest
-from edged.pipeline.pipeline import AT_REST, Motion, Pipeline
+from edged.pipeline.pipeline import Pipeline
+from edged.runtime.async_perception import AsyncPerception
+from edged.runtime.async_policy import AsyncPolicy
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs, Seen
 from edged.runtime.motion import MotionState
 from edged.runtime.publish import NO_ENGINE, Publisher, Sent
 from edged.runtime.slot import Slot
 from edged.runtime.ticks import Ticks
+from edged.runtime.turn import Turn
 
 OBSERVE, PUBLISH = spans("observe", "publish")  # for a profiler
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Turn:
-    """What a tick came to: its verdict, where that motion starts, and what it was made from."""
+class Loop:
+    """Its parts, and what it remembers from tick to tick."""
 
-    verdict: Verdict
-    start: Anchor | None = None
-    observation: Observation | None = None
-    motion: Motion = AT_REST
-    prediction: Prediction | Hold | None = None
+    def __init__(
+        self, stop: threading.Event, ticks: Ticks, slot: Slot, inputs: Inputs, motion: MotionState,
+        publisher: Publisher, health: Health,
+    ) -> None:  # fmt: skip
+        self._stop, self._ticks, self._slot, self._inputs = stop, ticks, slot, inputs
+        self._motion, self._publisher, self._health = motion, publisher, health
+        self._watch = Stopwatch(publisher.now)
+        self._policy = AsyncPolicy(inputs, motion)
+        self._perception = AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
+        self._seq = 0
+        self._before: Pipeline | None = None
 
+    def run(self) -> None:
+        """Turn until `stop` is set; the last message is always Hold(STOPPING), also when broken machinery raises."""
+        try:
+            while not self._stop.is_set():
+                self.turn()
+        finally:
+            now_ns = self._publisher.now()
+            tick = Tick(self._seq + 1, now_ns, now_ns)
+            self._watch.restart(now_ns)
+            self._send(None, tick, Turn(Hold(Reason.STOPPING, "the daemon is stopping")), None)
 
-def run_loop(
-    stop: threading.Event,
-    ticks: Ticks,
-    slot: Slot,
-    inputs: Inputs,
-    motion: MotionState,
-    publisher: Publisher,
-    health: Health,
-) -> None:
-    """Turn until `stop` is set; the last message is always Hold(STOPPING), also when broken machinery raises."""
-    watch = Stopwatch(publisher.now)
-    seq = 0
-    before: Pipeline | None = None
-    try:
-        while not stop.is_set():
-            tick = ticks.wait()
-            if stop.is_set():
-                break
-            seq = tick.seq
-            watch.restart(tick.started_ns)
-            running = slot.current()  # a new engine takes effect here and nowhere else
-            motion.turn_over(before, running, tick.started_ns)
-            before = running
-            turn = take_turn(inputs, motion, running, slot.vacancy, tick, watch)
-            with motion.gate:
-                sent = publish(publisher, running, tick, motion.last_look(turn.verdict), watch)
-                motion.published(sent.verdict)
-            motion.follow(running, sent, turn.start, watch.ended_ns["engine"])
-            slot.sent(sent.published_ns)
-            health.record(tick, sent.verdict, watch)
-            if running is not None:
-                running.tally.record(sent.verdict, watch, running.rule.deadline_ns)
-            if inputs.shadow.watched and turn.observation is not None:
-                seen = Seen(tick, watch.readings(), turn.observation, turn.motion, turn.prediction, sent.verdict)
-                inputs.shadow.put(seen)
-    finally:
-        now_ns = publisher.now()
-        tick = Tick(seq + 1, now_ns, now_ns)
-        watch.restart(now_ns)
-        sent = publish(publisher, None, tick, Hold(Reason.STOPPING, "the daemon is stopping"), watch)
-        health.record(tick, sent.verdict, watch)
+    def turn(self) -> None:
+        """One tick: wait for it, find its verdict, publish it, draw the consequences."""
+        running, worker = self._slot.current()  # a new engine takes effect here and nowhere else
+        if running is None or worker is None or running.inference.moves:
+            tick = self._ticks.wait(self._seq)
+        else:
+            tick = self._perception.wait(self._seq, worker)
+        if self._stop.is_set():
+            return
+        self._seq, watch = tick.seq, self._watch
+        watch.restart(tick.started_ns)
+        self._motion.turn_over(self._before, running, tick.started_ns)
+        self._before = running
+        if running is None or worker is None:
+            turn = take_turn(self._inputs, self._motion, running, self._slot.vacancy, tick, watch)
+        elif running.inference.moves:
+            turn = self._policy.turn(running, worker, tick, watch, not self._slot.pending)
+        else:
+            turn = self._perception.turn(running, worker, tick, watch, not self._slot.pending)
+        sent = self._send(turn.by or running, tick, turn, running)
+        if running is not None:
+            running.tally.record(sent.verdict, watch, running.rule.deadline_ns)
+        if self._inputs.shadow.watched and turn.observation is not None:
+            seen = Seen(tick, watch.readings(), turn.observation, turn.motion, turn.prediction, sent.verdict)
+            self._inputs.shadow.put(seen)
+
+    def _send(self, by: Pipeline | None, tick: Tick, turn: Turn, running: Pipeline | None) -> Sent:
+        """Publish the turn in the name of `by`; no hold comes between the last look and the send."""
+        motion, watch = self._motion, self._watch
+        with motion.gate:
+            verdict = motion.last_look(turn.verdict, tick.started_ns)
+            by = by if isinstance(verdict, ActionChunk) else running
+            sent = publish(self._publisher, by, tick, verdict, watch, motion, turn.waiting)
+            motion.published(sent.verdict)
+        motion.follow(running, sent, turn.start)
+        self._slot.sent(sent.published_ns, by)
+        self._health.record(tick, sent.verdict, watch, turn.waiting)
+        return sent
 
 
 def take_turn(
     inputs: Inputs, motion: MotionState, running: Pipeline | None, vacancy: Hold, tick: Tick, watch: Stopwatch
 ) -> Turn:
-    """The verdict of this tick. Expected trouble is a Hold, never an exception; every time is the stopwatch's."""
+    """The verdict of a tick that waits for the engine. Expected trouble is a Hold, never an exception; every time is
+    the stopwatch's."""
     now_ns = watch.started_ns
     inputs.drain(now_ns)
-    held = motion.check(now_ns, inputs.enable(), inputs.explain_enable)
+    measured = inputs.measured()
+    held = motion.check(now_ns, inputs.enable(), inputs.explain_enable, running, measured)
     if running is None:
         return Turn(strongest((held, vacancy)) or vacancy)
     with OBSERVE:
         observation = inputs.observe(running.want, tick, now_ns)
     watch.lap("observe")
-    measured = inputs.measured()
     moving = motion.now(measured)
     seen = observation if isinstance(observation, Observation) else None
     if held is not None:
@@ -101,12 +116,23 @@ def take_turn(
     return Turn(verdict, answer.start, seen, moving, answer.prediction)
 
 
-def publish(publisher: Publisher, running: Pipeline | None, tick: Tick, verdict: Verdict, watch: Stopwatch) -> Sent:
+def publish(
+    publisher: Publisher,
+    by: Pipeline | None,
+    tick: Tick,
+    verdict: Verdict,
+    watch: Stopwatch,
+    motion: MotionState,
+    waiting: Hold | None = None,
+) -> Sent:
     """Send the verdict in the name of the engine that made it."""
+    number = 0 if motion.arming is None else motion.number
     with PUBLISH:
-        if running is None:
-            sent = publisher.send(tick, verdict, NO_ENGINE)
+        if by is None:
+            sent = publisher.send(tick, verdict, NO_ENGINE, motion=number)
         else:
-            sent = publisher.send(tick, verdict, running.engine.identity, running.meaning, watch.engine_took_ns)
+            sent = publisher.send(
+                tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting
+            )  # fmt: skip
     watch.lap("publish")
     return sent

@@ -1,27 +1,49 @@
-"""Motion: whether the robot may move, what it was told to do, and what of that a swap or a stop leaves."""
+"""Motion: whether the robot may move, what it was told to do, and what of that a swap or a stop leaves.
+
+A stop ends a motion; the next one begins when its cause is gone, it lasted long enough to be heard, and the robot is at
+rest.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
+from edged.core.clock import NS_PER_MS, ms
 from edged.core.types import ActionChunk, Hold, Reason, Sample, Verdict
 from edged.guard import Anchor, Command
 from edged.guard.arming import Arming
+from edged.guard.rest import WINDOW_NS, RestWindow
 from edged.pipeline import pipeline
 from edged.pipeline.join import Join, join_after, same_axes
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.publish import Sent
 
+STOP_NS = 100 * NS_PER_MS
+STOP_TICKS = 3
+
 
 class MotionState:
     """Owned by the loop. `arming` is None for a segmenter, which moves nothing; `command` is what controllers follow,
-    None after anything that stopped them."""
+    None after anything that stopped them.
 
-    def __init__(self, arming: Arming | None) -> None:
+    `number` counts motions: each stop begins a new one. `since_ns`: what was captured before does not count for it.
+    `shortest_stop_ns`: see `[guard] stop_ms`.
+    """
+
+    def __init__(self, arming: Arming | None, shortest_stop_ns: int = 0, period_ns: int = 0) -> None:
         self.arming = arming
         self.command: Command | None = None
+        self.number = 1
+        self.since_ns = 0
+        self._shortest_ns = max(STOP_NS, STOP_TICKS * period_ns, shortest_stop_ns)
+        self._stopped: Hold | None = None  # its newest cause
+        self._over = False  # whether that is gone, and the stop lasts all the same
+        self._stopped_ns = 0
+        self._window = RestWindow()
+        self._rested: Sample | None = None  # until the first command: where it came to rest
         self._join: Join | None = None
         self._forget = threading.Event()
 
@@ -34,24 +56,65 @@ class MotionState:
         """From any thread: forget the running command and recurrent state before the next tick."""
         self._forget.set()
 
-    def check(self, now_ns: int, enable: Sample | None, explain: Callable[[Hold], Hold]) -> Hold | None:
+    def check(
+        self,
+        now_ns: int,
+        enable: Sample | None,
+        explain: Callable[[Hold], Hold],
+        running: Pipeline | None = None,
+        measured: Sample | None = None,
+    ) -> Hold | None:
         """Why nothing may move now, None when it may. `explain` adds the cause to a missing enable input."""
+        self._over = False
         held = self.arming.check(now_ns, enable) if self.arming else None
         if held is not None and held.reason is Reason.DISABLED and enable is None:
-            return explain(held)
-        return held
+            held = explain(held)
+        if self._stopped is None:
+            return held
+        if measured is not None and measured.captured_ns > self._stopped_ns:
+            self._window.add(measured)
+        if held is not None:
+            return held
+        return self._not_over(now_ns, running)
+
+    def _not_over(self, now_ns: int, running: Pipeline | None) -> Hold | None:
+        """The stop whose cause is gone, while it lasts; None begins the new motion."""
+        assert self._stopped is not None, "asked in a stop alone"
+        lasted_ns = now_ns - self._stopped_ns
+        why = None
+        if lasted_ns < self._shortest_ns:
+            why = f"a stop lasts {ms(self._shortest_ns):.0f} ms"
+        elif running is not None and running.rule.sensor is not None:
+            why = self._window.moving(running.rule)
+        if why is not None:
+            self._over = True
+            return replace(self._stopped, detail=f"{self._stopped.detail} (over, but {why})")
+        self._stopped = None
+        self.since_ns = max(self._stopped_ns, now_ns - WINDOW_NS)
+        self._rested = self._window.mean()
+        return None
 
     @property
     def gate(self) -> contextlib.AbstractContextManager[object]:
         """Held between the last look at an operator's hold and the send."""
         return contextlib.nullcontext() if self.arming is None else self.arming.gate
 
-    def last_look(self, verdict: Verdict) -> Verdict:
-        """`verdict`, or the hold that an operator has put down since. Inside `gate`."""
-        hold = (
-            None if self.arming is None or (isinstance(verdict, Hold) and verdict.stop) else self.arming.operator_hold
-        )
-        return verdict if hold is None else hold
+    def last_look(self, verdict: Verdict, now_ns: int) -> Verdict:
+        """`verdict`, or the hold that an operator has put down since; a stop begins a new motion. Inside `gate`."""
+        if self.arming is None:
+            return verdict
+        stops = isinstance(verdict, Hold) and verdict.stop
+        if not stops and (hold := self.arming.operator_hold) is not None:
+            verdict, stops = hold, True
+        if stops and self._stopped is None:
+            self.number += 1
+            self._stopped_ns = now_ns
+            self._rested = None
+            self._window.clear()
+        if stops:
+            assert isinstance(verdict, Hold), "actions and masks stop nothing"
+            self._stopped = verdict if self._stopped is None or not self._over else self._stopped
+        return verdict
 
     def published(self, verdict: Verdict) -> None:
         """It has been sent. Inside `gate`."""
@@ -65,7 +128,7 @@ class MotionState:
             self._forget.clear()
             self.command = self._join = None
             if after is not None:
-                after.inference.encoder.reset("start")
+                after.inference.encoder.forget("start")
         if after is before:
             return
         if before is None or after is None or not same_axes(before.rule, after.rule):
@@ -74,22 +137,21 @@ class MotionState:
             self._join = join_after(before.manifest, self.command, now_ns)
 
     def now(self, measured: Sample | None) -> pipeline.Motion:
-        """What moves when a tick begins."""
+        """What moves when a tick begins: from a stop, where the robot came to rest."""
+        if self._rested is not None and self.command is None and measured is not None:
+            measured = replace(self._rested, captured_ns=measured.captured_ns)
         return pipeline.Motion(self.command, measured, self._join)
 
-    def follow(self, running: Pipeline | None, sent: Sent, start: Anchor | None, ready_ns: int) -> None:
-        """Draw the consequences of what went out: what controllers follow now, and what a stop resets.
-
-        `ready_ns`: when inference ended, 0 when it did not run.
-        """
-        if self._join is not None and ready_ns >= self._join.end_ns:
+    def follow(self, running: Pipeline | None, sent: Sent, start: Anchor | None) -> None:
+        """Draw the consequences of what went out: what controllers follow now, and what a stop resets."""
+        if self._join is not None and sent.published_ns >= self._join.end_ns:
             self._join = None
         verdict = sent.verdict
         if isinstance(verdict, ActionChunk) and start is not None:
-            self.command = start.command(verdict, sent.until_ns)
+            self.command, self._rested = start.command(verdict, sent.until_ns), None
         elif isinstance(verdict, Hold) and verdict.stop:
             self.command = self._join = None
             if running is not None:
-                running.inference.encoder.reset("stop")
+                running.inference.encoder.forget("stop")
             if verdict.reason is Reason.TRACKING and self.arming is not None:
                 self.arming.disarm(verdict.detail)

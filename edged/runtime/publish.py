@@ -22,6 +22,7 @@ from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError
 from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.pipeline.schedule import HOLD_NS, HOLD_PERIODS, Schedule
 from edged.runtime.peers import Peers
 from edged.wire import Flag, Kind, Preamble, encode
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
@@ -31,7 +32,6 @@ MOST_READ = 64  # subscriptions at a time
 SUBSCRIPTIONS_AT_ONCE = 16  # of one peer that libzmq takes in without our having looked at them
 LONGEST_SUBSCRIPTION = 512
 TENDED_TICKS = 16  # between two looks at who subscribed
-HOLD_PERIODS = 3  # a Hold is good for three tick periods: the next one must come before
 CHANGES_LISTED = 32  # of the guard's changes in one message; the header always says how many there were
 IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
 NO_ENGINE = bytes(8)
@@ -142,7 +142,7 @@ class Publisher:
         self._outlet = outlet
         self._sender = sender
         self._valid_ns = valid_ns
-        self._period_ns = period_ns
+        self._hold_ns = max(HOLD_PERIODS * period_ns, HOLD_NS)
         self.now = now
         self._alarms: tuple[str, ...] = ()
         self._meaning: Mapping[str, Any] | None = None
@@ -159,23 +159,31 @@ class Publisher:
         engine: bytes = NO_ENGINE,
         meaning: Mapping[str, Any] | None = None,
         engine_ns: int = 0,
+        schedule: Schedule | None = None,
+        motion: int = 0,
+        waiting: Hold | None = None,
     ) -> Sent:
         """Publish `verdict`, or the `Hold(LATE)` it has become; returns what went out.
 
-        `meaning`: what does not change while an engine is live (names, units, classes), see `meaning_of`.
+        `meaning`: what does not change while an engine is live (names, units, classes), see `meaning_of`; `schedule`:
+        how long its verdicts are good; `motion`: its number, 0 = nothing moves; `waiting`: why no newer plan comes.
         """
         published_ns = self.now()
-        valid_ns = HOLD_PERIODS * self._period_ns
+        hold_ns = self._hold_ns if schedule is None else schedule.hold_ns
+        valid_ns = hold_ns
         if not isinstance(verdict, Hold):
-            valid_ns = verdict.captured_ns + self._valid_ns - published_ns
-            if isinstance(verdict, ActionChunk) and len(verdict.actions) > 1:
-                end_ns = verdict.t0_ns + len(verdict.actions) * verdict.step_ns
-                valid_ns = min(valid_ns, end_ns - published_ns)
+            valid_ns = self._valid_ns if schedule is None else schedule.valid_ns
+            if isinstance(verdict, ActionChunk):
+                valid_ns = min(valid_ns, end_of(verdict, schedule) - published_ns)
             if valid_ns <= 0:
-                detail = f"answer ready {-valid_ns / 1e6:.1f} ms after its validity ended"
+                detail = f"the plan ended {-valid_ns / 1e6:.1f} ms before it could be published"
                 verdict = Hold(Reason.LATE, detail, verdict.captured_ns)
-                valid_ns = HOLD_PERIODS * self._period_ns
+                valid_ns = hold_ns
         header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, "engine_us": engine_ns / 1000}
+        if motion:
+            header["motion"] = motion
+        if waiting is not None:
+            header["waiting"] = waiting.reason.name
         if meaning is not None and not isinstance(verdict, Hold):
             if meaning is not self._meaning:  # encoded once per engine, not once per message
                 self._meaning = meaning
@@ -198,6 +206,11 @@ class Publisher:
         if self._outlet.seq % TENDED_TICKS == 0:
             self._outlet.count_peers()
         return Sent(verdict, published_ns, published_ns + valid_ns)
+
+
+def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
+    """When `chunk` commands nothing any more: after its last step, or at the age that ends every plan."""
+    return chunk.end_ns if schedule is None else min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)
 
 
 def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag, Sequence[tuple[str, NDArray[Any]]]]:

@@ -1,21 +1,26 @@
 """The slot: where the loop finds its engine. A new one takes effect between two ticks, here and nowhere else.
 
-An engine has one owner at a time: the loader until `offer`, the loop while it is current, the loader again once it
-lies in `retired`. Each of these hand-overs is said to the engine too (`Engine.hand_over`), which holds everybody to it.
+An engine has one owner at a time: the loader until `offer`, the loop (or the inference thread that it has then) while
+it is current, the loader again once `seen` shows the handover. The engine is told of each of these too
+(`Engine.hand_over`), and holds everybody to it.
 """
 
 from __future__ import annotations
 
-import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
 from edged.core.errors import MachineryError
 from edged.core.types import Hold, Reason
 from edged.pipeline.pipeline import Pipeline
+from edged.runtime.inference_thread import InferenceThread
 
 LOOK_S = 0.0005
+OVERDUE_FACTOR, OVERDUE_NS = 4, 500 * NS_PER_MS
+"""A run that has taken four times its usual time and half a second is not waited for by a swap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +32,35 @@ class Handover:
     gap_ns: int
 
 
-class Slot:
-    """Holds the current engine. The loader offers and says why there is none; the loop takes."""
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An engine in the slot, and the thread that runs it where a tick does not wait for it."""
 
-    def __init__(self) -> None:
+    pipeline: Pipeline | None = None
+    worker: InferenceThread | None = None
+
+
+class Slot:
+    """Holds the current engine. The loader offers and says why there is none; the loop takes.
+
+    `hang_ns`: after so long a run breaks the machinery, see `[execution] hang_ms`.
+    """
+
+    def __init__(
+        self,
+        now: Now = monotonic_ns,
+        hang_ns: int = 10 * NS_PER_S,
+        make_worker: Callable[[Pipeline, Now, int], InferenceThread] = InferenceThread,
+    ) -> None:
         self.vacancy = Hold(Reason.STARTING, "no engine loaded yet")
         self.broken: MachineryError | None = None  # found by the loader, and the end of the loop
-        self.retired: queue.SimpleQueue[Pipeline] = queue.SimpleQueue()
+        self._make_worker, self._now, self._hang_ns = make_worker, now, hang_ns
         self._handover: Handover | None = None
-        self._current: Pipeline | None = None
-        self._offered: tuple[Pipeline | None, bool] | None = None
-        self._unsaid: tuple[Pipeline | None] | None = None  # the engine before a swap that no message shows yet
+        self._leaving = _Held()  # the engine before, until whoever offered has it back
+        self._stuck: list[InferenceThread] = []
+        self._held = _Held()
+        self._offered: tuple[_Held, bool] | None = None
+        self._unsaid: _Held | None = None  # the engine before a swap that no message shows yet
         self._sent_ns = 0
 
     def offer(self, installed: Pipeline | None, carry: bool = True) -> None:
@@ -46,36 +69,52 @@ class Slot:
         `carry`: recurrent state may come over from the engine before, as the manifests say.
         """
         self._handover = None
+        worker = None
         if installed is not None:
             installed.engine.hand_over(live=True)
-        self._offered = (installed, carry)
+            if not installed.schedule.inline:
+                worker = self._make_worker(installed, self._now, self._hang_ns)
+                worker.start()  # here: what the loop starts would share the loop's CPUs
+        self._offered = (_Held(installed, worker), carry)
 
-    def current(self) -> Pipeline | None:
-        """The engine of this tick. Called by the loop alone, once per tick; swaps when one was offered.
+    @property
+    def pending(self) -> bool:
+        """Whether an engine was offered and not taken yet: no inference is begun then that it would wait for."""
+        return self._offered is not None
 
-        Raises the `MachineryError` that the loader met: a dead device context is not to be lived with.
+    def current(self) -> tuple[Pipeline | None, InferenceThread | None]:
+        """The engine of this tick and its thread. Called by the loop alone, once per tick; swaps when one was offered
+        and no run is under way.
+
+        Raises the `MachineryError` that the loader met: a lost device is not to be lived with.
         """
         if self.broken is not None:
             raise self.broken
-        if self._offered is not None:
-            (after, carry), self._offered = self._offered, None
-            before, self._current = self._current, after
+        before = self._held
+        if self._offered is not None and not _worth_waiting(before):
+            (self._held, carry), self._offered = self._offered, None
+            after = self._held.pipeline
             if after is not None:
-                if before is not None and carry:
-                    after.inference.encoder.adopt(before.inference.encoder)
+                busy = before.worker is not None and before.worker.busy
+                if before.pipeline is not None and carry and not busy:
+                    after.inference.encoder.adopt(before.pipeline.inference.encoder)
                 else:
                     after.inference.encoder.reset("start")
-            self._unsaid = (before,)
-        return self._current
+            self._unsaid = before
+        return self._held.pipeline, self._held.worker
 
-    def sent(self, published_ns: int) -> None:
-        """Called by the loop after each message: a swap is done when the bus has heard the new engine."""
-        if self._unsaid is not None:
-            (before,), self._unsaid = self._unsaid, None
-            self._handover = Handover(before, self._current, published_ns - (self._sent_ns or published_ns))
-            if before is not None:
-                before.engine.hand_over(live=False)
-                self.retired.put(before)
+    def sent(self, published_ns: int, by: Pipeline | None) -> None:
+        """Called by the loop after each message, which speaks for `by`: a swap is done when the bus has heard the new
+        engine."""
+        if self._unsaid is not None and by is self._held.pipeline:
+            before, self._unsaid = self._unsaid, None
+            if before.worker is not None:
+                before.worker.release()
+            elif before.pipeline is not None:
+                before.pipeline.engine.hand_over(live=False)
+            self._leaving = before
+            gap_ns = published_ns - (self._sent_ns or published_ns)
+            self._handover = Handover(before.pipeline, self._held.pipeline, gap_ns)
         self._sent_ns = published_ns
 
     def wait_sent(self, patience_s: float = 0.1) -> None:
@@ -86,17 +125,32 @@ class Slot:
             looks -= 1
 
     def seen(self) -> Handover | None:
-        """The swap that was offered last, once the bus has heard of it; None until then. For who offered it."""
-        return self._handover
+        """The swap that was offered last, once the bus has heard of it and the engine before has come to rest; None
+        until then. For who offered it, who has the engine before back unless it `is_stuck`."""
+        done, worker = self._handover, self._leaving.worker
+        if done is None:
+            return None
+        if worker is not None and worker.is_alive():
+            if not worker.overdue(OVERDUE_FACTOR, OVERDUE_NS):
+                return None
+            self._stuck.append(worker)
+        elif worker is not None and isinstance(worker.broken, MachineryError):
+            self.broken = worker.broken
+        self._leaving = _Held()
+        return done
+
+    def is_stuck(self, pipeline: Pipeline) -> bool:
+        """Whether a run of it has not come back: nobody may use or free it any more."""
+        return any(worker.pipeline is pipeline and worker.is_alive() for worker in self._stuck)
 
     @property
     def running(self) -> Pipeline | None:
         """What the loop runs at the moment; for everybody else."""
-        return self._current
+        return self._held.pipeline
 
     def describe(self) -> dict[str, Any]:
         """The engine section of health and status."""
-        installed = self._current
+        installed, worker = self._held.pipeline, self._held.worker
         if installed is None:
             return {"loaded": False, "detail": self.vacancy.detail}
         engine, timings = installed.engine, installed.engine.timings
@@ -109,15 +163,26 @@ class Slot:
             "backend": engine.backend,
             "identity": engine.identity.hex(),
             "about": dict(engine.about),
+            "execution": {**installed.schedule.describe(), **(worker.describe() if worker is not None else {})},
             **({"gpu": {stage: figure.summary() for stage, figure in timings.items()}} if timings else {}),
         }
 
-    def close(self) -> None:
-        """Free every engine still here. After the loop has ended."""
-        left = [self._current, self._offered[0] if self._offered else None, *(self._unsaid or ())]
-        self._current = self._offered = self._unsaid = None
-        while not self.retired.empty():
-            left.append(self.retired.get())
-        for installed in left:
-            if installed is not None:
-                installed.engine.close()
+    def close(self) -> bool:
+        """Free every engine still here, after the loop has ended. False: a run has not come back, and the process can
+        only be left as it is."""
+        offered = self._offered[0] if self._offered is not None else None
+        left = [self._held, self._leaving, *(one for one in (offered, self._unsaid) if one is not None)]
+        self._held, self._leaving, self._offered, self._unsaid = _Held(), _Held(), None, None
+        stuck = [worker for worker in self._stuck if not worker.close()]
+        for held in left:
+            if held.worker is not None and not held.worker.close():
+                stuck.append(held.worker)
+            elif held.pipeline is not None:
+                held.pipeline.engine.close()
+        return not stuck
+
+
+def _worth_waiting(held: _Held) -> bool:
+    """Whether a run is under way whose result is still wanted."""
+    worker = held.worker
+    return worker is not None and worker.busy and not worker.overdue(OVERDUE_FACTOR, OVERDUE_NS)

@@ -18,12 +18,15 @@ PATIENCE_NS = NS_PER_S // 4  # longest wait without a look at `stop`; a tick cut
 
 
 class Ticks(Protocol):
-    """`wait()` blocks until the next turn; `period_ns` is the nominal distance of two turns."""
+    """`wait()` blocks until the next turn; `period_ns` is the nominal distance of two turns.
+
+    `seq`: the number of the tick before, which another clock may have given; then the count goes on from there.
+    """
 
     @property
     def period_ns(self) -> int: ...
 
-    def wait(self) -> Tick: ...
+    def wait(self, seq: int | None = None) -> Tick: ...
 
 
 class Newest(Protocol):
@@ -53,7 +56,9 @@ class TimerTicks:
         self._slot = 0
         self._seq = 0
 
-    def wait(self) -> Tick:
+    def wait(self, seq: int | None = None) -> Tick:
+        if seq is not None and seq != self._seq:
+            self._seq, self._slot, self._start_ns = seq, 0, self._now()
         slot = self._slot + 1
         due_ns = self._start_ns + slot * self.period_ns
         while due_ns - self._now() > PATIENCE_NS and not self._stop.is_set():
@@ -86,7 +91,9 @@ class CameraTicks:
         self._frame_seq = 0
         self._seq = 0
 
-    def wait(self) -> Tick:
+    def wait(self, seq: int | None = None) -> Tick:
+        if seq is not None and seq != self._seq:
+            self._seq, self._frame_seq = seq, 0
         patience_ns = round(self.period_ns * CAMERA_PATIENCE)
         due_ns = self._now() + patience_ns
         skipped = 0

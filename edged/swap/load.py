@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from collections.abc import Callable
 
 from edged.bundle.bundle import Bundle
@@ -10,6 +11,7 @@ from edged.bundle.cell_check import misfits
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.config import Config
+from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import RefusedError
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
@@ -18,6 +20,7 @@ from edged.pipeline.pipeline import Pipeline, make_pipeline
 from edged.swap.job import State
 
 WARM_RUNS = 10
+TIMED_RUNS = 5
 
 log = logging.getLogger("edged")
 
@@ -49,7 +52,8 @@ def load_engine(
         reached("warmed")
         golden_check(engine, bundle)
         reached("golden")
-        installed = make_pipeline(engine, config)
+        installed = make_pipeline(engine, config, run_time)
+        log.info("%s %s: %s", bundle.name, bundle.version, installed.schedule.describe())
         quiet()
         del bundle  # 176 MB take 15 ms to be given back, and nobody else may run meanwhile
         return installed
@@ -80,3 +84,13 @@ def warm(engine: Engine) -> None:
     """First runs are slow: caches, arenas, lazy kernels."""
     for _ in range(WARM_RUNS):
         engine.run()
+
+
+def run_time(engine: Engine, now: Now = monotonic_ns) -> int:
+    """What a run of a warm engine takes here in ns: the median of some."""
+    took = []
+    for _ in range(TIMED_RUNS):
+        began_ns = now()
+        engine.run()
+        took.append(now() - began_ns)
+    return round(statistics.median(took))

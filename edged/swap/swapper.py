@@ -75,7 +75,10 @@ class Swapper:
             self._previous = None
 
     def free(self, installed: Pipeline) -> None:
-        """Close an engine that the loop does not have, in a quiet moment."""
+        """Close an engine that the loop does not have, in a quiet moment; one that hangs is left as it is."""
+        if self._slot.is_stuck(installed):
+            log.error("%s %s hangs in a run: its memory is kept until a restart", self._name, installed.version)
+            return
         self._slot.wait_sent()  # giving memory back holds the interpreter
         installed.engine.close()
 
@@ -180,6 +183,7 @@ class Swapper:
         job.gap_ms = gap_ms
         job.enter("swapped")
         self._say(job)
+        running = None if running is not None and self._slot.is_stuck(running) else running
         try:
             why = None if proved else self._probation(job, running, candidate)
             if why is None:
@@ -273,8 +277,6 @@ class Swapper:
                 if monotonic_ns() - ended_ns > LAST_TICK_S * NS_PER_S:
                     return None
             time.sleep(LOOK_S)
-        while not self._slot.retired.empty():
-            self._slot.retired.get()  # ours again, and whoever offered knows what becomes of it
         return done
 
     def _enter(self, job: Job, state: State, reason: str = "") -> None:

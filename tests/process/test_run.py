@@ -61,7 +61,10 @@ def test_the_engine_is_named_in_every_message_and_its_axes_in_every_action(rig: 
     assert action.header["names"] == ["j1", "j2", "j3", "j4", "j5", "j6", "tool"]
     assert action.arrays["action"].shape == (1, 7)
     assert action.header["step_ns"] == 10_000_000
-    assert action.valid_for_ns == action.captured_ns + 1_000_000_000 - action.published_ns
+    plan_ns = round(status["engine"]["execution"]["max_plan_age_ms"] * 1e6)
+    left_ns = action.captured_ns + plan_ns - action.published_ns
+    assert abs(action.valid_for_ns - min(1_000_000_000, left_ns)) <= 50_000, "to the tenth of a millisecond in status"
+    assert (status["engine"]["execution"]["inference"], action.header["motion"]) == ("inline", 1)
     assert status["guard"]["limits"]["j1"] == {"min": -3.2, "max": 3.2, "on": "limit"}
     assert {"observe", "encode", "engine", "decode", "guard", "publish", "late", "latency"} <= set(status["steps"])
 
@@ -153,12 +156,13 @@ def test_a_robot_that_is_not_where_it_was_told_to_be_disarms(rig: Rig) -> None:
     actions.wait(is_action, actions.mark())
 
 
-def test_an_answer_after_its_validity_is_a_hold(rig: Rig) -> None:
+def test_an_answer_from_input_that_is_too_old_by_now_is_a_hold(rig: Rig) -> None:
     rig.feed("state", np.zeros(15), rate_hz=20.0)  # 25 ms old on average
-    daemon = rig.daemon(rig.config(**state_cell(rig, bus="valid_ms = 0.05")))
+    daemon = rig.daemon(rig.config(**state_cell(rig, execution="max_plan_age_ms = 0.05")))
     hold = daemon.listen().wait(holds(Reason.LATE))
     assert not hold.stop
     assert hold.captured_ns > 0
+    assert "execution] max_plan_age_ms 0.05" in hold.header["detail"]
     assert hold.valid_for_ns == 3 * 40_000_000
 
 

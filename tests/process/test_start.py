@@ -78,7 +78,7 @@ def test_an_endpoint_in_use_is_waited_for_and_then_named(rig: Rig) -> None:
     [
         ("loop", "rate_hz = 0", (), "loop.rate_hz"),
         ("loop", "speed = 3", (), "loop.speed"),
-        ("bus", "", (), "bus.valid_ms"),
+        ("bus", "valid_ms = 1", (), "bus.valid_ms"),
         ("swap", "", ("--set=loop.rate_hz=fast",), "loop.rate_hz"),
         ("swap", "", ("--set=guard.start=armed",), "guard"),
     ],
@@ -123,7 +123,7 @@ def test_it_says_goodbye_when_told_to_end(rig: Rig, number: signal.Signals) -> N
 
 
 def test_it_ends_in_time_while_nothing_around_it_answers(rig: Rig) -> None:
-    sections = camera_cell(rig, loop="clock = 'timer'\nrate_hz = 0.2")
+    sections = camera_cell(rig, loop="clock = 'timer'\nrate_hz = 0.2", bus="")
     daemon = rig.daemon(rig.config(**sections))
     daemon.status()
     began = time.monotonic()

@@ -19,7 +19,7 @@ def test_an_unknown_variable_of_ours_is_refused(write: Write, monkeypatch: pytes
     monkeypatch.setenv("EDGED_LOP__RATE_HZ", "1")
     assert faults(write(PICK)) == [
         "EDGED_LOP__RATE_HZ: no section 'lop'; sections are "
-        "daemon, loop, cameras, sensors, engine, guard, bus, swap, log"
+        "daemon, loop, cameras, sensors, engine, execution, guard, bus, swap, log"
     ]
 
 
@@ -40,14 +40,21 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         "(SCHED_FIFO priority of the loop; 0 leaves the scheduler alone)",
         f"{path}: loop.deadline = 5: unknown key; known are clock, rate_hz, deadline_ms, fifo, cpus, mlock",
         f"{path}: bus.valid_ms = -1: allowed is > 0 and <= 60000 "
-        "(how long after its oldest input's capture a verdict may be obeyed)",
+        "(how long a verdict may be obeyed after it was published; "
+        "if absent 100, or three periods and 10 where that is more)",
     ]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("valid_ms = 200", "", "bus.valid_ms: missing; add it: > 0 and <= 60000"),
+        ("valid_ms = 200", "valid_ms = 39", "bus.valid_ms = 39.0: allowed is at least 40: three periods and 10 ms"),
+        (
+            "valid_ms = 200",
+            'valid_ms = 200\n[execution]\ninference = "async"',
+            'loop.deadline_ms = 5.0: allowed is nothing: with [execution] inference = "async" no tick waits',
+        ),
+        ("valid_ms = 200", "valid_ms = 200\n[execution]\ninference = 'fast'", "execution.inference = 'fast'"),
         ('name = "reach"', "", "engine.name: missing"),
         ("[loop]", "[lop]", "lop = {'rate_hz': 100, 'deadline_ms': 5}: unknown key; known are daemon, loop"),
         ('uri = "/dev/video0"', "uri = 0", "cameras.tool.uri = 0: allowed is a valid string"),
@@ -163,10 +170,7 @@ def test_a_table_that_is_none_is_a_fault_not_a_crash(write: Write, text: str) ->
 
 def test_a_section_that_is_missing_is_asked_for_with_what_it_needs(write: Write) -> None:
     path = write("")
-    assert faults(path) == [
-        f"{path}: engine: missing; add [engine] with name",
-        f"{path}: bus: missing; add [bus] with valid_ms",
-    ]
+    assert faults(path) == [f"{path}: engine: missing; add [engine] with name"]
 
 
 def test_a_file_name_that_is_no_daemon_name_says_so(tmp_path: Path) -> None:

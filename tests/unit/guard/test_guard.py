@@ -23,7 +23,7 @@ TICK = Tick(1, NOW_NS, NOW_NS)
 
 def rule(limits: dict[str, Any] | None = None, *axes: Axis, **guard_fields: Any) -> Rules:
     fields = {"measured": "sensor:joints", "limits": limits or {}} | guard_fields
-    return rules(config(fields), manifest(outputs={"action": action(*axes)}))
+    return rules(config(fields), manifest(outputs={"action": action(*axes)}), 20 * MS, 200 * MS)
 
 
 def chunk(*steps: Any, age_ms: float = 15, t0_ns: int = NOW_NS + STEP_NS) -> ActionChunk:
@@ -211,7 +211,7 @@ def test_late_by_deadline_and_by_age() -> None:
 
 
 def test_labels_and_instances_pass_unless_late_or_broken() -> None:
-    by = rules(config(), manifest(outputs={}))
+    by = rules(config(), manifest(outputs={}), 20 * MS, 200 * MS)
     labels = Labels(np.zeros((4, 4), np.uint8), "line", NOW_NS)
     assert guard(labels, by, None, TICK, NOW_NS) is labels
     held(guard(labels, by, None, TICK, NOW_NS + 21 * MS), Reason.LATE)

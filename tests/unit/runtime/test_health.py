@@ -26,14 +26,16 @@ class Turning:
         self.seq += 1
         due_ns = self.clock.advance(PERIOD * (1 + skipped))
         started_ns = due_ns + late_ns
-        watch = Stopwatch()
+        engine = not isinstance(verdict, Hold)
+        readings = iter([started_ns + MS // 2, *([started_ns + MS, started_ns + 4 * MS] if engine else [])])
+        watch = Stopwatch(lambda: next(readings, started_ns + 5 * MS))
         watch.restart(started_ns)
-        watch.ended_ns["observe"] = started_ns + MS // 2
-        if not isinstance(verdict, Hold):
-            watch.ended_ns["encode"] = started_ns + MS
-            watch.ended_ns["engine"] = started_ns + 4 * MS
+        watch.lap("observe")
+        if engine:
+            watch.lap("encode")
+            watch.lap("engine")
             assert watch.engine_took_ns == 3 * MS
-        watch.ended_ns["publish"] = started_ns + 5 * MS
+        watch.lap("publish")
         self.health.record(Tick(self.seq, due_ns, started_ns, skipped), verdict, watch)
 
 

@@ -26,7 +26,7 @@ from edged.guard.arming import Arming
 from edged.pipeline.pipeline import make_pipeline
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
-from edged.runtime.loop import run_loop
+from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
 from edged.runtime.publish import Outlet, Publisher, Sender
 from edged.runtime.slot import Slot
@@ -130,10 +130,10 @@ def turned(
     try:
         ticks = TimerTicks(1e9 / PERIOD, clock, sleep, stop)
         if raises is None:
-            run_loop(stop, ticks, slot, inputs, motion, publisher, health)
+            Loop(stop, ticks, slot, inputs, motion, publisher, health).run()
         else:
             with pytest.raises(raises):
-                run_loop(stop, ticks, slot, inputs, motion, publisher, health)
+                Loop(stop, ticks, slot, inputs, motion, publisher, health).run()
         heard = []
         while listener.poll(50):
             heard.append(decode(listener.recv()))
@@ -173,8 +173,10 @@ def test_an_output_that_is_not_a_number_stops_and_the_next_good_one_goes_on(
         imu[10:14, 1] = -1  # its root
 
     done = turn(recorded(imu=negative), engine)
-    assert done.says[:10] == ["ACTION"] * 4 + ["NON_FINITE"] * 2 + ["ACTION"] * 4
+    assert done.says == ["ACTION"] * 4 + ["NON_FINITE"] * 6 + ["ACTION"] * 10 + ["STOPPING"], "100 ms, and seen at rest"
     assert done.heard[4].stop
+    assert [m.header["motion"] for m in done.heard] == [1] * 4 + [2] * 16 + [3], "the first Hold has the new number"
+    assert done.heard[4].header["detail"] == done.heard[5].header["detail"].partition(" (over, but")[0]
     assert done.heard[4].captured_ns > 0
     assert all(np.isfinite(m.arrays["action"]).all() for m in done.heard if m.kind is Kind.ACTION)
 
@@ -184,10 +186,10 @@ def test_an_engine_that_fails_is_a_hold_that_quotes_it(turn: Callable[..., Turne
         imu[10:14, 2] = 7
 
     done = turn(recorded(imu=beyond), engine)
-    assert done.says[:8] == ["ACTION"] * 4 + ["ENGINE"] * 2 + ["ACTION"] * 2
+    assert done.says[:12] == ["ACTION"] * 4 + ["ENGINE"] * 6 + ["ACTION"] * 2
     assert done.heard[4].stop
     assert "Gather" in done.heard[4].header["detail"]
-    assert done.health.holds == {"ENGINE": 2, "STOPPING": 1}
+    assert done.health.holds == {"ENGINE": 6, "STOPPING": 1}
 
 
 def test_a_sensor_that_ends_is_stale_from_its_age_on(turn: Callable[..., Turned], engine: Engine) -> None:
@@ -212,17 +214,41 @@ def test_a_robot_that_was_pushed_disarms(turn: Callable[..., Turned], engine: En
 
 def test_after_a_stop_motion_starts_where_the_robot_is(turn: Callable[..., Turned], engine: Engine) -> None:
     def carried(joints: NDArray[Any]) -> None:
-        joints[12:, 0] = 2.0  # meanwhile somebody moved it
+        joints[9:, 0] = 2.0  # meanwhile somebody moved it
 
     def negative(imu: NDArray[Any]) -> None:
         imu[10:14, 1] = -1
 
     limits = {name: {"velocity": 0.1, "on": "limit"} for name in cells.JOINTS}
     guard = {"measured": "sensor:joints", "start": "armed", "limits": limits}
-    done = turn(recorded(joints=carried, imu=negative), engine, 10, cells.config(guard=guard))
-    assert done.says[:8] == ["ACTION"] * 4 + ["NON_FINITE"] * 2 + ["ACTION"] * 2
-    assert done.heard[6].arrays["action"][0, 0] == 2.0  # not 2 rad away from where the last command had been
-    assert "changed" not in done.heard[6].header
+    done = turn(recorded(joints=carried, imu=negative), engine, 15, cells.config(guard=guard))
+    assert done.says[:12] == ["ACTION"] * 4 + ["NON_FINITE"] * 6 + ["ACTION"] * 2
+    assert done.heard[10].arrays["action"][0, 0] == 2.0  # not 2 rad away from where the last command had been
+    assert "changed" not in done.heard[10].header
+
+
+def test_a_stop_lasts_until_the_robot_is_at_rest_and_names_the_axis_that_moves(
+    turn: Callable[..., Turned], engine: Engine
+) -> None:
+    noise = np.random.default_rng(1)
+
+    def coasting(joints: NDArray[Any]) -> None:
+        joints[:, :] += noise.normal(0, 0.001, joints.shape)  # a sensor's
+        joints[10:40, 1] += np.linspace(0, 0.3, 30)  # 1 rad/s until 0.4 s
+        joints[40:, 1] += 0.3
+
+    def negative(imu: NDArray[Any]) -> None:
+        imu[10:12, 1] = -1
+
+    done = turn(recorded(joints=coasting, imu=negative), engine, 40)
+    held = [index for index, says in enumerate(done.says) if says == "NON_FINITE"]
+    assert held[0] == 4
+    assert 22 <= held[-1] <= 26, "at rest from tick 19 on, and seen over a window of 100 ms"
+    assert held == list(range(held[0], held[-1] + 1))
+    assert "(over, but j2 still moves: " in done.heard[15].header["detail"]
+    assert done.says[held[-1] + 1] == "ACTION"
+    first = done.heard[held[-1] + 1]
+    assert first.header["motion"] == 2
 
 
 class Dying:

@@ -20,6 +20,7 @@ from edged.core.clock import ManualClock, boot_id
 from edged.core.errors import EdgedError
 from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.pipeline.schedule import Schedule
 from edged.runtime.publish import CHANGES_LISTED, Outlet, Publisher, Sender, Sent
 from edged.wire import Flag, Kind, Message, decode, subscription
 
@@ -68,13 +69,16 @@ class Bus:
         self.close()
 
 
+SCHEDULE = Schedule(True, 0, PERIOD, PERIOD, 200 * MS, 100 * MS, 100 * MS)
+
+
 def chunk(steps: int = 1, age_ms: float = 30, **fields: object) -> ActionChunk:
     actions = np.arange(steps * 2, dtype=np.float32).reshape(steps, 2)
-    made = ActionChunk(actions, NOW + 5 * MS, 10 * MS, NOW - round(age_ms * MS))
+    made = ActionChunk(actions, NOW + 5 * MS, 10 * MS, NOW - round(age_ms * MS), ends=steps > 1)
     return replace(made, **fields)  # type: ignore[arg-type]
 
 
-def test_an_action_is_good_for_what_its_input_has_left(context: Context) -> None:
+def test_an_action_is_good_from_when_it_was_published(context: Context) -> None:
     with Bus(context) as bus:
         meaning = {"names": ["j1", "tool"], "units": ["rad", ""]}
         sent, message = bus.send(chunk(), engine=b"engine08", meaning=meaning, engine_ns=1_500)
@@ -82,8 +86,8 @@ def test_an_action_is_good_for_what_its_input_has_left(context: Context) -> None
     assert (message.seq, message.session, message.boot, message.engine) == (1, 7, BOOT, b"engine08")
     assert message.captured_ns == NOW - 30 * MS
     assert message.published_ns == NOW
-    assert message.valid_for_ns == 70 * MS
-    assert sent == Sent(sent.verdict, NOW, NOW + 70 * MS)
+    assert message.valid_for_ns == 100 * MS
+    assert sent == Sent(sent.verdict, NOW, NOW + 100 * MS)
     assert message.header["tick"] == 41
     assert message.header["skipped"] == 2
     assert message.header["engine_us"] == 1.5
@@ -97,28 +101,42 @@ def test_a_chunk_is_not_good_beyond_its_end(context: Context) -> None:
     with Bus(context) as bus:
         _, message = bus.send(chunk(steps=4))
         assert message.valid_for_ns == 45 * MS  # 5 to its start and 4 steps of 10
+        _, message = bus.send(chunk(steps=1, ends=True))
+        assert message.valid_for_ns == 15 * MS  # the last step of a chunk ends with it
         _, message = bus.send(chunk(steps=40))
-        assert message.valid_for_ns == 70 * MS
+        assert message.valid_for_ns == 100 * MS
+        _, message = bus.send(chunk(steps=40, age_ms=30), schedule=replace(SCHEDULE, max_plan_age_ns=80 * MS))
+        assert message.valid_for_ns == 50 * MS  # nor beyond the age that ends every plan
+        _, message = bus.send(chunk(age_ms=30), schedule=replace(SCHEDULE, max_plan_age_ns=80 * MS))
+        assert message.valid_for_ns == 50 * MS
 
 
-@pytest.mark.parametrize("late", [chunk(age_ms=100), chunk(age_ms=250), chunk(steps=2, t0_ns=NOW - 20 * MS)])
+def test_the_number_of_the_motion_and_what_a_plan_waits_for_are_in_the_header(context: Context) -> None:
+    with Bus(context) as bus:
+        _, moves = bus.send(chunk(), motion=7, waiting=Hold(Reason.STALE, "tool 140 ms > 100 ms"))
+        _, masks = bus.send(Labels(np.zeros((2, 2), np.uint8), "line", NOW))
+    assert (moves.header["motion"], moves.header["waiting"]) == (7, "STALE")
+    assert not {"motion", "waiting"} & set(masks.header)
+
+
+@pytest.mark.parametrize("late", [chunk(age_ms=200), chunk(age_ms=250), chunk(steps=2, t0_ns=NOW - 20 * MS)])
 def test_what_is_over_before_it_is_said_becomes_late(context: Context, late: ActionChunk) -> None:
     with Bus(context) as bus:
-        sent, message = bus.send(late, meaning={"names": ["j1"]})
+        sent, message = bus.send(late, meaning={"names": ["j1"]}, schedule=SCHEDULE)
     assert (message.kind, message.reason) == (Kind.HOLD, Reason.LATE)
     assert not message.stop
     assert message.captured_ns == late.captured_ns
     assert "names" not in message.header
     assert isinstance(sent.verdict, Hold)
-    assert "ms after its validity ended" in sent.verdict.detail
+    assert "ms before it could be published" in sent.verdict.detail
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_a_hold_lasts_three_periods_and_says_whether_to_stop(context: Context, reason: Reason) -> None:
+def test_a_hold_lasts_three_periods_or_100_ms_and_says_whether_to_stop(context: Context, reason: Reason) -> None:
     with Bus(context) as bus:
         _, message = bus.send(Hold(reason, "because", 5), meaning={"names": ["j1"]})
     assert (message.kind, message.reason, message.captured_ns) == (Kind.HOLD, reason, 5)
-    assert message.valid_for_ns == 3 * PERIOD
+    assert message.valid_for_ns == 100 * MS > 3 * PERIOD
     assert message.stop == (reason not in (Reason.STALE, Reason.SKEW, Reason.LATE, Reason.STARTING))
     assert (message.header["reason"], message.header["detail"]) == (reason.name, "because")
     assert not message.arrays
@@ -174,20 +192,23 @@ def test_instances_come_apart_again(context: Context) -> None:
 @given(
     age_ns=st.integers(0, 500 * MS),
     valid_ms=st.floats(0.001, 1000),
+    plan_ms=st.integers(1, 1000),
     steps=st.integers(1, 20),
     start_ns=st.integers(-300 * MS, 300 * MS),
 )
-def test_no_action_is_ever_good_for_longer_than_its_input_or_its_end(
-    context: Context, age_ns: int, valid_ms: float, steps: int, start_ns: int
+def test_no_action_is_ever_good_for_longer_than_its_plan_or_its_end(
+    context: Context, age_ns: int, valid_ms: float, plan_ms: int, steps: int, start_ns: int
 ) -> None:
-    with Bus(context, valid_ms) as bus:
-        sent, message = bus.send(chunk(steps, captured_ns=NOW - age_ns, t0_ns=NOW + start_ns))
+    schedule = replace(SCHEDULE, valid_ns=round(valid_ms * MS), max_plan_age_ns=plan_ms * MS)
+    with Bus(context) as bus:
+        sent, message = bus.send(chunk(steps, captured_ns=NOW - age_ns, t0_ns=NOW + start_ns), schedule=schedule)
     if message.kind is Kind.HOLD:
         assert message.reason == Reason.LATE
         return
     until_ns = message.published_ns + message.valid_for_ns
     assert sent.until_ns == until_ns > NOW
-    assert until_ns <= NOW - age_ns + round(valid_ms * MS)
+    assert until_ns <= NOW + round(valid_ms * MS)
+    assert until_ns <= NOW - age_ns + plan_ms * MS
     if steps > 1:
         assert until_ns <= NOW + start_ns + steps * 10 * MS
 

@@ -16,7 +16,7 @@ from edged.core.types import Hold, Reason
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
 from edged.pipeline.pipeline import Pipeline, make_pipeline, meaning_of
-from edged.runtime.slot import Slot
+from edged.runtime.slot import Handover, Slot
 
 __all__ = ["rig"]
 
@@ -43,19 +43,20 @@ def is_closed(installed: Pipeline) -> bool:
 
 def test_an_engine_takes_effect_when_the_loop_asks(config: Config, engines: tuple[Engine, Engine]) -> None:
     slot = Slot()
-    assert slot.current() is None
+    assert slot.current() == (None, None)
     first, second = (make_pipeline(engine, config) for engine in engines)
     slot.offer(first)
     assert slot.describe()["loaded"] is False  # offered, not taken
-    assert slot.current() is first
-    slot.sent(1)
-    assert slot.retired.empty()
+    assert slot.current() == (first, None)
+    slot.sent(1, first)
     slot.offer(second)
-    assert slot.current() is second
-    slot.sent(2)
-    assert slot.current() is second
-    assert slot.retired.get_nowait() is first
-    assert slot.retired.empty()
+    assert slot.pending
+    assert slot.current() == (second, None)
+    slot.sent(2, first)  # what is left of the old plan
+    assert slot.seen() is None
+    slot.sent(5, second)
+    assert slot.current() == (second, None)
+    assert slot.seen() == Handover(first, second, 3)
 
 
 def test_it_says_what_runs(config: Config, engines: tuple[Engine, Engine]) -> None:
@@ -84,12 +85,12 @@ def test_closing_frees_every_engine_wherever_it_is(config: Config) -> None:
     for installed in (retired, current):
         slot.offer(installed)
         slot.current()
-        slot.sent(1)
+        slot.sent(1, installed)
     slot.offer(offered)
     assert not any(map(is_closed, (retired, current, offered)))
-    slot.close()
+    assert slot.close()
     assert all(map(is_closed, (retired, current, offered)))
-    assert slot.current() is None
+    assert slot.current() == (None, None)
 
 
 def test_an_engine_is_installed_with_what_its_readers_need_to_know(

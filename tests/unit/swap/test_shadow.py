@@ -141,7 +141,8 @@ def test_the_shadow_gives_the_verdict_that_the_loop_gave(bench: Bench, steps: li
             assert (answer.start is None) == (turn.start is None)
         watch.lap("publish")
         published_ns = watch.ended_ns["publish"]
-        motion.follow(running, Sent(turn.verdict, published_ns, published_ns + 100 * MS), turn.start, clock())
+        verdict = motion.last_look(turn.verdict, clock())
+        motion.follow(running, Sent(verdict, published_ns, published_ns + 100 * MS), turn.start)
         spent["ms"] = 0
 
 

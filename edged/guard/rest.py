@@ -1,0 +1,69 @@
+"""Whether a robot is at rest: measured after a stop, before motion may begin again.
+
+Differences of samples or ranges never see rest under a sensor's noise of 0.5 to 2 mrad, or see it on a robot that still
+moves slowly. The means of the two halves of a window do: noise averages out, motion does not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from edged.core.clock import NS_PER_MS, ms
+from edged.core.types import Sample
+from edged.guard.rules import Floats, Rules
+
+WINDOW_NS = 100 * NS_PER_MS
+FEWEST = 4
+
+
+class RestWindow:
+    """The newest samples of the measured state since a stop, about `WINDOW_NS` of them and at least `FEWEST`."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque()
+
+    def clear(self) -> None:
+        self._samples.clear()
+
+    def add(self, sample: Sample) -> None:
+        """A sample once; what came before the window is dropped."""
+        samples = self._samples
+        if samples and sample.captured_ns <= samples[-1].captured_ns:
+            return
+        samples.append(sample)
+        while len(samples) > FEWEST and samples[-1].captured_ns - samples[1].captured_ns >= WINDOW_NS:
+            samples.popleft()
+
+    def mean(self) -> Sample | None:
+        """[D] the sensor's values in the mean of the window, stamped as its newest; None before it is full."""
+        if not self._full:
+            return None
+        last = self._samples[-1]
+        return Sample(last.sensor, last.seq, last.captured_ns, np.mean([one.values for one in self._samples], axis=0))
+
+    def moving(self, rule: Rules) -> str | None:
+        """What does not rest, as a sentence; None when every measured axis does."""
+        if not self._full:
+            return "rest is not seen yet: too few measured states since the stop"
+        rows: Floats = np.array([one.values[rule.measured] for one in self._samples])
+        rows[:, rule.unmeasured] = 0.0
+        if not np.isfinite(rows).all():
+            return f"{rule.names[int(np.isfinite(rows).all(axis=0).argmin())]} is not finite"
+        if rule.periodic.size:
+            turn, away = rule.turn[rule.periodic], rows[:, rule.periodic] - rows[0, rule.periodic]
+            rows[:, rule.periodic] = away - turn * np.round(away / turn)
+        half = len(rows) // 2
+        change = np.abs(rows[-half:].mean(axis=0) - rows[:half].mean(axis=0))
+        beyond = change >= rule.rest / 2
+        if not beyond.any():
+            return None
+        axis = int((change / rule.rest).argmax())
+        span_ms = ms(self._samples[-1].captured_ns - self._samples[0].captured_ns)
+        return f"{rule.names[axis]} still moves: {2 * change[axis]:.3g} {rule.units[axis]} in {span_ms:.0f} ms"
+
+    @property
+    def _full(self) -> bool:
+        samples = self._samples
+        return len(samples) >= FEWEST and samples[-1].captured_ns - samples[0].captured_ns >= WINDOW_NS

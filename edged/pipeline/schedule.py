@@ -1,0 +1,78 @@
+"""How long an engine takes decides what its ticks are like: whether they wait for it, and how old a plan may become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edged.bundle.manifest import Manifest
+from edged.config import Config
+from edged.config.schema import VALID_PERIODS, VALID_SPARE_NS
+from edged.core.clock import NS_PER_MS, ms, ns
+from edged.pipeline.align import Wanted
+
+INLINE_SHARE = 0.5  # of the deadline: what a run may take so that a tick waits for it
+PLAN_SPARE_NS = 200 * NS_PER_MS
+HOLD_PERIODS = 3  # a Hold is good for three periods: the next one must come before
+HOLD_NS = 100 * NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`inline`: a tick waits for the engine; `run_ns`: what a run took when it was loaded, 0 = not measured.
+
+    `period_ns`: between two verdicts with something new in them; `deadline_ns`: from a tick's due time, where it waits;
+    `max_plan_age_ns`: capture to the last step executed; `valid_ns`, `hold_ns`: for how long a verdict is good.
+    """
+
+    inline: bool
+    run_ns: int
+    period_ns: int
+    deadline_ns: int
+    max_plan_age_ns: int
+    valid_ns: int
+    hold_ns: int
+
+    def describe(self) -> dict[str, Any]:
+        """For health, `edged status` and the log."""
+        return {
+            "inference": "inline" if self.inline else "async",
+            "run_ms": round(ms(self.run_ns), 2),
+            "max_plan_age_ms": round(ms(self.max_plan_age_ns), 1),
+            "valid_ms": round(ms(self.valid_ns), 1),
+        }
+
+
+def make_schedule(
+    config: Config, want: Wanted, manifest: Manifest, outputs: Mapping[str, NDArray[Any]], run_ns: int
+) -> Schedule:
+    """From the config and what a run takes here. `want`: how old its input may be; `outputs`: the engine's, whose shape
+    says how long a chunk is."""
+    wish = config.execution.inference
+    inline = wish == "inline" or (wish == "auto" and run_ns <= INLINE_SHARE * config.deadline_ns)
+    period_ns, valid_ns = config.period_ns, config.valid_ns
+    max_plan_age_ns = _max_plan_age_ns(config, want, manifest, outputs, run_ns)
+    if not inline and manifest.action is None:  # one verdict per result
+        period_ns = max(period_ns, run_ns)
+        if config.bus.valid_ms is None:
+            valid_ns = max(valid_ns, VALID_PERIODS * period_ns + VALID_SPARE_NS)
+    deadline_ns = config.deadline_ns if inline else max_plan_age_ns
+    hold_ns = max(HOLD_PERIODS * period_ns, HOLD_NS)
+    return Schedule(inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns)
+
+
+def _max_plan_age_ns(
+    config: Config, want: Wanted, manifest: Manifest, outputs: Mapping[str, NDArray[Any]], run_ns: int
+) -> int:
+    """As configured; else input as old as it may be, two runs and some time to spare, and no less than a chunk."""
+    if config.execution.max_plan_age_ms is not None:
+        return ns(config.execution.max_plan_age_ms)
+    chunk_ns = 0
+    if manifest.action is not None:
+        tensor, role = manifest.action
+        chunk_ns = run_ns + outputs[tensor].size // len(role.axes) * ns(role.step_ms)
+    oldest_ns = max((stream.max_age_ns for stream in (*want.cameras, *want.sensors)), default=0)
+    return oldest_ns + max(2 * run_ns + PLAN_SPARE_NS, chunk_ns)

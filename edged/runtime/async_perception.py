@@ -1,0 +1,107 @@
+"""A perception engine that is slower than its input: one verdict per result, as soon as it is there.
+
+The engine takes the newest observation whenever it is free. When no result comes within 1.5 nominal result periods,
+the verdict is a Hold with the cause.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from edged.core.clock import Now, ms, sleep_until
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import Hold, Observation, Prediction, Reason, Tick
+from edged.guard import guard
+from edged.pipeline.pipeline import Pipeline
+from edged.runtime.inference_thread import InferenceThread, Job
+from edged.runtime.inputs import Inputs
+from edged.runtime.turn import Turn
+
+PATIENCE = 1.5  # nominal result periods without a result
+SLICE_NS = 100_000_000  # longest wait without a look at `stop`
+LOOK_NS = 2_000_000  # between two looks at inputs that are not there
+
+
+class AsyncPerception:
+    """The loop's alone. `period_ns`: of the clock, between two inferences at least."""
+
+    def __init__(self, inputs: Inputs, stop: threading.Event, now: Now, period_ns: int) -> None:
+        self._inputs, self._stop, self._now, self._period_ns = inputs, stop, now, period_ns
+        self._begun_ns = 0
+        self._frame_seq = 0
+        self._skipped = 0
+        self._cause: Hold | None = None
+
+    def wait(self, seq: int, worker: InferenceThread) -> Tick:
+        """Until a result is there or patience ends; gives the engine its next observation as soon as it is free.
+
+        `seq`: of the tick before.
+        """
+        due_ns = self._now() + round(PATIENCE * worker.pipeline.schedule.period_ns)
+        while not self._stop.is_set() and (now_ns := self._now()) < due_ns:
+            left_ns = min(due_ns - now_ns, SLICE_NS)
+            if worker.busy:
+                if worker.wait(left_ns):
+                    skipped, self._skipped = self._skipped, 0
+                    now_ns = self._now()
+                    return Tick(seq + 1, now_ns, now_ns, skipped)
+            elif not self._begin(worker, now_ns):
+                self._wait_input(worker.pipeline, now_ns, left_ns)
+        return Tick(seq + 1, due_ns, self._now(), timed_out=True)
+
+    def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
+        """The result as a verdict, else why there is none. `more`: the next inference may begin before it is out."""
+        self._inputs.drain(watch.started_ns)
+        done = worker.take()
+        if done is None:
+            return Turn(self._cause or self._late(running, worker, tick))
+        if more:
+            self._begin(worker, watch.started_ns)
+        watch.adopt(done.watch)
+        observation = done.job.observation
+        prediction: Prediction | Hold | None = done.failed if done.failed is not None else done.prediction
+        assert prediction is not None, "a run that did not fail was decoded"
+        verdict: Prediction | Hold = prediction
+        if not isinstance(prediction, Hold):
+            verdict = guard(prediction, running.rule, None, tick, watch.started_ns)
+            watch.lap("guard")
+        return Turn(verdict, None, observation, prediction=prediction)
+
+    def _begin(self, worker: InferenceThread, now_ns: int) -> bool:
+        """Give the engine the newest observation, unless that is the one it had, or its slot has not come."""
+        want = worker.pipeline.want
+        self._inputs.drain(now_ns)
+        if want.clock is None and now_ns < self._begun_ns + self._period_ns:
+            return False
+        frame = self._inputs.cameras[want.clock].mailbox.newest() if want.clock is not None else None
+        if frame is not None and frame.seq == self._frame_seq:
+            return False
+        observation = self._inputs.observe(want, Tick(0, now_ns, now_ns), now_ns)
+        self._cause = observation if isinstance(observation, Hold) else None
+        if not isinstance(observation, Observation):
+            return False
+        if frame is not None:
+            self._skipped += frame.seq - self._frame_seq - 1 if self._frame_seq else 0
+            self._frame_seq = frame.seq
+        self._begun_ns = now_ns
+        worker.submit(Job(observation, 0, now_ns))
+        return True
+
+    def _wait_input(self, running: Pipeline, now_ns: int, left_ns: int) -> None:
+        """Until there may be something new to look at."""
+        clock = running.want.clock
+        if clock is not None and self._cause is None:
+            self._inputs.cameras[clock].mailbox.wait_newer(self._frame_seq, left_ns)
+        else:
+            next_ns = max(self._begun_ns + self._period_ns if clock is None else 0, now_ns + LOOK_NS)
+            sleep_until(min(next_ns, now_ns + left_ns))
+
+    def _late(self, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
+        """Nothing came in time, and no input was refused."""
+        if worker.busy:
+            spent_ms, usual_ms = ms(worker.running_for_ns()), ms(running.schedule.run_ns)
+            detail = f"no result yet: inference has been running for {spent_ms:.0f} ms, {usual_ms:.0f} ms when loaded"
+            return Hold(Reason.LATE, f"{detail}; use a faster engine or fewer programs beside it")
+        stale = self._inputs.observe(running.want, replace(tick, timed_out=True), tick.started_ns)
+        return stale if isinstance(stale, Hold) else Hold(Reason.STALE, "nothing new to look at", stale.captured_ns)

@@ -1,0 +1,124 @@
+"""A policy whose inference takes longer than a tick: the tick supervises and publishes, and never waits for the model.
+
+Each tick publishes what is left of the newest plan. Causes that do not stop forbid the next inference, not the running
+plan; a stop ends the plan at once, and what was inferred for an older motion is thrown away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edged.core.clock import ms
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import ActionChunk, Hold, Observation, Reason, Sample, Tick
+from edged.guard import anchor
+from edged.guard.precedence import strongest
+from edged.pipeline.pipeline import Pipeline
+from edged.pipeline.plan import Plan
+from edged.runtime.inference_thread import Done, InferenceThread, Job
+from edged.runtime.inputs import Inputs
+from edged.runtime.motion import MotionState
+from edged.runtime.turn import Turn
+
+
+class AsyncPolicy:
+    """The loop's alone."""
+
+    def __init__(self, inputs: Inputs, motion: MotionState) -> None:
+        self._inputs, self._motion = inputs, motion
+        self._plan: Plan | None = None  # None after any stop
+        self._plan_by: Pipeline | None = None
+        self._ended: tuple[int, int] | None = None  # capture and end of the plan that ran out
+        self._inferred_ns = -1  # capture of the newest observation that was given to an engine
+
+    def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
+        """The verdict of this tick. `more`: another inference may begin."""
+        now_ns, motion = watch.started_ns, self._motion
+        self._inputs.drain(now_ns)
+        measured = self._inputs.measured()
+        held = motion.check(now_ns, self._inputs.enable(), self._inputs.explain_enable, running, measured)
+        if motion.command is None:  # never published, or a stop, another engine or an operator ended it
+            self._plan = None
+        done = self._current(worker)
+        observation = self._inputs.observe(running.want, tick, now_ns)
+        watch.lap("observe")
+        moving = motion.now(measured)
+        if held is not None:
+            self._plan = self._ended = None
+            seen = observation if isinstance(observation, Observation) else None
+            return Turn(replace(held, captured_ns=observation.captured_ns), None, seen, moving)
+        waiting = observation if isinstance(observation, Hold) else None
+        turn = None
+        if done is not None:
+            turn = self._hand_over(running, done, tick, watch, measured)
+            if isinstance(turn.verdict, Hold):
+                if turn.verdict.stop:
+                    return turn
+                waiting = strongest((waiting, turn.verdict))
+        if more and isinstance(observation, Observation):
+            self._begin(worker, observation, now_ns)
+        if turn is not None and not isinstance(turn.verdict, Hold):
+            return replace(turn, waiting=waiting)
+        spoken = self._speak(running, worker, measured, waiting, now_ns)
+        return spoken if turn is None else replace(
+            spoken, observation=turn.observation, motion=turn.motion, prediction=turn.prediction
+        )  # fmt: skip
+
+    def _current(self, worker: InferenceThread) -> Done | None:
+        """The result that has just come, if it belongs to the motion that goes on."""
+        done = worker.take()
+        if done is not None and done.job.motion != self._motion.number:
+            worker.discard()
+            return None
+        return done
+
+    def _begin(self, worker: InferenceThread, observation: Observation, now_ns: int) -> None:
+        """Give the engine the newest observation, unless it has one, or had that one, or it is of an older motion."""
+        captured_ns = observation.captured_ns
+        if not worker.busy and captured_ns > self._inferred_ns and captured_ns >= self._motion.since_ns:
+            self._inferred_ns = captured_ns
+            worker.submit(Job(observation, self._motion.number, now_ns))
+
+    def _hand_over(
+        self, running: Pipeline, done: Done, tick: Tick, watch: Stopwatch, measured: Sample | None
+    ) -> Turn:  # fmt: skip
+        """Make the newest result the plan, and the verdict of this tick."""
+        observation, moving = done.job.observation, self._motion.now(measured)
+        ready_ns = watch.ended_ns["observe"]
+        watch.adopt(done.watch)
+        if done.failed is not None:
+            return Turn(done.failed, None, observation, moving, done.failed)
+        answer = running.conclude(observation, moving, tick, watch, ready_ns)
+        verdict = answer.verdict
+        if isinstance(verdict, Hold) and verdict.reason is Reason.ANCHOR and measured is None:
+            verdict = self._inputs.explain_measured(verdict)
+        if isinstance(verdict, ActionChunk):
+            self._plan, self._plan_by = Plan(verdict, running.schedule.max_plan_age_ns), running
+        return Turn(verdict, answer.start, observation, moving, answer.prediction)
+
+    def _speak(
+        self, running: Pipeline, worker: InferenceThread, measured: Sample | None, waiting: Hold | None, now_ns: int
+    ) -> Turn:
+        """What is left of the plan while that is good; else what keeps a new one away."""
+        plan = self._plan
+        rest = plan.rest(now_ns) if plan is not None else None
+        if rest is None:
+            if plan is not None:
+                self._plan, self._ended = None, (plan.chunk.captured_ns, plan.end_ns)
+            return Turn(waiting or self._nothing(worker, now_ns))
+        place = anchor(running.rule, self._motion.command, measured, now_ns)
+        if isinstance(place, Hold):
+            place = self._inputs.explain_measured(place) if measured is None else place
+            return Turn(replace(place, captured_ns=rest.captured_ns))
+        return Turn(rest, place, waiting=waiting, by=self._plan_by)
+
+    def _nothing(self, worker: InferenceThread, now_ns: int) -> Hold:
+        """No plan, and nothing is wrong with the input."""
+        spent_ms = ms(worker.running_for_ns())
+        if self._ended is None:
+            return Hold(Reason.STARTING, f"the first inference has been running for {spent_ms:.0f} ms")
+        captured_ns, end_ns = self._ended
+        why = f"the plan ended {ms(end_ns - captured_ns):.0f} ms after its capture"
+        running = f"the next inference has been running for {spent_ms:.0f} ms" if spent_ms else "no inference runs"
+        remedy = "use a faster engine or longer chunks, or raise [execution] max_plan_age_ms"
+        return Hold(Reason.LATE, f"{why}, {running}; {remedy}", captured_ns)

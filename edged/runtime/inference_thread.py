@@ -1,0 +1,152 @@
+"""The inference thread: runs an engine for a loop that never waits for it.
+
+The loop gives it one job at a time and takes the result when it is there. From the first job on the thread owns the
+engine; a policy's outputs are read by the loop between two jobs.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from edged.core.clock import NS_PER_S, Now, ms
+from edged.core.errors import MachineryError
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import Hold, Observation, Prediction
+from edged.pipeline.pipeline import Pipeline
+
+JOIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One inference. `motion`: the number of the motion that it is made for."""
+
+    observation: Observation
+    motion: int
+    begin_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Done:
+    """`failed` says why there is nothing. `prediction` is a perception engine's; a policy's outputs are decoded by the
+    loop when it takes them over. `watch`: what each step took."""
+
+    job: Job
+    failed: Hold | None
+    prediction: Prediction | Hold | None
+    watch: Stopwatch
+
+
+class InferenceThread(threading.Thread):
+    """`submit`, `take`, `wait` are for the loop; `release` ends the thread after the run under way.
+
+    What breaks in a run, a lost device or a bug, is raised by `take`, as if the loop had run the engine.
+    """
+
+    def __init__(self, pipeline: Pipeline, now: Now, hang_ns: int) -> None:
+        super().__init__(name="inference", daemon=True)
+        self.pipeline = pipeline
+        self._now, self._hang_ns = now, hang_ns
+        self._wake = threading.Condition(threading.Lock())
+        self._job: Job | None = None  # given, until its result is taken
+        self._done: Done | None = None
+        self.broken: BaseException | None = None
+        self._released = False
+        self._runs = 0
+        self._discarded = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job was given whose result was not taken yet."""
+        return self._job is not None
+
+    def submit(self, job: Job) -> None:
+        """Run it as soon as possible; not while `busy`."""
+        with self._wake:
+            assert self._job is None, "one job at a time"
+            self._job = job
+            self._wake.notify_all()
+
+    def take(self) -> Done | None:
+        """The result of the job, once; None while it runs. `MachineryError` for a run that hangs."""
+        if self.broken is not None:
+            raise self.broken
+        if self._job is None:
+            return None
+        with self._wake:
+            if (done := self._done) is not None:
+                self._done = self._job = None
+                self._runs += 1
+                return done
+        if (spent_ns := self.running_for_ns()) > self._hang_ns:
+            fact = f"the engine has not answered for {spent_ns / NS_PER_S:.1f} s"
+            raise MachineryError(fact, "see why it hangs; [execution] hang_ms says how long is too long")
+        return None
+
+    def discard(self) -> None:
+        """Count a result that came for nothing: a stop ended the motion that it was made for."""
+        self._discarded += 1
+
+    def wait(self, timeout_ns: int) -> bool:
+        """Whether a result is there, or what broke; waits for it."""
+        with self._wake:
+            if self._done is None and self.broken is None and timeout_ns > 0:
+                self._wake.wait(timeout_ns / NS_PER_S)
+            return self._done is not None or self.broken is not None
+
+    def running_for_ns(self) -> int:
+        """How long the job at hand has been running; 0 without one."""
+        job = self._job
+        return self._now() - job.begin_ns if job is not None and self._done is None else 0
+
+    def overdue(self, factor: int, spare_ns: int) -> bool:
+        """Whether the run under way takes far longer than usual."""
+        return self.running_for_ns() > factor * self.pipeline.schedule.run_ns + spare_ns
+
+    def describe(self) -> dict[str, Any]:
+        """For health: completed runs, those that came for nothing, how long the one under way has been running."""
+        running_ms = round(ms(self.running_for_ns()), 1)
+        return {"runs": self._runs, "discarded": self._discarded, "running_ms": running_ms}
+
+    def release(self) -> None:
+        """End after the run under way, at once without one, and let the engine go."""
+        with self._wake:
+            self._released = True
+            self._wake.notify_all()
+
+    def close(self) -> bool:
+        """Release, and whether the thread has ended: a run that hangs is not waited for."""
+        self.release()
+        self.join(JOIN_S)
+        return not self.is_alive()
+
+    def run(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                done = self._infer(job)
+                with self._wake:
+                    self._done = done
+                    self._wake.notify_all()
+            self.pipeline.engine.hand_over(live=False)
+        except BaseException as error:
+            with self._wake:
+                self.broken = error
+                self._wake.notify_all()
+
+    def _next(self) -> Job | None:
+        with self._wake:
+            while not self._released and (self._job is None or self._done is not None):
+                self._wake.wait()
+            return None if self._released else self._job
+
+    def _infer(self, job: Job) -> Done:
+        inference, watch = self.pipeline.inference, Stopwatch(self._now)
+        watch.restart(job.begin_ns)
+        failed = inference.run(job.observation, watch)
+        prediction = None
+        if failed is None and not inference.moves:
+            prediction = inference.decode(job.observation, 0)
+            watch.lap("decode")
+        return Done(job, failed, prediction, watch)

@@ -1,0 +1,135 @@
+"""A tick never waits for a model: real daemons whose engine takes longer than a tick."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from rig import Rig, camera_toml, limits_toml, rig, state_cell, state_toml
+
+from edged.bench.slow import write_slow
+from edged.core.types import Reason
+from edged.wire import Kind, Message
+
+__all__ = ["rig"]
+
+MEASURED = "start = 'armed'\nmeasured = 'sensor:state'\nfollowing_error = 1.0"
+
+
+def is_action(message: Message) -> bool:
+    return message.kind is Kind.ACTION
+
+
+def policy_cell(rig: Rig, run_ms: float, rate_hz: float = 100.0, **sections: str) -> dict[str, str]:
+    write_slow(rig.store, "bench-slow", run_ms)
+    inputs = state_toml(rig)
+    cell = state_cell(rig, guard=MEASURED, rate_hz=rate_hz, inputs=inputs, engine="name = 'bench-slow'\nthreads = 1")
+    return {**cell, "bus": "", **sections}
+
+
+def test_a_policy_slower_than_its_tick_speaks_at_every_tick(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15), rate_hz=200.0)
+    daemon = rig.daemon(rig.config(**policy_cell(rig, 40)))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    mark = actions.mark()
+    actions.wait_count(150, mark)
+    heard = actions.since(mark)
+    assert all(map(is_action, heard)), [m.header.get("detail") for m in heard if not is_action(m)]
+    assert all(later.seq == earlier.seq + 1 for earlier, later in pairwise(heard))
+    captures = {message.captured_ns for message in heard}
+    assert 3 <= len(captures) <= 75, "a new plan with each inference, and each is spoken of until the next"
+    for message in heard:
+        ages = message.published_ns - message.captured_ns
+        assert message.header["t0_ns"] >= message.published_ns - 20_000_000
+        assert message.valid_for_ns <= 100_000_000
+        assert ages > 0
+    status = daemon.status()
+    execution = status["engine"]["execution"]
+    assert execution["inference"] == "async"
+    assert execution["run_ms"] > 10
+    assert status["holds"].get("LATE", 0) == 0
+    assert "engine" in status["steps"]
+
+
+@pytest.mark.parametrize("run_ms", [0, 60])
+def test_after_a_hold_is_answered_nothing_moves_and_a_resume_starts_a_new_motion(rig: Rig, run_ms: float) -> None:
+    rig.feed("state", np.zeros(15), rate_hz=200.0)
+    daemon = rig.daemon(rig.config(**policy_cell(rig, run_ms, 50.0)))
+    actions = daemon.listen()
+    first = actions.wait(is_action)
+    for _ in range(3):
+        mark = actions.mark()
+        assert daemon.ask("hold", who="test") == {"state": "held", "published": True}
+        answered_ns = time.monotonic_ns()
+        held = actions.wait(lambda message: message.reason == Reason.OPERATOR, mark)
+        time.sleep(0.3)
+        after = [message for message in actions.since(mark) if message.published_ns > answered_ns]
+        assert after
+        assert all(message.stop for message in after)
+        assert held.header["motion"] == first.header["motion"] + 1
+        mark = actions.mark()
+        daemon.ask("resume", who="test")
+        first = actions.wait(is_action, mark)
+        assert first.header["motion"] == held.header["motion"]
+        assert first.captured_ns > answered_ns - 100_000_000, "what was seen before the stop commands nothing"
+
+
+def test_a_sensor_that_ends_stops_the_next_inference_and_not_the_running_plan(rig: Rig) -> None:
+    feed = rig.feed("state", np.zeros(15), rate_hz=200.0)
+    inputs = state_toml(rig).replace("max_age_ms = 1000", "max_age_ms = 100")
+    cell = policy_cell(rig, 60, 100.0, inputs=inputs, guard=f"start = 'armed'\n{limits_toml()}")
+    daemon = rig.daemon(rig.config(**{**cell, "execution": "max_plan_age_ms = 700"}))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    actions.wait_count(30, actions.mark())
+    feed.silent = True
+    stale = actions.wait(lambda message: message.reason == Reason.STALE, actions.mark())
+    waiting = [m for m in actions.messages if is_action(m) and m.header.get("waiting") == "STALE"]
+    assert len(waiting) > 10, "the plan goes on, and says what it waits for"
+    newest = waiting[-1]
+    assert newest.published_ns - newest.captured_ns <= 700_000_000
+    assert all(m.published_ns + m.valid_for_ns <= m.captured_ns + 700_000_000 for m in waiting)
+    assert "state" in stale.header["detail"]
+    assert stale.header["motion"] == newest.header["motion"], "a gap is no stop"
+    feed.silent = False
+    back = actions.wait(is_action, actions.mark())
+    assert back.header["motion"] == newest.header["motion"]
+
+
+def test_a_run_that_hangs_ends_the_process_as_a_lost_device_does(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15), rate_hz=200.0)
+    cell = policy_cell(rig, 150, 100.0, execution="inference = 'async'\nhang_ms = 20")
+    daemon = rig.daemon(rig.config(**cell))
+    actions = daemon.listen()
+    assert daemon.exit_code() == 1
+    assert "has not answered for" in daemon.said
+    assert actions.messages[-1].reason == Reason.STOPPING
+
+
+def test_perception_publishes_one_verdict_per_result(rig: Rig) -> None:
+    write_slow(rig.store, "bench-slow-masks", 50)
+    cell = {
+        "loop": "clock = 'camera:camera'",
+        "engine": "name = 'bench-slow-masks'\nthreads = 1",
+        "bus": "",
+        "inputs": camera_toml(rig, fps=60, max_age_ms=300),
+    }
+    rig.camera(fps=60.0)
+    daemon = rig.daemon(rig.config(**cell))
+    masks = daemon.listen("masks")
+    masks.wait(lambda message: message.kind is Kind.LABELS)
+    mark = masks.mark()
+    masks.wait_count(40, mark)
+    heard = masks.since(mark)
+    results = [message for message in heard if message.kind is Kind.LABELS]
+    assert len(results) > 10
+    assert all(m in results or m.reason == Reason.LATE for m in heard), [m.header.get("detail") for m in heard]
+    assert all(later.captured_ns > earlier.captured_ns for earlier, later in pairwise(results)), "each result once"
+    execution = daemon.status()["engine"]["execution"]
+    assert execution["inference"] == "async"
+    assert execution["valid_ms"] >= 3 * execution["run_ms"]
+    assert daemon.terminate() == 0
+    assert masks.messages[-1].reason == Reason.STOPPING

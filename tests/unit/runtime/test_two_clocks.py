@@ -1,0 +1,242 @@
+"""The tick and the inference, each on its clock: the rules of both, on a manual clock and in any order of events."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from cells import MS
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from scripted import PERIOD, STEP, STEPS, ScriptedCell, ScriptedWorker
+
+from edged.core.errors import MachineryError
+from edged.core.types import Reason
+from edged.wire import Kind, Message
+
+STOPS = frozenset(reason for reason in Reason if reason.stop)
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> ScriptedCell:
+    ScriptedWorker.took_ns = 30 * MS
+    made = ScriptedCell(tmp_path)
+    made.install()
+    return made
+
+
+def says(messages: list[Message]) -> list[str]:
+    return [message.header.get("reason", message.kind.name) for message in messages]
+
+
+def test_the_first_plan_comes_when_the_first_inference_ends(cell: ScriptedCell) -> None:
+    heard = [cell.tick() for _ in range(8)]
+    assert says(heard) == ["STARTING"] * 3 + ["ACTION"] * 5
+    assert "the first inference has been running for 20 ms" in heard[2].header["detail"]
+
+
+def test_a_plan_is_spoken_of_until_the_next_one_and_shrinks_meanwhile(cell: ScriptedCell) -> None:
+    heard = [cell.tick() for _ in range(60)][4:]
+    assert says(heard) == ["ACTION"] * 56
+    for message in heard:
+        end_ns = message.header["t0_ns"] + len(message.arrays["action"]) * STEP
+        assert message.header["t0_ns"] >= message.published_ns, "a step that has passed is commanded no more"
+        assert end_ns == message.captured_ns + (STEPS + 1) * STEP, "the same grid all along"
+    assert len({message.captured_ns for message in heard}) == pytest.approx(56 / 3, abs=2)
+
+
+def test_a_model_that_hangs_is_late_only_when_its_plan_has_ended_and_then_the_end(cell: ScriptedCell) -> None:
+    for _ in range(10):
+        cell.tick()
+    ScriptedWorker.took_ns = 10_000 * MS
+    heard = [cell.tick() for _ in range(90)]
+    kinds = says(heard)
+    first = kinds.index("LATE")
+    assert set(kinds[:first]) == {"ACTION"}
+    assert set(kinds[first:]) == {"LATE"}
+    last = heard[first - 1]
+    assert heard[first].published_ns >= last.captured_ns + (STEPS + 1) * STEP
+    assert "the next inference has been running for" in heard[first].header["detail"]
+    assert "max_plan_age_ms" in heard[first].header["detail"]
+    with pytest.raises(MachineryError, match="hangs"):
+        [cell.tick() for _ in range(100)]
+
+
+def test_a_sensor_that_pauses_keeps_the_plan_and_names_what_it_waits_for(cell: ScriptedCell) -> None:
+    for _ in range(10):
+        cell.tick()
+    cell.imu.silent = True
+    heard = [cell.tick() for _ in range(40)]
+    kinds = says(heard)
+    first = kinds.index("STALE")
+    assert first >= 15
+    assert set(kinds) == {"ACTION", "STALE"}
+    assert set(kinds[first:]) == {"STALE"}
+    assert [message.header.get("waiting") for message in heard[:first]] == [None] * 5 + ["STALE"] * (first - 5)
+    assert cell.health.snapshot()["holds"] == {"STARTING": 3, "STALE": 40 - first}
+    cell.imu.silent = False
+    heard = [cell.tick() for _ in range(5)]
+    assert says(heard) == ["LATE"] * 3 + ["ACTION"] * 2
+    assert {message.header["motion"] for message in heard} == {1}, "a gap is no stop"
+
+
+def test_without_a_measured_state_nothing_supervises_a_plan_and_that_stops(cell: ScriptedCell) -> None:
+    for _ in range(10):
+        cell.tick()
+    cell.joints.silent = True
+    assert says([cell.tick() for _ in range(8)]) == ["ACTION"] * 5 + ["ANCHOR"] * 3
+
+
+def test_a_stop_throws_away_what_was_inferred_before_it(cell: ScriptedCell) -> None:
+    for _ in range(10):
+        cell.tick()
+    before = cell.outlet.heard[-1]
+    ScriptedWorker.took_ns = 300 * MS
+    while cell.worker.job is None or cell.worker.job.begin_ns < cell.clock():
+        cell.tick()
+    old = cell.worker.job
+    cell.arming.hold("test")
+    held = cell.tick()
+    assert (held.reason, held.header["motion"]) == (Reason.OPERATOR, before.header["motion"] + 1)
+    cell.arming.resume("test")
+    ScriptedWorker.took_ns = 30 * MS
+    heard = [cell.tick() for _ in range(80)]
+    assert cell.worker.discarded == 1
+    moving = [message for message in heard if message.kind is Kind.ACTION]
+    assert moving
+    assert moving[0].captured_ns > held.published_ns > old.observation.captured_ns
+    assert {message.header["motion"] for message in heard} == {held.header["motion"]}
+
+
+def test_an_engine_that_is_offered_takes_over_between_two_runs_and_the_old_plan_goes_on_until_then(
+    cell: ScriptedCell,
+) -> None:
+    for _ in range(10):
+        cell.tick()
+    cell.install()
+    heard = [cell.tick() for _ in range(12)]
+    assert says(heard) == ["ACTION"] * 12, "no gap between two engines"
+    names = [message.engine[0] for message in heard]
+    assert names == sorted(names)
+    assert {1, 2} == set(names)
+    done = cell.slot.seen()
+    assert done is not None
+    assert done.gap_ns == PERIOD
+
+
+class TwoClocks(RuleBasedStateMachine):
+    """Whatever happens in whatever order: what is published is judged by itself, not by what the loop knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        ScriptedWorker.took_ns = 30 * MS
+        self.cell = ScriptedCell(Path(self.folder.name))
+        self.held = self.broken = False
+        self.stop_ns = 0  # when the last stop was published
+        self.motion = 1
+        self.plan: Message | None = None  # the first message of the newest plan
+
+    @initialize(engine=st.booleans())
+    def begin(self, engine: bool) -> None:
+        if engine:
+            self.cell.install()
+
+    @rule(run_ms=st.sampled_from([1, 9, 30, 80, 150, 400]))
+    def takes(self, run_ms: int) -> None:
+        ScriptedWorker.took_ns = run_ms * MS
+
+    @rule(trouble=st.sampled_from(["", "", "fails", "nan"]))
+    def breaks(self, trouble: str) -> None:
+        for engine in self.cell.engines:
+            engine.trouble = trouble
+
+    @rule()
+    def pauses(self) -> None:
+        self.cell.imu.silent = not self.cell.imu.silent
+
+    @rule()
+    def unplugs(self) -> None:
+        self.cell.joints.silent = not self.cell.joints.silent
+
+    @rule()
+    def swaps(self) -> None:
+        if not self.cell.slot.pending:
+            self.cell.install()
+
+    @rule()
+    def holds(self) -> None:
+        self.cell.arming.hold("test")
+        self.held = True
+
+    @rule()
+    def resumes(self) -> None:
+        self.cell.arming.resume("test")
+        self.held = False
+
+    @rule()
+    def forgets(self) -> None:
+        self.cell.motion.ask_to_forget()
+        self.plan = None
+
+    @rule(milliseconds=st.integers(0, 400))
+    def stalls(self, milliseconds: int) -> None:
+        """The whole machine stands still."""
+        self.cell.clock.advance(milliseconds * MS)
+
+    @precondition(lambda self: not self.broken)
+    @rule(count=st.integers(1, 25))
+    def ticks(self, count: int) -> None:
+        for _ in range(count):
+            before = self.cell.outlet.seq
+            try:
+                message = self.cell.tick()
+            except MachineryError:
+                self.broken = True  # a run has hung for longer than hang_ms
+                return
+            assert self.cell.outlet.seq == before + 1, "every tick has its verdict"
+            self.judge(message)
+
+    def judge(self, message: Message) -> None:
+        now_ns = message.published_ns
+        motion = message.header["motion"]
+        assert motion in (self.motion, self.motion + 1)
+        if self.held:
+            assert message.reason == Reason.OPERATOR, "an operator's hold is masked by nothing"
+        if message.stop:
+            if self.plan is not None or motion != self.motion:
+                assert motion == self.motion + 1 or self.stop_ns, "a stop has a number of its own"
+            if motion != self.motion:
+                self.stop_ns = now_ns
+            self.plan = None
+        else:
+            assert motion == self.motion, "the first Hold of a stop carries the new number"
+        self.motion = motion
+        if message.kind is Kind.ACTION:
+            assert message.captured_ns >= self.stop_ns, "what was seen before a stop commands nothing after it"
+            assert message.header["t0_ns"] >= now_ns or len(message.arrays["action"]) == 1, "the last one is kept"
+            assert now_ns + message.valid_for_ns <= self.end_of(message)
+            if self.plan is None or message.captured_ns > self.plan.captured_ns:
+                self.plan = message
+            assert message.captured_ns == self.plan.captured_ns, "no plan comes back"
+        elif not message.stop and self.plan is not None:
+            assert now_ns >= self.end_of(self.plan), "a plan that is still good is not dropped for a weaker cause"
+
+    def end_of(self, message: Message) -> int:
+        steps_ns = message.header["t0_ns"] + len(message.arrays["action"]) * STEP
+        running = self.cell.slot.running
+        assert running is not None
+        return min(steps_ns, message.captured_ns + running.schedule.max_plan_age_ns)
+
+    @invariant()
+    def the_numbers_have_no_gap(self) -> None:
+        assert [message.seq for message in self.cell.outlet.heard] == list(range(1, self.cell.outlet.seq + 1))
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+
+TestTwoClocks = TwoClocks.TestCase
+TestTwoClocks.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
