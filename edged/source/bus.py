@@ -47,7 +47,7 @@ class BusGrabber:
         options = {
             **INPUT, zmq.CONFLATE: 1, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix, zmq.MAXMSGSIZE: self._most_bytes
         }  # fmt: skip
-        self._link = Link(self._context, zmq.SUB, endpoint, options)
+        self._link = Link(self._context, zmq.SUB, endpoint, options, resolve=True)
         self._cuts = 0
         self._patient = (self._link.socket, TIMEOUT_MS)
 
@@ -90,6 +90,11 @@ class BusGrabber:
         if message.boot == self._boot:
             return Grab(image, arrival_ns, captured_ns=stamp_ns)
         return Grab(image, arrival_ns, stream_ns=stamp_ns)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can come."""
+        return self._link.trouble
 
     def close(self) -> None:
         self._link.close()

@@ -70,7 +70,7 @@ class Intake:
             self.fail(str(error))
             return False
         if (quiet_ns := self._now() - self._heard_ns) > QUIET_NS:
-            self.state = f"no frame for {quiet_ns // NS_PER_S} s"
+            self.state = getattr(grabber, "trouble", "") or f"no frame for {quiet_ns // NS_PER_S} s"
         return False
 
     def stats(self) -> dict[str, Any]:

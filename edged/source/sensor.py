@@ -113,6 +113,8 @@ class Sensor:
 
     def trouble(self) -> str:
         """What is wrong with what is sent, and the remedy; empty when nobody sends, or all is well."""
+        if self._link.trouble:
+            return self._link.trouble
         if not self._samples and (unreadable := self._none_readable()):
             return unreadable
         if not self._samples and self._link.cut:
@@ -217,7 +219,7 @@ def _connect(name: str, config: SensorConfig, context: Context, queue: int, most
     prefix = subscription(config.topic) if exact else config.topic.encode()
     options: Options = {**INPUT, zmq.RCVHWM: queue, zmq.MAXMSGSIZE: most_bytes, zmq.SUBSCRIBE: prefix}
     try:
-        return Link(context, zmq.SUB, config.endpoint, options)
+        return Link(context, zmq.SUB, config.endpoint, options, resolve=True)
     except UsageError as error:
         raise ConfigError(
             f"sensors.{name}.endpoint = {config.endpoint!r}: {error.fact}", "correct the address"

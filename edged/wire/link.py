@@ -12,7 +12,9 @@ import struct
 import zmq
 
 from edged.core.clock import NS_PER_MS
-from edged.wire.sockets import READABLE, Context, CurveKeys, Options, connect
+from edged.core.endpoint import name_in, with_address
+from edged.wire.resolve import Resolver
+from edged.wire.sockets import READABLE, Context, CurveKeys, Options, check_endpoint, connect, open_socket
 
 LOOK_NS = 250 * NS_PER_MS  # between two looks at the monitor
 HANDSHAKE_NS = 3000 * NS_PER_MS  # far above HANDSHAKE_IVL, after which libzmq should have tried again
@@ -32,23 +34,42 @@ class Link:
     """One connected socket, `socket`, of one thread; `tend` it now and then. A new one takes its place when needed.
 
     `cut` counts how often the peer was cut off because it broke the protocol: then most likely it sends more than
-    MAXMSGSIZE, or is no publisher at all.
+    MAXMSGSIZE, or is no publisher at all. `resolve`: a host name is looked up on a thread of its own, not on libzmq's,
+    and once more when the connection is missing.
     """
 
     def __init__(
-        self, context: Context, kind: int, endpoint: str, options: Options, keys: CurveKeys | None = None
+        self,
+        context: Context,
+        kind: int,
+        endpoint: str,
+        options: Options,
+        keys: CurveKeys | None = None,
+        resolve: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.cut = 0
-        self._made = (context, kind, endpoint, options, keys)
+        self._made = (context, kind, options, keys)
         self._look_ns = 0
+        name = name_in(endpoint) if resolve else None
+        self._resolver = None if name is None else Resolver(name)
+        self._place = endpoint if name is None else ""  # what is connected to; "" = not yet
+        self._is_up = False
+        check_endpoint(endpoint)
         self._open()
+
+    @property
+    def trouble(self) -> str:
+        """Why there can be no connection; "" when one may be there any moment."""
+        return "" if self._resolver is None or self._is_up else self._resolver.trouble
 
     def tend(self, now_ns: int) -> None:
         """Look whether the connection is given up, a few times a second; costs nothing in between."""
         if now_ns < self._look_ns:
             return
         self._look_ns = now_ns + LOOK_NS
+        if self._resolver is not None:
+            self._follow(self._resolver.tend(now_ns, self._is_up))
         before = self._since_ns
         for _ in range(MOST_EVENTS):
             if not int(self._monitor.get(zmq.EVENTS)) & READABLE:
@@ -73,14 +94,26 @@ class Link:
         self.socket.close(linger=0)
 
     def _open(self) -> None:
-        context, kind, endpoint, options, keys = self._made
+        context, kind, options, keys = self._made
         self._since_ns: int | None = None  # since when a peer is lost (`_broken`), or has not ended its handshake
         self._broken = False
         # The monitor misses only what happens before `tend` could look anyway: an attempt that is still going on.
-        self.socket = connect(context, kind, endpoint, options, keys)
+        if self._place:
+            self.socket = connect(context, kind, self._place, options, keys)
+        else:
+            self.socket = open_socket(context, kind, options)
+        self._is_up = False
         self._monitor = self.socket.get_monitor_socket(_WATCHED)
 
+    def _follow(self, address: str) -> None:
+        """Connect to where the name leads now, if that is elsewhere than before."""
+        place = with_address(self.endpoint, address) if address else ""
+        if place and place != self._place:
+            self._place = place
+            self.reopen()
+
     def _note(self, event: int, now_ns: int) -> None:
+        self._is_up = event == zmq.Event.HANDSHAKE_SUCCEEDED
         if event == zmq.Event.DISCONNECTED:
             self._since_ns, self._broken = now_ns, True
         elif event == zmq.Event.CONNECTED:
