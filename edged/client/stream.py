@@ -19,7 +19,8 @@ MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one any
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Nothing usable was sent for `silent_ms`, which is longer than the time-out. `detail` says what came instead."""
+    """Stop: nothing usable was sent for `silent_ms`, which is longer than the time-out, or a stop was missed. `detail`
+    says which."""
 
     silent_ms: float
     detail: str
@@ -31,7 +32,9 @@ class Stream:
 
     A message counts when it is valid, newer than any before and still good (WIRE.md, "Order and validity"). What does
     not is counted in `health.rejected`: `malformed`, `old`, `expired`, `future` (stamped later than now by our own
-    clock), `not finite` (an action). `context` stays open at `close()` if it was given.
+    clock), `not finite` (an action). A Hold that says stop counts however old it is. Where the number of the motion
+    shows that a stop was missed, or the daemon restarted, `latest()` gives `Lost` first and the action after it.
+    `context` stays open at `close()` if it was given.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Stream:
         self._own_context = zmq.Context() if context is None else None
         self._track = Track(boot_id())
         self._heard_ns: int | None = None  # when what we last accepted was sent
+        self._after_stop: Message | None = None  # to be given once the stop before it was
         try:
             options = {**READER, zmq.CONFLATE: 1, zmq.SUBSCRIBE: subscription(topic)}
             self._link = Link(context or self._own_context, zmq.SUB, endpoint, options, keys)  # type: ignore[arg-type]
@@ -61,18 +65,23 @@ class Stream:
     def latest(self) -> Message | Lost | None:
         """The newest message since the last call; None = nothing new yet. Never waits."""
         self._link.tend(self._now())
-        accepted = None
+        accepted, missed = None, False
         for _ in range(MOST_PER_CALL):
             if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:
                 break
             judged = self._judge(self._link.socket.recv())
             if isinstance(judged, Message):
                 accepted = judged
+                missed = (missed or self._track.missed_stop) and not judged.stop
             else:
                 self._track.rejected[judged] += 1
         if accepted is not None:
             self._heard_ns = self._track.sent_ns()
-            return accepted
+            self._after_stop = accepted if missed else None
+            return Lost(0.0, f"a stop of {self.topic} was missed: stop first, then follow") if missed else accepted
+        if self._after_stop is not None:
+            accepted, self._after_stop = self._after_stop, None
+            return accepted if self._now() < self._track.good_until_ns else None
         silent_ns = self._now() - (self._opened_ns if self._heard_ns is None else self._heard_ns)
         return Lost(ms(silent_ns), self._lost_detail()) if silent_ns > self._timeout_ns else None
 
@@ -119,7 +128,7 @@ class Stream:
             message = decode(raw)
             if refusal := self._track.note(message, now_ns):
                 return refusal
-            if now_ns >= self._track.good_until_ns:
+            if now_ns >= self._track.good_until_ns and not message.stop:
                 return "expired"
             if message.kind is Kind.ACTION and not np.isfinite(message.arrays["action"]).all():
                 return "not finite"

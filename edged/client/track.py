@@ -36,7 +36,10 @@ class StreamHealth:
 
 
 class Track:
-    """Counters of one stream, and its newest message. `boot` is the reader's own."""
+    """Counters of one stream, and its newest message. `boot` is the reader's own.
+
+    `missed_stop`: the newest message belongs to another motion than the one before it, and none of them said stop.
+    """
 
     def __init__(self, boot: bytes) -> None:
         self.boot = boot
@@ -48,6 +51,7 @@ class Track:
         self.rejected: Counter[str] = Counter()
         self.missing = 0
         self.restarts = 0
+        self.missed_stop = False
         self._lag = Lag(LAG_WINDOW_NS)
         self._lag_ns = 0
         self._offset_ns = 0  # what makes a stamp of the newest message's boot one of our clock
@@ -69,6 +73,7 @@ class Track:
                 self._lag.reset()
         elif last is not None:
             self.missing += message.seq - last.seq - 1
+        self.missed_stop = last is not None and not message.stop and _motion(last) not in (None, _motion(message))
         self._window.append((message.seq, message.published_ns))
         self._lag_ns = 0 if self.is_local(message) else self._lag(message.published_ns, received_ns)
         self.good_until_ns = good_until(message, self.boot, received_ns, self._lag_ns)
@@ -115,3 +120,8 @@ class Track:
             return 0.0
         (first, start_ns), (last, end_ns) = self._window[0], self._window[-1]
         return (last - first) * NS_PER_S / (end_ns - start_ns) if end_ns > start_ns else 0.0
+
+
+def _motion(message: Message) -> tuple[bytes, int, int] | None:
+    """What changes with each stop, and with each start of the daemon; None where nothing moves."""
+    return (message.boot, message.session, message.motion) if message.motion else None

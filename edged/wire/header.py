@@ -29,6 +29,7 @@ class _Verdict(msgspec.Struct):
     tick: int = 0
     skipped: int = 0
     engine_us: float = 0.0
+    motion: int = 0
     alarms: list[_Text] = []
 
 
@@ -37,6 +38,7 @@ class _Action(_Verdict):
     units: list[_Text] = []
     changes: list[tuple[_Text, int, _Text, float | None, float | None]] = []
     changed: int = 0
+    waiting: _Text = ""
 
 
 class _Masks(_Verdict):

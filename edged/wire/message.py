@@ -104,6 +104,12 @@ class Message(Preamble, frozen=True, eq=False, kw_only=True):
         """Drop what is queued and stop under control now. The bit decides, whatever the reason's number."""
         return bool(int(self.flags) & _STOP)
 
+    @property
+    def motion(self) -> int:
+        """The number of the motion it belongs to, which each stop raises; 0 = it moves nothing, or does not say."""
+        number = self.header.get("motion", 0)
+        return number if isinstance(number, int) else 0
+
 
 def subscription(topic: str) -> bytes:
     """What to SUBSCRIBE to for exactly this topic: without the NUL, `cell/act` would also match `cell/action`."""

@@ -52,6 +52,7 @@ class Daemon:
         topic: str = TOPIC,
         value: float = 0,
         more: int = 0,
+        motion: int = 0,
         **changes: Any,
     ) -> bytes:
         """The next action; `more` bytes follow it to make the message long. `changes` go into the preamble."""
@@ -59,8 +60,10 @@ class Daemon:
         preamble = Preamble(Kind.ACTION, 0, Flag(0), self.session, self.seq, published_ns - 5 * MS, published_ns,
                             round(valid_ms * MS), self.boot, bytes(8))  # fmt: skip
         actions = np.array([[value, 1.0]], np.float32)
-        header = {"t0_ns": published_ns, "step_ns": MS}
+        header = {"t0_ns": published_ns, "step_ns": MS, **({"motion": motion} if motion else {})}
         arrays = [("action", actions), ("more", np.zeros(more, np.uint8))]
+        if changes.get("kind") is Kind.HOLD:
+            header, arrays = {"motion": motion}, []
         return encode(topic, replace(preamble, **changes), header, arrays)
 
     def send(self, published_ns: int, **changes: Any) -> bytes:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from fake_publisher import TOPIC, Daemon, take, taken
 
-from edged.client import Flag, Kind, Lost, Stream, StreamHealth
+from edged.client import Flag, Kind, Lost, Message, Stream, StreamHealth
 from edged.core.clock import ManualClock, monotonic_ns
+from edged.core.types import Reason
 from edged.wire import Preamble, encode
 
 MS = 1_000_000
@@ -50,6 +51,48 @@ def test_the_newest_wins_and_is_given_once(endpoint: str) -> None:
         assert stream.health.rejected == {}
         assert stream.health.lost is None  # a conflating reader cannot know
         assert 0 <= (stream.health.overtaken or 0) <= 50 - stream.health.received
+
+
+def test_a_stop_that_was_missed_is_given_before_the_action_after_it(
+    pair: tuple[Daemon, Stream], clock: ManualClock
+) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), motion=1)
+    assert taken(stream).motion == 1
+    daemon.send(clock(), motion=2, value=7)
+    assert stream.wait(5000)
+    first = stream.latest()
+    assert isinstance(first, Lost)
+    assert "missed" in first.detail
+    then = stream.latest()
+    assert isinstance(then, Message)
+    assert then.arrays["action"][0, 0] == 7
+    assert stream.latest() is None
+    daemon.send(clock(), motion=2)
+    assert taken(stream).motion == 2
+    daemon.session += 1  # restarted: whatever it was, it has stopped
+    daemon.send(clock(), motion=2)
+    assert stream.wait(5000)
+    assert isinstance(stream.latest(), Lost)
+    clock.advance(200 * MS)
+    assert stream.latest() is None, "by now it is no longer good"
+
+
+def test_a_stop_that_was_heard_is_not_given_twice(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+    daemon, stream = pair
+    stop = {"kind": Kind.HOLD, "reason": int(Reason.OPERATOR), "flags": Flag.STOP}
+    daemon.send(clock(), motion=1)
+    assert taken(stream).motion == 1
+    daemon.send(clock(), motion=2, **stop)
+    assert taken(stream).stop
+    daemon.send(clock(), motion=2)
+    assert taken(stream).kind is Kind.ACTION
+    daemon.send(clock(), motion=3, valid_ms=1, **stop)
+    assert stream.wait(5000)
+    clock.advance(500 * MS)
+    late = stream.latest()
+    assert isinstance(late, Message)
+    assert late.stop, "a stop counts however old it is"
 
 
 def test_it_subscribes_to_exactly_its_topic(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
