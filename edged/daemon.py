@@ -21,7 +21,6 @@ from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms, ns
 from edged.core.descriptors import Reserve, raise_limit, to_spare
 from edged.core.duty import Duties, Duty
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
-from edged.core.locks import AlreadyRunning, only_one
 from edged.core.types import Event
 from edged.guard.arming import Arming
 from edged.runtime.control import Control, Operation
@@ -32,7 +31,9 @@ from edged.runtime.inputs import Inputs
 from edged.runtime.logs import Writer, apply_log, start_log
 from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
+from edged.runtime.ownership import claim, lock
 from edged.runtime.peers import Peers
+from edged.runtime.places import Places
 from edged.runtime.publish import Outlet, Publisher, Sender
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
@@ -60,7 +61,7 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
     with contextlib.ExitStack() as stack:
         log_writer = start_log(config.log)
         stack.callback(log_writer.stop)
-        _lock(config, stack)
+        lock(config, stack)
 
         def reload(*_: Any) -> None:
             try:
@@ -95,7 +96,8 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     duties = Duties(partial(setattr, slot, "broken"))
     duties.watch(log_writer)
     curve = stack.enter_context(open_curve(context, config.bus, duties.watch))
-    peers = Peers()
+    places = Places(partial(claim, config, stack))
+    peers = Peers(places=places)
     outlets = _open_outlets(config, context, curve, peers, stack)
     stack.callback(peers.close)
     publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns)
@@ -106,6 +108,7 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     motion = MotionState(open_arming(config, reserve), ns(config.guard.stop_ms), config.period_ns)
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
+    places.tell = partial(_tell_loss, health, reporter)
     store = Store(config.daemon.store, shipped_store())
     notifier = Notifier(_teller(reporter, publisher), health.warn, health.withdraw)
     supply = EngineSupply(config, store, slot, motion, inputs.shadow, notifier)
@@ -145,24 +148,10 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     return EXIT_OK
 
 
-def _lock(config: Config, stack: contextlib.ExitStack) -> None:
-    """One daemon of a name per runtime folder, since a second ipc bind would silently steal the subscribers of the
-    first; one per hold file, since the other's resume would take our hold off the disk; and one per engine of a store,
-    since what one of them commits, drops and prunes would be the other's too."""
-    name, store, engine = config.daemon.name, config.daemon.store, config.engine.name
-    same = (f"daemon {name} is already running", "stop it first, or give this one another name")
-    stack.enter_context(only_one(config.daemon.runtime / "lock", *same, "check [daemon] runtime and its owner"))
-    other = (f"another daemon runs {engine} from {store},", "give this one a [daemon] store of its own")
-    locks = [(store / f".{engine}.lock", *other)]
-    if config.stream == "action":
-        locks.insert(0, (config.hold_file.with_suffix(".lock"), *same))
-    for path, taken, instead in locks:
-        try:
-            stack.enter_context(only_one(path, taken, instead, "make the store writable"))
-        except AlreadyRunning:
-            raise
-        except EdgedError as error:  # a store that is full or read-only is told by what needs it
-            log.warning("%s: a second daemon on this store would not be noticed", error)
+def _tell_loss(health: Health, reporter: Reporter, text: str) -> None:
+    log.error("%s", text)
+    health.warn(text)
+    reporter.tell(Event("alarm", {"what": "sockets", "detail": text}))
 
 
 def _teller(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]:

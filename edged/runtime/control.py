@@ -25,6 +25,7 @@ from edged.wire.sockets import Context, CurveServer, Options, bind, open_socket
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
+LOOK_MS = 500  # between two looks whether our socket is still to be found
 QUEUED = 4  # requests and answers of one operator
 OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 2 * LIMIT_BYTES, zmq.SNDHWM: QUEUED, zmq.RCVHWM: QUEUED}
 LONGEST = 200  # characters of what a person says: it goes into files, logs, terminals and every Hold
@@ -152,7 +153,10 @@ class Control(Duty):
         for socket in (self._wake, *self._routers):
             poller.register(socket, zmq.POLLIN)
         while True:
-            ready = dict(poller.poll())
+            ready = dict(poller.poll(LOOK_MS))
+            if self._peers is not None and self._peers.places.lost:
+                for router in self._routers:
+                    self._peers.places.mend(router)
             if self._wake in ready:
                 break
             for router in self._routers:

@@ -23,6 +23,7 @@ import zmq
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
+from edged.runtime.places import Places
 
 MOST_SUBSCRIPTIONS = 32  # of one peer, and as many changes of them within a second
 STALLED_NS = 10 * NS_PER_S
@@ -73,8 +74,9 @@ class Peers(Duty):
     process. So `fit` leaves room, and below `FEW` descriptors it says that there is little of it.
     """
 
-    def __init__(self, now: Now = monotonic_ns) -> None:
+    def __init__(self, now: Now = monotonic_ns, places: Places | None = None) -> None:
         super().__init__("peers", now)
+        self.places = places or Places()
         self._now = now
         self._peers: dict[int, _Peer] = {}  # by descriptor
         self._streams: dict[str, _Stream] = {}
@@ -84,6 +86,7 @@ class Peers(Duty):
     def watch(self, stream: str, watched: zmq.Socket[bytes], endpoint: str, readers: int) -> None:
         """Look after whoever connects to `watched` at `endpoint`. By the thread that makes the socket."""
         state = self._streams.setdefault(stream, _Stream(readers))
+        self.places.add(endpoint, watched)
         state.names.add(endpoint.removeprefix("ipc://") if endpoint.startswith("ipc://") else _port(endpoint))
         for one in [one for one in self._watched if one[0].closed]:  # could not be bound
             one[1].close(linger=0)
@@ -131,6 +134,7 @@ class Peers(Duty):
             if self._now() >= self._look_ns:
                 self._look_ns = self._now() + LOOK_NS
                 self.item("a look at what readers have read", self._look)
+                self.item("a look at our sockets", partial(self.places.look, self._now()))
 
     def close(self) -> None:
         """End the thread, and stop watching."""

@@ -24,6 +24,7 @@ from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.pipeline.schedule import HOLD_NS, HOLD_PERIODS, Schedule
 from edged.runtime.peers import Peers
+from edged.runtime.places import Places
 from edged.wire import Flag, Kind, Preamble, encode
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
 
@@ -106,11 +107,15 @@ class Outlet:
     def send(self, data: bytes) -> None:
         """Hand one message to ZeroMQ; never blocks."""
         self.seq += 1
+        if self._watched_by is not None and self._watched_by.places.lost:
+            self._mend(self._watched_by.places)
         for socket in self._sockets:
             socket.send(data, 0, len(data) < COPY_BELOW_BYTES)
 
     def count_peers(self) -> int:
         """Read who came and went since last time, a bounded number; returns how many listen now."""
+        if self._watched_by is not None and self._watched_by.places.lost:
+            self._mend(self._watched_by.places)
         for socket in self._sockets:
             for _ in range(MOST_READ):
                 if not int(socket.get(zmq.EVENTS)) & READABLE:
@@ -123,6 +128,10 @@ class Outlet:
                     with contextlib.suppress(zmq.ZMQError):  # of a peer that is gone nothing else is known
                         self._watched_by.subscribed(int(came.get(zmq.SRCFD)), bool(came.bytes[0]))
         return self.peers
+
+    def _mend(self, places: Places) -> None:
+        for socket in self._sockets:
+            places.mend(socket)
 
     def _watcher(self, endpoint: str, quota: Quota) -> Callable[[zmq.Socket[bytes]], None]:
         """What has to be told of a socket before it is bound."""
