@@ -17,9 +17,9 @@ from edged.core.errors import WireError
 from edged.core.types import Reason
 from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec, align, check_arrays, check_padding, lay_out
 from edged.wire.header import read_header
+from edged.wire.topic import read_topic, topic_bytes
 
 MAGIC = b"EDG1"
-MAX_TOPIC = 255
 MAX_HEADER = 256 * 1024
 MAX_MESSAGE = 256 + 80 + MAX_HEADER + MAX_PAYLOAD
 END_OF_TIME_NS = 1 << 62  # so that the sum of two stamps fits into 64 bits
@@ -111,11 +111,6 @@ class Message(Preamble, frozen=True, eq=False, kw_only=True):
         return number if isinstance(number, int) else 0
 
 
-def subscription(topic: str) -> bytes:
-    """What to SUBSCRIBE to for exactly this topic: without the NUL, `cell/act` would also match `cell/action`."""
-    return _start(topic).rstrip(b"\0") + b"\0"
-
-
 def encode(
     topic: str,
     preamble: Preamble,
@@ -138,7 +133,7 @@ def encode(
     _check_kind(preamble.kind, header, specs)
     try:
         head = _ENCODER.encode({**header, "arrays": specs} if specs else header)
-        start = _start(topic) + _pack(preamble, len(head), payload_len)
+        start = topic_bytes(topic) + _pack(preamble, len(head), payload_len)
     except (TypeError, ValueError, OverflowError, RecursionError, struct.error) as error:
         raise WireError(f"cannot be sent: {error}") from None
     if len(head) > MAX_HEADER:
@@ -162,7 +157,7 @@ def _decode(buffer: bytes | memoryview) -> Message:
     if memoryview(buffer).nbytes > MAX_MESSAGE:
         raise WireError(f"{memoryview(buffer).nbytes} bytes", f"a message has at most {MAX_MESSAGE}")
     raw = buffer if type(buffer) is bytes else memoryview(buffer).toreadonly()
-    topic, at = _read_topic(raw)
+    topic, at = read_topic(raw)
     if len(raw) < at + _PREAMBLE.size:
         raise WireError(f"cut off in the preamble, at byte {len(raw)}")
     magic, number, reason, bits, header_len, payload_len, *rest, reserved = _PREAMBLE.unpack_from(raw, at)
@@ -261,38 +256,6 @@ def _pack(preamble: Preamble, header_len: int, payload_len: int) -> bytes:
         preamble.engine,
         0,
     )
-
-
-@lru_cache(maxsize=256)
-def _start(topic: str) -> bytes:
-    """The topic, one NUL, and more up to a multiple of 8."""
-    try:
-        name = topic.encode()
-    except UnicodeEncodeError:
-        name = b""
-    if not 0 < len(name) <= MAX_TOPIC or b"\0" in name:
-        raise WireError(f"topic {topic!r}", f"1 to {MAX_TOPIC} bytes of UTF-8 without NUL")
-    return name + bytes(align(len(name) + 1) - len(name))
-
-
-@lru_cache(maxsize=256)
-def _read_start(start: bytes) -> str:
-    try:
-        return start.rstrip(b"\0").decode()
-    except UnicodeDecodeError:
-        raise WireError("the topic is not UTF-8") from None
-
-
-def _read_topic(raw: bytes | memoryview) -> tuple[str, int]:
-    """The topic and where the preamble begins."""
-    start = bytes(raw[: align(MAX_TOPIC + 1)])
-    end = start.find(b"\0", 0, MAX_TOPIC + 1)
-    if end < 1:
-        raise WireError("no topic", "a message begins with 1 to 255 bytes and a NUL")
-    at = align(end + 1)
-    if any(start[end:at]):
-        raise WireError("padding after the topic is not zero")
-    return _read_start(start[:at]), at
 
 
 def _plain(value: Any) -> Any:
