@@ -59,7 +59,7 @@ Decoder = Callable[[bytes], Reading]
 
 class _Stamped(msgspec.Struct):
     values: list[float | None]
-    captured_ns: int | None = None
+    captured_ns: int | float | None = None
 
 
 _Said: TypeAlias = list[float | None] | _Stamped
@@ -123,7 +123,7 @@ def _plain(said: _Said, count: int) -> Reading:
     values, stamp_ns = (said.values, said.captured_ns) if isinstance(said, _Stamped) else (said, None)
     if len(values) != count:
         raise Unreadable("shape")
-    return _reading(values, stamp_ns if stamp_ns and 0 < stamp_ns < 1 << 62 else None)
+    return _reading(values, int(stamp_ns) if stamp_ns and 0 < stamp_ns < 1 << 62 else None)
 
 
 def _from_struct(fields: struct.Struct, payload: bytes) -> Reading:

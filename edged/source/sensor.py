@@ -22,13 +22,16 @@ from edged.core.types import Sample
 from edged.source.arrivals import Arrivals
 from edged.source.backlog import LEAST, Backlog, Found
 from edged.source.codec import Reading, Unreadable, decoder, longest
+from edged.source.drift import Drift
 from edged.source.ring import Ring
 from edged.wire import Order, subscription
 from edged.wire.link import Link
 from edged.wire.sockets import INPUT, Context, Options
 
+MEND = "correct its sender's clock, or lower its rate"
 QUOTED = 60  # bytes of an unreadable message
 QUEUE_BYTES = 8 * 1024 * 1024  # that wait for the next tick, at most
+QUIET_NS = 5 * NS_PER_S
 RECENT_NS = 10 * NS_PER_S  # since a flood
 LEAST_QUEUE, MOST_QUEUE = 100, 20_000
 ANOTHER_CLOCK_NS = 60 * NS_PER_S  # json and msgpack do not tell whose clock; a stamp further off is not ours
@@ -52,7 +55,9 @@ class Sensor:
         self._arrivals = Arrivals(now())
         self._boot = boot_id()
         self._lag = Lag()
-        self._foreign_ns = 0
+        self._foreign_ns = self._stamped_ns = 0
+        self._drift = Drift()
+        self._drained_ns, self._heard_ns, self._gap_ns = now(), 0, 0
         self._order = Order(self._boot)
         self._now = now
         self._samples = 0
@@ -69,6 +74,9 @@ class Sensor:
     def drain(self, now_ns: int) -> int:
         """Take what has arrived, without waiting; returns how many samples are new."""
         self._link.tend(now_ns)
+        self._gap_ns, self._drained_ns = now_ns - self._drained_ns, now_ns
+        if now_ns - self._heard_ns > QUIET_NS:  # what it said of its clock was long ago
+            self._drift.reset()
         before = self._samples
         found = self._backlog.take()
         readings, overrun = self._readings(found)
@@ -120,6 +128,8 @@ class Sensor:
         if not self._samples and self._link.cut:
             fact = f"cut off {self._link.cut} times: it sends messages of more than {self._most_bytes} bytes"
             return f"{fact}, or is no publisher; check endpoint and names"
+        if stamps := self._drift.trouble("samples", MEND):
+            return stamps
         if self._flooded_ns is not None and self._now() - self._flooded_ns < RECENT_NS:
             fact = f"it sends more than can be read between two ticks, what waited was dropped {self._floods} times"
             return f"{fact}; lower its rate or raise [loop] rate_hz"
@@ -182,6 +192,10 @@ class Sensor:
 
     def _captured_ns(self, reading: Reading, stamp_ns: int, now_ns: int) -> int:
         """The sender's stamp on our clock."""
+        if stamp_ns < self._stamped_ns:  # its clock began anew
+            self._drift.reset()
+        self._stamped_ns, self._heard_ns = stamp_ns, now_ns
+        self._drift.see(stamp_ns, now_ns, self._gap_ns)
         if reading.preamble is not None:
             is_ours = reading.preamble.boot == self._boot
         else:

@@ -11,6 +11,7 @@ from edged.core.clock import NS_PER_MS, Lag
 from edged.source.drift import Drift
 from edged.source.grabber import Grab
 
+MEND = "correct the camera's firmware or time server, or lower its rate and bit rate"
 SILENCE_NS = 250 * NS_PER_MS
 
 
@@ -36,6 +37,7 @@ class Stamps:
     def captured_ns(self, grab: Grab) -> int | None:
         """Capture time on our clock, never in the future; None = possibly a leftover, to be discarded."""
         if grab.captured_ns is not None:
+            self._drift.see(grab.captured_ns, grab.arrival_ns)
             return min(grab.captured_ns, grab.arrival_ns)
         stream_ns = grab.stream_ns if grab.stream_ns != self._stream_ns else None  # one that stands still is none
         if stream_ns is not None and self._stream_ns is not None and stream_ns < self._stream_ns:
@@ -48,9 +50,9 @@ class Stamps:
         return grab.arrival_ns - lag_ns - self._latency_ns
 
     @property
-    def pace(self) -> float | None:
-        """How fast the camera's clock runs beside ours, if it is steadily slower: what it stamps seems to age."""
-        return self._drift.pace
+    def trouble(self) -> str:
+        """What is wrong with the camera's stamps, so that frames seem to age; "" when nothing is."""
+        return self._drift.trouble("frames", MEND)
 
     def _is_leftover(self, arrival_ns: int, stream_ns: int | None) -> bool:
         last_arrival_ns, last_stream_ns = self._arrival_ns, self._stream_ns

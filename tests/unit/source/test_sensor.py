@@ -395,3 +395,34 @@ def test_compressed_values_of_another_shape_are_not_expanded(
     preamble = Preamble(Kind.SAMPLE, 0, Flag(0), 1, 1, now, now, 10**9, boot_id(), bytes(8))
     sender.send(encode(TOPIC, preamble, {}, (("values", np.zeros(1_000_000)),), "zstd"))
     rejected(sensor, "shape")
+
+
+STAMPS = {
+    "microseconds": (lambda ns: ns // 1000, "advances 1000 times too slowly: it is in microseconds; send nanoseconds"),
+    "milliseconds": (lambda ns: ns // 10**6, "advances 1000000 times too slowly: it is in milliseconds"),
+    "seconds": (lambda ns: ns // 10**9, "advances 1000000000 times too slowly: it is in seconds"),
+    "float seconds": (lambda ns: ns / 1e9, "advances 1000000000 times too slowly: it is in seconds"),
+    "unix ms": (lambda ns: (1_800_000_000 * 10**9 + ns) // 10**6, "it is in milliseconds"),
+    "still": (lambda ns: 12345, "its captured_ns stands still; send the time of capture, or none"),
+    "slow": (lambda ns: 10**15 + ns * 84 // 100, "the clock in its stamps runs at 0.84 of real time, or its samples"),
+    "float ns": (float, ""),
+    "another machine's": (lambda ns: 10**15 + ns, ""),
+}
+
+
+@pytest.mark.parametrize("stamps", STAMPS)
+def test_stamps_of_a_wrong_unit_or_pace_are_named_as_what_they_are(
+    listen: Callable[..., Sensor], sender: zmq.Socket[bytes], stamps: str
+) -> None:
+    stamp, said = STAMPS[stamps]
+    sensor = listen("json", "", max_age_ms=100)
+    began = time.monotonic_ns()
+    for step in range(60):
+        now = began + step * 100 * MS
+        sender.send(json.dumps({"values": [1, 2, 3], "captured_ns": stamp(now)}).encode())
+        until(lambda now=now: sensor.drain(now), 5, sensor.stats)
+    assert said in sensor.trouble()
+    assert said or sensor.trouble() == ""
+    assert sensor.stats()["trouble"] == sensor.trouble()
+    sensor.drain(now + 6 * 10**9)
+    assert sensor.trouble() == ""  # silent since: that is another trouble

@@ -188,6 +188,20 @@ def test_a_clock_that_runs_slow_is_named_and_its_frames_are_not_made_young(pace:
     assert intake.state == "streaming"
 
 
+@pytest.mark.parametrize(("factor", "unit"), [(1000, "microseconds"), (10**6, "milliseconds"), (10**9, "seconds")])
+def test_a_camera_that_stamps_in_another_unit_is_told_so(factor: int, unit: str) -> None:
+    config = CameraConfig(uri="zmq+ipc:///s", width=16, height=16, fps=30)
+    intake = Intake("line", config, lambda: START, Mailbox())
+    image = np.zeros((16, 16, 3), np.uint8)
+    for index in range(100):
+        now_ns = START + index * PERIOD
+        intake.read(Fixed(Grab(image, now_ns, captured_ns=now_ns // factor)))
+    assert intake.state.startswith(f"its captured_ns advances {factor} times too slowly: it is in {unit}; send nano")
+    intake.reopened()
+    intake.read(Fixed(Grab(image, now_ns, captured_ns=now_ns)))
+    assert intake.state == "streaming"
+
+
 @given(st.lists(st.integers(0, 900), min_size=400, max_size=400), st.integers(0, 2**32))
 def test_a_stall_or_a_jitter_is_no_slow_clock(delays_ms: list[int], seed: int) -> None:
     """Once in 60 frames a delay of up to 0.9 s, after which all that waited comes at once; else some jitter."""
