@@ -43,8 +43,11 @@ def quantiles(samples: Sequence[float]) -> dict[str, float]:
 
 
 def _rows() -> Mapping[str, Callable[[], Row]]:
+    from edged.bench.beside import ticks_beside
     from edged.bench.bus import bus_ratio
     from edged.bench.glue import glue_camera, glue_state
+    from edged.bench.hold import hold
+    from edged.bench.perception import perception
     from edged.bench.process import rss_mb, start_s
     from edged.bench.swap import swap
 
@@ -53,6 +56,9 @@ def _rows() -> Mapping[str, Callable[[], Row]]:
         "glue_camera": glue_camera,
         "bus_ratio": bus_ratio,
         "swap": swap,
+        "hold": hold,
+        "ticks_beside": ticks_beside,
+        "perception": perception,
         "rss_mb": rss_mb,
         "start_s": start_s,
     }

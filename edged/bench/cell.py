@@ -8,11 +8,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import zmq
+
 from edged.bench import ENGINES
+from edged.client import Kind, Message, Subscription
+from edged.core.clock import NS_PER_S, boot_id, monotonic_ns
 from edged.core.errors import EdgedError
+from edged.runtime.publish import Outlet, Sender
+from edged.wire import encode
+from edged.wire.sockets import Context
+
+PATIENCE_S = 30.0
 
 STATE_NAMES = ("j1", "j2", "j3", "j4", "j5", "j6", "ax", "ay", "az", "wx", "wy", "wz", "fx", "fy", "fz")
 AXES = ("j1", "j2", "j3", "j4", "j5", "j6", "tool")
@@ -32,7 +44,8 @@ def write_config(folder: Path, engine: str, inputs: str, clock: str, rate_hz: fl
     limits = "\n".join(f"{axis} = {{min = -3.2, max = 3.2{rates[axis]}, on = 'limit'}}" for axis in AXES)
     rate = f"rate_hz = {rate_hz}\n" if clock == "timer" else ""
     store = folder / "engines"  # a copy: a daemon writes into its store
-    shutil.copytree(ENGINES / engine, store / engine, dirs_exist_ok=True)
+    if not (store / engine).exists():
+        shutil.copytree(ENGINES / engine, store / engine)
     path = folder / "bench.toml"
     path.write_text(
         f"[daemon]\nstore = '{store}'\nruntime = '{folder}/run'\n[loop]\nclock = '{clock}'\n{rate}"
@@ -80,3 +93,67 @@ def must_live(process: subprocess.Popen[bytes], what: str) -> None:
     """Raise `EdgedError` when a measured process is gone."""
     if process.poll() is not None:
         raise EdgedError(f"{what} ended with code {process.returncode} while being measured", "see its lines above")
+
+
+class Recorder(threading.Thread):
+    """Every verdict of the daemon, without conflating."""
+
+    def __init__(self, folder: Path, stream: str = "action") -> None:
+        super().__init__(name="recorder", daemon=True)
+        self.messages: list[Message] = []
+        self._subscription = Subscription(f"ipc://{folder}/run/{stream}", f"bench/{stream}", queue=100_000)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            if (message := self._subscription.receive(100)) is not None:
+                self.messages.append(message)
+
+    def __enter__(self) -> Recorder:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+        self._subscription.close()
+
+    def wait(self, wanted: Callable[[Message], bool], process: subprocess.Popen[bytes], first: int = 0) -> Message:
+        """The first message from `first` on that is wanted, while `process` lives."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            for message in self.messages[first:]:
+                if wanted(message):
+                    return message
+            must_live(process, "edged run")
+            if time.monotonic() > deadline:
+                raise EdgedError(f"not heard within {PATIENCE_S:g} s", "run 'edged run FILE' by hand and see why")
+            time.sleep(0.01)
+
+
+class StateFeed(threading.Thread):
+    """The robot of a small cell: fifteen values at rest, so many times a second."""
+
+    def __init__(self, folder: Path, rate_hz: float) -> None:
+        super().__init__(name="state", daemon=True)
+        self._context: Context = zmq.Context()
+        self._outlet = Outlet(self._context, "state", [f"ipc://{folder}/state"])
+        self._sender, self._rate_hz = Sender("robot", monotonic_ns(), boot_id()), rate_hz
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        values = np.zeros(len(STATE_NAMES))
+        while not self._ended.wait(1 / self._rate_hz):
+            now_ns = monotonic_ns()
+            preamble = self._sender.preamble(Kind.SAMPLE, self._outlet.seq + 1, now_ns, now_ns, NS_PER_S)
+            self._outlet.send(encode("state", preamble, {"sensor": "state"}, (("values", values),)))
+
+    def __enter__(self) -> StateFeed:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+        self._outlet.close()
+        self._context.term()

@@ -6,7 +6,6 @@ within a second of a swap, trial process and loading included, is held against t
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.bench import ENGINES, Row, quantiles
-from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
+from edged.bench.cell import Recorder, camera_toml, child, must_live, scratch, write_config
 from edged.bundle.bundle import Bundle, read_bundle, write_bundle
-from edged.client import Message, RequestError, Subscription, request
+from edged.client import Message, RequestError, request
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError
 
@@ -97,7 +96,7 @@ def _run(folder: Path) -> tuple[list[Message], list[int]]:
     path.write_text(text.replace("[swap]\nincoming = false\n", SETTINGS), encoding="utf-8")
     (folder / "run").mkdir()
     prepared = prepare_versions(folder / "prepared", read_bundle(ENGINES / ENGINE / "1"), SWAPS)
-    with child("-m", "edged", "run", str(path)) as process, _Recorder(folder) as recorder:
+    with child("-m", "edged", "run", str(path)) as process, Recorder(folder) as recorder:
         deadline = time.monotonic() + 20
         while not recorder.messages or recorder.messages[-1].header.get("reason"):
             must_live(process, "edged run")
@@ -141,27 +140,3 @@ def swap_and_wait(control: str, version: str, patience_s: float = 60.0) -> dict[
                     raise EdgedError(f"version {version} was {attempt['state']}: {attempt.get('reason')}", "")
                 return dict(attempt)
     raise EdgedError(f"version {version} was not committed within {patience_s:g} s", "is the machine overloaded?")
-
-
-class _Recorder(threading.Thread):
-    """Every verdict of the daemon, without conflating."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(name="recorder", daemon=True)
-        self.messages: list[Message] = []
-        self._subscription = Subscription(f"ipc://{folder}/run/action", "bench/action", queue=100_000)
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        while not self._ended.is_set():
-            if (message := self._subscription.receive(100)) is not None:
-                self.messages.append(message)
-
-    def __enter__(self) -> _Recorder:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self.join()
-        self._subscription.close()

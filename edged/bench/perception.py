@@ -1,0 +1,152 @@
+"""perception: results per second of the loop, against a bare loop with the same camera and engine and nothing else.
+
+The camera is faster than the engine. Both take turns in blocks, on one pipeline of one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from edged.bench import Row
+from edged.bench.cell import PATIENCE_S, camera_toml, scratch
+from edged.bench.slow import write_slow
+from edged.bundle.bundle import read_bundle
+from edged.config import load_config
+from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import Frame, Hold, Observation, Tick, Verdict
+from edged.engine.registry import open_engine
+from edged.pipeline.pipeline import Pipeline, make_pipeline
+from edged.runtime.health import Health
+from edged.runtime.inputs import Inputs
+from edged.runtime.loop import Loop
+from edged.runtime.motion import MotionState
+from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.slot import Slot
+from edged.runtime.ticks import CameraTicks
+from edged.source.camera import CameraThread
+from edged.swap.load import run_time, warm
+
+ENGINE = "bench-slow-masks"
+RUN_MS, FPS = 50.0, 60.0
+BUDGET = 0.95
+CONFIG = """[daemon]
+store = '{folder}/engines'
+runtime = '{folder}/run'
+[loop]
+clock = 'camera:camera'
+[engine]
+name = 'bench-slow-masks'
+threads = 1
+[execution]
+inference = 'async'
+"""
+
+
+def perception() -> Row:
+    """Ratio of results per second."""
+    return compare(pairs=3, block_s=3.0)
+
+
+def compare(pairs: int, block_s: float) -> Row:
+    """At least 0.95 of the bare loop's rate; capture to bus at most 2 ms more than its capture to result."""
+    rates: list[tuple[bool, float]] = []
+    ours: list[float] = []
+    bare: list[float] = []
+    with scratch() as folder, _cell(folder) as (inputs, make):
+        for number in range(2 * pairs):
+            if number % 4 in (0, 3):
+                found = _bare(inputs, make(), block_s)
+                bare += found
+            else:
+                found = _loop(folder, inputs, make(), block_s)
+                ours += found
+            rates.append((number % 4 in (0, 3), len(found) / block_s))
+    our_hz = float(np.median([rate for is_bare, rate in rates if not is_bare]))
+    bare_hz = float(np.median([rate for is_bare, rate in rates if is_bare]))
+    ratio, more_ms = our_hz / bare_hz, float(np.median(ours) - np.median(bare))
+    note = (
+        f"{our_hz:.1f} of {bare_hz:.1f} results a second; capture to bus p50 {np.median(ours):.1f} ms, "
+        f"{np.median(bare):.1f} to the bare result"
+    )
+    return Row("perception", round(ratio, 3), "x", BUDGET, ok=ratio >= BUDGET and more_ms <= 2.0, note=note)
+
+
+@contextlib.contextmanager
+def _cell(folder: Path) -> Iterator[tuple[Inputs, Callable[[], Pipeline]]]:
+    """A camera fed by a thread, and what makes a pipeline of the engine."""
+    path = write_slow(folder / "engines", ENGINE, RUN_MS)
+    (folder / "bench.toml").write_text(CONFIG.format(folder=folder) + camera_toml("0", FPS), encoding="utf-8")
+    config = load_config(folder / "bench.toml")
+    cameras = {"camera": CameraThread("camera", config.cameras["camera"])}  # not started: fed by us
+    ended = threading.Event()
+    image = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
+    image.setflags(write=False)
+
+    def feed() -> None:
+        seq = 0
+        while not ended.wait(1 / FPS):
+            seq += 1
+            cameras["camera"].mailbox.put(Frame("camera", seq, monotonic_ns(), image))
+
+    feeder = threading.Thread(target=feed, name="feed", daemon=True)
+    with open_engine(read_bundle(path), "cpu", 1) as engine:
+        warm(engine)
+        feeder.start()
+        try:
+            yield Inputs(cameras, {}), lambda: make_pipeline(engine, config, run_time)
+        finally:
+            ended.set()
+            feeder.join(PATIENCE_S)
+
+
+def _bare(inputs: Inputs, pipeline: Pipeline, seconds: float) -> list[float]:
+    """Milliseconds from capture to result, of each frame that a loop without anything else gets to."""
+    mailbox, inference = inputs.cameras["camera"].mailbox, pipeline.inference
+    watch, seq, spent = Stopwatch(), 0, []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        frame = mailbox.wait_newer(seq, NS_PER_S)
+        if frame is None:
+            continue
+        seq = frame.seq
+        observation = Observation({"camera": frame}, {}, frame.captured_ns)
+        if inference.run(observation, watch) is None:
+            inference.decode(observation, 0)
+            spent.append(ms(monotonic_ns() - frame.captured_ns))
+    return spent
+
+
+def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> list[float]:
+    """Milliseconds from capture to bus, of each result that the daemon's loop publishes."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    (folder / "run").mkdir(exist_ok=True)
+    outlet = Outlet(context, "bench/masks", [f"ipc://{folder}/run/masks"])
+    spent: list[float] = []
+
+    class Measured(Health):
+        def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None) -> None:
+            if not isinstance(verdict, Hold):
+                spent.append(ms(watch.ended_ns["publish"] - verdict.captured_ns))
+
+    stop, slot = threading.Event(), Slot()
+    slot.offer(pipeline)
+    publisher = Publisher(outlet, Sender("bench", 1, boot_id()), NS_PER_S, pipeline.schedule.period_ns)
+    ticks = CameraTicks(inputs.cameras["camera"].mailbox, FPS, stop=stop)
+    threading.Timer(seconds, stop.set).start()
+    try:
+        Loop(stop, ticks, slot, inputs, MotionState(None), publisher, Measured()).run()
+    finally:
+        _, worker = slot.current()
+        if worker is not None:
+            worker.close()
+        outlet.close()
+        context.term()
+    return spent

@@ -1,0 +1,36 @@
+"""After a hold is answered nothing moves: at any rate, beside any model, while an engine loads and without one."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from edged.bench.hold import ABSENT, LOADING, RATES_HZ, RUNS_MS, Trial, hold_trials, row_of
+
+EVERY = [pytest.param(*combination, 20, marks=pytest.mark.soak) for combination in product(RUNS_MS, RATES_HZ)]
+
+
+def check(trials: list[Trial], count: int) -> None:
+    assert len(trials) == count
+    assert sum(trial.moved for trial in trials) == 0, "an action after the answer"
+    assert all(trial.first_stops for trial in trials), "the first verdict after the answer says stop"
+
+
+@pytest.mark.parametrize(("run_ms", "rate_hz", "count"), [(60.0, 100.0, 2), *EVERY])
+def test_nothing_moves_after_the_answer(run_ms: float, rate_hz: float, count: int) -> None:
+    check(list(hold_trials(run_ms, rate_hz, count)), count)
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("meanwhile", [LOADING, ABSENT])
+def test_nor_while_an_engine_loads_or_without_one(meanwhile: str, count: int) -> None:
+    check(list(hold_trials(50.0, 100.0, count, meanwhile)), count)
+
+
+def test_a_row_fails_for_a_single_action_after_the_answer() -> None:
+    good = Trial(1.0, 10.0, 0, True)
+    assert row_of([good] * 5).ok
+    assert not row_of([*[good] * 5, Trial(1.0, 10.0, 1, True)]).ok
+    assert not row_of([*[good] * 5, Trial(1.0, 10.0, 0, False)]).ok
+    assert not row_of([Trial(3.0, 30.0, 0, True)] * 5).ok
