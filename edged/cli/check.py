@@ -18,6 +18,7 @@ from edged.bundle.cell_check import hints, misfits
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.cli.check_inputs import check_inputs, exists
+from edged.cli.check_time import check_time
 from edged.cli.finding import Finding, fault, warning
 from edged.client.reach import reach
 from edged.config import Config, load_config, unit_environ
@@ -170,6 +171,7 @@ def _engine(config: Config) -> Iterator[Finding]:
         with open_for(bundle, config) as engine:
             samples = len(golden_check(engine, bundle))
             yield Finding("ok", "engine", f"gives its golden samples on {engine.backend} ({samples} comparisons)")
+            yield from check_time(config, engine)
     except EdgedError as error:
         code = EXIT_REFUSED if error.exit_code == EXIT_REFUSED else EXIT_FAILED
         yield fault("engine", error.fact, error.remedy, code)

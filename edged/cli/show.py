@@ -25,12 +25,16 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
             f"  engine   {engine['name']} {engine['version']} ({engine['task']}, {engine['precision']}) "
             f"on {engine['backend']}, {engine['identity']}"
         )
+        if execution := engine.get("execution"):
+            yield f"  run      {_execution(execution)}"
     else:
         yield f"  engine   none: {engine['detail']}"
     yield (
         f"  loop     {daemon['rate_hz']:g} Hz on {daemon['clock']}: {snapshot['ticks']} ticks, "
         f"{snapshot['predictions']} predictions, {snapshot['skipped']} slots skipped"
     )
+    if waiting := snapshot.get("waiting"):
+        yield f"  waiting  {waiting}: the plan goes on without a next one"
     if snapshot["holds"]:
         yield "  holds    " + ", ".join(f"{count} {name}" for name, count in sorted(snapshot["holds"].items()))
     if snapshot["changes"]:
@@ -57,6 +61,16 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
             yield f"  thread   {name}: {'' if duty['alive'] else 'ended, '}{counts}; the last: {duty['last_error']}"
     for warning in snapshot["warnings"]:
         yield f"  warning  {warning}"
+
+
+def _execution(execution: Mapping[str, Any]) -> str:
+    """How long a run takes, whether ticks wait for it, and how it does beside them."""
+    took = f"{execution['run_ms']:.3g} ms when loaded"
+    if execution["inference"] == "inline":
+        return f"{took}, ticks wait for it"
+    counts = f"{execution['runs']} runs, {execution['discarded']} came for nothing"
+    now = f", one for {execution['running_ms']:.0f} ms now" if execution["running_ms"] else ""
+    return f"{took}, beside the ticks: {counts}{now}"
 
 
 def _input(stats: Mapping[str, Any]) -> str:

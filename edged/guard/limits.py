@@ -32,7 +32,8 @@ def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick,
         return verdict
     late_ns = now_ns - tick.due_ns
     if late_ns > rule.deadline_ns:
-        detail = f"{ms(late_ns):.1f} ms after the tick > deadline {ms(rule.deadline_ns):.1f} ms"
+        late = f"{ms(late_ns):.1f} ms after the tick > deadline {ms(rule.deadline_ns):.1f} ms"
+        detail = f'{late}; use a faster engine, or [execution] inference = "async"'
         return Hold(Reason.LATE, detail, prediction.captured_ns)
     age_ns = now_ns - prediction.captured_ns
     if age_ns >= rule.max_plan_age_ns:

@@ -97,6 +97,7 @@ def test_a_cell_that_is_well(cell: Path) -> None:
         ("ok", "engine"),
         ("warning", "engine"),  # not signed
         ("ok", "engine"),
+        ("ok", "time"),
         ("ok", "cameras.tool"),
         ("untried", "sensors.joints"),
         ("untried", "sensors.force"),

@@ -37,6 +37,7 @@ SNAPSHOT: dict[str, Any] = {
         "precision": "fp32",
         "backend": "cpu",
         "identity": "00ff",
+        "execution": {"inference": "inline", "run_ms": 0.81},
     },
     "cameras": {
         "tool": {"state": "streaming", "frames": 5000, "refused": 0, "last_error": "", "captured_ns": 7, "age_ms": 21.4}
@@ -47,11 +48,21 @@ SNAPSHOT: dict[str, Any] = {
 }
 
 
+def test_an_engine_beside_the_ticks_says_how_it_does_and_what_a_plan_waits_for() -> None:
+    execution = {"inference": "async", "run_ms": 151.2, "runs": 70, "discarded": 2, "running_ms": 88.0}
+    lines = show_status(
+        {**SNAPSHOT, "engine": {**SNAPSHOT["engine"], "execution": execution}, "waiting": "STALE: tool 140 ms > 100 ms"}
+    ).splitlines()
+    assert "  run      151 ms when loaded, beside the ticks: 70 runs, 2 came for nothing, one for 88 ms now" in lines
+    assert "  waiting  STALE: tool 140 ms > 100 ms: the plan goes on without a next one" in lines
+
+
 def test_everything_worth_knowing_has_a_line() -> None:
     assert show_status(SNAPSHOT).splitlines() == [
         "pick  running  (for 12.3 s)",
         "  edged 1.2, pid 77, up 1 h 06 min, 101.5 MB",
         "  engine   reach 2 (policy, fp32) on cpu, 00ff",
+        "  run      0.81 ms when loaded, ticks wait for it",
         "  loop     30 Hz on camera:tool: 5000 ticks, 4990 predictions, 3 slots skipped",
         "  holds    3 LATE, 7 STALE",
         "  guard    changed 12 by velocity",

@@ -1,0 +1,87 @@
+"""Whether rate, ages and the time that a run takes on this machine go together, with the numbers to write."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from edged.cli.finding import Finding, fault, warning
+from edged.config import Config
+from edged.core.clock import NS_PER_S, ms
+from edged.core.types import NEVER_NS
+from edged.engine.base import Engine
+from edged.pipeline.pipeline import Pipeline, make_pipeline
+from edged.swap.load import run_time, warm
+
+STEP_MS = 10.0  # what suggested numbers are rounded up to
+
+
+def check_time(config: Config, engine: Engine) -> Iterator[Finding]:
+    """Measure the engine, which was proved, and hold its time against the config."""
+    warm(engine)
+    yield from judge(config, make_pipeline(engine, config, run_time))
+
+
+def judge(config: Config, pipeline: Pipeline) -> Iterator[Finding]:
+    """The same for a run time that is known."""
+    schedule, run_ms = pipeline.schedule, ms(pipeline.schedule.run_ns)
+    how = "each tick waits for it" if schedule.inline else "it runs beside the ticks"
+    plan = f"max_plan_age_ms {ms(schedule.max_plan_age_ns):.4g}, valid_ms {ms(schedule.valid_ns):.4g}"
+    yield Finding("ok", "time", f"a run takes {run_ms:.3g} ms here: {how}; {plan}")
+    never = _never(config, pipeline, run_ms)
+    if never is not None:
+        yield never
+        return
+    if not schedule.inline and pipeline.inference.moves:
+        yield from _gaps(config, pipeline, run_ms)
+    if not schedule.inline and config.bus.valid_ms is not None and schedule.valid_ns < 3 * schedule.period_ns:
+        fact = f"valid_ms {config.bus.valid_ms:g} ends before the next result, which takes {run_ms:.3g} ms"
+        yield warning("bus.valid_ms", fact, f"set [bus] valid_ms = {_up(3 * ms(schedule.period_ns) + 10):g}")
+    for name, camera in config.cameras.items():
+        if camera.max_age_ms < 1000 / camera.fps:
+            fact = f"max_age_ms {camera.max_age_ms:g} ends before the next frame at {camera.fps:g} fps"
+            yield warning(f"cameras.{name}", fact, f"set max_age_ms = {_up(2000 / camera.fps):g}")
+
+
+def _never(config: Config, pipeline: Pipeline, run_ms: float) -> Finding | None:
+    """Why no verdict but a Hold would ever be published."""
+    schedule = pipeline.schedule
+    if schedule.inline and schedule.run_ns > schedule.deadline_ns:
+        fact = f"a run takes {run_ms:.3g} ms, a tick's deadline is {ms(schedule.deadline_ns):.3g} ms: all would be late"
+        return fault("execution.inference", fact, 'set [execution] inference = "async", or take the key away')
+    if schedule.run_ns >= schedule.max_plan_age_ns:
+        fact = f"input is {run_ms:.3g} ms old when a run ends, max_plan_age_ms is {ms(schedule.max_plan_age_ns):.4g}"
+        remedy = f"set [execution] max_plan_age_ms = {_up(2 * run_ms + 200):g}, or take the key away"
+        return fault("execution.max_plan_age_ms", f"{fact}: no prediction would ever be good", remedy)
+    if schedule.run_ns >= (chunk_ns := _chunk_ns(pipeline)):
+        fact = f"all steps of a chunk of {ms(chunk_ns):.4g} ms have passed when a run of {run_ms:.3g} ms ends"
+        return fault("engine", f"{fact}: no action would ever be published", "use a faster engine or longer chunks")
+    return None
+
+
+def _gaps(config: Config, pipeline: Pipeline, run_ms: float) -> Iterator[Finding]:
+    """A plan has to last from its capture until the inference after it has ended."""
+    schedule = pipeline.schedule
+    needed_ms = 2 * run_ms + 2 * ms(config.period_ns)
+    lasts_ns = min(schedule.max_plan_age_ns, _chunk_ns(pipeline))
+    if ms(lasts_ns) >= needed_ms:
+        return
+    fact = f"a plan ends {ms(lasts_ns):.4g} ms after its capture, the next one comes after {needed_ms:.4g} ms"
+    if schedule.max_plan_age_ns < _chunk_ns(pipeline):
+        remedy = f"set [execution] max_plan_age_ms = {_up(needed_ms + 100):g}"
+    else:
+        remedy = "use a faster engine or longer chunks"
+    yield warning("execution", f"{fact}: Hold(LATE) in between", remedy)
+
+
+def _chunk_ns(pipeline: Pipeline) -> int:
+    """Capture to the end of a chunk's last step; without end for single actions and masks."""
+    if pipeline.manifest.action is None:
+        return NEVER_NS
+    tensor, role = pipeline.manifest.action
+    steps = pipeline.engine.outputs[tensor].size // len(role.axes)
+    return NEVER_NS if steps == 1 else round((steps + 1) * role.step_ms * NS_PER_S / 1000)
+
+
+def _up(value_ms: float) -> float:
+    return math.ceil(value_ms / STEP_MS) * STEP_MS
