@@ -59,6 +59,8 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
     raise_limit()
     config = load_config(path, sets)
     with contextlib.ExitStack() as stack:
+        hung = threading.Event()
+        stack.callback(lambda: os._exit(EXIT_OK) if hung.is_set() else None)  # last of all
         log_writer = start_log(config.log)
         stack.callback(log_writer.stop)
         lock(config, stack)
@@ -74,10 +76,13 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
         log.info("edged %s, daemon %s, engine %s", __version__, config.daemon.name, config.engine.name)
         if config.stream == "action":
             log.info("guard: %s", config.effective_guard)
-        return _serve(config, Sender(config.daemon.name, session, boot_id()), log_writer, stack)
+        return _serve(config, Sender(config.daemon.name, session, boot_id()), log_writer, hung, stack)
 
 
-def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib.ExitStack) -> int:
+def _serve(
+    config: Config, sender: Sender, log_writer: Writer, hung: threading.Event, stack: contextlib.ExitStack
+) -> int:
+    """`hung` is set when a run of the engine is still under way at the end: no orderly way out is left then."""
     stop = threading.Event()
     asked: list[int] = []
 
@@ -112,7 +117,7 @@ def _serve(config: Config, sender: Sender, log_writer: Writer, stack: contextlib
     store = Store(config.daemon.store, shipped_store())
     notifier = Notifier(_teller(reporter, publisher), health.warn, health.withdraw)
     supply = EngineSupply(config, store, slot, motion, inputs.shadow, notifier)
-    stack.callback(slot.close)
+    stack.callback(lambda: None if slot.close() else hung.set())
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)
     control = Control(context, endpoints(config)["control"], offered, config.bus.bind.get("control"), curve, peers)

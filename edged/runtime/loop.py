@@ -8,7 +8,6 @@ from dataclasses import replace
 from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick, Verdict
-from edged.guard.precedence import strongest
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.async_policy import AsyncPolicy
@@ -97,9 +96,10 @@ def take_turn(
     now_ns = watch.started_ns
     inputs.drain(now_ns)
     measured = inputs.measured()
-    held = motion.check(now_ns, inputs.enable(), inputs.explain_enable, running, measured)
+    empty = vacancy if running is None else None
+    held = motion.check(now_ns, inputs.enable(), inputs.explain_enable, running, measured, empty)
     if running is None:
-        return Turn(strongest((held, vacancy)) or vacancy)
+        return Turn(held or vacancy)
     with OBSERVE:
         observation = inputs.observe(running.want, tick, now_ns)
     watch.lap("observe")

@@ -15,6 +15,7 @@ from edged.core.clock import NS_PER_MS, ms
 from edged.core.types import ActionChunk, Hold, Reason, Sample, Verdict
 from edged.guard import Anchor, Command
 from edged.guard.arming import Arming
+from edged.guard.precedence import strongest
 from edged.guard.rest import WINDOW_NS, RestWindow
 from edged.pipeline import pipeline
 from edged.pipeline.join import Join, join_after, same_axes
@@ -63,12 +64,16 @@ class MotionState:
         explain: Callable[[Hold], Hold],
         running: Pipeline | None = None,
         measured: Sample | None = None,
+        vacancy: Hold | None = None,
     ) -> Hold | None:
-        """Why nothing may move now, None when it may. `explain` adds the cause to a missing enable input."""
+        """Why nothing may move now, None when it may. `explain` adds the cause to a missing enable input; `vacancy` is
+        why there is no engine."""
         self._over = False
         held = self.arming.check(now_ns, enable) if self.arming else None
         if held is not None and held.reason is Reason.DISABLED and enable is None:
             held = explain(held)
+        if vacancy is not None and vacancy.stop:
+            held = strongest((held, vacancy))
         if self._stopped is None:
             return held
         if measured is not None and measured.captured_ns > self._stopped_ns:

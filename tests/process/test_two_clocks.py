@@ -5,11 +5,17 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
+import msgspec
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from rig import Rig, camera_toml, limits_toml, rig, state_cell, state_toml
 
+from edged.bench import ENGINES
 from edged.bench.slow import write_slow
+from edged.bundle.bundle import read_bundle, write_bundle
+from edged.bundle.roles import StateInput
 from edged.core.types import Reason
 from edged.wire import Kind, Message
 
@@ -133,3 +139,40 @@ def test_perception_publishes_one_verdict_per_result(rig: Rig) -> None:
     assert execution["valid_ms"] >= 3 * execution["run_ms"]
     assert daemon.terminate() == 0
     assert masks.messages[-1].reason == Reason.STOPPING
+
+
+def hanging(rig: Rig) -> dict[str, str]:
+    """A cell whose engine takes as many rounds as the last value of the sensor says: quick at 0, for ever at 1e9."""
+    bundle = read_bundle(ENGINES / "bench-slow" / "1")
+    graph = onnx.load_from_string(bundle.model)
+    (rounds,) = (given for given in graph.graph.input if given.name == "rounds")
+    rounds.CopyFrom(helper.make_tensor_value_info("asked", TensorProto.FLOAT, [1, 1]))
+    graph.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one_axis"))
+    graph.graph.node.insert(0, helper.make_node("Reshape", ["asked", "one_axis"], ["rounds"]))
+    state = bundle.manifest.inputs["state"]
+    assert isinstance(state, StateInput)
+    (part,) = state.parts
+    asked = StateInput(parts=(msgspec.structs.replace(part, names=part.names[-1:]),))
+    manifest = msgspec.structs.replace(bundle.manifest, inputs={"state": state, "asked": asked})
+    golden = {name.replace("rounds", "asked"): value for name, value in bundle.golden.items()}
+    golden = {name: value.reshape(1, 1) if "asked" in name else value for name, value in golden.items()}
+    write_bundle(rig.store, manifest, graph.SerializeToString(), golden, replace=True)
+    cell = state_cell(rig, guard=MEASURED, rate_hz=100.0, engine="name = 'bench-slow'\nthreads = 1")
+    return {**cell, "bus": "", "execution": "inference = 'async'\nhang_ms = 60000"}
+
+
+def test_sigterm_does_not_wait_for_a_run_that_hangs(rig: Rig) -> None:
+    feed = rig.feed("state", np.zeros(15), rate_hz=200.0)
+    daemon = rig.daemon(rig.config(**hanging(rig)))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    feed.values = np.r_[np.zeros(14), 1e9]
+    late = actions.wait(lambda message: message.reason == Reason.LATE, actions.mark())
+    assert "the next inference has been running for" in late.header["detail"]
+    status = daemon.status()
+    assert status["engine"]["execution"]["running_ms"] > 500
+    began = time.monotonic()
+    assert daemon.ask("hold", who="test")["published"], "supervision goes on"
+    assert daemon.terminate() == 0
+    assert time.monotonic() - began < 15
+    assert actions.messages[-1].reason == Reason.STOPPING

@@ -20,6 +20,7 @@ from edged.bundle.bundle import Bundle
 from edged.config import Config
 from edged.core.clock import ManualClock
 from edged.core.errors import MachineryError
+from edged.core.types import Hold, Reason
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
@@ -106,6 +107,7 @@ def turned(
     count: int = 20,
     config: Config | None = None,
     raises: type[Exception] | None = None,
+    vacancy: Hold | None = None,
 ) -> Turned:
     config = config or cells.config(guard={"measured": "sensor:joints", "start": "armed"})
     clock, stop = ManualClock(START), threading.Event()
@@ -119,6 +121,7 @@ def turned(
     inputs = Inputs({}, replay.sensors, "joints")
     motion = MotionState(Arming(folder / "hold", config.guard.start))
     slot, health = Slot(), Health(clock)
+    slot.vacancy = vacancy or slot.vacancy
     if engine is not None:
         slot.offer(make_pipeline(engine, config))
     outlet = Outlet(context, "pick/action", ["inproc://action"])
@@ -309,6 +312,13 @@ def test_a_hold_is_not_masked_by_a_missing_engine(turn: Callable[..., Turned]) -
     done = turn(recorded(), None, 3, cells.config(guard={"measured": "sensor:joints"}))
     assert done.says == ["DISARMED"] * 3 + ["STOPPING"]
     assert all(message.stop for message in done.heard)
+
+
+def test_an_engine_that_cannot_be_loaded_is_one_stop_and_not_many(turn: Callable[..., Turned]) -> None:
+    done = turn(recorded(), None, 30, vacancy=Hold(Reason.ENGINE, "it cannot be loaded"))
+    assert done.says == ["ENGINE"] * 30 + ["STOPPING"]
+    assert {message.header["motion"] for message in done.heard} == {2}
+    assert {message.header["detail"] for message in done.heard[:-1]} == {"it cannot be loaded"}
 
 
 def test_broken_machinery_ends_the_loop_after_a_last_word(turn: Callable[..., Turned], engine: Engine) -> None:
