@@ -1,7 +1,7 @@
 """What every test gets: Hypothesis without time limits, two workers for the whole suite, and an account of the skips.
 
-`pytest` alone runs in two workers; `pytest tests/unit/guard`, `pytest -m soak` and `pytest -n 0` run in one process,
-and so does everything where pytest-xdist is missing (`-p no:xdist`).
+`pytest` alone runs in two workers where there are two processors; `pytest tests/unit/guard`, `pytest -m soak` and
+`pytest -n 0` run in one process, and so does everything where pytest-xdist is missing (`-p no:xdist`).
 
 `pytest --no-new-skips` turns a skip that tests/skips.txt does not list into a failure, so that a test cannot quietly
 stop running: CI always passes it, a laptop without an RTSP server need not.
@@ -18,8 +18,17 @@ import pytest
 from hypothesis import settings
 
 SKIPS = Path(__file__).with_name("skips.txt")
-WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "0"))
+WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "2" if len(os.sched_getaffinity(0)) > 1 else "0"))
 DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
+ALONE = (  # trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done
+    "tests/process/test_control_remote.py",
+    "tests/process/test_swap_",
+    "tests/gpu_fake/test_cuda_swap.py",
+    "tests/gpu_fake/test_plan_",
+    "tests/unit/bench/test_bench_gpu.py",
+)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other processor is the other worker's
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
@@ -54,22 +63,48 @@ def is_default_suite(config: pytest.Config) -> bool:
     return not is_named and config.option.markexpr in config.getini("addopts")
 
 
+def unit_of(test: str) -> str:
+    """What a test runs with, in one worker: those that need the machine, those with daemons, those of its file."""
+    if test.startswith(ALONE):
+        return ALONE[0]
+    return DAEMONS if test.startswith(DAEMONS) else test.partition("::")[0]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker: the longest unit first, or the other worker waits for it at the end."""
+    """In a worker: the longest unit first, or the other worker waits for it; and last what has to be alone."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not item.nodeid.startswith(DAEMONS))
+        order = {DAEMONS: 0, ALONE[0]: 2}
+        items.sort(key=lambda item: order.get(unit_of(item.nodeid), 1))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """`loadfile`, but for the tests with daemons: all of them are one unit."""
+    """`loadfile` with the units of `unit_of`; the one that has to be alone begins when all other tests have ended."""
     if config.option.dist != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return DAEMONS if nodeid.startswith(DAEMONS) else nodeid.partition("::")[0]
+            return unit_of(nodeid)
+
+        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+            super().mark_test_complete(node, item_index, duration)
+            for other in self.nodes:  # one may have waited for this test
+                if other is not node and list(self.workqueue) == [ALONE[0]]:
+                    self._reschedule(other)
+
+        def _reschedule(self, node: Any) -> None:
+            if list(self.workqueue) != [ALONE[0]] or node.shutting_down:
+                return super()._reschedule(node)
+            others = [other for other in self.nodes if other is not node]
+            if self._pending_of(self.assigned_work[node]) > 2:
+                return None
+            if not all(other.shutting_down for other in others):
+                return node.shutdown()  # another worker will take it
+            if not any(self._pending_of(self.assigned_work[other]) for other in others):
+                self._assign_work_unit(node)
+            return None
 
     return Scheduling(config, log)
 

@@ -180,9 +180,9 @@ def test_close_does_not_wait_for_a_read_that_blocks(server: Server, monkeypatch:
         before = time.monotonic()
         thread.close()
         assert time.monotonic() - before < 15
-        assert thread._thread.is_alive(), "the read has ended, so this test proves nothing"
+        assert thread.is_alive(), "the read has ended, so this test proves nothing"
     server.kill()
-    until(lambda: not thread._thread.is_alive())
+    until(lambda: not thread.is_alive())
 
 
 def test_open_and_close_leaves_nothing_behind(server: Server) -> None:

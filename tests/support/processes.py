@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import warm
 import zmq
 from numpy.typing import NDArray
 from waiting import until
@@ -43,14 +44,16 @@ class Process:
         given = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
         self._log = log
         self.since = time.monotonic()
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                [sys.executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**given, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **environ},
-            )
+        environ = {**given, **warm.HARMLESS, **environ}
+        self._popen: subprocess.Popen[bytes] | warm.Warm
+        with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+            if warm.can_fork(arguments, environ):
+                self._popen = warm.Warm(arguments, environ, (nothing.fileno(), output.fileno(), output.fileno()))
+            else:
+                command = [sys.executable, *arguments]
+                self._popen = subprocess.Popen(
+                    command, stdin=nothing, stdout=output, stderr=subprocess.STDOUT, env=environ
+                )
         self.pid = self._popen.pid
 
     @property

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
 from numpy.typing import NDArray
 from processes import PATIENCE_S, SYSTEMD, Feed, Listener, Process, holds, is_action, tally
 from waiting import until
@@ -132,14 +133,13 @@ class Rig:
 
     def edged(self, *arguments: str, patience_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """`edged ARGUMENTS`, to its end."""
-        environ = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
+        given = {name: value for name, value in os.environ.items() if name not in SYSTEMD}
+        environ = {**given, "XDG_RUNTIME_DIR": str(self.folder), "COLUMNS": "200"}
+        command = ("-m", "edged", *arguments)
+        if warm.can_fork(command, environ):
+            return warm.run(command, environ, patience_s)
         return subprocess.run(
-            [sys.executable, "-m", "edged", *arguments],
-            env={**environ, "XDG_RUNTIME_DIR": str(self.folder), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=patience_s,
-            check=False,
+            [sys.executable, *command], env=environ, capture_output=True, text=True, timeout=patience_s, check=False
         )
 
     def feed(self, name: str, values: NDArray[np.float64], rate_hz: float = 100.0) -> Feed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def manifest(version: str, **changes: Any) -> Manifest:
     return msgspec.structs.replace(read_bundle(ENGINES / NAME / "1").manifest, version=version, **changes)
 
 
+@cache
 def model(build: Build | None = None, seed: int = 1, output: str = "action", width: int = WIDTH) -> bytes:
     """state [1, width] -> tanh(state @ w + b) [1, 7], or what `build` makes of `raw`, which is that."""
     rng = np.random.default_rng(seed)
@@ -66,9 +68,12 @@ def model(build: Build | None = None, seed: int = 1, output: str = "action", wid
     return made
 
 
+@cache
 def golden(data: bytes, count: int = 3, seed: int = 5) -> Mapping[str, Any]:
     """Samples that the model gives."""
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # more would spin, and take a running daemon's processor
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(seed)
     made = [output.name for output in session.get_outputs()]
     inputs = [
@@ -92,6 +97,7 @@ def put(folder: Path, content: Mapping[str, bytes]) -> Path:
     return folder
 
 
+@cache
 def slow(rounds: int) -> Build:
     """Multiplies matrices whose product does not matter, `rounds` times."""
 
@@ -110,6 +116,7 @@ def slow(rounds: int) -> Build:
     return build
 
 
+@cache
 def not_a_number_above(limit: float) -> Build:
     """NaN as soon as the first state value exceeds `limit`: golden samples never show it."""
 

@@ -112,7 +112,7 @@ def open_cell(
     shutil.copytree(ENGINES / NAME, rig.store / NAME)
     if signed is not None:
         sign_bundle(rig.store / NAME / "1", signed)
-    feed = Wave(f"ipc://{rig.folder}/state", "state", np.zeros(WIDTH), 200.0)
+    feed = Wave(f"ipc://{rig.folder}/state", "state", np.zeros(WIDTH), 100.0)
     rig._stack.callback(feed.close)
     loop = f"clock = 'timer'\nrate_hz = {rate_hz}"
     sections = {**state_cell(rig, loop=loop, swap=swap, inputs=state_toml(rig)), **sections}

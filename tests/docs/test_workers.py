@@ -1,0 +1,70 @@
+"""Two workers: what needs the machine to itself runs when everything else has ended, once, and in one of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
+TEST = """
+import os, time
+import pytest
+
+@pytest.mark.parametrize("number", range({count}))
+def test_it(number):
+    began = time.monotonic()
+    time.sleep({seconds})
+    with open({log!r}, "a") as log:
+        log.write(f"{{os.environ.get('PYTEST_XDIST_WORKER')}} {{began}} {{time.monotonic()}} {name}\\n")
+"""
+
+
+def run(folder: Path, files: dict[str, tuple[int, float]], *options: str) -> list[tuple[str, float, float, str]]:
+    """Worker, begin, end and file of each test of a suite of such files: how many tests, how long each."""
+    (folder / "tests").mkdir(parents=True)
+    (folder / "tests/conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
+    log = folder / "log"
+    for name, (count, seconds) in files.items():
+        path = folder / "tests" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(TEST.format(count=count, seconds=seconds, log=str(log), name=name), encoding="utf-8")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib", *options, "tests"]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == sum(count for count, _ in files.values())
+    return [(worker, float(began), float(ended), name) for worker, began, ended, name in lines]
+
+
+UNITS = {
+    "process/test_run.py": (3, 0.2),
+    "process/test_start.py": (3, 0.1),
+    "test_a.py": (4, 0.1),
+    "test_b.py": (1, 0.4),
+    "test_c.py": (5, 0.02),
+}
+SWAPS = {"process/test_swap_bad.py": (3, 0.1), "gpu_fake/test_plan_build.py": (2, 0.1)}
+
+
+@pytest.mark.parametrize("more", [{"test_long.py": (2, 1.0)}, {"test_many.py": (40, 0.005)}], ids=["long", "many"])
+def test_what_has_to_be_alone_begins_when_all_else_has_ended(
+    tmp_path: Path, more: dict[str, tuple[int, float]]
+) -> None:
+    ran = run(tmp_path, {**UNITS, **SWAPS, **more}, "-n", "2")
+    alone = [test for test in ran if test[3] in SWAPS]
+    assert len({worker for worker, *_ in alone}) == 1
+    assert min(began for _, began, _, _ in alone) >= max(ended for _, _, ended, name in ran if name not in SWAPS)
+    assert len({worker for worker, *_ in ran}) == 2, "the others are shared"
+    daemons = sorted(test[1:] for test in ran if test[3].startswith("process/"))
+    assert all(before[1] <= after[0] for before, after in pairwise(daemons)), "one after the other"
+
+
+@pytest.mark.parametrize("files", [SWAPS, {**SWAPS, "test_a.py": (1, 0.0)}], ids=["nothing", "one test"])
+def test_it_ends_where_there_is_little_else(tmp_path: Path, files: dict[str, tuple[int, float]]) -> None:
+    run(tmp_path, files, "-n", "2")
