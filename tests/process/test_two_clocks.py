@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from rig import Rig, camera_toml, limits_toml, rig, state_cell, state_toml
+from rig import Daemon, Rig, camera_toml, limits_toml, rig, state_cell, state_toml
+from waiting import until
 
 from edged.bench import ENGINES
 from edged.bench.slow import write_slow
@@ -176,3 +178,65 @@ def test_sigterm_does_not_wait_for_a_run_that_hangs(rig: Rig) -> None:
     assert daemon.terminate() == 0
     assert time.monotonic() - began < 15
     assert actions.messages[-1].reason == Reason.STOPPING
+
+
+QUICK = "shadow_samples = 5\nprobation_predictions = 5\nprobation_seconds = 0.2\nincoming = false"
+
+
+def swapped(daemon: Daemon, version: str) -> dict[str, Any]:
+    """How the swap ended."""
+    job = daemon.ask("swap", version=version, who="test")["job"]
+
+    def ended() -> dict[str, Any] | None:
+        return next((one for one in daemon.status()["swap"]["past"] if one["job"] == job), None)
+
+    found: dict[str, Any] = until(ended, 90, lambda: daemon.status()["swap"])
+    return found
+
+
+def test_a_swap_between_slow_policies_leaves_no_gap(rig: Rig) -> None:
+    rig.feed("state", np.zeros(15), rate_hz=200.0)
+    cell = policy_cell(rig, 40, 50.0, swap=QUICK)
+    write_slow(rig.store, "bench-slow", 60, "2")
+    (rig.store / "bench-slow" / "current").symlink_to("1")
+    daemon = rig.daemon(rig.config(**cell))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    mark = actions.mark()
+    done = swapped(daemon, "2")
+    assert done["state"] == "committed", done
+    assert daemon.status()["engine"]["version"] == "2"
+    heard = [message for message in actions.since(mark) if message.kind in (Kind.ACTION, Kind.HOLD)]
+    held = [message for message in heard if message.reason not in (0, Reason.LATE)]
+    assert not held, held
+    engines = [message.engine for message in heard if is_action(message)]
+    change = engines.index(engines[-1])
+    assert set(engines[:change]) == {engines[0]}
+    assert set(engines[change:]) == {engines[-1]} != {engines[0]}, "the old plan speaks until the new engine has one"
+    assert {message.header["motion"] for message in heard} == {1}
+    assert daemon.ask("rollback", who="test")["version"] == "1"
+    daemon.wait_status(lambda status: status["engine"]["version"] == "1" and status["swap"]["active"] is None)
+
+
+def test_a_swap_from_a_quick_segmenter_to_a_slow_one_and_back(rig: Rig) -> None:
+    write_slow(rig.store, "bench-slow-masks", 0)
+    write_slow(rig.store, "bench-slow-masks", 80, "2")
+    (rig.store / "bench-slow-masks" / "current").symlink_to("1")
+    cell = {
+        "loop": "clock = 'camera:camera'",
+        "engine": "name = 'bench-slow-masks'\nthreads = 1",
+        "bus": "",
+        "swap": QUICK,
+        "inputs": camera_toml(rig, fps=10, max_age_ms=400),
+    }
+    rig.camera(fps=10.0)
+    daemon = rig.daemon(rig.config(**cell))
+    masks = daemon.listen("masks")
+    masks.wait(lambda message: message.kind is Kind.LABELS)
+    for version in ("2", "1"):
+        done = swapped(daemon, version)
+        assert done["state"] == "committed", done
+        mark = masks.mark()
+        masks.wait(lambda message: message.kind is Kind.LABELS, mark)
+    ticks = [message.header["tick"] for message in masks.messages]
+    assert ticks == list(range(ticks[0], ticks[0] + len(ticks))), "one count through both clocks"
