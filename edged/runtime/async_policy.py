@@ -11,7 +11,7 @@ from dataclasses import replace
 from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Observation, Reason, Sample, Tick
-from edged.guard import anchor
+from edged.guard import anchor, guard
 from edged.guard.precedence import strongest
 from edged.pipeline.pipeline import Pipeline
 from edged.pipeline.plan import Plan
@@ -59,7 +59,7 @@ class AsyncPolicy:
             self._begin(worker, observation, now_ns)
         if turn is not None and not isinstance(turn.verdict, Hold):
             return replace(turn, waiting=waiting)
-        spoken = self._speak(running, worker, measured, waiting, now_ns)
+        spoken = self._speak(running, worker, tick, measured, waiting)
         return spoken if turn is None else replace(
             spoken, observation=turn.observation, motion=turn.motion, prediction=turn.prediction
         )  # fmt: skip
@@ -97,10 +97,10 @@ class AsyncPolicy:
         return Turn(verdict, answer.start, observation, moving, answer.prediction)
 
     def _speak(
-        self, running: Pipeline, worker: InferenceThread, measured: Sample | None, waiting: Hold | None, now_ns: int
+        self, running: Pipeline, worker: InferenceThread, tick: Tick, measured: Sample | None, waiting: Hold | None
     ) -> Turn:
         """What is left of the plan while that is good; else what keeps a new one away."""
-        plan = self._plan
+        plan, now_ns = self._plan, tick.started_ns
         rest = plan.rest(now_ns) if plan is not None else None
         if rest is None:
             if plan is not None:
@@ -110,6 +110,12 @@ class AsyncPolicy:
         if isinstance(place, Hold):
             place = self._inputs.explain_measured(place) if measured is None else place
             return Turn(replace(place, captured_ns=rest.captured_ns))
+        if place.previous is None:  # controllers gave up meanwhile: the plan begins again from where the robot is
+            guarded = guard(rest, running.rule, place, tick, now_ns)
+            if isinstance(guarded, Hold):
+                return Turn(guarded)
+            assert isinstance(guarded, ActionChunk), "the guard keeps the kind"
+            rest, self._plan = guarded, Plan(guarded, running.schedule.max_plan_age_ns)
         return Turn(rest, place, waiting=waiting, by=self._plan_by)
 
     def _nothing(self, worker: InferenceThread, now_ns: int) -> Hold:

@@ -33,11 +33,13 @@ PERIOD = 10 * MS
 STEP = 20 * MS
 STEPS = 10
 START = 10_000 * MS
+RAMP = 0.02  # rad a step
+VELOCITY = 1.5  # rad/s, the limit
 
 
 class ScriptedEngine:
-    """Chunks of ten steps that hold the joints; `trouble` makes the next runs fail or say nan. Every run is counted in
-    a recurrent state that a stop resets."""
+    """Chunks of ten steps that move all joints at 1 rad/s from where the inputs are; `trouble` makes the next runs fail
+    or give nan."""
 
     def __init__(self, identity: int) -> None:
         self.inputs: dict[str, NDArray[Any]] = {"state": np.zeros((1, 3), np.float32)}
@@ -56,7 +58,8 @@ class ScriptedEngine:
         self.runs += 1
         if self.trouble == "fails":
             raise EngineError("it fails", "do not use it")
-        self.outputs["action"][...] = np.nan if self.trouble == "nan" else self.inputs["state"][:, None]
+        ramp = (RAMP * np.arange(1, STEPS + 1, dtype=np.float32))[None, :, None]
+        self.outputs["action"][...] = np.nan if self.trouble == "nan" else self.inputs["state"][:, None] + ramp
 
     def hand_over(self, live: bool) -> None: ...
 
@@ -165,7 +168,8 @@ class ScriptedCell:
 
     def __init__(self, folder: Path, start: str = "armed", **execution: Any) -> None:
         self.clock = ManualClock(START)
-        guard = {"measured": "sensor:joints", "start": start, "following_error": 1.0}
+        limits = {name: {"min": -2, "max": 2, "velocity": VELOCITY, "on": "limit"} for name in cells.JOINTS}
+        guard = {"measured": "sensor:joints", "start": start, "following_error": 1.0, "limits": limits}
         fields = {"inference": "async", **execution}
         self.config = cells.config(guard, loop={"clock": "timer", "rate_hz": 100}, execution=fields, bus={})
         self.joints, self.imu = Steady(self.clock, "joints"), Steady(self.clock, "imu")

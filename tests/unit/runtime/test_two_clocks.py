@@ -5,16 +5,17 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cells import MS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from scripted import PERIOD, STEP, STEPS, ScriptedCell, ScriptedWorker
+from scripted import PERIOD, STEP, STEPS, VELOCITY, ScriptedCell, ScriptedWorker
 
 from edged.core.errors import MachineryError
 from edged.core.types import Reason
-from edged.wire import Kind, Message
+from edged.wire import Flag, Kind, Message
 
 STOPS = frozenset(reason for reason in Reason if reason.stop)
 
@@ -126,6 +127,20 @@ def test_an_engine_that_is_offered_takes_over_between_two_runs_and_the_old_plan_
     assert done.gap_ns == PERIOD
 
 
+def test_a_plan_that_controllers_gave_up_in_a_stall_begins_again_within_the_limits(cell: ScriptedCell) -> None:
+    for _ in range(10):
+        cell.tick()
+    ScriptedWorker.took_ns = 300 * MS
+    for _ in range(4):
+        cell.tick()
+    cell.clock.advance(120 * MS)  # the whole machine: controllers have stopped, the joints are where they were, at 0
+    message = cell.tick()
+    assert message.kind is Kind.ACTION
+    reach = VELOCITY * max(STEP, message.header["t0_ns"] - message.published_ns) / 1e9
+    assert abs(message.arrays["action"][0, 0]) <= reach + 1e-6
+    assert message.flags == Flag.CHANGED
+
+
 class TwoClocks(RuleBasedStateMachine):
     """Whatever happens in whatever order: what is published is judged by itself, not by what the loop knows."""
 
@@ -138,6 +153,7 @@ class TwoClocks(RuleBasedStateMachine):
         self.stop_ns = 0  # when the last stop was published
         self.motion = 1
         self.plan: Message | None = None  # the first message of the newest plan
+        self.follows: Message | None = None  # what controllers follow
 
     @initialize(engine=st.booleans())
     def begin(self, engine: bool) -> None:
@@ -179,7 +195,7 @@ class TwoClocks(RuleBasedStateMachine):
     @rule()
     def forgets(self) -> None:
         self.cell.motion.ask_to_forget()
-        self.plan = None
+        self.plan = self.follows = None
 
     @rule(milliseconds=st.integers(0, 400))
     def stalls(self, milliseconds: int) -> None:
@@ -210,7 +226,7 @@ class TwoClocks(RuleBasedStateMachine):
                 assert motion == self.motion + 1 or self.stop_ns, "a stop has a number of its own"
             if motion != self.motion:
                 self.stop_ns = now_ns
-            self.plan = None
+            self.plan = self.follows = None
         else:
             assert motion == self.motion, "the first Hold of a stop carries the new number"
         self.motion = motion
@@ -221,8 +237,18 @@ class TwoClocks(RuleBasedStateMachine):
             if self.plan is None or message.captured_ns > self.plan.captured_ns:
                 self.plan = message
             assert message.captured_ns == self.plan.captured_ns, "no plan comes back"
+            self.judge_speed(message, now_ns)
         elif not message.stop and self.plan is not None:
             assert now_ns >= self.end_of(self.plan), "a plan that is still good is not dropped for a weaker cause"
+
+    def judge_speed(self, message: Message, now_ns: int) -> None:
+        """No joint is asked for more than its limit, from where controllers are: on their way, or at rest at 0."""
+        joint, t0_ns = message.arrays["action"][:, 0].astype(float), message.header["t0_ns"]
+        if self.follows is None or now_ns >= self.follows.published_ns + self.follows.valid_for_ns:
+            reach = VELOCITY * max(STEP, t0_ns - now_ns) / 1e9
+            assert abs(joint[0]) <= reach + 1e-6, "from rest"
+        assert np.abs(np.diff(joint)).max(initial=0) <= VELOCITY * STEP / 1e9 + 1e-6
+        self.follows = message
 
     def end_of(self, message: Message) -> int:
         steps_ns = message.header["t0_ns"] + len(message.arrays["action"]) * STEP
