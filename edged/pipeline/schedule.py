@@ -41,6 +41,7 @@ class Schedule:
         return {
             "inference": "inline" if self.inline else "async",
             "run_ms": round(ms(self.run_ns), 2),
+            "period_ms": round(ms(self.period_ns), 2),
             "max_plan_age_ms": round(ms(self.max_plan_age_ns), 1),
             "valid_ms": round(ms(self.valid_ns), 1),
         }

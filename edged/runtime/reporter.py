@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import queue
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.clock import NS_PER_S, Now, monotonic_ns, ns
 from edged.core.duty import Duty
 from edged.core.types import Event
 from edged.runtime.health import Health, describe_transition, status_line
@@ -103,14 +104,14 @@ class Reporter(Duty):
             log.info("ready: %s", line)
         else:
             notify(status(line))
-        self._feed(snapshot.get("daemon", {}).get("rate_hz", 0.0))
+        self._feed(_period_ns(snapshot))
 
-    def _feed(self, rate_hz: float) -> None:
+    def _feed(self, period_ns: int) -> None:
         """Feed systemd's watchdog if the loop turned since last time, or is slow and its next tick is not overdue."""
         ticks, now_ns = self._health.ticks, self._now()
         if ticks != self._fed_ticks:
             self._fed_ticks, self._ticked_ns = ticks, now_ns
-        elif not ticks or now_ns - self._ticked_ns > (PATIENCE * NS_PER_S / rate_hz if rate_hz else 0):
+        elif not ticks or now_ns - self._ticked_ns > PATIENCE * period_ns:
             return
         if self._feed_ns:
             notify(WATCHDOG)
@@ -140,3 +141,10 @@ class Reporter(Duty):
         now_ns = self._now()
         preamble = self._sender.preamble(kind, outlet.seq + 1, 0, now_ns, valid_ns)
         outlet.send(encode(outlet.topic, preamble, header))
+
+
+def _period_ns(snapshot: Mapping[str, Any]) -> int:
+    """How far apart two ticks are: by the clock, or by a segmenter that takes longer; 0 = not known."""
+    rate_hz = snapshot.get("daemon", {}).get("rate_hz", 0.0)
+    result_ms = snapshot.get("engine", {}).get("execution", {}).get("period_ms", 0.0)
+    return max(round(NS_PER_S / rate_hz) if rate_hz else 0, ns(result_ms))

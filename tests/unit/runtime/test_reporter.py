@@ -114,9 +114,12 @@ def test_the_watchdog_is_fed_only_while_ticks_advance(desk: Any) -> None:
     assert fed(desk.supervisor) == before  # of a loop that stands still
 
 
-def test_a_slow_loop_is_not_taken_for_a_dead_one(desk: Any) -> None:
-    """Its period is many watchdog periods long; but 2.5 of its own without a tick are too many."""
-    desk.health.section("daemon", lambda: {"rate_hz": 2.0})
+@pytest.mark.parametrize(("rate_hz", "engine"), [(2.0, {}), (100.0, {"execution": {"period_ms": 500.0}})])
+def test_a_slow_loop_is_not_taken_for_a_dead_one(desk: Any, rate_hz: float, engine: dict[str, Any]) -> None:
+    """Its period, or that of a segmenter's results, is many watchdog periods long; but 2.5 of its own without a tick
+    are too many."""
+    desk.health.section("daemon", lambda: {"rate_hz": rate_hz})
+    desk.health.section("engine", lambda: engine)
     turn(desk.health)
     desk.reporter.start()
     until(lambda: fed(desk.supervisor) >= 6)
