@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import zmq
 
@@ -54,6 +55,16 @@ def write_config(folder: Path, engine: str, inputs: str, clock: str, rate_hz: fl
         encoding="utf-8",
     )
     return path
+
+
+def write_images(folder: Path) -> str:
+    """A folder of four pictures of noise, for a camera."""
+    images = folder / "images"
+    images.mkdir()
+    for number in range(4):
+        image = np.random.default_rng(number).integers(0, 256, (480, 640, 3), np.uint8)
+        cv2.imwrite(str(images / f"{number}.png"), image)
+    return str(images)
 
 
 def camera_toml(uri: str, fps: float) -> str:

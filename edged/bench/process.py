@@ -7,11 +7,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from edged.bench import Row, quantiles
-from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
+from edged.bench.cell import camera_toml, child, must_live, scratch, write_config, write_images
 from edged.client import Kind, Message, Stream
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError
@@ -60,12 +59,7 @@ def soak(seconds: float) -> Row:
 def _running() -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """A daemon that predicts from a 640x480 camera, with a subscriber; and the seconds it took to begin."""
     with scratch() as folder:
-        images = folder / "images"
-        images.mkdir()
-        for number in range(4):
-            image = np.random.default_rng(number).integers(0, 256, (480, 640, 3), np.uint8)
-            cv2.imwrite(str(images / f"{number}.png"), image)
-        path = write_config(folder, "bench-resize", camera_toml(str(images), 30), "camera:camera")
+        path = write_config(folder, "bench-resize", camera_toml(write_images(folder), 30), "camera:camera")
         (folder / "run").mkdir()
         with Stream(f"ipc://{folder}/run/action", "bench/action", timeout_ms=60_000) as stream:
             began = monotonic_ns()

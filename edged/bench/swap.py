@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.bench import ENGINES, Row, quantiles
-from edged.bench.cell import Recorder, camera_toml, child, must_live, scratch, write_config
+from edged.bench.cell import Recorder, camera_toml, child, must_live, scratch, write_config, write_images
 from edged.bundle.bundle import Bundle, read_bundle, write_bundle
 from edged.client import Message, RequestError, request
 from edged.core.clock import NS_PER_S, monotonic_ns
@@ -86,12 +85,7 @@ def swap() -> Row:
 def _run(folder: Path) -> tuple[list[Message], list[int]]:
     """Every verdict of the run, and when the bus heard of each swap."""
     store = folder / "engines"
-    images = folder / "images"
-    images.mkdir()
-    for number in range(4):
-        image = np.random.default_rng(number).integers(0, 256, (480, 640, 3), np.uint8)
-        cv2.imwrite(str(images / f"{number}.png"), image)
-    path = write_config(folder, ENGINE, camera_toml(str(images), 30), "timer", RATE_HZ)
+    path = write_config(folder, ENGINE, camera_toml(write_images(folder), 30), "timer", RATE_HZ)
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("[swap]\nincoming = false\n", SETTINGS), encoding="utf-8")
     (folder / "run").mkdir()

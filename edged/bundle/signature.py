@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.bundle.bundle import (
-    SIGNATURE,
     SIGNATURE_BYTES,
     Bundle,
-    open_bundle,
-    read_files,
-    write_archive,
 )
 from edged.core.errors import EngineError, RefusedError, UsageError
-from edged.core.files import TooLongError, read_bounded, write_file
+from edged.core.files import TooLongError, read_bounded
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,33 +30,6 @@ class UncheckableError(EngineError):
     """There is a signature and nothing installed to check it with."""
 
     code = "uncheckable"
-
-
-def sign_bundle(path: Path, key: Path) -> str:
-    """Sign the version directory or `.edged` file at `path` with the secret key file `key`.
-
-    Returns the public key as hex. A signature that is there is replaced, atomically. Raises `RefusedError` for a bundle
-    that does not hold (nobody should vouch for it), `UsageError` for a key that cannot be used, `EngineError` where
-    nothing can be written.
-    """
-    secret = load_secret(key)
-    try:
-        files = read_files(path)
-    except OSError as error:
-        raise EngineError(f"cannot read the engine {path}: {error.strerror}", "check the path and its owner") from None
-    files.pop(SIGNATURE, None)
-    bundle = open_bundle(files, path.name)
-    public = secret.public_key().public_bytes_raw()
-    files[SIGNATURE] = public + secret.sign(bundle.sums)
-    try:
-        if path.is_dir():
-            # beside the bundle, not in it: a reader never sees a file that does not belong there
-            write_file(path / SIGNATURE, files[SIGNATURE], beside=path.parent)
-        else:
-            write_archive(path, files)
-    except OSError as error:
-        raise EngineError(f"cannot write {path}: {error.strerror}", "check its owner and the disk") from None
-    return public.hex()
 
 
 def check_signature(bundle: Bundle, trusted: Path | None, required: bool) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edged.cli.options import AsJson, CachePath, StorePath, Target
-from edged.cli.output import print_json
+from edged.cli.output import print_answer
 
 if TYPE_CHECKING:
     from edged.cli.keys import KeyPair
@@ -39,10 +39,7 @@ def verify(
     from edged.cli import verify as job
 
     verdict = job.verify(target, store, trusted, cache)
-    if json:
-        print_json(job.facts(verdict))
-    else:
-        print(job.show(verdict))
+    print_answer(json, verdict, job.show, job.facts)
     raise typer.Exit(verdict.exit_code)
 
 
@@ -97,11 +94,12 @@ def build(
     if options != BuildOptions():
         bar.note("note", "daemons take the plan of an engine that was built last: that is this one now")
     about = {**outcome.about, "found": outcome.found, "peak_mib": outcome.peak_bytes >> 20}
-    if json:
-        print_json(about)
-    else:
-        done = "was there already" if outcome.found else f"built in {about['build_s']:.0f} s"
-        print(f"{about['name']} {about['version']}: plan {about['key']}, {about['bytes'] / 1e6:.1f} MB, {done}")
+    print_answer(json, about, _show_plan)
+
+
+def _show_plan(about: dict[str, Any]) -> str:
+    done = "was there already" if about["found"] else f"built in {about['build_s']:.0f} s"
+    return f"{about['name']} {about['version']}: plan {about['key']}, {about['bytes'] / 1e6:.1f} MB, {done}"
 
 
 @keys_app.command("new")

@@ -18,7 +18,7 @@ from edged.cli import engines as cli_engines
 from edged.cli import pack as cli_pack
 from edged.cli import swap as cli_swap
 from edged.cli.options import AsJson, ConfigFile, Daemon, OwnKey, ServerKey, Sets, StorePath, Target, find_daemon
-from edged.cli.output import discard_output, print_json, who
+from edged.cli.output import discard_output, print_answer, who
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
 
 app = typer.Typer(
@@ -79,10 +79,7 @@ def check(file: ConfigFile, sets: Sets = None, json: AsJson = False) -> None:
     from edged.cli.check import exit_code, facts, show
 
     findings = run_check(file, sets or ())
-    if json:
-        print_json(facts(findings))
-    else:
-        print(show(findings))
+    print_answer(json, findings, show, facts)
     raise typer.Exit(exit_code(findings))
 
 
@@ -91,11 +88,7 @@ def status(daemon: Daemon, json: AsJson = False, server_key: ServerKey = None, k
     """Show how a running daemon is doing; exit 1 when none answers."""
     from edged.cli.show import show_status
 
-    snapshot = find_daemon(daemon, server_key, key).ask("status")
-    if json:
-        print_json(snapshot)
-    else:
-        print(show_status(snapshot))
+    print_answer(json, find_daemon(daemon, server_key, key).ask("status"), show_status)
 
 
 @app.command()
@@ -147,10 +140,7 @@ def infer(
     from edged.cli.infer import infer_file
 
     result = infer_file(engine, image, output, store)
-    if json:
-        print_json(result)
-    else:
-        print("\n".join(f"{key}: {value}" for key, value in result.items()))
+    print_answer(json, result, lambda facts: "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
 @app.command()

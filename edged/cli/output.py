@@ -5,9 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 def who() -> str:
@@ -21,6 +24,16 @@ def who() -> str:
 def discard_output() -> None:
     """Send what is still to be written nowhere: a flush at exit would fail once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_answer(
+    as_json: bool, value: T, show: Callable[[T], str], facts: Callable[[T], Any] = lambda value: value
+) -> None:
+    """What a command found: for programs as one JSON object of its `facts`, for people as `show` has it."""
+    if as_json:
+        print_json(facts(value))
+    else:
+        print(show(value))
 
 
 def print_json(value: Any) -> None:

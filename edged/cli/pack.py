@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edged.cli.output import print_json
+from edged.cli.output import print_answer
 from edged.cli.progress import Bar
 from edged.core.errors import EngineError
 
@@ -97,10 +97,7 @@ def pack(
         say=say,
         progress=lambda what, done, count: _draw(bar, what, done, count),
     )
-    if json:
-        print_json(job.facts(result))
-    else:
-        print(job.show(result))
+    print_answer(json, result, job.show, job.facts)
 
 
 def _draw(bar: Bar, what: str, done: int, count: int) -> None:

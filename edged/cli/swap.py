@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, StorePath, find_daemon
-from edged.cli.output import print_json, who
+from edged.cli.output import print_answer, who
 from edged.core.errors import EXIT_OK, EXIT_REFUSED, EdgedError
 
 if TYPE_CHECKING:
@@ -84,10 +84,7 @@ def engines(
             print(f"edged: not listed: {line}", file=sys.stderr)
     else:
         listed = find_daemon(name, server_key, key).ask("engines")
-    if json:
-        print_json(listed)
-    else:
-        print(show_engines(listed))
+    print_answer(json, listed, show_engines)
 
 
 def _begin(daemon: Located, op: str, args: Mapping[str, Any], wait: bool, json: bool) -> None:
@@ -95,17 +92,12 @@ def _begin(daemon: Located, op: str, args: Mapping[str, Any], wait: bool, json: 
 
     begun = daemon.ask(op, {**args, "who": who()})
     if not wait:
-        if json:
-            print_json(begun)
-        else:
-            what = f"job {begun['job']}, {begun['name']} to {begun['version']}"
-            print(f"{daemon.word}: {what}; 'edged status {shlex.quote(daemon.word)}' follows it")
+        what = f"job {begun['job']}, {begun['name']} to {begun['version']}"
+        follow = f"'edged status {shlex.quote(daemon.word)}' follows it"
+        print_answer(json, begun, lambda _: f"{daemon.word}: {what}; {follow}")
         return
     done = _follow(daemon, int(begun["job"]), quiet=json)
-    if json:
-        print_json(done)
-    else:
-        print(show_outcome(begun["name"], done))
+    print_answer(json, done, lambda done: show_outcome(begun["name"], done))
     raise typer.Exit(EXIT_OK if done["state"] == "committed" else EXIT_REFUSED)
 
 

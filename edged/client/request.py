@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from edged.client.reach import no_right, reach
 from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
 from edged.core.procfs import command
-from edged.wire.sockets import READER, Context, CurveKeys, connect
+from edged.wire.sockets import READER, Context, CurveKeys, connect, open_context
 
 VERSION = 1
 MAX_REQUEST = 64 * 1024
@@ -65,15 +66,12 @@ def request(
         raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
     check_socket(endpoint)
     end_ns = monotonic_ns() + round(timeout_ms * NS_PER_MS)
-    own = zmq.Context() if context is None else None
-    try:
-        # IMMEDIATE: without a peer the request is not queued, so "nobody there" and "no answer" differ.
-        options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
-        with connect(context or own, zmq.DEALER, endpoint, options, keys) as socket:  # type: ignore[arg-type]
-            return _result(_ask(socket, endpoint, name, data, end_ns), op)
-    finally:
-        if own is not None:
-            own.term()
+    # IMMEDIATE: without a peer the request is not queued, so "nobody there" and "no answer" differ.
+    options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
+    with contextlib.ExitStack() as stack:
+        context = context or stack.enter_context(open_context())
+        socket = stack.enter_context(connect(context, zmq.DEALER, endpoint, options, keys))
+        return _result(_ask(socket, endpoint, name, data, end_ns), op)
 
 
 def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_ns: int) -> _Reply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 import zmq
@@ -50,16 +49,11 @@ class Stream:
         self.topic = topic
         self._timeout_ns = round(timeout_ms * NS_PER_MS)
         self._now = now
-        self._own_context = zmq.Context() if context is None else None
         self._track = Track(boot_id())
         self._heard_ns: int | None = None  # when what we last accepted was sent
         self._after_stop: Message | None = None  # to be given once the stop before it was
-        try:
-            options = {**READER, zmq.CONFLATE: 1, zmq.SUBSCRIBE: subscription(topic)}
-            self._link = Link(context or self._own_context, zmq.SUB, endpoint, options, keys)  # type: ignore[arg-type]
-        except Exception:
-            self._close_context()
-            raise
+        options = {**READER, zmq.CONFLATE: 1, zmq.SUBSCRIBE: subscription(topic)}
+        self._link = Link(context, zmq.SUB, endpoint, options, keys)
         self._opened_ns = now()
 
     def latest(self) -> Message | Lost | None:
@@ -110,14 +104,11 @@ class Stream:
     def close(self) -> None:
         """Close the socket; twice is fine."""
         self._link.close()
-        self._close_context()
 
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _judge(self, raw: bytes) -> Message | str:
@@ -144,7 +135,3 @@ class Stream:
             return f"nothing was ever heard on {self.endpoint} of {self.topic}{cut}"
         refused = ", ".join(f"{count} {cause}" for cause, count in sorted(self._track.rejected.items()))
         return f"{self.topic} is silent" + (f"; refused so far: {refused}" if refused else "") + cut
-
-    def _close_context(self) -> None:
-        if self._own_context is not None:
-            self._own_context.term()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 
 import zmq
 
@@ -38,14 +37,9 @@ class Subscription:
         self._now = now
         self._boot = boot_id()
         self._tracks: dict[str, Track] = {}
-        self._own_context = zmq.Context() if context is None else None
-        try:
-            prefix = b"" if topic is None else subscription(topic)
-            options = {**READER, zmq.RCVHWM: queue, zmq.SUBSCRIBE: prefix}
-            self._link = Link(context or self._own_context, zmq.SUB, endpoint, options, keys)  # type: ignore[arg-type]
-        except Exception:
-            self._close_context()
-            raise
+        prefix = b"" if topic is None else subscription(topic)
+        options = {**READER, zmq.RCVHWM: queue, zmq.SUBSCRIBE: prefix}
+        self._link = Link(context, zmq.SUB, endpoint, options, keys)
 
     def receive(self, timeout_ms: float | None = None) -> Message | None:
         """The next valid message; None when none came within `timeout_ms` (None = wait for ever)."""
@@ -76,14 +70,11 @@ class Subscription:
     def close(self) -> None:
         """Close the socket; twice is fine."""
         self._link.close()
-        self._close_context()
 
     def __enter__(self) -> Subscription:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _read(self) -> Message | None:
@@ -110,7 +101,3 @@ class Subscription:
         track.received += 1
         if track.note(message, self._now()) == "future":
             track.rejected["future"] += 1
-
-    def _close_context(self) -> None:
-        if self._own_context is not None:
-            self._own_context.term()

@@ -23,7 +23,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ import msgspec
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.environment import for_children
 from edged.core.errors import EdgedError, EngineError, MachineryError, RefusedError
-from edged.core.files import write_all
+from edged.core.files import memory_file
 from edged.core.procfs import available_bytes, tree_bytes
 
 POLL_S = 0.1
@@ -96,7 +96,8 @@ def run_child(
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with open(reading, "rb", buffering=0) as reports:  # noqa: PTH123 - a pipe's end
         try:
-            with _in_memory(msgspec.json.encode(job)) as handed:
+            # Unlike a pipe it takes everything, however late the child reads.
+            with memory_file("job", msgspec.json.encode(job)) as handed:
                 child = _start([*argv, "--job", str(handed), "--report", str(writing)], (handed, writing))
         finally:
             os.close(writing)
@@ -124,18 +125,6 @@ def step_back(pid: int) -> None:
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
-
-
-@contextlib.contextmanager
-def _in_memory(content: bytes) -> Iterator[int]:
-    """A descriptor to read it from. Unlike a pipe it takes everything, however late the child reads."""
-    handle = os.memfd_create("job", os.MFD_CLOEXEC)
-    try:
-        write_all(handle, content)
-        os.lseek(handle, 0, os.SEEK_SET)
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def _start(argv: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[bytes]:

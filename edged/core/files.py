@@ -39,12 +39,9 @@ class ChangedError(OSError):
     """It grew or shrank while it was read."""
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o666, beside: Path | None = None) -> None:
-    """Make `path` a file with this content, replacing what is there. `mode` as in open(2): the umask is taken off.
-
-    `beside`: a folder of the same file system for the scratch folder, where others would object to it in `path.parent`.
-    """
-    with _scratch(beside or path.parent) as scratch:
+def write_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Make `path` a file with this content, replacing what is there. `mode` as in open(2): the umask is taken off."""
+    with _scratch(path.parent) as scratch:
         _create(scratch / "new", content, mode)
         (scratch / "new").replace(path)
     sync(path.parent)
@@ -183,6 +180,18 @@ def write_all(handle: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(handle, view) :]
+
+
+@contextlib.contextmanager
+def memory_file(name: str, content: bytes) -> Iterator[int]:
+    """A descriptor of a file that is in memory alone and that nobody else can change, to be read from its beginning."""
+    handle = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        write_all(handle, content)
+        os.lseek(handle, 0, os.SEEK_SET)
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:

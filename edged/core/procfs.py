@@ -51,14 +51,19 @@ def command(pid: int) -> list[str]:
         return []
 
 
+def text_of(path: Path) -> str:
+    """What the kernel or the system says in a file; empty when it is not there or not for us."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def available_bytes(meminfo: Path = MEMINFO) -> int:
     """What the kernel says could be had without swapping, page cache included. Raises `EngineError`."""
-    try:
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    except OSError:
-        pass
+    for line in text_of(meminfo).splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
     raise EngineError(f"no MemAvailable in {meminfo}", "is /proc mounted?")
 
 

@@ -120,8 +120,8 @@ class Instances:
     class_id: NDArray[np.uint16]
     masks: tuple[NDArray[np.bool_], ...]
     size: tuple[int, int]  # (height, width) of the source frame
-    camera: str
-    captured_ns: int
+    camera: str = ""
+    captured_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

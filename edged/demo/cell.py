@@ -25,8 +25,8 @@ from edged.core.errors import WireError
 from edged.demo.arm import PHYSICS_HZ, Arm, inverse
 from edged.demo.bus import JOG, SETPOINT, Feed, Pose, endpoint
 from edged.demo.course import Course
-from edged.demo.expert import HOME, TOOL_DOWN
 from edged.demo.lifecycle import say, until_told
+from edged.demo.reach_task import HOME, TOOL_DOWN
 from edged.runtime.ticks import TimerTicks
 from edged.wire import Message, decode
 from edged.wire.sockets import bind, open_context

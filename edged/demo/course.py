@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
-from edged.demo.expert import TOLERANCE, reach_point, targets
+from edged.demo.reach_task import TOLERANCE, reach_point, targets
 
 Vector = NDArray[np.float64]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.core.errors import EngineError
+from edged.core.procfs import text_of
 
 LIBRARY = "libcuda.so.1"
 # CUdevice_attribute of cuda.h
@@ -60,15 +61,15 @@ def read_device(library: str = LIBRARY, root: Path = Path("/")) -> Device | None
 
 def l4t(root: Path = Path("/")) -> str:
     """Jetson Linux as "L4T 36.4.0", empty on other machines."""
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _text(root / "etc/nv_tegra_release"))
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", text_of(root / "etc/nv_tegra_release"))
     return f"L4T {found[1]}.{found[2]}" if found else ""
 
 
 def kernel_driver(root: Path = Path("/")) -> str:
     """The version of NVIDIA's loaded kernel module, such as "580.65.06"; empty when there is none."""
-    if module := _text(root / "sys/module/nvidia/version").strip():
+    if module := text_of(root / "sys/module/nvidia/version").strip():
         return module
-    found = re.search(r"Kernel Module\D*([\d.]+)", _text(root / "proc/driver/nvidia/version"))
+    found = re.search(r"Kernel Module\D*([\d.]+)", text_of(root / "proc/driver/nvidia/version"))
     return found[1] if found else ""
 
 
@@ -90,10 +91,3 @@ def _check(cuda: Any, call: str, code: int) -> None:
         cuda.cuGetErrorName(code, ctypes.byref(text))
         name = text.value.decode() if text.value else f"error {code}"
         raise EngineError(f"the GPU's driver does not work: {call} gave {name}", "see dmesg; reinstall the driver")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

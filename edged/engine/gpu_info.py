@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from edged.core.procfs import text_of
 from edged.engine.device import l4t
 
 MHZ = 1_000_000
@@ -87,28 +88,28 @@ def _ask(nvml: Any) -> Iterator[tuple[str, Any]]:
 
 def _jetson(root: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"source": "sysfs", "driver": l4t(root)}
-    if model := _read(root / "proc/device-tree/model").strip("\0\n "):
+    if model := text_of(root / "proc/device-tree/model").strip("\0\n "):
         facts["name"] = model
     if mode := _power_mode(root):
         facts["power_mode"] = mode
     clocks = {}
     for folder in sorted((root / "sys/class/devfreq").glob("*gpu*")):
         for label, file in (("", "cur_freq"), ("_max", "max_freq")):
-            if (hertz := _read(folder / file).strip()).isdigit():
+            if (hertz := text_of(folder / file).strip()).isdigit():
                 clocks[folder.name + label] = int(hertz) // MHZ
     temperatures = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         with suppress(ValueError):  # a zone of a part that sleeps reads as nothing
-            temperatures[_read(zone / "type").strip()] = round(int(_read(zone / "temp")) / 1000, 1)
+            temperatures[text_of(zone / "type").strip()] = round(int(text_of(zone / "temp")) / 1000, 1)
     return {**facts, "clocks_mhz": clocks, "temperatures_c": temperatures}
 
 
 def _power_mode(root: Path) -> str:
     """The name nvpmodel gives the mode that is set, such as "MAXN" or "15W"."""
-    number = re.search(r"pmode:(\d+)", _read(root / "var/lib/nvpmodel/status"))
+    number = re.search(r"pmode:(\d+)", text_of(root / "var/lib/nvpmodel/status"))
     if number is None:
         return ""
-    named = re.search(rf"POWER_MODEL ID={int(number[1])} NAME=(\S+)", _read(root / "etc/nvpmodel.conf"))
+    named = re.search(rf"POWER_MODEL ID={int(number[1])} NAME=(\S+)", text_of(root / "etc/nvpmodel.conf"))
     return named[1] if named else f"mode {int(number[1])}"
 
 
@@ -126,10 +127,3 @@ def describe(facts: dict[str, Any]) -> list[str]:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

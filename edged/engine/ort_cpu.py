@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from edged.bundle.bundle import Bundle
 from edged.bundle.graph_check import Tensor, check_tensors
 from edged.bundle.manifest import ConstInput, Manifest, Task
 from edged.core.errors import EngineError, RefusedError
+from edged.core.files import memory_file
 from edged.core.histogram import Histogram
 
 try:
@@ -82,9 +83,7 @@ class OrtEngine:
     def __enter__(self) -> OrtEngine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -148,14 +147,8 @@ def _load(model: bytes, options: Any) -> Any:
     """
     if len(model) < BY_FILE_BYTES:
         return onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
-    handle = os.memfd_create("model.onnx", os.MFD_CLOEXEC)
-    try:
-        view = memoryview(model)
-        while view:
-            view = view[os.write(handle, view) :]
+    with memory_file("model.onnx", model) as handle:
         return onnxruntime.InferenceSession(f"/proc/self/fd/{handle}", options, providers=[PROVIDER])
-    finally:
-        os.close(handle)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

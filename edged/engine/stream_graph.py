@@ -26,7 +26,6 @@ from edged.engine.cuda import DEAD, Cuda, Pair, Stream
 
 STAGES = ("upload", "compute", "download")
 WAIT = "wait"
-MEMORY = ("auto", "copy", "mapped")
 
 Launch = Callable[[int], None]
 """Enqueues an engine's work on the stream of this handle; raises `EngineError`."""
@@ -80,10 +79,6 @@ class StreamGraph:
         self.pointers = MappingProxyType({name: pair.pointer for name, pair in self._pairs.items()})
         self._uploads = () if self.mapped else tuple(self._pairs[name] for name in inputs)
         self._downloads = () if self.mapped else tuple(self._pairs[name] for name in outputs)
-
-    @property
-    def captured(self) -> bool:
-        return self._graph is not None
 
     @property
     def handle(self) -> int:

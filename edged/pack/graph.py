@@ -257,10 +257,8 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
 def _read(node: onnx.NodeProto) -> set[str]:
     """All that a node reads, what its bodies take from around them included."""
     names = set(node.input)
-    for attribute in node.attribute:
-        bodies = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
-        for body in bodies:
-            names |= {name for inner in nodes(body) for name in inner.input} | {value.name for value in body.output}
+    for body in bodies(node):
+        names |= {name for inner in nodes(body) for name in inner.input} | {value.name for value in body.output}
     return names
 
 
@@ -282,10 +280,14 @@ def _named(values: Sequence[onnx.ValueInfoProto], name: str, side: str) -> onnx.
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            bodies = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
-            for body in bodies:
-                yield from _graphs(body)
+        for body in bodies(node):
+            yield from _graphs(body)
+
+
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs within a node: of If, Loop and Scan."""
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs
 
 
 def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

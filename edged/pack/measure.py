@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edged.bundle.manifest import INSTANCES, ActionOutput, LabelsOutput, LogitsOutput, Manifest
 from edged.bundle.samples import Arrays
-from edged.pipeline.golden import objects_agree
+from edged.pipeline.golden import largest, objects_agree
 
 
 def measure(manifest: Manifest, reference: Sequence[Arrays], packed: Sequence[Arrays]) -> dict[str, dict[str, float]]:
@@ -27,7 +27,7 @@ def measure(manifest: Manifest, reference: Sequence[Arrays], packed: Sequence[Ar
         elif isinstance(role, LabelsOutput):
             found[tensor] = _labels(both)
         elif isinstance(role, LogitsOutput):
-            found[tensor] = _labels([(_largest(want), _largest(have)) for want, have in both])
+            found[tensor] = _labels([(largest(want), largest(have)) for want, have in both])
     if manifest.task == "instance":
         found[INSTANCES] = _instances(manifest, pairs)
     return found
@@ -61,7 +61,3 @@ def _instances(manifest: Manifest, pairs: list[tuple[Arrays, Arrays]]) -> dict[s
         "paired": float(sum(item.pairs for item in agreed)),
         "objects": float(sum(item.objects for item in agreed)),
     }
-
-
-def _largest(logits: NDArray[np.floating]) -> NDArray[np.integer]:
-    return np.asarray(logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0, np.uint8)

@@ -15,7 +15,7 @@ from typing import Any
 
 from edged.core.errors import RefusedError
 from edged.pack.network import Network
-from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec, merge
+from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -26,14 +26,6 @@ CHANNELS = {"Rgb8": "rgb", "Bgr8": "bgr"}
 def told(network: Network) -> list[tuple[str, Spec]]:
     """(who says so, what) for everything this network says about itself, the surest first."""
     return list(_told(network))
-
-
-def all_told(network: Network) -> Spec:
-    """The same as one."""
-    whole = Spec()
-    for _, spec in told(network):
-        whole = merge(whole, spec)
-    return whole
 
 
 def _told(network: Network) -> Iterator[tuple[str, Spec]]:

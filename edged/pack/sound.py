@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 
 from edged.bundle.closed import DOMAINS
 from edged.core.errors import RefusedError
-from edged.pack.graph import OPSETS, nodes
+from edged.pack.graph import OPSETS, bodies, nodes
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -119,6 +119,5 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 yield attribute.t
-            bodies = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs
-            for body in bodies:
-                yield from body.initializer
+        for body in bodies(node):
+            yield from body.initializer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,4 @@ class InstanceDecoder:
         frame = observation.frames[self._image.source]
         source = (int(frame.image.shape[0]), int(frame.image.shape[1]))
         found = find(self._manifest, outputs, fit(self._image.resize, source, self._image.size))
-        return Instances(
-            found.xyxy, found.score, found.class_id, found.masks, found.size, frame.camera, frame.captured_ns
-        )
+        return replace(found, camera=frame.camera, captured_ns=frame.captured_ns)

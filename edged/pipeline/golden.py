@@ -85,7 +85,7 @@ def compare(manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0) -
             found.append(_action(sample, tensor, role, want, have, manifest.tolerance[tensor]))
         elif isinstance(role, LabelsOutput | LogitsOutput):
             if isinstance(role, LogitsOutput):
-                want, have = _largest(want), _largest(have)
+                want, have = largest(want), largest(have)
             equal = float(np.mean(want == have))
             found.append(Difference(sample, tensor, "agreement", equal, manifest.tolerance[tensor], "equal pixels"))
         elif isinstance(role, HiddenOutput):
@@ -168,7 +168,7 @@ def _instances(sample: int, manifest: Manifest, golden: Arrays, made: Arrays, te
     return Difference(sample, INSTANCES, "agreement", agreed.mask_iou, bound, detail)
 
 
-def _largest(logits: NDArray[Any]) -> NDArray[Any]:
+def largest(logits: NDArray[Any]) -> NDArray[Any]:
     """The class per pixel of [1, C, h, w] scores; with a single class, where it is above 0."""
     return logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0
 

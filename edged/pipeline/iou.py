@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.pipeline.masks import Found
+from edged.core.types import Instances
 
 NEAR = 0.05  # a score so near to the threshold may fall on either side of it
 
@@ -23,7 +23,7 @@ class Agreement:
     objects: int
 
 
-def agreement(want: Found, have: Found, threshold: float) -> Agreement:
+def agreement(want: Instances, have: Instances, threshold: float) -> Agreement:
     """Pair each object of `want` with the one of `have` of its class whose mask overlaps most, best first.
 
     An object without a partner counts as an IoU of 0, unless its score is within `NEAR` of `threshold`.
@@ -49,7 +49,7 @@ def agreement(want: Found, have: Found, threshold: float) -> Agreement:
     return Agreement(mean, max(edges, default=0.0), len(ious), len(want.score))
 
 
-def mask_iou(want: Found, row: int, have: Found, column: int) -> float:
+def mask_iou(want: Instances, row: int, have: Instances, column: int) -> float:
     """Intersection over union of two masks that lie where their boxes are."""
     (top_w, left_w), (top_h, left_h) = _corner(want.xyxy[row]), _corner(have.xyxy[column])
     mask_w, mask_h = want.masks[row], have.masks[column]

@@ -14,7 +14,6 @@ align_corners=False). That gives the same mask as scaling the whole map up and c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +31,7 @@ from edged.bundle.manifest import (
     PrototypesOutput,
     ScoresOutput,
 )
+from edged.core.types import Instances
 from edged.pipeline.geometry import Rect, Size, Transform
 
 NAMES: dict[type[object], str] = {
@@ -46,19 +46,8 @@ NAMES: dict[type[object], str] = {
 LOGITS = ("yolo-seg", "rfdetr-seg", "query-mask")  # the others give probabilities
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """N objects, as `records.Instances` has them; `size`: (height, width) of what the boxes are pixels of."""
-
-    xyxy: NDArray[np.float32]
-    score: NDArray[np.float32]
-    class_id: NDArray[np.uint16]
-    masks: tuple[NDArray[np.bool_], ...]
-    size: Size
-
-
-def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Transform) -> Found:
-    """The objects in one set of output tensors, in pixels of `transform.source`, best first.
+def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Transform) -> Instances:
+    """The objects in one set of output tensors, in pixels of `transform.source`, best first; of no camera and time.
 
     Boxes are clipped to what the model saw of the source; those that are empty then are left out, and so is a
     query-mask row whose mask is. Overlapping boxes of one class go by the head's `nms_threshold`.
@@ -174,7 +163,9 @@ def _kept(boxes: NDArray[Any], classes: NDArray[Any], threshold: float) -> NDArr
     return np.flatnonzero(kept)
 
 
-def _from_masks(tensors: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], head: Head, transform: Transform) -> Found:
+def _from_masks(
+    tensors: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], head: Head, transform: Transform
+) -> Instances:
     """A head without boxes: an object's box is the extent of its mask."""
     maps = _Maps(tensors, head, transform)
     nowhere = np.zeros(4, np.float32)
@@ -216,5 +207,5 @@ def _found(
     class_id: NDArray[Any],
     masks: tuple[NDArray[np.bool_], ...],
     size: Size,
-) -> Found:
-    return Found(xyxy, score.astype(np.float32), class_id.astype(np.uint16), masks, size)
+) -> Instances:
+    return Instances(xyxy, score.astype(np.float32), class_id.astype(np.uint16), masks, size)

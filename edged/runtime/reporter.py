@@ -54,7 +54,6 @@ class Reporter(Duty):
         self._ticked_ns = now()
         period_s = watchdog_period()
         self._feed_ns = round(period_s * NS_PER_S / 3) if period_s else 0
-        self._fed_at_ns = now()
 
     def tell(self, event: Event) -> None:
         """Publish an event and log it; returns at once."""

@@ -40,14 +40,12 @@ class BusGrabber:
         self._most_bytes = min(MAX_MESSAGE, OTHER_MODE * prod(self._wanted) + BESIDES)
         self._boot = boot_id()
         self._order = Order(self._boot)
-        self._context = context or zmq.Context()
-        self._is_ours = context is None
         prefix = subscription(topic) if topic else b""
         # CONFLATE: one frame per message, one subscription: the newest wins
         options = {
             **INPUT, zmq.CONFLATE: 1, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix, zmq.MAXMSGSIZE: self._most_bytes
         }  # fmt: skip
-        self._link = Link(self._context, zmq.SUB, endpoint, options, resolve=True)
+        self._link = Link(context, zmq.SUB, endpoint, options, resolve=True)
         self._cuts = 0
         self._patient = (self._link.socket, TIMEOUT_MS)
 
@@ -98,8 +96,6 @@ class BusGrabber:
 
     def close(self) -> None:
         self._link.close()
-        if self._is_ours:
-            self._context.term()
 
 
 class BusMailbox(Mailbox):

@@ -7,12 +7,12 @@ is therefore exact, and the same each time (one reader per clock); with the mach
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edged.core.clock import NS_PER_S, ManualClock, Now, monotonic_ns, sleep_until
+from edged.core.clock import Now, monotonic_ns
 from edged.core.types import Frame, Sample
 from edged.source.mailbox import Mailbox
 from edged.source.recording import Recording, Track
@@ -131,35 +131,6 @@ class ReplaySensor:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-class Replay:
-    """All cameras and sensors of one recording, its first capture placed at `origin_ns` (now, if not given).
-
-    `loop` begins again after the longest stream, stamps going on. `history_ns` is for all sensors.
-    """
-
-    def __init__(
-        self,
-        recording: Recording,
-        now: Now = monotonic_ns,
-        origin_ns: int | None = None,
-        loop: bool = False,
-        history_ns: int = NS_PER_S,
-    ) -> None:
-        sleep = now.sleep_until if isinstance(now, ManualClock) else sleep_until
-        origin_ns = now() if origin_ns is None else origin_ns
-        turn_ns = recording.span_ns if loop else None
-
-        def cursor(track: Track) -> Cursor:
-            return Cursor(track, recording.start_ns, origin_ns, turn_ns)
-
-        self.cameras: Mapping[str, ReplayCamera] = {
-            name: ReplayCamera(name, cursor(track), now, sleep) for name, track in recording.cameras.items()
-        }
-        self.sensors: Mapping[str, ReplaySensor] = {
-            name: ReplaySensor(name, cursor(track), history_ns) for name, track in recording.sensors.items()
-        }
 
 
 @lru_cache(maxsize=8)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from edged.bundle.manifest import Manifest
 from edged.core.types import ActionChunk, Instances, Labels, Prediction
 from edged.pipeline.iou import agreement
-from edged.pipeline.masks import Found
 
 VARIES = 1e-3  # of an axis' range: what the running engine has to move for a constant one to be noticed
 CONSTANT = 1e-6
@@ -39,7 +38,7 @@ class Agreement:
                 score = mean_iou(ours.image, theirs.image)
             case Instances(), Instances():
                 threshold = self.manifest.head.score_threshold if self.manifest.head else 0.5
-                score = agreement(_found(ours), _found(theirs), threshold).mask_iou
+                score = agreement(ours, theirs, threshold).mask_iou
             case _:
                 return
         if score is not None:
@@ -123,7 +122,3 @@ def _values(prediction: Prediction) -> NDArray[Any]:
             return image
         case Instances(xyxy=xyxy):
             return xyxy
-
-
-def _found(objects: Instances) -> Found:
-    return Found(objects.xyxy, objects.score, objects.class_id, objects.masks, objects.size)

@@ -98,18 +98,10 @@ class History:
         self, version: str, state: str, reason: str, who: str, attempt: int, engine: str = "",
         back: bool = False,
     ) -> None:  # fmt: skip
-        self._store.journal_append(
-            self._name,
-            who=who,
-            version=version,
-            state=state,
-            reason=reason,
-            attempt=attempt,
-            engine=engine,
-            back=back,
-        )
-        line = {"version": version, "state": state, "reason": reason, "who": who, "attempt": attempt}
-        self._learn({**line, "engine": engine, "back": back})
+        line: dict[str, Any] = {"version": version, "state": state, "reason": reason, "who": who}
+        line |= {"attempt": attempt, "engine": engine, "back": back}
+        self._store.journal_append(self._name, **line)
+        self._learn(line)
 
     def _learn(self, line: Mapping[str, Any]) -> None:
         version, state = line.get("version"), line.get("state")

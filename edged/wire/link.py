@@ -14,7 +14,16 @@ import zmq
 from edged.core.clock import NS_PER_MS
 from edged.core.endpoint import name_in, with_address
 from edged.wire.resolve import Resolver
-from edged.wire.sockets import READABLE, Context, CurveKeys, Options, check_endpoint, connect, open_socket
+from edged.wire.sockets import (
+    READABLE,
+    Context,
+    CurveKeys,
+    Options,
+    check_endpoint,
+    connect,
+    open_context,
+    open_socket,
+)
 
 LOOK_NS = 250 * NS_PER_MS  # between two looks at the monitor
 HANDSHAKE_NS = 3000 * NS_PER_MS  # far above HANDSHAKE_IVL, after which libzmq should have tried again
@@ -35,12 +44,12 @@ class Link:
 
     `cut` counts how often the peer was cut off because it broke the protocol: then most likely it sends more than
     MAXMSGSIZE, or is no publisher at all. `resolve`: a host name is looked up on a thread of its own, not on libzmq's,
-    and once more when the connection is missing.
+    and once more when the connection is missing. Without a `context` it has one of its own, which ends with it.
     """
 
     def __init__(
         self,
-        context: Context,
+        context: Context | None,
         kind: int,
         endpoint: str,
         options: Options,
@@ -49,14 +58,21 @@ class Link:
     ) -> None:
         self.endpoint = endpoint
         self.cut = 0
+        check_endpoint(endpoint)
+        self._own_context = None
+        if context is None:
+            context = self._own_context = open_context()
         self._made = (context, kind, options, keys)
         self._look_ns = 0
         name = name_in(endpoint) if resolve else None
         self._resolver = None if name is None else Resolver(name)
         self._place = endpoint if name is None else ""  # what is connected to; "" = not yet
         self._is_up = False
-        check_endpoint(endpoint)
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self._end_context()
+            raise
 
     @property
     def trouble(self) -> str:
@@ -83,15 +99,23 @@ class Link:
 
     def reopen(self) -> None:
         """Drop the connection and all that waits in it, and begin anew."""
-        self.close()
+        self._drop()
         self._open()
 
     def close(self) -> None:
         """Close the socket; twice is fine."""
+        self._drop()
+        self._end_context()
+
+    def _drop(self) -> None:
         if not self.socket.closed:
             self.socket.disable_monitor()
         self._monitor.close(linger=0)
         self.socket.close(linger=0)
+
+    def _end_context(self) -> None:
+        if self._own_context is not None:
+            self._own_context.term()
 
     def _open(self) -> None:
         context, kind, options, keys = self._made

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from edged.demo.arm import LOWER, UPPER_LIMIT, inverse
-from edged.demo.expert import REACH_X, REACH_Y, TOLERANCE, TOOL_DOWN, expert, reach_point, within
+from edged.demo.reach_task import REACH_X, REACH_Y, TOLERANCE, TOOL_DOWN, reach_point
 from edged.demo.tool_view import GREY, Scene
+from examples.reach.expert import expert, within
 from examples.reach.rollout import SIZE, Rollout, View
 
 EPISODE = 120  # frames

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.demo.arm import PHYSICS_HZ, Arm
-from edged.demo.expert import HOME
+from edged.demo.reach_task import HOME
 from edged.demo.tool_view import Scene, ToolView, sees
 
 SIZE = 96

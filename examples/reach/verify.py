@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from edged.bundle.bundle import read_bundle
-from edged.demo.expert import TOLERANCE, expert, reach_point, targets
+from edged.demo.reach_task import TOLERANCE, reach_point, targets
 from edged.demo.tool_view import GREY, Scene
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
+from examples.reach.expert import expert
 from examples.reach.rollout import CAMERA_HZ, Rollout, View
 
 PATIENCE = 4.0  # s for a target

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edged.config.docs import reference
+from docs.config_page import reference
 from edged.config.schema import Config
 
 PAGE = Path(__file__).parents[2] / "docs" / "config.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == reference(), "python -m edged.config.docs > docs/config.md"
+    assert PAGE.read_text(encoding="utf-8") == reference(), "python docs/config_page.py > docs/config.md"
 
 
 def test_every_key_has_a_meaning() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from signing import bundle_path, keys
+from signing import bundle_path, keys, sign_bundle
 
-from edged.bundle.signature import sign_bundle
 from edged.bundle.store import Store
 from edged.config import load_config
 from edged.core.errors import RefusedError

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 from rig import Rig, rig
+from signing import sign_bundle
 from swap_engines import (
     AXES,
     NAME,
@@ -30,7 +31,6 @@ from swaps import QUICK, Cell, gaps, open_cell
 from waiting import until
 
 from edged.bundle.bundle import write_archive
-from edged.bundle.signature import sign_bundle
 from edged.cli.keys import new_signing_key
 from edged.wire import Kind
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from models import policy_golden, policy_model, policy_recipe
 
+from edged.bundle.bundle import SIGNATURE, open_bundle, read_files, write_archive, write_files
+from edged.bundle.signature import load_secret
 from edged.cli.keys import new_signing_key
 from edged.pack import pack
 
@@ -24,3 +26,17 @@ def keys(tmp_path: Path) -> Path:
     (tmp_path / "trusted").mkdir()
     (tmp_path / "trusted" / "alice.pub").write_bytes((tmp_path / "keys" / "alice.pub").read_bytes())
     return tmp_path / "keys"
+
+
+def sign_bundle(path: Path, key: Path) -> str:
+    """Sign the version directory or `.edged` file at `path` with a secret key file; the public key as hex."""
+    secret = load_secret(key)
+    files = read_files(path)
+    files.pop(SIGNATURE, None)
+    public = secret.public_key().public_bytes_raw()
+    files[SIGNATURE] = public + secret.sign(open_bundle(files, path.name).sums)
+    if path.is_dir():
+        write_files(path, files, replace=True)
+    else:
+        write_archive(path, files)
+    return public.hex()

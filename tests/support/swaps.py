@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from rig import Daemon, Feed, Listener, Rig, state_cell, state_toml
+from signing import sign_bundle
 from swap_engines import NAME, WIDTH, golden, manifest, model
 from waiting import until
 
 from edged.bench import ENGINES
 from edged.bundle.bundle import write_archive, write_bundle
-from edged.bundle.signature import sign_bundle
 from edged.wire import Kind, Message
 
 QUICK = (

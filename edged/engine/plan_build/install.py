@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edged.core.procfs import text_of
 from edged.engine.device import kernel_driver, l4t
 
 APT = "sudo apt-get install tensorrt python3-libnvinfer"
@@ -35,7 +36,7 @@ class Machine:
 
 def this_machine(root: Path = Path("/")) -> Machine:
     """Found out from the kernel, /proc and /etc below `root`."""
-    model = _text(root / "proc/device-tree/model").strip("\0\n ")
+    model = text_of(root / "proc/device-tree/model").strip("\0\n ")
     return Machine(
         arch=platform.machine(),
         jetpack=_jetpack(root, model),
@@ -87,12 +88,5 @@ def _jetpack(root: Path, model: str) -> int:
 
 
 def _os_release(root: Path) -> Mapping[str, str]:
-    lines = (line.partition("=") for line in _text(root / "etc/os-release").splitlines())
+    lines = (line.partition("=") for line in text_of(root / "etc/os-release").splitlines())
     return {key: value.strip('"') for key, _, value in lines}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -17,6 +17,7 @@ import tensorrt as trt
 from edged.core.errors import EngineError, RefusedError
 from edged.engine.plan_build.progress import Log, Monitor
 from edged.engine.plan_cache import BuildOptions
+from edged.engine.tensorrt import version
 
 Shape = tuple[int, ...]
 MAX_ERRORS = 5
@@ -38,11 +39,6 @@ class Built:
     plan: bytes
     timing: bytes
     activation_bytes: int
-
-
-def version() -> str:
-    """TensorRT's version, such as "10.3.0"."""
-    return str(trt.__version__)
 
 
 def build(

@@ -35,11 +35,11 @@ def work(job: ChildJob) -> dict[str, Any]:
         )
     device = _device()
     try:
-        from edged.engine.plan_build import network
         from edged.engine.plan_build.progress import Log
+        from edged.engine.tensorrt import version
     except ImportError:
         raise EngineError(*missing_tensorrt(this_machine())) from None
-    parts = key_parts(bundle.digest, network.version(), device, options)
+    parts = key_parts(bundle.digest, version(), device, options)
     plans = Plans(Path(asked["cache"]))
     log = Log(lambda severity, text: report({"log": [severity, text]}))
     with plans.lock(parts, wait=False) as free:

@@ -128,7 +128,7 @@ def late() -> None:
         with open_cuda():
             for pair in stream_graph._uploads:
                 stream.upload(pair)
-            if stream_graph.captured:
+            if stream_graph._graph is not None:
                 open_cuda().launch(stream_graph._graph, stream)
             else:
                 engine._launch(stream.handle)  # type: ignore[attr-defined]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from models import policy_golden, policy_model, policy_recipe
-from signing import bundle_path, keys
+from signing import bundle_path, keys, sign_bundle
 
 from edged.bundle.bundle import Bundle, bundle_files, read_bundle, write_archive
-from edged.bundle.signature import check_signature, sign_bundle, trusted_keys
+from edged.bundle.signature import check_signature, trusted_keys
 from edged.core.errors import EngineError, RefusedError, UsageError
 from edged.pack import pack
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from gpus import pretended_gpu
 from models import policy_golden, policy_model, policy_recipe
+from signing import sign_bundle
 
 from edged.bundle.bundle import SUMS, bundle_files, read_bundle, read_files, seal, write_archive
-from edged.bundle.signature import sign_bundle
 from edged.bundle.store import Store
 from edged.cli.keys import new_signing_key
 from edged.cli.verify import facts, show, verify

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from edged.core.clock import NS_PER_MS, NS_PER_S
 from edged.demo.arm import ENCODER_NOISE, LOWER, MAX_VELOCITY, PHYSICS_HZ, TORQUE, UPPER_LIMIT, Arm, inverse
 from edged.demo.course import Course
-from edged.demo.expert import HOME, HOME_TIP, REACH_X, REACH_Y, TOLERANCE, TOOL_DOWN, expert, reach_point, targets
 from edged.demo.interpolate import Interpolator, State
+from edged.demo.reach_task import HOME, HOME_TIP, REACH_X, REACH_Y, TOLERANCE, TOOL_DOWN, reach_point, targets
 from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView, pixel, sees
+from examples.reach.expert import expert
 
 X, Y, Z = st.floats(*REACH_X), st.floats(*REACH_Y), st.floats(0.03, 0.3)
 

@@ -23,7 +23,7 @@ from edged.core.types import Reason
 from edged.demo.bus import CELL, FRAMES, JOINTS, CommandLine, Context, Feed, Pose, endpoint
 from edged.demo.cell import Cell
 from edged.demo.controller import MAX_VELOCITY, Controller, columns_of
-from edged.demo.expert import HOME, HOME_TIP
+from edged.demo.reach_task import HOME, HOME_TIP
 from edged.demo.tool_view import GREY, HEIGHT, WIDTH
 from edged.runtime.publish import Outlet, Sender
 from edged.wire import Flag, Kind, decode, encode

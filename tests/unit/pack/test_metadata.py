@@ -10,9 +10,9 @@ from models import segment_model
 from pack_models.segmenters import CLASSES, mask_rcnn, query_mask, rfdetr_seg, yolo_seg
 
 from edged.core.errors import RefusedError
-from edged.pack.metadata import all_told, told
+from edged.pack.metadata import told
 from edged.pack.network import look_at
-from edged.pack.spec import Spec
+from edged.pack.spec import Spec, merge
 
 
 def said(model: bytes, **metadata: str) -> Spec:
@@ -22,7 +22,10 @@ def said(model: bytes, **metadata: str) -> Spec:
             loaded.metadata_props.remove(entry)
         entry = loaded.metadata_props.add()
         entry.key, entry.value = key, value
-    return all_told(look_at(loaded))
+    whole = Spec()
+    for _, spec in told(look_at(loaded)):
+        whole = merge(whole, spec)
+    return whole
 
 
 @pytest.mark.parametrize("nms", [False, True])

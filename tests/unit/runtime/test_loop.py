@@ -15,6 +15,7 @@ import zmq
 from models import make
 from numpy.typing import NDArray
 from onnx import helper
+from replayed_cell import Replay
 
 from edged.bundle.bundle import Bundle
 from edged.config import Config
@@ -33,7 +34,6 @@ from edged.runtime.publish import Outlet, Publisher, Sender
 from edged.runtime.slot import Slot
 from edged.runtime.ticks import TimerTicks
 from edged.source.recording import Recording, Track
-from edged.source.replay import Replay
 from edged.wire import Kind, Message, decode
 
 MS = 1_000_000

@@ -10,6 +10,7 @@ import pytest
 import zmq
 from hypothesis import given
 from hypothesis import strategies as st
+from replayed_cell import Replay
 
 from edged.config import CameraConfig, SensorConfig
 from edged.core.clock import ManualClock
@@ -17,7 +18,6 @@ from edged.source.camera import CameraThread
 from edged.source.grabber import SourceError
 from edged.source.open import open_camera, open_sensor
 from edged.source.recording import Recording, Track
-from edged.source.replay import Replay
 from edged.source.sensor import Sensor
 
 MS = 1_000_000

@@ -1,4 +1,4 @@
-"""The reaching task and the expert who solves it with knowledge the policy never gets: where the disc lies.
+"""The expert who solves the reaching task with knowledge the policy never gets: where the disc lies.
 
 The expert is a function of the arm's pose and the target alone. It moves the tool a fraction of the way each time
 and keeps high while it is far away, so that the camera sees the disc; when it does not, it goes home, from where
@@ -11,33 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.demo.arm import LOWER, UPPER_LIMIT, inverse
+from edged.demo.reach_task import HOME_TIP, TOLERANCE, TOOL_DOWN, reach_point
 
 Vector = NDArray[np.float64]
-
-REACH_X, REACH_Y = (0.40, 0.64), (-0.22, 0.22)  # m, where discs appear
-HOVER = 0.03  # m above the disc: the point the tip has to reach
-TOLERANCE = 0.025  # m
-LEAN = np.radians(97.0)  # the tool points down, leaning 7 degrees back so that the wrist stays away from singular
-TOOL_DOWN = np.array([[np.cos(LEAN), 0.0, np.sin(LEAN)], [0.0, 1.0, 0.0], [-np.sin(LEAN), 0.0, np.cos(LEAN)]])
-HOME_TIP = np.array([0.52, 0.0, 0.22])
-HOME = inverse(HOME_TIP, TOOL_DOWN)
 
 GAIN = 0.40  # fraction of the remaining way that one command asks for
 STRIDE = 0.07  # m, the farthest one command asks for
 LEVEL = 0.4  # fraction of a tilt that one command takes out
 _BOX = np.array([[0.33, -0.40, 0.02], [0.70, 0.40, 0.34]])  # m, where the tip may be sent
 _RADIUS = 0.74  # m from the base axis, beyond which the low arm is stretched out
-
-
-def targets(seed: int, count: int) -> Vector:
-    """`count` disc centres [count, 2] on the table, the same for the same seed."""
-    random = np.random.default_rng(seed)
-    return random.uniform((REACH_X[0], REACH_Y[0]), (REACH_X[1], REACH_Y[1]), (count, 2))
-
-
-def reach_point(target: Vector) -> Vector:
-    """Where the tip has to be for the disc at `target` [2]: [3] m."""
-    return np.array([target[0], target[1], HOVER])
 
 
 def expert(joints: Vector, tip: Vector, target: Vector | None) -> Vector:

@@ -1,4 +1,4 @@
-"""docs/config.md, written from the schema itself: python -m edged.config.docs > docs/config.md."""
+"""docs/config.md, written from the schema itself: python docs/config_page.py > docs/config.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ wrong before anything runs. `--set loop.rate_hz=100` (a TOML value) beats `EDGED
 nothing else. Whole files to start from: [pick.toml](../systemd/pick.toml), [inspect.toml](../systemd/inspect.toml).
 What a sensor has to send, with an example publisher: [sensors.md](sensors.md).
 
-This page is made from the schema: `python -m edged.config.docs > docs/config.md`.
+This page is made from the schema: `python docs/config_page.py > docs/config.md`.
 """
 PLACES = {  # defaults that paths.py finds
     "name": "the file's stem",
