@@ -15,7 +15,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import zmq
 
 from edged.bench import ENGINES
 from edged.client import Kind, Message, Subscription
@@ -23,7 +22,7 @@ from edged.core.clock import NS_PER_S, boot_id, monotonic_ns
 from edged.core.errors import EdgedError
 from edged.runtime.publish import Outlet, Sender
 from edged.wire import encode
-from edged.wire.sockets import Context
+from edged.wire.sockets import open_context
 
 PATIENCE_S = 30.0
 
@@ -147,7 +146,7 @@ class StateFeed(threading.Thread):
 
     def __init__(self, folder: Path, rate_hz: float) -> None:
         super().__init__(name="state", daemon=True)
-        self._context: Context = zmq.Context()
+        self._context = open_context()
         self._outlet = Outlet(self._context, "state", [f"ipc://{folder}/state"])
         self._sender, self._rate_hz = Sender("robot", monotonic_ns(), boot_id()), rate_hz
         self._ended = threading.Event()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import zmq
 
 from edged.bench import Row
 from edged.bench.cell import PATIENCE_S, camera_toml, scratch
@@ -33,6 +32,7 @@ from edged.runtime.slot import Slot
 from edged.runtime.ticks import CameraTicks
 from edged.source.camera import CameraThread
 from edged.swap.load import run_time, warm
+from edged.wire.sockets import open_context
 
 ENGINE = "bench-slow-masks"
 RUN_MS, FPS = 50.0, 60.0
@@ -126,7 +126,7 @@ def _bare(inputs: Inputs, pipeline: Pipeline, seconds: float) -> list[float]:
 
 def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> list[float]:
     """Milliseconds from capture to bus, of each result that the daemon's loop publishes."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = open_context()
     (folder / "run").mkdir(exist_ok=True)
     outlet = Outlet(context, "bench/masks", [f"ipc://{folder}/run/masks"])
     spent: list[float] = []

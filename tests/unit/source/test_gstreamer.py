@@ -46,6 +46,15 @@ def test_frames_are_bgr_whatever_the_row_length(width: int) -> None:
         assert not frame.image.flags.writeable
 
 
+def test_a_pipeline_does_not_get_what_configures_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_CAMERAS__OTHER__URI", "rtsp://user:pa55word@10.0.0.9/stream")
+    with camera(pipeline()) as thread:
+        assert frames(thread, 1)
+        environ = child().environ()
+    assert "PATH" in environ
+    assert not [name for name in environ if name.startswith("EDGED_")]
+
+
 def test_quotes_and_a_queue_in_the_pipeline() -> None:
     uri = (
         'gst:videotestsrc is-live=true ! "video/x-raw, width=64, height=48, framerate=50/1" ! queue max-size-buffers=2'

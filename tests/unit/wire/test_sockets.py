@@ -1,0 +1,40 @@
+"""What every socket has, whoever makes it: it gives up on who says nothing, and takes no message above its bound."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import zmq
+
+from edged.core.errors import EdgedError
+from edged.wire.sockets import bind, connect, open_context
+
+
+@pytest.mark.parametrize("kind", [zmq.XPUB, zmq.ROUTER, zmq.PULL])
+def test_a_bound_socket_gives_up_a_handshake_that_does_not_end(kind: int) -> None:
+    """libzmq itself would wait for half a minute, with a descriptor for each who came."""
+    with open_context() as context, bind(context, kind, "tcp://127.0.0.1:*", "") as bound:
+        port = int(bound.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as silent:
+            while silent.recv(4096):  # its greeting; then it hangs up
+                pass
+
+
+def test_an_endpoint_that_is_taken_is_told_with_the_remedy() -> None:
+    with (
+        open_context() as context,
+        bind(context, zmq.XPUB, "tcp://127.0.0.1:*", "") as first,
+        pytest.raises(EdgedError, match=r"^cannot bind tcp://127\.0\.0\.1:\d+: .+; free it$"),
+    ):
+        bind(context, zmq.XPUB, first.getsockopt_string(zmq.LAST_ENDPOINT), "free it")
+
+
+def test_what_is_set_for_a_socket_beats_what_all_have() -> None:
+    with (
+        open_context() as context,
+        bind(context, zmq.ROUTER, "inproc://here", "", {zmq.LINGER: 200, zmq.MAXMSGSIZE: 64}) as bound,
+        connect(context, zmq.DEALER, "inproc://here", {}) as connected,
+    ):
+        assert (bound.linger, bound.getsockopt(zmq.MAXMSGSIZE)) == (200, 64)
+        assert connected.linger == 0
