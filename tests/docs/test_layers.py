@@ -35,7 +35,8 @@ ROOMS: dict[str, set[str]] = {
     "swap": {"core", "config", "bundle", "source", "engine", "guard", "pipeline", "runtime"},
     "client": {"core", "wire"},
     "pack": {"core", "bundle", "source", "engine", "pipeline"},
-    "bench": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "client"},
+    "bench": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap",
+              "client"},
     "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client"},
     "daemon": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap"},
     "cli": {
