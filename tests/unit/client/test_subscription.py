@@ -147,6 +147,6 @@ def test_a_controller_drags_no_engine_along() -> None:
         "edged.client", "edged.client.reach", "edged.client.request", "edged.client.describe", "edged.client.masks",
         "edged.client.stream", "edged.client.subscription", "edged.client.track", "edged.core", "edged.core.clock",
         "edged.core.errors", "edged.core.types", "edged.wire", "edged.wire.arrays", "edged.wire.message",
-        "edged.wire.order", "edged.wire.header", "edged.wire.link", "edged.wire.resolve", "edged.wire.topic", "edged.wire.sockets",
-        "edged.core.endpoint", "edged.core.environment", "edged.core.procfs",
+        "edged.wire.order", "edged.wire.header", "edged.wire.link", "edged.wire.resolve", "edged.wire.topic",
+        "edged.wire.sockets", "edged.core.endpoint", "edged.core.environment", "edged.core.procfs",
     }  # fmt: skip
