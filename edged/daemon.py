@@ -20,6 +20,7 @@ from edged.config import Config, endpoints, load_config, quotas, streams
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms, ns
 from edged.core.descriptors import Reserve, raise_limit, to_spare
 from edged.core.duty import Duties, Duty
+from edged.core.errand import left_behind
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.types import Event
 from edged.guard.arming import Arming
@@ -60,7 +61,7 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
     config = load_config(path, sets)
     with contextlib.ExitStack() as stack:
         hung = threading.Event()
-        stack.callback(lambda: os._exit(EXIT_OK) if hung.is_set() else None)  # last of all
+        stack.callback(lambda: os._exit(EXIT_OK) if hung.is_set() or left_behind() else None)  # last of all
         log_writer = start_log(config.log)
         stack.callback(log_writer.stop)
         lock(config, stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -33,13 +34,20 @@ def verify(
     trusted: Annotated[Path | None, typer.Option(help="folder of public keys; one of them has to have signed")] = None,
     store: StorePath = None,
     cache: CachePath = None,
+    seconds: Annotated[
+        float, typer.Option(help="an engine that does not answer for so long is refused", min=1, max=86_400)
+    ] = 600.0,
     json: AsJson = False,
 ) -> None:
     """Check an engine: digests, signature, manifest, graph, golden samples. Exit 3 when something does not hold."""
     from edged.cli import verify as job
+    from edged.core.errand import left_behind
 
-    verdict = job.verify(target, store, trusted, cache)
+    verdict = job.verify(target, store, trusted, cache, seconds)
     print_answer(json, verdict, job.show, job.facts)
+    if left_behind():  # a thread that hangs in a library would abort the process on every orderly way out
+        sys.stdout.flush()
+        os._exit(verdict.exit_code)
     raise typer.Exit(verdict.exit_code)
 
 

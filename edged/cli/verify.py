@@ -14,10 +14,13 @@ from typing import Any, Literal
 from edged.bundle.bundle import Bundle
 from edged.bundle.signature import check_own_signature, check_signature
 from edged.cli.engine_arg import find_engine
+from edged.core.errand import Beat, run_errand
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EdgedError
 from edged.engine.device import read_device
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import Difference, judge
+
+LIMIT_S = 600.0
 
 Result = Literal["ok", "refused", "failed", "warning", "skipped"]
 
@@ -49,8 +52,16 @@ class Verdict:
         return EXIT_FAILED if "failed" in results else EXIT_OK
 
 
-def verify(target: str, store: Path | None = None, trusted: Path | None = None, cache: Path | None = None) -> Verdict:
+def verify(
+    target: str,
+    store: Path | None = None,
+    trusted: Path | None = None,
+    cache: Path | None = None,
+    limit_s: float = LIMIT_S,
+) -> Verdict:
     """Check what `find_engine` finds by `target`, in `store` alone if that is given.
+
+    An engine that does not load or answer for `limit_s` is refused; its thread is left behind.
 
     `trusted` demands a signature by a key of that folder; `cache` is where plans are: that of the daemon whose store it
     is, else the user's, if absent. Raises `UsageError` for what is no engine at all.
@@ -66,10 +77,20 @@ def verify(target: str, store: Path | None = None, trusted: Path | None = None, 
         rows.append(Row("manifest", "ok", what))
         subject = "signature"
         rows.append(_signature(bundle, trusted))
-        for doing, row in _engines(bundle, cache or found.cache):
-            subject = doing
-            if row is not None:
-                rows.append(row)
+        doing = [subject]
+        sealed = bundle
+
+        def work(beat: Beat) -> None:
+            for what, row in _engines(sealed, cache or found.cache):
+                beat()
+                doing.append(what)
+                if row is not None:
+                    rows.append(row)
+
+        try:
+            run_errand(f"{bundle.name} {bundle.version}", work, limit_s)
+        finally:
+            subject = doing[-1]
     except EdgedError as error:
         if error.exit_code not in (EXIT_FAILED, EXIT_REFUSED):
             raise

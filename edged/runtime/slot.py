@@ -57,6 +57,7 @@ class Slot:
         self._make_worker, self._now, self._hang_ns = make_worker, now, hang_ns
         self._handover: Handover | None = None
         self._leaving = _Held()  # the engine before, until whoever offered has it back
+        self._left: list[Pipeline] = []
         self._stuck: list[InferenceThread] = []
         self._held = _Held()
         self._offered: tuple[_Held, bool] | None = None
@@ -139,9 +140,15 @@ class Slot:
         self._leaving = _Held()
         return done
 
+    def leave(self, pipeline: Pipeline) -> None:
+        """A run of it beside the loop has not come back."""
+        self._left.append(pipeline)
+
     def is_stuck(self, pipeline: Pipeline) -> bool:
         """Whether a run of it has not come back: nobody may use or free it any more."""
-        return any(worker.pipeline is pipeline and worker.is_alive() for worker in self._stuck)
+        return pipeline in self._left or any(
+            worker.pipeline is pipeline and worker.is_alive() for worker in self._stuck
+        )
 
     @property
     def running(self) -> Pipeline | None:

@@ -12,6 +12,7 @@ from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.config import Config
 from edged.core.clock import Now, monotonic_ns
+from edged.core.errand import Beat, run_errand
 from edged.core.errors import RefusedError
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
@@ -60,6 +61,31 @@ def load_engine(
     except BaseException:
         engine.close()
         raise
+
+
+def load_in_time(
+    config: Config,
+    store: Store,
+    version: str,
+    digest: bytes = b"",
+    warn: Callable[[str], None] = log.warning,
+    reached: Callable[[State], None] = lambda state: None,
+    quiet: Callable[[], None] = lambda: None,
+    ending: Callable[[], bool] = lambda: False,
+) -> Pipeline:
+    """`load_engine` on a thread that is left behind when it hangs: `HungError` when a step takes longer than a trial
+    may, or when it does not end although the daemon is `ending()`."""
+
+    def work(beat: Beat) -> Pipeline:
+        def step(state: State) -> None:
+            beat()
+            reached(state)
+
+        made = load_engine(config, store, version, digest, warn, step, quiet)
+        made.engine.hand_over(live=False)
+        return made
+
+    return run_errand(f"loading {config.engine.name} {version}", work, config.swap.trial_seconds, ending)
 
 
 def vet(bundle: Bundle, config: Config) -> list[str]:

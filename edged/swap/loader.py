@@ -21,7 +21,7 @@ from edged.runtime.slot import Slot
 from edged.swap.history import History
 from edged.swap.job import Job
 from edged.swap.job_queue import JobQueue
-from edged.swap.load import load_engine
+from edged.swap.load import load_in_time
 from edged.swap.notifier import Notifier
 from edged.swap.plan_upgrade import PlanUpgrade
 from edged.swap.swapper import Swapper
@@ -71,6 +71,9 @@ class Loader(Duty):
         if self.is_alive():
             self.join(JOIN_S)
 
+    def _ending(self) -> bool:
+        return self._jobs.stopped
+
     def _begin(self) -> None:
         """Mark what a crash interrupted, then load what the config asks for; what goes wrong becomes the vacancy."""
         engine = self._config.engine
@@ -88,7 +91,7 @@ class Loader(Duty):
                 installed = self._upgrade.before_running(lacking, self._notifier.warn)
             else:
                 digest = lacking.digest if lacking is not None else b""
-                installed = load_engine(self._config, self._store, engine.version, digest, note)
+                installed = load_in_time(self._config, self._store, engine.version, digest, note, ending=self._ending)
         except CancelledError:
             return
         except EdgedError as error:

@@ -28,6 +28,7 @@ def prune(store: Store, name: str, history: History, keep: int, never: Collectio
         except OSError as error:
             log.warning("cannot remove %s %s: %s", name, version, error.strerror)
             continue
+        log.info("removed %s %s: more than %d versions", name, version, keep)
         removed.append(version)
     return removed
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns, ms
+from edged.core.errand import Beat, run_errand
 from edged.core.errors import RefusedError
 from edged.core.stopwatch import Replayed
 from edged.core.types import ActionChunk, Hold, Reason
@@ -107,14 +108,17 @@ def run_shadow(
     config: SwapConfig,
     cancelled: Callable[[], bool],
     follow: Callable[[float], None],
+    beat: Beat = lambda: None,
     now: Now = monotonic_ns,
     nap: Callable[[float], None] = time.sleep,
 ) -> Shadow:
-    """Watch `shadow_samples` ticks and judge. `RefusedError`; returns early, unjudged, when `cancelled()`."""
+    """Watch `shadow_samples` ticks and judge. `RefusedError`; returns early, unjudged, when `cancelled()`. `beat` is
+    called between two runs of the candidate, which may hang on what it sees here first."""
     shadow = Shadow(candidate)
     until_ns = now() + round(config.shadow_seconds * NS_PER_S)
     with mailbox:
         while len(shadow.spent_ns) < config.shadow_samples and not cancelled():
+            beat()
             if (seen := mailbox.take()) is not None:
                 shadow.look(seen, now)
                 follow(len(shadow.spent_ns) / config.shadow_samples)
@@ -127,3 +131,25 @@ def run_shadow(
         if not cancelled():
             shadow.judge(candidate.rule.deadline_ns, config.min_agreement)
     return shadow
+
+
+def shadow_in_time(
+    candidate: Pipeline,
+    mailbox: SeenMailbox,
+    config: SwapConfig,
+    cancelled: Callable[[], bool],
+    follow: Callable[[float], None],
+    limit_s: float,
+    ending: Callable[[], bool],
+) -> Shadow:
+    """`run_shadow` on a thread that is left behind, and the candidate with it, when one run takes longer than `limit_s`
+    or does not end although the daemon is `ending()`: `HungError`."""
+    engine = candidate.engine
+
+    def work(beat: Beat) -> Shadow:
+        try:
+            return run_shadow(candidate, mailbox, config, cancelled, follow, beat)
+        finally:
+            engine.hand_over(live=False)
+
+    return run_errand(f"{engine.manifest.name} {engine.manifest.version} in the shadow", work, limit_s, ending)

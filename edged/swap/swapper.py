@@ -16,20 +16,22 @@ from edged.bundle.compatibility import changes
 from edged.bundle.store import CURRENT, Store
 from edged.config import Config
 from edged.core.clock import NS_PER_S, monotonic_ns, ms
+from edged.core.errand import HungError
 from edged.core.errors import EdgedError, MachineryError, RefusedError
 from edged.core.types import Event, Hold, Reason
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.inputs import SeenMailbox
 from edged.runtime.motion import MotionState
 from edged.runtime.slot import Handover, Slot
+from edged.swap.admit import admit
 from edged.swap.disturbance import Disturbance
-from edged.swap.history import MAX_CRASHES, History
+from edged.swap.history import History
 from edged.swap.job import Job, State
 from edged.swap.job_queue import JobQueue
-from edged.swap.load import load_engine
+from edged.swap.load import load_in_time
 from edged.swap.probation import baseline, run_probation
 from edged.swap.prune import prune
-from edged.swap.shadow import run_shadow
+from edged.swap.shadow import shadow_in_time
 from edged.swap.trial import CancelledError, run_trial
 
 LOOK_S = 0.002
@@ -61,12 +63,16 @@ class Swapper:
         except CancelledError:
             self._end(job, *self._jobs.why())
         except EdgedError as error:
-            self._end(job, "refused", str(error))
+            stopped = isinstance(error, HungError) and self._jobs.interrupted
+            self._end(job, *self._jobs.why() if stopped else ("refused", str(error)))
             if isinstance(error, MachineryError):
                 self._slot.broken = error
         except Exception as error:  # a bug or an exhausted machine: what runs goes on running
             log.exception("swap failed")
             self._end(job, "refused", f"{type(error).__name__}: {error}")
+
+    def _ending(self) -> bool:
+        return self._jobs.stopped
 
     def close(self) -> None:
         """Free what is kept for the way back."""
@@ -77,14 +83,15 @@ class Swapper:
     def free(self, installed: Pipeline) -> None:
         """Close an engine that the loop does not have, in a quiet moment; one that hangs is left as it is."""
         if self._slot.is_stuck(installed):
-            log.error("%s %s hangs in a run: its memory is kept until a restart", self._name, installed.version)
+            fact = f"{self._name} {installed.version} hangs in a run: its memory is kept until a restart"
+            self._tell(Event("alarm", {"what": "engine", "detail": fact}))
             return
         self._slot.wait_sent()  # giving memory back holds the interpreter
         installed.engine.close()
 
     def _steps(self, job: Job, running: Pipeline | None) -> None:
         """Every step in order; raises whatever ends it before the loop has it."""
-        self._admit(job, running)
+        admit(self._config, self._store, self._history, job, running)
         self._enter(job, "staged")
         if not job.back:
             manifest = running.engine.manifest if running else None
@@ -108,24 +115,6 @@ class Swapper:
             if running is not None and self._slot.running is None:
                 self.hand_over(running, carry=False)
             raise
-
-    def _admit(self, job: Job, running: Pipeline | None) -> None:
-        """Refuse what is not worth trying; then have it written what is committed before anything changes."""
-        version, name = job.version, self._name
-        new = running is None or running.version != version  # by name, or dropped again with other content
-        if running is not None and not new and job.drop is not None:
-            new = not job.digest.startswith(running.engine.identity)
-        if not new:
-            raise RefusedError(f"{name} {version} is what runs", "choose another version")
-        if (crashes := self._history.crashes(version)) >= MAX_CRASHES:
-            remedy = f"if it is not to blame: edged reset {self._config.daemon.name} --version {version}"
-            raise RefusedError(f"the daemon died {crashes} times while {name} {version} was tried", remedy)
-        self._store.adopt(name)
-        if running is None or running.version not in self._store.versions(name):
-            return
-        if self._config.engine.version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
-            self._store.set_current(name, running.version)  # alone until now; soon there are two
-        self._history.settle(running.version, running.engine.identity.hex())
 
     def _resident(self, job: Job) -> Pipeline | None:
         """The engine that ran before, if that is what is wanted: it needs no loading."""
@@ -157,7 +146,8 @@ class Swapper:
                 job.notes.append(warning)
 
         disturbed = Disturbance(self._slot.running)
-        loaded = load_engine(self._config, self._store, job.version, job.digest, note, reached, self._slot.wait_sent)
+        quiet = self._slot.wait_sent
+        loaded = load_in_time(self._config, self._store, job.version, job.digest, note, reached, quiet, self._ending)
         if said := disturbed.describe(ms(self._config.period_ns)):
             note(said)
         return loaded
@@ -202,7 +192,14 @@ class Swapper:
         def follow(share: float) -> None:
             job.progress = share
 
-        shadow = run_shadow(candidate, self._mailbox, self._config.swap, lambda: self._jobs.interrupted, follow)
+        limit_s = self._config.execution.hang_ms / 1000
+        try:
+            shadow = shadow_in_time(
+                candidate, self._mailbox, self._config.swap, self._jobs.cancel.is_set, follow, limit_s, self._ending
+            )
+        except HungError:
+            self._slot.leave(candidate)
+            raise
         job.shadow = shadow.describe()
         if not shadow.compared and not self._jobs.interrupted:
             job.notes.append("the running engine held meanwhile: there was nothing to compare with")
@@ -238,8 +235,7 @@ class Swapper:
             job.notes.append(f"[engine] version = {pinned!r} in the config: a restart goes back to that")
         self._history.note(job, "committed", "", identity)
         never = {version, job.before, self._history.previous(version) or "", *self._jobs.versions()}
-        for removed in prune(self._store, self._name, self._history, keep, never):
-            log.info("removed %s %s: more than %d versions", self._name, removed, keep)
+        prune(self._store, self._name, self._history, keep, never)
         job.enter("committed")
         self._say(job)
         return None

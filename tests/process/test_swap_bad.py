@@ -20,6 +20,7 @@ from swap_engines import (
     crashing,
     files,
     golden,
+    hanging_above,
     hungry,
     model,
     not_a_number_above,
@@ -234,3 +235,27 @@ def test_a_wrong_signature(rig: Rig) -> None:
         ended = cell.ended_of(version)
         assert ended["state"] == ("refused" if reason else "committed")
         assert reason in ended.get("reason", "")
+
+
+def test_an_engine_that_hangs_in_the_shadow_blocks_neither_other_swaps_nor_the_end(rig: Rig) -> None:
+    """Its thread cannot be ended; what waits for it can stop waiting."""
+    cell = open_cell(rig, swap=LOAD, execution="hang_ms = 1000")
+    cell.feed.values = np.full(WIDTH, 9.0)
+    mark = cell.actions.mark()
+    put(cell.incoming / "hangs", files("hangs", model(hanging_above(5.0))))
+    ended = cell.ended_of("hangs")
+    assert (ended["state"], cell.states("hangs")[-2:]) == ("refused", ["shadow", "refused"])
+    assert "hangs in the shadow hangs: it did not answer for 1 s" in ended["reason"]
+    cell.feed.values = np.zeros(WIDTH)
+    put(cell.incoming / "good", files("good", model(seed=4)))
+    assert cell.ended_of("good")["state"] == "committed"
+    assert gaps(cell.actions.since(mark)) == []
+    assert cell.daemon.terminate() == 0
+
+
+def test_an_engine_that_hangs_in_the_shadow_does_not_outlive_sigterm(rig: Rig) -> None:
+    cell = open_cell(rig, swap=LOAD)
+    cell.feed.values = np.full(WIDTH, 9.0)
+    put(cell.incoming / "hangs", files("hangs", model(hanging_above(5.0))))
+    cell.wait_state("shadow")
+    assert cell.daemon.terminate() == 0

@@ -133,6 +133,36 @@ def not_a_number_above(limit: float) -> Build:
     return build
 
 
+def hanging_above(limit: float) -> Build:
+    """Goes round for ever as soon as the first state value exceeds `limit`: golden samples never show it."""
+
+    def build(values: dict[str, Any]) -> Nodes:
+        values |= {"limit": np.array(limit, np.float32), "rounds": np.array(1 << 62, np.int64)}
+        values |= {"none": np.array(0, np.int64), "first": np.array([0], np.int64), "flat": np.array([], np.int64)}
+        body = helper.make_graph(
+            [helper.make_node("Identity", ["on"], ["still"]), helper.make_node("Tanh", ["turned"], ["turning"])],
+            "body",
+            [
+                helper.make_tensor_value_info("number", TensorProto.INT64, []),
+                helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("turned", TensorProto.FLOAT, [1, AXES]),
+            ],
+            [
+                helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("turning", TensorProto.FLOAT, [1, AXES]),
+            ],
+        )
+        return [
+            helper.make_node("Gather", ["state", "first"], ["one"], axis=1),
+            helper.make_node("Reshape", ["one", "flat"], ["scalar"]),
+            helper.make_node("Greater", ["scalar", "limit"], ["beyond"]),
+            helper.make_node("Where", ["beyond", "rounds", "none"], ["trips"]),
+            helper.make_node("Loop", ["trips", "", "raw"], ["action"], body=body),
+        ]
+
+    return build
+
+
 def constant(values: dict[str, Any]) -> Nodes:
     values["zero"] = np.zeros((1, AXES), np.float32)
     values["half"] = np.full((1, AXES), 0.1, np.float32)

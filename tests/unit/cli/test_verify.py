@@ -15,6 +15,7 @@ import pytest
 from gpus import pretended_gpu
 from models import policy_golden, policy_model, policy_recipe
 from signing import sign_bundle
+from swap_engines import files, golden, hanging_above, model, put
 
 from edged.bundle.bundle import SUMS, bundle_files, read_bundle, read_files, seal, write_archive
 from edged.bundle.store import Store
@@ -245,3 +246,12 @@ def test_a_plan_without_that_header_is_a_plan(store: Store, tmp_path: Path) -> N
 def test_a_folder_without_an_engine_is_told(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no engine"):
         verify(str(tmp_path), store.root)
+
+
+def test_an_engine_that_hangs_is_refused_in_time(tmp_path: Path) -> None:
+    folder = put(tmp_path / "hangs", files("hangs", model(hanging_above(0.0)), golden(model(), 8)))
+    done = command("verify", folder, "--seconds", "2", "--json")
+    assert done.returncode == EXIT_REFUSED, done.stderr
+    last = json.loads(done.stdout)["checks"][-1]
+    assert (last["check"], last["result"]) == ("golden cpu", "refused")
+    assert last["detail"].endswith("hangs: it did not answer for 2 s")
