@@ -79,6 +79,7 @@ RESERVED_VERSIONS = frozenset({"current", "incoming", "journal.jsonl"})  # what 
 
 Task = Literal["policy", "semantic", "instance"]
 Precision = Literal["fp32", "fp16", "int8"]
+MOST_TEXT = 100_000
 Tolerance: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 HEAD_OUTPUTS: dict[str, tuple[type[object], ...]] = {
@@ -169,6 +170,7 @@ def _contradictions(manifest: Manifest) -> Contradictions:
     yield from _input_contradictions(manifest)
     yield from _output_contradictions(manifest)
     yield from _task_contradictions(manifest)
+    yield from _text_contradictions(manifest)
     if missing := [name for name in toleranced(manifest) if name not in manifest.tolerance]:
         yield "$.tolerance", f"no tolerance for {', '.join(missing)}"
     if unknown := sorted(set(manifest.tolerance) - set(toleranced(manifest))):
@@ -206,6 +208,15 @@ def _output_contradictions(manifest: Manifest) -> Contradictions:
                 yield path, f"a binary axis cannot be {axis.mode}"
             if axis.mode == "delta_state" and units.get(axis.name) != axis.unit:
                 yield path, f"delta_state needs a state value {axis.name!r} in {axis.unit!r}"
+
+
+def _text_contradictions(manifest: Manifest) -> Contradictions:
+    """Names and units go into every message."""
+    names = [*manifest.classes]
+    if manifest.action is not None:
+        names += [text for axis in manifest.action[1].axes for text in (axis.name, axis.unit)]
+    if (size := sum(len(name.encode()) for name in names)) > MOST_TEXT:
+        yield "$.outputs", f"names, units and classes of {size} bytes; at most {MOST_TEXT} go into each message"
 
 
 def _task_contradictions(manifest: Manifest) -> Contradictions:

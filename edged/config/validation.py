@@ -14,6 +14,8 @@ from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 
 PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} bytes"
 
+LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
+
 Finding = tuple[str, Any, str]
 CameraKind = Literal["device", "rtsp", "path", "gst", "bus", "replay"]
 
@@ -202,6 +204,11 @@ def _bus(config: Config) -> Iterator[Finding]:
             yield "bus.publish", published, _one_of(*frames)
     if not set(bus.publish) - set(frames) and (least := least_bytes(message_sizes(config))) > bus.queue_mb * MIB:
         yield "bus.queue_mb", bus.queue_mb, f"at least {-(-least // MIB)}: so much a few messages of each stream take"
+    for camera, of in config.cameras.items():
+        size = 3 * of.width * of.height
+        if f"frames-{camera}" in known and size > LARGEST_FRAME:
+            allowed = f"cameras of at most {LARGEST_FRAME >> 20} MiB a frame; {camera} has {size >> 20}"
+            yield "bus.publish", list(bus.publish), allowed
     if (bus.secret_key is None) != (bus.authorized is None):
         given, absent = ("secret_key", "authorized") if bus.authorized is None else ("authorized", "secret_key")
         yield f"bus.{given}", str(getattr(bus, given)), f"bus.{absent} beside it: keys work in pairs"

@@ -19,13 +19,14 @@ import zmq
 from numpy.typing import NDArray
 
 from edged.core.clock import Now, monotonic_ns
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.pipeline.schedule import HOLD_NS, HOLD_PERIODS, Schedule
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
-from edged.wire import Flag, Kind, Preamble, encode
+from edged.wire import MAX_PAYLOAD, Flag, Kind, Preamble, encode
+from edged.wire.bounded import cut
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
 
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
@@ -37,6 +38,8 @@ CHANGES_LISTED = 32  # of the guard's changes in one message; the header always 
 IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
 NO_ENGINE = bytes(8)
 NO_FLAGS = Flag(0)
+MASK_BYTES = MAX_PAYLOAD - 1024 * 1024  # of all masks of a message; the rest is for boxes, scores and padding
+MOST_INSTANCES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,23 +201,29 @@ class Publisher:
                 self._meaning = meaning
                 self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
             header.update(self._encoded)
-        kind, reason, flags, arrays = _describe(verdict, header)
-        if self._alarms and kind is not Kind.ACTION:
-            header["alarms"] = self._alarms
-        preamble = self._sender.preamble(
-            kind,
-            self._outlet.seq + 1,
-            verdict.captured_ns,
-            published_ns,
-            valid_ns,
-            reason=reason,
-            flags=flags,
-            engine=engine,
-        )
-        self._outlet.send(encode(self._outlet.topic, preamble, header, arrays))
+        try:
+            data = self._message(verdict, dict(header), published_ns, valid_ns, engine)
+        except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
+            verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_ns
+            header = {key: value for key, value in header.items() if key not in self._encoded}
+            data = self._message(verdict, header, published_ns, valid_ns, engine)
+        self._outlet.send(data)
         if self._outlet.seq % TENDED_TICKS == 0:
             self._outlet.count_peers()
         return Sent(verdict, published_ns, published_ns + valid_ns)
+
+    def _message(
+        self, verdict: Verdict, header: dict[str, Any], published_ns: int, valid_ns: int, engine: bytes
+    ) -> bytes:
+        """The bytes of a verdict; `WireError` for what goes into no message."""
+        kind, reason, flags, arrays = _describe(verdict, header)
+        if self._alarms and kind is not Kind.ACTION:
+            header["alarms"] = self._alarms
+        seq = self._outlet.seq + 1
+        preamble = self._sender.preamble(
+            kind, seq, verdict.captured_ns, published_ns, valid_ns, reason=reason, flags=flags, engine=engine
+        )
+        return encode(self._outlet.topic, preamble, header, arrays)
 
 
 def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
@@ -240,22 +249,28 @@ def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag
         case Instances():
             header["camera"] = verdict.camera
             header["size"] = verdict.size
-            shapes = np.array([mask.shape for mask in verdict.masks], np.uint16).reshape(-1, 2)
-            flat = [np.packbits(mask).ravel() for mask in verdict.masks]
-            packed = np.concatenate(flat) if flat else np.zeros(0, np.uint8)
-            return (
-                Kind.INSTANCES,
-                0,
-                NO_FLAGS,
-                (
-                    ("xyxy", verdict.xyxy),
-                    ("score", verdict.score),
-                    ("class_id", verdict.class_id),
-                    ("mask_shape", shapes),
-                    ("mask_bits", packed),
-                ),
-            )
+            return Kind.INSTANCES, 0, NO_FLAGS, _instances(verdict, header)
         case Hold():
             header["reason"] = verdict.reason.name
-            header["detail"] = verdict.detail
+            header["detail"] = cut(verdict.detail)
             return Kind.HOLD, int(verdict.reason), Flag.STOP if verdict.stop else NO_FLAGS, ()
+
+
+def _instances(found: Instances, header: dict[str, Any]) -> Sequence[tuple[str, NDArray[Any]]]:
+    """The arrays of `found`. What is more than a message holds is left out, the lowest scores first, and `truncated` in
+    the header counts it."""
+    sizes = np.array([(mask.size + 7) // 8 for mask in found.masks], np.int64)
+    best = np.argsort(-found.score, kind="stable")
+    fits = best[: min(len(best), MOST_INSTANCES)]
+    kept = np.sort(fits[np.cumsum(sizes[fits]) <= MASK_BYTES])
+    if left_out := len(best) - len(kept):
+        header["truncated"] = left_out
+    masks = [found.masks[index] for index in kept.tolist()]
+    flat = [np.packbits(mask).ravel() for mask in masks]
+    return (
+        ("xyxy", found.xyxy[kept]),
+        ("score", found.score[kept]),
+        ("class_id", found.class_id[kept]),
+        ("mask_shape", np.array([mask.shape for mask in masks], np.uint16).reshape(-1, 2)),
+        ("mask_bits", np.concatenate(flat) if flat else np.zeros(0, np.uint8)),
+    )

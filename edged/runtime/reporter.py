@@ -21,6 +21,7 @@ from edged.runtime.input_log import InputLog
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
 from edged.wire import Kind, encode
+from edged.wire.bounded import bounded
 
 PERIOD_NS = NS_PER_S // 2
 VALID_NS = 2 * NS_PER_S
@@ -139,7 +140,7 @@ class Reporter(Duty):
     def _publish(self, outlet: Outlet, kind: Kind, header: dict[str, Any], valid_ns: int) -> None:
         now_ns = self._now()
         preamble = self._sender.preamble(kind, outlet.seq + 1, 0, now_ns, valid_ns)
-        outlet.send(encode(outlet.topic, preamble, header))
+        outlet.send(encode(outlet.topic, preamble, bounded(header)))
 
 
 def _period_ns(snapshot: Mapping[str, Any]) -> int:

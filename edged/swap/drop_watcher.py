@@ -27,7 +27,7 @@ from edged.bundle.bundle import SUFFIX
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, RefusedError
 from edged.core.files import write_file
 from edged.swap.drop import Drop, IncompleteError, inspect
 
@@ -195,7 +195,10 @@ class DropWatcher(Duty):
             seen.settled = _print(path) == look  # else it changed while it was read: once more
             if seen.settled:
                 path.with_name(f"{path.name}{NOTE}").unlink(missing_ok=True)
-                self._ask(drop, owner(path))
+                try:
+                    self._ask(drop, owner(path))
+                except RefusedError:  # too many wait: it is looked at again
+                    seen.settled = False
 
     def _refuse(self, path: Path, seen: _Seen, reason: str) -> None:
         seen.settled = True

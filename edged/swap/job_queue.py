@@ -12,6 +12,7 @@ from edged.swap.job import Job, State
 from edged.swap.trial import CancelledError
 
 REMEMBERED = 8
+MOST_WAITING = 32
 
 
 class JobQueue:
@@ -33,8 +34,13 @@ class JobQueue:
         self, version: str, who: str, *, contract_change: bool = False, drop: Path | None = None, digest: bytes = b"",
         back: bool = False,
     ) -> Job:  # fmt: skip
-        """Put a job in the queue; it is worked on when those before it are done. A way back ends a build."""
+        """Put a job in the queue; it is worked on when those before it are done. A way back ends a build.
+
+        `RefusedError` when too many wait already.
+        """
         with self._some:
+            if len(self._waiting) >= MOST_WAITING:
+                raise RefusedError(f"{len(self._waiting)} swaps wait already", "ask again when they are done")
             self._count += 1
             job = Job(self._count, version, who, drop, digest, contract_change, back)
             self._waiting.append(job)

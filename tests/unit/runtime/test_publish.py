@@ -189,6 +189,39 @@ def test_instances_come_apart_again(context: Context) -> None:
     np.testing.assert_array_equal(np.unpackbits(bits[2:])[:10].reshape(2, 5), masks[1])
 
 
+def test_instances_that_a_message_cannot_hold_are_left_out_the_lowest_scores_first(context: Context) -> None:
+    count, mask = 70, np.ones((4320, 2048), bool)  # 1.1 MB each as bits
+    found = Instances(
+        np.tile(np.array([0, 0, 2048, 4320], np.float32), (count, 1)),
+        np.linspace(0.1, 0.9, count, dtype=np.float32),
+        np.arange(count, dtype=np.uint16),
+        (mask,) * count,
+        (4320, 7680),
+        "line",
+        NOW - MS,
+    )
+    with Bus(context, topic="inspect/masks") as bus:
+        _, message = bus.send(found)
+    assert message.kind is Kind.INSTANCES
+    assert message.header["truncated"] == count - len(message.arrays["score"]) > 0
+    assert message.arrays["class_id"].tolist() == list(range(count))[message.header["truncated"] :]
+    assert message.arrays["mask_bits"].nbytes == len(message.arrays["score"]) * mask.size // 8
+
+
+def test_a_text_of_any_length_is_cut_and_what_cannot_be_sent_is_a_hold(context: Context) -> None:
+    with Bus(context) as bus:
+        _, hold = bus.send(Hold(Reason.ENGINE, "x" * 300_000))
+        sent, refused = bus.send(chunk(), meaning={"names": ["j" * 300_000]})
+        _, good = bus.send(chunk(), meaning={"names": ["j1"]})
+    assert hold.header["detail"].endswith("(300000 characters)")
+    assert (refused.kind, refused.reason, refused.stop) == (Kind.HOLD, Reason.ENGINE, True)
+    assert isinstance(sent.verdict, Hold)
+    assert "it cannot be sent" in refused.header["detail"]
+    assert "names" not in refused.header
+    assert good.kind is Kind.ACTION
+    assert [hold.seq, refused.seq, good.seq] == [1, 2, 3]
+
+
 @given(
     age_ns=st.integers(0, 500 * MS),
     valid_ms=st.floats(0.001, 1000),
