@@ -25,8 +25,9 @@ def test_an_unknown_variable_of_ours_is_refused(write: Write, monkeypatch: pytes
 
 def test_frames_that_no_message_holds_cannot_be_published(write: Write) -> None:
     text = PICK.replace("width = 640", "width = 8192").replace("height = 480", "height = 4096")
-    (line,) = faults(write(text.replace("valid_ms = 200", "valid_ms = 200\npublish = ['frames']")))
-    assert "bus.publish = ['frames']: allowed is cameras of at most 64 MiB a frame; tool has 96" in line
+    lines = faults(write(text.replace("valid_ms = 200", "valid_ms = 200\npublish = ['frames']")))
+    said = "bus.publish = ['frames']: allowed is cameras of at most 64 MiB a frame; tool has 96"
+    assert any(said in line for line in lines), lines
 
 
 def test_a_variable_that_cannot_be_read_is_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
