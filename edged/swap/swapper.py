@@ -28,7 +28,7 @@ from edged.swap.disturbance import Disturbance
 from edged.swap.history import History
 from edged.swap.job import Job, State
 from edged.swap.job_queue import JobQueue
-from edged.swap.load import load_in_time
+from edged.swap.load import load_in_time, vet
 from edged.swap.probation import baseline, run_probation
 from edged.swap.prune import prune
 from edged.swap.shadow import shadow_in_time
@@ -117,10 +117,15 @@ class Swapper:
             raise
 
     def _resident(self, job: Job) -> Pipeline | None:
-        """The engine that ran before, if that is what is wanted: it needs no loading."""
+        """The engine that ran before, if that is what is wanted: it needs no loading. Its signature is checked as if it
+        did, since a key may have been withdrawn."""
         previous = self._previous
         if not job.back or previous is None or previous.version != job.version:
             return None
+        bundle = self._store.read(self._name, job.version)
+        job.notes += vet(bundle, self._config)
+        if bundle.identity != previous.engine.identity:
+            raise RefusedError(f"{self._name} {job.version} was replaced since it ran", "swap to it, which proves it")
         self._previous = None
         return previous
 

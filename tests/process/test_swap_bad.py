@@ -235,6 +235,12 @@ def test_a_wrong_signature(rig: Rig) -> None:
         ended = cell.ended_of(version)
         assert ended["state"] == ("refused" if reason else "committed")
         assert reason in ended.get("reason", "")
+    (trusted / "ours.pub").unlink()  # withdrawn
+    (trusted / "theirs.pub").write_bytes(theirs.public.read_bytes())
+    ended = cell.ended(int(cell.daemon.ask("rollback", who="test")["job"]))
+    assert ended["state"] == "refused", "what ran before and is in memory still is no exception"
+    assert "which is not trusted" in ended["reason"]
+    assert cell.running() == "good"
 
 
 def test_an_engine_that_hangs_in_the_shadow_blocks_neither_other_swaps_nor_the_end(rig: Rig) -> None:
