@@ -1,4 +1,4 @@
-"""What a recipe leaves open: everything is asked for at once, and what was inferred is said."""
+"""What a recipe leaves open: everything is asked for at once, and what was inferred is listed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """`asked`: what is missing, a line each with the flag or key that says it. `inferred`: what was not said by anyone
+    """`asked`: what is missing, a line each with the flag or key that gives it. `inferred`: what was not given
     but follows from the graph, or is a default."""
 
     asked: list[str] = field(default_factory=list)

@@ -58,7 +58,7 @@ KINDS: Mapping[Layout, Literal["yolo-seg", "rfdetr-seg", "query-mask", "mask-rcn
 class Dense:
     """`tensors`: part of `layout` (see `PARTS`) to the network's output name. `size`: (H, W) of the network's image.
 
-    `form` and `unit` say what the boxes are (unit: 0..1 of the image, not pixels), `background` which class number is
+    `form` and `unit` describe the boxes (unit: 0..1 of the image, not pixels), `background` names the class that is
     none. The packed graph gives `top_k` rows; where the network gives fewer, rows of score 0 follow.
     """
 

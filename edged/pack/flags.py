@@ -1,4 +1,4 @@
-"""The flags of `edged pack` as a spec. What is said of an image, the state or the action goes to the network's own."""
+"""The flags of `edged pack` as a spec. What describes an image, the state or the action goes to the network's own."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def from_flags(flags: Flags, network: Network) -> Spec:
     if flags.get("fix"):
         tables["fixed"] = dict(_pair("--fix", item, int) for item in flags["fix"])
     head = {"layout": "head", "background": "background", "top_k": "top_k", "score_threshold": "score"}
-    if head_said := {key: flags[flag] for key, flag in head.items() if flags.get(flag) is not None}:
-        tables["head"] = head_said
+    if head_table := {key: flags[flag] for key, flag in head.items() if flags.get(flag) is not None}:
+        tables["head"] = head_table
     tables["inputs"] = {**_images(flags, network), **_states(flags, network)}
     tables["outputs"] = _actions(flags, network)
     try:
@@ -39,21 +39,21 @@ def from_flags(flags: Flags, network: Network) -> Spec:
 
 
 def _images(flags: Flags, network: Network) -> dict[str, Any]:
-    said: dict[str, Any] = {key: flags[key] for key in OF_IMAGES if flags.get(key) is not None}
+    table: dict[str, Any] = {key: flags[key] for key in OF_IMAGES if flags.get(key) is not None}
     for key in ("mean", "std"):
         if flags.get(key) is not None:
-            said[key] = _numbers(f"--{key}", flags[key], 3)
+            table[key] = _numbers(f"--{key}", flags[key], 3)
     for key in ("size", "frame"):
         if flags.get(key) is not None:
-            said[key] = _size(f"--{key}", flags[key])
+            table[key] = _size(f"--{key}", flags[key])
     tensors = [name for name, found in network.inputs.items() if found.rank == 4 or found.shape[:1] == (3,)]
     cameras = dict(_camera(item, tensors) for item in flags.get("camera") or ())
-    if not said and not cameras:
+    if not table and not cameras:
         return {}
     if not tensors:
         raise UsageError(f"no input is an image: {', '.join(network.inputs)}", "leave out the flags about images")
     return {
-        name: {"role": "image", **said, **({"source": cameras[name]} if name in cameras else {})} for name in tensors
+        name: {"role": "image", **table, **({"source": cameras[name]} if name in cameras else {})} for name in tensors
     }
 
 
@@ -68,15 +68,15 @@ def _camera(item: str, tensors: Sequence[str]) -> tuple[str, str]:
 
 
 def _states(flags: Flags, network: Network) -> dict[str, Any]:
-    said = _statistics(flags)
+    table = _statistics(flags)
     if flags.get("state"):
-        said["parts"] = [_part(item) for item in flags["state"]]
+        table["parts"] = [_part(item) for item in flags["state"]]
     tensors = [name for name, found in network.inputs.items() if found.rank == 2 and found.is_float]
-    if not said or (not tensors and "parts" not in said):
+    if not table or (not tensors and "parts" not in table):
         return {}
     if len(tensors) != 1:
         raise UsageError(f"{len(tensors)} inputs could be the state: {', '.join(tensors)}", "say inputs in a recipe")
-    return {tensors[0]: {"role": "state", **said}}
+    return {tensors[0]: {"role": "state", **table}}
 
 
 def _actions(flags: Flags, network: Network) -> dict[str, Any]:
@@ -91,17 +91,17 @@ def _actions(flags: Flags, network: Network) -> dict[str, Any]:
     tensors = named or fits
     if len(tensors) != 1:
         raise UsageError(f"{len(tensors)} outputs could be the action: {', '.join(tensors)}", "say outputs in a recipe")
-    said: dict[str, Any] = {"role": "action", **_statistics(flags)}
+    table: dict[str, Any] = {"role": "action", **_statistics(flags)}
     if flags.get("step_ms") is not None:
-        said["step_ms"] = flags["step_ms"]
+        table["step_ms"] = flags["step_ms"]
     if axes:
-        said["axes"] = axes
-    return {tensors[0]: said}
+        table["axes"] = axes
+    return {tensors[0]: table}
 
 
 def _statistics(flags: Flags) -> dict[str, Any]:
-    said = {key: flags[flag] for key, flag in (("file", "statistics"), ("form", "form"), ("eps", "eps"))}
-    given = {key: value for key, value in said.items() if value is not None}
+    table = {key: flags[flag] for key, flag in (("file", "statistics"), ("form", "form"), ("eps", "eps"))}
+    given = {key: value for key, value in table.items() if value is not None}
     return {"statistics": given} if given else {}
 
 

@@ -189,7 +189,7 @@ def fixed_key(tensor: str, index: int) -> str:
 
 
 def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
-    """Give open dimensions of the inputs a size: as `fixed` says, and 1 for batch (what a first dimension is called).
+    """Give open dimensions of the inputs a size: that in `fixed`, and 1 for batch (what a first dimension is called).
 
     The shapes of the outputs are forgotten, for `infer_shapes` to find again.
     """

@@ -97,7 +97,7 @@ def bake_image_input(model: onnx.ModelProto, tensor: str, image: Image) -> None:
 
 
 def _fit_in(chain: Chain, image: Image, version: int) -> None:
-    """Crop, scale and pad [1, 3, H, W] as `fit` says."""
+    """Crop, scale and pad [1, 3, H, W] according to `fit`."""
     transform = image.transform
     crop, place = transform.crop, transform.place
     if crop.size != transform.source:

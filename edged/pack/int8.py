@@ -93,7 +93,7 @@ def _is_weighted(node: onnx.NodeProto, constants: set[str]) -> bool:
 
 
 def _name(model: onnx.ModelProto) -> None:
-    """Every node its own name: the quantiser tells them apart by it."""
+    """Every node its own name: the quantiser identifies them by it."""
     taken = {node.name for node in nodes(model.graph) if node.name}
     if len(taken) < sum(1 for _ in nodes(model.graph)):
         for number, node in enumerate(nodes(model.graph)):
@@ -101,7 +101,7 @@ def _name(model: onnx.ModelProto) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Hands the feeds to the quantiser one by one and says how far it is."""
+    """Hands the feeds to the quantiser one by one and reports progress."""
 
     def __init__(self, feeds: Sequence[Feed], progress: Progress | None) -> None:
         self._feeds = feeds

@@ -1,4 +1,4 @@
-"""What `edged pack` does: gather what is said about a model, fill in, ask, pack."""
+"""What `edged pack` does: gather the descriptions of a model, infer the rest, ask, pack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edged.pack import Packed, pack
 from edged.pack.answers import Questions
 from edged.pack.graph import load_model
 from edged.pack.lerobot import read_policy, relative
-from edged.pack.metadata import told
+from edged.pack.metadata import descriptions
 from edged.pack.network import Network, look_at
 from edged.pack.prove import Progress
 from edged.pack.recipe import Recipe
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A packed engine and what was said on the way. `archive`: the `.edged` file, if one was asked for."""
+    """A packed engine and what was inferred on the way. `archive`: the `.edged` file, if one was asked for."""
 
     packed: Packed
     recipe: Recipe
@@ -53,8 +53,8 @@ def pack_job(
 ) -> Result:
     """Pack `target`: an ONNX file, a TOML recipe, or a LeRobot policy folder with its ONNX file.
 
-    `flags` makes the spec of the command line, which beats the recipe, which beats what the model says of itself; it is
-    given the network, whose only image or state a flag is about. `say` hears each thing inferred.
+    `flags` makes the spec of the command line, which beats the recipe, which beats the model's own metadata; it is
+    given the network, whose only image or state a flag is about. `say` receives each line of output.
     """
     spec, path = _start(target)
     model = load_model(path)
@@ -65,9 +65,9 @@ def pack_job(
     del model
     spec = merge(flags(network), spec)
     inferred: list[str] = []
-    for who, said in _told(spec, network):
-        inferred += [f"{fact} ({who})" for fact in new_facts(said, spec)]
-        spec = merge(spec, said)
+    for who, part in _descriptions(spec, network):
+        inferred += [f"{fact} ({who})" for fact in new_facts(part, spec)]
+        spec = merge(spec, part)
     spec = _relative_modes(spec)
     spec = merge(spec, Spec(provenance=_provenance(path)))
     questions = Questions()
@@ -124,10 +124,10 @@ def show(result: Result) -> str:
     return "\n".join(lines)
 
 
-def new_facts(said: Part, known: Part | None, path: str = "") -> Iterator[str]:
-    """`key = value` for all that `said` says and `known` does not."""
-    for name in said.__struct_fields__:
-        value, there = getattr(said, name), getattr(known, name, None)
+def new_facts(part: Part, known: Part | None, path: str = "") -> Iterator[str]:
+    """`key = value` for all that `part` sets and `known` does not."""
+    for name in part.__struct_fields__:
+        value, there = getattr(part, name), getattr(known, name, None)
         where = f"{path}.{name}" if path else name
         if isinstance(value, Part) and (there is None or isinstance(there, Part)):
             yield from new_facts(value, there, where)
@@ -157,10 +157,10 @@ def _start(target: Path) -> tuple[Spec, Path]:
     return Spec(), target
 
 
-def _told(spec: Spec, network: Network) -> list[tuple[str, Spec]]:
+def _descriptions(spec: Spec, network: Network) -> list[tuple[str, Spec]]:
     if spec.lerobot is not None:
-        return [("LeRobot policy", read_policy(Path(spec.lerobot), network)), *told(network)]
-    return told(network)
+        return [("LeRobot policy", read_policy(Path(spec.lerobot), network)), *descriptions(network)]
+    return descriptions(network)
 
 
 def _relative_modes(spec: Spec) -> Spec:
@@ -171,18 +171,18 @@ def _relative_modes(spec: Spec) -> Spec:
     if not enabled:
         return spec
     return msgspec.structs.replace(
-        spec, outputs={name: _relative(said, excluded) for name, said in spec.outputs.items()}
+        spec, outputs={name: _relative(part, excluded) for name, part in spec.outputs.items()}
     )
 
 
-def _relative(said: OutputSpec, excluded: Sequence[str]) -> OutputSpec:
+def _relative(part: OutputSpec, excluded: Sequence[str]) -> OutputSpec:
     axes = tuple(
         axis
         if any(word in axis.name.lower() for word in excluded) or axis.kind == "binary"
         else msgspec.structs.replace(axis, mode="delta_state")
-        for axis in said.axes or ()
+        for axis in part.axes or ()
     )
-    return msgspec.structs.replace(said, axes=axes or None)
+    return msgspec.structs.replace(part, axes=axes or None)
 
 
 def _golden(spec: Spec, recipe: Recipe, inferred: list[str]) -> Samples:

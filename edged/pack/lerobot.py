@@ -22,11 +22,11 @@ from edged.pack.statfile import Statistics, choose, read_statistics
 from edged.pack.statistics import affine
 
 FORMS = {"MEAN_STD": "mean_std", "MIN_MAX": "min_max", "QUANTILES": "q01_q99", "QUANTILE10": "q10_q90"}
-EPS = 1e-8  # of LeRobot's normaliser, where its step does not say
+EPS = 1e-8  # of LeRobot's normaliser, where its step gives none
 
 
 def read_policy(folder: Path, network: Network) -> Spec:
-    """What the directory says of this network. Units, joint names and rates are not in it: they have to be said."""
+    """What the directory records of this network. Units, joint names and rates are not in it: the user gives them."""
     config = _json(folder / "config.json")
     try:
         features = {**config["input_features"], **config["output_features"]}

@@ -23,12 +23,12 @@ RANGES = {"NominalRange_0_255": "0..255", "Normalized_0_1": "0..1", "Normalized_
 CHANNELS = {"Rgb8": "rgb", "Bgr8": "bgr"}
 
 
-def told(network: Network) -> list[tuple[str, Spec]]:
-    """(who says so, what) for everything this network says about itself, the surest first."""
-    return list(_told(network))
+def descriptions(network: Network) -> list[tuple[str, Spec]]:
+    """(source, spec) for each description in this network's file, the surest first."""
+    return list(_descriptions(network))
 
 
-def _told(network: Network) -> Iterator[tuple[str, Spec]]:
+def _descriptions(network: Network) -> Iterator[tuple[str, Spec]]:
     outputs = set(network.outputs)
     if {"task", "names", "stride"} <= set(network.metadata):
         yield "Ultralytics metadata", _ultralytics(network)

@@ -33,7 +33,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An exported network as `resolve` and `told` see it. `metadata`: its metadata_props."""
+    """An exported network as `resolve` and `descriptions` see it. `metadata`: its metadata_props."""
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]

@@ -1,6 +1,6 @@
 """Pre- and post-processing as nodes of the graph, each beside its plain numpy reference.
 
-`Image`, `State`, `Action` and `Labels` say what the trainer did to a tensor; `bake_*` puts that into the graph, the
+`Image`, `State`, `Action` and `Labels` are what the trainer did to a tensor; `bake_*` puts that into the graph, the
 `before`/`after` methods do the same in numpy, and `prove.py` holds the two against each other.
 """
 

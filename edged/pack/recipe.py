@@ -33,8 +33,8 @@ class Recipe:
     """Tensors are called in the bundle what they are called in the network; those of an instance head what
     `dense.MAKES` calls them.
 
-    `before` and `after` say what to bake into which tensor: an image input needs an `Image`, a state input may have a
-    `State`, an action output an `Action`, a labels output a `Labels` (when it is logits in the export). `dense` makes
+    `before` and `after` map tensors to what is baked into them: an image input needs an `Image`, a state input may have
+    a `State`, an action output an `Action`, a labels output a `Labels` (when the export has logits). `dense` makes
     the outputs of an instance head; the outputs in `drop` are left out. `version` "" = the first 12 hex digits of the
     packed model's sha256. `fixed` gives open dimensions a size (batch becomes 1), by their name or by `fixed_key`.
     `tolerance` overrides what the precision promises. `reduce_range`: 7-bit weights for int8 on CPUs without VNNI.

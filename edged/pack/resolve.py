@@ -54,7 +54,7 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
     images = [(tensor, step) for tensor, step in before.items() if isinstance(step, Image)]
     outputs: dict[str, Output] = {}
     after: dict[str, After] = {}
-    drop = [tensor for tensor, said in (spec.outputs or {}).items() if said.role == "drop"]
+    drop = [tensor for tensor, given in (spec.outputs or {}).items() if given.role == "drop"]
     dense = head = None
     if task == "instance":
         dense, head = _head(spec, images, questions)
@@ -66,9 +66,11 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
     if image is not None and image.frame is not None and task == "instance":
         questions.asked.append(f"inputs.{images[0][0]}.frame: boxes are not led back in the graph; leave --frame out")
     for tensor, found in free.items() if spec.task is not None else ():
-        said = (spec.outputs or {}).get(tensor, OutputSpec())
+        given = (spec.outputs or {}).get(tensor, OutputSpec())
         alone = len([other for other in free if other not in fed_back]) == 1
-        out, done = resolve_output(tensor, found, said, task, tensor in fed_back, alone, image, spec.classes, questions)
+        out, done = resolve_output(
+            tensor, found, given, task, tensor in fed_back, alone, image, spec.classes, questions
+        )
         if out is not None:
             outputs[tensor] = out
         if done is not None:
@@ -95,20 +97,20 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
 
 
 def _check_names(spec: Spec, network: Network, questions: Questions) -> None:
-    for side, said, there in (
+    for side, given, there in (
         ("input", spec.inputs, network.inputs),
         ("output", spec.outputs, network.outputs),
     ):
-        for tensor in said or {}:
+        for tensor in given or {}:
             if tensor not in there:
                 questions.asked.append(f"{side}s.{tensor}: the network has no such {side}; it has {', '.join(there)}")
 
 
 def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> tuple[Dense, Head]:
-    said = spec.head or HeadSpec()
+    given = spec.head or HeadSpec()
     usual: Layout = "yolo-seg"
-    layout = questions.need(said.layout, usual, f"head.layout: --head {', '.join(PARTS)}")
-    tensors = questions.need(said.tensors, {}, f"head.tensors: which output is {', '.join(PARTS[layout])}")
+    layout = questions.need(given.layout, usual, f"head.layout: --head {', '.join(PARTS)}")
+    tensors = questions.need(given.tensors, {}, f"head.tensors: which output is {', '.join(PARTS[layout])}")
     if missing := [part for part in PARTS[layout] if part not in tensors]:
         questions.asked.append(f"head.tensors: which output is {', '.join(missing)}")
     yolo = layout.startswith("yolo")
@@ -118,23 +120,23 @@ def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> 
         tensors,
         images[0][1].size if images else (1, 1),
         len(spec.classes or ()),
-        questions.infer(said.top_k, 100, "head.top_k"),
-        said.boxes or boxes,
-        layout == "rfdetr-seg" if said.unit is None else said.unit,
-        said.background or "none",
-        said.mask_side or 56,
+        questions.infer(given.top_k, 100, "head.top_k"),
+        given.boxes or boxes,
+        layout == "rfdetr-seg" if given.unit is None else given.unit,
+        given.background or "none",
+        given.mask_side or 56,
     )
     head = Head(
         kind=KINDS[layout],
-        score_threshold=questions.infer(said.score_threshold, 0.25 if yolo else 0.5, "head.score_threshold"),
-        mask_threshold=questions.infer(said.mask_threshold, 0.5, "head.mask_threshold"),
-        nms_threshold=questions.infer(said.nms_threshold, 0.7 if layout == "yolo-seg" else 1.0, "head.nms_threshold"),
+        score_threshold=questions.infer(given.score_threshold, 0.25 if yolo else 0.5, "head.score_threshold"),
+        mask_threshold=questions.infer(given.mask_threshold, 0.5, "head.mask_threshold"),
+        nms_threshold=questions.infer(given.nms_threshold, 0.7 if layout == "yolo-seg" else 1.0, "head.nms_threshold"),
     )
     return dense, head
 
 
 def _sizes(images: list[tuple[str, Image]], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Open dimensions of images get the size that was said."""
+    """Open dimensions of images get the size that was given."""
     fixed = {}
     for tensor, image in images:
         shape = tensors[tensor].shape

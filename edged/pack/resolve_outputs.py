@@ -23,7 +23,7 @@ BOUNDS = (("min", "max"), ("q01", "q99"), ("q02", "q98"), ("q10", "q90"))
 def resolve_output(
     tensor: str,
     found: Tensor,
-    said: OutputSpec,
+    given: OutputSpec,
     task: Task,
     fed_back: bool,
     alone: bool,
@@ -33,29 +33,31 @@ def resolve_output(
 ) -> tuple[Output | None, After | None]:
     """The role and the step after it; None where a question was asked instead. `alone`: there is no other to choose."""
     where = f"outputs.{tensor}"
-    role = said.role or ("hidden" if fed_back else None)
+    role = given.role or ("hidden" if fed_back else None)
     if role is None and alone and task in ("policy", "semantic"):
         role = questions.infer(None, "action" if task == "policy" else "labels", f"{where}.role")
     match role:
         case "hidden":
             return HiddenOutput(), None
         case "action":
-            return _action(where, tensor, said, questions)
+            return _action(where, tensor, given, questions)
         case "logits":
             return LogitsOutput(), None
         case "labels":
-            return LabelsOutput(), _labels(where, found, said, image, classes or (), questions)
+            return LabelsOutput(), _labels(where, found, given, image, classes or (), questions)
     questions.asked.append(f'{where}.role: "action", "labels", "logits", "hidden", or "drop" to leave it out')
     return None, None
 
 
-def _action(where: str, tensor: str, said: OutputSpec, questions: Questions) -> tuple[ActionOutput | None, Action]:
-    axes = questions.need(said.axes, (), f"{where}.axes: --axes NAMES:UNIT[:KIND[:MODE]]")
-    step_ms = questions.need(said.step_ms, 1.0, f"{where}.step_ms: --step-ms, the time between two steps of the policy")
+def _action(where: str, tensor: str, given: OutputSpec, questions: Questions) -> tuple[ActionOutput | None, Action]:
+    axes = questions.need(given.axes, (), f"{where}.axes: --axes NAMES:UNIT[:KIND[:MODE]]")
+    step_ms = questions.need(
+        given.step_ms, 1.0, f"{where}.step_ms: --step-ms, the time between two steps of the policy"
+    )
     finish: Literal["finish", "blend", "cut"] = "finish"
-    on_swap = questions.infer(said.on_swap, finish, f"{where}.on_swap")
-    normal = resolve_statistics(where, tensor, said.statistics, questions)
-    values = read_values(said.statistics, tensor)
+    on_swap = questions.infer(given.on_swap, finish, f"{where}.on_swap")
+    normal = resolve_statistics(where, tensor, given.statistics, questions)
+    values = read_values(given.statistics, tensor)
     made = tuple(_axis(where, axis, index, len(axes), values, questions) for index, axis in enumerate(axes))
     return (ActionOutput(axes=made, step_ms=step_ms, on_swap=on_swap) if made else None), Action(normal)
 
@@ -77,7 +79,7 @@ def _axis(where: str, axis: AxisSpec, index: int, count: int, values: dict[str, 
 
 
 def _labels(
-    where: str, found: Tensor, said: OutputSpec, image: Image | None, classes: Sequence[str], questions: Questions
+    where: str, found: Tensor, given: OutputSpec, image: Image | None, classes: Sequence[str], questions: Questions
 ) -> Labels:
     back = image.transform if image is not None and image.frame is not None else None
     if found.kind in WHOLE:
@@ -86,13 +88,13 @@ def _labels(
     if found.rank != 4:
         questions.asked.append(f"{where}: logits are [1, C, h, w]; it is {list(found.shape)}. Another output?")
         return Labels()
-    layout = said.layout or _layout(where, found, len(classes), questions)
+    layout = given.layout or _layout(where, found, len(classes), questions)
     height, width, scores = (found.shape[index] for index in ((2, 3, 1) if layout == "NCHW" else (1, 2, 3)))
-    threshold = said.threshold
+    threshold = given.threshold
     if scores == 1:
         likely = 0.5 if found.made_by == "Sigmoid" else 0.0
         threshold = questions.infer(threshold, likely, f"{where}.threshold")
-    upscale = _upscale(where, said, image.size if image else None, (height, width), questions)
+    upscale = _upscale(where, given, image.size if image else None, (height, width), questions)
     return Labels(upscale, layout, threshold or 0.0, back=back)
 
 
@@ -106,10 +108,10 @@ def _layout(where: str, found: Tensor, classes: int, questions: Questions) -> An
 
 
 def _upscale(
-    where: str, said: OutputSpec, size: Size | None, small: tuple[int | str, int | str], questions: Questions
+    where: str, given: OutputSpec, size: Size | None, small: tuple[int | str, int | str], questions: Questions
 ) -> int:
-    if said.upscale is not None:
-        return said.upscale
+    if given.upscale is not None:
+        return given.upscale
     if size is not None and isinstance(small[0], int) and isinstance(small[1], int):
         factor = size[0] // small[0]
         if (small[0] * factor, small[1] * factor) == size:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLES = 2  # a side, per cell: what RoiAlign is told
+SAMPLES = 2  # a side, per cell: RoiAlign's sampling_ratio
 
 
 def read_back(masks: NDArray[Any], boxes: NDArray[Any], side: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What people and models say about a network: a TOML recipe, flags, and what a file tells of itself, all in one form.
+"""Descriptions of a network in one form: a TOML recipe, flags, and the metadata of the model's file.
 
 A `Spec` is a recipe with holes. `merge` lays one over another; `resolve.py` fills what can be inferred and asks for the
 rest. The vocabulary is closed: an unknown key is refused with its path.
@@ -33,7 +33,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class StatisticsSpec(Part, frozen=True):
     """Normalisation: `form` of the numbers under `key` in `file` (relative to the recipe), or given in `values`.
 
-    The form "none" says that the numbers are in physical units already.
+    The form "none" means that the numbers are in physical units already.
     """
 
     form: Form | Literal["none"] | None = None
@@ -142,7 +142,7 @@ S = TypeVar("S", bound=Part)
 
 
 def merge(over: S, under: S) -> S:
-    """`over` where it says something, else `under`; tensors and parts of parts likewise."""
+    """`over` where it has a value, else `under`; tensors and parts of parts likewise."""
     changed = {}
     for name in over.__struct_fields__:
         above, below = getattr(over, name), getattr(under, name)

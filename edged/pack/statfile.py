@@ -88,5 +88,5 @@ def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
     elif isinstance(tree, list | float | int) and not isinstance(tree, bool):
         try:
             yield prefix, np.asarray(tree, np.float64)
-        except (ValueError, TypeError):  # a list of names, say
+        except (ValueError, TypeError):  # such as a list of names
             return

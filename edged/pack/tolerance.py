@@ -18,7 +18,7 @@ def promised(recipe: Recipe) -> dict[str, float]:
 
 
 def proved(recipe: Recipe, differences: Sequence[Difference]) -> dict[str, float]:
-    """What the manifest says. For an int8 error twice what was proved, never more than was promised.
+    """The bounds in the manifest. For an int8 error twice what was proved, never more than was promised.
 
     Eight bits of one network are worth more than those of another, and only the proof knows.
     """

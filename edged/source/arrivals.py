@@ -1,6 +1,6 @@
 """When messages arrived that were found together.
 
-The loop drains a sensor once a tick, so what it finds came at any time since the tick before. Told apart by the
+The loop drains a sensor once a tick, so what it finds came at any time since the tick before. Spaced by the
 sensor's usual rate they keep their order in time: a burst after an outage is seen to reach back, and alignment to a
 frame does not lose up to a whole tick.
 """

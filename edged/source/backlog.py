@@ -1,7 +1,7 @@
 """Backlog: what waits in a sensor's socket, the newest of it, for a bounded share of the tick.
 
 Old data never commands, so what is too much is left out at the old end: the newest messages alone are kept to be
-decoded, and a socket that cannot be emptied is opened anew, which drops all that waits in it, in the kernel and at its
+decoded, and a socket that cannot be emptied is reopened, which drops all that waits in it, in the kernel and at its
 sender. Whatever a sender does costs the loop one budget of bytes and one of time a tick.
 """
 
@@ -22,7 +22,7 @@ MOST_BYTES = 1 << 20  # of them
 SHARE = 8  # of the time since the tick before goes to one socket, at most
 LEAST_NS, MOST_NS = NS_PER_MS // 5, 50 * NS_PER_MS
 VAIN = 2  # ticks in a row that did not empty the socket
-PAUSE_NS = NS_PER_S  # between two times that it is opened anew for that
+PAUSE_NS = NS_PER_S  # between two times that it is reopened for that
 ANY = int(zmq.EVENTS)
 
 
@@ -42,7 +42,7 @@ class Found:
 class Backlog:
     """The waiting messages of `link`, whose socket queues `queue` of them; for one thread.
 
-    `floods`: how often the connection was opened anew because its sender is faster than can be read.
+    `floods`: how often the connection was reopened because its sender is faster than can be read.
     """
 
     def __init__(self, link: Link, queue: int, now: Now) -> None:
@@ -78,7 +78,7 @@ class Backlog:
         return Found(tuple(kept), count, count - len(kept), emptied, endless, self._now() + budget_ns)
 
     def _judge(self, is_empty: bool, now_ns: int) -> None:
-        """Open the connection anew when ticks pass and it cannot be emptied: what is read then is ever older."""
+        """Reopen the connection when ticks pass and it cannot be emptied: what is read then gets older and older."""
         self._vain = 0 if is_empty else self._vain + 1
         if self._vain >= VAIN and now_ns - self._opened_ns >= PAUSE_NS:
             self._vain, self._opened_ns = 0, now_ns

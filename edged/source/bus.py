@@ -25,13 +25,13 @@ from edged.wire.message import MAX_MESSAGE
 from edged.wire.sockets import INPUT, READABLE, Context
 
 TIMEOUT_MS = 100
-OTHER_MODE = 4  # as many pixels are told by name; what sends more is cut off
+OTHER_MODE = 4  # up to so many times the pixels, the error names the size; a larger message is cut off
 BESIDES = 64 * 1024  # topic, preamble, header
 
 
 class BusGrabber:
-    """The newest FRAME message. A sender of this boot is believed when it says when a frame was captured; the stamps
-    of another boot are a stream clock."""
+    """The newest FRAME message. The capture stamps of a sender of this boot are trusted; those of another boot
+    are a stream clock."""
 
     def __init__(self, config: CameraConfig, now: Now, context: Context | None = None) -> None:
         endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
@@ -99,7 +99,7 @@ class BusGrabber:
 
 
 class BusMailbox(Mailbox):
-    """A mailbox that looks into its socket when somebody looks into it; for one thread, the loop's."""
+    """A mailbox that reads its socket when it is read; for one thread, the loop's."""
 
     def __init__(self, fill: Callable[[int], None]) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class BusMailbox(Mailbox):
         self._waited = False  # for the frame that is there: nothing newer is looked for once
 
     def put(self, frame: Frame) -> None:
-        """Replace what is there; one thread needs no lock, and nobody waits."""
+        """Replace what is there; one thread needs no lock, and no reader waits."""
         self.overwritten += not self._seen
         self._frame, self._seen = frame, False
         self.arrived_ns = monotonic_ns()

@@ -20,7 +20,7 @@ JOIN_S = 1.2  # a read that blocks longer ends by its own time-out, behind our b
 
 
 def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None) -> Grabber:
-    """Open the camera that `config.uri` names; `SourceError` says why it is not there. Imports what it needs only."""
+    """Open the camera that `config.uri` names. Raises `SourceError` with the reason. Imports what it needs only."""
     match camera_kind(config.uri):
         case "device":
             from edged.source.capture import open_device

@@ -22,7 +22,7 @@ READ_TIMEOUT_MS = 1000  # of one attempt; OpenCV makes up to three
 
 
 class CaptureGrabber:
-    """An open `cv2.VideoCapture`. A failed read is final: the handle stays dead although it may say it is open."""
+    """An open `cv2.VideoCapture`. A failed read is final: the handle stays dead although it may report itself open."""
 
     def __init__(self, capture: cv2.VideoCapture, what: str, now: Now) -> None:
         self._capture = capture

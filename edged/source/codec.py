@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edged.core.errors import ConfigError, WireError
 from edged.wire import Kind, Message, decode
 
-ALOUD = 4096  # bytes of a message that say something else: keys, names, blanks
+ALOUD = 4096  # bytes of a message besides numbers and names: keys, punctuation, blanks
 PER_NUMBER = {"edged": 8, "json": 48, "msgpack": 9}
 
 
@@ -30,8 +30,8 @@ def longest(codec: str, names: tuple[str, ...]) -> int:
     kind, _, layout = codec.partition(":")
     if kind == "struct":
         return _layout(layout, len(names)).size
-    said = sum(len(name.encode()) + 8 for name in names)
-    return ALOUD + 2 * said + PER_NUMBER.get(kind, 48) * len(names)
+    parsed = sum(len(name.encode()) + 8 for name in names)
+    return ALOUD + 2 * parsed + PER_NUMBER.get(kind, 48) * len(names)
 
 
 class Unreadable(Exception):
@@ -44,9 +44,9 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """What a message says. `values`: [D] float64, read-only. `captured_ns`: the sender's stamp, None = none.
+    """A decoded message. `values`: [D] float64, read-only. `captured_ns`: the sender's stamp, None = none.
 
-    `preamble` tells boot and order where the codec has them.
+    `preamble` has boot and order where the codec has them.
     """
 
     values: NDArray[np.float64]
@@ -62,8 +62,8 @@ class _Stamped(msgspec.Struct):
     captured_ns: int | float | None = None
 
 
-_Said: TypeAlias = list[float | None] | _Stamped
-_Parse = Callable[[bytes], _Said]
+_Parsed: TypeAlias = list[float | None] | _Stamped
+_Parse = Callable[[bytes], _Parsed]
 
 
 def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
@@ -75,10 +75,10 @@ def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
         case "edged", "", "":
             return lambda payload: _edged(payload, names)
         case "json", "", "":
-            json: _Parse = msgspec.json.Decoder(_Said).decode
+            json: _Parse = msgspec.json.Decoder(_Parsed).decode
             return lambda payload: _plain(_from_json(json, payload), len(names))
         case "msgpack", "", "":
-            msgpack: _Parse = msgspec.msgpack.Decoder(_Said).decode
+            msgpack: _Parse = msgspec.msgpack.Decoder(_Parsed).decode
             return lambda payload: _plain(_parsed(msgpack, payload), len(names))
         case "struct", ":", layout:
             fields = _layout(layout, len(names))
@@ -101,14 +101,14 @@ def _edged(payload: bytes, names: tuple[str, ...]) -> Reading:
     return Reading(values, message.captured_ns or None, message)
 
 
-def _parsed(parse: _Parse, payload: bytes) -> _Said:
+def _parsed(parse: _Parse, payload: bytes) -> _Parsed:
     try:
         return parse(payload)
     except (ValueError, RecursionError):  # msgspec's errors and bad UTF-8 are ValueErrors
         raise Unreadable("malformed") from None
 
 
-def _from_json(parse: _Parse, payload: bytes) -> _Said:
+def _from_json(parse: _Parse, payload: bytes) -> _Parsed:
     try:
         return _parsed(parse, payload)
     except Unreadable:
@@ -119,8 +119,8 @@ def _from_json(parse: _Parse, payload: bytes) -> _Said:
         return _parsed(parse, payload)
 
 
-def _plain(said: _Said, count: int) -> Reading:
-    values, stamp_ns = (said.values, said.captured_ns) if isinstance(said, _Stamped) else (said, None)
+def _plain(parsed: _Parsed, count: int) -> Reading:
+    values, stamp_ns = (parsed.values, parsed.captured_ns) if isinstance(parsed, _Stamped) else (parsed, None)
     if len(values) != count:
         raise Unreadable("shape")
     return _reading(values, int(stamp_ns) if stamp_ns and 0 < stamp_ns < 1 << 62 else None)

@@ -1,9 +1,9 @@
 """Do the stamps of a stream keep pace with our clock? If not, what is wrong with them: unit, clock, or a queue.
 
-A clock that is slow and a queue that grows look alike: each message arrives later than its stamp says, more so from
-second to second, and arrivals alone cannot tell them apart. So what is stamped is not believed to be younger than it
-may be; but it is said what it is that grows. Stamps in microseconds, milliseconds or seconds, and such as stand still,
-look like age too; they are told by their pace, which is off by thousands.
+A clock that is slow and a queue that grows look alike: each message arrives later after its stamp, more so from
+second to second, and arrivals alone cannot distinguish them. So stamped data is never taken for younger than it may
+be, and the warning names what grows. Stamps in microseconds, milliseconds or seconds, and stamps that stand still,
+look like age too; they are recognised by their pace, which is off by thousands.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Drift:
         self.pace = self.slow_by = None
 
     def trouble(self, things: str, mend: str) -> str:
-        """What is wrong, and the remedy; "" when nothing is. `things` are stamped by somebody whom `mend` mends."""
+        """What is wrong, and the remedy; "" when nothing is. `things` are stamped; `mend` is the remedy for a queue."""
         if self.slow_by == 0:
             return f"its {CAPTURED} stands still; send the time of capture, or none"
         if self.slow_by is not None:

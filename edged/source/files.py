@@ -36,7 +36,7 @@ class FileGrabber:
             raise SourceError(f"no such file or folder {self._path}", "put it there or correct the uri")
         self._is_video = self._path.is_file() and self._path.suffix.lower() not in IMAGES
         self._fps = self._nominal = config.fps
-        self._is_told = False
+        self._has_warned = False
         self._loop = config.loop
         self._latency_ns = ns(config.latency_ms)
         self._now = now
@@ -79,15 +79,15 @@ class FileGrabber:
         finally:
             capture.release()
 
-    def _rate(self, said: float) -> float:
-        """Pictures a second: as the file says, unless that is a guess. A stream without a rate of its own is given
+    def _rate(self, declared: float) -> float:
+        """Pictures a second: the file's, unless that is a guess. A stream without a rate of its own is given
         any number by FFmpeg, such as the 90 000 of its time stamps."""
-        if LEAST_FPS <= said <= MOST_FPS:
-            return said
-        if said and not self._is_told:
-            self._is_told = True
+        if LEAST_FPS <= declared <= MOST_FPS:
+            return declared
+        if declared and not self._has_warned:
+            self._has_warned = True
             log.warning(
-                "%s says %g pictures a second: it is played at the config's %g", self._path, said, self._nominal
+                "%s says %g pictures a second: it is played at the config's %g", self._path, declared, self._nominal
             )
         return self._nominal
 

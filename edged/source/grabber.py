@@ -26,7 +26,7 @@ class BadFrame(EdgedError):
 
 
 class OtherSizeError(BadFrame):
-    """A picture of another `geometry` than the config says; a camera may come back with another one at any time."""
+    """A picture of another `geometry` than the config's; a camera may come back with another one at any time."""
 
     def __init__(self, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
         height, width, *channels = shape
@@ -74,7 +74,7 @@ class Pacer:
         self._stop = stop
 
     def wait(self) -> int:
-        """Return at the next due time, or at once when told to stop; the time it is then."""
+        """Return at the next due time, or at once when `stop` is set; the time it is then."""
         while (left_ns := self._due_ns - self._now()) > 0 and not self._stop.wait(left_ns / NS_PER_S):
             pass
         now_ns = self._now()

@@ -62,7 +62,7 @@ class GstGrabber:
         if self._pipe in ready:
             return self._fill()
         if self._now() - self._silent_since_ns > self._patience_ns:
-            raise SourceError(f"the pipeline gave no frame for {self._patience_ns / NS_PER_S:g} s", self._said())
+            raise SourceError(f"the pipeline gave no frame for {self._patience_ns / NS_PER_S:g} s", self._reason())
         return None
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class GstGrabber:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(1)
             self._listen()
-            raise SourceError(f"the pipeline ended with exit status {self._child.returncode}", self._said())
+            raise SourceError(f"the pipeline ended with exit status {self._child.returncode}", self._reason())
         arrival_ns = self._silent_since_ns = self._now()
         self._left = self._left[count:]
         if self._left:
@@ -95,15 +95,15 @@ class GstGrabber:
         return Grab(image, arrival_ns)
 
     def _listen(self) -> None:
-        """Keep the end of what the child says, so that it never blocks on us."""
+        """Keep the end of the child's output, so that it never blocks on us."""
         with contextlib.suppress(BlockingIOError):
-            said = os.read(self._stderr, 4096)
-            self._complaint = (self._complaint + said)[-4096:]
-            if not said and self._is_listening:  # poll would report its end for ever
+            chunk = os.read(self._stderr, 4096)
+            self._complaint = (self._complaint + chunk)[-4096:]
+            if not chunk and self._is_listening:  # poll would report its end for ever
                 self._ready.unregister(self._stderr)
                 self._is_listening = False
 
-    def _said(self) -> str:
+    def _reason(self) -> str:
         """The first error gst-launch reported, or a hint where to look."""
         lines = self._complaint.decode(errors="replace").splitlines()
         for index, line in enumerate(lines):

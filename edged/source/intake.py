@@ -19,7 +19,7 @@ PACE = re.compile(r"[0-9.]+")  # changes from frame to frame, and what is wrong 
 
 
 class Intake:
-    """Turns grabs into frames in `mailbox`; `state` says how that goes. `seq` counts delivered frames from 1."""
+    """Turns grabs into frames in `mailbox`; `state` describes how that goes. `seq` counts delivered frames from 1."""
 
     def __init__(self, name: str, config: CameraConfig, now: Now, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
@@ -35,18 +35,18 @@ class Intake:
         self._good = f"{config.width}x{config.height}"
         self._frames = self._discarded = self._refused = 0
         self._closed = False
-        self._heard_ns = now()
+        self._arrived_ns = now()
         self._arrivals: deque[int] = deque(maxlen=32)
 
     def reopened(self) -> None:
-        """The camera was opened (anew): what it had queued is not to be believed."""
+        """The camera was opened or reopened: what it had queued is not trusted."""
         self.opened += 1
         self._stamps.reset()
-        self._heard_ns = self._now()
+        self._arrived_ns = self._now()
         self.state = "waiting for the first frame"
 
     def fail(self, error: str) -> None:
-        """The camera is not there, or does not do what it should. Nobody reads here what its address hides."""
+        """The camera is not there, or does not do what it should. Secrets of its address are hidden here."""
         self.state = self.last_error = hide(error, self._config.uri)
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Intake:
         try:
             grab = grabber.read()
             if grab is not None:
-                self._heard_ns = grab.arrival_ns
+                self._arrived_ns = grab.arrival_ns
                 return self._take(grab)
         except BadFrame as error:
             self._refused += 1
@@ -67,14 +67,14 @@ class Intake:
                 self._geometry = error.geometry
             self.fail(str(error))
             return False
-        if (quiet_ns := self._now() - self._heard_ns) > QUIET_NS:
+        if (quiet_ns := self._now() - self._arrived_ns) > QUIET_NS:
             self.state = getattr(grabber, "trouble", "") or f"no frame for {quiet_ns // NS_PER_S} s"
         return False
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start, for health; any thread may ask.
 
-        `state` is "streaming" or says what is wrong and what to do; `discarded` may have queued, `refused` had
+        `state` is "streaming", or what is wrong and what to do; `discarded` may have queued, `refused` had
         another size or could not be read; `reconnects` counts openings after the first.
         """
         arrivals = tuple(self._arrivals)

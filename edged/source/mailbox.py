@@ -11,7 +11,7 @@ from edged.core.types import Frame
 class Mailbox:
     """What stands between one camera and its readers. Any thread may call anything.
 
-    `overwritten` counts frames that nobody had looked at when the next one came; `arrived_ns` is when the newest did.
+    `overwritten` counts frames that were not read before the next one came; `arrived_ns` is when the newest did.
     """
 
     def __init__(self) -> None:

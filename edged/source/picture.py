@@ -1,7 +1,7 @@
 """A picture in a file is whole and what it claims, or it is refused: the one way from a file to an image.
 
-Decoders fill up what is missing with grey, and scale 16 bits down to 8, without a word that a program could see. So the
-file's own structure is looked at first: where it says that it ends, how large and how deep it says that it is.
+Decoders fill up what is missing with grey, and scale 16 bits down to 8, without an error that a program could see. So
+the file's own structure is read first: where it declares its end, its size and its depth.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PNG_HEAD, JPEG_HEAD = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 
 
 class Claim(NamedTuple):
-    """What a file says of itself; 0 = nothing."""
+    """What a file declares; 0 = nothing."""
 
     width: int
     height: int
@@ -37,7 +37,7 @@ class Claim(NamedTuple):
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """The picture as [H, W, 3] uint8 BGR, turned as its EXIF data say. `BadFrame` names what is wrong with the file."""
+    """The picture as [H, W, 3] uint8 BGR, turned by its EXIF orientation. `BadFrame` names what is wrong with it."""
     data = _bytes(path)
     try:
         claim = _claim(data)
@@ -83,7 +83,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _claim(data: bytes) -> Claim:
-    """What the header says; raises `ValueError` for a file that ends before it should."""
+    """What the header declares; raises `ValueError` for a file that ends before it should."""
     if not data:
         raise ValueError("it is empty")
     if data.startswith(JPEG_HEAD):

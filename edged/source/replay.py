@@ -45,7 +45,7 @@ class Cursor:
 
 
 class ReplayMailbox(Mailbox):
-    """A mailbox that is filled when somebody looks. `seq` counts all frames, also those nobody saw."""
+    """A mailbox that is filled when it is read. `seq` counts all frames, also those that were not read."""
 
     def __init__(self, camera: str, cursor: Cursor, now: Now, sleep: Callable[[int], None]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The last moments of one sensor, to be asked what it said at a given time."""
+"""The last moments of one sensor, to look up its values at a given time."""
 
 from __future__ import annotations
 

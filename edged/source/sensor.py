@@ -34,7 +34,7 @@ QUEUE_BYTES = 8 * 1024 * 1024  # that wait for the next tick, at most
 QUIET_NS = 5 * NS_PER_S
 RECENT_NS = 10 * NS_PER_S  # since a flood
 LEAST_QUEUE, MOST_QUEUE = 100, 20_000
-ANOTHER_CLOCK_NS = 60 * NS_PER_S  # json and msgpack do not tell whose clock; a stamp further off is not ours
+ANOTHER_CLOCK_NS = 60 * NS_PER_S  # json and msgpack do not name their clock; a stamp further off is not ours
 
 
 class Sensor:
@@ -57,7 +57,7 @@ class Sensor:
         self._lag = Lag()
         self._foreign_ns = self._stamped_ns = 0
         self._drift = Drift()
-        self._drained_ns, self._heard_ns, self._gap_ns = now(), 0, 0
+        self._drained_ns, self._received_ns, self._gap_ns = now(), 0, 0
         self._order = Order(self._boot)
         self._now = now
         self._samples = 0
@@ -75,7 +75,7 @@ class Sensor:
         """Take what has arrived, without waiting; returns how many samples are new."""
         self._link.tend(now_ns)
         self._gap_ns, self._drained_ns = now_ns - self._drained_ns, now_ns
-        if now_ns - self._heard_ns > QUIET_NS:  # what it said of its clock was long ago
+        if now_ns - self._received_ns > QUIET_NS:  # its last stamps are too old to judge its clock
             self._drift.reset()
         before = self._samples
         found = self._backlog.take()
@@ -120,7 +120,7 @@ class Sensor:
         }
 
     def trouble(self) -> str:
-        """What is wrong with what is sent, and the remedy; empty when nobody sends, or all is well."""
+        """What is wrong with what is sent, and the remedy; empty when nothing sends, or all is well."""
         if self._link.trouble:
             return self._link.trouble
         if not self._samples and (unreadable := self._none_readable()):
@@ -184,7 +184,7 @@ class Sensor:
             raise
 
     def _is_in_order(self, reading: Reading) -> bool:
-        """Whether what says its own order is newer than what was believed before."""
+        """Whether a message with an order of its own is newer than what was accepted before."""
         if reading.preamble is None or not (refusal := self._order.refusal(reading.preamble, self._now())):
             return True
         self._rejected["ahead" if refusal == "future" else "order"] += 1
@@ -192,16 +192,16 @@ class Sensor:
 
     def _captured_ns(self, reading: Reading, stamp_ns: int, now_ns: int) -> int:
         """The sender's stamp on our clock."""
-        if stamp_ns < self._stamped_ns:  # its clock began anew
+        if stamp_ns < self._stamped_ns:  # its clock started again
             self._drift.reset()
-        self._stamped_ns, self._heard_ns = stamp_ns, now_ns
+        self._stamped_ns, self._received_ns = stamp_ns, now_ns
         self._drift.see(stamp_ns, now_ns, self._gap_ns)
         if reading.preamble is not None:
             is_ours = reading.preamble.boot == self._boot
         else:
             is_ours = abs(now_ns - stamp_ns) < ANOTHER_CLOCK_NS
         if not is_ours:
-            if stamp_ns < self._foreign_ns:  # its clock began anew
+            if stamp_ns < self._foreign_ns:  # its clock started again
                 self._lag.reset()
             self._foreign_ns = stamp_ns
             return self._not_before_newest(now_ns - self._lag(stamp_ns, now_ns) - self._latency_ns)

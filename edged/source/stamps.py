@@ -1,4 +1,4 @@
-"""When a frame was captured, as far as its arrival tells, and whether it may have waited in a queue.
+"""When a frame was captured, as far as its arrival shows, and whether it may have waited in a queue.
 
 An arrival stamp makes a frame that queued look young. Three defences: a stream clock shows queueing as lag; after
 (re)opening, frames that come faster than they are made are leftovers; without a stream clock the same holds after a
@@ -26,7 +26,7 @@ class Stamps:
         self.reset()
 
     def reset(self) -> None:
-        """The camera was opened anew."""
+        """The camera was reopened."""
         self._lag.reset()
         self._drift.reset()
         self._settling = True
@@ -68,7 +68,7 @@ class Stamps:
             self._settling = True
             return True
         made_apart_ns = self._period_ns
-        if stream_ns is not None and last_stream_ns is not None:  # a camera faster than its config says
+        if stream_ns is not None and last_stream_ns is not None:  # a camera faster than its configured rate
             made_apart_ns = min(made_apart_ns, stream_ns - last_stream_ns)
         self._settling = self._settling and 2 * gap_ns < made_apart_ns
         return self._settling

@@ -10,7 +10,7 @@ from models import segment_model
 from pack_models.segmenters import CLASSES, mask_rcnn, query_mask, rfdetr_seg, yolo_seg
 
 from edged.core.errors import RefusedError
-from edged.pack.metadata import told
+from edged.pack.metadata import descriptions
 from edged.pack.network import look_at
 from edged.pack.spec import Spec, merge
 
@@ -23,7 +23,7 @@ def said(model: bytes, **metadata: str) -> Spec:
         entry = loaded.metadata_props.add()
         entry.key, entry.value = key, value
     whole = Spec()
-    for _, spec in told(look_at(loaded)):
+    for _, spec in descriptions(look_at(loaded)):
         whole = merge(whole, spec)
     return whole
 
@@ -105,4 +105,4 @@ def test_output_names_tell_the_layout() -> None:
 
 
 def test_nothing_is_told_where_nothing_is_said() -> None:
-    assert told(look_at(onnx.load_from_string(segment_model()))) == []
+    assert descriptions(look_at(onnx.load_from_string(segment_model()))) == []
