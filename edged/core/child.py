@@ -1,6 +1,6 @@
 """Child processes: heavy work beside the loop that must not disturb it, eat the memory, or outlive its purpose.
 
-    parent  run_child(argv, job, hear, memory_bytes)   child   job = take_job(); job.end(work)
+    parent  run_child(argv, job, on_note, memory_bytes)   child   job = take_job(); job.end(work)
 
 The job goes over as JSON in a file of memory: a command line can be read by everybody, and a job may hold a camera's
 password. What the child notes on its way, and its result or error at the end, come back as JSON lines on a pipe of
@@ -9,7 +9,7 @@ child is to stop, also because the parent died.
 
 The child runs in the kernel's idle class, nice 19, so that whoever wakes up preempts it at once; and it is the first
 that the out-of-memory killer takes. It gets a process group but no session of its own: where the kernel groups tasks
-by session (autogroup), nice and the idle class say nothing across sessions, and the child would take half of a
+by session (autogroup), nice and the idle class have no effect across sessions, and the child would take half of a
 processor from the loop. The parent watches its memory and ends it above a limit; an address-space limit (RLIMIT_AS)
 would not do, since CUDA reserves address space by the hundred gigabytes.
 """
@@ -41,9 +41,9 @@ GRACE_S = 2.0  # to stop by itself once it was asked to
 MAX_LINE_BYTES = 1 << 20
 TAIL_LINES = 20
 TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP}
-RESERVE_BYTES = 256 << 20  # what the rest of the machine keeps, whatever the limit says
+RESERVE_BYTES = 256 << 20  # what the rest of the machine keeps, whatever the limit is
 
-Hear = Callable[[dict[str, Any]], None]
+OnNote = Callable[[dict[str, Any]], None]
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,17 +80,17 @@ class Ending:
 def run_child(
     argv: Sequence[str],
     job: Any,
-    hear: Hear,
+    on_note: OnNote,
     memory_bytes: int,
     cancel: threading.Event | None = None,
     timeout_s: float | None = None,
     now: Now = monotonic_ns,
 ) -> Ending:
-    """Run `argv` with `--job <fd> --report <fd>` appended until it ends, handing each of its notes to `hear`.
+    """Run `argv` with `--job <fd> --report <fd>` appended until it ends, handing each of its notes to `on_note`.
 
-    `job` is what JSON can say. `memory_bytes` limits the resident memory of the child and its children; where GPU and
+    `job` is any JSON value. `memory_bytes` limits the resident memory of the child and its children; where GPU and
     CPU share memory, what it takes on the GPU shows in the machine's available memory, which has a floor. Raises
-    `EngineError` when the program cannot be started. An exception of `hear`, or KeyboardInterrupt, ends the child and
+    `EngineError` when the program cannot be started. An exception of `on_note`, or KeyboardInterrupt, ends it and
     passes on.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -101,7 +101,7 @@ def run_child(
                 child = _start([*argv, "--job", str(handed), "--report", str(writing)], (handed, writing))
         finally:
             os.close(writing)
-        watch = _Watch(child, reports, hear, memory_bytes)
+        watch = _Watch(child, reports, on_note, memory_bytes)
         try:
             step_back(child.pid)
             deadline_ns = None if timeout_s is None else now() + round(timeout_s * NS_PER_S)
@@ -153,13 +153,13 @@ def _raised(fault: Fault) -> EdgedError:
 class _Watch:
     """One running child: its pipes, its memory, and how it is ended."""
 
-    def __init__(self, child: subprocess.Popen[bytes], reports: Any, hear: Hear, memory_bytes: int) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], reports: Any, on_note: OnNote, memory_bytes: int) -> None:
         self.why = ""
         self.last = Report()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.peak_bytes = 0
         self._child = child
-        self._hear = hear
+        self._on_note = on_note
         self._memory_bytes = memory_bytes
         self._selector = selectors.DefaultSelector()
         self._buffers = {reports: b"", child.stdout: b""}
@@ -226,7 +226,7 @@ class _Watch:
             self.end("reported what nobody understands")
             return
         if report.note is not None:
-            self._hear(report.note)
+            self._on_note(report.note)
         else:
             self.last = report
 

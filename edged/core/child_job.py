@@ -1,4 +1,4 @@
-"""The child's side of `child.py`: what it was started for, and how it says what came of it."""
+"""The child's side of `child.py`: what it was started for, and how it reports the result."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ChildJob:
         return msgspec.json.decode(self.text, type=kind)
 
     def note(self, facts: Mapping[str, Any]) -> None:
-        """Tell the parent about something on the way."""
-        self._say(Report(note=dict(facts)))
+        """Report something on the way to the parent."""
+        self._send(Report(note=dict(facts)))
 
     def end(self, work: Callable[[ChildJob], Mapping[str, Any]]) -> NoReturn:
         """Do it, report the result or the `EdgedError` that it raised, and end this process.
@@ -46,11 +46,11 @@ class ChildJob:
         """
         code = EXIT_FAILED
         try:
-            self._say(Report(result=dict(work(self))))
+            self._send(Report(result=dict(work(self))))
             code = EXIT_OK
         except EdgedError as error:
             code = error.exit_code
-            self._say(Report(error=Fault(error.code, error.fact, error.remedy)))
+            self._send(Report(error=Fault(error.code, error.fact, error.remedy)))
         except BaseException:
             traceback.print_exc()
         with contextlib.suppress(OSError):
@@ -58,7 +58,7 @@ class ChildJob:
             sys.stderr.flush()
         os._exit(code)
 
-    def _say(self, report: Report) -> None:
+    def _send(self, report: Report) -> None:
         with self._lock:
             write_all(self._report, msgspec.json.encode(report) + b"\n")
 
@@ -90,5 +90,5 @@ def take_job(at_once: bool = False) -> ChildJob:
     given = parser.parse_args()
     with open(given.job, "rb") as file:  # noqa: PTH123 - a descriptor
         text = file.read()
-    os.set_inheritable(given.report, False)  # to nobody whom the child starts
+    os.set_inheritable(given.report, False)  # not to the child's own children
     return ChildJob(text, given.report, stop)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Now = Callable[[], int]
-"""Returns CLOCK_MONOTONIC in nanoseconds, or what a manual clock says instead."""
+"""Returns CLOCK_MONOTONIC in nanoseconds, or the time of a manual clock instead."""
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -79,7 +79,7 @@ class Lag:
 
 
 class ManualClock:
-    """A clock that moves when told to: for tests and replays. `clock()` reads it, like `monotonic_ns()`."""
+    """A clock that moves only when set: for tests and replays. `clock()` reads it, like `monotonic_ns()`."""
 
     def __init__(self, start_ns: int = NS_PER_S) -> None:
         self._now_ns = start_ns

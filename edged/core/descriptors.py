@@ -37,7 +37,7 @@ def to_spare(limit: int) -> int:
 
 
 class Reserve:
-    """Descriptors that nobody else gets. One for a process; any thread may use it."""
+    """Descriptors kept back for one use. One for a process; any thread may use it."""
 
     def __init__(self, count: int = RESERVED) -> None:
         self._held = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) for _ in range(count)]

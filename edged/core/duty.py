@@ -1,7 +1,7 @@
 """Duties: what a thread of the daemon is there for goes on, whatever goes wrong in it, and what went wrong is counted.
 
-One item that fails is logged with the item, and the next one is done. Work that ends although nobody asked it to is
-begun again after a pause; when that happens too often it is broken machinery, which ends the process.
+One item that fails is logged with the item, and the next one is done. Work that ends without being asked to is
+started again after a pause; when that happens too often it is broken machinery, which ends the process.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Broken = Callable[[MachineryError], None]
 log = logging.getLogger("edged")
 
 
-def _nobody(error: MachineryError) -> None:
+def _ignore(error: MachineryError) -> None:
     """Where a thread stands alone, in a test or a tool."""
 
 
 class Duty(threading.Thread):
-    """A supervised thread: subclass it, say in `work` what it does, and let `Duties.start` start it.
+    """A supervised thread: subclass it, put what it does in `work`, and let `Duties.start` start it.
 
     `work` runs until `stopping` is set, and returns then; whoever ends the thread sets `stopping` first. It may be
     entered again at any time, so what it needs is made in `__init__` and stays valid. Each step of it that can fail
@@ -39,7 +39,7 @@ class Duty(threading.Thread):
 
     - in an item: logged with its name, once while it stays the same; counted in `failures`; `work` goes on;
     - in `work` itself, or its return without `stopping`: logged, counted in `restarts`, begun again after 0.1 to 5 s;
-    - for the eleventh time within a minute, or a `MachineryError` anywhere: `broken(error)` hears of it, the thread
+    - for the eleventh time within a minute, or a `MachineryError` anywhere: `broken(error)` is called, the thread
       ends, and the daemon with it.
 
     So a thread for inference is `class Inference(Duty)` whose `work` waits for the newest observation and calls
@@ -50,11 +50,11 @@ class Duty(threading.Thread):
     def __init__(self, name: str, now: Now = monotonic_ns) -> None:
         super().__init__(name=name, daemon=True)
         self.stopping = threading.Event()
-        self.broken: Broken = _nobody
+        self.broken: Broken = _ignore
         self.failures = self.restarts = 0
         self.last_error = ""
         self._clock = now
-        self._said = ""
+        self._logged = ""
         self._restarted_ns: deque[int] = deque(maxlen=MOST_RESTARTS)
 
     def work(self) -> None:
@@ -108,13 +108,13 @@ class Duty(threading.Thread):
             "last_error": self.last_error,
         }
 
-    def failed(self, what: str, error: BaseException, told: str = "") -> None:
-        """Log that `what` failed; a state is a line, not one per item: only another error is logged again. `told`: how
-        health says it, where that is not the error itself."""
-        said = f"{what}: {type(error).__name__}: {error}"
-        self.last_error = redact(told or said)[:LONGEST]
-        if said != self._said:
-            self._said = said
+    def failed(self, what: str, error: BaseException, shown: str = "") -> None:
+        """Log that `what` failed; a state is a line, not one per item: only another error is logged again. `shown`: the
+        text for health, where that is not the error itself."""
+        text = f"{what}: {type(error).__name__}: {error}"
+        self.last_error = redact(shown or text)[:LONGEST]
+        if text != self._logged:
+            self._logged = text
             log.error("%s goes on, but %s failed", self.name, what, exc_info=error)
 
     def _end(self, error: MachineryError) -> None:
@@ -123,7 +123,7 @@ class Duty(threading.Thread):
 
 
 class Duties:
-    """All threads of a daemon. `broken` hears of the one that cannot go on."""
+    """All threads of a daemon. `broken` is called for the one that cannot go on."""
 
     def __init__(self, broken: Broken) -> None:
         self._broken = broken

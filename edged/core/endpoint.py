@@ -39,7 +39,7 @@ def with_address(endpoint: str, address: str) -> str:
 
 
 def usable(endpoint: str, how: Literal["connect", "bind"]) -> bool:
-    """Whether ZeroMQ can `connect` to or `bind` this endpoint; it would say so only when the daemon is already up.
+    """Whether ZeroMQ can `connect` to or `bind` this endpoint; ZeroMQ refuses it only when the daemon is already up.
 
     A bound host is an address, `*`, a network interface or a name of this machine.
     """

@@ -16,7 +16,7 @@ OFF = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def silence_telemetry(environ: MutableMapping[str, str] = os.environ) -> None:
-    """No library of ours may report about a robot cell to its vendor, whatever the environment says."""
+    """No library of ours may report about a robot cell to its vendor, whatever the environment sets."""
     environ.update(OFF)
 
 

@@ -15,7 +15,7 @@ EXIT_REFUSED = 3  # digest, signature, parity or contract does not hold
 class EdgedError(Exception):
     """Something a person has to act on.
 
-    `fact` says what is wrong, `remedy` what to do about it; `code` is a stable word for programs.
+    `fact` is what is wrong, `remedy` what to do about it; `code` is a stable word for programs.
     """
 
     exit_code = EXIT_FAILED
@@ -61,6 +61,6 @@ class EngineError(EdgedError):
 
 
 class MachineryError(EdgedError):
-    """Broken for good (a dead device context, say): the process ends and systemd starts a new one."""
+    """Broken for good (such as a dead device context): the process ends and systemd starts a new one."""
 
     code = "machinery"

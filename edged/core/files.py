@@ -20,7 +20,7 @@ from pathlib import Path
 
 SCRATCH = ".edged-new"  # the end of a scratch folder's name, which begins with a dot
 SWEPT_ENTRIES = 512  # of a folder that many others use, no more are looked at
-SCRATCH_TRIES = 100  # of which one is enough, unless somebody sweeps at that very moment
+SCRATCH_TRIES = 100  # of which one is enough, unless another process sweeps at that very moment
 NO_REPLACE, EXCHANGE = 1, 2  # RENAME_NOREPLACE, RENAME_EXCHANGE of renameat2(2)
 AT_CWD = -100
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
@@ -94,7 +94,7 @@ def write_link(path: Path, target: str) -> None:
 
 
 def append_line(path: Path, line: bytes, mode: int = 0o644) -> None:
-    """Add a line to a file of lines; a last line that somebody left unfinished stays alone.
+    """Add a line to a file of lines; a last line that was left unfinished stays alone.
 
     A line that does not fit is taken back. Raises `NotRegularError` for what is not a file, or has a second name.
     """
@@ -216,7 +216,7 @@ def _open_writable(path: Path, flags: int, mode: int) -> int:
 
 @contextlib.contextmanager
 def _scratch(place: Path) -> Iterator[Path]:
-    """A private folder in `place`, removed with all that is in it. Its lock says that somebody works in it."""
+    """A private folder in `place`, removed with all that is in it. Its lock marks it as in use."""
     _sweep(place)
     folder, handle = _locked_folder(place)
     try:
@@ -244,7 +244,7 @@ def _locked_folder(place: Path) -> tuple[Path, int]:
 
 
 def _lock(handle: int) -> bool:
-    """False where the file system has no such locks: then nobody sweeps, and nobody need."""
+    """False where the file system has no such locks: then no process sweeps, and none need."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -259,7 +259,7 @@ def _sweep(place: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(place) as entries:
         for entry in islice(entries, SWEPT_ENTRIES):
             if entry.name.endswith(SCRATCH) and entry.name.startswith("."):
-                with contextlib.suppress(OSError):  # in use, gone by now, or somebody else's
+                with contextlib.suppress(OSError):  # in use, gone by now, or another user's
                     handle = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
                     try:
                         if _lock(handle):

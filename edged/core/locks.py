@@ -1,4 +1,4 @@
-"""Locks that say who holds them: one daemon per runtime folder, per operator's hold, and per engine of a store."""
+"""Locks that name their holder: one daemon per runtime folder, per operator's hold, and per engine of a store."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def text_of(path: Path) -> str:
 
 
 def available_bytes(meminfo: Path = MEMINFO) -> int:
-    """What the kernel says could be had without swapping, page cache included. Raises `EngineError`."""
+    """The kernel's estimate of memory available without swapping, page cache included. Raises `EngineError`."""
     for line in text_of(meminfo).splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) << 10
@@ -73,5 +73,5 @@ def _resident(statm: bytes) -> int:
 
 @cache
 def _own_statm() -> int:
-    """Opened once, so that our memory can be told also when there is no descriptor left."""
+    """Opened once, so that our memory can be read also when there is no descriptor left."""
     return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

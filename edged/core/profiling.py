@@ -17,7 +17,7 @@ VARIABLE = "EDGED_NVTX"
 def spans(*names: str, environ: Mapping[str, str] = os.environ) -> tuple[AbstractContextManager[Any], ...]:
     """A reusable `with` object for each name, for one thread.
 
-    When nobody profiles it is a lock that nobody else knows: entering that runs no Python code at all, while
+    Without profiling it is a lock that nothing else uses: entering that runs no Python code at all, while
     `contextlib.nullcontext` is two calls, which are cold ones after an inference.
     """
     nvtx = _nvtx() if environ.get(VARIABLE) else None

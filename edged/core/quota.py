@@ -39,7 +39,7 @@ def least_bytes(sizes: Mapping[str, int]) -> int:
 def divide(queue_bytes: int, sizes: Mapping[str, int]) -> dict[str, Quota]:
     """Stream -> quota. `sizes`: about how long a message of each is; together they need `least_bytes` of the bound.
 
-    Each gets that, and of the rest what its weight says: few readers with long queues where messages are large.
+    Each gets that, and of the rest a share by its weight: few readers with long queues where messages are large.
     """
     rest = max(0, queue_bytes - least_bytes(sizes))
     weights = {stream: WEIGHTS.get(stream, OTHERS_WEIGHT) for stream in sizes}

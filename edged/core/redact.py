@@ -1,7 +1,7 @@
 """Addresses as they may be shown: the one place that decides what of a URI appears in logs, status, Holds and errors.
 
 Of an address, scheme, host and port are shown, and a path of plain words. Users and passwords are not, nor what follows
-a `?` or `#`, for cameras take tokens there, nor a long word with digits in a path. Where it cannot be told where a
+a `?` or `#`, for cameras take tokens there, nor a long word with digits in a path. Where it is unclear where a
 password ends, nothing but the scheme is shown. A path of this machine is no secret, and neither is a ZeroMQ topic.
 """
 

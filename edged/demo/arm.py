@@ -88,7 +88,7 @@ def _mjcf() -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """What the arm's sensors say: `joints` [6] rad; `imu` [6] m/s^2 and rad/s in the tool frame; `force` [3] N."""
+    """What the arm's sensors measure: `joints` [6] rad; `imu` [6] m/s^2 and rad/s in the tool frame; `force` [3] N."""
 
     joints: Vector
     imu: Vector

@@ -1,4 +1,4 @@
-"""What the simulated cell's processes say to each other: endpoints, topics, and the numbers inside.
+"""What the simulated cell's processes send each other: endpoints, topics, and the numbers inside.
 
 All are wire v1 messages: sensors, poses and set-points are SAMPLEs, pictures are FRAMEs, a request to jog is an EVENT.
 """

@@ -25,7 +25,7 @@ from edged.core.errors import WireError
 from edged.demo.arm import PHYSICS_HZ, Arm, inverse
 from edged.demo.bus import JOG, SETPOINT, Feed, Pose, endpoint
 from edged.demo.course import Course
-from edged.demo.lifecycle import say, until_told
+from edged.demo.lifecycle import until_signal, write_line
 from edged.demo.reach_task import HOME, TOOL_DOWN
 from edged.runtime.ticks import TimerTicks
 from edged.wire import Message, decode
@@ -59,15 +59,15 @@ class Cell:
         self.closed = False  # the tool
         self._seed = seed
         self._setpoint = HOME.copy()
-        self._heard_ns: int | None = None
+        self._received_ns: int | None = None
         self._jog: list[Vector] = []  # set-points still to come
         self._started = False
 
     def quiet(self, now_ns: int) -> bool:
-        """Whether nobody sends set-points."""
-        return self._heard_ns is None or now_ns - self._heard_ns > QUIET_NS
+        """Whether no set-points arrive."""
+        return self._received_ns is None or now_ns - self._received_ns > QUIET_NS
 
-    def hear(self, message: Message, now_ns: int) -> dict[str, Any] | None:
+    def receive(self, message: Message, now_ns: int) -> dict[str, Any] | None:
         """Obey one message of the controller, as long as it is good; returns the event it causes."""
         if now_ns > message.published_ns + message.valid_for_ns:
             return None
@@ -77,14 +77,14 @@ class Cell:
         if values is None or values.shape != (7,) or not np.isfinite(values).all() or self._jog:
             return None
         self._setpoint, self.closed = values[:6].copy(), bool(values[6] > 0.5)
-        self._heard_ns = now_ns
+        self._received_ns = now_ns
         if self._started:
             return None
         self._started = True
         return {"event": "started"}
 
     def jog(self, metres: float, now_ns: int) -> dict[str, Any]:
-        """Begin to move the tip by `metres`, up and sideways, if nobody else commands the arm."""
+        """Begin to move the tip by `metres`, up and sideways, if no controller commands the arm."""
         event = {"event": "jog", "metres": metres, "ok": False}
         if not self.quiet(now_ns) or self._jog:
             return event
@@ -107,7 +107,7 @@ class Cell:
         self.arm.step(self._setpoint)
 
     def judge(self, now_ns: int) -> list[dict[str, Any]]:
-        """What the course says about where the tip is now; nothing before the first set-point."""
+        """The course's events for where the tip is now; none before the first set-point."""
         result = self.course.judge(self.arm.site("tip")[0], now_ns) if self._started else None
         if result is None:
             return []
@@ -132,32 +132,32 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     session = monotonic_ns()
     feeds: list[Feed] = []
     remedy = "end the cell that runs there already"
-    ears = bind(context, zmq.PULL, endpoint(options.folder, "setpoint"), remedy, {zmq.RCVHWM: 64})
+    incoming = bind(context, zmq.PULL, endpoint(options.folder, "setpoint"), remedy, {zmq.RCVHWM: 64})
     try:
         feeds.extend(Feed(context, options.folder, name, session) for name in ("joints", "imu", "force", "pose"))
         report({"event": "ready"})
-        _simulate(cell, feeds, ears, stopped, report)
+        _simulate(cell, feeds, incoming, stopped, report)
     finally:
         report({"event": "final", **cell.score()})
         for feed in feeds:
             feed.close()
-        ears.close(linger=0)
+        incoming.close(linger=0)
         context.term()
 
 
 def _simulate(
     cell: Cell,
     feeds: list[Feed],
-    ears: zmq.Socket[bytes],
+    incoming: zmq.Socket[bytes],
     stopped: Callable[[], bool],
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """An absolute grid of physics steps. After a stall physics catches up, but sensors speak once, of now."""
+    """An absolute grid of physics steps. After a stall physics catches up, but sensors publish once, of now."""
     ticks, steps, sent = TimerTicks(PHYSICS_HZ), 0, 0
     joints, imu, force, pose = feeds
     while not stopped():
         tick = ticks.wait()
-        for event in _hear(cell, ears):
+        for event in _receive(cell, incoming):
             report(event)
         for _ in range(1 + min(tick.skipped, CATCH_UP)):
             cell.step(tick.started_ns)
@@ -175,12 +175,12 @@ def _simulate(
             report(event)
 
 
-def _hear(cell: Cell, ears: zmq.Socket[bytes]) -> list[dict[str, Any]]:
+def _receive(cell: Cell, incoming: zmq.Socket[bytes]) -> list[dict[str, Any]]:
     """Take all that waits; what is not a message is ignored, as a drive would."""
     events = []
     for _ in range(64):
         try:
-            event = cell.hear(decode(ears.recv(zmq.NOBLOCK)), monotonic_ns())
+            event = cell.receive(decode(incoming.recv(zmq.NOBLOCK)), monotonic_ns())
         except zmq.Again:
             break
         except WireError:
@@ -198,12 +198,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=2024)
     parser.add_argument("--patience-s", type=float, default=4.0, help="seconds for each target")
     options = Options(**vars(parser.parse_args(arguments)))
-    run(options, until_told(), _say_when)
+    run(options, until_signal(), _write_event)
     return 0
 
 
-def _say_when(event: dict[str, Any]) -> None:
-    say({**event, "t": round(monotonic_ns() / NS_PER_S, 3)})
+def _write_event(event: dict[str, Any]) -> None:
+    write_line({**event, "t": round(monotonic_ns() / NS_PER_S, 3)})
 
 
 if __name__ == "__main__":

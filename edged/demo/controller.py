@@ -1,9 +1,9 @@
-"""The robot controller, a process: obeys what a daemon says on its bus, 200 times a second.
+"""The robot controller, a process: obeys a daemon's verdicts on its bus, 200 times a second.
 
     python -m edged.demo.controller --folder /tmp/cell --action ipc:///run/edged/pick/action --topic pick/action
 
 It follows actions from its last set-point, goes on through a Hold until the command it has is no longer good, brakes at
-once when a Hold says stop or when the bus goes quiet, and begins again at the measured pose. At rest it sends nothing.
+once at a Hold that stops or when the bus goes quiet, and begins again at the measured pose. At rest it sends nothing.
 One JSON object a second on stdout, a last one with `"final": true` at SIGTERM.
 """
 
@@ -27,7 +27,7 @@ from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns, ms
 from edged.core.types import Reason
 from edged.demo.bus import CELL, JOINTS, CommandLine, endpoint
 from edged.demo.interpolate import Interpolator, State
-from edged.demo.lifecycle import say, until_told
+from edged.demo.lifecycle import until_signal, write_line
 from edged.runtime.ticks import TimerTicks
 from edged.wire import good_until
 from edged.wire.sockets import Context, open_context
@@ -66,7 +66,7 @@ class Log:
         self._verdict_ns: int | None = None
 
     def verdict(self, message: Message, now_ns: int) -> None:
-        """Count an action or Hold that was heard at `now_ns`."""
+        """Count an action or Hold that was received at `now_ns`."""
         if self._verdict_ns is not None:
             self.gaps_ms.append(ms(now_ns - self._verdict_ns))
         self._verdict_ns = now_ns
@@ -83,7 +83,7 @@ class Log:
                 self.holding.append((now_ns, now_ns, reason))
 
     def stats(self, newest: int = REMEMBERED) -> dict[str, Any]:
-        """For the process's output; ages and gaps (of the `newest` ones) in ms, moves in rad, None = nothing heard."""
+        """For the process's output; ages and gaps (of the `newest` ones) in ms, moves in rad, None = none received."""
         latencies = [latency for _, latency in islice(reversed(self.commands), newest)]
         return {
             "actions": self.actions,
@@ -126,7 +126,7 @@ class Controller:
         if values.shape == (6,) and np.isfinite(values).all():
             self._measured = (message.captured_ns, values)
 
-    def hear(self, verdict: Message | Lost | None, now_ns: int) -> None:
+    def receive(self, verdict: Message | Lost | None, now_ns: int) -> None:
         """Obey a verdict, or the lack of one."""
         if isinstance(verdict, Message):
             self._lost = False
@@ -243,7 +243,7 @@ def _control(
             measured = joints.latest()
             if isinstance(measured, Message):
                 controller.measure(measured)
-            controller.hear(verdicts.latest(), monotonic_ns())
+            controller.receive(verdicts.latest(), monotonic_ns())
             now_ns = monotonic_ns()
             setpoint = controller.step(now_ns)
             if setpoint is not None:
@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate-hz", type=float, default=200.0)
     parser.add_argument("--trace", type=Path, help="at the end, write every command's latency to this JSON file")
     options = Options(**vars(parser.parse_args(arguments)))
-    run(options, until_told(), say)
+    run(options, until_signal(), write_line)
     return 0
 
 

@@ -2,7 +2,7 @@
 
     python -m edged.demo.line --endpoint ipc:///tmp/line --masks ipc:///run/edged/inspect/masks
 
-The truth of each frame stays here; a mask heard on the bus is held against the truth of the very frame it was made
+The truth of each frame stays here; a mask from the bus is compared with the truth of the very frame it was made
 from, found by `captured_ns`. One JSON object a second on stdout, and a last one with `"final": true` at SIGTERM.
 """
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
 from edged.core.errors import WireError
 from edged.core.quota import Quota
-from edged.demo.lifecycle import say, until_told
+from edged.demo.lifecycle import until_signal, write_line
 from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN, Conveyor, View
 from edged.demo.score import Confusion
 from edged.pipeline.overlay import overlay_labels
@@ -70,7 +70,7 @@ class Scorer:
         while len(self._views) > self._kept:
             self._views.popitem(last=False)
 
-    def hear(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Judge one message of the masks stream; what is not newer, not valid or not ours is only counted."""
         try:
             message = decode(data)
@@ -117,14 +117,14 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     scorer = Scorer(max(4, round(KEPT_S * options.rate_hz)))
     context = open_context()
     outlet = Outlet(context, TOPIC, [options.endpoint], Quota(SIZE * SIZE * 3, messages=20))
-    ears = _listen(context, options) if options.masks else None
+    incoming = _listen(context, options) if options.masks else None
     try:
-        _film(options, conveyor, scorer, outlet, ears, stopped, report)
+        _film(options, conveyor, scorer, outlet, incoming, stopped, report)
     finally:
         sleep_until(monotonic_ns() + 20_000_000)  # for the last frame to leave
         outlet.close()
-        if ears is not None:
-            ears.close(linger=0)
+        if incoming is not None:
+            incoming.close(linger=0)
         context.term()
     return scorer
 
@@ -134,13 +134,13 @@ def _film(
     conveyor: Conveyor,
     scorer: Scorer,
     outlet: Outlet,
-    ears: zmq.Socket[bytes] | None,
+    incoming: zmq.Socket[bytes] | None,
     stopped: Callable[[], bool],
     report: Callable[[dict[str, Any]], None],
 ) -> None:
     began_ns = monotonic_ns()
     sender = Sender(CAMERA, began_ns, boot_id())
-    ticks = TimerTicks(options.rate_hz, sleep=lambda due_ns: _hear_until(due_ns, ears, scorer))
+    ticks = TimerTicks(options.rate_hz, sleep=lambda due_ns: _receive_until(due_ns, incoming, scorer))
     skipped, next_report_ns = 0, began_ns + NS_PER_S
     while not stopped():
         tick = ticks.wait()
@@ -155,7 +155,7 @@ def _film(
         if monotonic_ns() >= next_report_ns:
             next_report_ns += NS_PER_S
             report({"frames": tick.seq, "skipped": skipped, **scorer.stats()})
-    _hear_until(monotonic_ns() + ticks.period_ns, ears, scorer)  # the mask of the last frame may be on its way
+    _receive_until(monotonic_ns() + ticks.period_ns, incoming, scorer)  # the mask of the last frame may be on its way
     report({"final": True, "frames": outlet.seq, "skipped": skipped, **scorer.stats()})
 
 
@@ -164,19 +164,19 @@ def _listen(context: Context, options: Options) -> zmq.Socket[bytes]:
     return connect(context, zmq.SUB, options.masks, {**READER, zmq.SUBSCRIBE: subscription(options.masks_topic)})
 
 
-def _hear_until(due_ns: int, ears: zmq.Socket[bytes] | None, scorer: Scorer) -> None:
-    if ears is None:
+def _receive_until(due_ns: int, incoming: zmq.Socket[bytes] | None, scorer: Scorer) -> None:
+    if incoming is None:
         sleep_until(due_ns)
         return
     while (left_ns := due_ns - monotonic_ns()) > 0:
         if left_ns < 2_000_000:  # a poll counts whole milliseconds
             sleep_until(due_ns)
-        elif ears.poll(left_ns // 1_000_000 - 1):
-            scorer.hear(ears.recv())
+        elif incoming.poll(left_ns // 1_000_000 - 1):
+            scorer.receive(incoming.recv())
 
 
 def save_overlay(path: Path, scorer: Scorer) -> None:
-    """Write the scored frame that shows most, with the mask that was heard for it; nothing if there was none."""
+    """Write the scored frame that shows most, with the mask that was received for it; nothing if there was none."""
     if scorer.shown is None:
         return
     view, labels = scorer.shown
@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--snapshot", type=Path, help="at the end, write a frame with its mask to this PNG")
     options = Options(**vars(parser.parse_args(arguments)))
     cv2.setNumThreads(1)
-    scorer = run(options, until_told(), say)
+    scorer = run(options, until_signal(), write_line)
     if options.snapshot is not None:
         save_overlay(options.snapshot, scorer)
     return 0

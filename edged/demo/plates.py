@@ -1,7 +1,7 @@
 """Synthetic metal plates on a conveyor, with the exact label map of every defect in view.
 
 Everything is a function of (domain, seed, belt position, frame number): the same arguments give the same pixels.
-A `Domain` says what may vary. `TRAIN` is what the segmenter is trained on; `UNSEEN` shares no seed, no lighting
+A `Domain` lists what may vary. `TRAIN` is what the segmenter is trained on; `UNSEEN` shares no seed, no lighting
 direction or level, no scratch shape and no noise level with it, and is what the demo measures on.
 """
 

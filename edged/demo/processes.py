@@ -46,14 +46,14 @@ class Child:
     def must_live(self) -> None:
         """When it has ended, write the end of its log to stderr and raise `EdgedError` with its last words."""
         if self.process.poll() is not None:
-            sys.stderr.write("".join(f"{self.name}: {line}\n" for line in self._said()[-LINES:]))
+            sys.stderr.write("".join(f"{self.name}: {line}\n" for line in self._written()[-LINES:]))
             raise EdgedError(f"{self.name} ended with code {self.process.returncode}: {self.explain()}", "see above")
 
     def explain(self) -> str:
         """The last line it wrote to stderr; empty if it wrote none."""
-        return (self._said() or [""])[-1]
+        return (self._written() or [""])[-1]
 
-    def _said(self) -> list[str]:
+    def _written(self) -> list[str]:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return [line for line in lines if line.strip()]
 
@@ -75,12 +75,12 @@ class Child:
         with contextlib.suppress(ValueError):  # closed under us at the very end
             for line in self.process.stdout:
                 try:
-                    said = json.loads(line)
+                    facts = json.loads(line)
                 except json.JSONDecodeError:
                     continue
-                self.last = said
-                if "event" in said:
-                    self.events.append(said)
+                self.last = facts
+                if "event" in facts:
+                    self.events.append(facts)
 
 
 def wait_for(what: str, ready: Callable[[], bool], children: list[Child], patience_s: float, nap: Nap) -> None:
@@ -90,8 +90,8 @@ def wait_for(what: str, ready: Callable[[], bool], children: list[Child], patien
         for child in children:
             child.must_live()
         if monotonic_ns() >= end_ns:
-            said = "; ".join(f"{child.name}: {child.explain()}" for child in children if child.explain())
-            raise EdgedError(f"{what} not within {patience_s:g} s", said or "is the machine very busy?")
+            reasons = "; ".join(f"{child.name}: {child.explain()}" for child in children if child.explain())
+            raise EdgedError(f"{what} not within {patience_s:g} s", reasons or "is the machine very busy?")
         nap.wait(0.02)
 
 

@@ -17,7 +17,7 @@ SKIPPED = 0.005  # of the slots
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the processes said at the end: the cell's and the line's last lines, the controller's, both daemons'."""
+    """What the processes reported at the end: the cell's and the line's last lines, the controller's, both daemons'."""
 
     cell: Mapping[str, Any]
     line: Mapping[str, Any]
@@ -46,8 +46,8 @@ class Outcome:
             yield f"at most {SKIPPED:.1%} of {name}'s slots skipped ({share:.2%})", share <= SKIPPED
         if self.swaps is not None:
             outcomes = [swap["outcome"] for swap in self.swaps]
-            told = ", ".join(outcomes) or "none"
-            yield f"the better engine committed, the poisoned one rolled back ({told})", outcomes == SWAPPED
+            shown = ", ".join(outcomes) or "none"
+            yield f"the better engine committed, the poisoned one rolled back ({shown})", outcomes == SWAPPED
 
     @property
     def ok(self) -> bool:

@@ -114,7 +114,7 @@ def _play(demo: Demo, seconds: float, targets: int, seed: int, blank: bool, quie
 def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
     """Everything up, in the order in which a cell is switched on."""
     folder = demo.folder
-    _say("starting the cell, two cameras and two daemons")
+    _print("starting the cell, two cameras and two daemons")
     settings = ""
     if demo.swaps is not None:
         settings = SETTINGS
@@ -133,7 +133,7 @@ def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
         "controller", "edged.demo.controller", f"--folder={folder}", f"--action=ipc://{folder}/{PICK}/action",
         f"--topic={PICK}/action", f"--trace={folder}/trace.json",
     )  # fmt: skip
-    # The policy last: it starts armed, and an arm that nobody moves would soon be a following error.
+    # The policy last: it starts armed, and an arm that stands still would soon be a following error.
     for name in (INSPECT, PICK):
         demo.start(name, "edged", "run", f"{folder}/{name}.toml")
         children = list(demo.children.values())
@@ -163,7 +163,7 @@ def _watch(demo: Demo, seconds: float, began_ns: int, quiet: bool) -> None:
                 sys.stderr.flush()
             elif not quiet and spent_s >= next_line_s:
                 next_line_s += 10.0
-                _say(_live(demo, spent_s))
+                _print(_live(demo, spent_s))
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
 
@@ -205,12 +205,12 @@ def _finish(demo: Demo, seconds: float) -> Outcome:
     pick, inspect = demo.status(PICK), demo.status(INSPECT)
     for name in ("controller", "line", "cell"):
         demo.children[name].stop()
-    said = {name: demo.children[name].last for name in ("cell", "line", "controller")}
+    final = {name: demo.children[name].last for name in ("cell", "line", "controller")}
     swaps = None
     if demo.swaps is not None:
         demo.swaps.step(0, pick)
         swaps = demo.swaps.report
-    return Outcome(**said, pick=pick, inspect=inspect, seconds=seconds, swaps=swaps)
+    return Outcome(**final, pick=pick, inspect=inspect, seconds=seconds, swaps=swaps)
 
 
 def _save(demo: Demo, outcome: Outcome, target: Path) -> None:
@@ -222,14 +222,14 @@ def _save(demo: Demo, outcome: Outcome, target: Path) -> None:
         ranges = [*zip(LOWER, UPPER_LIMIT, strict=True), (0.0, 1.0)]
         picture = overlay_action(frame.arrays["image"], names, values, units, ranges, (), "reach, tool camera")
         cv2.imwrite(str(target / "tool.png"), picture)
-    with contextlib.suppress(FileNotFoundError):  # no mask was ever heard
+    with contextlib.suppress(FileNotFoundError):  # no mask was ever received
         shutil.copy(demo.folder / "line.png", target / "line.png")
     trace = json.loads((demo.folder / "trace.json").read_text(encoding="utf-8"))
     steps = {name: (step["p50_us"], step["p99_us"]) for name, step in outcome.pick["steps"].items()}
     latency_plot(target / "latency.png", trace["times_s"], trace["latencies_ms"], trace["holds"], steps)
-    _say(f"wrote tool.png, line.png and latency.png to {target}")
+    _print(f"wrote tool.png, line.png and latency.png to {target}")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stderr.write(f"edged demo: {text}\n")
     sys.stderr.flush()

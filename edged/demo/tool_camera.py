@@ -1,4 +1,4 @@
-"""The tool camera, a process: 30 pictures a second of the pose it last heard from the cell.
+"""The tool camera, a process: 30 pictures a second of the pose it last received from the cell.
 
     python -m edged.demo.tool_camera --folder /tmp/cell
 
@@ -23,7 +23,7 @@ from edged.client import Message, Stream
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
 from edged.core.quota import Quota
 from edged.demo.bus import CAMERA, CELL, FRAMES, Pose, endpoint
-from edged.demo.lifecycle import say, until_told
+from edged.demo.lifecycle import until_signal, write_line
 from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView, blank
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.ticks import TimerTicks
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--snapshot", type=Path, help="at the end, write the last picture to this PNG")
     options = Options(**vars(parser.parse_args(arguments)))
     cv2.setNumThreads(1)
-    eye = run(options, until_told(), say)
+    eye = run(options, until_signal(), write_line)
     if options.snapshot is not None and eye.last is not None:
         options.snapshot.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(options.snapshot), eye.last)

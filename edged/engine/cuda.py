@@ -57,7 +57,7 @@ class Stream(Protocol):
 
 
 class CudaError(Exception):
-    """A call of cuda-bindings failed; says which and how, as pycuda's errors do."""
+    """A call of cuda-bindings failed; the text names the call and its error, as pycuda's errors do."""
 
 
 class Cuda:
@@ -159,7 +159,7 @@ class Cuda:
             mode = self._bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
             try:
                 _call(self._bindings, "cuThreadExchangeStreamCaptureMode", mode)
-            except CudaError as error:  # a broken context says so by its next call
+            except CudaError as error:  # a broken context shows at its next call
                 log.debug("%s", error)
 
     def launch(self, graph: Any, stream: Stream) -> None:
@@ -265,7 +265,7 @@ _opened: list[Cuda] = []  # the primary context is retained once and stays: othe
 
 
 def open_cuda() -> Cuda:
-    """The driver of the first GPU, one for the whole process. Raises `EngineError` saying what is missing."""
+    """The driver of the first GPU, one for the whole process. Raises `EngineError` naming what is missing."""
     with _lock:
         if not _opened:
             _opened.append(Cuda(*_import()))

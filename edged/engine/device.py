@@ -1,4 +1,4 @@
-"""The GPU of this machine: the facts that tell a plan built for it from one built for another.
+"""The GPU of this machine: the facts that distinguish a plan built for it from one built for another.
 
 Read from libcuda without a context, so that asking costs neither device memory nor time, and from /proc and /etc. All
 that runs on the GPU is elsewhere.

@@ -118,7 +118,7 @@ def require_memory(cuda: Cuda, needed: int, what: str) -> None:
 
 @contextmanager
 def loading(cuda: Cuda) -> Iterator[ExitStack]:
-    """What is put on the stack is undone when loading fails, and the error says whether the context is dead."""
+    """Undo what is on the stack when loading fails; the error is a `MachineryError` when the context is dead."""
     with ExitStack() as undo:
         try:
             yield undo

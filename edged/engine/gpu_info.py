@@ -26,7 +26,7 @@ THROTTLED = {
 
 
 def read_gpu(root: Path = Path("/")) -> dict[str, Any]:
-    """Facts as plain values; what this machine does not tell is left out, and `missing` says why when that is all.
+    """Facts as plain values; what this machine does not report is left out; when nothing is left, `missing` is why.
 
     `clocks_mhz`, `temperatures_c`: by name; `power_w`, `power_limit_w`; `throttled`: reasons, now.
     """
@@ -53,7 +53,7 @@ def _nvml() -> dict[str, Any]:
 def _ask(nvml: Any) -> Iterator[tuple[str, Any]]:
     card = nvml.nvmlDeviceGetHandleByIndex(0)
 
-    def told(call: Callable[..., Any], *arguments: Any) -> Any:
+    def optional(call: Callable[..., Any], *arguments: Any) -> Any:
         """None for what this card or driver does not know."""
         with suppress(nvml.NVMLError):
             return call(*arguments)
@@ -68,21 +68,21 @@ def _ask(nvml: Any) -> Iterator[tuple[str, Any]]:
     yield (
         "clocks_mhz",
         figures(
-            sm=told(nvml.nvmlDeviceGetClockInfo, card, nvml.NVML_CLOCK_SM),
-            sm_max=told(nvml.nvmlDeviceGetMaxClockInfo, card, nvml.NVML_CLOCK_SM),
-            memory=told(nvml.nvmlDeviceGetClockInfo, card, nvml.NVML_CLOCK_MEM),
+            sm=optional(nvml.nvmlDeviceGetClockInfo, card, nvml.NVML_CLOCK_SM),
+            sm_max=optional(nvml.nvmlDeviceGetMaxClockInfo, card, nvml.NVML_CLOCK_SM),
+            memory=optional(nvml.nvmlDeviceGetClockInfo, card, nvml.NVML_CLOCK_MEM),
         ),
     )
-    yield "temperatures_c", figures(gpu=told(nvml.nvmlDeviceGetTemperature, card, nvml.NVML_TEMPERATURE_GPU))
+    yield "temperatures_c", figures(gpu=optional(nvml.nvmlDeviceGetTemperature, card, nvml.NVML_TEMPERATURE_GPU))
     for name, call in (
         ("power_w", nvml.nvmlDeviceGetPowerUsage),
         ("power_limit_w", nvml.nvmlDeviceGetEnforcedPowerLimit),
     ):
-        if (milliwatts := told(call, card)) is not None:
+        if (milliwatts := optional(call, card)) is not None:
             yield name, round(milliwatts / 1000, 1)
-    if (mode := told(nvml.nvmlDeviceGetPersistenceMode, card)) is not None:
+    if (mode := optional(nvml.nvmlDeviceGetPersistenceMode, card)) is not None:
         yield "persistence", bool(mode)
-    if (reasons := told(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, card)) is not None:
+    if (reasons := optional(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, card)) is not None:
         yield "throttled", [name for bit, name in THROTTLED.items() if reasons & bit]
 
 

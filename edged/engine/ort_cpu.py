@@ -76,7 +76,7 @@ class OrtEngine:
         """A session may be used by any thread: nothing to do."""
 
     def close(self) -> None:
-        """Free session and binding; the arrays stay valid memory but are nobody's any more."""
+        """Free session and binding; the arrays stay valid memory, but nothing writes to them any more."""
         self._run = _closed
         self._binding = self._session = None
 
@@ -88,7 +88,7 @@ class OrtEngine:
 
 
 def default_threads(task: Task, cpus: int) -> int:
-    """Intra-op threads when the config does not say."""
+    """Intra-op threads when the config sets none."""
     return 1 if task == "policy" else max(1, min(4, cpus // 2))
 
 
@@ -143,7 +143,7 @@ def _load(model: bytes, options: Any) -> Any:
     """A session of these very bytes.
 
     Bytes are copied while nothing else may run: 176 MB keep a loop beside it waiting for 150 ms. A file in
-    memory is read without that, and nobody else can change it.
+    memory is read without that, and no other process can change it.
     """
     if len(model) < BY_FILE_BYTES:
         return onnxruntime.InferenceSession(model, options, providers=[PROVIDER])

@@ -2,7 +2,7 @@
 
 The provider keeps the graph that it captured, and its cuBLAS and cuDNN handles, for the thread that ran the session
 (`PerThreadContext` in its cuda_execution_provider.cc). An engine goes from thread to thread, from the loader to the
-loop and back, and on another thread all of that would be made anew within a tick. So a program has a thread of its own,
+loop and back, and on another thread all of that would be remade within a tick. So a program has a thread of its own,
 on which all of its runs happen, whoever asks for them; that costs 10 to 20 us where no other thread runs Python.
 """
 
@@ -60,7 +60,7 @@ def open_ort_cuda(bundle: Bundle, cuda: Cuda, memory: str = "auto", chosen: str 
 
 
 def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """What the golden samples say of the tensors: a session needs the stream before it can be asked."""
+    """The tensors by the golden samples: a session needs the stream before it can describe them."""
     return {name: Tensor(str(array.dtype), array.shape) for name, array in arrays.items()}
 
 

@@ -13,7 +13,7 @@ Work = Callable[[], object]
 
 class PinnedThread:
     """Runs each `call` on its own thread, with the scheduling class, priority and CPUs of whoever asks: a loop with a
-    real-time priority must not wait for a thread without. A daemon thread: work that hangs keeps nobody alive."""
+    real-time priority must not wait for a thread without. A daemon thread: work that hangs keeps no process alive."""
 
     def __init__(self, name: str) -> None:
         self._asked: queue.SimpleQueue[Work | None] = queue.SimpleQueue()

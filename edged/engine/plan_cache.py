@@ -5,8 +5,8 @@
     <cache>/<key>.lock     held while it is built, so that two builders of one plan do not race
 
 A plan is executable code and fits one engine on one GPU under one driver and one TensorRT. All of these are in the key,
-so a plan for something else is not refused but never found. The sha256 finds damage, not malice: what keeps plans
-honest is that nobody else can write the folder, and that is checked too.
+so a plan for something else is not refused but never found. The sha256 finds damage, not malice: what protects
+plans is that no other user can write the folder, and that is checked too.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Plans:
         self.folder = folder
 
     def load(self, parts: Mapping[str, Any]) -> Plan | None:
-        """The plan of these parts, None when there is none; one that is damaged is none, and the log says so."""
+        """The plan of these parts, None when there is none; one that is damaged is none, and is logged."""
         key = plan_key(parts)
         try:
             about = msgspec.json.decode(self._read(f"{key}.json"), type=dict[str, Any])

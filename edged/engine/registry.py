@@ -22,10 +22,10 @@ def open_engine(
     cache: Path | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Engine:
-    """Load `bundle` on `backend`; "auto" is the fastest there is (see `select.py`) and says in log and `about` why.
+    """Load `bundle` on `backend`; "auto" is the fastest there is (see `select.py`) with its reason in log and `about`.
 
     `threads`: of the CPU, 0 = by the task. `memory`: "auto", "copy" or "mapped", see `stream_graph.py`. `cache`: where
-    plans are, the user's if absent. `warn` is told, besides the log, when a GPU that is there is not used.
+    plans are, the user's if absent. `warn` receives what the log does when a GPU that is there is not used.
 
     Raises `EngineError` when it cannot be loaded here, `RefusedError` when graph and manifest contradict each other.
     """
@@ -37,10 +37,10 @@ def open_engine(
 
         choice = choose(bundle, cache or default_cache())
         backend, chosen = choice.backend, str(choice)
-        said, idle = f"{bundle.name} {bundle.version}: backend {chosen}", choice.passed_over and backend == "cpu"
-        log.log(logging.WARNING if idle else logging.INFO, "%s", said)
+        text, idle = f"{bundle.name} {bundle.version}: backend {chosen}", choice.passed_over and backend == "cpu"
+        log.log(logging.WARNING if idle else logging.INFO, "%s", text)
         if idle and warn is not None:
-            warn(said)
+            warn(text)
     match backend:  # each imports what a controller or another back end never has to
         case "cpu":
             from edged.engine.ort_cpu import OrtEngine

@@ -1,4 +1,4 @@
-"""`backend = "auto"`: what there is decides, TensorRT, else ONNX Runtime on CUDA, else the CPU; and why is said.
+"""`backend = "auto"`: what there is decides, TensorRT, else ONNX Runtime on CUDA, else the CPU; with the reason.
 
 The choice is made from what is installed and built before anything is loaded, and then it holds: an engine that does
 not load on the chosen backend is an error and no reason to try the next one.
@@ -22,7 +22,7 @@ from edged.engine.plan_cache import BuildOptions, Plan, Plans, key_parts
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A backend, what spoke for it, and in `passed_over` what would have been faster and why it is not taken."""
+    """A backend, the reason for it, and in `passed_over` what would have been faster and why it is not taken."""
 
     backend: str
     why: str

@@ -67,10 +67,10 @@ class TensorrtProgram:
     """
 
     def __init__(self, bundle: Bundle, plan: Plan) -> None:
-        self._said = Log(bundle.name)
-        self._recorder = Recorder(self._said)
+        self._logger = Log(bundle.name)
+        self._recorder = Recorder(self._logger)
         try:
-            runtime = trt.Runtime(self._said)
+            runtime = trt.Runtime(self._logger)
         except TypeError as error:  # "factory function returned nullptr": libraries missing, or no usable GPU
             raise EngineError(f"TensorRT {version()} does not work: {error}", "reinstall it and the driver") from None
         runtime.error_recorder = self._recorder
@@ -79,10 +79,10 @@ class TensorrtProgram:
         # The bytes are private to this process: some versions let go of the GIL before they read them.
         engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan.data)
         if engine is None:
-            raise self._said.error("TensorRT does not load the plan", REBUILD)
+            raise self._logger.error("TensorRT does not load the plan", REBUILD)
         context: trt.IExecutionContext | None = engine.create_execution_context()
         if context is None:
-            raise self._said.error("TensorRT gives no execution context", FULL)
+            raise self._logger.error("TensorRT gives no execution context", FULL)
         self._runtime, self._engine, self._context = runtime, engine, context
         self._allocators: dict[str, OutputAllocator] = {}
         self.room: dict[str, int] = {}
@@ -119,17 +119,17 @@ class TensorrtProgram:
         """Give every tensor its place, for good."""
         for name, pointer in stream_graph.pointers.items():
             if not self._context.set_tensor_address(name, pointer):
-                raise self._said.error(f"TensorRT does not take an address for {name!r}", REBUILD)
+                raise self._logger.error(f"TensorRT does not take an address for {name!r}", REBUILD)
             if name in self.room:
                 array = stream_graph.outputs[name]
                 allocator = OutputAllocator(pointer, max(self.room[name], array.nbytes), array)
                 if not self._context.set_output_allocator(name, allocator):
-                    raise self._said.error(f"TensorRT does not take an allocator for {name!r}", REBUILD)
+                    raise self._logger.error(f"TensorRT does not take an allocator for {name!r}", REBUILD)
                 self._allocators[name] = allocator
 
     def launch(self, stream: int) -> None:
         if not self._context.execute_async_v3(stream):
-            raise self._said.error("TensorRT's execute_async_v3 failed", REBUILD)
+            raise self._logger.error("TensorRT's execute_async_v3 failed", REBUILD)
 
     def finish(self) -> None:
         for name, allocator in self._allocators.items():
@@ -202,7 +202,7 @@ class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc] # the vendor'
 
 
 class Log(trt.ILogger):  # type: ignore[misc] # the vendor's class has no types
-    """TensorRT's messages in our log, and the last errors kept to say why something gave nothing."""
+    """TensorRT's messages in our log, and the last errors, kept as the reason for a failed call."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -228,9 +228,9 @@ class Log(trt.ILogger):  # type: ignore[misc] # the vendor's class has no types
 class Recorder(trt.IErrorRecorder):  # type: ignore[misc] # the vendor's class has no types
     """Errors of any thread of TensorRT's, also of calls that went well; the log has them all, so few are kept."""
 
-    def __init__(self, said: Log) -> None:
+    def __init__(self, logger: Log) -> None:
         super().__init__()
-        self._said = said
+        self._logger = logger
         self._kept: list[tuple[Any, str]] = []
         self._lost = False
 
@@ -239,7 +239,7 @@ class Recorder(trt.IErrorRecorder):  # type: ignore[misc] # the vendor's class h
             self._kept.append((val, desc))
         else:
             self._lost = True
-        self._said.log(trt.ILogger.Severity.ERROR, f"{desc} ({val})")
+        self._logger.log(trt.ILogger.Severity.ERROR, f"{desc} ({val})")
         return False
 
     def num_errors(self) -> int:

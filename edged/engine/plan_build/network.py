@@ -24,7 +24,7 @@ MAX_ERRORS = 5
 
 
 class StoppedError(EngineError):
-    """The build was told to stop."""
+    """The build was cancelled."""
 
     code = "cancelled"
 

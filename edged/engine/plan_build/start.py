@@ -1,7 +1,7 @@
 """Plans for the daemon: the one that is there, or one built beside the loop while ONNX Runtime stays in charge.
 
 This is the hook for whoever loads engines. The caller goes on with the engine it has: `plan_for` blocks its thread (the
-loader's) and not the loop, `follow` hears how far it is for the log and the status, and what comes back is a plan or
+loader's) and not the loop, `follow` receives the progress for the log and the status, and what comes back is a plan or
 the reason why there is none. That reason is for `Health.warn`: the daemon is then degraded, visibly, and runs.
 """
 
@@ -91,12 +91,12 @@ def build_plan(
     cancel: threading.Event | None = None,
     memory_bytes: int = 0,
 ) -> Outcome:
-    """Run the building process to its end. `note` hears TensorRT's warnings and errors, (severity, text).
+    """Run the building process to its end. `note` receives TensorRT's warnings and errors, (severity, text).
 
     `memory_bytes` 0 = three quarters of what is available now. Raises the process's own `EdgedError`.
     """
 
-    def hear(message: dict[str, Any]) -> None:
+    def on_note(message: dict[str, Any]) -> None:
         if "phase" in message:
             follow(msgspec.convert(message, Progress))
         elif "log" in message:
@@ -109,7 +109,7 @@ def build_plan(
         "options": asdict(options),
     }
     argv = [sys.executable, "-m", "edged.engine.plan_build"]
-    ending = run_child(argv, job, hear, memory_bytes or round(available_bytes() * MEMORY_SHARE), cancel)
+    ending = run_child(argv, job, on_note, memory_bytes or round(available_bytes() * MEMORY_SHARE), cancel)
     if ending.result is not None:
         return Outcome(ending.result, ending.result.pop("found"), ending.peak_bytes)
     if ending.error is not None and not ending.why:

@@ -118,8 +118,8 @@ def test_a_mask_is_held_against_the_truth_of_its_own_frame() -> None:
     views = {stamp: belt.render(stamp, 0) for stamp in (100, 200, 300)}
     for stamp, view in views.items():
         scorer.remember(stamp, view)
-    scorer.hear(message(Kind.LABELS, 200, 1, views[200].labels))
-    scorer.hear(message(Kind.LABELS, 300, 2, views[300].labels))
+    scorer.receive(message(Kind.LABELS, 200, 1, views[200].labels))
+    scorer.receive(message(Kind.LABELS, 300, 2, views[300].labels))
     assert scorer.stats() | {"iou": None} == {
         "masks": 2, "matched": 2, "unmatched": 0, "rejected": 0, "holds": 0, "miou": 1.0, "iou": None,
     }  # fmt: skip
@@ -130,11 +130,11 @@ def test_what_cannot_be_scored_is_counted() -> None:
     view = Conveyor(UNSEEN, 1).render(0, 0)
     for stamp in (100, 200, 300):
         scorer.remember(stamp, view)
-    scorer.hear(b"noise")
-    scorer.hear(message(Kind.HOLD, 100, 1))
-    scorer.hear(message(Kind.LABELS, 100, 2, view.labels))  # its truth was forgotten
-    scorer.hear(message(Kind.LABELS, 200, 3, np.zeros((4, 4), np.uint8)))  # not our geometry
-    scorer.hear(message(Kind.LABELS, 300, 3, view.labels))  # not newer
+    scorer.receive(b"noise")
+    scorer.receive(message(Kind.HOLD, 100, 1))
+    scorer.receive(message(Kind.LABELS, 100, 2, view.labels))  # its truth was forgotten
+    scorer.receive(message(Kind.LABELS, 200, 3, np.zeros((4, 4), np.uint8)))  # not our geometry
+    scorer.receive(message(Kind.LABELS, 300, 3, view.labels))  # not newer
     stats = scorer.stats()
     counted = {key: stats[key] for key in ("masks", "matched", "unmatched", "rejected", "holds", "miou")}
     assert counted == {"masks": 2, "matched": 0, "unmatched": 1, "rejected": 3, "holds": 1, "miou": 0.0}

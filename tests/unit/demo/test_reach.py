@@ -154,7 +154,7 @@ def test_a_jog_moves_the_tip_40_cm_and_only_an_arm_that_nobody_commands() -> Non
     cell, now_ns = Cell(seed=1, targets=2, patience_s=4.0), NS_PER_S
     preamble = Sender("controller", 1, boot_id()).preamble(Kind.SAMPLE, 1, now_ns, now_ns, NS_PER_S)
     values = (("values", np.append(HOME, 0.0)),)
-    assert cell.hear(decode(encode("controller/setpoint", preamble, {}, values)), now_ns) == {"event": "started"}
+    assert cell.receive(decode(encode("controller/setpoint", preamble, {}, values)), now_ns) == {"event": "started"}
     assert cell.jog(0.4, now_ns + NS_PER_MS)["ok"] is False
     quiet_ns = now_ns + NS_PER_S
     assert cell.jog(0.4, quiet_ns)["ok"] is True
@@ -289,23 +289,23 @@ def message_of(kind: Kind, now_ns: int, seq: int, *, reason: Reason | None = Non
 def test_a_hold_without_stop_lets_the_command_run_until_its_validity_ends() -> None:
     controller, now_ns = Controller(boot_id()), NS_PER_S
     controller.measure(message_of(Kind.SAMPLE, now_ns, 1))
-    controller.hear(message_of(Kind.ACTION, now_ns, 1), now_ns)
-    controller.hear(message_of(Kind.HOLD, now_ns + 1, 2, reason=Reason.STALE), now_ns + 1)
+    controller.receive(message_of(Kind.ACTION, now_ns, 1), now_ns)
+    controller.receive(message_of(Kind.HOLD, now_ns + 1, 2, reason=Reason.STALE), now_ns + 1)
     assert controller.step(now_ns + 90 * NS_PER_MS) is not None
     assert controller.log.stops == 0
     controller.step(now_ns + 101 * NS_PER_MS)
     assert controller.log.stops == 1
-    controller.hear(message_of(Kind.HOLD, now_ns + 2, 3, reason=Reason.OPERATOR), now_ns + 102 * NS_PER_MS)
+    controller.receive(message_of(Kind.HOLD, now_ns + 2, 3, reason=Reason.OPERATOR), now_ns + 102 * NS_PER_MS)
     assert controller.log.stats()["holds"] == {"STALE": 1, "OPERATOR": 1}
     assert controller.log.stops == 1, "it was stopping already"
 
 
 def test_without_knowing_where_the_arm_is_nothing_moves() -> None:
     controller, now_ns = Controller(boot_id()), NS_PER_S
-    controller.hear(message_of(Kind.ACTION, now_ns, 1), now_ns)
+    controller.receive(message_of(Kind.ACTION, now_ns, 1), now_ns)
     assert controller.step(now_ns + NS_PER_MS) is None
     controller.measure(message_of(Kind.SAMPLE, now_ns - NS_PER_S // 2, 1))
-    controller.hear(message_of(Kind.ACTION, now_ns, 2), now_ns)
+    controller.receive(message_of(Kind.ACTION, now_ns, 2), now_ns)
     assert controller.step(now_ns + 2 * NS_PER_MS) is None, "half a second ago is not now"
     assert controller.log.refused == 2
 
@@ -315,6 +315,6 @@ def test_axes_are_found_by_name_and_an_action_without_them_is_refused() -> None:
     assert columns_of(["j1", "tool"]) is None
     controller, now_ns = Controller(boot_id()), NS_PER_S
     controller.measure(message_of(Kind.SAMPLE, now_ns, 1))
-    controller.hear(message_of(Kind.ACTION, now_ns, 1, names=["x", "y"]), now_ns)
+    controller.receive(message_of(Kind.ACTION, now_ns, 1, names=["x", "y"]), now_ns)
     assert controller.log.refused == 1
     assert controller.step(now_ns) is None
