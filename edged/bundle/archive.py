@@ -12,7 +12,7 @@ from typing import IO
 
 from edged.core.errors import RefusedError
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can say
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 END_BYTES = 22  # of the end-of-central-directory record, without a comment
 ZIP64_BYTES = 56 + 20  # its two records before that one
 MAX_END = (1 << 16) + END_BYTES + ZIP64_BYTES  # a comment has at most 65 535 bytes
@@ -66,7 +66,7 @@ def check_directory(file: IO[bytes], where: str) -> None:
     tail = file.read()
     file.seek(0)
     if (at := tail.rfind(b"PK\x05\x06")) < 0:
-        return  # zipfile says that it is none
+        return  # zipfile reports that it is none
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
     if tail[at - 20 : at - 16] == b"PK\x06\x07" and at >= ZIP64_BYTES:
         size = int.from_bytes(tail[at - ZIP64_BYTES + 40 : at - ZIP64_BYTES + 48], "little")

@@ -47,7 +47,7 @@ class Bundle:
 
     @property
     def identity(self) -> bytes:
-        """The 8 bytes by which messages say which engine made them."""
+        """The 8 bytes by which messages name the engine that made them."""
         return self.digest[:8]
 
 
@@ -123,7 +123,7 @@ def write_files(target: Path, files: Mapping[str, bytes], *, replace: bool = Fal
             raise FileExistsError  # before all of it is written
         write_folder(target, files, replace)
     except FileExistsError:
-        if not _same(target, files):  # else somebody else wrote the same meanwhile
+        if not _same(target, files):  # else another process wrote the same meanwhile
             raise RefusedError(
                 f"{target} exists with other content", "give another --version, or remove it first"
             ) from None

@@ -1,7 +1,7 @@
 """A sealed graph refers to nothing outside itself: what SHA256SUMS and a signature cover is then all that runs.
 
 Weights in files of their own ("external data", where a path may also be `../..`, or an address in memory), operators of
-libraries that somebody would have to load, and compiled programs beside the graph are refused. What a graph may have
+libraries that would have to be loaded, and compiled programs beside the graph are refused. What a graph may have
 in it is a closed list, `FIELDS` and `DOMAINS`: a field that onnx.proto gains later is refused until it was looked at.
 
 The bytes are walked without the `onnx` package, which no robot has, in bounded time, depth and memory. The walk goes on

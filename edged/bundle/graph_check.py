@@ -53,7 +53,7 @@ class Tensor:
 
 
 def check_tensors(manifest: Manifest, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
-    """Refuse a graph that is not what its manifest says; a packed graph has fixed shapes and nothing unnamed."""
+    """Refuse a graph that does not match its manifest; a packed graph has fixed shapes and nothing unnamed."""
     for side, named, there in (("input", set(manifest.inputs), inputs), ("output", set(manifest.outputs), outputs)):
         if missing := sorted(named - set(there)):
             raise RefusedError(f"the graph has no {side} {missing[0]!r}, it has {sorted(there)}", REMEDY)
@@ -100,7 +100,7 @@ def _output_problem(role: Output, tensor: Tensor, manifest: Manifest) -> str:
                 return f"labels have the image's size {list(sizes[0])}"
         case LogitsOutput() if manifest.task == "semantic":
             classes = len(manifest.classes)
-            scores = 1 if classes == 2 and shape[1:2] == (1,) else classes  # one score can tell two classes apart
+            scores = 1 if classes == 2 and shape[1:2] == (1,) else classes  # one score can separate two classes
             if tensor.dtype != "float32" or rank != 4 or shape[:2] != (1, scores):
                 return f"logits are float32 [1, {classes}, h, w]"
         case HiddenOutput():

@@ -1,4 +1,4 @@
-"""The roles a tensor of a packed model can have: what manifest.json says about each input and output."""
+"""The roles a tensor of a packed model can have: the entries of manifest.json for each input and output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StatePart(Strict, frozen=True):
 
 
 class ImageInput(Strict, frozen=True, tag_field="role", tag="image"):
-    """[1, H, W, 3] uint8 BGR from camera `source`; `size` is (H, W); `resize` says how a frame gets there."""
+    """[1, H, W, 3] uint8 BGR from camera `source`; `size` is (H, W); `resize` is how a frame gets there."""
 
     source: Name
     size: tuple[Extent, Extent]
@@ -88,7 +88,7 @@ class Axis(Strict, frozen=True):
 class ActionOutput(Strict, frozen=True, tag_field="role", tag="action"):
     """[1, D] or [1, T, D] float32 in physical units; step i is meant for `i * step_ms` after step 0.
 
-    `on_swap` says what becomes of a running chunk when a new engine takes over.
+    `on_swap` is what becomes of a running chunk when a new engine takes over.
     """
 
     axes: Annotated[tuple[Axis, ...], Meta(min_length=1)]
@@ -125,7 +125,7 @@ class PrototypesOutput(Strict, frozen=True, tag_field="role", tag="prototypes"):
 
 
 class MasksOutput(Strict, frozen=True, tag_field="role", tag="masks"):
-    """[1, N, h, w] float32: logits or probabilities, over the image input or over each box, as the head kind says."""
+    """[1, N, h, w] float32: logits or probabilities, over the image input or over each box, by the head kind."""
 
 
 class CountOutput(Strict, frozen=True, tag_field="role", tag="count"):
@@ -152,7 +152,7 @@ Output: TypeAlias = (
 
 
 class Head(Strict, frozen=True):
-    """How instance tensors are to be read (`masks.py` says for each kind), and the thresholds.
+    """How instance tensors are to be read (`masks.py` has each kind), and the thresholds.
 
     `score_threshold` and `mask_threshold` are probabilities (0.5 = a logit of 0). `nms_threshold`: of two boxes of one
     class that overlap by more than this IoU the better one stays; 1 = the model did that itself.

@@ -1,7 +1,7 @@
 """Signatures: who vouches for an engine. Ed25519 over the bytes of SHA256SUMS, which seal every other file.
 
 `signature` is the raw public key (32 bytes) and its signature (64 bytes), nothing else: base64 would have spare bits
-that flip without effect. The key inside only says whose signature it claims to be; what makes it worth something is
+that flip without effect. The key inside only names whose signature it claims to be; trust comes from the fact
 that the same 32 bytes lie in a folder of trusted keys, as `<name>.pub`. Secret keys are PKCS#8 PEM files, 0600.
 """
 
@@ -67,7 +67,7 @@ def check_signature(bundle: Bundle, trusted: Path | None, required: bool) -> str
 def check_own_signature(bundle: Bundle) -> bytes:
     """The public key whose valid signature the bundle carries, trusted or not.
 
-    Raises `RefusedError` for an invalid one, `UncheckableError` where nothing is installed to tell.
+    Raises `RefusedError` for an invalid one, `UncheckableError` where nothing is installed to check it.
     """
     try:
         from cryptography.exceptions import InvalidSignature

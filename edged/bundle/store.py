@@ -59,7 +59,7 @@ class Store:
         return _versions(self._home(name))
 
     def current(self, name: str) -> str | None:
-        """The version that `current` means, None when several are there and nobody chose."""
+        """The version that `current` means, None when several are there and none was chosen."""
         home = self._home(name)
         versions = _versions(home)
         if home.parent == self.shipped:

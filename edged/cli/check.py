@@ -97,7 +97,7 @@ def _runtime(path: Path, config: Config) -> Iterator[Finding]:
 
 
 def _running(folder: Path) -> str | None:
-    """The pid of the daemon that listens in `folder`, None when nobody does. Takes no lock that could be in its way."""
+    """The pid of the daemon that listens in `folder`, None when none does. Takes no lock that could be in its way."""
     if reach(folder / "control") != "listens":
         return None
     try:

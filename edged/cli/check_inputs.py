@@ -1,7 +1,7 @@
 """The part of `edged check` about cameras and sensors: what is there to be looked at is looked at, the rest is named.
 
-Files and recordings are read. Devices, pipelines and what speaks over a network are not: beside a running daemon that
-would disturb, and tells nothing about later.
+Files and recordings are read. Devices, pipelines and network streams are not: beside a running daemon that
+would disturb, and proves nothing about later.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _sensor(name: str, sensor: SensorConfig) -> Iterator[Finding]:
 
 
 def _peer(subject: str, endpoint: str) -> Finding:
-    """An ipc endpoint nobody has bound yet; who is on the other end is told only by listening."""
+    """An ipc endpoint that is not bound yet; the peer is known only after listening."""
     path = endpoint.removeprefix("ipc://")
     if path != endpoint and not path.startswith("@") and not exists(Path(path)):
         return warning(

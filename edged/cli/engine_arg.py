@@ -33,7 +33,7 @@ class Found:
 
     @property
     def cache(self) -> Path | None:
-        """The cache of the daemon whose engine it is; None where nobody's is known."""
+        """The cache of the daemon whose engine it is; None where none is known."""
         return self.home.cache if self.home else None
 
     def read(self) -> Bundle:
@@ -47,7 +47,7 @@ def find_engine(word: str, store: Path | None = None) -> Found:
     """Find it: NAME (its current version), NAME/VERSION, a path, or a daemon by name, TOML file or runtime folder.
 
     A path wins over a name when something is there, an engine over a daemon; `store` is then the only one looked in.
-    Raises `UsageError` for files of other kinds, saying what they are, and for a name that may mean several;
+    Raises `UsageError` for files of other kinds, naming the kind, and for a name that may mean several;
     `EngineError` for names that no store knows.
     """
     path = Path(word)
@@ -100,7 +100,7 @@ def _of_daemon(word: str) -> Found:
     except RequestError as error:
         if error.code != "no_daemon":
             raise
-        Store(default_store()).resolve(word)  # says which engines there are
+        Store(default_store()).resolve(word)  # its error lists the engines there are
         raise
     engine = found.ask("status")
     home = of_daemon(found, engine)
@@ -113,7 +113,7 @@ def _of_daemon(word: str) -> Found:
 
 
 def _of_file(word: str) -> Found:
-    """What the daemon of a TOML file runs; where it does not run, what the file says."""
+    """What the daemon of a TOML file runs; where it does not run, what the file names."""
     try:
         return _of_daemon(word)
     except (RequestError, EngineError):
@@ -126,7 +126,7 @@ def _of_file(word: str) -> Found:
 
 
 def refuse_file(path: Path) -> None:
-    """Say what a file is that is no bundle, and how it becomes one."""
+    """Raise what kind of file it is, as it is no bundle, and how it becomes one."""
     remedy = f"give a version folder or a {SUFFIX} file"
     with path.open("rb") as file:
         start = file.read(HEADER.size + MAX_HEADER_BYTES)

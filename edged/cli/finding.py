@@ -1,4 +1,4 @@
-"""Finding: one line of what `edged check` says."""
+"""Finding: one line of the output of `edged check`."""
 
 from __future__ import annotations
 

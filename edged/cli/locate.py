@@ -81,7 +81,7 @@ def _by_file(word: str, path: Path) -> Located:
     except PermissionError:
         raise RequestError("permission", *no_right(path)) from None
     except OSError:
-        pass  # whoever reads it says so
+        pass  # whoever reads it reports that
     places = load_daemon(path)
     if places.runtime is not None:
         folders = [places.runtime]
@@ -111,7 +111,7 @@ def _by_path(word: str, path: Path) -> Located:
 
 
 def _choose(word: str, folders: Iterable[Path]) -> Path | None:
-    """The one folder in which somebody listens. What is closed to us counts: it may be the one that is meant."""
+    """The one folder in which a daemon listens. What is closed to us counts: it may be the one that is meant."""
     found = {}
     for folder in dict.fromkeys(folders):
         if (state := reach(folder / "control")) in ("listens", "closed"):

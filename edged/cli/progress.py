@@ -24,7 +24,7 @@ class Bar:
         self._stage: str | None = None
 
     def show(self, share: float, stage: str, text: str = "") -> None:
-        """`share` of the whole is done, 0 to 1; `text` says more than `stage` does. A log hears of each stage once."""
+        """`share` of the whole is done, 0 to 1; `text` adds detail to `stage`. A log gets each stage once."""
         seconds = (self._now() - self._began_ns) / NS_PER_S
         if self._live:
             filled = "#" * round(WIDTH * min(1.0, max(0.0, share)))

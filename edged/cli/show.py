@@ -79,8 +79,8 @@ def _input(stats: Mapping[str, Any]) -> str:
     age = "nothing came yet"
     if age_ms is not None:
         age = f"age {age_ms:.1f} ms" if age_ms < 10_000 else f"age {_seconds(age_ms / 1000)}"
-    told = {"state", "age_ms", "captured_ns", *(["last_error"] if stats.get("last_error") == state else [])}
-    counts = [f"{key}={value}" for key, value in stats.items() if key not in told and value not in (None, 0, "", {})]
+    shown = {"state", "age_ms", "captured_ns", *(["last_error"] if stats.get("last_error") == state else [])}
+    counts = [f"{key}={value}" for key, value in stats.items() if key not in shown and value not in (None, 0, "", {})]
     return " ".join([f"{state}, {age}" if state else age, *counts])
 
 

@@ -18,7 +18,7 @@ def show_attempt(bar: Bar, attempt: Mapping[str, Any]) -> None:
 
 
 def detail(attempt: Mapping[str, Any]) -> str:
-    """What there is to say about the state at hand."""
+    """The detail that matters in the state at hand."""
     match attempt["state"]:
         case "probation" if seen := attempt.get("probation"):
             return f"{seen['predictions']} predictions, {seen['seconds']:g} s"

@@ -53,7 +53,7 @@ def homes() -> tuple[list[Home], list[Closed]]:
 
 
 def of_daemon(daemon: Located, status: Mapping[str, Any]) -> Home | None:
-    """Where a running daemon's engines are, as it says; None for one that does not, or that runs elsewhere."""
+    """Where a running daemon's engines are, by its status; None for one without that, or that runs elsewhere."""
     if daemon.runtime is None:
         return None
     folders = status.get("folders")

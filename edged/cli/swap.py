@@ -107,14 +107,14 @@ def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
     from edged.cli.show_swap import show_attempt
     from edged.client import RequestError
 
-    heard = time.monotonic()
+    answered = time.monotonic()
     with Bar(sys.stderr, quiet) as bar:
         while True:
             try:
                 swaps = daemon.ask("status")["swap"]
-                heard = time.monotonic()
+                answered = time.monotonic()
             except RequestError as error:
-                if time.monotonic() - heard > GONE_S:
+                if time.monotonic() - answered > GONE_S:
                     fact = f"the daemon went while job {job} was under way: {error.fact}"
                     raise EdgedError(fact, "it starts with what was committed; see its log") from None
                 time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""tail: what a stream says, a line per message, for people or as JSON for programs."""
+"""tail: the messages of a stream, a line each, for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SILENCE_MS = 3000.0
 
 
 def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, keys: CurveKeys | None = None) -> None:
-    """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is told too."""
+    """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is shown too."""
     printed = 0
     try:
         with Subscription(endpoint, topic, keys=keys) as subscription:

@@ -100,7 +100,7 @@ def verify(
 
 
 def show(verdict: Verdict) -> str:
-    """A table, and a last line that says what it comes to."""
+    """A table, and a last line with the verdict."""
     width = max(len(row.check) for row in verdict.rows)
     lines = [f"{row.check:<{width}}  {row.result:<8} {row.detail}" for row in verdict.rows]
     bad = [row for row in verdict.rows if row.result in ("refused", "failed")]
@@ -109,8 +109,8 @@ def show(verdict: Verdict) -> str:
     if not bad:
         return "\n".join([*lines, f"{what} is verified"])
     remedy = f"; {bad[0].remedy}" if bad[0].remedy else ""
-    said = "does not hold" if verdict.exit_code == EXIT_REFUSED else "is not verified"
-    return "\n".join([*lines, f"{what} {said}{remedy}"])
+    outcome = "does not hold" if verdict.exit_code == EXIT_REFUSED else "is not verified"
+    return "\n".join([*lines, f"{what} {outcome}{remedy}"])
 
 
 def facts(verdict: Verdict) -> dict[str, Any]:

@@ -20,8 +20,8 @@ def describe(message: Message, now_ns: int | None = None) -> str:
 
         cell/action action #812 age 21.4 ms valid 78.6 ms engine 3fa9c0d1 | j1 0.120 rad, j2 -1.571 rad, ... x16
 
-    `now_ns` is the reader's clock if it is the sender's too; without it the age is that at publication, and nothing is
-    said about whether the message is still good.
+    `now_ns` is the reader's clock if it is the sender's too; without it the age is that at publication, and the text
+    leaves out whether the message is still good.
     """
     try:
         content = _content(message)

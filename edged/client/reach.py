@@ -1,4 +1,4 @@
-"""Reach: whether somebody listens on a Unix socket, and what to do where one may not ask."""
+"""Reach: whether a process listens on a Unix socket, and what to do where one may not ask."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def request(
         raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
     check_socket(endpoint)
     end_ns = monotonic_ns() + round(timeout_ms * NS_PER_MS)
-    # IMMEDIATE: without a peer the request is not queued, so "nobody there" and "no answer" differ.
+    # IMMEDIATE: without a peer the request is not queued, so "no peer" and "no answer" differ.
     options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
     with contextlib.ExitStack() as stack:
         context = context or stack.enter_context(open_context())
@@ -109,7 +109,7 @@ def _result(reply: _Reply, op: str) -> Any:
 
 
 def check_socket(endpoint: str) -> None:
-    """Say at once what a connection attempt would only find out by waiting. Raises `RequestError`."""
+    """Raise `RequestError` at once for what a connection attempt would only find out by waiting."""
     if not endpoint.startswith("ipc://") or endpoint.startswith("ipc://@"):
         return
     path = Path(endpoint.removeprefix("ipc://"))
@@ -125,7 +125,7 @@ def check_socket(endpoint: str) -> None:
 
 
 def _holder(endpoint: str) -> int | None:
-    """The process that wrote itself into the lock file beside the socket, if it is there; None when we cannot tell.
+    """The process that wrote itself into the lock file beside the socket, if it is there; None when that is unknown.
 
     The lock itself is not tried: for a moment that would keep a starting daemon from taking it.
     """
@@ -133,7 +133,7 @@ def _holder(endpoint: str) -> int | None:
         pid = int((Path(endpoint.removeprefix("ipc://")).parent / "lock").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-    # the number of a dead daemon may be somebody else's by now
+    # the number of a dead daemon may be another process's by now
     return pid if any("edged" in word for word in command(pid)) else None
 
 

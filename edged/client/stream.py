@@ -19,7 +19,7 @@ MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one any
 @dataclass(frozen=True, slots=True)
 class Lost:
     """Stop: nothing usable was sent for `silent_ms`, which is longer than the time-out, or a stop was missed. `detail`
-    says which."""
+    names which."""
 
     silent_ms: float
     detail: str
@@ -31,7 +31,7 @@ class Stream:
 
     A message counts when it is valid, newer than any before and still good (WIRE.md, "Order and validity"). What does
     not is counted in `health.rejected`: `malformed`, `old`, `expired`, `future` (stamped later than now by our own
-    clock), `not finite` (an action). A Hold that says stop counts however old it is. Where the number of the motion
+    clock), `not finite` (an action). A Hold with the stop flag counts however old it is. Where the number of the motion
     shows that a stop was missed, or the daemon restarted, `latest()` gives `Lost` first and the action after it.
     `context` stays open at `close()` if it was given.
     """
@@ -50,7 +50,7 @@ class Stream:
         self._timeout_ns = round(timeout_ms * NS_PER_MS)
         self._now = now
         self._track = Track(boot_id())
-        self._heard_ns: int | None = None  # when what we last accepted was sent
+        self._sent_ns: int | None = None  # when what we last accepted was sent
         self._after_stop: Message | None = None  # to be given once the stop before it was
         options = {**READER, zmq.CONFLATE: 1, zmq.SUBSCRIBE: subscription(topic)}
         self._link = Link(context, zmq.SUB, endpoint, options, keys)
@@ -70,13 +70,13 @@ class Stream:
             else:
                 self._track.rejected[judged] += 1
         if accepted is not None:
-            self._heard_ns = self._track.sent_ns()
+            self._sent_ns = self._track.sent_ns()
             self._after_stop = accepted if missed else None
             return Lost(0.0, f"a stop of {self.topic} was missed: stop first, then follow") if missed else accepted
         if self._after_stop is not None:
             accepted, self._after_stop = self._after_stop, None
             return accepted if self._now() < self._track.good_until_ns else None
-        silent_ns = self._now() - (self._opened_ns if self._heard_ns is None else self._heard_ns)
+        silent_ns = self._now() - (self._opened_ns if self._sent_ns is None else self._sent_ns)
         return Lost(ms(silent_ns), self._lost_detail()) if silent_ns > self._timeout_ns else None
 
     def wait(self, timeout_ms: float) -> bool:

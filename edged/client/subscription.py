@@ -16,7 +16,7 @@ from edged.wire.sockets import READER, Context, CurveKeys
 class Subscription:
     """All messages of `topic`, or of every topic of the endpoint when it is None. For one thread.
 
-    At most `queue` messages wait in memory; when it is full the newest are lost, and `health` tells how many. Invalid
+    At most `queue` messages wait in memory; when it is full the newest are lost, and `health` counts them. Invalid
     messages are skipped and counted in `malformed`; old and expired ones are passed on. `alive` in `health` means
     within `timeout_ms`.
     """
@@ -63,7 +63,7 @@ class Subscription:
 
     @property
     def health(self) -> Mapping[str, StreamHealth]:
-        """How each topic heard so far is doing now."""
+        """The state, now, of each topic received so far."""
         now_ns = self._now()
         return {topic: track.health(now_ns, self._timeout_ns, conflated=False) for topic, track in self._tracks.items()}
 
@@ -78,7 +78,7 @@ class Subscription:
         self.close()
 
     def _read(self) -> Message | None:
-        """The message that is there, None when it is none. Whatever it is, it harms nobody but itself."""
+        """The message that is there, None when it is none. A bad message affects no other."""
         parts = receive(self._link.socket)
         try:
             if parts is not None and len(parts) == 1:

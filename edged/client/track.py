@@ -19,7 +19,7 @@ class StreamHealth:
     `alive`: a valid message came within the time-out. `fresh`: the newest one is still good.
     `rate_hz`: at which the sender publishes (from its seq and stamps, whatever we missed); 0.0 = unknown or not alive.
     `received`: messages taken from the socket, those in `rejected` (cause: count) included.
-    `lost`: sequence numbers that never came, None for a conflating reader, which cannot tell them from
+    `lost`: sequence numbers that never came, None for a conflating reader, which cannot distinguish them from
     `overtaken`: those it never saw because a newer one took their place (None for the other reader).
     `restarts`: how often a new session of the sender took over. `age_ms`: of the newest's oldest input, None = none.
     """
@@ -38,7 +38,7 @@ class StreamHealth:
 class Track:
     """Counters of one stream, and its newest message. `boot` is the reader's own.
 
-    `missed_stop`: the newest message belongs to another motion than the one before it, and none of them said stop.
+    `missed_stop`: the newest message belongs to another motion than the one before it, and neither had the stop flag.
     """
 
     def __init__(self, boot: bytes) -> None:
@@ -62,7 +62,7 @@ class Track:
         return message.boot == self.boot
 
     def note(self, message: Message, received_ns: int) -> str:
-        """Take in a valid message. If it does not count the newest stays, and `Order.refusal` says why."""
+        """Take in a valid message. If it does not count the newest stays; returns the reason from `Order.refusal`."""
         last = self.newest
         if refusal := self._order.refusal(message, received_ns):
             return refusal

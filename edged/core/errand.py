@@ -1,7 +1,7 @@
 """Errands: work in a library that may never come back, on a thread that can be left behind.
 
-Nobody can end a thread that hangs in a library. But whoever waits for it can stop waiting, and say so; what it holds is
-kept until the process ends, and `left_behind` tells that the process cannot be ended in an orderly way any more.
+A thread that hangs in a library cannot be ended. But whoever waits for it can stop waiting, and report it; what it
+holds is kept until the process ends. If `left_behind()`, the process cannot be ended in an orderly way any more.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.errors import RefusedError
 
 LOOK_S = 0.05
-GRACE_NS = NS_PER_S  # to end by itself once it was told to
+GRACE_NS = NS_PER_S  # to end by itself once it was cancelled
 
 _T = TypeVar("_T")
 Beat = Callable[[], None]
 
 
 class HungError(RefusedError):
-    """It did not come back in time, or not when it was told to end."""
+    """It did not come back in time, or not once it was cancelled."""
 
 
 class _Errand(threading.Thread, Generic[_T]):
@@ -58,11 +58,11 @@ def run_errand(
     it return, for `limit_s`, or within a second after `cancelled()`."""
     errand = _Errand(what, work, now)
     errand.start()
-    told_ns: int | None = None
+    cancelled_ns: int | None = None
     while not errand.over.wait(LOOK_S):
-        if told_ns is None and cancelled():
-            told_ns = now()
-        if told_ns is not None and now() - told_ns > GRACE_NS:
+        if cancelled_ns is None and cancelled():
+            cancelled_ns = now()
+        if cancelled_ns is not None and now() - cancelled_ns > GRACE_NS:
             break
         if now() - errand.beaten_ns > limit_s * NS_PER_S:
             break
@@ -73,7 +73,7 @@ def run_errand(
         return cast("_T", errand.result)
     with contextlib.suppress(OSError, AttributeError):  # it must not take time from those that do their duty
         os.sched_setscheduler(errand.native_id or 0, os.SCHED_IDLE, os.sched_param(0))
-    waited = f"for {limit_s:g} s" if told_ns is None else "when it was told to end"
+    waited = f"for {limit_s:g} s" if cancelled_ns is None else "when it was told to end"
     raise HungError(f"{what} hangs: it did not answer {waited}", "do not use this engine")
 
 

@@ -184,7 +184,7 @@ def write_all(handle: int, content: bytes) -> None:
 
 @contextlib.contextmanager
 def memory_file(name: str, content: bytes) -> Iterator[int]:
-    """A descriptor of a file that is in memory alone and that nobody else can change, to be read from its beginning."""
+    """A descriptor of a file in memory that no other process can change, to be read from its beginning."""
     handle = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         write_all(handle, content)

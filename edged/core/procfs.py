@@ -52,7 +52,7 @@ def command(pid: int) -> list[str]:
 
 
 def text_of(path: Path) -> str:
-    """What the kernel or the system says in a file; empty when it is not there or not for us."""
+    """What the kernel or the system reports in a file; empty when it is not there or not for us."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
