@@ -94,7 +94,7 @@ def _type(annotation: Any) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
-    """The range of a number; patterns are told by the meaning."""
+    """The range of a number; patterns are explained in the meaning."""
     bounds = [*field.metadata, *_inner_bounds(field.annotation)]
     parts = []
     for bound in bounds:

@@ -19,7 +19,7 @@ Layers = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def explain(error: ValidationError, layers: Layers) -> list[str]:
-    """One line per fault and key: a union reports each of its members, the first says enough."""
+    """One line per fault and key: a union reports each of its members, the first is enough."""
     lines: dict[str, str] = {}
     for fault in error.errors():
         lines.setdefault(".".join(_locate(fault["loc"])[0]), _line(fault, layers))

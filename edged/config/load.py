@@ -1,4 +1,4 @@
-"""load_config: --set beats EDGED_LOOP__RATE_HZ beats the file; whatever is wrong is told at once, a line each."""
+"""load_config: --set beats EDGED_LOOP__RATE_HZ beats the file; whatever is wrong is reported at once, a line each."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def load_config(path: Path, sets: Sequence[str] = (), environ: Mapping[str, str]
     """Read and check the config of one daemon.
 
     `sets` are `section.key=value` with a TOML value (a bare word is a string). Relative paths are taken from the
-    file's folder; `environ` says where a daemon's files are that the config does not place. `ConfigError` lists every
+    file's folder; `environ` places those of a daemon's files that the config does not. `ConfigError` lists every
     fault, one per line: file, key, value, what is allowed.
     """
     path = Path(path)

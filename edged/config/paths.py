@@ -1,4 +1,4 @@
-"""Where a daemon's files live when the config does not say.
+"""Where a daemon's files live when the config does not set it.
 
 Under systemd the unit decides (`RuntimeDirectory=`, `StateDirectory=`, `CacheDirectory=`, handed over as environment
 variables); elsewhere the user's own folders are used, so that trying edged needs no root.
@@ -90,7 +90,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def _private_folder() -> Path:
-    """`/tmp/edged-<uid>`, 0700 and ours: in a folder that others can write, nobody may wait there for our sockets."""
+    """`/tmp/edged-<uid>`, 0700 and ours: in a folder that others can write, no other may wait for our sockets."""
     folder = _private()
     with contextlib.suppress(OSError):  # what is in the way is judged below
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -2,7 +2,7 @@
 
 Per tick: `anchor()` (where do commands continue from, and does the robot follow?), then after decode `guard()` (may
 this go out?); `Command` is kept for the next tick. Checks and their reasons, in order: tracking (TRACKING), anchor
-(ANCHOR); finite (NON_FINITE); min and max, step and velocity (BOUNDS, or limited and said so); deadline and age (LATE).
+(ANCHOR); finite (NON_FINITE); min and max, step and velocity (BOUNDS, or limited and noted); deadline and age (LATE).
 """
 
 from edged.guard.anchor import Anchor, Command, anchor

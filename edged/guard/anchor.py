@@ -1,7 +1,7 @@
 """Where commands continue from: the last command while they flow without a break, the measured state otherwise.
 
-A robot that was jogged or stopped by others is never pulled back: while commands flow it has to be where it was told to
-be (within `following_error`), and after any break it starts from where it is.
+A robot that was jogged or stopped by others is never pulled back: while commands flow it has to be where it was sent
+(within `following_error`), and after any break it starts from where it is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """Where commands continue from: `values` [D] at `at_ns`, NaN for an axis nobody measures and no rule needs."""
+    """Where commands continue from: `values` [D] at `at_ns`, NaN for an axis that is not measured and not needed."""
 
     values: Floats
     at_ns: int

@@ -1,4 +1,4 @@
-"""arming: the robot moves only when somebody said so. Operator hold, enable input, disarmed or armed.
+"""arming: the robot moves only on an operator's word. Operator hold, enable input, disarmed or armed.
 
 Written by the control thread (`hold`, `resume`) and the loop (`check`, `disarm`) under a lock that is never held over
 disk access; read by the loop as plain attributes. Only policies have one: a segmenter moves nothing.
@@ -105,7 +105,7 @@ class Arming:
                 self._held = None
 
     def disarm(self, why: str) -> None:
-        """Move no more until a resume or a rising enable input; `why` is told in the Hold. After Hold(TRACKING)."""
+        """Move no more until a resume or a rising enable input; `why` is in the Hold. After Hold(TRACKING)."""
         with self._lock:
             self._disarmed = Hold(Reason.DISARMED, f"{why}; {self._how}")
 

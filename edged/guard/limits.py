@@ -67,7 +67,7 @@ def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChu
 def _single_is_fine(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> bool:
     """A quick look at a single action that takes its usual time: after an inference every numpy call is a cold one.
 
-    False says nothing: then the whole check decides.
+    False is no verdict: then the whole check decides.
     """
     if len(chunk.actions) != 1:
         return False

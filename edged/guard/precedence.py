@@ -1,7 +1,7 @@
 """Which cause becomes the verdict of a tick when there are several: one table, for every kind of daemon.
 
-Stops come first, in the order below. Then an action that is still good. Then the Holds that do not stop: they say why
-nothing new comes, and never replace a stop.
+Stops come first, in the order below. Then an action that is still good. Then the Holds that do not stop: they are
+the reason that nothing new comes, and never replace a stop.
 """
 
 from __future__ import annotations

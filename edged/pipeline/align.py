@@ -1,4 +1,4 @@
-"""observe: the newest input that belongs together, or a Hold that says which stream does not and by how much.
+"""observe: the newest input that belongs together, or a Hold that names the stream that does not and by how much.
 
 The reference time is the capture of the clock camera's newest frame; with the timer clock that of the oldest among
 the newest frames; without cameras it is now. Every sensor gives its newest sample *at or before* the reference, so
@@ -90,7 +90,7 @@ def observe(
 ) -> Observation | Hold:
     """Align `frames` (newest per camera) and `rings` to the reference time; never raises for what a stream does.
 
-    Hold(STARTING) until each stream was heard once, naming those that were not; afterwards STALE (too old, or a clock
+    Hold(STARTING) until each stream was received once, naming those still missing; then STALE (too old, or a clock
     camera that `timed_out`), SKEW, or NON_FINITE (also for what float32 cannot hold), naming stream and amount. A
     frame seen in an earlier tick is good while its age is. `captured_ns` is the oldest part's. `cameras` are asked for
     the cause only when one has no usable frame.
@@ -117,7 +117,7 @@ def observe(
 
     if timed_out and want.clock is not None:
         age_ns = now_ns - reference_ns
-        detail = f"{want.clock}: no frame, the last one {_text(age_ns)} ago{_says(want.clock, cameras)}"
+        detail = f"{want.clock}: no frame, the last one {_text(age_ns)} ago{_camera_trouble(want.clock, cameras)}"
         return Hold(Reason.STALE, detail, reference_ns)
     trouble = _trouble(want, seen, samples, reference, now_ns, rings, cameras)
     if trouble is not None:
@@ -143,7 +143,7 @@ def _trouble(
     for stream in want.cameras:
         stamp_ns = frames[stream.name].captured_ns
         if now_ns - stamp_ns > stream.max_age_ns:
-            return _stale(stream, stamp_ns, now_ns, _says(stream.name, cameras))
+            return _stale(stream, stamp_ns, now_ns, _camera_trouble(stream.name, cameras))
         if stamp_ns - now_ns > stream.max_skew_ns:
             return Hold(Reason.SKEW, f"{stream.name} is stamped {_text(stamp_ns - now_ns)} ahead of now", stamp_ns)
     for stream in want.sensors:
@@ -178,8 +178,8 @@ def _stale(stream: Stream, stamp_ns: int, now_ns: int, why: str = "") -> Hold:
     return Hold(Reason.STALE, detail, stamp_ns)
 
 
-def _says(name: str, cameras: Mapping[str, Camera]) -> str:
-    """What a camera says is wrong with it, in brackets; nothing when it sees nothing wrong."""
+def _camera_trouble(name: str, cameras: Mapping[str, Camera]) -> str:
+    """What a camera reports as wrong with it, in brackets; nothing when it reports nothing."""
     state = cameras[name].stats()["state"] if name in cameras else "streaming"
     return "" if state in UNREMARKABLE else f" ({state})"
 
@@ -187,8 +187,8 @@ def _says(name: str, cameras: Mapping[str, Camera]) -> str:
 def _starting(
     want: Wanted, frames: Mapping[str, Frame | None], rings: Mapping[str, Ring], cameras: Mapping[str, Camera]
 ) -> Hold:
-    """The Hold that names every stream not heard yet."""
-    silent = [f"{s.name}{_says(s.name, cameras)}" for s in want.cameras if frames.get(s.name) is None]
+    """The Hold that names every stream not received yet."""
+    silent = [f"{s.name}{_camera_trouble(s.name, cameras)}" for s in want.cameras if frames.get(s.name) is None]
     garbled = []
     for stream in want.sensors:
         if rings[stream.name].newest() is None:
@@ -197,8 +197,8 @@ def _starting(
             else:
                 silent.append(stream.name)
     detail = "; ".join([*([f"nothing heard yet from {', '.join(silent)}"] if silent else []), *garbled])
-    heard = [frame.captured_ns for frame in frames.values() if frame is not None]
-    return Hold(Reason.STARTING, detail, min(heard, default=0))
+    captured = [frame.captured_ns for frame in frames.values() if frame is not None]
+    return Hold(Reason.STARTING, detail, min(captured, default=0))
 
 
 def _unmatched(
@@ -209,7 +209,7 @@ def _unmatched(
     reference_ns: int,
     cameras: Mapping[str, Camera],
 ) -> Hold:
-    """Why `stream` has no sample at or before the reference: never heard, or heard only later."""
+    """Why `stream` has no sample at or before the reference: none ever came, or only later ones."""
     newest = rings[stream.name].newest()
     if newest is None:
         return _starting(want, frames, rings, cameras)

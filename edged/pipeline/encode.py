@@ -1,4 +1,4 @@
-"""encode: an observation written straight into the engine's input arrays, as the manifest's roles say."""
+"""encode: an observation written straight into the engine's input arrays, by the manifest's roles."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Encoder:
         self._resets.append(event)
 
     def reset(self, event: ResetEvent) -> None:
-        """Zero the recurrent inputs whose rule says so, at once: by the engine's owner."""
+        """Zero the recurrent inputs whose rule names the event, at once: by the engine's owner."""
         for _, _, rule, array in self._feedback:
             if event in RESET_BY[rule]:
                 array.fill(0)

@@ -58,8 +58,8 @@ class Difference:
     def __str__(self) -> str:
         sign = "<=" if self.measure == "error" else ">="
         tail = f" ({self.detail})" if self.detail else ""
-        said = f"{self.measure} {self.value:.3g}, wanted {sign} {self.bound:g}{tail}"
-        return f"sample {self.sample:03d} {self.output}: {said}"
+        text = f"{self.measure} {self.value:.3g}, wanted {sign} {self.bound:g}{tail}"
+        return f"sample {self.sample:03d} {self.output}: {text}"
 
 
 def default_tolerance(outputs: Mapping[str, Output], precision: Precision, task: str = "") -> dict[str, float]:

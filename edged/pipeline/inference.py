@@ -38,7 +38,7 @@ class Inference:
         return isinstance(self.decoder, PolicyDecoder)
 
     def run(self, observation: Observation, watch: Stopwatch) -> Hold | None:
-        """encode and run: the engine's outputs are valid until the next run. A Hold says why there are none.
+        """encode and run: the engine's outputs are valid until the next run. A Hold has the reason why there are none.
 
         Raises `MachineryError` for a device that is lost.
         """
@@ -59,7 +59,7 @@ class Inference:
 
     def decode(self, observation: Observation, ready_ns: int, start: Anchor | None = None) -> Prediction | Hold:
         """The outputs of the last run as a prediction. For a policy, `ready_ns` is when it is ready to be obeyed and
-        `start` where motion starts then, None when nobody knows."""
+        `start` where motion starts then, None when that is unknown."""
         with self.spans[2]:
             if not isinstance(self.decoder, PolicyDecoder):
                 return self.decoder.decode(self.engine.outputs, observation)

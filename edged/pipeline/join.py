@@ -1,6 +1,6 @@
 """The join between two engines: what becomes of the chunk that was running when a new engine took over.
 
-The outgoing engine's manifest says it (`on_swap`), since it is its chunk: `cut` drops what is left of it, `finish`
+The outgoing engine's manifest sets it (`on_swap`), since it is its chunk: `cut` drops what is left of it, `finish`
 walks it to its end first, `blend` goes over from the old targets to the new ones until then. Binary axes are never
 blended: they switch half-way. What is joined goes through the guard like any other prediction.
 """
@@ -44,7 +44,7 @@ class Join:
 
 
 def join_after(before: Manifest, command: Command | None, now_ns: int) -> Join | None:
-    """What is left to be joined after a swap from `before`; None when nothing is, or when its manifest says "cut"."""
+    """What is left to be joined after a swap from `before`; None when nothing is, or when its manifest has "cut"."""
     action = before.action
     if command is None or action is None or action[1].on_swap == "cut":
         return None

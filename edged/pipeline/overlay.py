@@ -87,7 +87,7 @@ def overlay_action(
     """`image` with a panel beside it: per axis its name, commanded value, and where that lies in its range.
 
     `units`, `ranges` and `measured` may be shorter than `names`. Where a measured value is known an arrow shows which
-    way the command asks to go. `alert` (a Hold, say) is written in red across the top of the panel.
+    way the command asks to go. `alert` (such as a Hold) is written in red across the top of the panel.
     """
     canvas, _ = _enlarged(image)
     height = max(canvas.shape[0], 96 + 58 * len(names))

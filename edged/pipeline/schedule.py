@@ -51,7 +51,7 @@ def make_schedule(
     config: Config, want: Wanted, manifest: Manifest, outputs: Mapping[str, NDArray[Any]], run_ns: int
 ) -> Schedule:
     """From the config and what a run takes here. `want`: how old its input may be; `outputs`: the engine's, whose shape
-    says how long a chunk is."""
+    gives the length of a chunk."""
     wish = config.execution.inference
     inline = wish == "inline" or (wish == "auto" and run_ns <= INLINE_SHARE * config.deadline_ns)
     period_ns, valid_ns = config.period_ns, config.valid_ns

@@ -42,7 +42,7 @@ class Tally:
 
 
 def is_breach(reason: Reason, engine_ns: int, deadline_ns: int) -> bool:
-    """Whether a Hold tells against the engine. Input that is missing, stale or not finite does not: it never ran.
+    """Whether a Hold counts against the engine. Input that is missing, stale or not finite does not: it never ran.
 
     LATE does when inference took most of the time that there was.
     """

@@ -45,7 +45,7 @@ class ArraySpec(msgspec.Struct, frozen=True, omit_defaults=True):
 class Arrays(Mapping[str, NDArray[Any]]):
     """The arrays of a message by name: read-only, each copied out of the message on its first use.
 
-    `specs` tells their shapes without decoding. Indexing raises `WireError` when compressed data is broken or
+    `specs` gives their shapes without decoding. Indexing raises `WireError` when compressed data is broken or
     `zstandard` is not installed.
     """
 

@@ -1,8 +1,8 @@
 """The header of a message as typed values: what a reader may rely on without looking twice.
 
 A header is a map with string keys whose values nest at most `MAX_DEPTH` deep. A key that WIRE.md describes has the
-type given there, or the message is refused: so nobody iterates a number or joins a map. A Hold alone only loses such a
-key. Its preamble says all that matters, and a stop must not be dropped for its text.
+type given there, or the message is refused: no reader iterates a number or joins a map. A Hold alone only loses such a
+key. Its preamble has all that matters, and a stop must not be dropped for its text.
 """
 
 from __future__ import annotations

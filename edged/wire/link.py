@@ -1,8 +1,8 @@
 """A connection that is mended where ZeroMQ gives it up.
 
 libzmq reconnects after a loss, but never after a peer that broke the protocol: one message above MAXMSGSIZE, or a
-stranger who speaks something else, and the reader hears nothing again, whoever publishes there later. Its monitor
-tells the two apart: a loss is followed by another attempt, a breach is not.
+stranger with another protocol, and the reader receives nothing again, whoever publishes there later. Its monitor
+shows which of the two it was: a loss is followed by another attempt, a breach is not.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Link:
             self.reopen()
 
     def reopen(self) -> None:
-        """Drop the connection and all that waits in it, and begin anew."""
+        """Drop the connection and all that waits in it, and connect again."""
         self._drop()
         self._open()
 

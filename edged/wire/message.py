@@ -64,7 +64,7 @@ _FIRST = {
 
 
 class Preamble(msgspec.Struct, frozen=True):
-    """The fixed part. Stamps are the sender's CLOCK_MONOTONIC ns; `boot` (8 bytes) says which clock that is.
+    """The fixed part. Stamps are the sender's CLOCK_MONOTONIC ns; `boot` (8 bytes) identifies that clock.
 
     `reason` is 0 unless `kind` is HOLD, and a plain number because a newer sender may know more reasons than we do.
     `captured_ns` is that of the oldest input, 0 = none yet. `engine`: 8 bytes, all zero = none.
@@ -106,7 +106,7 @@ class Message(Preamble, frozen=True, eq=False, kw_only=True):
 
     @property
     def motion(self) -> int:
-        """The number of the motion it belongs to, which each stop raises; 0 = it moves nothing, or does not say."""
+        """The number of the motion it belongs to, which each stop raises; 0 = it moves nothing, or gives none."""
         number = self.header.get("motion", 0)
         return number if isinstance(number, int) else 0
 
@@ -118,7 +118,7 @@ def encode(
     arrays: Sequence[tuple[str, NDArray[Any]]] = (),
     codec: Codec = "raw",
 ) -> bytes:
-    """One message. Actions and holds are sent raw whatever `codec` says; so is an array that zstd does not shrink.
+    """One message. Actions and holds are sent raw whatever `codec` is; so is an array that zstd does not shrink.
 
     Raises `WireError` for everything `decode` would refuse, and for a Hold whose stop bit is not its reason's.
     """

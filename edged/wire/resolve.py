@@ -20,7 +20,7 @@ def look_up(name: str) -> str:
 
 
 class Resolver:
-    """The address of `name`, as it was told last. For one thread, which asks `tend` now and then.
+    """The address of `name`, as last resolved. For one thread, which asks `tend` now and then.
 
     `address`: "" as long as none is known. `trouble`: why, as a person reads it; "" when all is well.
     """
@@ -33,7 +33,7 @@ class Resolver:
         self._thread: threading.Thread | None = None
 
     def tend(self, now_ns: int, is_connected: bool) -> str:
-        """The address now. Asks anew when there is no connection, for the host may have moved; never waits."""
+        """The address now. Asks again when there is no connection, for the host may have moved; never waits."""
         is_due = self._asked_ns is None or now_ns - self._asked_ns >= AGAIN_NS
         if is_due and not is_connected and (self._thread is None or not self._thread.is_alive()):
             self._asked_ns = now_ns

@@ -26,7 +26,7 @@ READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 
 _EVERY: Options = {
     zmq.LINGER: 0,
-    zmq.HANDSHAKE_IVL: 1000,  # a frozen peer accepts and says nothing: try again soon
+    zmq.HANDSHAKE_IVL: 1000,  # a frozen peer accepts and sends nothing: try again soon
     zmq.TCP_KEEPALIVE: 1,  # a peer without heartbeats that lost power
     zmq.TCP_KEEPALIVE_IDLE: 10,
     zmq.TCP_KEEPALIVE_INTVL: 5,
