@@ -1,4 +1,4 @@
-"""arming: the robot moves only on an operator's word. Operator hold, enable input, disarmed or armed.
+"""arming: the robot moves only when that was allowed. Operator hold, enable input, disarmed or armed.
 
 Written by the control thread (`hold`, `resume`) and the loop (`check`, `disarm`) under a lock that is never held over
 disk access; read by the loop as plain attributes. Only policies have one: a segmenter moves nothing.

@@ -29,7 +29,7 @@ class Agreement:
     off: dict[str, float] = field(default_factory=dict)  # per axis, summed absolute difference
 
     def add(self, ours: Prediction, theirs: Prediction) -> None:
-        """`ours` is the running engine's; pairs of different kinds say nothing."""
+        """`ours` is the running engine's; pairs of different kinds are not compared."""
         score: float | None = None
         match ours, theirs:
             case ActionChunk(), ActionChunk():
@@ -54,10 +54,10 @@ class Agreement:
         score = self.score
         if score is None:
             return {"pairs": 0}
-        said: dict[str, Any] = {"pairs": self.pairs, "score": round(score, 4)}
+        report: dict[str, Any] = {"pairs": self.pairs, "score": round(score, 4)}
         if self.off:
-            said["off"] = {name: float(f"{total / self.pairs:.3g}") for name, total in self.off.items()}
-        return said
+            report["off"] = {name: float(f"{total / self.pairs:.3g}") for name, total in self.off.items()}
+        return report
 
     def _actions(self, ours: ActionChunk, theirs: ActionChunk) -> float | None:
         action = self.manifest.action

@@ -82,7 +82,7 @@ class DropWatcher(Duty):
             for _ in changes:
                 self._scan_quietly()
         except Exception as error:  # whatever the library thinks of it
-            self._warn(f"{self._folder} cannot be watched ({_said(error)}): it is looked through instead")
+            self._warn(f"{self._folder} cannot be watched ({_reason(error)}): it is looked through instead")
         while not self.stopping.wait(period_s):
             self._scan_quietly()
 
@@ -96,7 +96,7 @@ class DropWatcher(Duty):
         """Look at every drop once."""
         with os.scandir(self._folder) as entries:
             names = sorted(entry.name for entry in islice(entries, MOST_ENTRIES + 1))
-        self._tell_crowd(len(names) > MOST_ENTRIES)
+        self._report_crowd(len(names) > MOST_ENTRIES)
         drops = [name for name in names[:MOST_ENTRIES] if not name.startswith(".") and not name.endswith(NOTE)]
         there = set(drops)
         self._seen = {name: seen for name, seen in self._seen.items() if name in there}
@@ -121,8 +121,8 @@ class DropWatcher(Duty):
             self._sweep(grave)
 
     def _sweep(self, grave: Path) -> None:
-        """Remove what was taken. A folder of another user's can be renamed and not emptied by us: it is said once, and
-        tried again at each scan, for its owner may empty it or open it to us."""
+        """Remove what was taken. A folder of another user's can be renamed and not emptied by us: it is logged once,
+        and tried again at each scan, for its owner may empty it or open it to us."""
         try:
             _remove(grave)
             self._left.discard(grave.name)
@@ -146,8 +146,8 @@ class DropWatcher(Duty):
             self._trouble = ""
         except Exception as error:
             self.failures += 1
-            self.last_error = _said(error)
-            if self._trouble != (trouble := _said(error)):
+            self.last_error = _reason(error)
+            if self._trouble != (trouble := _reason(error)):
                 self._trouble = trouble
                 self._warn(f"cannot look through {self._folder}: {trouble}; check its owner and permissions")
 
@@ -159,7 +159,7 @@ class DropWatcher(Duty):
         except FileNotFoundError:
             pass  # moved away under us
         except Exception as error:
-            why = f"its name is not UTF-8 ({_text(path)})" if isinstance(error, UnicodeError) else _said(error)
+            why = f"its name is not UTF-8 ({_text(path)})" if isinstance(error, UnicodeError) else _reason(error)
             seen = self._seen.setdefault(path.name, _Seen((), self._now()))
             if seen.why != why:
                 seen.why = why
@@ -168,7 +168,7 @@ class DropWatcher(Duty):
                 with contextlib.suppress(OSError):
                     self._refused(_text(path), owner(path), f"{_text(path)} cannot be judged: {why}; drop it again")
 
-    def _tell_crowd(self, is_crowded: bool) -> None:
+    def _report_crowd(self, is_crowded: bool) -> None:
         if is_crowded and not self._is_crowded:
             fact = f"{self._folder} holds more than {MOST_ENTRIES} entries, of which some are not looked at"
             self._warn(f"{fact}: remove what is no engine")
@@ -233,7 +233,7 @@ def _print(path: Path) -> Print:
         with os.scandir(path) as entries:
             some = islice(entries, MOST_ENTRIES)
             inside = [(entry.name, entry.stat(follow_symlinks=False)) for entry in some]
-    except PermissionError:  # what cannot be read is told by who looks into it
+    except PermissionError:  # what cannot be read is reported by who opens it
         return own
     return (own, *sorted((name, at.st_size, at.st_mtime_ns, at.st_ino) for name, at in inside))
 
@@ -248,7 +248,7 @@ def _text(path: Path) -> str:
     return os.fsencode(path.name).decode(errors="backslashreplace")
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
 
 

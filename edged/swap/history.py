@@ -1,4 +1,4 @@
-"""The history: what the journal says about each version of one engine, kept up to date as lines are added.
+"""The history: what the journal records of each version of one engine, kept up to date as lines are added.
 
 The journal is the record, `current` is the truth: what the link names is committed, whatever line is missing.
 """
@@ -42,7 +42,7 @@ class History:
         self.order: list[str] = []  # committed versions that a rollback goes back through, the latest last
 
     def read(self) -> None:
-        """Learn what the journal says; raises `EngineError`."""
+        """Learn from the journal; raises `EngineError`."""
         for line in self._store.journal(self._name):
             self._learn(line)
 

@@ -62,9 +62,9 @@ class Job:
         return self.state in ENDS
 
     def brief(self) -> dict[str, Any]:
-        """What is worth telling when it is over."""
-        told = self.describe()
-        return {key: value for key, value in told.items() if value not in ("", None, {}, []) and key != "steps"}
+        """What is worth reporting when it is over."""
+        facts = self.describe()
+        return {key: value for key, value in facts.items() if value not in ("", None, {}, []) and key != "steps"}
 
     def describe(self) -> dict[str, Any]:
         """As `edged status` and the health stream show it. `steps`: milliseconds from the request to each state."""

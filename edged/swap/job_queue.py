@@ -77,7 +77,7 @@ class JobQueue:
             return self._active
 
     def begin_commit(self) -> bool:
-        """From here on nobody ends the active job; False when somebody has."""
+        """From here on the active job cannot be ended; False when it has been."""
         with self._lock:
             self._is_committing = not self.cancel.is_set()
             return self._is_committing
@@ -110,7 +110,7 @@ class JobQueue:
             raise CancelledError
 
     def why(self) -> tuple[State, str]:
-        """How a job that was told to end has ended."""
+        """How a cancelled job has ended."""
         return ("stopped", "the daemon was stopped") if self._stopped else ("rolled_back", f"by {self._cancelled_by}")
 
     def versions(self) -> set[str]:

@@ -37,8 +37,8 @@ def load_engine(
 ) -> Pipeline:
     """A version of the configured engine, proved and ready to run. Raises `EdgedError` with the remedy.
 
-    `digest`: what its trial saw, refused if it is something else by now; `warn` is told what is less than it should be;
-    `reached` hears "loaded", "warmed" and "golden"; `quiet` returns when it is a good moment to hold the interpreter.
+    `digest`: what its trial saw, refused if it is something else by now; `warn` gets what is less than it should be;
+    `reached` gets "loaded", "warmed" and "golden"; `quiet` returns when it is a good moment to hold the interpreter.
     """
     bundle = store.read(config.engine.name, version)
     if digest and bundle.digest != digest:
@@ -56,7 +56,7 @@ def load_engine(
         installed = make_pipeline(engine, config, run_time)
         log.info("%s %s: %s", bundle.name, bundle.version, installed.schedule.describe())
         quiet()
-        del bundle  # 176 MB take 15 ms to be given back, and nobody else may run meanwhile
+        del bundle  # 176 MB take 15 ms to be given back, and no other thread may run meanwhile
         return installed
     except BaseException:
         engine.close()
@@ -101,7 +101,7 @@ def vet(bundle: Bundle, config: Config) -> list[str]:
 
 
 def open_for(bundle: Bundle, config: Config, warn: Callable[[str], None] = log.warning) -> Engine:
-    """The bundle on the back end that the config asks for; `warn` is told when a GPU is left idle."""
+    """The bundle on the back end that the config asks for; `warn` is called when a GPU is left idle."""
     wants = config.engine
     return open_engine(bundle, wants.backend, wants.threads, memory=wants.memory, cache=config.daemon.cache, warn=warn)
 

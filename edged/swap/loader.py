@@ -33,7 +33,7 @@ log = logging.getLogger("edged")
 
 
 class Loader(Duty):
-    """Loads at start, then takes `jobs` one at a time; `ended(job)` hears how each of them ended."""
+    """Loads at start, then takes `jobs` one at a time; `ended(job)` is called as each of them ends."""
 
     def __init__(
         self, config: Config, store: Store, slot: Slot, jobs: JobQueue, history: History, swapper: Swapper,
@@ -77,10 +77,10 @@ class Loader(Duty):
     def _begin(self) -> None:
         """Mark what a crash interrupted, then load what the config asks for; what goes wrong becomes the vacancy."""
         engine = self._config.engine
-        said: list[str] = []
+        warnings: list[str] = []
 
         def note(warning: str) -> None:
-            said.append(warning)
+            warnings.append(warning)
             self._notifier.warn(warning)
 
         self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {engine.name} {engine.version}")
@@ -98,21 +98,21 @@ class Loader(Duty):
             self._fail(str(error))
             if isinstance(error, MachineryError):
                 self._slot.broken = error
-        except Exception as error:  # a bug or an exhausted machine: the daemon stays up and says so
+        except Exception as error:  # a bug or an exhausted machine: the daemon stays up and reports it
             log.exception("loading failed")
             self._fail(f"{type(error).__name__}: {error}")
         else:
             self._swapper.hand_over(installed)
             self._loaded(installed)
             if lacking is not None and installed.engine.backend != "tensorrt":
-                self._upgrade.instead_of(installed, lacking, said)
+                self._upgrade.instead_of(installed, lacking, warnings)
                 if (running := self._slot.running) is not None and running is not installed:
                     self._loaded(running)
 
     def _loaded(self, installed: Pipeline) -> None:
         manifest = installed.engine.manifest
         facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
-        self._notifier.tell(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
+        self._notifier.emit(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
 
     def _recover(self) -> None:
         name, version = self._config.engine.name, self._config.engine.version
@@ -122,7 +122,7 @@ class Loader(Duty):
                 entry = self._history.entries[interrupted]
                 log.warning("%s %s was interrupted: %s", name, interrupted, entry.reason)
                 facts = {"name": name, "version": interrupted, "state": "interrupted", "reason": entry.reason}
-                self._notifier.tell(Event("swap", facts))
+                self._notifier.emit(Event("swap", facts))
         except EdgedError as error:
             self._notifier.warn(f"the journal of {name} cannot be kept: {error}")
         if version == CURRENT and not (self._store.root / name / CURRENT).is_symlink():
@@ -134,4 +134,4 @@ class Loader(Duty):
 
     def _fail(self, why: str) -> None:
         self._slot.vacancy = Hold(Reason.ENGINE, why)
-        self._notifier.tell(Event("alarm", {"what": "engine", "detail": why}))
+        self._notifier.emit(Event("alarm", {"what": "engine", "detail": why}))

@@ -1,4 +1,4 @@
-"""What the supply of engines says to the rest of the daemon."""
+"""What the supply of engines reports to the rest of the daemon."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ log = logging.getLogger("edged")
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """`tell`: an event for the bus; `warn`: a warning that stays until it is taken back with `withdraw`."""
+    """`emit`: an event for the bus; `warn`: a warning that stays until it is taken back with `withdraw`."""
 
-    tell: Callable[[Event], None] = lambda event: None
+    emit: Callable[[Event], None] = lambda event: None
     warn: Callable[[str], None] = log.warning
     withdraw: Callable[[str], None] = lambda text: None

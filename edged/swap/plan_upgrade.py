@@ -33,7 +33,7 @@ log = logging.getLogger("edged")
 
 
 class PlanUpgrade:
-    """On the loader's thread, but for `describe`. The notifier is told what is less than it should be."""
+    """On the loader's thread, but for `describe`. The notifier gets what is less than it should be."""
 
     def __init__(
         self, config: Config, store: Store, slot: Slot, jobs: JobQueue, swapper: Swapper,
@@ -57,28 +57,28 @@ class PlanUpgrade:
         vet(bundle, self._config)
         return replace(bundle, model=b"", golden={})
 
-    def instead_of(self, running: Pipeline, bundle: Bundle, said: list[str]) -> None:
+    def instead_of(self, running: Pipeline, bundle: Bundle, warnings: list[str]) -> None:
         """Build and load; then TensorRT takes over from `running` between two ticks. What fails leaves it in charge.
 
-        `said`: the warnings that loading `running` gave; those that are not true any more are withdrawn.
+        `warnings`: those that loading `running` gave; those that are not true any more are withdrawn.
         """
         meanwhile = f"{_name(bundle)} runs on {running.engine.backend} while its TensorRT plan is built"
         self._notifier.warn(meanwhile)
-        now_said: list[str] = []
+        new_warnings: list[str] = []
         try:
             key = self._build(bundle)
             self._swapper.make_room(bundle.version, running)
-            self._change(running, self._load(bundle, key, now_said.append))
+            self._change(running, self._load(bundle, key, new_warnings.append))
         except CancelledError:
             return
         except Exception as error:
             self._keep(running, error)
             self._notifier.withdraw(meanwhile)
             return
-        for warning in (meanwhile, *said):
-            if warning not in now_said:
+        for warning in (meanwhile, *warnings):
+            if warning not in new_warnings:
                 self._notifier.withdraw(warning)
-        for warning in now_said:
+        for warning in new_warnings:
             self._notifier.warn(warning)
         self._enter("loaded", f"plan {key}")
 
@@ -114,7 +114,7 @@ class PlanUpgrade:
         """The key of the plan, once it is there. Raises `EngineError` with the reason why there is none."""
         self._began_ns = self._now()
         self._enter("building", "starting")
-        self._bundle = bundle  # from here on `describe` says something
+        self._bundle = bundle  # from here on `describe` is not empty
         log.info("%s: building its TensorRT plan", _name(bundle))
         self._hold("")
         path = self._store.resolve(bundle.name, bundle.version)
@@ -142,7 +142,7 @@ class PlanUpgrade:
             log.info("%s: building its TensorRT plan: %s, %.0f s", _name(bundle), self._phase, progress.elapsed_s)
 
     def _hold(self, how_far: str) -> None:
-        """What the loop says meanwhile, if it has nothing to run."""
+        """The Hold of the loop meanwhile, if it has nothing to run."""
         if self._slot.running is None and self._bundle is not None:
             text = f"building the TensorRT plan of {_name(self._bundle)}{how_far}"
             self._slot.vacancy = Hold(Reason.STARTING, text)
@@ -169,7 +169,7 @@ class PlanUpgrade:
             self._swapper.free(running)
 
     def _keep(self, running: Pipeline, error: Exception) -> None:
-        """Go on with what ran, degraded, and say so everywhere."""
+        """Go on with what ran, degraded, and report it everywhere."""
         if not isinstance(error, EdgedError):  # a bug or an exhausted machine
             log.exception("building the plan failed")
         why = str(error) if isinstance(error, EdgedError) else f"{type(error).__name__}: {error}"
@@ -181,7 +181,7 @@ class PlanUpgrade:
             self._swapper.hand_over(running, carry=False)
         self._degraded = f"degraded to {running.engine.backend}: {why}"
         self._notifier.warn(self._degraded)
-        self._notifier.tell(Event("alarm", {"what": "plan", "detail": self._degraded}))
+        self._notifier.emit(Event("alarm", {"what": "plan", "detail": self._degraded}))
 
     def _enter(self, state: str, detail: str) -> None:
         self._state, self._detail = state, detail

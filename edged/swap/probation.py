@@ -43,7 +43,7 @@ def baseline(before: Tally | None) -> Baseline:
 
 
 def breach(tally: Tally, before: Baseline, deadline_ns: int, predictions: int = 0, floor: float = 0.0) -> str | None:
-    """What tells against the engine by now, as a sentence; None = nothing.
+    """What counts against the engine by now, as a sentence; None = nothing.
 
     `predictions`: of the whole probation; `floor`: the share of changed answers that is allowed in any case.
     """

@@ -1,4 +1,4 @@
-"""The shadow: a new engine answers live input beside the running one, and nobody obeys it.
+"""The shadow: a new engine answers live input beside the running one, and is not obeyed.
 
 Runs on the loader's thread, on what the loop leaves in its mailbox right after it published, so that the two do not
 want the interpreter at the same time. The candidate goes the loop's way at the loop's clock readings: its verdict is
@@ -25,14 +25,14 @@ from edged.runtime.inputs import Seen, SeenMailbox
 from edged.swap.agreement import CONSTANT, VARIES, Agreement, Variation
 
 LOOK_S = 0.001
-FEWEST = 10  # samples before somebody is called constant
+FEWEST = 10  # samples before an engine is called constant
 FAULTS = (Reason.NON_FINITE, Reason.BOUNDS, Reason.ENGINE)
 DO_NOT = "do not use this engine on this cell"
 
 
 @dataclass(slots=True)
 class Shadow:
-    """What was seen so far; `describe()` is what status and journal say of it."""
+    """What was seen so far; `describe()` is its entry in status and journal."""
 
     candidate: Pipeline
     agreement: Agreement = field(init=False)
@@ -58,7 +58,7 @@ class Shadow:
         if isinstance(verdict, Hold) and verdict.reason in FAULTS:
             raise RefusedError(f"in the shadow it gives Hold({verdict.reason.name}): {verdict.detail}", DO_NOT)
         if isinstance(verdict, Hold):
-            self.unguarded += 1  # input too old, or nobody measures where motion would start
+            self.unguarded += 1  # input too old, or no measurement of where motion would start
         self.changed += isinstance(verdict, ActionChunk) and bool(verdict.changes)
         if isinstance(prediction, Hold):
             return

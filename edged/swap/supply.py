@@ -41,7 +41,7 @@ class EngineSupply:
         self._jobs, self._history = JobQueue(), History(store, config.engine.name)
         self._watcher = self._watch(config)
         swapper = Swapper(
-            config, store, slot, motion, mailbox, self._history, self._jobs, notifier.tell,
+            config, store, slot, motion, mailbox, self._history, self._jobs, notifier.emit,
             self._watcher.take if self._watcher else lambda drop: None,
         )  # fmt: skip
         self._upgrade = PlanUpgrade(config, store, slot, self._jobs, swapper, notifier)
@@ -80,10 +80,10 @@ class EngineSupply:
             self._watcher.note(job.drop, job.reason)
 
     def _refused(self, drop: str, who: str, reason: str) -> None:
-        """A drop that never became a job: written down and said like one. From the watcher's thread."""
+        """A drop that never became a job: recorded and reported like one. From the watcher's thread."""
         try:
             self._store.journal_append(self._name, who=who, version=drop, state="refused", reason=reason)
         except EdgedError as error:
             log.error("not in the journal: %s", error)
         facts = {"name": self._name, "version": drop, "state": "refused", "reason": reason, "who": who}
-        self._notifier.tell(Event("swap", facts))
+        self._notifier.emit(Event("swap", facts))

@@ -1,6 +1,6 @@
 """The state machine of a swap, on the loader's thread: the only file that knows the order of its steps.
 
-What has not been committed leaves nothing but lines in the journal and its folder: `current` is linked anew only after
+What has not been committed leaves nothing but lines in the journal and its folder: `current` is linked again only after
 probation, so that after a crash or power cut in any state the last committed engine runs.
 """
 
@@ -41,15 +41,15 @@ log = logging.getLogger("edged")
 
 
 class Swapper:
-    """Works on jobs, one at a time. `tell` publishes events; `taken(drop)` hears of drops that are versions now."""
+    """Works on jobs, one at a time. `emit` publishes events; `taken(drop)` is called for drops that became versions."""
 
     def __init__(
         self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, history: History,
         jobs: JobQueue,
-        tell: Callable[[Event], None], taken: Callable[[Path], None],
+        emit: Callable[[Event], None], taken: Callable[[Path], None],
     ) -> None:  # fmt: skip
         self._config, self._store, self._slot, self._motion, self._mailbox = config, store, slot, motion, mailbox
-        self._history, self._jobs, self._tell, self._taken = history, jobs, tell, taken
+        self._history, self._jobs, self._emit, self._taken = history, jobs, emit, taken
         self._name = config.engine.name
         self._previous: Pipeline | None = None  # what ran before the running one, until the next is loaded
 
@@ -84,7 +84,7 @@ class Swapper:
         """Close an engine that the loop does not have, in a quiet moment; one that hangs is left as it is."""
         if self._slot.is_stuck(installed):
             fact = f"{self._name} {installed.version} hangs in a run: its memory is kept until a restart"
-            self._tell(Event("alarm", {"what": "engine", "detail": fact}))
+            self._emit(Event("alarm", {"what": "engine", "detail": fact}))
             return
         self._slot.wait_sent()  # giving memory back holds the interpreter
         installed.engine.close()
@@ -132,7 +132,7 @@ class Swapper:
     def make_room(self, version: str, running: Pipeline | None) -> None:
         """With `during = "hold"`: take the running engine from the loop while the new one is loaded.
 
-        That is also what an engine on a GPU gets unless the config says otherwise: loading another one there has been
+        That is also what an engine on a GPU gets unless configured otherwise: loading another one there has been
         seen to stop it for 300 ms.
         """
         if running is None:
@@ -153,8 +153,8 @@ class Swapper:
         disturbed = Disturbance(self._slot.running)
         quiet = self._slot.wait_sent
         loaded = load_in_time(self._config, self._store, job.version, job.digest, note, reached, quiet, self._ending)
-        if said := disturbed.describe(ms(self._config.period_ns)):
-            note(said)
+        if slower := disturbed.describe(ms(self._config.period_ns)):
+            note(slower)
         return loaded
 
     def _live(self, job: Job, running: Pipeline | None, candidate: Pipeline) -> None:
@@ -177,7 +177,7 @@ class Swapper:
         gap_ms = self._swap(job.before, candidate, True, job)
         job.gap_ms = gap_ms
         job.enter("swapped")
-        self._say(job)
+        self._report(job)
         running = None if running is not None and self._slot.is_stuck(running) else running
         try:
             why = None if proved else self._probation(job, running, candidate)
@@ -214,7 +214,7 @@ class Swapper:
         """Why the new engine has to go, None when it may stay."""
         job.enter("probation")
         self._history.note(job, "probation")
-        self._say(job)
+        self._report(job)
 
         def follow(share: float, facts: dict[str, Any]) -> None:
             job.progress, job.probation = share, facts
@@ -242,7 +242,7 @@ class Swapper:
         never = {version, job.before, self._history.previous(version) or "", *self._jobs.versions()}
         prune(self._store, self._name, self._history, keep, never)
         job.enter("committed")
-        self._say(job)
+        self._report(job)
         return None
 
     def _undo(self, job: Job, running: Pipeline | None, candidate: Pipeline, why: str) -> None:
@@ -259,17 +259,17 @@ class Swapper:
         self._end(job, "rolled_back", why)
 
     def _swap(self, before: str, after: Pipeline | None, carry: bool, job: Job) -> float | None:
-        """Hand over and tell the world; returns the gap between the two engines' messages in ms."""
+        """Hand over and report it; returns the gap between the two engines' messages in ms."""
         done = self.hand_over(after, carry)
         if done is None:
             return None
         gap_ms = round(ms(done.gap_ns), 3)
         facts = {"from": before, "to": after.version if after else "", "gap_ms": gap_ms, "job": job.id}
-        self._tell(Event("swapped", {**facts, "engine": after.engine.identity.hex() if after else ""}))
+        self._emit(Event("swapped", {**facts, "engine": after.engine.identity.hex() if after else ""}))
         return gap_ms
 
     def hand_over(self, installed: Pipeline | None, carry: bool = True) -> Handover | None:
-        """Offer to the loop and wait until the bus has heard of it; None when the loop has ended."""
+        """Offer to the loop and wait until it is on the bus; None when the loop has ended."""
         self._slot.offer(installed, carry)
         ended_ns = 0
         while (done := self._slot.seen()) is None:
@@ -284,16 +284,16 @@ class Swapper:
         """Write it down, then be it; raises when the disk refuses."""
         self._history.add(job, state, reason)
         job.enter(state, reason)
-        self._say(job)
+        self._report(job)
 
     def _end(self, job: Job, state: State, reason: str) -> None:
         if all(reached != "staged" for reached, _ in job.reached):
-            job.attempt = 0  # a refused request says nothing about the version
+            job.attempt = 0  # a refused request is no verdict on the version
         self._history.note(job, state, reason)
         job.enter(state, reason)
-        self._say(job)
+        self._report(job)
 
-    def _say(self, job: Job) -> None:
+    def _report(self, job: Job) -> None:
         facts = {"name": self._name, "version": job.version, "from": job.before, "state": job.state}
-        told = {**facts, "reason": job.reason, "job": job.id, "who": job.who}
-        self._tell(Event("swap", {key: value for key, value in told.items() if value != ""}))
+        fields = {**facts, "reason": job.reason, "job": job.id, "who": job.who}
+        self._emit(Event("swap", {key: value for key, value in fields.items() if value != ""}))

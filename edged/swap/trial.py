@@ -1,4 +1,4 @@
-"""The daemon's side of a trial: start the process, follow it, and say what came of it."""
+"""The daemon's side of a trial: start the process, follow it, and return its result or raise why there is none."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LEAST_BYTES = 512 * MIB  # what Python, ONNX Runtime and OpenCV take before any 
 
 
 class CancelledError(Exception):
-    """Somebody wants it to end."""
+    """It was cancelled."""
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What the process said on its way."""
+class _Notes:
+    """What the process noted on its way."""
 
     phase: str = "the start"
     warnings: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ def run_trial(
 ) -> tuple[bytes, list[str]]:
     """The digest that was proved, and warnings. Raises `EdgedError` for a refusal, `CancelledError` when asked to stop.
 
-    `reached(state, reason)` hears "verified" and "built". Blocks its thread, with the loop unconcerned.
+    `reached(state, reason)` gets "verified" and "built". Blocks its thread, with the loop unconcerned.
     """
     memory = config.swap.trial_memory_mb * MIB or max(LEAST_BYTES, available_bytes() // 2)
     what = {
@@ -53,19 +53,19 @@ def run_trial(
         "contract_change": job.contract_change,
         "memory_bytes": memory,
     }
-    heard = _Heard()
+    notes = _Notes()
 
-    def hear(message: dict[str, Any]) -> None:
+    def on_note(message: dict[str, Any]) -> None:
         if "state" in message:
-            heard.phase = message["state"]
+            notes.phase = message["state"]
             reached(message["state"], message.get("reason", ""))
         elif "progress" in message:
             job.progress = message["progress"]
         elif "warn" in message:
-            heard.warnings.append(message["warn"])
+            notes.warnings.append(message["warn"])
 
     argv = [sys.executable, "-m", "edged.swap"]
-    ending = run_child(argv, what, hear, memory, cancel, config.swap.trial_seconds)
+    ending = run_child(argv, what, on_note, memory, cancel, config.swap.trial_seconds)
     if cancel.is_set() and ending.result is None:
         raise CancelledError
     if ending.error is not None:
@@ -73,8 +73,8 @@ def run_trial(
     if ending.result is None or ending.why:
         slow = ending.why.startswith("took longer")
         remedy = "raise [swap] trial_seconds if this machine is busy" if slow else "do not use this engine"
-        raise RefusedError(f"its trial ended after {heard.phase}: {_end(ending)}", remedy)
-    return bytes.fromhex(ending.result["digest"]), heard.warnings
+        raise RefusedError(f"its trial ended after {notes.phase}: {_end(ending)}", remedy)
+    return bytes.fromhex(ending.result["digest"]), notes.warnings
 
 
 def _refusal(error: EdgedError, memory: int) -> RefusedError:
@@ -86,7 +86,7 @@ def _refusal(error: EdgedError, memory: int) -> RefusedError:
 
 
 def _end(ending: Ending) -> str:
-    """Why a process that said nothing more is gone."""
+    """Why a process ended without a result."""
     if ending.why:
         return f"it {ending.why}" if ending.why.startswith(("took", "left")) else ending.why
     if ending.code < 0:

@@ -4,7 +4,7 @@
 
 reads the bundle once, vets it against cell and running engine, prepares its plan, loads it, warms it, holds it against
 its golden samples, installs it, and at last, if it was dropped, writes the very bytes that were proved into the store.
-It notes `{"state"}`, `{"progress"}` and `{"warn"}`; its result says which digest was proved.
+It notes `{"state"}`, `{"progress"}` and `{"warn"}`; its result is the digest that was proved.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from edged.swap.load import open_for, vet, warm
 RESERVE_BYTES = 8 << 20  # of the disk: room for the journal and what else has to be written at 3 a.m.
 TIMED_RUNS = 20
 
-Tell = Callable[[Mapping[str, Any]], None]
+Report = Callable[[Mapping[str, Any]], None]
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -50,52 +50,52 @@ class Candidate(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
 
 
-def try_out(job: Candidate, tell: Tell) -> dict[str, Any]:
+def try_out(job: Candidate, report: Report) -> dict[str, Any]:
     """The whole trial, and what was proved; raises `EdgedError` for what refuses the engine."""
     config = Config(**job.config)
     store = Store(config.daemon.store)
     path = Path(job.source) if job.source else store.resolve(config.engine.name, job.version)
     bundle, files = _read(path, job)
     for warning in vet(bundle, config):
-        tell({"warn": warning})
+        report({"warn": warning})
     if job.running and (changed := changes(parse_manifest(job.running.encode()), bundle.manifest)):
         fact = f"{bundle.name} {bundle.version} changes {'; '.join(changed)}"
         if not job.contract_change:
             raise RefusedError(fact, "hold, and swap with --allow-contract-change, if the whole cell is ready for it")
-        tell({"warn": fact})
+        report({"warn": fact})
     target = store.root / bundle.name / bundle.version
     if job.source:
         _check_target(target, files)
-    tell({"state": "verified"})
-    tell({"state": "built", "reason": prepare_plan(bundle, path, config, tell)})
-    tell({"progress": 0.3})
-    with open_for(bundle, config, lambda warning: tell({"warn": warning})) as engine:
+    report({"state": "verified"})
+    report({"state": "built", "reason": prepare_plan(bundle, path, config, report)})
+    report({"progress": 0.3})
+    with open_for(bundle, config, lambda warning: report({"warn": warning})) as engine:
         warm(engine)
-        tell({"progress": 0.6})
+        report({"progress": 0.6})
         compared = len(golden_check(engine, bundle))
         make_pipeline(engine, config)
         began = time.perf_counter()
         for _ in range(TIMED_RUNS):
             engine.run()
         spent_ms = (time.perf_counter() - began) * 1000 / TIMED_RUNS
-    tell({"progress": 0.8})
+    report({"progress": 0.8})
     if job.source:
         _store(target, files)
     return {"digest": bundle.digest.hex(), "compared": compared, "run_ms": round(spent_ms, 3)}
 
 
-def prepare_plan(bundle: Bundle, path: Path, config: Config, tell: Tell) -> str:
+def prepare_plan(bundle: Bundle, path: Path, config: Config, report: Report) -> str:
     """A sentence about what was built: a plan where TensorRT will run it. ONNX Runtime needs nothing."""
     if not wants_plan(config.engine.backend):
         return "nothing to build"
 
     def follow(progress: Progress) -> None:
-        tell({"progress": 0.3 * progress.step / max(1, progress.steps)})
+        report({"progress": 0.3 * progress.step / max(1, progress.steps)})
 
     made = plan_for(bundle, path, config.daemon.cache, BuildOptions(), follow)
     if isinstance(made, Plan):
         return f"plan {made.key}"
-    tell({"warn": made.why})
+    report({"warn": made.why})
     return "no plan"
 
 
