@@ -114,9 +114,9 @@ def _serve(
     motion = MotionState(open_arming(config, reserve), ns(config.guard.stop_ms), config.period_ns)
     reporter = Reporter(health, sender, outlets["health"], outlets["events"])
     stack.callback(reporter.close)
-    places.tell = partial(_tell_loss, health, reporter)
+    places.alarm = partial(_report_loss, health, reporter)
     store = Store(config.daemon.store, shipped_store())
-    notifier = Notifier(_teller(reporter, publisher), health.warn, health.withdraw)
+    notifier = Notifier(_emitter(reporter, publisher), health.warn, health.withdraw)
     supply = EngineSupply(config, store, slot, motion, inputs.shadow, notifier)
     stack.callback(lambda: None if slot.close() else hung.set())
     stack.callback(supply.close)
@@ -154,23 +154,23 @@ def _serve(
     return EXIT_OK
 
 
-def _tell_loss(health: Health, reporter: Reporter, text: str) -> None:
+def _report_loss(health: Health, reporter: Reporter, text: str) -> None:
     log.error("%s", text)
     health.warn(text)
-    reporter.tell(Event("alarm", {"what": "sockets", "detail": text}))
+    reporter.emit(Event("alarm", {"what": "sockets", "detail": text}))
 
 
-def _teller(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]:
-    """Tell an event; an alarm also stays in every masks message until an engine is loaded or swapped in."""
+def _emitter(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]:
+    """Emit an event; an alarm also stays in every masks message until an engine is loaded or swapped in."""
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         if event.name == "alarm":
             publisher.set_alarms((str(event.facts["what"]),))
         elif event.name == "loaded" or (event.name == "swapped" and event.facts["to"]):
             publisher.set_alarms(())
-        reporter.tell(event)
+        reporter.emit(event)
 
-    return tell
+    return emit
 
 
 def open_inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> Inputs:
@@ -238,7 +238,7 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
 
 
 def _describe(config: Config, inputs: Inputs, motion: MotionState, slot: Slot, health: Health) -> None:
-    """What a snapshot says besides counters."""
+    """What a snapshot has besides counters."""
     identity = {"name": config.daemon.name, "version": __version__, "pid": os.getpid(), "stream": config.stream}
     health.section("daemon", lambda: {**identity, "rate_hz": config.rate_hz, "clock": config.loop.clock})
     health.section("engine", slot.describe)

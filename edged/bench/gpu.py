@@ -170,5 +170,5 @@ def show(gpu: Mapping[str, dict[str, Any]], alone: list[Alone], looped: Loop) ->
         lines.append(f"{one.engine:<16} {one.backend}  {one.rate_hz:.0f} Hz  run {runs} us  of it {stages} us")
     mark = "ok  " if looped.ok else "FAIL"
     ticks = "  ".join(f"{label} {value:.0f}" for label, value in looped.tick_us.items())
-    said = f"{looped.rate_hz:.0f} Hz, alone {looped.alone_hz:.0f} Hz, ratio {looped.ratio:.3f}, wanted {MIN_RATIO}"
-    return [*lines, f"{mark} loop {looped.engine}: {said}; tick {ticks} us"]
+    text = f"{looped.rate_hz:.0f} Hz, alone {looped.alone_hz:.0f} Hz, ratio {looped.ratio:.3f}, wanted {MIN_RATIO}"
+    return [*lines, f"{mark} loop {looped.engine}: {text}; tick {ticks} us"]

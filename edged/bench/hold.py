@@ -1,4 +1,4 @@
-"""hold: how soon a robot is told to stop, whatever the model does, and whether anything moves it afterwards.
+"""hold: how soon a robot gets the order to stop, whatever the model does, and whether anything moves it afterwards.
 
 Real daemons with engines that take 0 to 400 ms, at 30 to 500 Hz. Each is held and resumed again and again; what it
 publishes is judged by its stamps alone.
@@ -35,7 +35,7 @@ ABSENT = "absent"  # there is no engine at all
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One hold: `ticks`, `took_ms` from asking to the stop on the bus; `moved`: actions published after the answer;
-    `first_stops`: whether the first verdict after the answer says stop."""
+    `first_stops`: whether the first verdict after the answer is a stop."""
 
     ticks: float
     took_ms: float
@@ -105,9 +105,9 @@ def _trial(recorder: Recorder, control: str, rate_hz: float) -> Trial:
     if not answer["published"]:
         raise EdgedError("the hold was answered before it was on the bus", "is the machine overloaded?")
     time.sleep(AFTERWARDS_S)
-    heard = recorder.messages[max(0, first - 1) :]
-    after = [message for message in heard if message.published_ns > answered_ns]
-    stops = [message.published_ns for message in heard if message.stop and message.published_ns >= asked_ns]
+    verdicts = recorder.messages[max(0, first - 1) :]
+    after = [message for message in verdicts if message.published_ns > answered_ns]
+    stops = [message.published_ns for message in verdicts if message.stop and message.published_ns >= asked_ns]
     if not after or not stops:
         raise EdgedError("nothing was heard after the hold", "is the machine overloaded?")
     took_ms = ms(stops[0] - asked_ns)

@@ -1,7 +1,7 @@
 """Engines that take as long as asked for: real work on the CPU, not a sleep.
 
 `bench-slow` (a policy: chunks of 50 steps of 20 ms that hold the joints where they are) and `bench-slow-masks` (a
-segmenter) multiply 256 x 256 matrices as often as their constant input `rounds` says.
+segmenter) multiply 256 x 256 matrices as often as their constant input `rounds` sets.
 """
 
 from __future__ import annotations

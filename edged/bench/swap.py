@@ -83,7 +83,7 @@ def swap() -> Row:
 
 
 def _run(folder: Path) -> tuple[list[Message], list[int]]:
-    """Every verdict of the run, and when the bus heard of each swap."""
+    """Every verdict of the run, and when each swap was on the bus."""
     store = folder / "engines"
     path = write_config(folder, ENGINE, camera_toml(write_images(folder), 30), "timer", RATE_HZ)
     text = path.read_text(encoding="utf-8")

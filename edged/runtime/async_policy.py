@@ -59,9 +59,9 @@ class AsyncPolicy:
             self._begin(worker, observation, now_ns)
         if turn is not None and not isinstance(turn.verdict, Hold):
             return replace(turn, waiting=waiting)
-        spoken = self._speak(running, worker, tick, measured, waiting)
-        return spoken if turn is None else replace(
-            spoken, observation=turn.observation, motion=turn.motion, prediction=turn.prediction
+        planned = self._planned(running, worker, tick, measured, waiting)
+        return planned if turn is None else replace(
+            planned, observation=turn.observation, motion=turn.motion, prediction=turn.prediction
         )  # fmt: skip
 
     def _current(self, worker: InferenceThread) -> Done | None:
@@ -96,7 +96,7 @@ class AsyncPolicy:
             self._plan, self._plan_by = Plan(verdict, running.schedule.max_plan_age_ns), running
         return Turn(verdict, answer.start, observation, moving, answer.prediction)
 
-    def _speak(
+    def _planned(
         self, running: Pipeline, worker: InferenceThread, tick: Tick, measured: Sample | None, waiting: Hold | None
     ) -> Turn:
         """What is left of the plan while that is good; else what keeps a new one away."""

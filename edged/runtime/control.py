@@ -28,7 +28,7 @@ LIMIT_BYTES = 64 * 1024
 LOOK_MS = 500  # between two looks whether our socket is still to be found
 QUEUED = 4  # requests and answers of one operator
 OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 2 * LIMIT_BYTES, zmq.SNDHWM: QUEUED, zmq.RCVHWM: QUEUED}
-LONGEST = 200  # characters of what a person says: it goes into files, logs, terminals and every Hold
+LONGEST = 200  # characters of an operator's text: it goes into files, logs, terminals and every Hold
 
 log = logging.getLogger("edged.audit")
 
@@ -73,7 +73,7 @@ def answer(data: bytes, operations: Mapping[str, Operation]) -> bytes:
             how = "refused" if isinstance(error, RefusedError) else "failed"
             log.info("%s %s: %s", request.op, how, legible(str(error), 2 * LONGEST))
         return _failure(request, error.code, error.fact, error.remedy)
-    except Exception as error:  # the loop must survive a bug in an operation, and the operator must hear of it
+    except Exception as error:  # the loop must survive a bug in an operation, and the operator must learn of it
         log.exception("control request failed")
         return _failure(request, "internal", f"{type(error).__name__}: {error}", "see the daemon's log")
 

@@ -20,7 +20,7 @@ from edged.core.errors import ConfigError
 from edged.wire.sockets import Context, CurveServer
 
 PAUSE_NS = 60 * NS_PER_S  # between two lines about one client, which tries again many times a second
-MOST_TOLD = 256  # clients remembered: whoever makes up keys must not fill the memory
+MOST_LOGGED = 256  # clients remembered: whoever makes up keys must not fill the memory
 
 log = logging.getLogger("edged.audit")
 
@@ -35,7 +35,7 @@ class Authorized:
         self._folder = folder
         self._now = now
         self._known: dict[Path, tuple[tuple[int, ...], bytes]] = {}  # file -> what it was, and the key in it
-        self._told: dict[bytes, int] = {}
+        self._logged_ns: dict[bytes, int] = {}
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether the client with this public key (Z85) may come in; refusals are logged. The name is ZeroMQ's."""
@@ -45,11 +45,13 @@ class Authorized:
             log.error("cannot look for keys in %s: %s: %s", self._folder, type(error).__name__, error)
             return False
         if key in known:
-            self._told.pop(key, None)
+            self._logged_ns.pop(key, None)
             return True
         now_ns = self._now()
-        if now_ns - self._told.get(key, -PAUSE_NS) >= PAUSE_NS and (key in self._told or len(self._told) < MOST_TOLD):
-            self._told[key] = now_ns
+        if now_ns - self._logged_ns.get(key, -PAUSE_NS) >= PAUSE_NS and (
+            key in self._logged_ns or len(self._logged_ns) < MOST_LOGGED
+        ):
+            self._logged_ns[key] = now_ns
             log.warning("refused a client with key %s: no such .key in %s", key.decode("ascii"), self._folder)
         return False
 
@@ -85,7 +87,7 @@ def open_curve(
 ) -> Iterator[CurveServer | None]:
     """The keys for `Outlet`, and a ZAP handler as long as the block lasts; None when no keys are configured.
 
-    `watch` is given the handler's thread: without it nobody new is let in.
+    `watch` is given the handler's thread: without it no new client is let in.
 
     `secret_key` is a ZeroMQ certificate (.key_secret), `authorized` a folder of client certificates (.key).
     """

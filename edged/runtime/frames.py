@@ -15,7 +15,7 @@ PATIENCE_NS = NS_PER_S // 4
 
 
 class FramePublisher(Duty):
-    """Sends each newest frame of one mailbox while somebody listens."""
+    """Sends each newest frame of one mailbox while it has readers."""
 
     def __init__(self, camera: str, mailbox: Mailbox, outlet: Outlet, sender: Sender, now: Now = monotonic_ns) -> None:
         super().__init__(f"frames:{camera}")

@@ -30,7 +30,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Done:
-    """`failed` says why there is nothing. `prediction` is a perception engine's; a policy's outputs are decoded by the
+    """`failed`: why there is nothing. `prediction` is a perception engine's; a policy's outputs are decoded by the
     loop when it takes them over. `watch`: what each step took."""
 
     job: Job

@@ -1,4 +1,4 @@
-"""InputLog: what cameras and sensors say about themselves, as log lines when it changes.
+"""InputLog: the states that cameras and sensors report, as log lines when they change.
 
 Written from health snapshots on the reporter's thread, so that nothing on a hot path ever logs. A source that flaps
 gets a line every few seconds, and the last one is always true in the end.
@@ -14,8 +14,8 @@ from typing import Any
 from edged.core.clock import NS_PER_S
 
 PAUSE_NS = 5 * NS_PER_S  # between two lines about one camera
-QUIET_NS = 60 * NS_PER_S  # after which a trouble that comes back is told again
-ON_THE_WAY = ("starting", "opening", "waiting for the first frame", "closed")  # nothing to act on, or soon more to say
+QUIET_NS = 60 * NS_PER_S  # after which a trouble that comes back is logged again
+ON_THE_WAY = ("starting", "opening", "waiting for the first frame", "closed")  # nothing to act on, or soon news
 SECONDS = re.compile(r" for \d+ s$")  # a silence that grows is the same silence
 COUNTS = re.compile(r"\d+")  # that grow while the trouble stays the same
 
@@ -26,8 +26,8 @@ class InputLog:
     """`note` every snapshot; a change is logged once. For one thread."""
 
     def __init__(self) -> None:
-        self._states: dict[str, tuple[str, int]] = {}  # camera -> what was last said of it, and when
-        self._trouble: dict[str, tuple[str, int, int]] = {}  # sensor -> kind, when told, when seen last
+        self._states: dict[str, tuple[str, int]] = {}  # camera -> its last logged state, and when
+        self._trouble: dict[str, tuple[str, int, int]] = {}  # sensor -> kind, when logged, when seen last
         self._quoted: set[tuple[str, str]] = set()  # (sensor, cause) of unreadable messages
 
     def note(self, snapshot: Mapping[str, Any], now_ns: int) -> None:
@@ -37,8 +37,8 @@ class InputLog:
     def _cameras(self, snapshot: Mapping[str, Any], now_ns: int) -> Iterator[tuple[int, str]]:
         for name, stats in snapshot.get("cameras", {}).items():
             state = str(stats["state"])
-            said, at_ns = self._states.get(name, ("", now_ns - PAUSE_NS))
-            if state in ON_THE_WAY or SECONDS.sub("", state) == SECONDS.sub("", said) or now_ns - at_ns < PAUSE_NS:
+            logged, at_ns = self._states.get(name, ("", now_ns - PAUSE_NS))
+            if state in ON_THE_WAY or SECONDS.sub("", state) == SECONDS.sub("", logged) or now_ns - at_ns < PAUSE_NS:
                 continue
             self._states[name] = state, now_ns
             is_well = state == "streaming"
@@ -55,13 +55,13 @@ class InputLog:
                     yield logging.WARNING, f"{fact}; check codec, topic and names"
 
     def _trouble_of(self, name: str, trouble: str, now_ns: int) -> Iterator[tuple[int, str]]:
-        """What has to be mended, when it is something else than was said last; that it is well again is not said."""
-        kind, told_ns, seen_ns = self._trouble.get(name, ("", now_ns - PAUSE_NS, now_ns))
+        """What has to be mended, when it differs from what was logged last; that it is well again is not logged."""
+        kind, logged_ns, seen_ns = self._trouble.get(name, ("", now_ns - PAUSE_NS, now_ns))
         if not trouble:
             if now_ns - seen_ns >= QUIET_NS:
                 self._trouble.pop(name, None)
             return
-        is_news = COUNTS.sub("", trouble) != kind and now_ns - told_ns >= PAUSE_NS
-        self._trouble[name] = (COUNTS.sub("", trouble), now_ns, now_ns) if is_news else (kind, told_ns, now_ns)
+        is_news = COUNTS.sub("", trouble) != kind and now_ns - logged_ns >= PAUSE_NS
+        self._trouble[name] = (COUNTS.sub("", trouble), now_ns, now_ns) if is_news else (kind, logged_ns, now_ns)
         if is_news and "none readable" not in trouble:  # what could not be read is quoted
             yield logging.WARNING, f"sensor {name}: {trouble}"

@@ -29,7 +29,7 @@ class Seen:
 
 
 class SeenMailbox:
-    """One slot from the loop to the shadow: while somebody watches, the newest tick is in it."""
+    """One slot from the loop to the shadow: while a shadow watches, the newest tick is in it."""
 
     def __init__(self) -> None:
         self._watched = threading.Event()
@@ -50,7 +50,7 @@ class SeenMailbox:
         self.take()
 
     def put(self, seen: Seen) -> None:
-        """Called by the loop after it published. What was not taken is overwritten, and nobody misses it."""
+        """Called by the loop after it published. What was not taken is overwritten; it is not needed."""
         with self._lock:
             self._seen = seen
 
@@ -62,7 +62,7 @@ class SeenMailbox:
 
 
 class Inputs:
-    """`measured` and `enable` name the sensors that say where the robot is and whether it may move."""
+    """`measured` and `enable` name the sensors that measure where the robot is and whether it may move."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class Inputs:
         return self.sensors[self._enable].newest() if self._enable else None
 
     def observe(self, want: Wanted, tick: Tick, now_ns: int) -> Observation | Hold:
-        """The newest input that belongs together, or a Hold that says which stream does not."""
+        """The newest input that belongs together, or a Hold that names the stream that does not."""
         frames = {stream.name: self.cameras[stream.name].mailbox.newest() for stream in want.cameras}
         return observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
 
     def explain_measured(self, hold: Hold) -> Hold:
-        """`hold` for want of a measured state, with the cause where the sensor sends what nobody can read."""
+        """`hold` for want of a measured state, with the cause where the sensor sends what cannot be read."""
         return self._explain(hold, self._measured)
 
     def explain_enable(self, hold: Hold) -> Hold:

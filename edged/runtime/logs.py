@@ -56,7 +56,7 @@ class Writer(Duty):
             os.write(2, f"{self.formatter.format(record)}\n".encode(errors="replace"))
 
     def stop(self) -> None:
-        """Write what is queued, unless nobody reads: then leave after a moment all the same."""
+        """Write what is queued, unless it is not read: then leave after a moment all the same."""
         self.stopping.set()
         with contextlib.suppress(queue.Full):
             self._records.put_nowait(None)

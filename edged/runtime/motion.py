@@ -1,7 +1,7 @@
-"""Motion: whether the robot may move, what it was told to do, and what of that a swap or a stop leaves.
+"""Motion: whether the robot may move, what it was commanded to do, and what of that a swap or a stop leaves.
 
-A stop ends a motion; the next one begins when its cause is gone, it lasted long enough to be heard, and the robot is at
-rest.
+A stop ends a motion; the next one begins when its cause is gone, it lasted long enough to be received, and the robot is
+at rest.
 """
 
 from __future__ import annotations

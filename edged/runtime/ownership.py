@@ -29,7 +29,7 @@ def lock(config: Config, stack: contextlib.ExitStack) -> None:
             stack.enter_context(only_one(path, taken, instead, "make the store writable"))
         except AlreadyRunning:
             raise
-        except EdgedError as error:  # a store that is full or read-only is told by what needs it
+        except EdgedError as error:  # a store that is full or read-only is reported by what needs it
             log.warning("%s: a second daemon on this store would not be noticed", error)
 
 

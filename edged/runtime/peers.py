@@ -64,14 +64,14 @@ class _Stream:
     readers: int
     names: set[str | int] = field(default_factory=set)  # what our end of its connections is called
     cut: Counter[str] = field(default_factory=Counter)
-    told_ns: dict[str, int] = field(default_factory=dict)
+    logged_ns: dict[str, int] = field(default_factory=dict)
 
 
 class Peers(Duty):
     """`watch` every socket before it is bound and `start` then; `close` before the sockets are closed.
 
-    What libzmq accepts before this thread hears of it also takes a descriptor, and without any libzmq aborts the
-    process. So `fit` leaves room, and below `FEW` descriptors it says that there is little of it.
+    What libzmq accepts before this thread learns of it also takes a descriptor, and without any libzmq aborts the
+    process. So `fit` leaves room, and below `FEW` descriptors it logs that there is little of it.
     """
 
     def __init__(self, now: Now = monotonic_ns, places: Places | None = None) -> None:
@@ -194,8 +194,8 @@ class Peers(Duty):
                 connection.detach()
             stream.cut[cause] += 1
             now_ns = self._now()
-            if now_ns - stream.told_ns.get(cause, now_ns - PAUSE_NS) >= PAUSE_NS:
-                stream.told_ns[cause] = now_ns
+            if now_ns - stream.logged_ns.get(cause, now_ns - PAUSE_NS) >= PAUSE_NS:
+                stream.logged_ns[cause] = now_ns
                 why = _WHY[cause].format(readers=stream.readers)
                 log.warning("cut off a reader of %s (%s): %s", peer.stream, peer.owner, why)
 
@@ -230,7 +230,7 @@ def _owner(descriptor: int) -> str:
 
 
 def _unread(descriptor: int) -> int:
-    """Bytes in the kernel that the peer has not read (ipc) or acknowledged (TCP); 0 when that cannot be told."""
+    """Bytes in the kernel that the peer has not read (ipc) or acknowledged (TCP); 0 when that is unknown."""
     try:
         return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0])
     except OSError:

@@ -1,8 +1,8 @@
-"""Places: the files of our ipc endpoints, without which nobody finds us, to read or to hold the robot.
+"""Places: the files of our ipc endpoints, without which no client finds us, to read or to hold the robot.
 
 Whoever cleans /run, or takes our folder for an old one, removes them without our noticing: connections that are there
 go on, new ones fail. So they are looked at once a second; what is gone is an alarm, and whoever owns the socket binds
-it anew. Where that cannot be done for some seconds the daemon ends, and its supervisor makes the folder again.
+it again. Where that cannot be done for some seconds the daemon ends, and its supervisor makes the folder again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Inode = tuple[int, int]
 
 
 class Places:
-    """`claim`: makes the folder again and sees that it is ours alone, or raises. `tell`: what happened, as a person
-    reads it. `lost`: endpoints to be bound anew, looked at by the threads that own their sockets."""
+    """`claim`: makes the folder again and sees that it is ours alone, or raises. `alarm`: what happened, as a person
+    reads it. `lost`: endpoints to be bound again, looked at by the threads that own their sockets."""
 
     def __init__(
-        self, claim: Callable[[], None] = lambda: None, tell: Callable[[str], None] = lambda text: None
+        self, claim: Callable[[], None] = lambda: None, alarm: Callable[[str], None] = lambda text: None
     ) -> None:
-        self.claim, self.tell = claim, tell
+        self.claim, self.alarm = claim, alarm
         self.lost: frozenset[str] = frozenset()
         self._inodes: dict[str, Inode | None] = {}
         self._sockets: dict[int, list[str]] = {}  # by the id of a socket that lives as long as we do
@@ -41,7 +41,7 @@ class Places:
             self._sockets.setdefault(id(socket), []).append(endpoint)
 
     def look(self, now_ns: int) -> None:
-        """Find what is gone. Raises `MachineryError` when it cannot be mended, or is somebody else's by now."""
+        """Find what is gone. Raises `MachineryError` when it cannot be mended, or is another process's by now."""
         gone = set()
         for endpoint, before in self._inodes.items():
             now = _inode(endpoint)
@@ -56,7 +56,7 @@ class Places:
         self._since_ns = now_ns if self._since_ns is None else self._since_ns
         if is_news:
             places = ", ".join(sorted(endpoint.removeprefix("ipc://") for endpoint in gone))
-            self.tell(f"the sockets {places} were removed; they are made again, find out who cleans that folder")
+            self.alarm(f"the sockets {places} were removed; they are made again, find out who cleans that folder")
         trouble = ""
         try:
             self.claim()
@@ -70,7 +70,7 @@ class Places:
         self.lost = frozenset() if trouble else frozenset(gone)
 
     def mend(self, socket: zmq.Socket[bytes]) -> None:
-        """Bind what is lost of a socket anew; by the thread that owns it. What fails is tried again."""
+        """Bind what is lost of a socket again; by the thread that owns it. What fails is tried again."""
         for endpoint in self._sockets.get(id(socket), ()):
             if endpoint in self.lost:
                 with contextlib.suppress(zmq.ZMQError, OSError):

@@ -34,7 +34,7 @@ MOST_READ = 64  # subscriptions at a time
 SUBSCRIPTIONS_AT_ONCE = 16  # of one peer that libzmq takes in without our having looked at them
 LONGEST_SUBSCRIPTION = 512
 TENDED_TICKS = 16  # between two looks at who subscribed
-CHANGES_LISTED = 32  # of the guard's changes in one message; the header always says how many there were
+CHANGES_LISTED = 32  # of the guard's changes in one message; the header always counts them all
 IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
 NO_ENGINE = bytes(8)
 NO_FLAGS = Flag(0)
@@ -44,7 +44,7 @@ MOST_INSTANCES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who speaks: the same in every message of one process. `session`: CLOCK_MONOTONIC ns at process start."""
+    """Who sends: the same in every message of one process. `session`: CLOCK_MONOTONIC ns at process start."""
 
     daemon: str
     session: int
@@ -137,7 +137,7 @@ class Outlet:
             places.mend(socket)
 
     def _watcher(self, endpoint: str, quota: Quota) -> Callable[[zmq.Socket[bytes]], None]:
-        """What has to be told of a socket before it is bound."""
+        """What has to be registered of a socket before it is bound."""
         if self._watched_by is None:
             return lambda socket: None
         return partial(self._watched_by.watch, self.topic.rpartition("/")[2], endpoint=endpoint, readers=quota.readers)

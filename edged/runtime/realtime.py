@@ -43,7 +43,7 @@ def pin(loop: LoopConfig, warn: Callable[[str], None]) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let malloc reuse the memory of images instead of giving it back and faulting it in anew with each frame.
+    """Let malloc reuse the memory of images instead of giving it back and faulting it in again with each frame.
 
     A 640x480 frame is 225 pages, and a page fault costs about a microsecond in a virtual machine. See mallopt(3); a C
     library without it keeps its own ways.

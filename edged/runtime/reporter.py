@@ -1,8 +1,8 @@
-"""Reporter: the thread that tells the outside how the loop is doing.
+"""Reporter: the thread that reports how the loop is doing.
 
-Twice a second it publishes health, tells systemd the status, and feeds the watchdog, but only if ticks advanced: a
+Twice a second it publishes health, sends systemd the status, and feeds the watchdog, but only if ticks advanced: a
 loop that hangs is a daemon that is dead. Events and changes of state go out as they come. It owns the health and
-events sockets; nobody else writes to them.
+events sockets; no other thread writes to them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from edged.wire.bounded import bounded
 PERIOD_NS = NS_PER_S // 2
 VALID_NS = 2 * NS_PER_S
 PATIENCE = 2.5  # periods of a slow loop between two ticks that are still no reason to worry
-MOST_TOLD = 4  # changes of state in one turn
+MOST_LOGGED = 4  # changes of state in one turn
 
 log = logging.getLogger("edged")
 
 
 class Reporter(Duty):
-    """Start it before the loop, `close()` it after the last verdict. `tell(event)` works from any thread."""
+    """Start it before the loop, `close()` it after the last verdict. `emit(event)` works from any thread."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Reporter(Duty):
         period_s = watchdog_period()
         self._feed_ns = round(period_s * NS_PER_S / 3) if period_s else 0
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Publish an event and log it; returns at once."""
         self._events.put(event)
 
@@ -118,19 +118,19 @@ class Reporter(Duty):
 
     def _log_transitions(self) -> None:
         transitions = self._health.transitions
-        told = 0
+        logged = 0
         while transitions:
             transition = transitions.popleft()
-            told += 1
-            if told > MOST_TOLD:  # a loop that flaps must not flood the journal
+            logged += 1
+            if logged > MOST_LOGGED:  # a loop that flaps must not flood the journal
                 continue
             level = logging.INFO if transition.after == "ok" else logging.WARNING
             log.log(level, "%s", describe_transition(transition))
             self._publish_event(
                 Event("state", {"before": transition.before, "after": transition.after, "detail": transition.detail})
             )
-        if told > MOST_TOLD:
-            log.warning("and %d more changes within half a second", told - MOST_TOLD)
+        if logged > MOST_LOGGED:
+            log.warning("and %d more changes within half a second", logged - MOST_LOGGED)
 
     def _publish_event(self, event: Event) -> None:
         if event.name != "state":

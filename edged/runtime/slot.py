@@ -1,7 +1,7 @@
 """The slot: where the loop finds its engine. A new one takes effect between two ticks, here and nowhere else.
 
 An engine has one owner at a time: the loader until `offer`, the loop (or the inference thread that it has then) while
-it is current, the loader again once `seen` shows the handover. The engine is told of each of these too
+it is current, the loader again once `seen` shows the handover. The engine is notified of each of these too
 (`Engine.hand_over`), and holds everybody to it.
 """
 
@@ -41,7 +41,7 @@ class _Held:
 
 
 class Slot:
-    """Holds the current engine. The loader offers and says why there is none; the loop takes.
+    """Holds the current engine. The loader offers, or gives the reason for none; the loop takes.
 
     `hang_ns`: after so long a run breaks the machinery, see `[execution] hang_ms`.
     """
@@ -61,13 +61,13 @@ class Slot:
         self._stuck: list[InferenceThread] = []
         self._held = _Held()
         self._offered: tuple[_Held, bool] | None = None
-        self._unsaid: _Held | None = None  # the engine before a swap that no message shows yet
+        self._unannounced: _Held | None = None  # the engine before a swap that no message shows yet
         self._sent_ns = 0
 
     def offer(self, installed: Pipeline | None, carry: bool = True) -> None:
         """Hand an engine over; it is the loop's from the next tick on. None: there is none then, see `vacancy`.
 
-        `carry`: recurrent state may come over from the engine before, as the manifests say.
+        `carry`: recurrent state may come over from the engine before, as the manifests allow.
         """
         self._handover = None
         worker = None
@@ -101,14 +101,14 @@ class Slot:
                     after.inference.encoder.adopt(before.pipeline.inference.encoder)
                 else:
                     after.inference.encoder.reset("start")
-            self._unsaid = before
+            self._unannounced = before
         return self._held.pipeline, self._held.worker
 
     def sent(self, published_ns: int, by: Pipeline | None) -> None:
-        """Called by the loop after each message, which speaks for `by`: a swap is done when the bus has heard the new
-        engine."""
-        if self._unsaid is not None and by is self._held.pipeline:
-            before, self._unsaid = self._unsaid, None
+        """Called by the loop after each message, which `by` made: a swap is done when a message of the new
+        engine is on the bus."""
+        if self._unannounced is not None and by is self._held.pipeline:
+            before, self._unannounced = self._unannounced, None
             if before.worker is not None:
                 before.worker.release()
             elif before.pipeline is not None:
@@ -126,7 +126,7 @@ class Slot:
             looks -= 1
 
     def seen(self) -> Handover | None:
-        """The swap that was offered last, once the bus has heard of it and the engine before has come to rest; None
+        """The swap that was offered last, once it is on the bus and the engine before has come to rest; None
         until then. For who offered it, who has the engine before back unless it `is_stuck`."""
         done, worker = self._handover, self._leaving.worker
         if done is None:
@@ -145,7 +145,7 @@ class Slot:
         self._left.append(pipeline)
 
     def is_stuck(self, pipeline: Pipeline) -> bool:
-        """Whether a run of it has not come back: nobody may use or free it any more."""
+        """Whether a run of it has not come back: it may not be used or freed any more."""
         return pipeline in self._left or any(
             worker.pipeline is pipeline and worker.is_alive() for worker in self._stuck
         )
@@ -178,8 +178,8 @@ class Slot:
         """Free every engine still here, after the loop has ended. False: a run has not come back, and the process can
         only be left as it is."""
         offered = self._offered[0] if self._offered is not None else None
-        left = [self._held, self._leaving, *(one for one in (offered, self._unsaid) if one is not None)]
-        self._held, self._leaving, self._offered, self._unsaid = _Held(), _Held(), None, None
+        left = [self._held, self._leaving, *(one for one in (offered, self._unannounced) if one is not None)]
+        self._held, self._leaving, self._offered, self._unannounced = _Held(), _Held(), None, None
         stuck = [worker for worker in self._stuck if not worker.close()]
         for held in left:
             if held.worker is not None and not held.worker.close():

@@ -17,7 +17,7 @@ WATCHDOG = "WATCHDOG=1"
 
 
 def notify(*states: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell systemd `states`, such as `READY` or `status("holding")`; True when it was handed over.
+    """Send systemd `states`, such as `READY` or `status("holding")`; True when it was handed over.
 
     Never raises and never blocks: a supervisor that does not listen is no reason to stop.
     """

@@ -15,7 +15,7 @@ from waiting import until
 from edged.client import CurveKeys, Message, Subscription
 from edged.config import BusConfig
 from edged.core.errors import ConfigError
-from edged.runtime.curve import MOST_TOLD, PAUSE_NS, Authorized, open_curve
+from edged.runtime.curve import MOST_LOGGED, PAUSE_NS, Authorized, open_curve
 
 __all__ = ["rig"]
 
@@ -143,9 +143,9 @@ def test_a_refused_client_is_in_the_log_and_does_not_flood_it(tmp_path: Path, ca
     now_ns += PAUSE_NS
     assert not authorized.callback("edged", b"x" * 40)
     assert len(caplog.records) == 2
-    for number in range(2 * MOST_TOLD):
+    for number in range(2 * MOST_LOGGED):
         authorized.callback("edged", b"%040d" % number)
-    assert len(caplog.records) <= 2 + MOST_TOLD
+    assert len(caplog.records) <= 2 + MOST_LOGGED
 
 
 def test_a_folder_that_cannot_be_looked_at_lets_nobody_in_and_the_handler_lives(

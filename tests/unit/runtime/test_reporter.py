@@ -147,7 +147,7 @@ def test_health_goes_out_with_its_histograms(desk: Any) -> None:
 def test_events_are_heard_at_once_and_changes_of_state_are_events(desk: Any) -> None:
     turn(desk.health)
     desk.reporter.start()
-    desk.reporter.tell(Event("loaded", {"name": "reach", "version": "2"}))
+    desk.reporter.emit(Event("loaded", {"name": "reach", "version": "2"}))
     until(lambda: {"loaded", "state"} <= {m.header.get("event") for m in desk.heard()})
     by_name = {m.header["event"]: m for m in desk.heard() if m.kind is Kind.EVENT}
     assert by_name["loaded"].header == {"event": "loaded", "name": "reach", "version": "2"}
@@ -165,7 +165,7 @@ def test_closing_says_what_is_left(desk: Any) -> None:
     desk.reporter.start()
     until(lambda: ready(desk.supervisor))
     for number in range(50):
-        desk.reporter.tell(Event("swapped", {"number": number}))
+        desk.reporter.emit(Event("swapped", {"number": number}))
     turn(desk.health)
     desk.reporter.close()
     events = [m.header["number"] for m in desk.heard() if m.header.get("event") == "swapped"]
