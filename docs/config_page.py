@@ -16,7 +16,7 @@ from edged.config.sections import DaemonConfig
 
 HEAD = """# Configuration
 
-One TOML file is one daemon. Unknown keys are refused and every number has a range; `edged check FILE` tells what is
+One TOML file is one daemon. Unknown keys are refused and every number has a range; `edged check FILE` reports what is
 wrong before anything runs. `--set loop.rate_hz=100` (a TOML value) beats `EDGED_LOOP__RATE_HZ`, which beats the file;
 `[guard]` is read from the file alone. Relative paths are taken from the file's folder. SIGHUP reads `[log]` again and
 nothing else. Whole files to start from: [pick.toml](../systemd/pick.toml), [inspect.toml](../systemd/inspect.toml).

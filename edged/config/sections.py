@@ -102,7 +102,7 @@ class SensorConfig(_Section):
 
 
 class ExecutionConfig(_Section):
-    """Whether a tick waits for the engine, and how old what it said may become."""
+    """Whether a tick waits for the engine, and how old its answer may become."""
 
     inference: Literal["auto", "inline", "async"] = Field(
         default="auto",
@@ -179,7 +179,7 @@ class GuardConfig(_Section):
 
 
 class BusConfig(_Section):
-    """What controllers hear and for how long it is good."""
+    """What controllers receive and for how long it is good."""
 
     valid_ms: Millis | None = Field(
         default=None,
@@ -242,7 +242,7 @@ class SwapConfig(_Section):
 
 
 class LogConfig(_Section):
-    """What the log says; the only section SIGHUP reads again."""
+    """What the log holds; the only section SIGHUP reads again."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least important line written"

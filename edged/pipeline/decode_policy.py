@@ -2,7 +2,7 @@
 
 Time: step i of a policy is meant to be reached (i + 1) steps after what it saw. A chunk (T > 1) keeps that time base,
 captured_ns + (i + 1) * step_ns, and drops the steps that are due within one step from now: they have really been
-consumed, from the chunk before it. Its step 0 is thus due one to two steps from now, and a seam between chunks has a
+consumed, from the chunk before it. Its step 0 is thus due one to two steps from now, and a new chunk has a
 full step to be walked. A single action (T = 1) is due one step from now.
 """
 
