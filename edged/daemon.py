@@ -29,13 +29,14 @@ from edged.runtime.curve import open_curve
 from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
-from edged.runtime.logs import Writer, apply_log, start_log
+from edged.runtime.logs import apply_log, start_log
 from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
 from edged.runtime.ownership import claim, lock
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
 from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.raw_lines import RawLines
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
 from edged.runtime.slot import Slot
@@ -64,6 +65,9 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
         stack.callback(lambda: os._exit(EXIT_OK) if hung.is_set() or left_behind() else None)  # last of all
         log_writer = start_log(config.log)
         stack.callback(log_writer.stop)
+        raw = RawLines(log_writer)
+        stack.callback(raw.close)
+        raw.start()
         lock(config, stack)
 
         def reload(*_: Any) -> None:
@@ -77,11 +81,11 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
         log.info("edged %s, daemon %s, engine %s", __version__, config.daemon.name, config.engine.name)
         if config.stream == "action":
             log.info("guard: %s", config.effective_guard)
-        return _serve(config, Sender(config.daemon.name, session, boot_id()), log_writer, hung, stack)
+        return _serve(config, Sender(config.daemon.name, session, boot_id()), (log_writer, raw), hung, stack)
 
 
 def _serve(
-    config: Config, sender: Sender, log_writer: Writer, hung: threading.Event, stack: contextlib.ExitStack
+    config: Config, sender: Sender, log_threads: Sequence[Duty], hung: threading.Event, stack: contextlib.ExitStack
 ) -> int:
     """`hung` is set when a run of the engine is still under way at the end: no orderly way out is left then."""
     stop = threading.Event()
@@ -100,7 +104,8 @@ def _serve(
     after_sockets(config.loop)
     slot = Slot(hang_ns=ns(config.execution.hang_ms))
     duties = Duties(partial(setattr, slot, "broken"))
-    duties.watch(log_writer)
+    for thread in log_threads:
+        duties.watch(thread)
     curve = stack.enter_context(open_curve(context, config.bus, duties.watch))
     places = Places(partial(claim, config, stack))
     peers = Peers(places=places)

@@ -41,6 +41,7 @@ class Writer(Duty):
     def __init__(self) -> None:
         super().__init__("log")
         self.formatter: logging.Formatter = _Text()
+        self.descriptor = 2  # see `RawLines`
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_LINES)
 
     def put(self, record: logging.LogRecord) -> None:
@@ -53,7 +54,7 @@ class Writer(Duty):
 
     def _write(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):  # straight to the descriptor: no buffer whose lock could outlive us
-            os.write(2, f"{self.formatter.format(record)}\n".encode(errors="replace"))
+            os.write(self.descriptor, f"{self.formatter.format(record)}\n".encode(errors="replace"))
 
     def stop(self) -> None:
         """Write what is queued, unless it is not read: then leave after a moment all the same."""

@@ -224,7 +224,7 @@ class Swapper:
 
         before = baseline(running.tally if running else None)
         return run_probation(
-            candidate.tally, before, candidate.rule.deadline_ns, self._config.swap, ended, follow
+            candidate.tally, before, self._config.deadline_ns, self._config.swap, ended, follow
         )  # fmt: skip
 
     def _commit(self, job: Job, identity: str) -> str | None:
