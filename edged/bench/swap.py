@@ -1,7 +1,7 @@
 """swap: is a tick later when an engine is swapped near it? One 100 Hz run with a camera and a swap now and then.
 
 A message's lateness is how long after its slot it was published, over the least such time of the run. What happened
-within a second of a swap, trial process and loading included, is held against the rest of the same run.
+within a second of a swap, trial process and loading included, is compared with the rest of the same run.
 """
 
 from __future__ import annotations

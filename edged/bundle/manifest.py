@@ -1,7 +1,7 @@
 """manifest.json: what the tensors of a packed model mean. A closed vocabulary: the unknown and the missing are refused.
 
-One manifest per engine version, beside model.onnx. Tensor shapes live in the graph (`graph_check.py` holds the two
-against each other); roles, order, units, axes and tolerances live here. A complete example per task is in
+One manifest per engine version, beside model.onnx. Tensor shapes live in the graph (`graph_check.py` compares
+the two); roles, order, units, axes and tolerances live here. A complete example per task is in
 docs/manifests/ and checked by a test.
 """
 

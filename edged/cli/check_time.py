@@ -17,7 +17,7 @@ STEP_MS = 10.0  # what suggested numbers are rounded up to
 
 
 def check_time(config: Config, engine: Engine) -> Iterator[Finding]:
-    """Measure the engine, which was proved, and hold its time against the config."""
+    """Measure the engine, which was proved, and compare its time with the config."""
     warm(engine)
     yield from judge(config, make_pipeline(engine, config, run_time))
 

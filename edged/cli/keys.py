@@ -57,7 +57,7 @@ def new_curve_key(name: str, folder: Path) -> KeyPair:
     _prepare(name, folder, pair)
     certificate = f'metadata\ncurve\n    public-key = "{public.decode()}"\n'
     _write(pair, f'{certificate}    secret-key = "{secret.decode()}"\n'.encode(), certificate.encode())
-    zmq.auth.load_certificate(pair.secret)  # the format is ZeroMQ's own (ZPL, RFC 4); its reader has the last word
+    zmq.auth.load_certificate(pair.secret)  # the format is ZeroMQ's own (ZPL, RFC 4); its reader decides
     return pair
 
 

@@ -1,4 +1,4 @@
-"""Locate: the daemon that a person means. Every command that talks to one takes the same words, by way of here.
+"""Locate: the daemon that a person means. Every command that addresses one takes the same words, by way of here.
 
 A word is a name (of a daemon; where none has it, of the engine that one runs), a TOML file, a runtime folder, or an
 endpoint such as `tcp://host:5600`. By name and file a service of systemd is found like a daemon of this user's own.

@@ -85,7 +85,7 @@ def pack(
     flags = {**locals(), "range": ranges, "fix": fixed}
     flags |= {key: str(path) for key, path in flags.items() if isinstance(path, Path)}
     job, from_flags = _packer()
-    say: Callable[[str], None] = (lambda line: None) if json else print
+    emit: Callable[[str], None] = (lambda line: None) if json else print
     bar = Bar(sys.stderr, quiet=json or not sys.stderr.isatty())
     result = job.pack_job(
         target,
@@ -94,7 +94,7 @@ def pack(
         archive=archive,
         replace=replace,
         sign=_signer(sign) if sign else None,
-        say=say,
+        emit=emit,
         progress=lambda what, done, count: _draw(bar, what, done, count),
     )
     print_answer(json, result, job.show, job.facts)

@@ -94,14 +94,14 @@ def _allowed(field: FieldInfo | None, otherwise: str) -> str:
     if field is None:
         return otherwise
     if typing.get_origin(field.annotation) is typing.Literal:
-        said = "one of " + ", ".join(typing.get_args(field.annotation))
+        ranges = "one of " + ", ".join(typing.get_args(field.annotation))
     else:
         signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
         constraints = list(_constraints(field))
-        said = " and ".join(
+        ranges = " and ".join(
             f"{sign} {getattr(c, name):g}" for name, sign in signs for c in constraints if hasattr(c, name)
         )
-    return f"{said or otherwise} ({field.description})" if field.description else said or otherwise
+    return f"{ranges or otherwise} ({field.description})" if field.description else ranges or otherwise
 
 
 def _wanted(key: str, field: FieldInfo | None) -> str:

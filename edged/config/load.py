@@ -114,7 +114,7 @@ def _read(path: Path) -> Tables:
 
 
 def _anchor_paths(tables: Tables, folder: Path) -> None:
-    """Make the file's relative paths absolute: a unit's working directory is no place anybody thinks of."""
+    """Make the file's relative paths absolute: a unit's working directory is no place that a user expects."""
     for section, key in _PATHS:
         table = tables.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):

@@ -47,7 +47,7 @@ def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
 def runtime_roots(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """Where the runtime folders of daemons lie, each by its daemon's name: systemd's, the session's, the private one.
 
-    Nothing is made. A private folder that is not ours alone is left out: its sockets may be anybody's.
+    Nothing is made. A private folder that is not ours alone is left out: its sockets may be another user's.
     """
     found = [SYSTEM_RUNTIME]
     if given := _first(environ.get("RUNTIME_DIRECTORY")):

@@ -2,9 +2,9 @@
 
     parent  run_child(argv, job, on_note, memory_bytes)   child   job = take_job(); job.end(work)
 
-The job goes over as JSON in a file of memory: a command line can be read by everybody, and a job may hold a camera's
+The job goes over as JSON in a file of memory: a command line can be read by every user, and a job may hold a camera's
 password. What the child notes on its way, and its result or error at the end, come back as JSON lines on a pipe of
-their own (`child_job.py`), because libraries print to stdout as they like. Its stdin is the leash: when that ends, the
+their own (`child_job.py`), because libraries print to stdout. Its stdin is the lifeline: when that ends, the
 child is to stop, also because the parent died.
 
 The child runs in the kernel's idle class, nice 19, so that whoever wakes up preempts it at once; and it is the first
@@ -55,7 +55,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A line from the child: a note on the way, or its last word."""
+    """A line from the child: a note on the way, or its outcome."""
 
     note: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
@@ -66,7 +66,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 class Ending:
     """How a child ended. `code`: its exit code, negative for a signal; `why`: what we ended it for, "" = by itself.
 
-    `result` or `error` is its last word, neither when it had none; `tail`: the last lines it printed.
+    `result` or `error` is its outcome, neither when it had none; `tail`: the last lines it printed.
     """
 
     code: int

@@ -64,7 +64,7 @@ class ChildJob:
 
 
 def take_job(at_once: bool = False) -> ChildJob:
-    """The job of this process, which steps back, gets a group of its own, and is on its parent's leash from now on.
+    """The job of this process, which steps back, gets a group of its own, and ends with its parent from now on.
 
     Once the parent lets go, its `stop` is set, and who has not ended `GRACE_S` later is ended; `at_once`: right away.
     To be called before what is heavy is imported.

@@ -38,7 +38,7 @@ class Duty(threading.Thread):
     goes through `item`. Everything may raise:
 
     - in an item: logged with its name, once while it stays the same; counted in `failures`; `work` goes on;
-    - in `work` itself, or its return without `stopping`: logged, counted in `restarts`, begun again after 0.1 to 5 s;
+    - in `work` itself, or its return without `stopping`: logged, counted in `restarts`, started again after 0.1 to 5 s;
     - for the eleventh time within a minute, or a `MachineryError` anywhere: `broken(error)` is called, the thread
       ends, and the daemon with it.
 
@@ -100,7 +100,7 @@ class Duty(threading.Thread):
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     def describe(self) -> dict[str, Any]:
-        """For health: `alive`; items that failed; how often its work was begun again; the last error."""
+        """For health: `alive`; items that failed; how often its work was started again; the last error."""
         return {
             "alive": self.is_alive() or self.stopping.is_set(),
             "failures": self.failures,

@@ -32,7 +32,7 @@ class NotRegularError(OSError):
 
 
 class TooLongError(OSError):
-    """More bytes than its reader wants."""
+    """More bytes than its reader allows."""
 
 
 class ChangedError(OSError):

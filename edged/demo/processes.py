@@ -44,7 +44,7 @@ class Child:
         self._reader.start()
 
     def must_live(self) -> None:
-        """When it has ended, write the end of its log to stderr and raise `EdgedError` with its last words."""
+        """When it has ended, write the end of its log to stderr and raise `EdgedError` with its last line."""
         if self.process.poll() is not None:
             sys.stderr.write("".join(f"{self.name}: {line}\n" for line in self._written()[-LINES:]))
             raise EdgedError(f"{self.name} ended with code {self.process.returncode}: {self.explain()}", "see above")

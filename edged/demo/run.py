@@ -1,4 +1,4 @@
-"""edged demo: a whole cell on one machine, as separate processes that talk over ZeroMQ like the real ones would.
+"""edged demo: a whole cell on one machine, as separate processes that communicate over ZeroMQ like the real ones would.
 
 cell (physics) -> tool_camera -> edged run pick -> controller -> cell
                   line (plates) -> edged run inspect -> line (score)
@@ -100,7 +100,7 @@ def run_demo(
 
 
 def _play(demo: Demo, seconds: float, targets: int, seed: int, blank: bool, quiet: bool) -> Outcome:
-    """From switching on to reading everybody's last words; no process outlives it."""
+    """From switching on to reading every process's last line; no process outlives it."""
     try:
         _start(demo, targets, seed, blank)
         began_ns = monotonic_ns()
@@ -201,7 +201,7 @@ def _pictures(demo: Demo) -> Iterator[Any]:
 
 
 def _finish(demo: Demo, seconds: float) -> Outcome:
-    """Ask the daemons, then stop what moves before what is moved, and read everybody's last words."""
+    """Ask the daemons, then stop what moves before what is moved, and read every process's last line."""
     pick, inspect = demo.status(PICK), demo.status(INSPECT)
     for name in ("controller", "line", "cell"):
         demo.children[name].stop()

@@ -1,4 +1,4 @@
-"""int8: static quantisation by Q/DQ nodes, as ONNX Runtime fuses and TensorRT wants them.
+"""int8: static quantisation by Q/DQ nodes, as ONNX Runtime fuses and TensorRT requires them.
 
 Weights per channel, activations per tensor, both symmetric (TensorRT knows no zero point), biases left in float.
 What comes after the last weights on the way to an output stays in float: there a detector joins pixels, probabilities
@@ -68,7 +68,7 @@ def to_int8(
         except Exception as error:  # the quantiser raises whatever its graph walk meets
             raise RefusedError(f"the graph cannot be quantised: {error}", "pack it as fp16 or fp32") from None
         quantised = onnx.load(str(made))
-    sort(quantised)  # the quantiser's own order forgets what bodies of If and Loop read from around them
+    sort(quantised)  # the quantiser's own order ignores what bodies of If and Loop read from around them
     return quantised
 
 

@@ -27,7 +27,7 @@ from edged.pack.spec import OutputSpec, Part, Spec, load_spec, merge
 from edged.pack.synthetic import synthetic
 
 GOLDEN, CALIBRATION, SYNTHETIC = 8, 200, 4
-Say = Callable[[str], None]
+Emit = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,19 @@ def pack_job(
     archive: bool = False,
     replace: bool = False,
     sign: Callable[[bytes], bytes] | None = None,
-    say: Say = lambda line: None,
+    emit: Emit = lambda line: None,
     progress: Progress | None = None,
 ) -> Result:
     """Pack `target`: an ONNX file, a TOML recipe, or a LeRobot policy folder with its ONNX file.
 
     `flags` makes the spec of the command line, which beats the recipe, which beats the model's own metadata; it is
-    given the network, whose only image or state a flag is about. `say` receives each line of output.
+    given the network, whose only image or state a flag is about. `emit` gets each line of output.
     """
     spec, path = _start(target)
     model = load_model(path)
     check_network(model)
     for line in remarks(model):
-        say(f"note: {line}")
+        emit(f"note: {line}")
     network = look_at(model)
     del model
     spec = merge(flags(network), spec)
@@ -75,13 +75,13 @@ def pack_job(
     inferred += questions.inferred
     golden = _golden(spec, recipe, inferred)
     for line in inferred:
-        say(f"inferred: {line}")
+        emit(f"inferred: {line}")
     calibration: Samples = []
     if recipe.precision == "int8":
         if spec.calibration is None:
             raise UsageError("int8 needs to see what the engine will see", "give --calibration FOLDER or FILE.npz")
         calibration = read_given(Path(spec.calibration), recipe, CALIBRATION)
-        say(f"calibrating with {len(calibration)} samples of {Path(spec.calibration).name}")
+        emit(f"calibrating with {len(calibration)} samples of {Path(spec.calibration).name}")
     packed = pack(path, recipe, golden, store, calibration=calibration, replace=replace, progress=progress, sign=sign)
     single = None
     if archive:

@@ -1,7 +1,7 @@
 """Pre- and post-processing as nodes of the graph, each beside its plain numpy reference.
 
 `Image`, `State`, `Action` and `Labels` are what the trainer did to a tensor; `bake_*` puts that into the graph, the
-`before`/`after` methods do the same in numpy, and `prove.py` holds the two against each other.
+`before`/`after` methods do the same in numpy, and `prove.py` compares the two.
 """
 
 from __future__ import annotations

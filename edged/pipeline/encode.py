@@ -56,7 +56,7 @@ class Encoder:
         self.reset("start")
 
     def encode(self, observation: Observation) -> Hold | None:
-        """Fill images and state. Hold(ENGINE) when a frame cannot take the form the engine wants."""
+        """Fill images and state. Hold(ENGINE) when a frame cannot take the form the engine needs."""
         while self._resets:
             self.reset(self._resets.popleft())
         for image in self._images:

@@ -1,6 +1,6 @@
 """Health: what the loop counts, and the snapshot that goes to the health stream, `edged status` and the log.
 
-The loop only adds to counters; whoever wants a snapshot builds it on his own thread. One writer, readers that may
+The loop only adds to counters; a reader builds its snapshot on its own thread. One writer, readers that may
 see a tick half recorded: every figure is a counter, so a torn read is off by one and never wrong for good.
 """
 

@@ -55,7 +55,7 @@ class InputLog:
                     yield logging.WARNING, f"{fact}; check codec, topic and names"
 
     def _trouble_of(self, name: str, trouble: str, now_ns: int) -> Iterator[tuple[int, str]]:
-        """What has to be mended, when it differs from what was logged last; that it is well again is not logged."""
+        """What has to be repaired, when it differs from what was logged last; that it is well again is not logged."""
         kind, logged_ns, seen_ns = self._trouble.get(name, ("", now_ns - PAUSE_NS, now_ns))
         if not trouble:
             if now_ns - seen_ns >= QUIET_NS:

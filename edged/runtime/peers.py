@@ -2,7 +2,7 @@
 
 libzmq can neither refuse nor drop a peer. But its monitor names the descriptor of each accepted connection, and
 shutdown(2) ends one as if the peer had gone. Cut off are, per stream: connections beyond the quota (the newest one of
-the process or host that has most), peers with more subscriptions than anybody needs, and peers that have read nothing
+the process or host that has most), peers with more subscriptions than a reader needs, and peers that have read nothing
 of what waits for them for ten seconds.
 """
 

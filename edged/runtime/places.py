@@ -41,7 +41,7 @@ class Places:
             self._sockets.setdefault(id(socket), []).append(endpoint)
 
     def look(self, now_ns: int) -> None:
-        """Find what is gone. Raises `MachineryError` when it cannot be mended, or is another process's by now."""
+        """Find what is gone. Raises `MachineryError` when it cannot be repaired, or is another process's by now."""
         gone = set()
         for endpoint, before in self._inodes.items():
             now = _inode(endpoint)

@@ -2,7 +2,7 @@
 
 An engine has one owner at a time: the loader until `offer`, the loop (or the inference thread that it has then) while
 it is current, the loader again once `seen` shows the handover. The engine is notified of each of these too
-(`Engine.hand_over`), and holds everybody to it.
+(`Engine.hand_over`), and enforces it.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Slot:
 
     @property
     def running(self) -> Pipeline | None:
-        """What the loop runs at the moment; for everybody else."""
+        """What the loop runs at the moment; for all other threads."""
         return self._held.pipeline
 
     def describe(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def status(text: str) -> str:
 
 
 def watchdog_period(environ: Mapping[str, str] = os.environ) -> float | None:
-    """Seconds within which systemd wants a `WATCHDOG`; None = this process is not watched. Ping at half of it."""
+    """Seconds within which systemd expects a `WATCHDOG`; None = this process is not watched. Ping at half of it."""
     microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
     if not microseconds.isdecimal() or int(microseconds) == 0 or (pid is not None and pid != str(os.getpid())):
         return None

@@ -80,8 +80,8 @@ _options_lock = threading.Lock()
 
 @contextmanager
 def _low_latency() -> Iterator[None]:
-    """FFMPEG options can only be passed by the environment. Set while anybody opens, so that files and children do
-    not inherit them; what the operator set himself is left alone."""
+    """FFMPEG options can only be passed by the environment. Set while a camera is opened, so that files and children do
+    not inherit them; what the operator set is left alone."""
     global _opening
     with _options_lock:
         ours = _opening > 0 or OPTIONS not in os.environ

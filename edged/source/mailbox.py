@@ -28,7 +28,7 @@ class Mailbox:
         return 0 if frame is None else frame.captured_ns
 
     def put(self, frame: Frame) -> None:
-        """Replace what is there and wake everybody who waits."""
+        """Replace what is there and wake all that wait."""
         with self._arrived:
             self.overwritten += not self._seen
             self._frame = frame

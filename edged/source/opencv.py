@@ -1,4 +1,4 @@
-"""OpenCV as sources want it: without a word on stderr, since what is wrong goes into a camera's state text."""
+"""OpenCV as sources need it: without output on stderr, since what is wrong goes into a camera's state text."""
 
 from __future__ import annotations
 

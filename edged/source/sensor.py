@@ -108,7 +108,7 @@ class Sensor:
     def stats(self) -> dict[str, Any]:
         """Counters since the start: `samples` taken, `rejected` by cause, `captured_ns` of the newest (0 = none).
 
-        `unreadable` quotes the first message of each cause that a decoder found; `trouble` is what has to be mended.
+        `unreadable` quotes the first message of each cause that a decoder found; `trouble` is what has to be repaired.
         """
         newest = self.newest()
         return {

@@ -81,7 +81,7 @@ class DropWatcher(Duty):
             )  # fmt: skip
             for _ in changes:
                 self._scan_quietly()
-        except Exception as error:  # whatever the library thinks of it
+        except Exception as error:  # whatever the library raises for it
             self._warn(f"{self._folder} cannot be watched ({_reason(error)}): it is looked through instead")
         while not self.stopping.wait(period_s):
             self._scan_quietly()

@@ -22,7 +22,7 @@ log = logging.getLogger("edged")
 
 @dataclass(slots=True)
 class Entry:
-    """The latest word on one version. `crashes`: how often the daemon died on it since it was last committed."""
+    """The latest state of one version. `crashes`: how often the daemon died on it since it was last committed."""
 
     state: str = ""
     reason: str = ""

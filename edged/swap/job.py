@@ -25,7 +25,7 @@ ENDS = frozenset({"committed", "refused", "rolled_back", "stopped", "interrupted
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Written by the loader thread alone once it runs, read by everybody.
+    """Written by the loader thread alone once it runs, read by any thread.
 
     `drop`: where it lies in incoming; `digest`: sha256 of its SHA256SUMS, if known; `back`: returns to a version that
     was committed; `attempt`: the how manieth at this version; `progress`: of the state at hand, 0..1.

@@ -29,7 +29,7 @@ def _describe(
     store: Store, name: str, version: str, history: History, running: str, current: str | None
 ) -> dict[str, Any]:
     entry = history.entries.get(version, Entry())
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "name": name,
         "version": version,
         "state": entry.state or ("committed" if version == current else "untried"),
@@ -43,11 +43,11 @@ def _describe(
     try:
         path = store.resolve(name, version)
         manifest = parse_manifest((path / MANIFEST).read_bytes(), f"{name}/{version}/{MANIFEST}")
-        told["identity"] = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()[:16]
-        told["signed"] = (path / SIGNATURE).exists()
+        row["identity"] = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()[:16]
+        row["signed"] = (path / SIGNATURE).exists()
     except OSError as error:
-        return {**told, "problem": f"{error.filename}: {error.strerror}"}
+        return {**row, "problem": f"{error.filename}: {error.strerror}"}
     except EdgedError as error:
-        return {**told, "problem": str(error)}
+        return {**row, "problem": str(error)}
     about = {"task": manifest.task, "precision": manifest.precision, "provenance": dict(manifest.provenance)}
-    return {**told, **about}
+    return {**row, **about}

@@ -36,7 +36,7 @@ class Baseline:
 
 
 def baseline(before: Tally | None) -> Baseline:
-    """What a new engine is held against."""
+    """What a new engine is compared with."""
     if before is None or not before.predictions:
         return Baseline()
     return Baseline(before.changed, before.predictions, before.work.quantile_ns(0.5))

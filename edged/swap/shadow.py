@@ -1,7 +1,7 @@
 """The shadow: a new engine answers live input beside the running one, and is not obeyed.
 
 Runs on the loader's thread, on what the loop leaves in its mailbox right after it published, so that the two do not
-want the interpreter at the same time. The candidate goes the loop's way at the loop's clock readings: its verdict is
+need the interpreter at the same time. The candidate goes the loop's way at the loop's clock readings: its verdict is
 the one that the loop would have given. Refused are outputs that are not finite, that the guard would not let out, that
 come too late, or that never change while the running engine's do.
 """

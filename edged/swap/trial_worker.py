@@ -1,8 +1,8 @@
-"""The trial of a new engine, a process of its own: whatever it does to the machine, the loop never feels it.
+"""The trial of a new engine, a process of its own: whatever it does to the machine, the loop is not affected.
 
 `python -m edged.swap`, which only the daemon starts (`core/child.py`),
 
-reads the bundle once, vets it against cell and running engine, prepares its plan, loads it, warms it, holds it against
+reads the bundle once, vets it against cell and running engine, prepares its plan, loads it, warms it, checks it with
 its golden samples, installs it, and at last, if it was dropped, writes the very bytes that were proved into the store.
 It notes `{"state"}`, `{"progress"}` and `{"warn"}`; its result is the digest that was proved.
 """
@@ -138,7 +138,7 @@ def work(job: ChildJob) -> dict[str, Any]:
     candidate = job.read(Candidate)
     limit = candidate.memory_bytes
     if limit:
-        # A graph that wants the world fails at once, instead of filling memory until it is ended from outside.
+        # A graph that needs too much memory fails at once, instead of filling memory until it is ended from outside.
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
         return try_out(candidate, job.note)

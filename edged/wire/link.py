@@ -1,4 +1,4 @@
-"""A connection that is mended where ZeroMQ gives it up.
+"""A connection that is repaired where ZeroMQ gives it up.
 
 libzmq reconnects after a loss, but never after a peer that broke the protocol: one message above MAXMSGSIZE, or a
 stranger with another protocol, and the reader receives nothing again, whoever publishes there later. Its monitor
@@ -147,7 +147,7 @@ class Link:
 
 
 def receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:
-    """The parts of the message that is there, or None when it has more than anybody sends: then `reopen` the link,
+    """The parts of the message that is there, or None when it has more than any sender sends: then `reopen` the link,
     since taking the rest would cost a microsecond for each of millions."""
     parts: list[bytes] = []
     while len(parts) < MOST_PARTS:

@@ -15,7 +15,7 @@ Refusal = Literal["", "old", "future"]
 
 
 class Order:
-    """The newest message of each topic that a reader whose own boot is `boot` has believed."""
+    """The newest message of each topic that a reader whose own boot is `boot` has accepted."""
 
     def __init__(self, boot: bytes) -> None:
         self._boot = boot
@@ -24,8 +24,8 @@ class Order:
     def refusal(self, message: Message, now_ns: int) -> Refusal:
         """Why `message` does not count; "" when it does, and then it is remembered.
 
-        `future`: of our own clock, but made later than now, or by a sender started later than now: not believed, for
-        everything after it would look old. `old`: not newer than what was believed before.
+        `future`: of our own clock, but made later than now, or by a sender started later than now: refused, for
+        everything after it would look old. `old`: not newer than what was accepted before.
         """
         if message.boot == self._boot and max(message.published_ns, message.session) > now_ns:
             return "future"

@@ -13,7 +13,7 @@ AGAIN_NS = 10 * NS_PER_S  # between two look-ups of a name whose connection is m
 
 
 def look_up(name: str) -> str:
-    """The address of a host, IPv4 where it has one. Raises `OSError`; may take as long as the name server likes."""
+    """The address of a host, IPv4 where it has one. Raises `OSError`; may take as long as the name server does."""
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     found.sort(key=lambda one: one[0] != socket.AF_INET)
     return str(found[0][4][0])

@@ -137,7 +137,7 @@ def bind(
 ) -> zmq.Socket[bytes]:
     """A socket bound to `endpoint`; whoever may enter the folder of an ipc endpoint and is of its group may connect.
 
-    `curve` is for TCP alone; `watch` gets the socket before anybody can connect. Raises `EdgedError` with `remedy` when
+    `curve` is for TCP alone; `watch` gets the socket before a peer can connect. Raises `EdgedError` with `remedy` when
     that does not work.
     """
     socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), zmq.BACKLOG: BACKLOG, **options})
@@ -158,7 +158,7 @@ def bind(
 def _serve_curve(socket: zmq.Socket[Any], curve: CurveServer) -> None:
     """Ask for keys on the endpoints that `socket` will be bound to."""
     socket.zap_domain = curve.domain
-    # CURVE fails open: without this, anybody is let in while no ZAP handler answers.
+    # CURVE fails open: without this, any client is let in while no ZAP handler answers.
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     socket.curve_secretkey = curve.secret_key
     socket.curve_publickey = curve.public_key
