@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from edged.core.clock import NS_PER_S
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
 from edged.core.quota import MOST_READERS
@@ -26,6 +27,9 @@ from edged.wire.sockets import Context, CurveServer, Options, bind, open_socket
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
 LOOK_MS = 500  # between two looks whether our socket is still to be found
+UNHURRIED = 50  # requests a second
+PAUSE_S = 0.01
+MOST_PARTS = 4  # one more than a request has
 QUEUED = 4  # requests and answers of one operator
 OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 2 * LIMIT_BYTES, zmq.SNDHWM: QUEUED, zmq.RCVHWM: QUEUED}
 LONGEST = 200  # characters of an operator's text: it goes into files, logs, terminals and every Hold
@@ -128,6 +132,7 @@ class Control(Duty):
         super().__init__("control")
         self._operations = operations
         self._peers = peers
+        self._second_ns = self._requests = 0
         self._routers: list[zmq.Socket[bytes]] = []
         self._wake = open_socket(context, zmq.PAIR)
         self._wake.bind(f"inproc://control-{id(self)}")
@@ -162,9 +167,20 @@ class Control(Duty):
             for router in self._routers:
                 if router in ready:
                     self.item("a request", partial(self._answer_one, router))
+                    self._spare_the_loop()
+
+    def _spare_the_loop(self) -> None:
+        """Whoever asks without pause must not have the interpreter for himself: after some requests a second each of
+        them is followed by a pause, in which others are heard too."""
+        now_ns = self._clock()
+        if now_ns - self._second_ns >= NS_PER_S:
+            self._second_ns, self._requests = now_ns, 0
+        self._requests += 1
+        if self._requests > UNHURRIED:
+            self.stopping.wait(PAUSE_S)
 
     def _answer_one(self, router: zmq.Socket[bytes]) -> None:
-        frames = router.recv_multipart()
+        frames = _receive(router)
         # A DEALER sends [identity, request], a REQ [identity, empty, request].
         envelope, data = frames[:-1], frames[-1]
         if len(envelope) > 2 or (len(envelope) == 2 and envelope[1]):
@@ -184,3 +200,13 @@ class Control(Duty):
     def _close_sockets(self) -> None:
         for socket in (*self._routers, self._wake, self._waker):
             socket.close()
+
+
+def _receive(router: zmq.Socket[bytes]) -> list[bytes]:
+    """The parts of the message that is there; of one with more than a request has, the sender and nothing of use."""
+    parts = [router.recv()]
+    while router.get(zmq.RCVMORE):
+        part = router.recv()
+        if len(parts) < MOST_PARTS:  # the rest is taken, as it must be, and dropped
+            parts.append(part)
+    return parts

@@ -134,6 +134,41 @@ def test_multipart_rubbish_is_answered_and_the_next_request_too(endpoint: str) -
         assert msgspec.msgpack.decode(socket.recv())["id"] == 3
 
 
+def test_a_request_of_very_many_parts_is_dropped_without_keeping_them(endpoint: str) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.RCVTIMEO, 30_000)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.connect(endpoint)
+        for _ in range(100_000):
+            socket.send(b"x", zmq.SNDMORE)
+        socket.send(b"")
+        assert msgspec.msgpack.decode(socket.recv_multipart()[-1])["ok"] is False
+        socket.send(msgspec.msgpack.encode({"v": 1, "id": 3, "op": "status"}))
+        assert msgspec.msgpack.decode(socket.recv())["id"] == 3
+
+
+def test_who_asks_without_pause_does_not_get_all_of_the_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    with zmq.Context() as context:
+        control = Control(context, f"ipc://{tmp_path}/control", OPERATIONS)
+        monkeypatch.setattr(control, "_clock", lambda: 10**12)
+        monkeypatch.setattr(control.stopping, "wait", lambda seconds: pauses.append(seconds) or False)
+        control.start()
+        try:
+            with context.socket(zmq.REQ) as asker:
+                asker.linger = 0
+                asker.connect(f"ipc://{tmp_path}/control")
+                for number in range(60):
+                    asker.send(msgspec.msgpack.encode({"v": 1, "id": number, "op": "status"}))
+                    assert asker.poll(5000)
+                    assert msgspec.msgpack.decode(asker.recv())["id"] == number
+        finally:
+            control.close()
+    assert len(pauses) in (9, 10)  # of sixty within one second, those beyond fifty
+
+
 def test_only_owner_and_group_may_command(endpoint: str) -> None:
     assert Path(endpoint.removeprefix("ipc://")).stat().st_mode & 0o777 == 0o660
 
