@@ -71,7 +71,8 @@ def _bytes(path: Path) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise BadFrame(f"{path} cannot be read: {(error.strerror or str(error)).lower()}", "check its owner") from None
+        remedy = "check its owner" if isinstance(error, PermissionError) else "give a PNG or JPEG file"
+        raise BadFrame(f"{path} cannot be read: {(error.strerror or str(error)).lower()}", remedy) from None
     about = os.fstat(handle)
     if not stat.S_ISREG(about.st_mode):
         os.close(handle)

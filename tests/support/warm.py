@@ -29,8 +29,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edged.core.environment import OFF
-
 INTERPRETER = (
     "PYTHON",
     "LD_",
@@ -47,6 +45,7 @@ INTERPRETER = (
 )
 HARMLESS = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}  # what `_become` gives, and what the server runs with
 LARGEST = 1 << 18
+OFF = {"ORT_DISABLE_TELEMETRY": "1"}  # what `import edged` sets
 IMPORTS = ("edged.daemon", "edged.cli.main", "edged.client", "edged.swap.trial", "edged.cli.show", "cv2", "onnxruntime")
 
 
@@ -84,13 +83,18 @@ class Warm:
     """A forked `python -m edged`, to be used like a `subprocess.Popen`."""
 
     def __init__(
-        self, arguments: Sequence[str], environ: Mapping[str, str], fds: tuple[int, int, int], cwd: Path | None = None
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        fds: tuple[int, int, int],
+        cwd: Path | None = None,
+        server: socket.socket | None = None,
     ) -> None:
         self.returncode: int | None = None
         self._end, theirs = socket.socketpair()
         request = {"arguments": list(arguments), "environ": dict(environ), "cwd": str(cwd or Path.cwd())}
         with theirs:
-            socket.send_fds(_server(), [json.dumps(request).encode()], [*fds, theirs.fileno()])
+            socket.send_fds(server or _our_server(), [json.dumps(request).encode()], [*fds, theirs.fileno()])
         self.pid = self._read()
         self._pidfd = os.pidfd_open(self.pid)
 
@@ -134,15 +138,19 @@ _AT_START = dict(os.environ)
 
 
 @cache
-def _server() -> socket.socket:
-    """Our end of the socket to this process's server, which ends when we do."""
+def _our_server() -> socket.socket:
+    return start_server(sys.executable, _AT_START)
+
+
+def start_server(python: str, environ: Mapping[str, str]) -> socket.socket:
+    """Our end of the socket to a server in that interpreter, which ends when we do."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, __file__, str(theirs.fileno())],
+            [python, __file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**_AT_START, **HARMLESS, "OPENBLAS_NUM_THREADS": "1"},
+            env={**environ, **HARMLESS, **OFF, "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
     atexit.register(server.wait)
@@ -153,7 +161,8 @@ def _server() -> socket.socket:
 def main() -> None:
     """The server. In the child that a request made, `_serve` returns, and edged runs."""
     for name in IMPORTS:
-        __import__(name)
+        with contextlib.suppress(ModuleNotFoundError):  # of another version of edged
+            __import__(name)
     assert len(os.listdir("/proc/self/task")) == 1 == threading.active_count(), "a fork would lose threads"  # noqa: PTH208
     with socket.socket(fileno=int(sys.argv[1])) as control:
         request, fds = _serve(control)
@@ -209,9 +218,7 @@ def _become(request: Mapping[str, Any], fds: Sequence[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environ"])
-    import edged.core.environment
-
-    edged.core.environment.silence_telemetry()  # as `import edged` does
+    os.environ.update(OFF)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         binary = open(number, "rb" if not number else "wb", -1 if number < 2 else 0, closefd=False)  # noqa: SIM115
         errors = "backslashreplace" if number == 2 else "strict"

@@ -163,7 +163,7 @@ def test_infer_writes_an_overlay_and_says_what_it_saw(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("engine", "picture", "code", "says"),
     [
-        ("bench-resize", "nowhere.png", 2, "nowhere.png cannot be read: no such file or directory"),
+        ("bench-resize", "nowhere.png", 2, "nowhere.png cannot be read: no such file or directory; give a PNG"),
         ("bench-resize", "words.png", 2, "words.png is not an image"),
         ("nothing", "in.png", 1, "no engine 'nothing'"),
         ("bench-state", "in.png", 2, "takes no image"),
