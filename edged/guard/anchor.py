@@ -57,11 +57,14 @@ class Anchor:
         return Command(chunk, self.values, self.at_ns, until_ns)
 
 
-def anchor(rule: Rules, command: Command | None, measured: Sample | None, now_ns: int) -> Anchor | Hold:
+def anchor(
+    rule: Rules, command: Command | None, measured: Sample | None, now_ns: int, followed: Floats | None = None
+) -> Anchor | Hold:
     """While `command` is valid: where it commands now, after comparing it with `measured` (Hold(TRACKING): disarm).
 
     With None or an expired command: the measured state. Hold(ANCHOR) when `measured` is needed but missing, stale or
-    not finite. Pass command=None after any verdict that stops.
+    not finite. Pass command=None after any verdict that stops. `followed` [D]: where controllers were commanded to be
+    when `measured` was captured, if that was before `command`.
     """
     if command is not None and now_ns < command.until_ns:
         if rule.following_error is not None:
@@ -70,7 +73,7 @@ def anchor(rule: Rules, command: Command | None, measured: Sample | None, now_ns
                 return Hold(Reason.ANCHOR, state, _stamp(measured))
             assert measured is not None, "a state comes from a sample"
             # compare at the time of the measurement, so that its latency is not taken for a following error
-            lost = _lost(rule, state, command.at(measured.captured_ns))
+            lost = _lost(rule, state, command.at(measured.captured_ns) if followed is None else followed)
             if lost is not None:
                 return Hold(Reason.TRACKING, lost, measured.captured_ns)
         return Anchor(command.at(now_ns), now_ns, command.chunk)

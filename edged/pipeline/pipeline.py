@@ -17,6 +17,7 @@ from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Observation, Prediction, Sample, Tick
 from edged.engine.base import Engine
 from edged.guard import Anchor, Command, Rules, anchor, guard, rules
+from edged.guard.rules import Floats
 from edged.pipeline.align import Wanted, wanted
 from edged.pipeline.inference import Inference, make_inference
 from edged.pipeline.join import Join
@@ -26,12 +27,13 @@ from edged.pipeline.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What moves when a tick begins, all of it optional: what controllers follow, the newest measured state, and what
-    is left of the engine before."""
+    """What moves when a tick begins, all of it optional: what controllers follow, the newest measured state, what is
+    left of the engine before, and where controllers were commanded to be when that state was captured."""
 
     command: Command | None = None
     measured: Sample | None = None
     join: Join | None = None
+    followed: Floats | None = None
 
 
 AT_REST = Motion()
@@ -89,7 +91,7 @@ class Pipeline:
         """anchor, decode, join and guard: what the outputs of the last run come to at `ready_ns`."""
         place: Anchor | Hold | None = None
         if self.inference.moves:
-            place = anchor(self.rule, motion.command, motion.measured, ready_ns)
+            place = anchor(self.rule, motion.command, motion.measured, ready_ns, motion.followed)
         start = place if isinstance(place, Anchor) else None
         prediction = self.inference.decode(observation, ready_ns, start)
         decoded_ns = watch.lap("decode")

@@ -106,7 +106,7 @@ class AsyncPolicy:
             if plan is not None:
                 self._plan, self._ended = None, (plan.chunk.captured_ns, plan.end_ns)
             return Turn(waiting or self._nothing(worker, now_ns))
-        place = anchor(running.rule, self._motion.command, measured, now_ns)
+        place = anchor(running.rule, self._motion.command, measured, now_ns, self._motion.followed(measured))
         if isinstance(place, Hold):
             place = self._inputs.explain_measured(place) if measured is None else place
             return Turn(replace(place, captured_ns=rest.captured_ns))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from edged.guard import Anchor, Command
 from edged.guard.arming import Arming
 from edged.guard.precedence import strongest
 from edged.guard.rest import WINDOW_NS, RestWindow
+from edged.guard.rules import Floats
 from edged.pipeline import pipeline
 from edged.pipeline.join import Join, join_after, same_axes
 from edged.pipeline.pipeline import Pipeline
@@ -24,6 +26,7 @@ from edged.runtime.publish import Sent
 
 STOP_NS = 100 * NS_PER_MS
 STOP_TICKS = 3
+REMEMBERED = 512  # commands: a second of the quickest loop, more than any measured state is old
 
 
 class MotionState:
@@ -43,6 +46,7 @@ class MotionState:
         self._stopped: Hold | None = None  # its newest cause
         self._over = False  # whether that is gone, and the stop lasts all the same
         self._stopped_ns = 0
+        self._commands: deque[Command] = deque(maxlen=REMEMBERED)  # that flowed without a break, the newest last
         self._window = RestWindow()
         self._rested: Sample | None = None  # until the first command: where it came to rest
         self._join: Join | None = None
@@ -145,7 +149,16 @@ class MotionState:
         """What moves when a tick begins: from a stop, where the robot came to rest."""
         if self._rested is not None and self.command is None and measured is not None:
             measured = replace(self._rested, captured_ns=measured.captured_ns)
-        return pipeline.Motion(self.command, measured, self._join)
+        return pipeline.Motion(self.command, measured, self._join, self.followed(measured))
+
+    def followed(self, measured: Sample | None) -> Floats | None:
+        """[D] where controllers were commanded to be when `measured` was captured; None when nothing commands."""
+        if measured is None or self.command is None:
+            return None
+        for command in reversed(self._commands):
+            if command.from_ns <= measured.captured_ns:
+                return command.at(measured.captured_ns)
+        return self._commands[0].at(measured.captured_ns)
 
     def follow(self, running: Pipeline | None, sent: Sent, start: Anchor | None) -> None:
         """Draw the consequences of what went out: what controllers follow now, and what a stop resets."""
@@ -154,6 +167,9 @@ class MotionState:
         verdict = sent.verdict
         if isinstance(verdict, ActionChunk) and start is not None:
             self.command, self._rested = start.command(verdict, sent.until_ns), None
+            if start.previous is None:  # after a break
+                self._commands.clear()
+            self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:
             self.command = self._join = None
             if running is not None:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from scripted import PERIOD, STEP, STEPS, VELOCITY, ScriptedCell, ScriptedWorker
 
 from edged.core.errors import MachineryError
-from edged.core.types import Reason
+from edged.core.types import Reason, Sample
 from edged.wire import Flag, Kind, Message
 
 STOPS = frozenset(reason for reason in Reason if reason.stop)
@@ -139,6 +139,38 @@ def test_a_plan_that_controllers_gave_up_in_a_stall_begins_again_within_the_limi
     reach = VELOCITY * max(STEP, message.header["t0_ns"] - message.published_ns) / 1e9
     assert abs(message.arrays["action"][0, 0]) <= reach + 1e-6
     assert message.flags == Flag.CHANGED
+
+
+def commanded(messages: list[Message], at_ns: int) -> float:
+    """Where a controller that follows `messages` in straight lines has its first joint at `at_ns`; at rest at 0."""
+    path: list[tuple[int, float]] = [(0, 0.0)]
+    for message in messages:
+        if message.kind is not Kind.ACTION or message.published_ns > at_ns:
+            continue
+        began = (message.published_ns, float(np.interp(message.published_ns, *zip(*path, strict=True))))
+        steps = message.arrays["action"][:, 0].tolist()
+        due = [message.header["t0_ns"] + number * STEP for number in range(len(steps))]
+        path = [began, *zip(due, steps, strict=True)]
+    return float(np.interp(at_ns, *zip(*path, strict=True)))
+
+
+@pytest.mark.parametrize("latency_ms", [0, 15, 40])
+def test_the_latency_of_a_measured_state_is_no_following_error(cell: ScriptedCell, latency_ms: int) -> None:
+    """At 1 rad/s, 40 ms are 40 mrad: as much as the guard allows."""
+
+    def drain(now_ns: int) -> int:
+        then_ns = now_ns - latency_ms * MS
+        where = np.full(3, commanded(cell.outlet.heard, then_ns))
+        cell.joints.samples = [*cell.joints.samples[-20:], Sample("joints", 1, then_ns, where)]
+        cell.imu.values = where  # the policy goes on from where the robot is
+        return 1
+
+    cell.joints.drain = drain  # type: ignore[method-assign]
+    rule = cell.slot.current()[0].rule  # type: ignore[union-attr]
+    rule.slack[:] = 0.035
+    heard = [cell.tick() for _ in range(60)]
+    assert says(heard[4:]) == ["ACTION"] * 56
+    assert commanded(heard, cell.clock()) > 0.3, "it moved all the time"
 
 
 class TwoClocks(RuleBasedStateMachine):
