@@ -14,7 +14,7 @@ import logging
 import socket
 import struct
 import termios
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -23,9 +23,13 @@ import zmq
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
+from edged.core.procfs import resident_bytes
 from edged.runtime.places import Places
 
 MOST_SUBSCRIPTIONS = 32  # of one peer, and as many changes of them within a second
+GROWTH_BYTES = 16 << 20  # of our memory within ten seconds, from which on it is looked who sends
+SAMPLES, SAMPLE_S = 50, 0.002
+MOST_HEARD = 4  # samples at which something waited to be taken in
 STALLED_NS = 10 * NS_PER_S
 FEW = 1024  # descriptors
 LOOK_NS = NS_PER_S
@@ -34,10 +38,11 @@ MOST_EVENTS = 64  # at a time, of one socket
 PAUSE_NS = 60 * NS_PER_S  # between two lines about one cause on one stream
 _EVENTS = int(zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED)
 
-Cause = Literal["readers", "subscriptions", "not reading"]
+Cause = Literal["readers", "subscriptions", "not reading", "sending"]
 _WHY = {
     "readers": "more than {readers} are connected",
     "subscriptions": f"more than {MOST_SUBSCRIPTIONS} subscriptions, or as many changes within a second",
+    "sending": "it sends without pause",
     "not reading": f"it has read nothing for {STALLED_NS // NS_PER_S} s of what waits for it",
 }
 
@@ -82,6 +87,7 @@ class Peers(Duty):
         self._streams: dict[str, _Stream] = {}
         self._watched: list[tuple[zmq.Socket[bytes], zmq.Socket[Any], str]] = []  # socket, its monitor, stream
         self._look_ns = now()
+        self._resident: deque[int] = deque(maxlen=10_000 // LOOK_MS)
 
     def watch(self, stream: str, watched: zmq.Socket[bytes], endpoint: str, readers: int) -> None:
         """Look after whoever connects to `watched` at `endpoint`. By the thread that makes the socket."""
@@ -131,6 +137,7 @@ class Peers(Duty):
         while not self.stopping.is_set():
             for monitor, _ in poller.poll(LOOK_MS):
                 self.item(f"the readers of {monitors[monitor]}", partial(self._listen, monitor, monitors[monitor]))
+            self.item("a look at our memory", self._look_at_memory)
             if self._now() >= self._look_ns:
                 self._look_ns = self._now() + LOOK_NS
                 self.item("a look at what readers have read", self._look)
@@ -174,12 +181,29 @@ class Peers(Duty):
         now_ns = self._now()
         for descriptor, peer in tuple(self._peers.items()):
             peer.changes = 0
-            unread = _unread(descriptor)
+            unread = _queued(descriptor, termios.TIOCOUTQ)  # not read by it (ipc), or not acknowledged (TCP)
             if not unread or unread != peer.unread:
                 peer.unread, peer.stalled_ns = unread, now_ns
             elif now_ns - peer.stalled_ns >= STALLED_NS:
                 peer.stalled_ns = now_ns
                 self._cut(descriptor, peer, "not reading")
+
+    def _look_at_memory(self) -> None:
+        """Where it grows, see who sends: readers have next to nothing to say.
+
+        libzmq holds the parts of a message until the last one is there, does not bound them, and then takes them in at
+        the loop's expense.
+        """
+        self._resident.append(resident_bytes())
+        if self._resident[-1] - min(self._resident) < GROWTH_BYTES:
+            return
+        heard: Counter[int] = Counter()
+        for _ in range(SAMPLES):
+            heard.update(number for number in tuple(self._peers) if _queued(number, termios.FIONREAD))
+            self.stopping.wait(SAMPLE_S)
+        for number, count in heard.items():
+            if count >= MOST_HEARD and (peer := self._peers.get(number)) is not None:
+                self._cut(number, peer, "sending")
 
     def _cut(self, descriptor: int, peer: _Peer, cause: Cause) -> None:
         """End a connection, if the number is still that of one: libzmq may have closed it a moment ago."""
@@ -229,9 +253,9 @@ def _owner(descriptor: int) -> str:
         connection.detach()
 
 
-def _unread(descriptor: int) -> int:
-    """Bytes in the kernel that the peer has not read (ipc) or acknowledged (TCP); 0 when that is unknown."""
+def _queued(descriptor: int, direction: int) -> int:
+    """Bytes of a connection that wait in the kernel, to us or from us; 0 when that is unknown."""
     try:
-        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0])
+        return int(struct.unpack("i", fcntl.ioctl(descriptor, direction, bytes(4)))[0])
     except OSError:
         return 0

@@ -32,6 +32,24 @@ time.sleep(60)
 """
 
 
+ENDLESS = """
+import socket, sys
+kind, _, place = sys.argv[1].partition("://")
+if kind == "ipc":
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(place)
+else:
+    peer = socket.create_connection(("127.0.0.1", int(place.rpartition(":")[2])))
+peer.sendall(bytes([255, 0, 0, 0, 0, 0, 0, 0, 1, 127, 3, 0]) + b"NULL".ljust(20, bytes(1)) + bytes(32))
+peer.recv(64, socket.MSG_WAITALL)
+ready = b"\\x05READY" + b"\\x0bSocket-Type" + bytes([0, 0, 0, 4]) + b"XSUB"
+peer.sendall(bytes([4, len(ready)]) + ready)
+more = bytes([1, 40]) + bytes([2]) + bytes(39)  # a part that others follow, of ZMTP 3.0
+while True:
+    peer.sendall(200 * more)
+"""
+
+
 @pytest.fixture(params=["ipc", "tcp"])
 def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "ipc":
@@ -168,3 +186,28 @@ def test_with_few_descriptors_fewer_readers_are_admitted_and_it_is_said(bus: tup
     assert peers.readers()["action"]["most"] == 4
     assert peers.fit(2, 100).startswith("100 descriptors are few: of 4 readers 2 are admitted")
     assert peers.readers()["action"]["most"] == 2
+
+
+def test_who_sends_a_message_without_end_is_cut_off_before_it_fills_the_memory(
+    bus: tuple[Peers, Outlet], readers: Readers, endpoint: str
+) -> None:
+    """libzmq would hold its parts in memory for ever, and our side never hears of it."""
+    peers, outlet = bus
+    modest = reader(readers, endpoint)
+    until(lambda: outlet.count_peers() == 1)
+    before = home.resident_bytes()
+    sender = subprocess.Popen([sys.executable, "-c", ENDLESS, endpoint])
+    try:
+
+        def cut() -> bool:
+            outlet.count_peers()
+            return bool(peers.readers()["action"]["cut"].get("sending"))
+
+        until(cut, 25, peers.readers)
+        assert home.resident_bytes() - before < 500e6
+    finally:
+        sender.kill()
+        sender.wait()
+    assert peers.readers()["action"]["cut"].keys() == {"sending"}
+    outlet.send(b"x")
+    assert modest.poll(2000)
