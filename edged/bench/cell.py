@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import subprocess
@@ -46,11 +47,12 @@ def write_config(folder: Path, engine: str, inputs: str, clock: str, rate_hz: fl
     store = folder / "engines"  # a copy: a daemon writes into its store
     if not (store / engine).exists():
         shutil.copytree(ENGINES / engine, store / engine)
+    valid_ms = max(1000, math.ceil(3000 / rate_hz) + 10)
     path = folder / "bench.toml"
     path.write_text(
         f"[daemon]\nstore = '{store}'\nruntime = '{folder}/run'\n[loop]\nclock = '{clock}'\n{rate}"
         f"[engine]\nname = '{engine}'\n[guard]\nstart = 'armed'\n{measured}[guard.limits]\n{limits}\n"
-        f"[bus]\nvalid_ms = 1000\n[swap]\nincoming = false\n[log]\nlevel = 'warning'\n{inputs}",
+        f"[bus]\nvalid_ms = {valid_ms}\n[swap]\nincoming = false\n[log]\nlevel = 'warning'\n{inputs}",
         encoding="utf-8",
     )
     return path

@@ -86,7 +86,7 @@ def _config(folder: Path, run_ms: float, rate_hz: float, meanwhile: str) -> Path
     versions = ("1", "2", "3") if meanwhile == LOADING else ("1",)
     first = write_slow(folder / "engines", ENGINE, run_ms)
     path = write_config(folder, ENGINE, sensor_toml(f"ipc://{folder}/state"), "timer", rate_hz)
-    text = path.read_text(encoding="utf-8").replace("valid_ms = 1000", "").replace("'warning'", "'error'")
+    text = path.read_text(encoding="utf-8").replace("'warning'", "'error'")
     text = text.replace("incoming = false\n", "incoming = false\n" + SWAPS)
     for version in versions[1:]:
         write_slow(folder / "engines", ENGINE, run_ms, version)
