@@ -68,7 +68,7 @@ def main() -> int:
         print("\r\x1b[K", end="", file=sys.stderr)
     found = differences(old, new)
     if asked.record:
-        record(found)
+        record(found, old.keys() | new.keys())
         return 0
     listed = {name: one for name, one in read_list().items() if asked.part is None or name in old.keys() | new.keys()}
     judgement = judge(found, listed)

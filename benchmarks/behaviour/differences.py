@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,18 +73,21 @@ def read_list(path: Path = INTENDED) -> dict[str, Difference]:
     return listed
 
 
-def record(found: Sequence[Difference], path: Path = INTENDED) -> None:
+def record(found: Sequence[Difference], asked: Iterable[str], path: Path = INTENDED) -> None:
     """Write what was found under the reasons the list had; what it did not have goes under an empty one, which
-    `read_list` refuses until somebody writes it."""
+    `read_list` refuses until somebody writes it. What was not `asked` this time stays as it is listed."""
     groups = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     reasons = {one["name"]: group["reason"] for group in groups for one in group["differences"]}
-    order = [group["reason"] for group in groups] + [""]
+    names = set(asked)
+    kept = [one for group in groups for one in group["differences"] if one["name"] not in names]
+    differences = sorted([*kept, *map(asdict, found)], key=lambda one: str(one["name"]))
+    order = dict.fromkeys([*(group["reason"] for group in groups), ""])
     written = [
-        {"reason": reason, "differences": [asdict(one) for one in found if reasons.get(one.name, "") == reason]}
-        for reason in dict.fromkeys(order)
+        {"reason": reason, "differences": [one for one in differences if reasons.get(one["name"], "") == reason]}
+        for reason in order
     ]
-    kept = [group for group in written if group["differences"]]
-    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    filled = [group for group in written if group["differences"]]
+    path.write_text(json.dumps(filled, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def report(judgement: Judgement) -> Iterator[str]:

@@ -59,13 +59,23 @@ def test_a_listed_difference_that_no_longer_occurs_fails() -> None:
 def test_what_is_recorded_keeps_its_reasons_and_a_new_one_needs_one(tmp_path: Path) -> None:
     path = tmp_path / "intended.json"
     path.write_text(json.dumps([{"reason": "plain words", "differences": [{"name": TEXT.name}, {"name": GONE.name}]}]))
-    record([TEXT, GONE], path)
+    record([TEXT, GONE], OLD, path)
     assert read_list(path) == {TEXT.name: TEXT, GONE.name: GONE}
-    record([TEXT, CAME], path)
+    record([TEXT, CAME], [*OLD, *NEW], path)
     groups = json.loads(path.read_text(encoding="utf-8"))
     assert [(group["reason"], len(group["differences"])) for group in groups] == [("plain words", 1), ("", 1)]
     with pytest.raises(ValueError, match=r"tail \[exit\] has no reason"):
         read_list(path)
+
+
+def test_what_was_not_asked_this_time_stays_listed(tmp_path: Path) -> None:
+    path = tmp_path / "intended.json"
+    one = {"name": GONE.name, "removed": list(GONE.removed), "added": []}
+    path.write_text(json.dumps([{"reason": "why", "differences": [one]}]))
+    record([], ["status [exit]"], path)
+    assert read_list(path) == {GONE.name: GONE}
+    record([], OLD, path)
+    assert read_list(path) == {}
 
 
 def test_nothing_is_listed_twice(tmp_path: Path) -> None:
