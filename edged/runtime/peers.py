@@ -197,13 +197,13 @@ class Peers(Duty):
         self._resident.append(resident_bytes())
         if self._resident[-1] - min(self._resident) < GROWTH_BYTES:
             return
-        heard: Counter[int] = Counter()
+        peers, heard = dict(self._peers), Counter[int]()
         for _ in range(SAMPLES):
-            heard.update(number for number in tuple(self._peers) if _queued(number, termios.FIONREAD))
+            heard.update(number for number in peers if _queued(number, termios.FIONREAD))
             self.stopping.wait(SAMPLE_S)
         for number, count in heard.items():
-            if count >= MOST_HEARD and (peer := self._peers.get(number)) is not None:
-                self._cut(number, peer, "sending")
+            if count >= MOST_HEARD and self._peers.get(number) is peers[number]:
+                self._cut(number, peers[number], "sending")
 
     def _cut(self, descriptor: int, peer: _Peer, cause: Cause) -> None:
         """End a connection, if the number is still that of one: libzmq may have closed it a moment ago."""

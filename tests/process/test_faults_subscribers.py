@@ -93,7 +93,7 @@ def test_a_crowd_is_turned_away_and_nobody_else_notices(rig: Rig) -> None:
     assert readers["action"]["most"] == 32
     assert readers["action"]["connected"] <= 32 + 16  # those that try again just now
     until(lambda: "hear" in many.said, 30, lambda: many.said)
-    assert 20 <= int(many.said.split()[-2]) <= 32
+    assert int(many.said.split()[-2]) >= 20  # others too, for a moment, until the next one takes their place
     actions.wait_count(10, actions.mark())
     assert "cut off a reader of action (pid " in daemon.said
     listing = rig.edged("status", str(config)).stdout
@@ -107,8 +107,10 @@ def test_a_flood_of_subscriptions_is_cut_off_and_costs_no_memory(rig: Rig) -> No
     actions = daemon.listen()
     actions.wait(is_action)
     resident = daemon.resident_mb()
-    crowd(rig, daemon, "1", "100000")
-    daemon.wait_status(lambda status: status["readers"]["action"]["cut"].get("subscriptions"))
+    many = crowd(rig, daemon, "1", "100000")
+    until(lambda: "hear" in many.said, 30, lambda: many.said)
+    readers = daemon.status()["readers"]["action"]  # libzmq itself ends a connection that is busy for too long
+    assert readers["cut"].keys() & {"subscriptions", "sending"} or readers["connected"] == 1
     actions.wait_count(50, actions.mark())
     assert daemon.resident_mb() - resident < 40
     assert daemon.alive
