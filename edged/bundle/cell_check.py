@@ -122,6 +122,12 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
             yield "guard.measured is not set: at start and after a stop the robot may jump to the first command"
         elif config.guard.following_error is None:
             yield "guard.following_error is not set: a robot that is stuck or pushed is not noticed"
+    if config.valid_ns < config.least_valid_ns:
+        least_ms = config.least_valid_ns / 1e6
+        fact = (
+            f"bus.valid_ms = {config.bus.valid_ms:g} is less than three periods and 10 ms: two late messages are a stop"
+        )
+        yield f"{fact}; set {least_ms:.4g}, or nothing"
     cameras = {image.source for image in manifest.images.values()} | {config.clock_camera}
     sensors = {part.sensor for state in manifest.states.values() for part in state.parts}
     sensors |= {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}

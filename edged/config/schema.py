@@ -82,12 +82,12 @@ class Config(BaseSettings):
     @property
     def valid_ns(self) -> int:
         """From publishing to the moment after which a verdict must not be obeyed."""
-        return self.least_valid_ns if self.bus.valid_ms is None else ns(self.bus.valid_ms)
+        return max(VALID_NS, self.least_valid_ns) if self.bus.valid_ms is None else ns(self.bus.valid_ms)
 
     @property
     def least_valid_ns(self) -> int:
         """What lets two messages in a row get lost or late."""
-        return max(VALID_NS if self.bus.valid_ms is None else 0, VALID_PERIODS * self.period_ns + VALID_SPARE_NS)
+        return VALID_PERIODS * self.period_ns + VALID_SPARE_NS
 
     @property
     def deadline_ns(self) -> int:

@@ -194,10 +194,6 @@ def _guard(config: Config) -> Iterator[Finding]:
 
 def _bus(config: Config) -> Iterator[Finding]:
     bus, known = config.bus, streams(config)
-    ticking = config.clock_camera in (None, *config.cameras)
-    if bus.valid_ms is not None and ticking and config.valid_ns < config.least_valid_ns:
-        allowed = f"at least {config.least_valid_ns / 1e6:.4g}: three periods and 10 ms, or nothing"
-        yield "bus.valid_ms", bus.valid_ms, allowed
     frames = ("frames", *(f"frames-{camera}" for camera in config.cameras))
     for published in bus.publish:
         if published not in frames:

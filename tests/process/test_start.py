@@ -78,7 +78,7 @@ def test_an_endpoint_in_use_is_waited_for_and_then_named(rig: Rig) -> None:
     [
         ("loop", "rate_hz = 0", (), "loop.rate_hz"),
         ("loop", "speed = 3", (), "loop.speed"),
-        ("bus", "valid_ms = 1", (), "bus.valid_ms"),
+        ("bus", "valid_ms = -1", (), "bus.valid_ms"),
         ("swap", "", ("--set=loop.rate_hz=fast",), "loop.rate_hz"),
         ("swap", "", ("--set=guard.start=armed",), "guard"),
     ],

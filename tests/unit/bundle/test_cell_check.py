@@ -150,6 +150,7 @@ def test_a_segmenter_has_no_guard() -> None:
         ("guard", {"limits": {"j1": {"min": -3, "max": 3}}}, "guard.measured is not set: at start and after a stop"),
         ("cameras.side", {"uri": "1", "width": 64, "height": 64}, "camera 'side' is read and used by nothing"),
         ("sensors.temp", {"endpoint": "ipc:///t", "names": ["t"], "unit": "K"}, "sensor 'temp' is read and used by"),
+        ("bus.valid_ms", 70, "bus.valid_ms = 70 is less than three periods and 10 ms: two late messages are a stop"),
         ("execution", {"max_plan_age_ms": 70}, "cameras.tool.max_age_ms = 100 is beyond execution.max_plan_age_ms"),
     ],
 )
