@@ -23,6 +23,7 @@ DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after th
 ALONE = (  # trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done
     "tests/process/test_control_remote.py",
     "tests/process/test_swap_",
+    "tests/process/test_two_clocks.py",
     "tests/gpu_fake/test_cuda_swap.py",
     "tests/gpu_fake/test_plan_",
     "tests/unit/bench/test_bench_gpu.py",
