@@ -74,4 +74,6 @@ def test_an_error_that_passes_is_one_hold(rig: Rig) -> None:
     hold = actions.wait(holds(Reason.ENGINE))
     assert "upload failed: invalid argument" in hold.header["detail"]
     actions.wait(is_action, actions.mark())
-    assert sum(holds(Reason.ENGINE)(message) for message in actions.messages) == 1
+    stopped = [message for message in actions.messages if holds(Reason.ENGINE)(message)]
+    assert stopped == [message for message in actions.messages if hold.seq <= message.seq < hold.seq + len(stopped)]
+    assert {message.header["motion"] for message in stopped} == {2}, "one stop, which lasts 100 ms"

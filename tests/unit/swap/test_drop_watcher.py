@@ -307,6 +307,13 @@ def as_nobody() -> Iterator[Callable[[], None]]:
     os.seteuid(0)
 
 
+def let_others_in(folder: Path) -> None:
+    """Open the folders above `folder` that pytest made for its user alone."""
+    for above in folder.parents:
+        if not above.stat().st_mode & 0o001:
+            above.chmod(0o755)
+
+
 def test_drops_of_another_user(folder: Path, heard: Heard, content, as_nobody: Callable[[], None]):
     """An unreadable folder is refused by its name and hinders nobody; a taken one that is not ours is told of once."""
     warnings: list[str] = []
@@ -315,8 +322,7 @@ def test_drops_of_another_user(folder: Path, heard: Heard, content, as_nobody: C
     put(folder / "closed", content).chmod(0o700)
     put(folder / "open", content)
     os.chown(folder, 65534, 65534)
-    for above in folder.parents[:3]:
-        above.chmod(0o755)
+    let_others_in(folder)
     as_nobody()
     incoming.scan()
     clock.advance(31 * SECOND)
@@ -342,8 +348,7 @@ def test_a_folder_that_may_only_be_read_is_still_looked_through(
     put(folder / "open", content)
     (folder / "x.onnx").write_bytes(b"")
     (folder / "gone.refused").write_text("of a drop that went", encoding="utf-8")
-    for above in folder.parents[:3]:
-        above.chmod(0o755)
+    let_others_in(folder)
     as_nobody()
     DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
     assert [drop.path.name for drop in heard.drops] == ["open"]
