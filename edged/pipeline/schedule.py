@@ -61,8 +61,12 @@ def make_schedule(
         if config.bus.valid_ms is None:
             valid_ns = max(valid_ns, VALID_PERIODS * period_ns + VALID_SPARE_NS)
     deadline_ns = config.deadline_ns if inline else max_plan_age_ns
-    hold_ns = max(HOLD_PERIODS * period_ns, HOLD_NS)
-    return Schedule(inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns)
+    return Schedule(inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns))
+
+
+def hold_ns(period_ns: int) -> int:
+    """How long a Hold is good where the next verdict comes in `period_ns`."""
+    return max(HOLD_PERIODS * period_ns, HOLD_NS)
 
 
 def _max_plan_age_ns(

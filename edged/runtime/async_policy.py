@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import ActionChunk, Hold, Observation, Reason, Sample, Tick
+from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick
 from edged.guard import anchor, guard
 from edged.guard.precedence import strongest
-from edged.pipeline.pipeline import Pipeline
+from edged.pipeline.pipeline import Motion, Pipeline
 from edged.pipeline.plan import Plan
 from edged.runtime.inference_thread import Done, InferenceThread, Job
 from edged.runtime.inputs import Inputs
@@ -50,7 +50,7 @@ class AsyncPolicy:
         waiting = observation if isinstance(observation, Hold) else None
         turn = None
         if done is not None:
-            turn = self._hand_over(running, done, tick, watch, measured)
+            turn = self._hand_over(running, done, tick, watch, moving)
             if isinstance(turn.verdict, Hold):
                 if turn.verdict.stop:
                     return turn
@@ -59,7 +59,7 @@ class AsyncPolicy:
             self._begin(worker, observation, now_ns)
         if turn is not None and not isinstance(turn.verdict, Hold):
             return replace(turn, waiting=waiting)
-        planned = self._planned(running, worker, tick, measured, waiting)
+        planned = self._planned(running, worker, tick, moving, waiting)
         return planned if turn is None else replace(
             planned, observation=turn.observation, motion=turn.motion, prediction=turn.prediction
         )  # fmt: skip
@@ -79,25 +79,20 @@ class AsyncPolicy:
             self._inferred_ns = captured_ns
             worker.submit(Job(observation, self._motion.number, now_ns))
 
-    def _hand_over(
-        self, running: Pipeline, done: Done, tick: Tick, watch: Stopwatch, measured: Sample | None
-    ) -> Turn:  # fmt: skip
+    def _hand_over(self, running: Pipeline, done: Done, tick: Tick, watch: Stopwatch, moving: Motion) -> Turn:
         """Make the newest result the plan, and the verdict of this tick."""
-        observation, moving = done.job.observation, self._motion.now(measured)
-        ready_ns = watch.ended_ns["observe"]
+        observation, ready_ns = done.job.observation, watch.ended_ns["observe"]
         watch.adopt(done.watch)
         if done.failed is not None:
             return Turn(done.failed, None, observation, moving, done.failed)
         answer = running.conclude(observation, moving, tick, watch, ready_ns)
-        verdict = answer.verdict
-        if isinstance(verdict, Hold) and verdict.reason is Reason.ANCHOR and measured is None:
-            verdict = self._inputs.explain_measured(verdict)
+        verdict = self._inputs.explained(answer.verdict)
         if isinstance(verdict, ActionChunk):
             self._plan, self._plan_by = Plan(verdict, running.schedule.max_plan_age_ns), running
         return Turn(verdict, answer.start, observation, moving, answer.prediction)
 
     def _planned(
-        self, running: Pipeline, worker: InferenceThread, tick: Tick, measured: Sample | None, waiting: Hold | None
+        self, running: Pipeline, worker: InferenceThread, tick: Tick, moving: Motion, waiting: Hold | None
     ) -> Turn:
         """What is left of the plan while that is good; else what keeps a new one away."""
         plan, now_ns = self._plan, tick.started_ns
@@ -106,10 +101,9 @@ class AsyncPolicy:
             if plan is not None:
                 self._plan, self._ended = None, (plan.chunk.captured_ns, plan.end_ns)
             return Turn(waiting or self._nothing(worker, now_ns))
-        place = anchor(running.rule, self._motion.command, measured, now_ns, self._motion.followed(measured))
+        place = anchor(running.rule, moving.command, moving.measured, now_ns, moving.followed)
         if isinstance(place, Hold):
-            place = self._inputs.explain_measured(place) if measured is None else place
-            return Turn(replace(place, captured_ns=rest.captured_ns))
+            return Turn(self._inputs.explained(replace(place, captured_ns=rest.captured_ns)))
         if place.previous is None:  # controllers gave up meanwhile: the plan begins again from where the robot is
             guarded = guard(rest, running.rule, place, tick, now_ns)
             if isinstance(guarded, Hold):

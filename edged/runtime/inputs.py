@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edged.core.stopwatch import Readings
-from edged.core.types import Hold, Observation, Prediction, Sample, Tick, Verdict
+from edged.core.types import Hold, Observation, Prediction, Reason, Sample, Tick, Verdict
 from edged.pipeline.align import Wanted, observe
 from edged.pipeline.pipeline import Motion
 from edged.source.open import Camera, Samples
@@ -93,9 +93,12 @@ class Inputs:
         frames = {stream.name: self.cameras[stream.name].mailbox.newest() for stream in want.cameras}
         return observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
 
-    def explain_measured(self, hold: Hold) -> Hold:
-        """`hold` for want of a measured state, with the cause where the sensor sends what cannot be read."""
-        return self._explain(hold, self._measured)
+    def explained(self, verdict: Prediction | Hold) -> Prediction | Hold:
+        """A Hold for want of a measured state with the cause, where the sensor sends what cannot be read; else
+        `verdict` itself."""
+        if isinstance(verdict, Hold) and verdict.reason is Reason.ANCHOR and self.measured() is None:
+            return self._explain(verdict, self._measured)
+        return verdict
 
     def explain_enable(self, hold: Hold) -> Hold:
         """`hold` for want of the enable input, likewise."""

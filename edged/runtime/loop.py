@@ -110,10 +110,7 @@ def take_turn(
     if isinstance(observation, Hold):
         return Turn(observation)
     answer = running.answer(observation, moving, tick, watch)
-    verdict = answer.verdict
-    if isinstance(verdict, Hold) and verdict.reason is Reason.ANCHOR and measured is None:
-        verdict = inputs.explain_measured(verdict)
-    return Turn(verdict, answer.start, seen, moving, answer.prediction)
+    return Turn(inputs.explained(answer.verdict), answer.start, seen, moving, answer.prediction)
 
 
 def publish(

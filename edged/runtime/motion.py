@@ -122,7 +122,8 @@ class MotionState:
             self._window.clear()
         if stops:
             assert isinstance(verdict, Hold), "actions and masks stop nothing"
-            self._stopped = verdict if self._stopped is None or not self._over else self._stopped
+            if self._stopped is None or not self._over:
+                self._stopped = verdict
         return verdict
 
     def published(self, verdict: Verdict) -> None:
@@ -149,9 +150,9 @@ class MotionState:
         """What moves when a tick begins: from a stop, where the robot came to rest."""
         if self._rested is not None and self.command is None and measured is not None:
             measured = replace(self._rested, captured_ns=measured.captured_ns)
-        return pipeline.Motion(self.command, measured, self._join, self.followed(measured))
+        return pipeline.Motion(self.command, measured, self._join, self._followed(measured))
 
-    def followed(self, measured: Sample | None) -> Floats | None:
+    def _followed(self, measured: Sample | None) -> Floats | None:
         """[D] where controllers were commanded to be when `measured` was captured; None when nothing commands."""
         if measured is None or self.command is None:
             return None

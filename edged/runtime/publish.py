@@ -22,7 +22,7 @@ from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
-from edged.pipeline.schedule import HOLD_NS, HOLD_PERIODS, Schedule
+from edged.pipeline.schedule import Schedule, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
 from edged.wire import MAX_PAYLOAD, Flag, Kind, Preamble, encode
@@ -154,7 +154,7 @@ class Publisher:
         self._outlet = outlet
         self._sender = sender
         self._valid_ns = valid_ns
-        self._hold_ns = max(HOLD_PERIODS * period_ns, HOLD_NS)
+        self._hold_ns = hold_ns(period_ns)
         self.now = now
         self._alarms: tuple[str, ...] = ()
         self._meaning: Mapping[str, Any] | None = None
@@ -181,8 +181,8 @@ class Publisher:
         how long its verdicts are good; `motion`: its number, 0 = nothing moves; `waiting`: why no newer plan comes.
         """
         published_ns = self.now()
-        hold_ns = self._hold_ns if schedule is None else schedule.hold_ns
-        valid_ns = hold_ns
+        hold_valid_ns = self._hold_ns if schedule is None else schedule.hold_ns
+        valid_ns = hold_valid_ns
         if not isinstance(verdict, Hold):
             valid_ns = self._valid_ns if schedule is None else schedule.valid_ns
             if isinstance(verdict, ActionChunk):
@@ -190,7 +190,7 @@ class Publisher:
             if valid_ns <= 0:
                 detail = f"the plan ended {-valid_ns / 1e6:.1f} ms before it could be published"
                 verdict = Hold(Reason.LATE, detail, verdict.captured_ns)
-                valid_ns = hold_ns
+                valid_ns = hold_valid_ns
         header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, "engine_us": engine_ns / 1000}
         if motion:
             header["motion"] = motion
@@ -204,7 +204,7 @@ class Publisher:
         try:
             data = self._message(verdict, dict(header), published_ns, valid_ns, engine)
         except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
-            verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_ns
+            verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_valid_ns
             header = {key: value for key, value in header.items() if key not in self._encoded}
             data = self._message(verdict, header, published_ns, valid_ns, engine)
         self._outlet.send(data)

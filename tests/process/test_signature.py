@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from configs import REACH_SENSORS
 from signing import bundle_path, keys, sign_bundle
 
 from edged.bundle.store import Store
@@ -15,26 +16,22 @@ from edged.swap.load import load_engine
 __all__ = ["bundle_path", "keys"]
 
 
-CELL = """
+CELL = (
+    """
 [cameras.tool]
 uri = "frames"
 width = 640
 height = 480
-[sensors.joints]
-endpoint = "tcp://127.0.0.1:5555"
-names = ["a", "b"]
-unit = "rad"
-[sensors.force]
-endpoint = "tcp://127.0.0.1:5556"
-names = ["f"]
-unit = "N"
-[guard]
+"""
+    + REACH_SENSORS
+    + """[guard]
 measured = "sensor:joints"
 [bus]
 valid_ms = 200
 [engine]
 name = "reach"
 """
+)
 
 
 def load_as(bundle_path: Path, engine: str = "") -> list[str]:

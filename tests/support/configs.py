@@ -52,6 +52,17 @@ j2 = { min = -2.0, max = 2.0, step = 0.05, on = "limit" }
 valid_ms = 200
 """
 
+REACH_SENSORS = """[sensors.joints]
+endpoint = "tcp://127.0.0.1:5555"
+names = ["a", "b"]
+unit = "rad"
+[sensors.force]
+endpoint = "tcp://127.0.0.1:5556"
+names = ["f"]
+unit = "N"
+"""
+"""What the policy of `models.policy_recipe` reads."""
+
 Write = Callable[[str], Path]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from configs import REACH_SENSORS
 from models import policy_golden, policy_model, policy_recipe, segment_golden, segment_model, segment_recipe
 
 from edged.bundle.bundle import read_bundle, write_bundle
@@ -22,7 +23,8 @@ from edged.cli.keys import new_curve_key
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from edged.pack import pack
 
-PICK = """
+PICK = (
+    """
 [daemon]
 runtime = "run"
 store = "engines"
@@ -31,15 +33,9 @@ cache = "cache"
 uri = "frames"
 width = 64
 height = 48
-[sensors.joints]
-endpoint = "tcp://127.0.0.1:5555"
-names = ["a", "b"]
-unit = "rad"
-[sensors.force]
-endpoint = "tcp://127.0.0.1:5556"
-names = ["f"]
-unit = "N"
-[engine]
+"""
+    + REACH_SENSORS
+    + """[engine]
 name = "reach"
 [guard]
 measured = "sensor:joints"
@@ -48,6 +44,7 @@ limits.a = { min = -3, max = 3, velocity = 1 }
 [bus]
 valid_ms = 200
 """
+)
 
 
 @pytest.fixture(scope="module")

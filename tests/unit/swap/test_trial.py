@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from configs import REACH_SENSORS
 from models import policy_golden, policy_model, policy_recipe
 
 from edged.bundle.bundle import read_bundle
@@ -17,7 +18,8 @@ from edged.swap.job import Job
 from edged.swap.trial import run_trial
 
 SECRETS = ("s3cr", "t0ken", "0ther")
-CELL = """
+CELL = (
+    """
 [daemon]
 store = "{folder}/engines"
 cache = "{folder}/cache"
@@ -29,15 +31,9 @@ height = 48
 uri = "rtsp://admin:s3cr/et@cam/x?token=t0ken"
 width = 64
 height = 48
-[sensors.joints]
-endpoint = "tcp://127.0.0.1:5555"
-names = ["a", "b"]
-unit = "rad"
-[sensors.force]
-endpoint = "tcp://127.0.0.1:5556"
-names = ["f"]
-unit = "N"
-[guard]
+"""
+    + REACH_SENSORS
+    + """[guard]
 measured = "sensor:joints"
 [guard.limits]
 a = {{ min = -1, max = 1 }}
@@ -47,6 +43,7 @@ valid_ms = 200
 [engine]
 name = "reach"
 """
+)
 
 
 def test_a_trial_has_the_whole_config_and_shows_nobody_its_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
