@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edged.bundle.honoured import not_honoured
 from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, StatePart
 from edged.config import Config, LimitConfig, SensorConfig
 
@@ -27,6 +28,7 @@ def hints(manifest: Manifest, config: Config) -> list[str]:
 def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     if manifest.name != config.engine.name:
         yield f"the manifest says engine {manifest.name!r}, [engine] name says {config.engine.name!r}; correct one"
+    yield from not_honoured(manifest)
     for image in manifest.images.values():
         yield from _image(image, config)
     for state in manifest.states.values():

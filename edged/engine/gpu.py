@@ -62,7 +62,7 @@ class GpuEngine:
         self._launch = program.launch
         for name, role in bundle.manifest.inputs.items():
             if isinstance(role, ConstInput):
-                self.inputs[name][...] = role.value
+                role.fill(self.inputs[name])
         for _ in range(WARM_UP):
             self.run()
         self._chosen = {"chosen": chosen} if chosen else {}

@@ -52,7 +52,7 @@ class OrtEngine:
         self.outputs = MappingProxyType({name: _array(tensor) for name, tensor in outputs.items()})
         for name, role in bundle.manifest.inputs.items():
             if isinstance(role, ConstInput):
-                self.inputs[name][...] = role.value
+                role.fill(self.inputs[name])
         self._binding: Any = self._session.io_binding()
         for bind, arrays in ((self._binding.bind_input, self.inputs), (self._binding.bind_output, self.outputs)):
             for name, array in arrays.items():

@@ -20,6 +20,7 @@ from edged.bundle.manifest import (
     Manifest,
     StateInput,
     dump_manifest,
+    lowest_schema,
     parse_manifest,
 )
 from edged.bundle.samples import Arrays, name_samples
@@ -192,4 +193,4 @@ def _manifest(recipe: Recipe, packed: bytes, tolerance: Mapping[str, float]) -> 
         tolerance=dict(tolerance),
     )
     # Structs made in code are not validated: go through the bytes, as every reader will.
-    return parse_manifest(dump_manifest(manifest), f"{recipe.name}/manifest.json")
+    return parse_manifest(dump_manifest(lowest_schema(manifest)), f"{recipe.name}/manifest.json")

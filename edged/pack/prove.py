@@ -112,7 +112,8 @@ def _with_constants(running: onnxruntime.InferenceSession, sample: Arrays, recip
         role = recipe.inputs.get(name)
         if isinstance(role, ConstInput) and name not in feed:
             shape = [dim if isinstance(dim, int) else 1 for dim in tensor.shape]
-            feed[name] = np.full(shape, role.value, tensor.dtype)
+            feed[name] = np.empty(shape, tensor.dtype)
+            role.fill(feed[name])
     return feed
 
 

@@ -52,7 +52,7 @@ class Encoder:
                     _check(tensor, array, outputs[role.output].shape, outputs[role.output].dtype.type)
                     self._feedback.append((tensor, role.output, role.reset, array))
                 case ConstInput():
-                    array[...] = role.value
+                    role.fill(array)
         self.reset("start")
 
     def encode(self, observation: Observation) -> Hold | None:

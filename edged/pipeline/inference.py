@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edged.bundle.honoured import check_honoured
 from edged.core.errors import EngineError
 from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
@@ -70,7 +71,9 @@ class Inference:
 
 
 def make_inference(engine: Engine, names: Mapping[str, Sequence[str]]) -> Inference:
-    """`names`: the value names of each sensor, in order. `RefusedError` when they do not fit the engine."""
+    """`names`: the value names of each sensor, in order. `RefusedError` when they do not fit the engine, or when it
+    needs something that would not be done."""
+    check_honoured(engine.manifest)
     return Inference(engine, Encoder(engine.manifest, engine.inputs, engine.outputs, names), _decoder(engine, names))
 
 

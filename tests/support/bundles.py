@@ -11,7 +11,7 @@ from models import policy_golden, policy_model, policy_recipe
 from edged.bundle.bundle import (
     write_bundle,
 )
-from edged.bundle.manifest import SCHEMA, Manifest
+from edged.bundle.manifest import Manifest
 from edged.bundle.samples import name_samples
 from edged.pipeline.golden import default_tolerance
 
@@ -19,7 +19,7 @@ from edged.pipeline.golden import default_tolerance
 def a_manifest(**changes: object) -> Manifest:
     recipe = policy_recipe()
     manifest = Manifest(
-        schema=SCHEMA,
+        schema=1,
         name="reach",
         version="1",
         task="policy",

@@ -17,6 +17,7 @@ from edged.bundle.manifest import (
     dump_manifest,
     is_name,
     is_version,
+    lowest_schema,
     parse_manifest,
     toleranced,
 )
@@ -53,10 +54,13 @@ def changed(task: str, path: str, value: object) -> dict:
 
 
 def test_there_is_a_complete_example_for_every_task():
-    assert [path.stem for path in EXAMPLES] == ["instance", "policy", "semantic"]
+    tasks = ["instance", "policy", "semantic"]
+    assert sorted(path.stem for path in EXAMPLES) == sorted([*tasks, *(f"{task}-2" for task in tasks)])
     for path in EXAMPLES:
         manifest = parse_manifest(path.read_bytes(), str(path))
-        assert manifest.task == path.stem
+        assert manifest.task == path.stem.removesuffix("-2")
+        assert manifest.schema == (2 if path.stem.endswith("-2") else 1)
+        assert lowest_schema(manifest) == manifest
         assert dump_manifest(manifest) == path.read_bytes()  # in canonical form, as edged writes them
 
 
@@ -80,7 +84,7 @@ def test_a_nested_field_is_needed_and_named_by_its_path():
 @pytest.mark.parametrize(
     ("task", "path", "value", "says"),
     [
-        ("policy", "schema", 2, "this edged reads 1"),
+        ("policy", "schema", 3, "this edged reads 1 and 2"),
         ("policy", "name", "Reach", "$.name"),
         ("policy", "name", "../reach", "$.name"),
         ("policy", "name", "reach\n", "$.name"),

@@ -1,0 +1,76 @@
+"""What a manifest may say and this edged does not do: refused before it runs, never ignored.
+
+A row goes when the runtime honours it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edged.bundle.manifest import (
+    ClassesOutput,
+    ConstInput,
+    CountOutput,
+    DelayInput,
+    ImageInput,
+    LabelsOutput,
+    LogitsOutput,
+    Manifest,
+    NoiseInput,
+    PrefixInput,
+    StateInput,
+)
+from edged.core.errors import RefusedError
+
+NEWER = "use an edged that does, or export the model without it"
+
+
+def not_honoured(manifest: Manifest) -> list[str]:
+    """A sentence for each thing; empty = all of it is honoured."""
+    return [f"this edged does not do {what} - at `{path}`; {NEWER}" for path, what in _found(manifest)]
+
+
+def check_honoured(manifest: Manifest) -> None:
+    """`RefusedError` naming the first thing that would be ignored."""
+    for path, what in _found(manifest):
+        raise RefusedError(f"{manifest.name} {manifest.version}: this edged does not do {what} - at `{path}`", NEWER)
+
+
+def _found(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    for tensor, role in manifest.inputs.items():
+        path = f"$.inputs.{tensor}"
+        if isinstance(role, PrefixInput | DelayInput):
+            yield path, "real-time chunking (a prefix of the running plan)"
+        elif isinstance(role, NoiseInput):
+            yield path, "noise inputs"
+        elif isinstance(role, ImageInput | StateInput) and role.history is not None:
+            yield f"{path}.history", "histories"
+        elif isinstance(role, ConstInput) and role.settable:
+            yield f"{path}.settable", "constants that are set while it runs"
+    if manifest.action is not None:
+        tensor, action = manifest.action
+        path = f"$.outputs.{tensor}"
+        if action.first_step != 1:
+            yield f"{path}.first_step", "chunks that begin at the observation"
+        if action.observation_delay_ms:
+            yield f"{path}.observation_delay_ms", "the delay of a training rig"
+        if action.rotations:
+            yield f"{path}.rotations", "limits of rotations"
+    yield from _of_segmenters(manifest)
+
+
+def _of_segmenters(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    head = manifest.head
+    if head is not None:
+        if head.max_candidates is not None:
+            yield "$.head.max_candidates", "a cap before suppression"
+        if head.max_objects is not None:
+            yield "$.head.max_objects", "a cap after suppression"
+        if head.score_floor:
+            yield "$.head.score_floor", "a floor of scores"
+    for tensor, role in manifest.outputs.items():
+        path = f"$.outputs.{tensor}"
+        if isinstance(role, CountOutput) and role.counts == "found":
+            yield f"{path}.counts", "counts of what was left out"
+        if isinstance(role, LabelsOutput | LogitsOutput | ClassesOutput) and role.names:
+            yield f"{path}.names", "class names per output"

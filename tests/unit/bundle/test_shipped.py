@@ -1,0 +1,33 @@
+"""Engines that were shipped stay what they were, byte for byte: cells pin them by their digests."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from edged.bundle.bundle import read_bundle
+from edged.bundle.manifest import dump_manifest, lowest_schema
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = {
+    "engines/plate/1": "d4ee3601aa0e095326c24b2e90ea6f2cd355b88cc0e4ebbb5ea7d60791936549",
+    "engines/reach/1": "512d673988dd7af1c119993ee83ed88fbd313f7e33c77a2bef4c067a03d8bf07",
+    "engines/reach/2": "66a8ee2b564ad42c854f1a82e94775006b1738fa2c62dd001f28f7135bdd354d",
+    "edged/demo/poisoned": "4a55df91a26ce8d99cdf938d5a2db4a77f9ddab721cdc1ba7777b3047f71c565",
+    "edged/bench/engines/bench-native/1": "f268b9d9b3f143187ec3e3b1af80f15b6a8171643da84e6af923bd8c11bacb8d",
+    "edged/bench/engines/bench-state/1": "f6e616770d7b93bef5e8d9d59da669612347099bcc65d61e54b03052e47e47f5",
+    "edged/bench/engines/bench-slow/1": "435f5f28987bdcbf9676fd2c435d32c9535faa640d804452ccd5fb8b000faa9f",
+    "edged/bench/engines/bench-slow-masks/1": "e6fa7e97652d57ec8c3a2834a4ba6f0453cab05ba3346f705f6571e556bf7dbf",
+    "edged/bench/engines/bench-resize/1": "6755fe095e7e2c76e459c484c68978f906e0de67cbd0c05837f8cf5f77532fd9",
+}
+"""The sha256 of each one's SHA256SUMS."""
+
+
+@pytest.mark.parametrize("folder", sorted(SHIPPED))
+def test_a_shipped_engine_stays_what_it_was(folder: str):
+    path = ROOT / folder
+    assert hashlib.sha256((path / "SHA256SUMS").read_bytes()).hexdigest() == SHIPPED[folder]
+    bundle = read_bundle(path)  # every file against the sums
+    assert dump_manifest(lowest_schema(bundle.manifest)) == (path / "manifest.json").read_bytes()
