@@ -16,10 +16,11 @@ import zmq
 
 from edged.bench import ENGINES, Row, quantiles
 from edged.bench.cell import camera_toml, child, must_live, scratch, write_config
-from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns
+from edged.client import FrameSender
+from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError
 from edged.runtime.realtime import keep_freed_memory
-from edged.wire import Flag, Kind, Preamble, decode, encode
+from edged.wire import Kind, decode
 from edged.wire.sockets import READER, Context, bind, connect, open_context
 
 ROUNDS = 80
@@ -106,33 +107,24 @@ class _Rounds:
     def __init__(self, context: Context, folder: Path) -> None:
         self._image = np.random.default_rng(3).integers(0, 256, (480, 640, 3), np.uint8)
         self._raw = self._image.tobytes()
-        self._seq = 0
-        self._session = monotonic_ns()
         options = {**READER, zmq.SUBSCRIBE: b""}
-        self._frames, self._bare_frames = (
-            bind(context, zmq.PUB, f"ipc://{folder}/{name}", "remove what lies there")
-            for name in ("frames", "bare-frames")
-        )
+        self._frames = FrameSender(f"ipc://{folder}/frames", "frames", "camera", context=context)
+        self._bare_frames = bind(context, zmq.PUB, f"ipc://{folder}/bare-frames", "remove what lies there")
         self._actions = connect(context, zmq.SUB, f"ipc://{folder}/run/action", options)
         self._bare_actions = connect(context, zmq.SUB, f"ipc://{folder}/bare-actions", options)
 
     def ours(self, patience_s: float) -> float | None:
         """Microseconds until the action made from this very frame was here."""
-        self._seq += 1
+        captured_ns = monotonic_ns()
+        data = self._frames.message(self._image, captured_ns)
         began = monotonic_ns()
-        preamble = Preamble(
-            kind=Kind.FRAME, reason=0, flags=Flag(0), session=self._session, seq=self._seq, captured_ns=began,
-            published_ns=began, valid_for_ns=NS_PER_S, boot=boot_id(), engine=bytes(8),
-        )  # fmt: skip
-        data = encode("frames", preamble, {"camera": "camera"}, (("image", self._image),))
-        began = monotonic_ns()
-        self._frames.send(data)
+        self._frames.send_bytes(data)
         until_ns = began + round(patience_s * NS_PER_S)  # Holds keep coming, so silence is not what ends a round
         while (left_ns := until_ns - monotonic_ns()) > 0 and self._actions.poll(left_ns // NS_PER_MS):
             received = self._actions.recv()
             arrived = monotonic_ns()
             message = decode(received)
-            if message.kind is Kind.ACTION and message.captured_ns == preamble.captured_ns:
+            if message.kind is Kind.ACTION and message.captured_ns == captured_ns:
                 return (arrived - began) / 1000
         return None
 

@@ -18,11 +18,8 @@ import cv2
 import numpy as np
 
 from edged.bench import ENGINES
-from edged.client import Kind, Message, Subscription
-from edged.core.clock import NS_PER_S, boot_id, monotonic_ns
+from edged.client import Message, SensorSender, Subscription
 from edged.core.errors import EdgedError
-from edged.runtime.publish import Outlet, Sender
-from edged.wire import encode
 from edged.wire.sockets import open_context
 
 PATIENCE_S = 30.0
@@ -149,16 +146,14 @@ class StateFeed(threading.Thread):
     def __init__(self, folder: Path, rate_hz: float) -> None:
         super().__init__(name="state", daemon=True)
         self._context = open_context()
-        self._outlet = Outlet(self._context, "state", [f"ipc://{folder}/state"])
-        self._sender, self._rate_hz = Sender("robot", monotonic_ns(), boot_id()), rate_hz
+        self._sender = SensorSender(f"ipc://{folder}/state", "state", context=self._context)
+        self._rate_hz = rate_hz
         self._ended = threading.Event()
 
     def run(self) -> None:
         values = np.zeros(len(STATE_NAMES))
         while not self._ended.wait(1 / self._rate_hz):
-            now_ns = monotonic_ns()
-            preamble = self._sender.preamble(Kind.SAMPLE, self._outlet.seq + 1, now_ns, now_ns, NS_PER_S)
-            self._outlet.send(encode("state", preamble, {"sensor": "state"}, (("values", values),)))
+            self._sender.send(values)
 
     def __enter__(self) -> StateFeed:
         self.start()
@@ -167,5 +162,5 @@ class StateFeed(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.join()
-        self._outlet.close()
+        self._sender.close()
         self._context.term()

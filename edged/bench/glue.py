@@ -19,8 +19,9 @@ import zmq
 from edged.bench import ENGINES, Row, quantiles
 from edged.bench.cell import STATE_NAMES, camera_toml, scratch, sensor_toml, write_config
 from edged.bundle.bundle import read_bundle
+from edged.client import SensorSender
 from edged.config import Config, load_config
-from edged.core.clock import boot_id, monotonic_ns, ns
+from edged.core.clock import boot_id, monotonic_ns
 from edged.core.errors import EdgedError
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Hold, Reason, Tick
@@ -35,8 +36,7 @@ from edged.runtime.realtime import before_sockets
 from edged.runtime.ticks import TimerTicks
 from edged.source.camera import CameraThread
 from edged.source.sensor import Sensor
-from edged.wire import Kind, encode
-from edged.wire.sockets import READER, Context, bind, connect, open_context
+from edged.wire.sockets import READER, Context, connect, open_context
 
 TICKS = 2000
 WARM_UP = 50
@@ -89,17 +89,14 @@ def _inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> tu
         image.setflags(write=False)
         mailbox = cameras["camera"].mailbox
         return Inputs(cameras, {}), lambda seq: mailbox.put(Frame("camera", seq, monotonic_ns(), image))
-    source = stack.enter_context(bind(context, zmq.PUB, config.sensors["state"].endpoint, "remove what lies there"))
+    state = stack.enter_context(SensorSender(config.sensors["state"].endpoint, "state", context=context))
     sensor = Sensor("state", config.sensors["state"], context)
     stack.callback(sensor.close)
     time.sleep(0.2)  # until the subscription is there
     values = np.linspace(-1, 1, len(STATE_NAMES))
-    sender = Sender("cell", 1, boot_id())
 
     def send(seq: int) -> None:
-        now_ns = monotonic_ns()
-        preamble = sender.preamble(Kind.SAMPLE, seq, now_ns, now_ns, ns(1000))
-        source.send(encode("state", preamble, {"sensor": "state"}, (("values", values),)))
+        state.send(values)
         arrived_ns = monotonic_ns() + ARRIVAL_NS
         while monotonic_ns() < arrived_ns:
             pass

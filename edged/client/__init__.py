@@ -1,4 +1,4 @@
-"""What a controller, a gateway or a recorder needs to listen to a daemon: numpy, pyzmq and msgspec, nothing else.
+"""What a controller, a gateway, a recorder or a robot's driver needs: numpy, pyzmq and msgspec, nothing else.
 
 with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as stream:
     while True:
@@ -7,11 +7,14 @@ with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as st
             case Message() as hold: ...                      # no command, and why; hold.stop = stop now
             case Lost() as lost: ...                         # nothing usable for timeout_ms: stop
             case None: ...                                   # nothing new yet
+
+Sensors and cameras are sent by `SensorSender` and `FrameSender`.
 """
 
 from edged.client.describe import describe
 from edged.client.masks import masks_of
 from edged.client.request import RequestError, request
+from edged.client.sender import FrameSender, SensorSender
 from edged.client.stream import Lost, Stream
 from edged.client.subscription import Subscription
 from edged.client.track import StreamHealth
@@ -21,10 +24,12 @@ from edged.wire.sockets import CurveKeys
 __all__ = [
     "CurveKeys",
     "Flag",
+    "FrameSender",
     "Kind",
     "Lost",
     "Message",
     "RequestError",
+    "SensorSender",
     "Stream",
     "StreamHealth",
     "Subscription",

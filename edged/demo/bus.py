@@ -14,8 +14,9 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from edged.client import SensorSender
 from edged.core.clock import NS_PER_MS, boot_id, monotonic_ns
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Sender
 from edged.wire import Kind, encode
 from edged.wire.sockets import READER, Context, connect
 
@@ -28,7 +29,7 @@ CELL = "cell"  # who sends joints, imu, force and pose
 CAMERA = "tool"
 FRAMES = f"{CAMERA}/frames"
 SETPOINT, JOG = "controller/setpoint", "controller/jog"
-GOOD_FOR_NS = 200 * NS_PER_MS
+GOOD_FOR_MS = 200
 
 
 def endpoint(folder: Path, stream: str) -> str:
@@ -36,21 +37,10 @@ def endpoint(folder: Path, stream: str) -> str:
     return f"ipc://{folder}/{stream}"
 
 
-class Feed:
-    """One stream of SAMPLEs, bound here. Used and closed by one thread."""
-
-    def __init__(self, context: Context, folder: Path, stream: str, session: int) -> None:
-        self._outlet = Outlet(context, f"{CELL}/{stream}", [endpoint(folder, stream)])
-        self._sender = Sender(CELL, session, boot_id())
-
-    def send(self, values: Vector, captured_ns: int) -> None:
-        """Publish `values` [D], captured at `captured_ns`."""
-        now_ns = max(monotonic_ns(), captured_ns)
-        preamble = self._sender.preamble(Kind.SAMPLE, self._outlet.seq + 1, captured_ns, now_ns, GOOD_FOR_NS)
-        self._outlet.send(encode(self._outlet.topic, preamble, {}, (("values", values),)))
-
-    def close(self) -> None:
-        self._outlet.close()
+def sensor_sender(context: Context, folder: Path, stream: str, session: int) -> SensorSender:
+    """The sender of one stream of SAMPLEs, bound here. Used and closed by one thread."""
+    at, topic = endpoint(folder, stream), f"{CELL}/{stream}"
+    return SensorSender(at, topic, valid_ms=GOOD_FOR_MS, context=context, session=session)
 
 
 class CommandLine:
@@ -78,7 +68,7 @@ class CommandLine:
     def _send(self, topic: str, kind: Kind, header: dict[str, Any], arrays: Sequence[tuple[str, Vector]] = ()) -> None:
         self._seq += 1
         now_ns = monotonic_ns()
-        preamble = self._sender.preamble(kind, self._seq, now_ns, now_ns, GOOD_FOR_NS)
+        preamble = self._sender.preamble(kind, self._seq, now_ns, now_ns, GOOD_FOR_MS * NS_PER_MS)
         try:
             self._socket.send(encode(topic, preamble, header, arrays), zmq.NOBLOCK)
         except zmq.Again:

@@ -20,10 +20,11 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from edged.client import SensorSender
 from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from edged.core.errors import WireError
 from edged.demo.arm import PHYSICS_HZ, Arm, inverse
-from edged.demo.bus import JOG, SETPOINT, Feed, Pose, endpoint
+from edged.demo.bus import JOG, SETPOINT, Pose, endpoint, sensor_sender
 from edged.demo.course import Course
 from edged.demo.lifecycle import until_signal, write_line
 from edged.demo.reach_task import HOME, TOOL_DOWN
@@ -130,11 +131,12 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     cell = Cell(options.seed, options.targets, options.patience_s)
     context = open_context()
     session = monotonic_ns()
-    feeds: list[Feed] = []
+    feeds: list[SensorSender] = []
     remedy = "end the cell that runs there already"
     incoming = bind(context, zmq.PULL, endpoint(options.folder, "setpoint"), remedy, {zmq.RCVHWM: 64})
     try:
-        feeds.extend(Feed(context, options.folder, name, session) for name in ("joints", "imu", "force", "pose"))
+        for name in ("joints", "imu", "force", "pose"):
+            feeds.append(sensor_sender(context, options.folder, name, session))
         report({"event": "ready"})
         _simulate(cell, feeds, incoming, stopped, report)
     finally:
@@ -147,7 +149,7 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
 
 def _simulate(
     cell: Cell,
-    feeds: list[Feed],
+    feeds: list[SensorSender],
     incoming: zmq.Socket[bytes],
     stopped: Callable[[], bool],
     report: Callable[[dict[str, Any]], None],

@@ -22,16 +22,15 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
+from edged.client import FrameSender
+from edged.core.clock import NS_PER_S, monotonic_ns, sleep_until
 from edged.core.errors import WireError
-from edged.core.quota import Quota
 from edged.demo.lifecycle import until_signal, write_line
-from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN, Conveyor, View
+from edged.demo.plates import CLASSES, TRAIN, UNSEEN, Conveyor, View
 from edged.demo.score import Confusion
 from edged.pipeline.overlay import overlay_labels
-from edged.runtime.publish import Outlet, Sender
 from edged.runtime.ticks import TimerTicks
-from edged.wire import Kind, Preamble, decode, encode, newer, subscription
+from edged.wire import Kind, Preamble, decode, newer, subscription
 from edged.wire.sockets import READER, Context, connect, open_context
 
 KEPT_S = 3.0  # truth older than this cannot be asked for any more
@@ -116,13 +115,14 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     conveyor = Conveyor(UNSEEN if options.domain == UNSEEN.name else TRAIN, options.seed)
     scorer = Scorer(max(4, round(KEPT_S * options.rate_hz)))
     context = open_context()
-    outlet = Outlet(context, TOPIC, [options.endpoint], Quota(SIZE * SIZE * 3, messages=20))
+    valid_ms = 3000 / options.rate_hz
+    frames = FrameSender(options.endpoint, TOPIC, CAMERA, valid_ms=valid_ms, queue=20, context=context)
     incoming = _listen(context, options) if options.masks else None
     try:
-        _film(options, conveyor, scorer, outlet, incoming, stopped, report)
+        _film(options, conveyor, scorer, frames, incoming, stopped, report)
     finally:
         sleep_until(monotonic_ns() + 20_000_000)  # for the last frame to leave
-        outlet.close()
+        frames.close()
         if incoming is not None:
             incoming.close(linger=0)
         context.term()
@@ -133,13 +133,12 @@ def _film(
     options: Options,
     conveyor: Conveyor,
     scorer: Scorer,
-    outlet: Outlet,
+    frames: FrameSender,
     incoming: zmq.Socket[bytes] | None,
     stopped: Callable[[], bool],
     report: Callable[[dict[str, Any]], None],
 ) -> None:
     began_ns = monotonic_ns()
-    sender = Sender(CAMERA, began_ns, boot_id())
     ticks = TimerTicks(options.rate_hz, sleep=lambda due_ns: _receive_until(due_ns, incoming, scorer))
     skipped, next_report_ns = 0, began_ns + NS_PER_S
     while not stopped():
@@ -149,14 +148,13 @@ def _film(
         position = round((captured_ns - began_ns) / NS_PER_S * options.speed_px_s)
         view = conveyor.render(position, tick.seq)
         scorer.remember(captured_ns, view)
-        preamble = sender.preamble(Kind.FRAME, tick.seq, captured_ns, monotonic_ns(), 3 * ticks.period_ns)
-        outlet.send(encode(TOPIC, preamble, {"camera": CAMERA}, (("image", view.image),)))
+        frames.send(view.image, captured_ns)
         conveyor.look_ahead(position)
         if monotonic_ns() >= next_report_ns:
             next_report_ns += NS_PER_S
             report({"frames": tick.seq, "skipped": skipped, **scorer.stats()})
     _receive_until(monotonic_ns() + ticks.period_ns, incoming, scorer)  # the mask of the last frame may be on its way
-    report({"final": True, "frames": outlet.seq, "skipped": skipped, **scorer.stats()})
+    report({"final": True, "frames": frames.seq, "skipped": skipped, **scorer.stats()})
 
 
 def _listen(context: Context, options: Options) -> zmq.Socket[bytes]:

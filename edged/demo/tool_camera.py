@@ -19,15 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.client import Message, Stream
-from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
-from edged.core.quota import Quota
+from edged.client import FrameSender, Message, Stream
+from edged.core.clock import NS_PER_S, monotonic_ns, sleep_until
 from edged.demo.bus import CAMERA, CELL, FRAMES, Pose, endpoint
 from edged.demo.lifecycle import until_signal, write_line
-from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView, blank
-from edged.runtime.publish import Outlet, Sender
+from edged.demo.tool_view import Scene, ToolView, blank
 from edged.runtime.ticks import TimerTicks
-from edged.wire import Kind, encode
 from edged.wire.sockets import open_context
 
 SILENT_MS = 500.0  # a pose older than this is not worth a picture
@@ -67,13 +64,14 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
     """Film until `stopped()`; `report` gets the counts every second and at the end."""
     eye = Eye(options.seed, options.blank)
     context = open_context()
-    outlet = Outlet(context, FRAMES, [endpoint(options.folder, "frames")], Quota(WIDTH * HEIGHT * 3, messages=20))
+    at, valid_ms = endpoint(options.folder, "frames"), 3000 / options.rate_hz
+    frames = FrameSender(at, FRAMES, CAMERA, valid_ms=valid_ms, queue=20, context=context)
     try:
         with Stream(endpoint(options.folder, "pose"), f"{CELL}/pose", SILENT_MS, context) as poses:
-            _film(options.rate_hz, eye, outlet, poses, stopped, report)
+            _film(options.rate_hz, eye, frames, poses, stopped, report)
     finally:
         sleep_until(monotonic_ns() + NS_PER_S // 50)  # for the last picture to leave
-        outlet.close()
+        frames.close()
         context.term()
     return eye
 
@@ -81,29 +79,25 @@ def run(options: Options, stopped: Callable[[], bool], report: Callable[[dict[st
 def _film(
     rate_hz: float,
     eye: Eye,
-    outlet: Outlet,
+    frames: FrameSender,
     poses: Stream,
     stopped: Callable[[], bool],
     report: Callable[[dict[str, Any]], None],
 ) -> None:
     began_ns = monotonic_ns()
-    sender, ticks = Sender(CAMERA, began_ns, boot_id()), TimerTicks(rate_hz)
+    ticks = TimerTicks(rate_hz)
     skipped, without_pose, next_report_ns = 0, 0, began_ns + NS_PER_S
     while not stopped():
         skipped += ticks.wait().skipped
         pose = poses.latest()
         if isinstance(pose, Message):
-            image = eye.see(pose)
-            preamble = sender.preamble(
-                Kind.FRAME, outlet.seq + 1, pose.captured_ns, monotonic_ns(), 3 * ticks.period_ns
-            )
-            outlet.send(encode(FRAMES, preamble, {"camera": CAMERA}, (("image", image),)))
+            frames.send(eye.see(pose), pose.captured_ns)
         else:
             without_pose += 1
         if monotonic_ns() >= next_report_ns:
             next_report_ns += NS_PER_S
-            report({"frames": outlet.seq, "skipped": skipped, "without_pose": without_pose})
-    report({"final": True, "frames": outlet.seq, "skipped": skipped, "without_pose": without_pose})
+            report({"frames": frames.seq, "skipped": skipped, "without_pose": without_pose})
+    report({"final": True, "frames": frames.seq, "skipped": skipped, "without_pose": without_pose})
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from waiting import until
 
 from edged.core.clock import monotonic_ns
 from edged.core.types import Reason
-from edged.demo.bus import Feed
+from edged.demo.bus import sensor_sender
 
 __all__ = ["rig"]
 
@@ -26,7 +26,7 @@ class Robot:
     """The demo's controller as a process, and what it needs to move: joints that are measured (and do not move)."""
 
     def __init__(self, rig: Rig, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        self.feed = Feed(context, rig.folder, "joints", monotonic_ns())
+        self.feed = sensor_sender(context, rig.folder, "joints", monotonic_ns())
         endpoint = f"--action=ipc://{rig.folder}/edged/cell/action"
         arguments = (f"--folder={rig.folder}", endpoint, "--topic=cell/action", f"--timeout-ms={TIMEOUT_MS}")
         self.process: Process = rig.process("controller", "-m", "edged.demo.controller", *arguments)

@@ -17,24 +17,19 @@ import time
 import numpy as np
 import zmq
 
-from edged.core.clock import boot_id, monotonic_ns, sleep_until
-from edged.core.quota import Quota
-from edged.runtime.publish import Outlet, Sender
-from edged.wire import Kind, encode, subscription
+from edged.client import FrameSender
+from edged.core.clock import monotonic_ns, sleep_until
+from edged.wire import subscription
 
 
 def camera(endpoint: str, topic: str, width: str, height: str, fps: str) -> None:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     image = np.full((int(height), int(width), 3), 128, np.uint8)
-    outlet = Outlet(context, topic, [endpoint], Quota(image.nbytes, messages=20))
-    sender = Sender("feeds", monotonic_ns(), boot_id())
+    frames = FrameSender(endpoint, topic, valid_ms=1000 / float(fps), queue=20)
     due_ns, period_ns = monotonic_ns(), round(1e9 / float(fps))
     while True:
         due_ns = max(due_ns + period_ns, monotonic_ns())  # thawed, it does not catch up: nor does a camera
         sleep_until(due_ns)
-        now_ns = monotonic_ns()
-        preamble = sender.preamble(Kind.FRAME, outlet.seq + 1, now_ns, now_ns, period_ns)
-        outlet.send(encode(topic, preamble, {}, (("image", image),)))
+        frames.send(image)
 
 
 def listen(endpoint: str, topic: str) -> None:

@@ -18,12 +18,10 @@ import zmq
 from numpy.typing import NDArray
 from waiting import until
 
-from edged.client import Kind, Message
-from edged.core.clock import NS_PER_S, boot_id, monotonic_ns
+from edged.client import Kind, Message, SensorSender
 from edged.core.procfs import resident_bytes
 from edged.core.types import Reason
-from edged.runtime.publish import Outlet, Sender
-from edged.wire import decode, encode, subscription
+from edged.wire import decode, subscription
 
 PATIENCE_S = 30.0  # for what takes two seconds on an idle machine
 SYSTEMD = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -174,8 +172,7 @@ class Feed(threading.Thread):
         self.topic = topic
         self.silent = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._outlet = Outlet(self._context, topic, [endpoint])
-        self._sender = Sender("rig", monotonic_ns(), boot_id())
+        self._sender = SensorSender(endpoint, topic, context=self._context)
         self._lock = threading.Lock()
         self._period_s = 1 / rate_hz
         self._ended = threading.Event()
@@ -189,25 +186,20 @@ class Feed(threading.Thread):
     def say(self, values: NDArray[np.float64]) -> None:
         """One message now."""
         with self._lock:
-            self._outlet.send(self._message(values))
+            self._sender.send(values)
 
     def babble(self, data: bytes) -> None:
         """Any bytes behind the right topic."""
         with self._lock:
-            self._outlet.send(self.topic.encode() + b"\0" * (8 - len(self.topic) % 8) + data)
+            self._sender.send_bytes(self.topic.encode() + b"\0" * (8 - len(self.topic) % 8) + data)
 
     def mumble(self) -> None:
         """The beginning of a message."""
         with self._lock:
-            self._outlet.send(self._message(self.values)[:-7])
-
-    def _message(self, values: NDArray[np.float64]) -> bytes:
-        now_ns = monotonic_ns()
-        preamble = self._sender.preamble(Kind.SAMPLE, self._outlet.seq + 1, now_ns, now_ns, NS_PER_S)
-        return encode(self.topic, preamble, {}, (("values", values),))
+            self._sender.send_bytes(self._sender.message(self.values)[:-7])
 
     def close(self) -> None:
         self._ended.set()
         self.join()
-        self._outlet.close()
+        self._sender.close()
         self._context.term()

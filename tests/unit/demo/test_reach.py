@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import zmq
 
-from edged.client import Message, Stream
+from edged.client import Message, SensorSender, Stream
 from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns, sleep_until
 from edged.core.types import Reason
-from edged.demo.bus import CELL, FRAMES, JOINTS, CommandLine, Context, Feed, Pose, endpoint
+from edged.demo.bus import CELL, FRAMES, JOINTS, CommandLine, Context, Pose, endpoint, sensor_sender
 from edged.demo.cell import Cell
 from edged.demo.controller import MAX_VELOCITY, Controller, columns_of
 from edged.demo.reach_task import HOME, HOME_TIP
@@ -30,7 +30,7 @@ from edged.wire import Flag, Kind, decode, encode
 
 NAMES = [*JOINTS, "tool"]
 NO_FLAGS = Flag(0)
-Played: TypeAlias = "tuple[subprocess.Popen[str], Daemon, Feed, zmq.Socket[bytes]]"
+Played: TypeAlias = "tuple[subprocess.Popen[str], Daemon, SensorSender, zmq.Socket[bytes]]"
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_jog_moves_the_tip_40_cm_and_only_an_arm_that_nobody_commands() -> Non
 
 def test_the_camera_stamps_pictures_with_the_time_of_their_pose(folder: Path, context: Context) -> None:
     pose = Pose(np.array([0.62, 0.0, 0.42]), np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0.0]]), (0.55, 0.0), 1, 2)
-    feed = Feed(context, folder, "pose", monotonic_ns())
+    feed = sensor_sender(context, folder, "pose", monotonic_ns())
     with (
         contextlib.closing(feed),
         process("tool_camera", "--folder", folder, "--snapshot", folder / "s.png") as camera,
@@ -190,7 +190,7 @@ def test_the_camera_stamps_pictures_with_the_time_of_their_pose(folder: Path, co
 def test_a_covered_camera_sends_grey(folder: Path, context: Context) -> None:
     pose = Pose(np.array([0.5, 0, 0.4]), np.eye(3), (0.5, 0.0), 1, 2)
     with (
-        contextlib.closing(Feed(context, folder, "pose", monotonic_ns())) as feed,
+        contextlib.closing(sensor_sender(context, folder, "pose", monotonic_ns())) as feed,
         process("tool_camera", "--folder", folder, "--blank") as camera,
         Stream(endpoint(folder, "frames"), FRAMES, 500, context) as frames,
     ):
@@ -207,12 +207,12 @@ def test_a_covered_camera_sends_grey(folder: Path, context: Context) -> None:
 @contextlib.contextmanager
 def controlled(
     folder: Path, context: Context
-) -> Iterator[tuple[subprocess.Popen[str], Daemon, Feed, zmq.Socket[bytes]]]:
+) -> Iterator[tuple[subprocess.Popen[str], Daemon, SensorSender, zmq.Socket[bytes]]]:
     """A controller process between a daemon and a cell that the test plays."""
     at = endpoint(folder, "action")
     ears = context.socket(zmq.PULL)
     ears.bind(endpoint(folder, "setpoint"))
-    daemon, joints = Daemon(context, at), Feed(context, folder, "joints", monotonic_ns())
+    daemon, joints = Daemon(context, at), sensor_sender(context, folder, "joints", monotonic_ns())
     try:
         with process(
             "controller", "--folder", folder, "--action", at, "--topic", "pick/action", "--trace", folder / "t.json"
