@@ -54,6 +54,11 @@ def pack(
     ranges: Annotated[
         list[str] | None, option("what an axis was trained on; repeat", POLICY, "AXIS=LOW:HIGH", "--range")
     ] = None,
+    take: Annotated[
+        str | None,
+        option("columns of the action that are its axes, where others are padding", POLICY, "N,N,…"),
+    ] = None,
+    pad_to: Annotated[int | None, option("values that the state takes: zeros behind those named", POLICY)] = None,
     step_ms: Annotated[float | None, option("time between two steps of the policy", POLICY)] = None,
     statistics: Annotated[Path | None, option("file that normalises state and action", POLICY)] = None,
     form: Annotated[

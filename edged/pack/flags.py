@@ -71,6 +71,8 @@ def _states(flags: Flags, network: Network) -> dict[str, Any]:
     table = _statistics(flags)
     if flags.get("state"):
         table["parts"] = [_part(item) for item in flags["state"]]
+    if flags.get("pad_to") is not None:
+        table["pad_to"] = flags["pad_to"]
     tensors = [name for name, found in network.inputs.items() if found.rank == 2 and found.is_float]
     if not table or (not tensors and "parts" not in table):
         return {}
@@ -80,7 +82,7 @@ def _states(flags: Flags, network: Network) -> dict[str, Any]:
 
 
 def _actions(flags: Flags, network: Network) -> dict[str, Any]:
-    if not flags.get("axes") and flags.get("step_ms") is None and not _statistics(flags):
+    if not flags.get("axes") and flags.get("step_ms") is None and not flags.get("take") and not _statistics(flags):
         return {}
     ranges = dict(_pair("--range", item, _span) for item in flags.get("range") or ())
     axes = [axis for item in flags.get("axes") or () for axis in _axes(item, ranges)]
@@ -94,6 +96,8 @@ def _actions(flags: Flags, network: Network) -> dict[str, Any]:
     table: dict[str, Any] = {"role": "action", **_statistics(flags)}
     if flags.get("step_ms") is not None:
         table["step_ms"] = flags["step_ms"]
+    if flags.get("take"):
+        table["take"] = _columns(flags["take"])
     if axes:
         table["axes"] = axes
     return {tensors[0]: table}
@@ -153,6 +157,13 @@ def _numbers(flag: str, text: str, count: int) -> list[float]:
     if len(numbers) != count:
         raise UsageError(f"{flag} {text}: {count} numbers expected", "such as 0.485,0.456,0.406")
     return numbers
+
+
+def _columns(text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError:
+        raise UsageError(f"--take {text}: column numbers expected", "such as 0,1,2") from None
 
 
 def _size(flag: str, text: str) -> list[int]:

@@ -23,24 +23,35 @@ from edged.pack.statistics import Affine
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The network's state: normalised by `affine`; None = taken in physical units as it is."""
+    """The network's state: normalised by `affine`; None = taken in physical units as it is.
+
+    `pad_to`: the width that the network takes, zeros behind the normalised values; 0 = as wide as they are.
+    """
 
     affine: Affine | None = None
+    pad_to: int = 0
 
     def before(self, state: NDArray[np.float32]) -> NDArray[np.float64]:
         """[1, D] in physical units to what the network expects."""
-        return self.affine.normalise(state) if self.affine else np.asarray(state, np.float64)
+        normal = self.affine.normalise(state) if self.affine else np.asarray(state, np.float64)
+        behind = max(0, self.pad_to - normal.shape[-1])
+        return np.concatenate([normal, np.zeros((*normal.shape[:-1], behind))], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The network's action: to be un-normalised by `affine`; None = already in physical units."""
+    """The network's action: to be un-normalised by `affine`; None = already in physical units.
+
+    `take`: the columns that are axes, in the order of the axes; empty = all. `affine` is of these.
+    """
 
     affine: Affine | None = None
+    take: tuple[int, ...] = ()
 
     def after(self, raw: NDArray[Any]) -> NDArray[np.float64]:
         """What the network gives to physical units."""
-        return self.affine.physical(raw) if self.affine else np.asarray(raw, np.float64)
+        taken = raw[..., list(self.take)] if self.take else raw
+        return self.affine.physical(taken) if self.affine else np.asarray(taken, np.float64)
 
 
 Before: TypeAlias = Image | State
@@ -50,14 +61,18 @@ After: TypeAlias = Action | Labels
 def bake_state_input(model: onnx.ModelProto, tensor: str, width: int, state: State) -> None:
     """Make graph input `tensor` take [1, width] float32 in physical units."""
     value = graph_input(model, tensor)
-    dims = taken(model, tensor, [1, width])
+    inner = [1, max(width, state.pad_to)]
+    dims = taken(model, tensor, inner)
     chain = Chain(model, tensor, f"{tensor}/baked")
     if state.affine is not None:
         _check_width(tensor, state.affine, width)
         center, scale = (np.atleast_2d(part) for part in (state.affine.center, state.affine.scale))
         chain.add("Sub", "center", center.astype(np.float32))  # before the scale: no cancellation of large terms
         chain.add("Mul", "scale", (1 / scale).astype(np.float32))
-    finish_input(model, value, chain, dims, [1, width])
+    if inner[-1] > width:
+        behind = np.array([0] * (2 * len(inner) - 1) + [inner[-1] - width], np.int64)
+        chain.add("Pad", "padded", behind, np.array(0, np.float32))
+    finish_input(model, value, chain, dims, inner)
     set_value(value, FLOAT, [1, width])
 
 
@@ -68,6 +83,8 @@ def bake_action_output(model: onnx.ModelProto, tensor: str, width: int, action: 
     chain = Chain(model, raw, f"{tensor}/baked")
     if element_type(value) != FLOAT:
         chain.cast("float", FLOAT)
+    if action.take:
+        chain.add("Gather", "taken", np.array(action.take, np.int64), axis=-1)
     if action.affine is not None:
         _check_width(tensor, action.affine, width)
         parts = [np.atleast_2d(part).astype(np.float32) for part in (action.affine.scale, action.affine.center)]

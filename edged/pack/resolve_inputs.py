@@ -35,7 +35,14 @@ def resolve_input(
             shown = f"{where}.parts: --state SENSOR:NAMES:UNIT, {width} values in all"
             parts = questions.need(given.parts, (), shown)
             normal = resolve_statistics(where, tensor, given.statistics, questions)
-            return (StateInput(parts=parts) if parts else None), State(normal)
+            named = sum(len(part.names) for part in parts)
+            pad_to = given.pad_to
+            if pad_to is None and parts and isinstance(width, int) and width > named:
+                shown = (
+                    f"{where}.pad_to: it takes {width} values and {named} are named: --pad-to {width} adds zeros"
+                )
+                pad_to = questions.need(pad_to, width, shown)
+            return (StateInput(parts=parts) if parts else None), State(normal, pad_to or 0)
         case "feedback":
             output = questions.need(given.output, "", f"{where}.output: which output is fed back")
             stop: Literal["never", "swap", "stop"] = "stop"

@@ -40,7 +40,7 @@ def resolve_output(
         case "hidden":
             return HiddenOutput(), None
         case "action":
-            return _action(where, tensor, given, questions)
+            return _action(where, tensor, found, given, questions)
         case "logits":
             return LogitsOutput(), None
         case "labels":
@@ -49,7 +49,9 @@ def resolve_output(
     return None, None
 
 
-def _action(where: str, tensor: str, given: OutputSpec, questions: Questions) -> tuple[ActionOutput | None, Action]:
+def _action(
+    where: str, tensor: str, found: Tensor, given: OutputSpec, questions: Questions
+) -> tuple[ActionOutput | None, Action]:
     axes = questions.need(given.axes, (), f"{where}.axes: --axes NAMES:UNIT[:KIND[:MODE]]")
     step_ms = questions.need(
         given.step_ms, 1.0, f"{where}.step_ms: --step-ms, the time between two steps of the policy"
@@ -58,15 +60,45 @@ def _action(where: str, tensor: str, given: OutputSpec, questions: Questions) ->
     on_swap = questions.infer(given.on_swap, finish, f"{where}.on_swap")
     normal = resolve_statistics(where, tensor, given.statistics, questions)
     values = read_values(given.statistics, tensor)
-    made = tuple(_axis(where, axis, index, len(axes), values, questions) for index, axis in enumerate(axes))
-    return (ActionOutput(axes=made, step_ms=step_ms, on_swap=on_swap) if made else None), Action(normal)
+    take = _take(where, found, given, len(axes), questions)
+    if normal is not None and take and normal.width > len(take) and normal.width > max(take):
+        normal = normal.columns(take)  # statistics of all columns, those of no meaning too
+    made = tuple(_axis(where, axis, index, take, len(axes), values, questions) for index, axis in enumerate(axes))
+    return (ActionOutput(axes=made, step_ms=step_ms, on_swap=on_swap) if made else None), Action(normal, take)
 
 
-def _axis(where: str, axis: AxisSpec, index: int, count: int, values: dict[str, object], questions: Questions) -> Axis:
+def _take(where: str, found: Tensor, given: OutputSpec, count: int, questions: Questions) -> tuple[int, ...]:
+    """The columns that are axes; empty = all of them, in order."""
+    width = found.shape[-1] if found.shape else 0
+    if given.take is None:
+        if count and isinstance(width, int) and width > count:
+            numbers = ",".join(map(str, range(count)))
+            fact = f"it has {width} columns and {count} axes are named"
+            questions.asked.append(f"{where}.take: {fact}: --take {numbers}, the columns of the axes, in their order")
+        return ()
+    odd = [column for column in given.take if column < 0 or (isinstance(width, int) and column >= width)]
+    if odd or len(given.take) != count or len(set(given.take)) != count:
+        fact = f"{list(given.take)} for {count} axes of {width} columns"
+        questions.asked.append(f"{where}.take: {fact}; one column per axis, from 0")
+        return ()
+    return given.take if list(given.take) != list(range(width if isinstance(width, int) else -1)) else ()
+
+
+def _axis(
+    where: str,
+    axis: AxisSpec,
+    index: int,
+    take: Sequence[int],
+    count: int,
+    values: dict[str, object],
+    questions: Questions,
+) -> Axis:
     span = axis.range
     for low, high in BOUNDS:
         if span is None and low in values and high in values:
-            ends = [np.asarray(values[key], np.float64).reshape(-1, count)[:, index] for key in (low, high)]
+            tables = [np.atleast_2d(np.asarray(values[key], np.float64)) for key in (low, high)]
+            column = take[index] if take and tables[0].shape[-1] > count else index
+            ends = [table.reshape(-1, table.shape[-1])[:, column] for table in tables]
             lowest, highest = float(ends[0].min()), float(ends[1].max())
             if lowest < highest:
                 span = questions.infer(None, (lowest, highest), f"{where}.axes.{axis.name}.range")

@@ -44,7 +44,7 @@ class StatisticsSpec(Part, frozen=True):
 
 
 class InputSpec(Part, frozen=True):
-    """image: source … frame; state: parts, statistics; feedback: output, reset; const: value."""
+    """image: source … frame; state: parts, statistics, pad_to; feedback: output, reset; const: value."""
 
     role: Literal["image", "state", "feedback", "const"] | None = None
     source: str | None = None
@@ -59,6 +59,7 @@ class InputSpec(Part, frozen=True):
     layout: Literal["NCHW", "NHWC"] | None = None
     frame: tuple[int, int] | None = None
     parts: tuple[StatePart, ...] | None = None
+    pad_to: int | None = None
     statistics: StatisticsSpec | None = None
     output: str | None = None
     reset: Literal["never", "swap", "stop"] | None = None
@@ -76,12 +77,13 @@ class AxisSpec(Part, frozen=True):
 
 
 class OutputSpec(Part, frozen=True):
-    """action: axes, step_ms, on_swap, statistics; labels: upscale, layout, threshold; "drop" takes the output away."""
+    """action: axes, step_ms, on_swap, statistics, take; labels: upscale, layout, threshold; "drop": leave it out."""
 
     role: Literal["action", "labels", "logits", "hidden", "drop"] | None = None
     axes: tuple[AxisSpec, ...] | None = None
     step_ms: float | None = None
     on_swap: Literal["finish", "blend", "cut"] | None = None
+    take: tuple[int, ...] | None = None
     statistics: StatisticsSpec | None = None
     upscale: int | None = None
     layout: Literal["NCHW", "NHWC"] | None = None

@@ -8,7 +8,7 @@ Values are [D], or [T, D] for a chunk whose every step has its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +47,10 @@ class Affine:
     @property
     def width(self) -> int:
         return int(self.center.shape[-1])
+
+    def columns(self, which: Sequence[int]) -> Affine:
+        """That of some of the values, in this order."""
+        return Affine(self.center[..., list(which)], self.scale[..., list(which)])
 
 
 def affine(statistics: Mapping[str, ArrayLike], form: Form = "mean_std", eps: float = 0.0) -> Affine:
