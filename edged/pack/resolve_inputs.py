@@ -38,9 +38,7 @@ def resolve_input(
             named = sum(len(part.names) for part in parts)
             pad_to = given.pad_to
             if pad_to is None and parts and isinstance(width, int) and width > named:
-                shown = (
-                    f"{where}.pad_to: it takes {width} values and {named} are named: --pad-to {width} adds zeros"
-                )
+                shown = f"{where}.pad_to: it takes {width} values and {named} are named: --pad-to {width} adds zeros"
                 pad_to = questions.need(pad_to, width, shown)
             return (StateInput(parts=parts) if parts else None), State(normal, pad_to or 0)
         case "feedback":
