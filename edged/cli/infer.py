@@ -113,7 +113,8 @@ def facts(inferred: Inferred) -> dict[str, Any]:
     if (found := inferred.instances) is not None:
         rows = zip(found.class_id.tolist(), found.score.tolist(), found.xyxy.tolist(), strict=True)
         keys = ("class", "score", "xyxy")
-        return {**about, "instances": [dict(zip(keys, (manifest.classes[c], s, b), strict=True)) for c, s, b in rows]}
+        objects = [dict(zip(keys, (manifest.classes[c], s, b), strict=True)) for c, s, b in rows]
+        return {**about, "truncated": found.truncated, "instances": objects}
     assert inferred.actions is not None
     assert manifest.action is not None
     names = [axis.name for axis in manifest.action[1].axes]

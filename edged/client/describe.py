@@ -107,7 +107,7 @@ def _instances(message: Message) -> str:
     classes = [int(number) for number in _column(message, "class_id", "iu")]
     scores = _column(message, "score", "f")
     found = [f"{_name(names, number)} {score:.2f}" for number, score in zip(classes, scores, strict=False)]
-    return f"{count} instances" + (f": {', '.join(found)}" if found else "") + _alarms(message)
+    return f"{count} instances" + (f": {', '.join(found)}" if found else "") + _truncated(message) + _alarms(message)
 
 
 def _column(message: Message, name: str, kinds: str) -> list[Any]:
@@ -154,6 +154,11 @@ def _array(spec: ArraySpec) -> str:
 def _alarms(message: Message) -> str:
     alarms = _texts(message.header.get("alarms"))
     return f"; ALARM {', '.join(alarms)}" if alarms else ""
+
+
+def _truncated(message: Message) -> str:
+    left_out = message.header.get("truncated")
+    return f"; TRUNCATED, at least {left_out} left out" if left_out else ""
 
 
 def _skipped(header: Mapping[str, Any]) -> str:

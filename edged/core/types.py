@@ -113,7 +113,10 @@ class Labels:
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances:
     """N found objects. `xyxy`: [N, 4] float32 pixels of the source frame; `score`: [N] float32; `class_id`: [N]
-    uint16; `masks`: N boolean arrays, each cropped to its box (rounded outwards)."""
+    uint16; `masks`: N boolean arrays, each cropped to its box (rounded outwards).
+
+    `truncated`: at least so many candidates or objects were left out because of a cap; 0 = these are all there are.
+    """
 
     xyxy: NDArray[np.float32]
     score: NDArray[np.float32]
@@ -122,6 +125,7 @@ class Instances:
     size: tuple[int, int]  # (height, width) of the source frame
     camera: str = ""
     captured_ns: int = 0
+    truncated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

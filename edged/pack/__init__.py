@@ -35,7 +35,7 @@ from edged.pack.labels import Labels, bake_labels_output
 from edged.pack.measure import measure
 from edged.pack.normalise import Action, State, bake_action_output, bake_state_input
 from edged.pack.opsets import settle
-from edged.pack.prove import Progress, Reference, prove, run_packed, session
+from edged.pack.prove import Progress, Reference, Wanted, prove, run_packed, same, session
 from edged.pack.recipe import Recipe, check_recipe
 from edged.pack.sound import check_network
 from edged.pack.statistics import Affine, Form, affine
@@ -161,10 +161,10 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     return infer_shapes(model)
 
 
-def _check_repeats(manifest: Manifest, first: Arrays, again: Arrays) -> None:
+def _check_repeats(manifest: Manifest, first: Wanted, again: Wanted) -> None:
     """Refuse a network that gives something else the second time; two sessions may well draw the same numbers."""
-    if odd := [item for item in prove(manifest, [first], [again]) if not item.ok]:
-        fact = f"the network gives {odd[0].output!r} differently when the same sample is run again"
+    if odd := same(manifest, first, again):
+        fact = f"the network gives {odd[0]!r} differently when the same sample is run again"
         raise RefusedError(fact, "find what is random or remembered in it, and export that as an input")
 
 

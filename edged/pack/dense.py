@@ -1,4 +1,4 @@
-"""Instance heads as networks export them, made small and static: the best `top_k` rows, gathered in the graph.
+"""Instance heads as networks export them, made smaller and static: the best `top_k` rows, gathered in the graph.
 
     yolo-seg       predictions [1, 4 + C + K, A] (cx cy w h in pixels, class scores, coefficients),
                    prototypes [1, K, h, w]
@@ -9,14 +9,15 @@
                    open, best first. Masks are read back at each box, `mask_side` square: a hundredth of the bytes.
     mask-rcnn-roi  the same with masks [N, 1, s, s] over each box
 
-Packed tensors are those of `edged.pipeline.masks`. `Dense.after` is the plain numpy reference.
+Packed tensors are those of `edged.pipeline.masks`. Overlapping rows are suppressed by the decoder, so `top_k` caps what
+comes *before* that: a dozen rows and more may point to one object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,6 @@ from numpy.typing import NDArray
 Layout = Literal["yolo-seg", "yolo-seg-nms", "rfdetr-seg", "query-mask", "mask-rcnn", "mask-rcnn-roi"]
 BoxForm = Literal["xyxy", "cxcywh", "yxyx"]
 Background = Literal["none", "first", "last"]
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-Made: TypeAlias = dict[str, NDArray[Any]]
 
 PARTS: dict[Layout, tuple[str, ...]] = {
     "yolo-seg": ("predictions", "prototypes"),
@@ -52,6 +51,15 @@ KINDS: Mapping[Layout, Literal["yolo-seg", "rfdetr-seg", "query-mask", "mask-rcn
     "mask-rcnn-roi": "mask-rcnn-roi",
 }
 """The head kind of the packed graph."""
+ROWS: Mapping[Layout, int] = {
+    "yolo-seg": 3840,  # the most that TensorRT's TopK gives; 200 objects have some 2 400
+    "yolo-seg-nms": 300,  # from here on: what the exporters themselves keep (max_det, num_select)
+    "rfdetr-seg": 300,
+    "query-mask": 300,
+    "mask-rcnn": 300,
+    "mask-rcnn-roi": 300,
+}
+"""The usual `top_k`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +67,15 @@ class Dense:
     """`tensors`: part of `layout` (see `PARTS`) to the network's output name. `size`: (H, W) of the network's image.
 
     `form` and `unit` describe the boxes (unit: 0..1 of the image, not pixels), `background` names the class that is
-    none. The packed graph gives `top_k` rows; where the network gives fewer, rows of score 0 follow.
+    none. The packed graph gives `top_k` rows (0: the layout's `ROWS`); where the network gives fewer, rows of score 0
+    follow.
     """
 
     layout: Layout
     tensors: Mapping[str, str]
     size: tuple[int, int]
     classes: int
-    top_k: int = 100
+    top_k: int = 0
     form: BoxForm = "cxcywh"
     unit: bool = False
     background: Background = "none"
@@ -77,10 +86,10 @@ class Dense:
         """Which columns of the class logits are classes."""
         return slice(1 if self.background == "first" else 0, -1 if self.background == "last" else None)
 
-    def after(self, raw: Arrays) -> Made:
-        """What the packed graph gives for these outputs of the network."""
-        parts = {part: raw[tensor] for part, tensor in self.tensors.items()}
-        return REFERENCES[self.layout](self, parts)
+    @property
+    def rows(self) -> int:
+        """How many rows the packed graph gives at most."""
+        return self.top_k or ROWS[self.layout]
 
     def corners(self, boxes: NDArray[Any]) -> NDArray[Any]:
         """Boxes [..., 4] as x1 y1 x2 y2 in pixels."""
@@ -94,70 +103,3 @@ class Dense:
                 corners = boxes
         height, width = self.size
         return np.asarray(corners * np.array([width, height] * 2) if self.unit else corners)
-
-
-def _yolo(dense: Dense, parts: Arrays) -> Made:
-    rows = parts["predictions"][0].T
-    classes = rows[:, 4 : 4 + dense.classes]
-    best = np.argsort(-classes.max(axis=1), kind="stable")[: dense.top_k]
-    return {
-        "boxes": dense.corners(rows[None, best, :4]),
-        "scores": classes[None, best].max(axis=2),
-        "classes": classes[None, best].argmax(axis=2),
-        "coefficients": rows[None, best, 4 + dense.classes :],
-        "prototypes": parts["prototypes"],
-    }
-
-
-def _yolo_nms(dense: Dense, parts: Arrays) -> Made:
-    rows = parts["predictions"][:, : dense.top_k]
-    return {
-        "boxes": dense.corners(rows[..., :4]),
-        "scores": rows[..., 4],
-        "classes": rows[..., 5],
-        "coefficients": rows[..., 6:],
-        "prototypes": parts["prototypes"],
-    }
-
-
-def _queries(dense: Dense, parts: Arrays) -> Made:
-    logits = parts["logits"][0].astype(np.float64)
-    if dense.layout == "query-mask":
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = shifted / shifted.sum(axis=1, keepdims=True)
-    else:
-        shares = 1 / (1 + np.exp(-logits))
-    shares = shares[:, dense.columns]
-    flat = shares.reshape(-1)
-    best = np.argsort(-flat, kind="stable")[: dense.top_k]
-    query, number = best // shares.shape[1], best % shares.shape[1]
-    made = {"scores": flat[None, best], "classes": number[None], "masks": parts["masks"][:, query]}
-    return made if "boxes" not in parts else {"boxes": dense.corners(parts["boxes"][:, query]), **made}
-
-
-def _mask_rcnn(dense: Dense, parts: Arrays) -> Made:
-    from edged.pack.roi import read_back  # it needs nothing of this, and few need it
-
-    boxes = dense.corners(parts["boxes"][: dense.top_k].astype(np.float64))
-    scores, labels = parts["scores"][: dense.top_k], parts["labels"][: dense.top_k]
-    masks = parts["masks"][: dense.top_k, 0]
-    if dense.layout == "mask-rcnn":
-        masks = read_back(masks, boxes, dense.mask_side)
-    first = 1 if dense.background == "first" else 0
-    made = {"boxes": boxes, "scores": scores, "classes": labels - first, "masks": masks}
-    return {name: _padded(array, dense.top_k)[None] for name, array in made.items()}
-
-
-def _padded(array: NDArray[Any], rows: int) -> NDArray[Any]:
-    filling = np.zeros((rows - len(array), *array.shape[1:]), array.dtype)
-    return np.concatenate([array, filling])
-
-
-REFERENCES: dict[Layout, Callable[[Dense, Arrays], Made]] = {
-    "yolo-seg": _yolo,
-    "yolo-seg-nms": _yolo_nms,
-    "rfdetr-seg": _queries,
-    "query-mask": _queries,
-    "mask-rcnn": _mask_rcnn,
-    "mask-rcnn-roi": _mask_rcnn,
-}

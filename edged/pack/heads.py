@@ -126,7 +126,7 @@ def _yolo(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
         raise RefusedError(fact, "check the classes")
     rows = nodes.add("Transpose", [tensors["predictions"]], perm=[0, 2, 1])
     scores = nodes.maximum(nodes.columns(rows, 4, 4 + dense.classes), 2)
-    values, best = nodes.top(scores, min(dense.top_k, anchors))
+    values, best = nodes.top(scores, min(dense.rows, anchors))
     chosen = nodes.gather(rows, best)
     return {
         "boxes": nodes.corners(nodes.columns(chosen, 0, 4), dense),
@@ -142,7 +142,7 @@ def _yolo_nms(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Nam
     prototypes = _fixed(shapes["prototypes"], 4, "prototypes [1, K, h, w]")[1]
     if width != 6 + prototypes:
         raise RefusedError(f"predictions have {width} columns, not 6 + {prototypes} coefficients", "check the layout")
-    chosen = nodes.columns(tensors["predictions"], 0, min(rows, dense.top_k), axis=1)
+    chosen = nodes.columns(tensors["predictions"], 0, min(rows, dense.rows), axis=1)
     return {
         "boxes": nodes.corners(nodes.columns(chosen, 0, 4), dense),
         "scores": nodes.gather(chosen, np.array(4, np.int64), axis=2),
@@ -164,7 +164,7 @@ def _queries(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Name
     shares = nodes.add("Softmax", [logits], axis=2) if dense.layout == "query-mask" else nodes.add("Sigmoid", [logits])
     if dense.background != "none":
         shares = nodes.columns(shares, *((1, None) if dense.background == "first" else (0, -1)))
-    values, best = nodes.top(nodes.reshape(shares, 1, queries * classes), min(dense.top_k, queries * classes))
+    values, best = nodes.top(nodes.reshape(shares, 1, queries * classes), min(dense.rows, queries * classes))
     query = nodes.add("Div", [best, np.array(classes, np.int64)])
     number = nodes.add("Sub", [best, nodes.add("Mul", [query, np.array(classes, np.int64)])])
     made = {
@@ -178,7 +178,7 @@ def _queries(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Name
 
 
 def _mask_rcnn(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
-    first = {part: nodes.columns(tensor, 0, dense.top_k, axis=0) for part, tensor in tensors.items()}
+    first = {part: nodes.columns(tensor, 0, dense.rows, axis=0) for part, tensor in tensors.items()}
     boxes = nodes.corners(first["boxes"], dense)
     masks = first["masks"]
     side = dense.mask_side
@@ -189,7 +189,7 @@ def _mask_rcnn(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Na
     labels = nodes.cast(first["labels"], FLOAT)
     if dense.background == "first":
         labels = nodes.add("Sub", [labels, np.array(1, np.float32)])
-    k = dense.top_k
+    k = dense.rows
     return {
         "boxes": _padded(nodes, boxes, k, 4),
         "scores": _padded(nodes, first["scores"], k),

@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 
 from edged.bundle.manifest import INSTANCES, ActionOutput, LabelsOutput, LogitsOutput, Manifest
 from edged.bundle.samples import Arrays
-from edged.pipeline.golden import largest, objects_agree
+from edged.pack.prove import Wanted
+from edged.pipeline.golden import largest, objects_agree, objects_in
 
 
-def measure(manifest: Manifest, reference: Sequence[Arrays], packed: Sequence[Arrays]) -> dict[str, dict[str, float]]:
+def measure(manifest: Manifest, reference: Sequence[Wanted], packed: Sequence[Arrays]) -> dict[str, dict[str, float]]:
     """Per judged output the name of a measure to its value, over all samples.
 
     action: `<axis> max [unit]` and `<axis> mean [unit]`; labels: `mIoU` (over the classes in the reference) and
-    `equal pixels`; instances: `mask IoU`, `box max [px]`, `paired` of `objects`.
+    `equal pixels`; instances: `mask IoU`, `box max [px]`, `paired` of `objects`, `truncated`: the sum.
     """
     pairs = list(zip(reference, packed, strict=True))
     found: dict[str, dict[str, float]] = {}
     for tensor, role in manifest.outputs.items():
-        both = [(want[tensor], have[tensor]) for want, have in pairs]
+        both = [(want.tensors[tensor], have[tensor]) for want, have in pairs if tensor in want.tensors]
         if isinstance(role, ActionOutput):
             found[tensor] = _action(role, both)
         elif isinstance(role, LabelsOutput):
@@ -53,11 +54,13 @@ def _labels(pairs: list[tuple[NDArray[np.integer], NDArray[np.integer]]]) -> dic
     return {"mIoU": float(np.mean(ious)), "equal pixels": float(np.mean(want == have))}
 
 
-def _instances(manifest: Manifest, pairs: list[tuple[Arrays, Arrays]]) -> dict[str, float]:
-    agreed = [objects_agree(manifest, want, have) for want, have in pairs]
+def _instances(manifest: Manifest, pairs: list[tuple[Wanted, Arrays]]) -> dict[str, float]:
+    found = [(want.objects, objects_in(manifest, have)) for want, have in pairs if want.objects is not None]
+    agreed = [objects_agree(manifest, want, have) for want, have in found]
     return {
         "mask IoU": float(np.mean([item.mask_iou for item in agreed])),
         "box max [px]": max(item.box_error for item in agreed),
         "paired": float(sum(item.pairs for item in agreed)),
         "objects": float(sum(item.objects for item in agreed)),
+        "truncated": float(sum(have.truncated for _, have in found)),
     }

@@ -1,8 +1,12 @@
-"""The proof of a pack: the packed graph against the original network between plain numpy pre- and post-processing."""
+"""The proof of a pack: the packed graph against the original network between plain numpy pre- and post-processing.
+
+An instance head is proved by the objects that the exporter's own post-processing finds (`published.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,17 +14,27 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edged.bundle.graph_check import Tensor
-from edged.bundle.manifest import ConstInput, FeedbackInput, Manifest
+from edged.bundle.manifest import INSTANCES, ConstInput, FeedbackInput, Manifest
 from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
+from edged.core.types import Instances
 from edged.engine.ort_cpu import open_session, tensors
 from edged.pack.image import Image
+from edged.pack.published import published
 from edged.pack.recipe import Recipe
-from edged.pipeline.golden import Difference, compare
+from edged.pipeline.golden import Difference, compare, objects_agree
 
 Outputs: TypeAlias = dict[str, NDArray[Any]]
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being done, how many of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the packed graph is to give for one sample: tensors, and the objects of an instance head."""
+
+    tensors: Outputs
+    objects: Instances | None = None
 
 
 def session(model: bytes) -> Any:
@@ -56,16 +70,18 @@ class Reference:
             made[tensor] = _as_declared(np.asarray(ready), self._types[tensor])
         return made
 
-    def run(self, sample: Arrays) -> Outputs:
+    def run(self, sample: Arrays) -> Wanted:
         """What the packed graph is to give for a sample of packed inputs."""
         raw = _run(self._session, self.feed(sample))
         recipe = self._recipe
-        made = recipe.dense.after(raw) if recipe.dense is not None else {}
+        made = {}
         for tensor, array in raw.items():
-            if tensor in recipe.outputs and tensor not in made:
+            if tensor in recipe.outputs and (recipe.dense is None or tensor not in recipe.dense.tensors.values()):
                 step = recipe.after.get(tensor)
                 made[tensor] = step.after(array) if step is not None else array
-        return made
+        if recipe.dense is None or recipe.head is None:
+            return Wanted(made)
+        return Wanted(made, published(recipe.dense, raw, recipe.head))
 
     def fill(self, samples: Sequence[Arrays]) -> list[Outputs]:
         """The samples with every recurrent state: zeros in the first, in the others what the one before gave."""
@@ -80,7 +96,7 @@ class Reference:
                 complete.setdefault(tensor, memory.get(tensor, self._zeros(tensor)))
             filled.append(complete)
             if fed_back:
-                made = self.run(complete)
+                made = self.run(complete).tensors
                 memory = {tensor: made[output] for tensor, output in fed_back.items()}
         return filled
 
@@ -92,10 +108,22 @@ class Reference:
         return np.zeros(shape, declared.dtype)
 
 
-def prove(manifest: Manifest, reference: Sequence[Arrays], packed: Sequence[Arrays]) -> list[Difference]:
+def prove(manifest: Manifest, reference: Sequence[Wanted], packed: Sequence[Arrays]) -> list[Difference]:
     """Judge each sample of the packed graph against the reference by the manifest's tolerance."""
-    pairs = enumerate(zip(reference, packed, strict=True))
-    return [found for number, (want, have) in pairs for found in compare(manifest, want, have, number)]
+    return [
+        found
+        for number, (want, have) in enumerate(zip(reference, packed, strict=True))
+        for found in compare(manifest, want.tensors, have, number, want.objects)
+    ]
+
+
+def same(manifest: Manifest, first: Wanted, again: Wanted) -> list[str]:
+    """The outputs in which two runs of the network on one sample differ by more than the tolerance allows."""
+    if first.objects is None or again.objects is None:
+        return [item.output for item in compare(manifest, first.tensors, again.tensors) if not item.ok]
+    bound, agreed = manifest.tolerance[INSTANCES], objects_agree(manifest, first.objects, again.objects)
+    odd = [name for name, array in first.tensors.items() if not np.allclose(array, again.tensors[name], atol=1e-3)]
+    return odd if agreed.mask_iou >= bound else [INSTANCES, *odd]
 
 
 def _run(running: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Outputs:

@@ -16,7 +16,7 @@ from edged.bundle.roles import (
     ScoresOutput,
 )
 from edged.pack.answers import Questions
-from edged.pack.dense import KINDS, MAKES, PARTS, BoxForm, Dense, Layout
+from edged.pack.dense import KINDS, MAKES, PARTS, ROWS, BoxForm, Dense, Layout
 from edged.pack.graph import fixed_key
 from edged.pack.image import Image
 from edged.pack.network import Network, Tensor
@@ -120,7 +120,7 @@ def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> 
         tensors,
         images[0][1].size if images else (1, 1),
         len(spec.classes or ()),
-        questions.infer(given.top_k, 100, "head.top_k"),
+        questions.infer(given.top_k, ROWS[layout], "head.top_k"),
         given.boxes or boxes,
         layout == "rfdetr-seg" if given.unit is None else given.unit,
         given.background or "none",

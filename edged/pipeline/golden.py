@@ -3,7 +3,8 @@
 action   greatest error over steps and axes, relative to the axis' range     at most the tolerance
 labels   fraction of equal pixels (of logits: of equal argmax)               at least the tolerance
 hidden   greatest error relative to the golden tensor's own range            at most the tolerance
-instances mean IoU of the masks of paired objects (see `iou.py`)         at least the tolerance
+instances mean IoU of the masks of paired objects, and that of their boxes
+          where the head has them, the lesser of both (see `iou.py`)     at least the tolerance
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edged.bundle.bundle import Bundle
 from edged.bundle.manifest import (
     INSTANCES,
     ActionOutput,
+    BoxesOutput,
     HiddenOutput,
     LabelsOutput,
     LogitsOutput,
@@ -28,6 +30,7 @@ from edged.bundle.manifest import (
 )
 from edged.bundle.samples import Arrays, split_samples
 from edged.core.errors import RefusedError
+from edged.core.types import Instances
 from edged.pipeline.geometry import fit
 from edged.pipeline.iou import Agreement, agreement
 from edged.pipeline.masks import find
@@ -73,11 +76,19 @@ def default_tolerance(outputs: Mapping[str, Output], precision: Precision, task:
     return {**judged, INSTANCES: rule["iou"]} if task == "instance" else judged
 
 
-def compare(manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0) -> list[Difference]:
-    """Judge the outputs of one sample, one `Difference` for each key of the manifest's tolerance."""
+def compare(
+    manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0, objects: Instances | None = None
+) -> list[Difference]:
+    """Judge the outputs of one sample, one `Difference` for each key of the manifest's tolerance.
+
+    `objects`: what an instance head is to find, in pixels of the image input, in place of its tensors in `golden`.
+    """
     found = []
     rest = []
     for tensor, role in manifest.outputs.items():
+        if objects is not None and not isinstance(role, HiddenOutput):
+            rest.append(tensor)
+            continue
         want, have = golden[tensor], made[tensor]
         if want.shape != have.shape:
             found.append(Difference(sample, tensor, "error", np.inf, 0.0, f"{have.shape} instead of {want.shape}"))
@@ -94,16 +105,21 @@ def compare(manifest: Manifest, golden: Arrays, made: Arrays, sample: int = 0) -
         else:
             rest.append(tensor)
     if rest and not any(item.value == np.inf for item in found):
-        found.append(_instances(sample, manifest, golden, made, rest))
+        found.append(
+            _instances(sample, manifest, objects_in(manifest, golden) if objects is None else objects, made, rest)
+        )
     return found
 
 
-def objects_agree(manifest: Manifest, golden: Arrays, made: Arrays) -> Agreement:
-    """How the objects in `made` agree with those in `golden`, in pixels of the image input."""
+def objects_in(manifest: Manifest, outputs: Arrays) -> Instances:
+    """What an instance head found, in pixels of the image input."""
     (image,) = manifest.images.values()
+    return find(manifest, outputs, fit("none", image.size, image.size))
+
+
+def objects_agree(manifest: Manifest, want: Instances, have: Instances) -> Agreement:
+    """How two sets of objects of this engine agree."""
     assert manifest.head is not None
-    same = fit("none", image.size, image.size)
-    want, have = (find(manifest, outputs, same) for outputs in (golden, made))
     return agreement(want, have, manifest.head.score_threshold)
 
 
@@ -159,13 +175,18 @@ def _action(
     )
 
 
-def _instances(sample: int, manifest: Manifest, golden: Arrays, made: Arrays, tensors: list[str]) -> Difference:
+def _instances(sample: int, manifest: Manifest, want: Instances, made: Arrays, tensors: list[str]) -> Difference:
     bound = manifest.tolerance[INSTANCES]
     if not all(np.isfinite(made[tensor]).all() for tensor in tensors):
         return Difference(sample, INSTANCES, "agreement", np.nan, bound, "not finite")
-    agreed = objects_agree(manifest, golden, made)
+    have = objects_in(manifest, made)
+    agreed = objects_agree(manifest, want, have)
     detail = f"{agreed.pairs} of {agreed.objects} objects, boxes within {agreed.box_error:.2g} px"
-    return Difference(sample, INSTANCES, "agreement", agreed.mask_iou, bound, detail)
+    if have.truncated:
+        detail += f", {have.truncated} or more left out by a cap"
+    boxed = any(isinstance(role, BoxesOutput) for role in manifest.outputs.values())  # else they are the masks' extent
+    value = min(agreed.mask_iou, agreed.box_iou) if boxed else agreed.mask_iou
+    return Difference(sample, INSTANCES, "agreement", value, bound, detail)
 
 
 def largest(logits: NDArray[Any]) -> NDArray[Any]:

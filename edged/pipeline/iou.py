@@ -14,10 +14,11 @@ NEAR = 0.05  # a score so near to the threshold may fall on either side of it
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`mask_iou`: mean over pairs and the unpaired (as 0), 1 when both sets are empty. `box_error`: the greatest
-    difference of a box edge within a pair, pixels. `pairs` of `objects` in the first set."""
+    """`mask_iou`, `box_iou`: mean over pairs and the unpaired (as 0), 1 when both sets are empty. `box_error`: the
+    greatest difference of a box edge within a pair, pixels. `pairs` of `objects` in the first set."""
 
     mask_iou: float
+    box_iou: float
     box_error: float
     pairs: int
     objects: int
@@ -26,31 +27,51 @@ class Agreement:
 def agreement(want: Instances, have: Instances, threshold: float) -> Agreement:
     """Pair each object of `want` with the one of `have` of its class whose mask overlaps most, best first.
 
-    An object without a partner counts as an IoU of 0, unless its score is within `NEAR` of `threshold`.
+    An object without a partner counts as an IoU of 0, unless its score is within `NEAR` of `threshold`. Masks without
+    a pixel are compared by their boxes.
     """
-    overlaps = np.zeros((len(want.score), len(have.score)))
-    for row, column in np.argwhere(want.class_id[:, None] == have.class_id[None]).tolist():
-        overlaps[row, column] = mask_iou(want, row, have, column)
-    ious, edges = [], []
+    boxes = _box_ious(want.xyxy.astype(np.float64), have.xyxy.astype(np.float64))
+    masks = np.zeros_like(boxes)
+    for row, column in np.argwhere((want.class_id[:, None] == have.class_id[None]) & _near(want, have)).tolist():
+        iou = mask_iou(want, row, have, column)
+        masks[row, column] = boxes[row, column] if iou is None else iou
+    pairs: list[tuple[int, int]] = []
     left_w, left_h = set(range(len(want.score))), set(range(len(have.score)))
-    for flat in np.argsort(-overlaps, axis=None, kind="stable").tolist():
-        row, column = divmod(flat, max(1, overlaps.shape[1]))
-        if overlaps[row, column] <= 0:
-            break
+    rows, columns = np.nonzero(masks > 0)
+    for index in np.argsort(-masks[rows, columns], kind="stable").tolist():
+        row, column = int(rows[index]), int(columns[index])
         if row in left_w and column in left_h:
             left_w.remove(row)
             left_h.remove(column)
-            ious.append(overlaps[row, column])
-            edges.append(float(np.abs(want.xyxy[row] - have.xyxy[column]).max()))
+            pairs.append((row, column))
     missed = sum(want.score[row] > threshold + NEAR for row in left_w)
     invented = sum(have.score[column] > threshold + NEAR for column in left_h)
-    judged = len(ious) + int(missed) + int(invented)
-    mean = float(sum(ious)) / judged if judged else 1.0
-    return Agreement(mean, max(edges, default=0.0), len(ious), len(want.score))
+    judged = len(pairs) + int(missed) + int(invented)
+    mean_mask, mean_box = (
+        float(sum(table[pair] for pair in pairs)) / judged if judged else 1.0 for table in (masks, boxes)
+    )
+    edges = [float(np.abs(want.xyxy[row] - have.xyxy[column]).max()) for row, column in pairs]
+    return Agreement(mean_mask, mean_box, max(edges, default=0.0), len(pairs), len(want.score))
 
 
-def mask_iou(want: Instances, row: int, have: Instances, column: int) -> float:
-    """Intersection over union of two masks that lie where their boxes are."""
+def _box_ious(want: NDArray[np.float64], have: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = np.maximum(want[:, None, :2], have[None, :, :2]), np.minimum(want[:, None, 2:], have[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (want, have)]
+    union = areas[0][:, None] + areas[1][None] - common
+    ious: NDArray[np.float64] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return ious
+
+
+def _near(want: Instances, have: Instances) -> NDArray[np.bool_]:
+    """[N, M]: whether the masks can share a pixel; they reach up to a pixel beyond their boxes."""
+    low = np.floor(np.maximum(want.xyxy[:, None, :2], have.xyxy[None, :, :2]))
+    high = np.ceil(np.minimum(want.xyxy[:, None, 2:], have.xyxy[None, :, 2:]))
+    return np.asarray((high > low).all(axis=2))
+
+
+def mask_iou(want: Instances, row: int, have: Instances, column: int) -> float | None:
+    """Intersection over union of two masks that lie where their boxes are; None when neither has a pixel."""
     (top_w, left_w), (top_h, left_h) = _corner(want.xyxy[row]), _corner(have.xyxy[column])
     mask_w, mask_h = want.masks[row], have.masks[column]
     top, left = max(top_w, top_h), max(left_w, left_h)
@@ -62,7 +83,7 @@ def mask_iou(want: Instances, row: int, have: Instances, column: int) -> float:
         part_h = mask_h[top - top_h : bottom - top_h, left - left_h : right - left_h]
         common = int(np.count_nonzero(part_w & part_h))
     union = int(np.count_nonzero(mask_w)) + int(np.count_nonzero(mask_h)) - common
-    return common / union if union else 1.0
+    return common / union if union else None
 
 
 def _corner(box: NDArray[np.float32]) -> tuple[int, int]:

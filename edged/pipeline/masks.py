@@ -14,9 +14,11 @@ align_corners=False). That gives the same mask as scaling the whole map up and c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,13 +46,16 @@ NAMES: dict[type[object], str] = {
     CountOutput: "count",
 }
 LOGITS = ("yolo-seg", "rfdetr-seg", "query-mask")  # the others give probabilities
+MOST_OBJECTS = 1000  # in one frame, after suppression: what decoding may take has an end
 
 
 def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Transform) -> Instances:
     """The objects in one set of output tensors, in pixels of `transform.source`, best first; of no camera and time.
 
     Boxes are clipped to what the model saw of the source; those that are empty then are left out, and so is a
-    query-mask row whose mask is. Overlapping boxes of one class go by the head's `nms_threshold`.
+    query-mask row whose mask is. Overlapping boxes of one class go by the head's `nms_threshold`. `truncated` counts
+    what is beyond `MOST_OBJECTS`, and one more where every row that the graph gives is an object: a graph chooses its
+    best rows, and nobody knows how many came after the last one.
     """
     head = manifest.head
     assert head is not None, "only an instance engine has objects"
@@ -58,20 +63,24 @@ def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Tra
     scores = tensors["scores"].reshape(-1)
     classes = tensors["classes"].reshape(-1)
     rows = _rows(scores, tensors.get("count"), head.score_threshold)
+    unseen = int(0 < len(scores) == len(rows))
     if "boxes" not in tensors:
-        return _from_masks(tensors, rows, head, transform)
+        found = _from_masks(tensors, rows[:MOST_OBJECTS], head, transform)
+        return replace(found, truncated=unseen + max(0, len(rows) - MOST_OBJECTS))
     boxes = tensors["boxes"].reshape(-1, 4)
     if head.nms_threshold < 1:
-        rows = rows[_kept(boxes[rows], classes[rows], head.nms_threshold)]
+        rows = rows[suppress(boxes[rows], scores[rows], classes[rows], head.nms_threshold)]
     xyxy = transform.to_source(boxes[rows].reshape(-1, 2, 2)).reshape(-1, 4)
     clipped = _clipped(xyxy, transform.crop)
-    full = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
-    rows, xyxy, clipped = rows[full], xyxy[full], clipped[full]
+    full = np.flatnonzero((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
+    kept = full[:MOST_OBJECTS]
+    rows, xyxy, clipped = rows[kept], xyxy[kept], clipped[kept]
     maps = _Maps(tensors, head, transform)
     masks = tuple(
         maps.mask(int(row), region, box) for row, region, box in zip(rows, _regions(clipped), xyxy, strict=True)
     )
-    return _found(clipped, scores[rows], classes[rows], masks, transform.source)
+    found = _found(clipped, scores[rows], classes[rows], masks, transform.source)
+    return replace(found, truncated=unseen + len(full) - len(kept))
 
 
 class _Maps:
@@ -79,6 +88,7 @@ class _Maps:
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], head: Head, transform: Transform) -> None:
         self._roi = head.kind == "mask-rcnn-roi"
+        self._cropped = head.kind == "yolo-seg"
         self._coefficients = tensors.get("coefficients")
         maps = tensors["prototypes" if self._coefficients is not None else "masks"]
         self._maps = maps[0].astype(np.float32, copy=False)
@@ -103,7 +113,11 @@ class _Maps:
             crop = self._maps[:, tall, wide]
             small = (self._coefficients[0, row] @ crop.reshape(len(crop), -1)).reshape(crop.shape[1:])
         scaled = down[:, tall] @ small @ across[:, wide].T
-        return scaled > self._level
+        mask: NDArray[np.bool_] = scaled > self._level
+        if self._cropped:  # as Ultralytics' crop_mask: pixel x is inside from x1 on
+            mask[: max(0, int(np.ceil(box[1])) - region.top)] = False
+            mask[:, : max(0, int(np.ceil(box[0])) - region.left)] = False
+        return mask
 
 
 @lru_cache(maxsize=16)
@@ -146,21 +160,23 @@ def _rows(scores: NDArray[Any], count: NDArray[Any] | None, threshold: float) ->
     return rows[np.argsort(-valid[rows], kind="stable")]
 
 
-def _kept(boxes: NDArray[Any], classes: NDArray[Any], threshold: float) -> NDArray[np.intp]:
-    """Indices left by greedy suppression within each class; `boxes` best first."""
-    if not len(boxes):
-        return np.zeros(0, np.intp)
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    union = area[:, None] + area[None] - common
-    overlaps = (common > threshold * union) & (classes[:, None] == classes[None])
-    kept = np.ones(len(boxes), np.bool_)
-    for index in range(len(boxes)):
-        if kept[index]:
-            kept[index + 1 :] &= ~overlaps[index, index + 1 :]
-    return np.flatnonzero(kept)
+def suppress(boxes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any], threshold: float) -> NDArray[np.intp]:
+    """Indices left by greedy suppression within each class, best first. `boxes` [N, 4] x1 y1 x2 y2, best first; those
+    without an area are left out."""
+    low = boxes[:, :2].astype(np.float64)
+    sides = boxes[:, 2:] - low
+    solid = np.flatnonzero((sides > 0).all(axis=1))
+    if not len(solid):
+        return solid
+    low, sides, scores, classes = low[solid], sides[solid], scores[solid], classes[solid].astype(np.int64)
+    # each class in a square of its own, so that no two of different classes overlap
+    apart = float((low + sides).max() - low.min()) + 1.0
+    low = low + (classes * apart)[:, None]
+    rows: Any = np.hstack([low, sides])  # OpenCV says lists, and takes arrays
+    weights: Any = scores.astype(np.float32)
+    kept = cv2.dnn.NMSBoxes(rows, weights, 0.0, threshold)
+    chosen: NDArray[np.intp] = solid[np.sort(np.asarray(kept, np.intp).reshape(-1))]
+    return chosen
 
 
 def _from_masks(

@@ -258,12 +258,12 @@ def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag
 
 def _instances(found: Instances, header: dict[str, Any]) -> Sequence[tuple[str, NDArray[Any]]]:
     """The arrays of `found`. What is more than a message holds is left out, the lowest scores first, and `truncated` in
-    the header counts it."""
+    the header counts it, and what was left out before."""
     sizes = np.array([(mask.size + 7) // 8 for mask in found.masks], np.int64)
     best = np.argsort(-found.score, kind="stable")
     fits = best[: min(len(best), MOST_INSTANCES)]
     kept = np.sort(fits[np.cumsum(sizes[fits]) <= MASK_BYTES])
-    if left_out := len(best) - len(kept):
+    if left_out := found.truncated + len(best) - len(kept):
         header["truncated"] = left_out
     masks = [found.masks[index] for index in kept.tolist()]
     flat = [np.packbits(mask).ravel() for mask in masks]

@@ -45,6 +45,7 @@ class _Masks(_Verdict):
     classes: list[_Text] = []
     camera: _Text = ""
     size: tuple[int, int] = (0, 0)
+    truncated: int = 0
 
 
 class _Hold(_Verdict):

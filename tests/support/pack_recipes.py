@@ -115,7 +115,7 @@ DENSE: dict[str, dict[str, Any]] = {
 
 def instance_recipe(layout: str, **changes: Any) -> Recipe:
     tensor = INPUTS.get(layout, "image")
-    dense = Dense(layout, TENSORS[layout], (SIZE, SIZE), 3, top_k=20, **DENSE[layout])
+    dense = Dense(layout, TENSORS[layout], (SIZE, SIZE), 3, **DENSE[layout])
     nms = 0.5 if layout == "yolo-seg" else 0.7 if layout == "yolo-seg-nms" else 1.0
     given: dict[str, Any] = {
         "name": "blocks",

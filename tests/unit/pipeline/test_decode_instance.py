@@ -18,6 +18,7 @@ from edged.core.errors import RefusedError
 from edged.core.types import Hold, Instances, Observation, Reason
 from edged.pipeline.decode_instance import InstanceDecoder
 from edged.pipeline.geometry import Transform, fit
+from edged.pipeline.masks import suppress
 
 
 def decoded(made: Manifest, tensors: Tensors, size: tuple[int, int]) -> Instances:
@@ -70,7 +71,9 @@ def test_a_mask_at_its_box_is_that_of_a_full_frame_decode(resize: str, size: tup
         top, left = int(np.floor(box[1])), int(np.floor(box[0]))
         full = scaled_up(logits, transform)[top : top + mask.shape[0], left : left + mask.shape[1]]
         sure = np.abs(full) > 1e-4
-        np.testing.assert_array_equal(mask[sure], full[sure] > 0)
+        y, x = np.mgrid[top : top + mask.shape[0], left : left + mask.shape[1]]
+        inside = (y >= box[1]) & (x >= box[0])  # as Ultralytics crops: a pixel that the box only touches is not its own
+        np.testing.assert_array_equal(mask[sure], (full > 0)[sure] & inside[sure])
     assert any(0 < mask.mean() < 1 for mask in got.masks)
 
 
@@ -93,6 +96,49 @@ def test_of_two_boxes_of_a_class_the_better_stays() -> None:
     got = decoded(finder("yolo-seg", tensors, nms=0.7), tensors, (64, 96))
     assert got.score.tolist() == pytest.approx([0.9, 0.8, 0.6])  # 0.6 overlaps, but is of another class
     assert len(decoded(finder("yolo-seg", tensors, nms=1.0), tensors, (64, 96)).score) == 4
+
+
+def test_what_a_cap_takes_away_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = [[float(x), 10, x + 8.0, 20] for x in range(0, 90, 9)]
+    tensors = {**yolo(10), **rows(boxes, [0.9] * 9 + [0.1], [0] * 10)}
+    assert decoded(finder("yolo-seg", tensors, nms=0.7), tensors, (64, 96)).truncated == 0
+    full = {**tensors, "scores": np.full((1, 10), 0.9, np.float32)}
+    got = decoded(finder("yolo-seg", full, nms=0.7), full, (64, 96))
+    assert (len(got.score), got.truncated) == (10, 1)  # the last row is an object: what came after it?
+    monkeypatch.setattr("edged.pipeline.masks.MOST_OBJECTS", 4)
+    got = decoded(finder("yolo-seg", tensors, nms=0.7), tensors, (64, 96))
+    assert (len(got.score), got.truncated) == (4, 5)
+    bare = {"scores": tensors["scores"], "classes": tensors["classes"], "masks": np.ones((1, 10, 8, 8), np.float32)}
+    assert decoded(finder("query-mask", bare), bare, (64, 96)).truncated == 5
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(0, 60),
+    spread=st.sampled_from([3, 20, 200]),
+    threshold=st.floats(0, 1),
+)
+def test_suppression_is_greedy_within_each_class(seed: int, count: int, spread: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(-spread, spread, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(-1, 12, (count, 2))], axis=1).astype(np.float32)
+    classes, scores = rng.integers(0, 3, count), np.sort(rng.uniform(0.1, 1, count))[::-1].astype(np.float32)
+    areas = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)
+
+    def overlap(a: int, b: int) -> float:
+        sides = np.minimum(boxes[a, 2:], boxes[b, 2:]).astype(float) - np.maximum(boxes[a, :2], boxes[b, :2])
+        common = float(np.clip(sides, 0, None).prod())
+        return common / float(areas[a].prod() + areas[b].prod() - common)
+
+    stays: list[int] = []
+    for row in range(count):
+        rivals = [overlap(row, other) for other in stays if classes[other] == classes[row]]
+        if any(abs(rival - threshold) < 1e-6 for rival in rivals):
+            return  # either side is right
+        if (areas[row] > 0).all() and not any(rival > threshold for rival in rivals):
+            stays.append(row)
+    assert suppress(boxes, scores, classes, threshold).tolist() == stays
 
 
 def test_nothing_found_is_an_answer() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import a_manifest
-from heads import finder, yolo
+from heads import finder, rows, yolo
 
 from edged.bundle.manifest import HiddenOutput, LabelsOutput, LogitsOutput, Manifest
 from edged.core.errors import RefusedError
@@ -84,7 +84,7 @@ def test_instances_are_judged_by_the_masks_of_pairs():
     assert compare(manifest, tensors, shuffled)[0].value == 1.0  # rows may come in any order
     moved = {**tensors, "boxes": tensors["boxes"] + 3}
     (found,) = compare(manifest, tensors, moved)
-    assert 0.3 < found.value < 0.9
+    assert 0.2 < found.value < 0.9
     assert "boxes within 3 px" in found.detail
 
 
@@ -97,6 +97,20 @@ def test_an_object_that_is_missing_invented_or_of_another_class_counts_as_nothin
     assert compare(manifest, fewer, tensors)[0].value == pytest.approx(0.5)
     other = {**tensors, "classes": tensors["classes"] + 1}
     assert compare(manifest, tensors, other)[0].value == 0.0
+
+
+def test_boxes_count_beside_masks_and_masks_without_a_pixel_go_by_their_boxes():
+    nothing = {**yolo(2), **rows([[2, 2, 20, 20], [40, 30, 60, 50]], [0.9, 0.8], [0, 0])}
+    nothing["prototypes"] = np.full_like(nothing["prototypes"], -1)
+    nothing["coefficients"] = np.ones_like(nothing["coefficients"])
+    manifest = finder("yolo-seg", nothing)
+    assert compare(manifest, nothing, nothing)[0].value == 1.0
+    apart = {**nothing, **rows([[70, 40, 88, 58], [40, 30, 60, 50]], [0.9, 0.8], [0, 0])}
+    assert compare(manifest, nothing, apart)[0].value == pytest.approx(1 / 3)  # one pair, one missing, one invented
+    small = {**nothing, "prototypes": np.full_like(nothing["prototypes"], -1)}
+    small["prototypes"][:, :, 8:11, 11:14] = 60.0  # the same few pixels in the second box
+    wider = {**small, **rows([[2, 2, 20, 20], [34, 24, 66, 56]], [0.9, 0.8], [0, 0])}
+    assert 0.5 < compare(manifest, small, wider)[0].value < 0.75  # of the boxes one is far too large
 
 
 def test_an_object_at_the_threshold_may_fall_on_either_side():

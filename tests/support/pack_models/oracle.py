@@ -1,0 +1,90 @@
+"""Graphs that put out stored predictions, whatever picture they are shown: instance heads with known objects.
+
+`objects` discs stand on a grid and do not touch. A YOLO head points to each of them a dozen times, as trained ones do.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pack_models.net import Net
+
+CANDIDATES = 12
+
+
+def discs(objects: int, size: int = 256) -> np.ndarray:
+    """[N, 3] centre x, centre y, radius in pixels of the image."""
+    side = math.ceil(math.sqrt(objects))
+    pitch = size / side
+    rows, columns = np.divmod(np.arange(objects), side)
+    rng = np.random.default_rng(objects)
+    shift = rng.uniform(-0.06, 0.06, (objects, 2)) * pitch
+    middle = (np.stack([columns, rows], axis=1) + 0.5) * pitch + shift
+    return np.concatenate([middle, rng.uniform(0.3, 0.36, (objects, 1)) * pitch], axis=1)
+
+
+def disc_boxes(found: np.ndarray) -> np.ndarray:
+    return np.concatenate([found[:, :2] - found[:, 2:], found[:, :2] + found[:, 2:]], axis=1)
+
+
+def disc_logits(found: np.ndarray, size: int, map_size: int) -> np.ndarray:
+    """[N, h, w]: above 0 inside each disc."""
+    at = (np.arange(map_size) + 0.5) * size / map_size
+    x, y, radius = (found[:, index, None, None] for index in range(3))
+    away = np.hypot(at[None, None, :] - x, at[None, :, None] - y)
+    return np.asarray(radius - away, np.float32)
+
+
+def oracle(layout: str, objects: int, size: int = 256, classes: int = 3) -> bytes:
+    """A network of `layout` that takes "images" [1, 3, size, size]."""
+    net = Net(31, 17)
+    image = net.input("images", [1, 3, size, size])
+    nothing = net.add("Mul", net.add("ReduceMean", image, axes=[1, 2, 3], keepdims=0), net.const([0.0]))
+
+    def stored(value: np.ndarray, name: str) -> None:
+        net.output(net.add("Add", net.const(value), nothing), name, list(value.shape))
+
+    found, number = discs(objects, size), np.arange(objects) % classes
+    score = np.linspace(0.95, 0.6, objects)
+    match layout:
+        case "yolo-seg":
+            stored(*_yolo(found, score, number, size, classes))
+            union = disc_logits(found, size, size // 4).max(axis=0)
+            stored(np.stack([union, -union])[None], "output1")
+        case "rfdetr-seg" | "query-mask":
+            queries = max(300, objects)
+            logits = np.full((1, queries, classes + (layout == "query-mask")), -8.0, np.float32)
+            if layout == "query-mask":
+                logits[..., -1] = 0  # no object
+            logits[0, np.arange(objects), number] = 4 + score
+            masks = np.full((1, queries, size // 4, size // 4), -20, np.float32)
+            masks[0, :objects] = disc_logits(found, size, size // 4)
+            if layout == "query-mask":
+                stored(logits, "class_queries_logits")
+                stored(masks, "masks_queries_logits")
+            else:
+                boxes = np.full((1, queries, 4), 0.5, np.float32)
+                boxes[0, :objects] = np.concatenate([found[:, :2], 2 * found[:, 2:], 2 * found[:, 2:]], axis=1) / size
+                stored(boxes, "dets")
+                stored(logits, "labels")
+                stored(masks, "masks")
+        case _:
+            raise ValueError(layout)
+    return net.model()
+
+
+def _yolo(found: np.ndarray, score: np.ndarray, number: np.ndarray, size: int, classes: int) -> tuple[np.ndarray, str]:
+    rng = np.random.default_rng(7)
+    count = len(found) * CANDIDATES
+    anchors = max(8400, count)
+    rows = np.zeros((anchors, 4 + classes + 2), np.float32)
+    at = rng.permutation(anchors)[:count].reshape(len(found), CANDIDATES)
+    for index, (x, y, radius) in enumerate(found):
+        for candidate, row in enumerate(at[index]):
+            jitter = 0 if candidate == 0 else rng.normal(0, 0.02 * radius, 4)
+            rows[row, :4] = np.array([x, y, 2 * radius, 2 * radius]) + jitter
+            rows[row, 4 + number[index]] = score[index] - 0.02 * candidate
+    rows[:, -2] = 1.0  # of the union's map; the other is its opposite
+    return np.ascontiguousarray(rows.T[None]), "output0"
