@@ -238,6 +238,7 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),
         "rollback": Operation(swaps.rollback, mutates=True),
         "reset": Operation(swaps.reset, mutates=True, args=frozenset({"version"})),
+        "minimum": Operation(swaps.minimum, mutates=True, args=frozenset({"version"})),
         "engines": Operation(swaps.engines),
     }
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edged.bundle.manifest import Manifest
 
 SCHEMAS = (1, 2)
-RESERVED_VERSIONS = frozenset({"current", "incoming", "journal.jsonl"})  # what else lies in an engine's folder
+RESERVED_VERSIONS = frozenset({"current", "incoming", "journal.jsonl", "minimum"})  # what else an engine's folder has
 MOST_TEXT = 100_000
 MOST_VALUES = 65_536  # of a constant: they are in the manifest, as text
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from edged.bundle.bundle import Bundle
 from edged.bundle.cell_check import hints, misfits
+from edged.bundle.minimum import refuse_below
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.cli.check_inputs import check_inputs, exists
@@ -159,6 +160,7 @@ def _engine(config: Config) -> Iterator[Finding]:
     try:
         bundle = Store(config.daemon.store).read(name, version)
         yield Finding("ok", "engine", _described(bundle))
+        refuse_below(config.daemon.store, bundle.name, bundle.version)
         if unsigned := check_signature(bundle, config.engine.trusted, config.engine.require_signature):
             yield warning("engine", *_split(unsigned))
         problems = misfits(bundle.manifest, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edged.bundle.minimum import read_minimum
 from edged.bundle.store import Store
 from edged.cli.stores import homes
 from edged.config import default_store
@@ -26,5 +27,8 @@ def list_engines(name: str = "", root: Path | None = None) -> tuple[list[dict[st
         for engine in [name] if name else store.names():
             history = History(store, engine)
             history.read()
-            listed += [{**entry, "store": str(place)} for entry in list_versions(store, engine, history)]
+            listed += [
+                {**entry, "store": str(place)}
+                for entry in list_versions(store, engine, history, minimum=read_minimum(place, engine))
+            ]
     return listed, [f"{fact}; {remedy}" for fact, remedy in closed]

@@ -53,6 +53,8 @@ def show_status(swaps: Mapping[str, Any]) -> Iterator[str]:
         yield f"  swap     {active['version']} {active['state']} {active['progress']:.0%} {detail(active)}".rstrip()
     for waiting in swaps["waiting"]:
         yield f"  swap     {waiting['version']} waits, asked by {waiting['who']}"
+    if minimum := swaps.get("minimum"):
+        yield f"  minimum  {minimum}: nothing older is let in"
     if swaps["past"] and not active:
         last = swaps["past"][-1]
         reason = f": {last['reason']}" if last.get("reason") else ""
@@ -69,13 +71,16 @@ def show_engines(listed: Sequence[Mapping[str, Any]]) -> str:
         about = entry.get("problem") or made
         when, identity = entry["time"][:19].replace("T", " "), entry.get("identity", "")
         rows.append((mark, entry["name"], entry["version"], state, entry["who"], when, identity, _short(about, 60)))
+        if below := entry.get("below"):
+            rows.append(("", "", "", f"  {below}", "", "", "", ""))
         if entry["reason"]:
             rows.append(("", "", "", f"  {entry['reason']}", "", "", "", ""))
     if len(rows) == 1:
         return "no engines"
     widths = [max(len(row[column]) for row in rows if row[1]) for column in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
+    minimums = {entry["name"]: entry["minimum"] for entry in listed if entry.get("minimum")}
+    return "\n".join([*lines, *(f"the minimum of {name} is {version}" for name, version in minimums.items())])
 
 
 def _short(text: str, width: int) -> str:

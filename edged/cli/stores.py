@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edged.bundle.manifest import is_version
+from edged.bundle.store import Store
 from edged.cli.locate import ASK_MS, Located, locate, running
 from edged.client import RequestError
 from edged.config import default_store, load_daemon, paths, unit_environ
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, UsageError
+from edged.swap.minimum import current_version, raise_minimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,16 @@ def of_daemon(daemon: Located, status: Mapping[str, Any]) -> Home | None:
     if not isinstance(folders, Mapping):  # a daemon of before
         return _of_service(daemon.runtime.name)
     return Home(Path(folders["store"]), Path(folders["cache"]), str(status["daemon"]["name"]))
+
+
+def raise_stored(root: Path, name: str, version: str, who: str) -> dict[str, str]:
+    """Raise the minimum of an engine in a store whose daemon does not run. Raises `EdgedError`."""
+    if not is_version(version):
+        raise UsageError(f"{version!r} cannot be a version", "give one, such as 3 or 1.4.2")
+    store = Store(root)
+    store.resolve(name)
+    before = raise_minimum(store, name, version, who, [current_version(store, name)])
+    return {"name": name, "minimum": version, "before": before}
 
 
 def of_file(path: Path) -> Home:

@@ -1,4 +1,4 @@
-"""Commands about which engine runs: swap, rollback, reset, engines."""
+"""Commands about which engine runs: swap, rollback, reset, minimum, engines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GONE_S = 5.0  # a daemon that does not answer for so long is gone
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `edged`."""
-    for command in (swap, rollback, reset, engines):
+    for command in (swap, rollback, reset, minimum, engines):
         app.command()(command)
 
 
@@ -62,6 +62,27 @@ def reset(
     args = {"version": version} if version is not None else {}
     done = find_daemon(daemon, server_key, key).ask("reset", {**args, "who": who()})
     print(f"{daemon}: forgot {done['reset']}")
+
+
+def minimum(
+    name: Annotated[
+        str, typer.Argument(help="a running daemon, as elsewhere; with --store an engine", metavar="DAEMON")
+    ],
+    version: Annotated[str, typer.Argument(help="the oldest version that may run from now on", metavar="VERSION")],
+    store: StorePath = None,
+    server_key: ServerKey = None,
+    key: OwnKey = None,
+) -> None:
+    """Keep older versions of an engine from running ever again, signed or not. It can only be raised."""
+    if store is not None:
+        from edged.cli.stores import raise_stored
+
+        done = raise_stored(store, name, version, who())
+    else:
+        done = find_daemon(name, server_key, key).ask("minimum", {"version": version, "who": who()})
+    before = done["before"]
+    was = "no change" if before == version else f"it was {before}" if before else "there was none"
+    print(f"{done['name']}: nothing older than {done['minimum']} is let in ({was})")
 
 
 def engines(

@@ -224,6 +224,11 @@ class SwapConfig(_Section):
     keep_versions: int = Field(
         default=5, ge=1, le=1000, description="versions kept besides the running and the previous one"
     )
+    minimum: Literal["operator", "previous", "committed"] = Field(
+        default="operator",
+        description="what raises the oldest version that may run: 'operator' alone, or commits too: "
+        "to what ran before it ('previous') or to itself ('committed': no rollback then)",
+    )
     during: Literal["live", "hold"] | None = Field(
         default=None,
         description="'hold' publishes Holds while a new engine is loaded; absent: 'live' on the CPU, 'hold' on a GPU",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edged.bundle.minimum import refuse_below
 from edged.bundle.store import CURRENT, Store
 from edged.config import Config
 from edged.core.errors import RefusedError
@@ -18,6 +19,7 @@ def admit(config: Config, store: Store, history: History, job: Job, running: Pip
         new = not job.digest.startswith(running.engine.identity)
     if not new:
         raise RefusedError(f"{name} {version} is what runs", "choose another version")
+    refuse_below(store.root, name, version)
     if (crashes := history.crashes(version)) >= MAX_CRASHES:
         remedy = f"if it is not to blame: edged reset {config.daemon.name} --version {version}"
         raise RefusedError(f"the daemon died {crashes} times while {name} {version} was tried", remedy)

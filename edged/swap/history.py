@@ -107,6 +107,8 @@ class History:
         version, state = line.get("version"), line.get("state")
         if not isinstance(version, str) or not isinstance(state, str):
             return
+        if state == "minimum":
+            return  # of the engine, not of that version
         if state == "refused" and not line.get("attempt"):
             return  # of a request or a drop that never became a job: no word on the version of that name
         entry = self.entries.setdefault(version, Entry())

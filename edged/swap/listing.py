@@ -7,22 +7,29 @@ from typing import Any
 
 from edged.bundle.bundle import MANIFEST, SIGNATURE, SUMS
 from edged.bundle.manifest import parse_manifest
+from edged.bundle.minimum import below
 from edged.bundle.store import Store
 from edged.core.errors import EdgedError
 from edged.swap.history import Entry, History
 
 
-def list_versions(store: Store, name: str, history: History, running: str = "") -> list[dict[str, Any]]:
+def list_versions(
+    store: Store, name: str, history: History, running: str = "", minimum: str = ""
+) -> list[dict[str, Any]]:
     """One map per version there is, in natural order; nothing is hashed beyond SHA256SUMS.
 
     Keys: name, version, state ("untried" without a word in the journal), reason, who, time, running, current, crashes,
-    identity, signed, task, precision, provenance; `problem` instead of the last three for what cannot be read.
+    identity, signed, task, precision, provenance; `problem` instead of the last three for what cannot be read; where
+    there is one, `minimum` of the engine, and `below`: why it keeps this version from running.
     """
     try:
         current = store.current(name)
     except EdgedError:
         current = None
-    return [_describe(store, name, version, history, running, current) for version in store.versions(name)]
+    rows = [_describe(store, name, version, history, running, current) for version in store.versions(name)]
+    if minimum:
+        rows = [{**row, "minimum": minimum, "below": below(minimum, row["version"]) or ""} for row in rows]
+    return rows
 
 
 def _describe(

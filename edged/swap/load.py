@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from edged.bundle.bundle import Bundle
 from edged.bundle.cell_check import misfits
+from edged.bundle.minimum import refuse_below
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.config import Config
@@ -89,10 +90,11 @@ def load_in_time(
 
 
 def vet(bundle: Bundle, config: Config) -> list[str]:
-    """Refuse what the manifest and the signature alone rule out; returns what is less than it should be."""
+    """Refuse what manifest, minimum and signature alone rule out; returns what is less than it should be."""
     if bundle.name != config.engine.name:
         fact = f"this is {bundle.name} {bundle.version}, the daemon runs {config.engine.name}"
         raise RefusedError(fact, "put it where it belongs")
+    refuse_below(config.daemon.store, bundle.name, bundle.version)
     warning = check_signature(bundle, config.engine.trusted, config.engine.require_signature)
     if problems := misfits(bundle.manifest, config):
         more = f" (and {len(problems) - 1} more, see 'edged check FILE')" if len(problems) > 1 else ""

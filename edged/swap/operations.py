@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edged.bundle.manifest import is_version
+from edged.bundle.minimum import refuse_below
 from edged.bundle.store import Store
 from edged.config import Config
 from edged.core.errors import EngineError, RefusedError, UsageError
@@ -13,17 +15,19 @@ from edged.runtime.slot import Slot
 from edged.swap.history import History
 from edged.swap.job_queue import JobQueue
 from edged.swap.listing import list_versions
+from edged.swap.minimum import RaisableMinimum
 
 
 class Operations:
     """Called on the control thread."""
 
     def __init__(
-        self, config: Config, store: Store, slot: Slot, motion: MotionState, history: History, jobs: JobQueue
-    ) -> None:
+        self, config: Config, store: Store, slot: Slot, motion: MotionState, history: History, jobs: JobQueue,
+        minimum: RaisableMinimum,
+    ) -> None:  # fmt: skip
         self._name, self._daemon = config.engine.name, config.daemon.name
         self._store, self._slot, self._motion = store, slot, motion
-        self._history, self._jobs = history, jobs
+        self._history, self._jobs, self._minimum = history, jobs, minimum
 
     def swap(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """`{version, name?, allow_contract_change?}` -> `{job}`."""
@@ -33,6 +37,7 @@ class Operations:
         if name != self._name:
             raise RefusedError(f"{self._daemon} runs {self._name}, not {name}", "ask the daemon that runs it")
         path = self._store.resolve(name, version)
+        refuse_below(self._store.root, name, path.name)
         allow = args.get("allow_contract_change", False) is True
         job = self._jobs.ask(path.name, _who(args), contract_change=allow)
         return {"job": job.id, "name": name, "version": path.name}
@@ -46,6 +51,9 @@ class Operations:
         if version is None:
             remedy = f"choose one of the store: edged swap {self._daemon} VERSION"
             raise EngineError(f"no other version of {self._name} was ever committed", remedy)
+        if (why := self._minimum.below(version)) is not None:
+            remedy = f"choose a newer one of the store: edged swap {self._daemon} VERSION"
+            raise RefusedError(f"{self._name} {version}, committed before, {why}", remedy)
         job = self._jobs.ask(version, _who(args), back=True)
         return {"job": job.id, "name": self._name, "version": version}
 
@@ -60,10 +68,19 @@ class Operations:
         self._history.forget(version, _who(args))
         return {"reset": f"crashes of {self._name} {version}"}
 
+    def minimum(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """`{version}` -> `{name, minimum, before}`: raise it, unless it would rule out what runs."""
+        version = args.get("version")
+        if not isinstance(version, str) or not is_version(version):
+            raise UsageError(f"{version!r} cannot be a version", "give one, such as 3 or 1.4.2")
+        running = self._slot.running
+        before = self._minimum.raise_to(version, _who(args), running.version if running else "")
+        return {"name": self._name, "minimum": version, "before": before}
+
     def engines(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The versions of this daemon's engine, see `list_versions`."""
-        running = self._slot.running
-        return list_versions(self._store, self._name, self._history, running.version if running else "")
+        running, minimum = self._slot.running, self._minimum.look()
+        return list_versions(self._store, self._name, self._history, running.version if running else "", minimum)
 
 
 def _who(args: Mapping[str, Any]) -> str:

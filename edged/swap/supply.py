@@ -23,6 +23,7 @@ from edged.swap.history import History
 from edged.swap.job import Job
 from edged.swap.job_queue import JobQueue
 from edged.swap.loader import Loader
+from edged.swap.minimum import RaisableMinimum
 from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
 from edged.swap.plan_upgrade import PlanUpgrade
@@ -39,16 +40,17 @@ class EngineSupply:
     ) -> None:
         self._store, self._name, self._notifier = store, config.engine.name, notifier
         self._jobs, self._history = JobQueue(), History(store, config.engine.name)
+        self.minimum = RaisableMinimum(store, config)
         self._watcher = self._watch(config)
         swapper = Swapper(
             config, store, slot, motion, mailbox, self._history, self._jobs, notifier.emit,
-            self._watcher.take if self._watcher else lambda drop: None,
+            self._watcher.take if self._watcher else lambda drop: None, self.minimum,
         )  # fmt: skip
         self._upgrade = PlanUpgrade(config, store, slot, self._jobs, swapper, notifier)
         self._loader = Loader(
             config, store, slot, self._jobs, self._history, swapper, self._upgrade, notifier, self._ended
         )
-        self.operations = Operations(config, store, slot, motion, self._history, self._jobs)
+        self.operations = Operations(config, store, slot, motion, self._history, self._jobs, self.minimum)
 
     @property
     def threads(self) -> list[Duty]:
@@ -57,7 +59,7 @@ class EngineSupply:
 
     def sections(self) -> Mapping[str, Callable[[], Any]]:
         """Its parts of a health snapshot."""
-        return {"plan": self._upgrade.describe, "swap": self._jobs.describe}
+        return {"plan": self._upgrade.describe, "swap": self._describe}
 
     def close(self) -> None:
         """End what is under way, and the threads."""
@@ -70,6 +72,9 @@ class EngineSupply:
             return None
         folder = config.daemon.store / self._name / "incoming"
         return DropWatcher(folder, self._name, config.swap, self._ask, self._refused, self._notifier.warn)
+
+    def _describe(self) -> dict[str, Any]:
+        return {**self._jobs.describe(), "minimum": self.minimum.shown()}
 
     def _ask(self, drop: Drop, who: str) -> None:
         self._jobs.ask(drop.version, who, drop=drop.path, digest=drop.digest)

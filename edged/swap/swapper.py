@@ -29,6 +29,7 @@ from edged.swap.history import History
 from edged.swap.job import Job, State
 from edged.swap.job_queue import JobQueue
 from edged.swap.load import load_in_time, vet
+from edged.swap.minimum import RaisableMinimum
 from edged.swap.probation import baseline, run_probation
 from edged.swap.prune import prune
 from edged.swap.shadow import shadow_in_time
@@ -46,10 +47,10 @@ class Swapper:
     def __init__(
         self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, history: History,
         jobs: JobQueue,
-        emit: Callable[[Event], None], taken: Callable[[Path], None],
+        emit: Callable[[Event], None], taken: Callable[[Path], None], minimum: RaisableMinimum,
     ) -> None:  # fmt: skip
         self._config, self._store, self._slot, self._motion, self._mailbox = config, store, slot, motion, mailbox
-        self._history, self._jobs, self._emit, self._taken = history, jobs, emit, taken
+        self._history, self._jobs, self._emit, self._taken, self._minimum = history, jobs, emit, taken, minimum
         self._name = config.engine.name
         self._previous: Pipeline | None = None  # what ran before the running one, until the next is loaded
 
@@ -233,7 +234,7 @@ class Swapper:
         if not self._jobs.begin_commit():
             return self._jobs.why()[1]
         try:
-            self._store.set_current(self._name, version)
+            job.notes += self._minimum.commit(version, job.before)
         except EdgedError as error:
             return f"it cannot be committed: {error}"
         if (pinned := self._config.engine.version) not in (CURRENT, version):
