@@ -14,11 +14,12 @@ from typing import Annotated
 import typer
 
 from edged import __version__
+from edged.cli import daemons as cli_daemons
 from edged.cli import engines as cli_engines
 from edged.cli import pack as cli_pack
 from edged.cli import swap as cli_swap
-from edged.cli.options import AsJson, ConfigFile, Daemon, OwnKey, ServerKey, Sets, StorePath, Target, find_daemon
-from edged.cli.output import discard_output, print_answer, who
+from edged.cli.options import AsJson, ConfigFile, Sets, StorePath, Target
+from edged.cli.output import discard_output, print_answer
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
 
 app = typer.Typer(
@@ -64,6 +65,21 @@ def _run() -> int | str | None:
     return EXIT_OK
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit(EXIT_OK)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Runs policies and segmenters in a steady loop beside a robot."""
+
+
 @app.command()
 def run(file: ConfigFile, sets: Sets = None) -> None:
     """Run a daemon in the foreground until SIGTERM."""
@@ -81,51 +97,6 @@ def check(file: ConfigFile, sets: Sets = None, json: AsJson = False) -> None:
     findings = run_check(file, sets or ())
     print_answer(json, findings, show, facts)
     raise typer.Exit(exit_code(findings))
-
-
-@app.command()
-def status(daemon: Daemon, json: AsJson = False, server_key: ServerKey = None, key: OwnKey = None) -> None:
-    """Show how a running daemon is doing; exit 1 when none answers."""
-    from edged.cli.show import show_status
-
-    print_answer(json, find_daemon(daemon, server_key, key).ask("status"), show_status)
-
-
-@app.command()
-def hold(
-    daemon: Daemon,
-    reason: Annotated[str, typer.Option(help="why, for the log")] = "",
-    server_key: ServerKey = None,
-    key: OwnKey = None,
-) -> None:
-    """Stop commanding the robot, now and after every restart, until `edged resume`."""
-    answer = find_daemon(daemon, server_key, key).ask("hold", {"reason": reason, "who": who()})
-    print(f"{daemon}: {answer['state']}{'' if answer.get('published', True) else ', not yet on the bus'}")
-
-
-@app.command()
-def resume(daemon: Daemon, server_key: ServerKey = None, key: OwnKey = None) -> None:
-    """End a hold and arm: the robot may move."""
-    state = find_daemon(daemon, server_key, key).ask("resume", {"who": who()})["state"]
-    why = ": nobody holds it, but its enable input is not high; raising that arms it" if state == "disabled" else ""
-    print(f"{daemon}: {state}{why}")
-
-
-@app.command()
-def tail(
-    daemon: Daemon,
-    stream: Annotated[str, typer.Argument(help="action, masks, health, events or frames-<camera>")] = "",
-    count: Annotated[int, typer.Option("-n", "--count", help="stop after so many; 0 = never", min=0)] = 0,
-    json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
-    server_key: ServerKey = None,
-    key: OwnKey = None,
-) -> None:
-    """Print what a daemon publishes, a line per message. tcp://HOST:PORT is here the endpoint of a stream."""
-    from edged.cli.tail import find_stream, tail_stream
-
-    found = find_daemon(daemon, server_key, key)
-    endpoint, topic = find_stream(found.runtime, stream) if found.runtime else (daemon, stream or None)
-    tail_stream(endpoint, topic, count, json, found.keys)
 
 
 @app.command()
@@ -182,6 +153,7 @@ def version() -> None:
     print(__version__)
 
 
+cli_daemons.register(app)
 cli_engines.register(app)
 cli_swap.register(app)
 cli_pack.register(app)

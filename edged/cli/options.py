@@ -17,13 +17,24 @@ ConfigFile = Annotated[Path, typer.Argument(help="the daemon's TOML file", metav
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, TOML value")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
-Daemon = Annotated[
-    str,
-    typer.Argument(
-        help="a running daemon: its name (or its engine's), its TOML file, its runtime folder, or tcp://HOST:PORT",
-        metavar="DAEMON",
-    ),
-]
+
+def complete_daemon(incomplete: str) -> list[str]:
+    """For the shell: the names of the daemons that run here."""
+    from edged.cli.locate import running
+
+    return sorted({folder.name for folder in running() if folder.name.startswith(incomplete)})
+
+
+def complete_engine(incomplete: str) -> list[str]:
+    """For the shell: the engines of the stores of this machine, and the daemons that run one."""
+    from edged.cli.list_engines import engine_names
+
+    return sorted({*complete_daemon(incomplete), *(name for name in engine_names() if name.startswith(incomplete))})
+
+
+WHICH = "a running daemon: its name (or its engine's), its TOML file, its runtime folder, or tcp://HOST:PORT"
+Daemon = Annotated[str, typer.Argument(help=WHICH, metavar="DAEMON", autocompletion=complete_daemon)]
+SomeDaemon = Annotated[str, typer.Argument(help=WHICH, metavar="[DAEMON]", autocompletion=complete_daemon)]
 ServerKey = Annotated[Path | None, typer.Option(help="a daemon that asks for keys: its .key file")]
 OwnKey = Annotated[Path | None, typer.Option(help="beside it: your own .key_secret file")]
 
@@ -33,6 +44,7 @@ Target = Annotated[
         help="an engine: NAME (its current version), NAME/VERSION, a version's folder, a .edged file; or a daemon, by "
         "name or TOML file: what it runs",
         metavar="ENGINE",
+        autocompletion=complete_engine,
     ),
 ]
 StorePath = Annotated[Path | None, typer.Option("--store", help="engine store")]

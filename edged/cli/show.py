@@ -17,8 +17,8 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
     daemon, engine = snapshot["daemon"], snapshot["engine"]
     state = {"ok": "running", "none": "starting"}.get(snapshot["state"], f"HOLD {snapshot['state']}")
     detail = f": {snapshot['detail']}" if snapshot["detail"] else ""
-    yield f"{daemon['name']}  {state}{detail}  (for {_seconds(snapshot['state_s'])})"
-    up = _seconds(snapshot["uptime_s"])
+    yield f"{daemon['name']}  {state}{detail}  (for {seconds(snapshot['state_s'])})"
+    up = seconds(snapshot["uptime_s"])
     yield f"  edged {daemon['version']}, pid {daemon['pid']}, up {up}, {snapshot['rss_mb']} MB"
     if engine["loaded"]:
         yield (
@@ -43,11 +43,16 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         yield f"  arming   {snapshot['guard']['arming']}"
     for name, step in snapshot["steps"].items():
         yield f"  {name:<8} p50 {_micros(step['p50_us'])}  p99 {_micros(step['p99_us'])}  max {_micros(step['max_us'])}"
+    covered = 0.0
+    for window in snapshot.get("recent", {}).values():
+        if window["seconds"] > covered:  # an hour that has not been longer than a minute yet says nothing new
+            covered = window["seconds"]
+            yield f"  recent   {_recent(window)}"
     for kind in ("cameras", "sensors"):
         for name, stats in snapshot[kind].items():
             yield f"  {kind[:-1]:<8} {name}: {_input(stats)}"
     if (plan := snapshot.get("plan")) and plan["state"] != "loaded":
-        what = f"{plan['name']} {plan['version']} {plan['state']}, {_seconds(plan['elapsed_s'])}"
+        what = f"{plan['name']} {plan['version']} {plan['state']}, {seconds(plan['elapsed_s'])}"
         yield f"  plan     {what}: {plan['detail']}"
     if "swap" in snapshot:
         yield from show_swaps(snapshot["swap"])
@@ -61,6 +66,15 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
             yield f"  thread   {name}: {'' if duty['alive'] else 'ended, '}{counts}; the last: {duty['last_error']}"
     for warning in snapshot["warnings"]:
         yield f"  warning  {warning}"
+
+
+def _recent(window: Mapping[str, Any]) -> str:
+    """What happened lately, beside the figures since the start."""
+    parts = [f"{window['ticks']} ticks, {window['predictions']} predictions, {window['skipped']} skipped"]
+    for name, step in window["steps"].items():
+        parts.append(f"{name} p50 {_micros(step['p50_us']).strip()} p99 {_micros(step['p99_us']).strip()}")
+    parts += [f"{count} {name}" for name, count in sorted(window["holds"].items())]
+    return f"last {seconds(window['seconds'])}: " + "; ".join(parts)
 
 
 def _execution(execution: Mapping[str, Any]) -> str:
@@ -78,16 +92,17 @@ def _input(stats: Mapping[str, Any]) -> str:
     age_ms, state = stats.get("age_ms"), stats.get("state", "")
     age = "nothing came yet"
     if age_ms is not None:
-        age = f"age {age_ms:.1f} ms" if age_ms < 10_000 else f"age {_seconds(age_ms / 1000)}"
+        age = f"age {age_ms:.1f} ms" if age_ms < 10_000 else f"age {seconds(age_ms / 1000)}"
     shown = {"state", "age_ms", "captured_ns", *(["last_error"] if stats.get("last_error") == state else [])}
     counts = [f"{key}={value}" for key, value in stats.items() if key not in shown and value not in (None, 0, "", {})]
     return " ".join([f"{state}, {age}" if state else age, *counts])
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
+def seconds(duration_s: float) -> str:
+    """A duration for people: `5.9 s`, `12 min 03 s`, `3 h 07 min`."""
+    if duration_s < 120:
+        return f"{duration_s:.1f} s"
+    minutes, rest = divmod(int(duration_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 

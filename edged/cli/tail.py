@@ -17,13 +17,16 @@ SILENCE_MS = 3000.0
 
 
 def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, keys: CurveKeys | None = None) -> None:
-    """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is shown too."""
+    """Print messages until `count` of them came (0 = for ever) or the reader is interrupted; silence is shown too.
+
+    Raises `RequestError` when the daemon has ended."""
     printed = 0
     try:
         with Subscription(endpoint, topic, keys=keys) as subscription:
             while not count or printed < count:
                 message = subscription.receive(SILENCE_MS)
                 if message is None:
+                    _still_there(endpoint)
                     hint = " (who is not let in hears nothing; the daemon's log tells)" if keys else ""
                     sys.stderr.write(f"edged: nothing on {endpoint} for {SILENCE_MS / 1000:g} s{hint}\n")
                     continue
@@ -35,6 +38,13 @@ def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, key
         return
     except BrokenPipeError:  # `edged tail | head`: whoever read has seen enough
         discard_output()
+
+
+def _still_there(endpoint: str) -> None:
+    """Raise `RequestError` when nothing listens at a socket of this machine any more; a network tells nothing."""
+    path = endpoint.removeprefix("ipc://")
+    if path != endpoint and not path.startswith("@") and reach(Path(path)) in ("absent", "left"):
+        raise RequestError("no_daemon", f"the daemon at {endpoint} has ended", "start it, and ask again")
 
 
 def find_stream(runtime: Path, stream: str) -> tuple[str, str | None]:

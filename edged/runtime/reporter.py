@@ -19,6 +19,7 @@ from edged.core.types import Event
 from edged.runtime.health import Health, describe_transition, status_line
 from edged.runtime.input_log import InputLog
 from edged.runtime.publish import Outlet, Sender
+from edged.runtime.recent import Recent
 from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
 from edged.wire import Kind, encode
 from edged.wire.bounded import bounded
@@ -50,6 +51,8 @@ class Reporter(Duty):
         self._now = now
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._input_log = InputLog()
+        self._recent = Recent(health, now())
+        health.section("recent", lambda: self._recent.since(self._now()))
         self._ready = False
         self._fed_ticks = 0
         self._ticked_ns = now()
@@ -91,6 +94,7 @@ class Reporter(Duty):
         self._events_outlet.close()
 
     def _turn(self) -> None:
+        self._recent.note(self._now())
         snapshot = self._health.snapshot(buckets=True)
         self._log_transitions()
         self._input_log.note(snapshot, self._now())

@@ -1,0 +1,99 @@
+"""Recent: what the loop did in the last minute and the last hour, beside what it did since it started.
+
+A figure since the start forgets nothing: after a good night one bad minute is not to be seen in it. Kept on the
+reporter's thread as copies of the counters, one every 5 s for a minute and one a minute for an hour, so the loop pays
+nothing for it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edged.core.clock import NS_PER_S
+from edged.core.histogram import BOUNDS_NS, Histogram
+
+WINDOWS = {"minute": (5 * NS_PER_S, 60 * NS_PER_S), "hour": (60 * NS_PER_S, 3600 * NS_PER_S)}
+"""Name to how far apart its copies are, and how long it is."""
+
+
+class Counted(Protocol):
+    """What is copied: the counters of `Health`."""
+
+    ticks: int
+    skipped: int
+    predictions: int
+    holds: Counter[str]
+    late: Histogram
+    latency: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    at_ns: int
+    ticks: int
+    skipped: int
+    predictions: int
+    holds: dict[str, int]
+    figures: dict[str, array[int]]
+
+
+class Recent:
+    """`note` the counters now and then; `since` gives the differences. For one thread."""
+
+    def __init__(self, counted: Counted, now_ns: int) -> None:
+        self._counted = counted
+        first = _copy(counted, now_ns)
+        self._copies = {name: deque([first], maxlen=length // apart + 1) for name, (apart, length) in WINDOWS.items()}
+
+    def note(self, now_ns: int) -> None:
+        """Copy the counters where a copy is due."""
+        for name, (apart_ns, _) in WINDOWS.items():
+            if now_ns - self._copies[name][-1].at_ns >= apart_ns:
+                self._copies[name].append(_copy(self._counted, now_ns))
+
+    def since(self, now_ns: int) -> dict[str, dict[str, Any]]:
+        """`{minute, hour}`: `seconds` it really covers (less soon after the start), `ticks`, `skipped`, `predictions`,
+        `holds`, and `steps` with `late` and `latency` as `{count, p50_us, p99_us, max_us}`; `max_us` is the bound
+        of the highest bucket that counted something."""
+        newest = _copy(self._counted, now_ns)
+        return {name: _between(self._oldest(name, now_ns), newest) for name in WINDOWS}
+
+    def _oldest(self, name: str, now_ns: int) -> _Copy:
+        """The oldest copy that is still within the window and one spacing."""
+        apart_ns, length_ns = WINDOWS[name]
+        copies = self._copies[name]
+        return next((copy for copy in copies if now_ns - copy.at_ns < length_ns + apart_ns), copies[-1])
+
+
+def _copy(counted: Counted, now_ns: int) -> _Copy:
+    figures = {name: array("Q", getattr(counted, name).counts) for name in ("late", "latency")}
+    return _Copy(now_ns, counted.ticks, counted.skipped, counted.predictions, dict(counted.holds), figures)
+
+
+def _between(old: _Copy, new: _Copy) -> dict[str, Any]:
+    holds = {name: count - old.holds.get(name, 0) for name, count in new.holds.items()}
+    return {
+        "seconds": round((new.at_ns - old.at_ns) / NS_PER_S, 1),
+        "ticks": new.ticks - old.ticks,
+        "skipped": new.skipped - old.skipped,
+        "predictions": new.predictions - old.predictions,
+        "holds": {name: count for name, count in holds.items() if count},
+        "steps": _figures(old.figures, new.figures),
+    }
+
+
+def _figures(old: Mapping[str, array[int]], new: Mapping[str, array[int]]) -> dict[str, dict[str, float | int]]:
+    found = {}
+    for name, counts in new.items():
+        histogram = Histogram()
+        histogram.counts = [after - before for after, before in zip(counts, old[name], strict=True)]
+        histogram.count = sum(histogram.counts)
+        if histogram.count:
+            highest = max(index for index, count in enumerate(histogram.counts) if count)
+            histogram.max_ns = BOUNDS_NS[min(highest, len(BOUNDS_NS) - 1)]
+            found[name] = histogram.summary()
+    return found
