@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edged.bundle.manifest import (
-    ClassesOutput,
     ConstInput,
-    CountOutput,
     DelayInput,
     ImageInput,
-    LabelsOutput,
-    LogitsOutput,
     Manifest,
     NoiseInput,
     PrefixInput,
@@ -56,21 +52,3 @@ def _found(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield f"{path}.observation_delay_ms", "the delay of a training rig"
         if action.rotations:
             yield f"{path}.rotations", "limits of rotations"
-    yield from _of_segmenters(manifest)
-
-
-def _of_segmenters(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    head = manifest.head
-    if head is not None:
-        if head.max_candidates is not None:
-            yield "$.head.max_candidates", "a cap before suppression"
-        if head.max_objects is not None:
-            yield "$.head.max_objects", "a cap after suppression"
-        if head.score_floor:
-            yield "$.head.score_floor", "a floor of scores"
-    for tensor, role in manifest.outputs.items():
-        path = f"$.outputs.{tensor}"
-        if isinstance(role, CountOutput) and role.counts == "found":
-            yield f"{path}.counts", "counts of what was left out"
-        if isinstance(role, LabelsOutput | LogitsOutput | ClassesOutput) and role.names:
-            yield f"{path}.names", "class names per output"

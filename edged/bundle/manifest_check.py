@@ -128,8 +128,10 @@ def _task_contradictions(manifest: Manifest) -> Contradictions:
     else:
         if len(manifest.images) != 1:
             yield "$.inputs", f"task {manifest.task} has one image input, not {len(manifest.images)}"
-        if not 1 <= len(manifest.classes) <= 256:
-            yield "$.classes", f"{len(manifest.classes)} classes; 1 to 256"
+        least = 2 if manifest.task == "semantic" else 1
+        if not least <= len(manifest.classes) <= 256:
+            why = ": the first is what is left when nothing else is there" if least == 2 else ""
+            yield "$.classes", f"{len(manifest.classes)} classes; {least} to 256{why}"
     if manifest.task == "semantic" and kinds not in (["LabelsOutput"], ["LogitsOutput"]):
         yield "$.outputs", "a semantic model has one output: labels, or logits"
     if (manifest.task == "instance") != (manifest.head is not None):

@@ -109,7 +109,7 @@ def facts(inferred: Inferred) -> dict[str, Any]:
         about["assumed_state"] = {"from": "first golden sample", **inferred.state}
     if inferred.labels is not None:
         share = np.bincount(inferred.labels.image.ravel(), minlength=len(manifest.classes)) / inferred.labels.image.size
-        return {**about, "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=False)}}
+        return {**about, "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=True)}}
     if (found := inferred.instances) is not None:
         rows = zip(found.class_id.tolist(), found.score.tolist(), found.xyxy.tolist(), strict=True)
         keys = ("class", "score", "xyxy")

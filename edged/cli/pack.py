@@ -68,6 +68,7 @@ def pack(
     lerobot: Annotated[Path | None, option("LeRobot policy folder to read", POLICY)] = None,
     head: Annotated[str | None, option("yolo-seg, yolo-seg-nms, rfdetr-seg, query-mask, mask-rcnn[-roi]", HEAD)] = None,
     background: Annotated[str | None, option("which class number is none: first, last or none", HEAD)] = None,
+    above: Annotated[str | None, option("of one score per pixel: the class above the threshold", HEAD)] = None,
     top_k: Annotated[int | None, option("rows that the graph gives", HEAD)] = None,
     score: Annotated[float | None, option("least score of an object", HEAD)] = None,
     fixed: Annotated[list[str] | None, option("size of an open dimension; repeat", None, "DIM=SIZE", "--fix")] = None,

@@ -40,7 +40,7 @@ from edged.pack.recipe import Recipe, check_recipe
 from edged.pack.sound import check_network
 from edged.pack.statistics import Affine, Form, affine
 from edged.pack.tolerance import promised, proved
-from edged.pipeline.golden import Difference, require
+from edged.pipeline.golden import Difference, require, unnamed
 
 __all__ = [
     "Action",
@@ -120,6 +120,9 @@ def pack(
         wanted.append(reference.run(sample))
     _check_repeats(manifest, wanted[0], reference.run(samples[0]))
     made = run_packed(packed, samples, recipe)
+    for want, have in zip(wanted, made, strict=True):
+        if fact := unnamed(manifest, want.tensors, want.objects) or unnamed(manifest, have):
+            raise RefusedError(fact, "give a name for every class, in the order of the network's class numbers")
     differences = prove(manifest, wanted, made)
     require(differences, f"the packed {recipe.precision} graph does not give what the network gives", _remedy(recipe))
     measured = measure(manifest, wanted, made)
@@ -156,7 +159,7 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
         if isinstance(out, ActionOutput):
             bake_action_output(model, tensor, len(out.axes), done if isinstance(done, Action) else Action())
         elif isinstance(out, LabelsOutput) and isinstance(done, Labels):
-            bake_labels_output(model, tensor, done)
+            bake_labels_output(model, tensor, done, len(recipe.classes))
     make_reproducible(model)
     return infer_shapes(model)
 

@@ -31,7 +31,7 @@ def from_flags(flags: Flags, network: Network) -> Spec:
     if head_table := {key: flags[flag] for key, flag in head.items() if flags.get(flag) is not None}:
         tables["head"] = head_table
     tables["inputs"] = {**_images(flags, network), **_states(flags, network)}
-    tables["outputs"] = _actions(flags, network)
+    tables["outputs"] = _actions(flags, network) or _above(flags, network)
     try:
         return msgspec.convert({key: value for key, value in tables.items() if value != {}}, Spec)
     except msgspec.ValidationError as error:
@@ -101,6 +101,15 @@ def _actions(flags: Flags, network: Network) -> dict[str, Any]:
     if axes:
         table["axes"] = axes
     return {tensors[0]: table}
+
+
+def _above(flags: Flags, network: Network) -> dict[str, Any]:
+    if flags.get("above") is None:
+        return {}
+    maps = [name for name, found in network.outputs.items() if found.rank == 4]
+    if len(maps) != 1:
+        raise UsageError(f"{len(maps)} outputs could be the scores: {', '.join(maps)}", "say outputs in a recipe")
+    return {maps[0]: {"above": flags["above"]}}
 
 
 def _statistics(flags: Flags) -> dict[str, Any]:

@@ -66,6 +66,9 @@ def pack_job(
     spec = merge(flags(network), spec)
     inferred: list[str] = []
     for who, part in _descriptions(spec, network):
+        if spec.classes and part.classes and len(spec.classes) != len(part.classes):
+            fact = f"{len(spec.classes)} classes are named and the {who} has {len(part.classes)}"
+            raise UsageError(fact, f"name all of them, or none: {','.join(part.classes)[:200]}")
         inferred += [f"{fact} ({who})" for fact in new_facts(part, spec)]
         spec = merge(spec, part)
     spec = _relative_modes(spec)

@@ -49,10 +49,16 @@ class Labels:
         return np.asarray(large.argmax(axis=1) if large.shape[1] > 1 else large[:, 0] > self.threshold, np.uint8)
 
 
-def bake_labels_output(model: onnx.ModelProto, tensor: str, labels: Labels) -> None:
-    """Make graph output `tensor` give [1, H, W] uint8 class numbers."""
+def bake_labels_output(model: onnx.ModelProto, tensor: str, labels: Labels, classes: int = 0) -> None:
+    """Make graph output `tensor` give [1, H, W] uint8 class numbers. `classes`: how many have names, 0 = not known."""
     value = graph_output(model, tensor)
     dims = shape_of(value)
+    if classes and not labels.made and len(dims) == 4:
+        scores = dims[3 if labels.layout == "NHWC" else 1]
+        if isinstance(scores, int) and classes != (2 if scores == 1 else scores):
+            fact = f"output {tensor!r} has {scores} scores per pixel and {classes} classes are named"
+            remedy = "name both classes that one score separates, the one above second" if scores == 1 else "name each"
+            raise RefusedError(fact, remedy)
     raw = f"{tensor}/raw"
     chain = Chain(model, raw, f"{tensor}/baked")
     if labels.made:

@@ -33,11 +33,15 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An exported network as `resolve` and `descriptions` see it. `metadata`: its metadata_props."""
+    """An exported network as `resolve` and `descriptions` see it. `metadata`: its metadata_props.
+
+    `scored`: how many classes a Mask R-CNN's box predictor tells apart, the one that is none among them; 0 = not known.
+    """
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+    scored: int = 0
 
 
 def look_at(model: onnx.ModelProto) -> Network:
@@ -56,4 +60,6 @@ def look_at(model: onnx.ModelProto) -> Network:
         )
         for value in model.graph.output
     }
-    return Network(inputs, outputs, {entry.key: entry.value for entry in model.metadata_props})
+    scored = {int(tensor.dims[0]) for tensor in model.graph.initializer if tensor.name.endswith("cls_score.bias")}
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return Network(inputs, outputs, metadata, scored.pop() if len(scored) == 1 else 0)

@@ -55,7 +55,7 @@ def published(dense: Dense, raw: Mapping[str, NDArray[Any]], head: Head) -> Inst
     return Instances(
         np.array([item[0] for item in kept], np.float32).reshape(-1, 4),
         np.array([item[1] for item in kept], np.float32),
-        np.array([item[2] for item in kept], np.uint16),
+        np.array([item[2] for item in kept], np.int64).astype(np.uint16),
         tuple(item[3] for item in kept),
         dense.size,
     )

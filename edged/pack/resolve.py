@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edged.bundle.manifest import Head, Input, Output, Task
@@ -26,6 +26,7 @@ from edged.pack.resolve_inputs import resolve_input
 from edged.pack.resolve_outputs import resolve_output
 from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
 
+NONE = {"background", "bg", "none", "no object", "no_object", "n/a"}
 HEAD_ROLES: dict[str, Output] = {
     "boxes": BoxesOutput(),
     "scores": ScoresOutput(),
@@ -58,6 +59,7 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
     dense = head = None
     if task == "instance":
         dense, head = _head(spec, images, questions)
+        _check_classes(dense, spec.classes or (), network, questions)
         outputs = {made: HEAD_ROLES[made] for made in MAKES[dense.layout]}
     fed_back = {role.output for role in inputs.values() if isinstance(role, FeedbackInput)}
     taken = {*drop, *(dense.tensors.values() if dense else ())}
@@ -86,7 +88,7 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
         after=after,
         dense=dense,
         drop=tuple(drop),
-        classes=spec.classes or (),
+        classes=_ordered(spec),
         head=head,
         precision=spec.precision or "fp32",
         provenance=spec.provenance or {},
@@ -94,6 +96,13 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
         tolerance=spec.tolerance or {},
         reduce_range=bool(spec.reduce_range),
     )
+
+
+def _ordered(spec: Spec) -> tuple[str, ...]:
+    """The class above a single score is number 1."""
+    classes = spec.classes or ()
+    first_above = any(given.above is not None and given.above == classes[0] for given in (spec.outputs or {}).values())
+    return classes[::-1] if len(classes) == 2 and first_above else classes
 
 
 def _check_names(spec: Spec, network: Network, questions: Questions) -> None:
@@ -133,6 +142,20 @@ def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> 
         nms_threshold=questions.infer(given.nms_threshold, 0.7 if layout == "yolo-seg" else 1.0, "head.nms_threshold"),
     )
     return dense, head
+
+
+def _check_classes(dense: Dense, classes: Sequence[str], network: Network, questions: Questions) -> None:
+    """A name for what is no class would shift all names after it; a name too few is an object without one."""
+    none = {"first": classes[:1], "last": classes[-1:]}.get(dense.background, ())
+    if none and none[0].strip("_ ").lower() in NONE:
+        where = "begin with label 1" if dense.background == "first" else "end before it"
+        fact = f"classes: {none[0]!r} is what this head calls none (head.background = {dense.background})"
+        questions.asked.append(f"{fact}: leave it out, the names {where}")
+    elif classes and network.scored and dense.layout.startswith("mask-rcnn"):
+        named = len(classes) + (dense.background == "first")
+        if named != network.scored:
+            without = network.scored - (dense.background == "first")
+            questions.asked.append(f"classes: the network scores {without} besides none, and {len(classes)} are named")
 
 
 def _sizes(images: list[tuple[str, Image]], tensors: Mapping[str, Tensor]) -> dict[str, Any]:

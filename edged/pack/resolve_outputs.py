@@ -42,6 +42,8 @@ def resolve_output(
         case "action":
             return _action(where, tensor, found, given, questions)
         case "logits":
+            if found.rank == 4 and found.shape[1] == 1:
+                _ask_above(where, given, classes or (), questions)
             return LogitsOutput(), None
         case "labels":
             return LabelsOutput(), _labels(where, found, given, image, classes or (), questions)
@@ -126,8 +128,25 @@ def _labels(
     if scores == 1:
         likely = 0.5 if found.made_by == "Sigmoid" else 0.0
         threshold = questions.infer(threshold, likely, f"{where}.threshold")
+        _ask_above(where, given, classes, questions)
+    elif isinstance(scores, int) and classes and scores != len(classes):
+        questions.asked.append(f"classes: {where} has {scores} scores per pixel, and {len(classes)} classes are named")
     upscale = _upscale(where, given, image.size if image else None, (height, width), questions)
     return Labels(upscale, layout, threshold or 0.0, back=back)
+
+
+def _ask_above(where: str, given: OutputSpec, classes: Sequence[str], questions: Questions) -> None:
+    """One score per pixel separates two classes, and nothing in a network says which of them is above."""
+    if len(classes) == 1:
+        (name,) = classes
+        questions.asked.append(
+            f"classes: one score per pixel separates two: --classes background,{name} --above {name}"
+        )
+    elif len(classes) > 2:
+        questions.asked.append(f"classes: {where} has one score per pixel, which separates two, not {len(classes)}")
+    elif classes and given.above not in classes:
+        either = " or ".join(f"--above {name}" for name in reversed(classes))
+        questions.asked.append(f"{where}.above: which class is a score above the threshold? {either}")
 
 
 def _layout(where: str, found: Tensor, classes: int, questions: Questions) -> Any:

@@ -77,7 +77,7 @@ class AxisSpec(Part, frozen=True):
 
 
 class OutputSpec(Part, frozen=True):
-    """action: axes, step_ms, on_swap, statistics, take; labels: upscale, layout, threshold; "drop": leave it out."""
+    """action: axes, step_ms, on_swap, statistics, take; labels: upscale, layout, threshold, above. "drop": gone."""
 
     role: Literal["action", "labels", "logits", "hidden", "drop"] | None = None
     axes: tuple[AxisSpec, ...] | None = None
@@ -88,6 +88,7 @@ class OutputSpec(Part, frozen=True):
     upscale: int | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
     threshold: float | None = None
+    above: str | None = None
 
 
 class HeadSpec(Part, frozen=True):

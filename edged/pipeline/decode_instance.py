@@ -38,7 +38,8 @@ class InstanceDecoder:
     def decode(self, outputs: Mapping[str, NDArray[Any]], observation: Observation) -> Instances | Hold:
         """The objects in the frame, best first; copies throughout. No objects is an answer: N = 0.
 
-        Hold(NON_FINITE) for nan or infinity in any output. `captured_ns` is the frame's.
+        Hold(NON_FINITE) for nan or infinity in any output, Hold(ENGINE) for an object of a class that has no name.
+        `captured_ns` is the frame's.
         """
         for name in self._judged:
             # a sum is not finite when a value is not, and needs no array of its own
@@ -47,4 +48,7 @@ class InstanceDecoder:
         frame = observation.frames[self._image.source]
         source = (int(frame.image.shape[0]), int(frame.image.shape[1]))
         found = find(self._manifest, outputs, fit(self._image.resize, source, self._image.size))
+        if len(found.class_id) and int(found.class_id.max()) >= len(self._manifest.classes):
+            fact = f"an object is of a class beyond the {len(self._manifest.classes)} that are named"
+            return Hold(Reason.ENGINE, fact, observation.captured_ns)
         return replace(found, camera=frame.camera, captured_ns=frame.captured_ns)

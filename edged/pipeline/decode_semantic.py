@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edged.bundle.manifest import LabelsOutput, LogitsOutput, Manifest
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Labels, Observation, Reason
+from edged.pipeline.class_numbers import class_table, in_order
 from edged.pipeline.geometry import fit, nearest
 
 
@@ -28,6 +29,8 @@ class SemanticDecoder:
         self._image = images[0]
         self._tensor, role = found[0]
         self._logits = isinstance(role, LogitsOutput)
+        self._table = class_table(manifest)
+        self._moves = not in_order(self._table)
         _check(self._tensor, outputs[self._tensor], self._logits)
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], observation: Observation) -> Labels | Hold:
@@ -35,13 +38,18 @@ class SemanticDecoder:
         the source unseen. The image is the caller's own.
 
         Logits: the greatest per pixel; with a single class, 1 where it is above 0. They may be smaller than the input.
-        Hold(NON_FINITE) for nan or infinity among them: the argmax of nan would look like a class. `captured_ns` is the
-        frame's, by which a mask is matched to its image.
+        Hold(NON_FINITE) for nan or infinity among them: the argmax of nan would look like a class. Hold(ENGINE) for a
+        class number that has no name. `captured_ns` is the frame's, by which a mask is matched to its image.
         """
         array = outputs[self._tensor]
         if self._logits and not np.isfinite(array).all():
             return Hold(Reason.NON_FINITE, f"output '{self._tensor}' is not finite", observation.captured_ns)
         labels = _largest(array[0]) if self._logits else array.reshape(array.shape[-2:])
+        if (highest := int(labels.max())) >= len(self._table):
+            fact = f"output '{self._tensor}' has class {highest}, and {len(self._table)} are named"
+            return Hold(Reason.ENGINE, fact, observation.captured_ns)
+        if self._moves:
+            labels = self._table[labels].astype(np.uint8)
         frame = observation.frames[self._image.source]
         source: tuple[int, int] = frame.image.shape[:2]
         if labels.shape == source and self._image.size == source:  # no transform moves anything between equal sizes

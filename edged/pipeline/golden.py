@@ -31,6 +31,7 @@ from edged.bundle.manifest import (
 from edged.bundle.samples import Arrays, split_samples
 from edged.core.errors import RefusedError
 from edged.core.types import Instances
+from edged.pipeline.class_numbers import class_table
 from edged.pipeline.geometry import fit
 from edged.pipeline.iou import Agreement, agreement
 from edged.pipeline.masks import find
@@ -117,6 +118,23 @@ def objects_in(manifest: Manifest, outputs: Arrays) -> Instances:
     return find(manifest, outputs, fit("none", image.size, image.size))
 
 
+def unnamed(manifest: Manifest, outputs: Arrays, objects: Instances | None = None) -> str:
+    """What is said of a class that has no name, in these outputs or in `objects`; "" when all have one."""
+    table = class_table(manifest)
+    for tensor, role in manifest.outputs.items():
+        if (
+            isinstance(role, LabelsOutput)
+            and tensor in outputs
+            and (highest := int(outputs[tensor].max())) >= len(table)
+        ):
+            return f"output {tensor!r} has class {highest}, and {len(table)} are named: {', '.join(manifest.classes)}"
+    if manifest.task == "instance" and objects is None:
+        objects = objects_in(manifest, outputs)
+    if objects is not None and (objects.class_id >= len(manifest.classes)).any():
+        return f"there is an object of a class beyond the {len(table)} that are named: {', '.join(manifest.classes)}"
+    return ""
+
+
 def objects_agree(manifest: Manifest, want: Instances, have: Instances) -> Agreement:
     """How two sets of objects of this engine agree."""
     assert manifest.head is not None
@@ -143,6 +161,8 @@ def judge(engine: Runnable, bundle: Bundle) -> list[Difference]:
                 raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")
             np.copyto(engine.inputs[tensor], array)
         engine.run()
+        if fact := unnamed(bundle.manifest, engine.outputs):
+            raise RefusedError(f"sample {number:03d}: {fact}", "re-pack the model with a name for every class")
         found += compare(bundle.manifest, golden, engine.outputs, number)
     return found
 

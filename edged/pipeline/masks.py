@@ -34,6 +34,7 @@ from edged.bundle.manifest import (
     ScoresOutput,
 )
 from edged.core.types import Instances
+from edged.pipeline.class_numbers import NO_CLASS, class_table, look_up
 from edged.pipeline.geometry import Rect, Size, Transform
 
 NAMES: dict[type[object], str] = {
@@ -54,8 +55,8 @@ def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Tra
 
     Boxes are clipped to what the model saw of the source; those that are empty then are left out, and so is a
     query-mask row whose mask is. Overlapping boxes of one class go by the head's `nms_threshold`. `truncated` counts
-    what is beyond `MOST_OBJECTS`, and one more where every row that the graph gives is an object: a graph chooses its
-    best rows, and nobody knows how many came after the last one.
+    what is beyond the head's caps (`MOST_OBJECTS` without one), and what the graph says that it left out. Where it says
+    nothing, every row an object is one more: a graph chooses its best rows, and nobody knows what came after them.
     """
     head = manifest.head
     assert head is not None, "only an instance engine has objects"
@@ -63,24 +64,40 @@ def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Tra
     scores = tensors["scores"].reshape(-1)
     classes = tensors["classes"].reshape(-1)
     rows = _rows(scores, tensors.get("count"), head.score_threshold)
-    unseen = int(0 < len(scores) == len(rows))
+    unseen = _unseen(manifest, tensors, len(rows))
+    candidates, most = head.max_candidates or len(rows), head.max_objects or MOST_OBJECTS
+    unseen, rows = unseen + max(0, len(rows) - candidates), rows[:candidates]
     if "boxes" not in tensors:
-        found = _from_masks(tensors, rows[:MOST_OBJECTS], head, transform)
-        return replace(found, truncated=unseen + max(0, len(rows) - MOST_OBJECTS))
+        found = _from_masks(tensors, rows[:most], head, transform)
+        return _named(replace(found, truncated=unseen + max(0, len(rows) - most)), manifest)
     boxes = tensors["boxes"].reshape(-1, 4)
     if head.nms_threshold < 1:
         rows = rows[suppress(boxes[rows], scores[rows], classes[rows], head.nms_threshold)]
     xyxy = transform.to_source(boxes[rows].reshape(-1, 2, 2)).reshape(-1, 4)
     clipped = _clipped(xyxy, transform.crop)
     full = np.flatnonzero((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
-    kept = full[:MOST_OBJECTS]
+    kept = full[:most]
     rows, xyxy, clipped = rows[kept], xyxy[kept], clipped[kept]
     maps = _Maps(tensors, head, transform)
     masks = tuple(
         maps.mask(int(row), region, box) for row, region, box in zip(rows, _regions(clipped), xyxy, strict=True)
     )
     found = _found(clipped, scores[rows], classes[rows], masks, transform.source)
-    return replace(found, truncated=unseen + len(full) - len(kept))
+    return _named(replace(found, truncated=unseen + len(full) - len(kept)), manifest)
+
+
+def _unseen(manifest: Manifest, tensors: Mapping[str, NDArray[Any]], rows: int) -> int:
+    """At least how many rows the graph did not give; `rows` of those it gave are objects."""
+    given = tensors["scores"].size
+    for role in manifest.outputs.values():
+        if isinstance(role, CountOutput) and role.counts == "found":
+            return max(0, int(tensors["count"].reshape(-1)[0]) - given) if rows == given else 0
+    return int(0 < given == rows)
+
+
+def _named(found: Instances, manifest: Manifest) -> Instances:
+    """`class_id` as indices into the manifest's classes; `NO_CLASS` for a number without a name."""
+    return replace(found, class_id=look_up(class_table(manifest), found.class_id))
 
 
 class _Maps:
@@ -155,7 +172,7 @@ def _used(weights: NDArray[np.float32]) -> slice:
 
 
 def _rows(scores: NDArray[Any], count: NDArray[Any] | None, threshold: float) -> NDArray[np.intp]:
-    valid = scores[: int(count.reshape(-1)[0])] if count is not None else scores
+    valid = scores if count is None else scores[: max(0, int(count.reshape(-1)[0]))]
     rows = np.flatnonzero(valid >= max(threshold, 1e-6))  # padding rows have a score of 0
     return rows[np.argsort(-valid[rows], kind="stable")]
 
@@ -224,4 +241,5 @@ def _found(
     masks: tuple[NDArray[np.bool_], ...],
     size: Size,
 ) -> Instances:
-    return Instances(xyxy, score.astype(np.float32), class_id.astype(np.uint16), masks, size)
+    numbers = np.clip(class_id, -1, NO_CLASS).astype(np.int64) % (NO_CLASS + 1)
+    return Instances(xyxy, score.astype(np.float32), numbers.astype(np.uint16), masks, size)

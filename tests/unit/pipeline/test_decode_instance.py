@@ -11,9 +11,10 @@ from cells import NOW_NS, frame
 from heads import Tensors, finder, rows, smooth, yolo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import Manifest
+from edged.bundle.manifest import ClassesOutput, CountOutput, Manifest
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Instances, Observation, Reason
 from edged.pipeline.decode_instance import InstanceDecoder
@@ -238,3 +239,37 @@ def test_fifty_instances_at_1280x720_are_quick() -> None:
         decoder.decode(tensors, shot)
         times.append(time.thread_time() - began)
     assert min(times) < 0.08  # budget 8 ms
+
+
+def test_a_class_without_a_name_is_a_hold_and_names_of_an_output_are_looked_up() -> None:
+    tensors = {**yolo(2), **rows([[0, 0, 20, 20], [40, 10, 70, 40]], [0.9, 0.8], [0, 3])}
+    shot = Observation({"line": frame("line", 5, (64, 96))}, {}, NOW_NS)
+    got = InstanceDecoder(finder("yolo-seg", tensors), tensors).decode(tensors, shot)
+    assert isinstance(got, Hold)
+    assert "class beyond the 3" in got.detail
+    negative = {**tensors, "classes": np.array([[0, -1]], np.int32)}
+    assert isinstance(InstanceDecoder(finder("yolo-seg", negative), negative).decode(negative, shot), Hold)
+    made = finder("yolo-seg", tensors)
+    turned = structs.replace(
+        made, schema=2, outputs={**made.outputs, "classes": ClassesOutput(names=("washer", "nut", "bolt"))}
+    )
+    good = {**tensors, "classes": np.array([[0, 1]], np.int32)}
+    assert decoded(turned, good, (64, 96)).class_id.tolist() == [2, 1]
+
+
+def test_caps_and_counts_of_schema_2() -> None:
+    boxes = [[float(x), 10, x + 8.0, 20] for x in range(0, 90, 9)]
+    tensors = {**yolo(10), **rows(boxes, [0.9] * 10, [0] * 10)}
+    made = finder("yolo-seg", tensors, nms=0.7)
+
+    def found(count: int | None = None, **caps: int) -> Instances:
+        assert made.head is not None
+        outputs = made.outputs if count is None else {**made.outputs, "count": CountOutput(counts="found")}
+        given = tensors if count is None else {**tensors, "count": np.array([count], np.int64)}
+        manifest = structs.replace(made, schema=2, outputs=outputs, head=structs.replace(made.head, **caps))
+        return decoded(manifest, given, (64, 96))
+
+    got = found(max_candidates=6, max_objects=4)
+    assert (len(got.score), got.truncated) == (4, 1 + 4 + 2)  # the rows are full, four before suppression, two after
+    assert found(10).truncated == 0  # the graph says that these are all
+    assert found(17).truncated == 7

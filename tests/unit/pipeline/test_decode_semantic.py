@@ -95,3 +95,17 @@ def test_logits_that_are_no_numbers_are_not_a_class(value: float) -> None:
 def test_outputs_of_another_form_are_refused(output: Any, array: NDArray[Any]) -> None:
     with pytest.raises(RefusedError):
         SemanticDecoder(segmenter(output), {"out": array})
+
+
+def test_a_number_without_a_name_is_a_hold_and_names_of_an_output_are_looked_up() -> None:
+    array = np.zeros((1, 96, 96), np.uint8)
+    array[0, 5, 5] = 4
+    seen = Observation({"line": frame("line", 5, (96, 96))}, {}, NOW_NS)
+    held = SemanticDecoder(segmenter(LabelsOutput()), {"out": array}).decode({"out": array}, seen)
+    assert isinstance(held, Hold)
+    assert held.reason is Reason.ENGINE
+    assert held.detail == "output 'out' has class 4, and 4 are named"
+    array[0, 5, 5] = 1
+    turned = decoded(segmenter(LabelsOutput(names=("background", "bubble"))), array, (96, 96)).image
+    assert turned[5, 5] == CLASSES.index("bubble")
+    assert np.count_nonzero(turned) == 1
