@@ -79,5 +79,6 @@ def check_member(info: zipfile.ZipInfo, where: str) -> None:
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise RefusedError(f"{where}: entry {info.filename!r} is compressed", REMEDY)
     kind = info.external_attr >> 28
-    if info.is_dir() or kind not in (0, 0o10):  # 0o10 = S_IFREG >> 12; 0 = written without a mode
+    # ZipInfo.is_dir() fails on an empty name
+    if info.filename[-1:] in ("", "/") or kind not in (0, 0o10):  # 0o10 = S_IFREG >> 12; 0 = written without a mode
         raise RefusedError(f"{where}: entry {info.filename!r} is not a regular file", REMEDY)

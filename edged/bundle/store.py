@@ -195,7 +195,7 @@ def _lines(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # torn, or nothing that we wrote
             continue
         if isinstance(value, dict):
             yield value

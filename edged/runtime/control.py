@@ -87,7 +87,7 @@ def _parse(data: bytes) -> Request:
         raise EdgedError(f"request of {len(data)} bytes", f"at most {LIMIT_BYTES} are taken")
     try:
         request = msgspec.msgpack.decode(data, type=Request)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors and bad UTF-8 are ValueErrors
         raise EdgedError(f"request not understood: {error}", "send one msgpack map {v, id, op, args}") from None
     if request.v != VERSION:
         raise EdgedError(f"request of version {request.v}", f"this daemon speaks version {VERSION}")

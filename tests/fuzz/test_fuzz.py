@@ -1,0 +1,70 @@
+"""Whatever bytes arrive: the one exception that was promised, in bounded time and memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fuzz
+import pytest
+
+SOAK_S = 120.0
+SAMPLED = 30  # examples in the default suite, each with forty changed copies
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Refusals are logged, thousands of them."""
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_what_once_broke_a_reader_does_not_any_more(name: str) -> None:
+    target = fuzz.load(name)
+    for data in (*target.seeds, *target.corpus().values()):
+        target.run(data)
+
+
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_some_examples_break_no_reader(name: str, tmp_path: Path) -> None:
+    assert fuzz.fuzz(fuzz.load(name), tmp_path / name, examples=SAMPLED) >= SAMPLED
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SOAK_S * 5)
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_two_minutes_of_examples_break_no_reader(
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    count = fuzz.fuzz(fuzz.load(name), tmp_path / name, SOAK_S)
+    record_property("examples", count)
+    print(f"{name}: {count} inputs")
+    assert count > 1000
+
+
+def test_every_corpus_belongs_to_a_target() -> None:
+    assert {path.name for path in fuzz.CORPUS.iterdir()} <= set(fuzz.TARGETS)
+
+
+def test_a_reader_that_breaks_its_promise_is_found(tmp_path: Path) -> None:
+    """The fuzzer itself: what fails is kept as bytes."""
+
+    def check(data: bytes) -> None:
+        if b"\x7f" in data:
+            raise IndexError
+
+    target = fuzz.Target("header", check, (b"abc",), fuzz.bytes_of((b"abc",)))
+    with pytest.raises(IndexError):
+        fuzz.fuzz(target, tmp_path / "found")
+    assert b"\x7f" in (tmp_path / "found").read_bytes()
+
+
+def test_a_reader_that_takes_too_much_is_found(tmp_path: Path) -> None:
+    target = fuzz.Target(
+        "header", lambda data: bytearray(1 << 20).clear(), (b"a",), fuzz.bytes_of((b"a",)), most_mb=0.5
+    )
+    with pytest.raises(AssertionError, match="1 bytes took 1 MB"):
+        target.run(b"a")

@@ -1,0 +1,1 @@
+"""One file for each boundary that bytes from outside come in by. See `fuzz.py`."""
