@@ -24,6 +24,7 @@ from edged.core.errand import left_behind
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.types import Event
 from edged.guard.arming import Arming
+from edged.runtime.clients import Clients
 from edged.runtime.control import Control, Operation
 from edged.runtime.curve import open_curve
 from edged.runtime.frames import FramePublisher
@@ -106,9 +107,10 @@ def _serve(
     duties = Duties(partial(setattr, slot, "broken"))
     for thread in log_threads:
         duties.watch(thread)
-    curve = stack.enter_context(open_curve(context, config.bus, duties.watch))
+    clients = Clients(config.bus.authorized) if config.bus.authorized else None
+    curve = stack.enter_context(open_curve(context, config.bus, clients, duties.watch))
     places = Places(partial(claim, config, stack))
-    peers = Peers(places=places)
+    peers = Peers(places=places, clients=clients)
     outlets = _open_outlets(config, context, curve, peers, stack)
     stack.callback(peers.close)
     publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns)
@@ -126,7 +128,8 @@ def _serve(
     stack.callback(lambda: None if slot.close() else hung.set())
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)
-    control = Control(context, endpoints(config)["control"], offered, config.bus.bind.get("control"), curve, peers)
+    remote = config.bus.bind.get("control")
+    control = Control(context, endpoints(config)["control"], offered, remote, curve, peers, clients)
     stack.callback(control.close)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:

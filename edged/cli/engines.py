@@ -1,4 +1,4 @@
-"""Commands about engines and the keys that vouch for them: verify, build, keys."""
+"""Commands about engines and keys: verify, build, keys."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ from edged.cli.output import print_answer
 if TYPE_CHECKING:
     from edged.cli.keys import KeyPair
 
-keys_app = typer.Typer(help="Make keys: they sign engines, or let a network in.", no_args_is_help=True)
+keys_app = typer.Typer(
+    help="Make keys that sign engines or open streams on the network, and say what whose key may do.",
+    no_args_is_help=True,
+)
 
 KeyName = Annotated[str, typer.Argument(help="name of the key")]
+ClientsPlace = Annotated[
+    str, typer.Argument(help="the daemon's TOML file, or the folder of its [bus] authorized", metavar="CLIENTS")
+]
 KeyFolder = Annotated[Path | None, typer.Option("--dir", help="folder to write to; default ~/.config/edged/keys")]
 
 
@@ -126,7 +132,41 @@ def curve_key(name: KeyName = "edged", folder: KeyFolder = None) -> None:
     from edged.cli.keys import default_keys, new_curve_key
 
     pair = new_curve_key(name, (folder or default_keys()).absolute())
-    _show_keys(pair, "stays here: [bus] secret_key, or a client's", "copy it to the other side: [bus] authorized")
+    _show_keys(pair, "stays here: [bus] secret_key, or a client's", "for the other side: edged keys allow KEY CLIENTS")
+
+
+@keys_app.command("list")
+def list_keys(clients: ClientsPlace, json: AsJson = False) -> None:
+    """List whose keys a daemon lets in from the network, and what each may do."""
+    from edged.cli.client_keys import find_clients, listed, show_clients
+
+    folder = find_clients(clients)
+    print_answer(json, listed(folder), show_clients)
+
+
+@keys_app.command("allow")
+def allow_key(
+    key: Annotated[Path, typer.Argument(help="their NAME.key, made by 'edged keys curve' on their machine")],
+    clients: ClientsPlace,
+    operate: Annotated[bool, typer.Option("--operate", help="hold, resume, swap and the rest, not only read")] = False,
+) -> None:
+    """Let a key in, to read, or with --operate to read and operate. It takes effect without a restart."""
+    from edged.cli.client_keys import allow, find_clients
+
+    done = allow(key, find_clients(clients), operate)
+    print(f"{done.name} may {'read and operate' if operate else 'read'}  ({done.path})")
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    name: Annotated[str, typer.Argument(help="its name in the list, or the key itself")],
+    clients: ClientsPlace,
+) -> None:
+    """Let a key in no more; connections that it has are cut off within two seconds."""
+    from edged.cli.client_keys import find_clients, revoke
+
+    for path in revoke(name, find_clients(clients)):
+        print(f"removed {path}")
 
 
 def _show_keys(pair: KeyPair, secret_use: str, public_use: str) -> None:

@@ -13,6 +13,7 @@ from edged.core.errors import UsageError
 from edged.core.files import make_folder, write_new_file
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+NAME_REMEDY = "use letters, digits, '.', '_' and '-'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,14 @@ def new_curve_key(name: str, folder: Path) -> KeyPair:
     return pair
 
 
+def is_key_name(name: str) -> bool:
+    """Whether a key may be called that."""
+    return re.fullmatch(NAME, name) is not None
+
+
 def _prepare(name: str, folder: Path, pair: KeyPair) -> None:
-    if not re.fullmatch(NAME, name):
-        raise UsageError(f"{name!r} cannot name a key", "use letters, digits, '.', '_' and '-'")
+    if not is_key_name(name):
+        raise UsageError(f"{name!r} cannot name a key", NAME_REMEDY)
     for path in (pair.secret, pair.public):
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists, and keys are never overwritten", "give another name, or move it away")

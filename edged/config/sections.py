@@ -198,7 +198,8 @@ class BusConfig(_Section):
     insecure: bool = Field(default=False, description="allow streams on the network without keys")
     secret_key: Path | None = Field(default=None, description="the daemon's CURVE secret key file")
     authorized: Path | None = Field(
-        default=None, description="folder of client public keys (.key) that may connect; looked at whenever one does"
+        default=None,
+        description="folder of client public keys (.key): they may read, those in its folder operate/ also operate",
     )
     publish: tuple[str, ...] = Field(default=(), description="extra streams: 'frames', or 'frames-<camera>'")
 

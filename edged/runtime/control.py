@@ -21,6 +21,7 @@ from edged.core.clock import NS_PER_S
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
 from edged.core.quota import MOST_READERS
+from edged.runtime.clients import Client, Clients
 from edged.runtime.peers import Peers
 from edged.wire.sockets import Context, CurveServer, Options, bind, open_socket
 
@@ -32,6 +33,7 @@ PAUSE_S = 0.01
 MOST_PARTS = 4  # one more than a request has
 QUEUED = 4  # requests and answers of one operator
 OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 2 * LIMIT_BYTES, zmq.SNDHWM: QUEUED, zmq.RCVHWM: QUEUED}
+ROLE_REMEDY = "have it moved: edged keys allow KEY CLIENTS --operate"
 LONGEST = 200  # characters of an operator's text: it goes into files, logs, terminals and every Hold
 
 log = logging.getLogger("edged.audit")
@@ -55,8 +57,9 @@ class Operation:
     args: frozenset[str] = frozenset()
 
 
-def answer(data: bytes, operations: Mapping[str, Operation]) -> bytes:
-    """The reply to one request, whatever its bytes are."""
+def answer(data: bytes, operations: Mapping[str, Operation], client: Client | None = None) -> bytes:
+    """The reply to one request, whatever its bytes are. `client`: whose key it came with, None = by the file's
+    permissions."""
     request: Request | None = None
     try:
         request = _parse(data)
@@ -69,7 +72,10 @@ def answer(data: bytes, operations: Mapping[str, Operation]) -> bytes:
             )
         args = _legible(request.args)
         if operation.mutates:
-            log.info("%s by %r %s", request.op, args.get("who", "unknown"), _facts(args))
+            by = f"{args.get('who', 'unknown')!r}{f' (key {client.name})' if client else ''}"
+            log.info("%s by %s %s", request.op, by, _facts(args))
+            if client is not None and client.role != "operate":
+                raise RefusedError(f"the key {client.name} may read, not operate", ROLE_REMEDY)
         reply = {"v": VERSION, "id": request.id, "ok": True, "result": operation.run(args)}
         return msgspec.msgpack.encode(reply)
     except EdgedError as error:
@@ -128,8 +134,11 @@ class Control(Duty):
         remote: str | None = None,
         curve: CurveServer | None = None,
         peers: Peers | None = None,
+        clients: Clients | None = None,
     ) -> None:
         super().__init__("control")
+        self._clients = clients
+        self._keyed: list[zmq.Socket[bytes]] = []  # those that ask for keys
         self._operations = operations
         self._peers = peers
         self._second_ns = self._requests = 0
@@ -151,7 +160,10 @@ class Control(Duty):
             if self._peers is not None:
                 self._peers.watch("control", router, endpoint, MOST_READERS)
 
-        self._routers.append(bind(context, zmq.ROUTER, endpoint, remedy, OPTIONS, curve, watch))
+        router = bind(context, zmq.ROUTER, endpoint, remedy, OPTIONS, curve, watch)
+        self._routers.append(router)
+        if endpoint.startswith("tcp://"):
+            self._keyed.append(router)
 
     def work(self) -> None:
         poller = zmq.Poller()
@@ -180,14 +192,24 @@ class Control(Duty):
             self.stopping.wait(PAUSE_S)
 
     def _answer_one(self, router: zmq.Socket[bytes]) -> None:
-        frames = _receive(router)
+        frames, last = _receive(router)
         # A DEALER sends [identity, request], a REQ [identity, empty, request].
         envelope, data = frames[:-1], frames[-1]
         if len(envelope) > 2 or (len(envelope) == 2 and envelope[1]):
             data = b""  # not one frame: answered as not understood
             envelope = envelope[:1]
         with contextlib.suppress(zmq.ZMQError):  # the asker may be gone, or not reading
-            router.send_multipart([*envelope, answer(data, self._operations)], zmq.NOBLOCK)
+            router.send_multipart([*envelope, self._answer(router, last, data)], zmq.NOBLOCK)
+
+    def _answer(self, router: zmq.Socket[bytes], last: zmq.Frame, data: bytes) -> bytes:
+        """By what the key of the request may do at this moment; its connection may be older than that."""
+        if router not in self._keyed:
+            return answer(data, self._operations)
+        key = _key(last) if self._peers is None else self._peers.heard(last)
+        client = self._clients.known().get(key) if self._clients is not None else None
+        if client is None:
+            return _failure(None, RefusedError.code, "your key is not known any more", "ask who runs the daemon")
+        return answer(data, self._operations, client)
 
     def close(self) -> None:
         """End the thread and close its sockets."""
@@ -202,11 +224,20 @@ class Control(Duty):
             socket.close()
 
 
-def _receive(router: zmq.Socket[bytes]) -> list[bytes]:
-    """The parts of the message that is there; of one with more than a request has, the sender and nothing of use."""
-    parts = [router.recv()]
+def _receive(router: zmq.Socket[bytes]) -> tuple[list[bytes], zmq.Frame]:
+    """The parts of the message that is there; of one with more than a request has, the sender and nothing of use. And
+    the last of them, which knows whose it is."""
+    part = router.recv(copy=False)
+    parts = [part.bytes]
     while router.get(zmq.RCVMORE):
-        part = router.recv()
+        part = router.recv(copy=False)
         if len(parts) < MOST_PARTS:  # the rest is taken, as it must be, and dropped
-            parts.append(part)
-    return parts
+            parts.append(part.bytes)
+    return parts, part
+
+
+def _key(message: zmq.Frame) -> str:
+    try:
+        return str(message.get("User-Id"))
+    except zmq.ZMQError:
+        return ""

@@ -3,7 +3,7 @@
 libzmq can neither refuse nor drop a peer. But its monitor names the descriptor of each accepted connection, and
 shutdown(2) ends one as if the peer had gone. Cut off are, per stream: connections beyond the quota (the newest one of
 the process or host that has most), peers with more subscriptions than a reader needs, and peers that have read nothing
-of what waits for them for ten seconds.
+of what waits for them for ten seconds, and clients whose key is not known any more.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import zmq
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
 from edged.core.procfs import resident_bytes
+from edged.runtime.clients import Clients
 from edged.runtime.places import Places
 
 MOST_SUBSCRIPTIONS = 32  # of one peer, and as many changes of them within a second
@@ -38,11 +39,12 @@ MOST_EVENTS = 64  # at a time, of one socket
 PAUSE_NS = 60 * NS_PER_S  # between two lines about one cause on one stream
 _EVENTS = int(zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED)
 
-Cause = Literal["readers", "subscriptions", "not reading", "sending"]
+Cause = Literal["readers", "subscriptions", "not reading", "sending", "revoked"]
 _WHY = {
     "readers": "more than {readers} are connected",
     "subscriptions": f"more than {MOST_SUBSCRIPTIONS} subscriptions, or as many changes within a second",
     "sending": "it sends without pause",
+    "revoked": "its key is not known any more",
     "not reading": f"it has read nothing for {STALLED_NS // NS_PER_S} s of what waits for it",
 }
 
@@ -58,6 +60,7 @@ class _Peer:
     since_ns: int
     subscriptions: int = 0
     changes: int = 0
+    key: str = ""  # its public one, where it has said anything over TCP
     unread: int = 0
     stalled_ns: int = 0
 
@@ -79,8 +82,9 @@ class Peers(Duty):
     process. So `fit` leaves room, and below `FEW` descriptors it logs that there is little of it.
     """
 
-    def __init__(self, now: Now = monotonic_ns, places: Places | None = None) -> None:
+    def __init__(self, now: Now = monotonic_ns, places: Places | None = None, clients: Clients | None = None) -> None:
         super().__init__("peers", now)
+        self._clients = clients
         self.places = places or Places()
         self._now = now
         self._peers: dict[int, _Peer] = {}  # by descriptor
@@ -110,9 +114,24 @@ class Peers(Duty):
         fact = f"{limit} descriptors are few: of {wanted} readers {min(wanted, max(0, spare))} are admitted"
         return f"{fact}, and many that come at once could end the daemon; raise LimitNOFILE of the unit, or ulimit -Hn"
 
-    def subscribed(self, descriptor: int, came: bool) -> None:
+    def heard(self, message: zmq.Frame) -> str:
+        """Remember whose connection a message came by, and return its key, "" where none was asked for."""
+        key = ""
+        with contextlib.suppress(zmq.ZMQError):
+            key = str(message.get("User-Id"))
+        with contextlib.suppress(zmq.ZMQError):  # of a peer that is gone nothing else is known
+            if key and (peer := self._peers.get(int(message.get(zmq.SRCFD)))) is not None:
+                peer.key = key
+        return key
+
+    def subscribed(self, message: zmq.Frame) -> None:
         """A peer subscribed or unsubscribed. By the thread that reads the socket."""
-        peer = self._peers.get(descriptor)
+        self.heard(message)
+        try:
+            descriptor = int(message.get(zmq.SRCFD))
+        except zmq.ZMQError:
+            return
+        came, peer = bool(message.bytes[0]), self._peers.get(descriptor)
         if peer is None:
             return
         peer.subscriptions += 1 if came else -1
@@ -179,8 +198,12 @@ class Peers(Duty):
 
     def _look(self) -> None:
         now_ns = self._now()
+        known = self._clients.known() if self._clients is not None else {}
         for descriptor, peer in tuple(self._peers.items()):
             peer.changes = 0
+            if peer.key and peer.key not in known:
+                self._cut(descriptor, peer, "revoked")
+                continue
             unread = _queued(descriptor, termios.TIOCOUTQ)  # not read by it (ipc), or not acknowledged (TCP)
             if not unread or unread != peer.unread:
                 peer.unread, peer.stalled_ns = unread, now_ns

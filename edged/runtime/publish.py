@@ -7,7 +7,6 @@ Publishers never conflate: each peer has a bounded queue, and a peer that sleeps
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -128,8 +127,7 @@ class Outlet:
                     continue
                 self.peers = max(0, self.peers + (1 if came.bytes[0] else -1))
                 if self._watched_by is not None:
-                    with contextlib.suppress(zmq.ZMQError):  # of a peer that is gone nothing else is known
-                        self._watched_by.subscribed(int(came.get(zmq.SRCFD)), bool(came.bytes[0]))
+                    self._watched_by.subscribed(came)
         return self.peers
 
     def _mend(self, places: Places) -> None:

@@ -15,7 +15,8 @@ from waiting import until
 from edged.client import CurveKeys, Message, Subscription
 from edged.config import BusConfig
 from edged.core.errors import ConfigError
-from edged.runtime.curve import MOST_LOGGED, PAUSE_NS, Authorized, open_curve
+from edged.runtime.clients import MOST_LOGGED, PAUSE_NS, Clients
+from edged.runtime.curve import open_curve
 
 __all__ = ["rig"]
 
@@ -81,7 +82,7 @@ def test_the_right_key_hears_and_no_other(rig: Rig) -> None:
 
 
 def test_without_keys_there_is_no_curve(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    with open_curve(context, BusConfig(valid_ms=100)) as server:
+    with open_curve(context, BusConfig(valid_ms=100), None) as server:
         assert server is None
 
 
@@ -101,7 +102,7 @@ def test_a_key_file_that_will_not_do_is_named(
     assert callable(break_it)
     break_it(public, secret)
     bus = BusConfig(valid_ms=100, secret_key=secret, authorized=tmp_path)
-    with pytest.raises(ConfigError, match=says), open_curve(context, bus):
+    with pytest.raises(ConfigError, match=says), open_curve(context, bus, Clients(bus.authorized or tmp_path)):
         pass
 
 
@@ -110,7 +111,10 @@ def test_a_folder_of_clients_that_is_not_there_is_named(
 ) -> None:
     _, secret = certificate(tmp_path, "daemon")
     bus = BusConfig(valid_ms=100, secret_key=secret, authorized=tmp_path / "clients")
-    with pytest.raises(ConfigError, match=r"bus.authorized .*/clients: no such file"), open_curve(context, bus):
+    with (
+        pytest.raises(ConfigError, match=r"bus.authorized .*/clients: no such file"),
+        open_curve(context, bus, Clients(bus.authorized or tmp_path)),
+    ):
         pass
 
 
@@ -118,7 +122,7 @@ def test_clients_are_let_in_and_out_by_their_file_while_we_run(tmp_path: Path) -
     clients = tmp_path / "clients"
     public, _ = certificate(clients, "friend")
     key, _ = zmq.auth.load_certificate(public)
-    authorized = Authorized(clients)
+    authorized = Clients(clients)
     assert authorized.callback("edged", key)
     away = public.rename(tmp_path / "friend.key")
     assert not authorized.callback("edged", key)
@@ -134,7 +138,7 @@ def test_clients_are_let_in_and_out_by_their_file_while_we_run(tmp_path: Path) -
 
 def test_a_refused_client_is_in_the_log_and_does_not_flood_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     now_ns = 10**12
-    authorized = Authorized(tmp_path, lambda: now_ns)
+    authorized = Clients(tmp_path, lambda: now_ns)
     for _ in range(1000):
         assert not authorized.callback("edged", b"x" * 40)
     assert [record.getMessage() for record in caplog.records] == [
@@ -155,5 +159,41 @@ def test_a_folder_that_cannot_be_looked_at_lets_nobody_in_and_the_handler_lives(
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(Path, "glob", fail)
-    assert not Authorized(tmp_path).callback("edged", b"k" * 40)
+    assert not Clients(tmp_path).callback("edged", b"k" * 40)
     assert "Too many open files" in caplog.text
+
+
+def test_the_folder_of_a_key_decides_its_role(tmp_path: Path) -> None:
+    now_ns = 10**12
+    clients = Clients(tmp_path, lambda: now_ns)
+    assert clients.known() == {}
+    certificate(tmp_path, "ann")
+    certificate(tmp_path / "operate", "bob")
+    (tmp_path / "claims.key").write_text('metadata\n    role = "operate"\ncurve\n    public-key = "' + "k" * 40 + '"\n')
+    assert {one.name: one.role for one in clients.known().values()} == {
+        "ann": "read",
+        "bob": "operate",
+        "claims": "read",
+    }
+    (tmp_path / "operate" / "ann.key").write_bytes((tmp_path / "ann.key").read_bytes())
+    assert {one.name: one.role for one in clients.known().values()}["ann"] == "operate"
+    for path in (tmp_path / "operate").iterdir():
+        path.unlink()
+    assert {one.role for one in clients.known().values()} == {"read"}
+
+
+def test_without_descriptors_who_was_known_stays_and_without_the_folder_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate(tmp_path / "clients", "ann")
+    clients = Clients(tmp_path / "clients")
+    key = next(iter(clients.known()))
+
+    def fail(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", fail)
+        assert clients.callback("edged", key.encode())
+    (tmp_path / "clients").rename(tmp_path / "away")
+    assert clients.known() == {}
