@@ -51,6 +51,7 @@ class Stream:
         self._now = now
         self._track = Track(boot_id())
         self._sent_ns: int | None = None  # when what we last accepted was sent
+        self._missed_stop = False  # since what we last gave
         self._after_stop: Message | None = None  # to be given once the stop before it was
         options = {**READER, zmq.CONFLATE: 1, zmq.SUBSCRIBE: subscription(topic)}
         self._link = Link(context, zmq.SUB, endpoint, options, keys)
@@ -59,18 +60,18 @@ class Stream:
     def latest(self) -> Message | Lost | None:
         """The newest message since the last call; None = nothing new yet. Never waits."""
         self._link.tend(self._now())
-        accepted, missed = None, False
+        accepted = None
         for _ in range(MOST_PER_CALL):
             if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:
                 break
             judged = self._judge(self._link.socket.recv())
             if isinstance(judged, Message):
                 accepted = judged
-                missed = (missed or self._track.missed_stop) and not judged.stop
             else:
                 self._track.rejected[judged] += 1
         if accepted is not None:
             self._sent_ns = self._track.sent_ns()
+            missed, self._missed_stop = self._missed_stop, False
             self._after_stop = accepted if missed else None
             return Lost(0.0, f"a stop of {self.topic} was missed: stop first, then follow") if missed else accepted
         if self._after_stop is not None:
@@ -119,6 +120,8 @@ class Stream:
             message = decode(raw)
             if refusal := self._track.note(message, now_ns):
                 return refusal
+            # also of what is refused below: a stop is missed whether or not the first message after it counts
+            self._missed_stop = (self._missed_stop or self._track.missed_stop) and not message.stop
             if now_ns >= self._track.good_until_ns and not message.stop:
                 return "expired"
             if message.kind is Kind.ACTION and not np.isfinite(message.arrays["action"]).all():

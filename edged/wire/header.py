@@ -7,6 +7,7 @@ key. Its preamble has all that matters, and a stop must not be dropped for its t
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -20,6 +21,19 @@ _CONTAINERS = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])  # what begins a l
 
 def _no_extensions(code: int, data: memoryview) -> Any:
     raise ValueError(f"extension type {code}")
+
+
+def _refuse_times(value: Any) -> None:
+    """Raise ValueError for a timestamp anywhere in `value`: the one extension that msgspec reads by itself."""
+    if isinstance(value, datetime):
+        raise ValueError("extension type -1")
+    if isinstance(value, dict):
+        for key, one in value.items():
+            _refuse_times(key)
+            _refuse_times(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _refuse_times(one)
 
 
 _decode = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions).decode
@@ -67,6 +81,7 @@ class _Event(msgspec.Struct):
 
 
 HOLD = 4
+_TIMES = b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff"  # how timestamps begin; numbers may hold these bytes too
 _KNOWN: dict[int, type[msgspec.Struct]] = {
     1: _Action, 2: _Masks, 3: _Masks, HOLD: _Hold, 5: _Frame, 6: _Sample, 8: _Event,
 }  # fmt: skip
@@ -78,6 +93,8 @@ def read_header(head: bytes, kind: int) -> dict[str, Any]:
         header = _decode(head)
         if len(head) - len(head.translate(None, _CONTAINERS)) > MAX_DEPTH:  # else it cannot nest that deep
             _check_depth(header)
+        if _TIMES[0] in head or _TIMES[1] in head or _TIMES[2] in head:
+            _refuse_times(header)
         if (known := _KNOWN.get(kind)) is not None:
             try:
                 msgspec.convert(header, known)

@@ -78,6 +78,24 @@ def test_a_stop_that_was_missed_is_given_before_the_action_after_it(
     assert stream.latest() is None, "by now it is no longer good"
 
 
+def test_a_stop_is_missed_even_if_the_first_message_after_it_does_not_count(
+    pair: tuple[Daemon, Stream], clock: ManualClock
+) -> None:
+    daemon, stream = pair
+    daemon.send(clock(), motion=1, valid_ms=1000)
+    assert taken(stream).motion == 1
+    daemon.send(clock(), motion=2, valid_ms=0)
+    assert take(stream) is None, "it was not good any more"
+    assert stream.health.rejected == {"expired": 1}
+    daemon.send(clock(), motion=2, value=float("nan"))
+    assert take(stream) is None
+    daemon.send(clock(), motion=2, value=7)
+    assert isinstance(take(stream), Lost)
+    then = stream.latest()
+    assert isinstance(then, Message)
+    assert then.arrays["action"][0, 0] == 7
+
+
 def test_a_stop_that_was_heard_is_not_given_twice(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
     daemon, stream = pair
     stop = {"kind": Kind.HOLD, "reason": int(Reason.OPERATOR), "flags": Flag.STOP}
