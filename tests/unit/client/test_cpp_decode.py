@@ -13,6 +13,9 @@ from cpp_reader import SANITIZED, build, corpus, decoded, described, packed
 from golden.handmade import entry, hand_made, with_arrays
 from golden.make import GOLDEN, HERE
 
+from edged.wire import Kind
+from edged.wire.header import _KNOWN
+
 
 @pytest.fixture(scope="module")
 def reader() -> Path:
@@ -121,6 +124,26 @@ def test_what_the_page_refuses_both_refuse(reader: Path, why: str) -> None:
 
 def test_what_the_page_allows_both_read(reader: Path) -> None:
     assert "refused" not in agree(reader, list(SOUND.values()))
+
+
+def test_every_kind_and_known_key_is_known_to_both(reader: Path) -> None:
+    """Whoever adds one to Python is told here that `known_keys` or `newest_kind` of the header lacks it."""
+    keys = sorted({field for known in _KNOWN.values() for field in known.__struct_fields__})
+    firsts: dict[int, Any] = {
+        1: (SPEC, 8), 2: (entry(name="labels", shape=[1, 3]), 3), 5: (entry(name="image", shape=[1, 1, 3]), 3),
+        3: (entry(name="xyxy", dtype="float32", shape=[0, 4], length=0), 0),
+        6: (entry(name="values", dtype="float64", shape=[1], length=8), 8),
+    }  # fmt: skip
+    messages = []
+    for kind in range(20):
+        spec, size = firsts.get(kind, (None, 0))
+        base = {**TIMES, "arrays": [spec]} if spec else {}
+        for value in (None, {}, b"x", 1, 1.5, "x", ["x"], [1, 2], [["x", 1, "y", 0.5, None]]):
+            for key in keys:
+                head = packed({**base, key: value})
+                messages.append(hand_made(head, bytes(size), kind=kind, reason=1 if kind == 4 else 0))
+    lines = agree(reader, messages)
+    assert all(any(line.split()[1] == str(int(kind)) for line in lines if line != "refused") for kind in Kind)
 
 
 def test_every_shorter_message_is_refused(reader: Path) -> None:

@@ -294,6 +294,7 @@ constexpr Known known_keys[] = {
     {"classes", Shape::texts, masks_bits},
     {"camera", Shape::text, masks_bits | bit(Kind::frame)},
     {"size", Shape::pair, masks_bits},
+    {"truncated", Shape::integer, masks_bits},
     {"reason", Shape::text, bit(Kind::hold)},
     {"detail", Shape::text, bit(Kind::hold)},
     {"unit", Shape::text_or_texts, bit(Kind::sample)},
@@ -589,8 +590,9 @@ inline const char* decode(const void* data, size_t size, Message& message) {
     message.payload = raw + payload;
     if (const char* wrong = message.read_header(raw + head)) return wrong;
     if (const char* wrong = message.check_kind()) return wrong;
-    message.t0_ns = message.t0_.integer();
-    message.step_ns = message.step_.integer();
+    const bool is_action = message.kind() == Kind::action;
+    message.t0_ns = is_action ? message.t0_.integer() : 0;
+    message.step_ns = is_action ? message.step_.integer() : 0;
     return nullptr;
 }
 
