@@ -6,20 +6,22 @@ import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
+from cells import config
 from fuzz import Target, in_memory, values
 from hypothesis import strategies as st
 
 from edged.bench import ENGINES
 from edged.bundle.store import Store
+from edged.daemon import operations
 from edged.runtime.control import LIMIT_BYTES, Operation, answer
-from edged.swap.history import History
-from edged.swap.job_queue import JobQueue
-from edged.swap.operations import Operations
+from edged.runtime.health import Health
+from edged.swap.supply import EngineSupply
 
 NAME = "bench-state"
+OPERATIONS = ["status", "hold", "resume", "swap", "rollback", "reset", "engines", "minimum"]
 LONGEST_LINE = 2000  # characters of the audit log
 
 
@@ -33,31 +35,37 @@ class _Lines(logging.Handler):
         assert len(line) < LONGEST_LINE
 
 
+class _Arming:
+    """Arming without a disk."""
+
+    state = "armed"
+
+    def hold(self, who: str, reason: str) -> None:
+        self.state = f"held by {who}: {reason}"
+
+    def resume(self, who: str) -> None:
+        self.state = "armed"
+
+    def wait_published(self, seconds: float) -> bool:
+        return True
+
+
 @lru_cache(maxsize=1)
 def _operations() -> Mapping[str, Operation]:
-    """Those of a daemon: the ones about engines are real, over a store that is read alone."""
+    """Those of a daemon: what they ask for goes to a queue that nobody works on."""
     log = logging.getLogger("edged.audit")
     log.setLevel(logging.INFO)
     log.propagate = False
     log.addHandler(_Lines())
-    store = Store(in_memory("fuzz-control"), ENGINES)
-    history = History(store, NAME)
-    slot = SimpleNamespace(running=None)
-    motion = SimpleNamespace(ask_to_forget=lambda: None)
-    config = SimpleNamespace(engine=SimpleNamespace(name=NAME), daemon=SimpleNamespace(name="cell"))
-    jobs = JobQueue()
-    swaps = Operations(cast("Any", config), store, cast("Any", slot), cast("Any", motion), history, jobs)
-    return {
-        "status": Operation(lambda args: {"state": "ok"}),
-        "hold": Operation(
-            lambda args: {"who": str(args.get("who", "")), "reason": str(args.get("reason", ""))},
-            mutates=True, args=frozenset({"reason"}),
-        ),
-        "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),
-        "rollback": Operation(swaps.rollback, mutates=True),
-        "reset": Operation(swaps.reset, mutates=True, args=frozenset({"version"})),
-        "engines": Operation(swaps.engines),
-    }  # fmt: skip
+    folder = in_memory("fuzz-control")
+    store = Store(folder, ENGINES)
+    places = {"name": "cell", "store": folder, "cache": folder, "runtime": folder}
+    cell = config(daemon=places, engine={"name": NAME}, swap={"incoming": False})
+    motion: Any = SimpleNamespace(arming=_Arming(), ask_to_forget=lambda: None)
+    nobody: Any = SimpleNamespace(running=None)
+    notifier: Any = SimpleNamespace(emit=None, warn=None)
+    supply = EngineSupply(cell, store, nobody, motion, nobody, notifier)
+    return operations(cell, motion, Health(), supply.operations)
 
 
 def check(data: bytes) -> None:
@@ -81,7 +89,8 @@ _NEARLY = st.fixed_dictionaries(
     {
         "v": st.just(1) | values(1),
         "id": st.integers(0, 9) | values(1),
-        "op": st.sampled_from(["status", "hold", "swap", "rollback", "reset", "engines"]) | st.text(max_size=3),
+        "op": st.sampled_from(["status", "hold", "swap", "rollback", "reset", "engines", "minimum"])
+        | st.text(max_size=3),
     },
     optional={"args": _ARGS | values(4), "more": values(1)},
 ).map(msgspec.msgpack.encode)
@@ -100,5 +109,6 @@ SEEDS = (
     _ask("reset"),
     _ask("reset", version="1"),
     _ask("engines"),
+    _ask("minimum", version="1"),
 )
 TARGET = Target("control", check, SEEDS, _NEARLY)

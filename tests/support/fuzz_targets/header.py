@@ -11,7 +11,7 @@ from edged.core.errors import WireError
 from edged.wire import decode
 from edged.wire.header import MAX_DEPTH, read_header
 
-TEXTS = ("names", "classes", "alarms", "units")
+TEXTS = ("names", "units", "alarms")
 
 
 def check(data: bytes) -> None:
