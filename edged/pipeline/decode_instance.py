@@ -42,8 +42,7 @@ class InstanceDecoder:
         `captured_ns` is the frame's.
         """
         for name in self._judged:
-            # a sum is not finite when a value is not, and needs no array of its own
-            if outputs[name].dtype.kind == "f" and not np.isfinite(np.sum(outputs[name], dtype=np.float64)):
+            if outputs[name].dtype.kind == "f" and not _finite(outputs[name]):
                 return Hold(Reason.NON_FINITE, f"output '{name}' is not finite", observation.captured_ns)
         frame = observation.frames[self._image.source]
         source = (int(frame.image.shape[0]), int(frame.image.shape[1]))
@@ -52,3 +51,9 @@ class InstanceDecoder:
             fact = f"an object is of a class beyond the {len(self._manifest.classes)} that are named"
             return Hold(Reason.ENGINE, fact, observation.captured_ns)
         return replace(found, camera=frame.camera, captured_ns=frame.captured_ns)
+
+
+def _finite(array: NDArray[Any]) -> bool:
+    """A sum is not finite when a value is not, and needs no array of its own; one that is too large says nothing."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())

@@ -6,6 +6,7 @@ below it or a panel beside it and never covers it. Input arrays are not changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import cv2
@@ -34,10 +35,21 @@ PALETTE: tuple[Colour, ...] = (  # BGR; distinguishable with the common colour b
     (178, 114, 0),
 )
 
+SHADES = ((0.0, 0), (0.45, 255), (0.35, 0), (0.7, 255), (0.2, 255), (0.55, 0))
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+FEW = 20  # objects that there is room to write a name beside
+
 
 def colour_of(class_id: int) -> Colour:
     """The colour of a class; 0, the background, has none of its own and is never drawn."""
     return PALETTE[class_id % len(PALETTE)]
+
+
+def shade_of(class_id: int, index: int) -> Colour:
+    """The colour of the `index`-th object of a class: its class's, lighter and darker in turn."""
+    share, towards = SHADES[index % len(SHADES)]
+    blue, green, red = (round(part + (towards - part) * share) for part in colour_of(class_id))
+    return blue, green, red
 
 
 def overlay_labels(image: Image, labels: NDArray[np.uint8], classes: Sequence[str], caption: str = "") -> Image:
@@ -55,22 +67,33 @@ def overlay_labels(image: Image, labels: NDArray[np.uint8], classes: Sequence[st
 
 
 def overlay_instances(image: Image, instances: Instances, classes: Sequence[str], caption: str = "") -> Image:
-    """Boxes, masks and scores of `instances` over `image` [H, W, 3] BGR, with a count per class below."""
+    """Masks and boxes of `instances` over `image` [H, W, 3] BGR, each with its number in the message and a shade of its
+    class's colour; with few of them also the class and score. A count per class is below, and what was left out."""
     canvas, factor = _enlarged(image)
-    for box, score, class_id, mask in zip(
-        instances.xyxy, instances.score, instances.class_id, instances.masks, strict=True
+    size = max(0.4, canvas.shape[1] / 2600)
+    few = len(instances.score) <= FEW
+    seen: Counter[int] = Counter()
+    tags = []
+    for index, (box, score, number, mask) in enumerate(
+        zip(instances.xyxy, instances.score, instances.class_id.tolist(), instances.masks, strict=True)
     ):
-        colour = colour_of(int(class_id))
-        left, top = (int(np.floor(v)) for v in box[:2])
-        full = np.zeros(image.shape[:2], np.uint8)
-        window = full[max(0, top) : top + mask.shape[0], max(0, left) : left + mask.shape[1]]
-        window[:] = mask[: window.shape[0], : window.shape[1]]
-        _tint(canvas, cv2.resize(full, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST), colour)
-        corners = np.round(box * factor).astype(int)
-        cv2.rectangle(canvas, tuple(corners[:2]), tuple(corners[2:]), colour, 2, cv2.LINE_AA)
-        _tag(canvas, f"{_name(classes, int(class_id))} {score:.2f}", (int(corners[0]), int(corners[1])), colour)
-    counts = np.bincount(instances.class_id, minlength=1)
-    entries = [(colour_of(c), f"{_name(classes, c)} x{n}") for c, n in enumerate(counts) if n]
+        colour = shade_of(number, seen[number])
+        seen[number] += 1
+        left, top = (max(0, int(np.floor(edge))) * factor for edge in box[:2])
+        big = mask.astype(np.uint8)
+        if factor > 1:
+            big = cv2.resize(big, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        window = canvas[top : top + big.shape[0], left : left + big.shape[1]]
+        _tint_part(window, big[: window.shape[0], : window.shape[1]], colour)
+        corners = np.round(box * factor).astype(int).tolist()
+        cv2.rectangle(canvas, corners[:2], corners[2:], colour, 1)
+        text = f"{index} {_name(classes, number)} {score:.2f}" if few else str(index)
+        tags.append((text, (corners[0], corners[1]), colour))
+    for text, corner, colour in tags:  # after all masks, so that none covers a number
+        _tag(canvas, text, corner, colour, size)
+    entries = [(colour_of(number), f"{_name(classes, number)} x{count}") for number, count in sorted(seen.items())]
+    if instances.truncated:
+        entries.append((ALERT, f"truncated: at least {instances.truncated} more"))
     return np.vstack([canvas, _legend(canvas.shape[1], entries or [(DIM, "nothing found")], caption)])
 
 
@@ -154,6 +177,17 @@ def _tint(canvas: Image, mask: NDArray[np.uint8], colour: Colour) -> None:
     cv2.drawContours(canvas, contours, -1, colour, 2, cv2.LINE_AA)
 
 
+def _tint_part(window: Image, mask: NDArray[np.uint8], colour: Colour) -> None:
+    """Blend `colour` into the masked pixels of a part of the canvas and draw their outline, a pixel wide."""
+    inside = mask > 0
+    window[inside] = (window[inside] * np.float32(0.6) + np.float32(0.4) * np.array(colour, np.float32)).astype(
+        np.uint8
+    )
+    edge = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    edge = (edge - cv2.erode(edge, CROSS))[1:-1, 1:-1]
+    window[edge > 0] = colour
+
+
 def _legend(width: int, entries: Sequence[tuple[Colour, str]], caption: str) -> Image:
     """A strip with a swatch per entry, wrapped over as many lines as it takes, the caption at the right of the last."""
     spots, x, line = [], 20, 0
@@ -173,12 +207,14 @@ def _legend(width: int, entries: Sequence[tuple[Colour, str]], caption: str) -> 
     return strip
 
 
-def _tag(canvas: Image, text: str, corner: tuple[int, int], colour: Colour) -> None:
-    """Dark letters on `colour`, above `corner` where there is room and below where not."""
-    width, x = _width(text, 0.45) + 8, corner[0]
-    top = corner[1] - 20 if corner[1] >= 20 else corner[1]
-    cv2.rectangle(canvas, (x, top), (x + width, top + 20), colour, -1)
-    _text(canvas, text, (x + 4, top + 15), 0.45, (20, 20, 20))
+def _tag(canvas: Image, text: str, corner: tuple[int, int], colour: Colour, size: float) -> None:
+    """Dark letters on `colour`, above `corner` where there is room and below where not, and within the canvas."""
+    width, high = _width(text, size) + 6, round(36 * size)
+    x = max(0, min(corner[0], canvas.shape[1] - width))
+    top = corner[1] - high if corner[1] >= high else max(0, corner[1])
+    canvas[top : top + high, x : x + width] = colour
+    ink = (20, 20, 20) if sum(colour) > 280 else (245, 245, 245)
+    _text(canvas, text, (x + 3, top + round(26 * size)), size, ink)
 
 
 def _text(canvas: Image, text: str, corner: tuple[int, int], size: float, colour: Colour) -> None:

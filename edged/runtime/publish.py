@@ -247,14 +247,14 @@ def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag
         case Instances():
             header["camera"] = verdict.camera
             header["size"] = verdict.size
-            return Kind.INSTANCES, 0, NO_FLAGS, _instances(verdict, header)
+            return Kind.INSTANCES, 0, NO_FLAGS, message_arrays(verdict, header)
         case Hold():
             header["reason"] = verdict.reason.name
             header["detail"] = cut(verdict.detail)
             return Kind.HOLD, int(verdict.reason), Flag.STOP if verdict.stop else NO_FLAGS, ()
 
 
-def _instances(found: Instances, header: dict[str, Any]) -> Sequence[tuple[str, NDArray[Any]]]:
+def message_arrays(found: Instances, header: dict[str, Any]) -> Sequence[tuple[str, NDArray[Any]]]:
     """The arrays of `found`. What is more than a message holds is left out, the lowest scores first, and `truncated` in
     the header counts it, and what was left out before."""
     sizes = np.array([(mask.size + 7) // 8 for mask in found.masks], np.int64)

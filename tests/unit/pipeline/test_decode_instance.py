@@ -59,7 +59,7 @@ def scaled_up(small: NDArray[Any], transform: Transform) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("resize", ["letterbox", "stretch", "crop"])
-@pytest.mark.parametrize("size", [(48, 80), (90, 61)])
+@pytest.mark.parametrize("size", [(48, 80), (90, 61), (64, 96), (128, 192), (128, 96)])
 def test_a_mask_at_its_box_is_that_of_a_full_frame_decode(resize: str, size: tuple[int, int]) -> None:
     tensors = yolo()
     got = decoded(finder("yolo-seg", tensors, resize=resize), tensors, size)
