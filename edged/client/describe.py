@@ -75,7 +75,7 @@ def _action(message: Message) -> str:
     header = message.header
     line = _values(actions[0, :MOST_VALUES].tolist(), _texts(header.get("names")), _texts(header.get("units")))
     if len(actions) > 1:
-        line += f", ... x{len(actions)} every {ms(header['step_ns']):g} ms"
+        line += f", {len(actions)} knots every {ms(header['step_ns']):g} ms"
     changes = header.get("changes")
     if isinstance(changes, list) and changes:
         line += f"; changed {header.get('changed', len(changes))}: " + ", ".join(_change(one) for one in changes[:3])

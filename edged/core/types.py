@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+NEVER_NS = 1 << 62
+
 
 class Reason(IntEnum):
     """Why there is no prediction. The numbers are on the wire: listed in WIRE.md and never reused."""
@@ -85,7 +87,9 @@ class Change:
 class ActionChunk:
     """Absolute targets in physical units. `actions`: [T, D] float32; step i is to be reached at t0_ns + i * step_ns.
 
-    `ends`: it commands nothing a step after its last one; a policy of single actions has no such end.
+    `ends`: it commands nothing a step after its last one; a policy of single actions has no such end. `until_ns`: nor
+    from here on, however many steps it has. `velocities`: [T, D] float32 per second at the steps of a trajectory,
+    between which it is a cubic; None where nothing says how a step is reached.
     """
 
     actions: NDArray[np.float32]
@@ -94,11 +98,13 @@ class ActionChunk:
     captured_ns: int
     changes: tuple[Change, ...] = ()
     ends: bool = True
+    until_ns: int = NEVER_NS
+    velocities: NDArray[np.float32] | None = None
 
     @property
     def end_ns(self) -> int:
         """From here on it commands nothing."""
-        return self.t0_ns + len(self.actions) * self.step_ns if self.ends else NEVER_NS
+        return min(self.until_ns, self.t0_ns + len(self.actions) * self.step_ns) if self.ends else self.until_ns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +147,6 @@ class Hold:
         return self.reason.stop
 
 
-NEVER_NS = 1 << 62
 Prediction: TypeAlias = ActionChunk | Labels | Instances
 Verdict: TypeAlias = ActionChunk | Labels | Instances | Hold
 

@@ -176,7 +176,8 @@ class Controller:
             return
         if resting:
             self._begun_at = measured
-        self.tool = float(actions[-1, columns[6]])
+        due = min(max(now_ns - t0_ns, 0) // max(step_ns, 1), len(actions) - 1)
+        self.tool = float(actions[due, columns[6]])
         self._fresh_ns = message.captured_ns
 
     def _stop(self) -> None:

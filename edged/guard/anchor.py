@@ -11,56 +11,49 @@ from dataclasses import dataclass
 import numpy as np
 
 from edged.core.clock import ms
-from edged.core.types import ActionChunk, Hold, Reason, Sample
-from edged.guard.rules import Floats, Rules
+from edged.core.types import Hold, Reason, Sample
+from edged.guard.follow import Floats
+from edged.guard.path import Path
+from edged.guard.rules import Rules
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:
-    """What controllers follow: from `origin` at `from_ns` in a straight line to step 0 of `chunk`, then step by step.
+    """What controllers follow: `path`, as published at `from_ns`.
 
     `until_ns`: the end of its validity; from then on controllers have stopped by themselves.
     """
 
-    chunk: ActionChunk
-    origin: Floats
+    path: Path
     from_ns: int
     until_ns: int
 
     def at(self, now_ns: int) -> Floats:
-        """[D] where controllers are commanded to be at `now_ns`: `origin` until `from_ns`, the last step at the end."""
-        chunk = self.chunk
-        since_ns = now_ns - chunk.t0_ns
-        if since_ns >= 0:
-            step, rest_ns = divmod(since_ns, chunk.step_ns)
-            last = len(chunk.actions) - 1
-            where: Floats = chunk.actions[min(step, last)].astype(np.float64)
-            if step < last:
-                where += (chunk.actions[step + 1] - where) * (rest_ns / chunk.step_ns)
-            return where
-        span_ns = chunk.t0_ns - self.from_ns
-        done = min(max((now_ns - self.from_ns) / span_ns, 0.0), 1.0) if span_ns > 0 else 1.0
-        way = zip(self.origin.tolist(), chunk.actions[0].tolist(), strict=True)  # few axes: quicker than numpy
-        return np.array([here + (there - here) * done for here, there in way], np.float64)
+        """[D] where controllers are commanded to be at `now_ns`."""
+        return self.path.at(now_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """Where commands continue from: `values` [D] at `at_ns`, NaN for an axis that is not measured and not needed."""
+    """Where commands continue from: `values` [D] and `velocity` [D] per second at `at_ns`; a value is NaN for an axis
+    that is not measured and not needed."""
 
     values: Floats
     at_ns: int
-    previous: ActionChunk | None  # the chunk that commands, None after a break
-
-    def command(self, chunk: ActionChunk, until_ns: int) -> Command:
-        """What to keep when `chunk` was published with this anchor."""
-        return Command(chunk, self.values, self.at_ns, until_ns)
+    velocity: Floats
+    previous: Command | None = None  # what is obeyed until then, None after a break
 
 
 def anchor(
-    rule: Rules, command: Command | None, measured: Sample | None, now_ns: int, followed: Floats | None = None
+    rule: Rules,
+    command: Command | None,
+    measured: Sample | None,
+    now_ns: int,
+    followed: Floats | None = None,
+    begin_ns: int | None = None,
 ) -> Anchor | Hold:
-    """While `command` is valid: where it commands now, after comparing it with `measured` (Hold(TRACKING): disarm).
+    """While `command` is valid: where it commands at `begin_ns`, None = now, after comparing it with `measured`
+    (Hold(TRACKING): disarm).
 
     With None or an expired command: the measured state. Hold(ANCHOR) when `measured` is needed but missing, stale or
     not finite. Pass command=None after any verdict that stops. `followed` [D]: where controllers were commanded to be
@@ -76,7 +69,10 @@ def anchor(
             lost = _lost(rule, state, command.at(measured.captured_ns) if followed is None else followed)
             if lost is not None:
                 return Hold(Reason.TRACKING, lost, measured.captured_ns)
-        return Anchor(command.at(now_ns), now_ns, command.chunk)
+        if begin_ns is None:
+            return Anchor(command.at(now_ns), now_ns, rule.still, command)
+        positions, velocities = command.path.sample(begin_ns, 1, 1)
+        return Anchor(positions[0], begin_ns, velocities[0], command)
     state = _state(rule, measured, now_ns)
     if isinstance(state, str):
         if rule.anchored.any() or rule.following_error is not None:
@@ -87,7 +83,7 @@ def anchor(
         name = rule.names[int(unknown.argmax())]
         detail = f"{name} is limited relative to where it is, and guard.measured does not say where"
         return Hold(Reason.ANCHOR, detail, _stamp(measured))
-    return Anchor(state, now_ns, None)
+    return Anchor(state, now_ns if begin_ns is None else begin_ns, rule.still)
 
 
 def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:

@@ -10,7 +10,8 @@ import numpy as np
 from edged.core.clock import NS_PER_S, ms
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Prediction, Reason, Tick
 from edged.guard.anchor import Anchor
-from edged.guard.rules import Flags, Floats, Rules
+from edged.guard.follow import Flags, Floats
+from edged.guard.rules import Rules
 
 
 def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick, now_ns: int) -> Prediction | Hold:

@@ -12,7 +12,8 @@ import numpy as np
 
 from edged.core.clock import NS_PER_MS, ms
 from edged.core.types import Sample
-from edged.guard.rules import Floats, Rules
+from edged.guard.follow import Floats
+from edged.guard.rules import Rules
 
 WINDOW_NS = 100 * NS_PER_MS
 FEWEST = 4

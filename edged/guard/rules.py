@@ -12,11 +12,9 @@ from edged.bundle.manifest import Axis, Manifest
 from edged.config import Config, GuardConfig
 from edged.core.clock import NS_PER_S, ns
 from edged.core.errors import RefusedError
+from edged.guard.follow import Envelope, Flags, Floats
 
 FLOAT32_MAX = np.float32(np.finfo(np.float32).max)
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +43,9 @@ class Rules:
     measured: NDArray[np.intp]  # which of its values is the axis, -1 = none
     unmeasured: NDArray[np.intp]  # which axes have no such value
     rest: Floats  # what moves less within the rest window is at rest, infinite where nothing measures it
+    still: Floats  # a velocity of nothing
+    binary: NDArray[np.intp]  # which axes are switches
+    envelope: Envelope  # what holds between steps too
     following_error: float | None
     slack: Floats  # following_error where an axis can be compared with its command, infinite elsewhere
 
@@ -94,9 +95,23 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         measured=measured,
         unmeasured=np.flatnonzero(measured < 0),
         rest=np.where((measured >= 0) & ~rate_free, _rest(guard, axes), math.inf),
+        still=np.zeros(len(axes)),
+        binary=np.flatnonzero(rate_free),
+        envelope=Envelope(
+            velocity=np.minimum(velocity, step / (step_ns / NS_PER_S)),
+            acceleration=np.full(len(axes), math.inf),
+            low=np.where(_limited(low), low.astype(np.float64), -math.inf),
+            high=np.where(_limited(high), high.astype(np.float64), math.inf),
+        ),
         following_error=guard.following_error,
         slack=np.where((measured >= 0) & ~rate_free, guard.following_error or math.inf, math.inf),
     )
+
+
+def _limited(bound: NDArray[np.float32]) -> Flags:
+    """[D] whether a limit was given."""
+    given: Flags = np.abs(bound) < FLOAT32_MAX
+    return given
 
 
 def _rest(guard: GuardConfig, axes: tuple[Axis, ...]) -> Floats:

@@ -38,12 +38,12 @@ class PolicyDecoder:
             fact = f"output '{self._tensor}' is {list(array.shape)} {array.dtype}, not [1, (T,) {width}] float32"
             raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")
         self._from_state = _measured_axes(manifest, action.axes, names)
-        self._from_previous = _which(action.axes, lambda axis: axis.mode == "delta_previous")
+        self.from_previous = _which(action.axes, lambda axis: axis.mode == "delta_previous")
         self._angles = _which(action.axes, lambda axis: axis.kind == "angle")
         self._turns = np.array([_turn(action.axes[i]) for i in self._angles.tolist()])
         self._half_turns = self._turns / 2
         self._binary: list[int] = _which(action.axes, lambda axis: axis.kind == "binary").tolist()
-        self._moves = bool(self._from_state or self._from_previous.size or self._angles.size)
+        self._moves = bool(self._from_state or self.from_previous.size or self._angles.size)
         self._plain = not self._moves and not self._binary
 
     def decode(
@@ -51,17 +51,17 @@ class PolicyDecoder:
         outputs: Mapping[str, NDArray[Any]],
         observation: Observation,
         now_ns: int,
-        previous: ActionChunk | None,
+        before: NDArray[np.float64],
         anchor: NDArray[np.float64],
     ) -> ActionChunk | Hold:
-        """`previous`: the chunk that commands now, None after any break; `anchor`: [D] where the robot is commanded to
-        be or was measured (guard.Anchor.values), NaN where unknown. `now_ns`: when the engine is done. Hold(LATE) when
-        every step has passed, Hold(ANCHOR) when a delta has nothing to start from. The chunk owns its actions;
-        non-finite values are left for the guard.
+        """`before`: [D] the command that the first step follows, `anchor`: [D] where the robot is commanded to be at
+        `now_ns` or was measured (guard.Anchor.values); both NaN where unknown. `now_ns`: when motion starts.
+        Hold(LATE) when every step has passed, Hold(ANCHOR) when a delta has nothing to start from. The chunk owns its
+        actions; non-finite values are left for the guard.
 
-        delta_state adds the measured value of the same name at the observation's time; delta_previous adds the command
-        one step earlier; angles come out in the turn nearest to the step before (a multi-turn joint is not spun back);
-        binary axes are rounded to 0 or 1 at 0.5.
+        delta_state adds the measured value of the same name at the observation's time; delta_previous adds up from
+        `before`, also over steps that were consumed; angles come out in the turn nearest to the step before, the first
+        to `anchor` (a multi-turn joint is not spun back); binary axes are rounded to 0 or 1 at 0.5.
         """
         raw: NDArray[np.float32] = outputs[self._tensor].reshape(-1, len(self._axes))
         captured_ns, t0_ns, consumed = observation.captured_ns, now_ns + self._step_ns, 0
@@ -77,17 +77,21 @@ class PolicyDecoder:
                 value = float(actions[0, axis])
                 actions[0, axis] = value if math.isnan(value) else value >= 0.5
         elif not self._plain and np.isfinite(actions).all():
-            before = anchor if previous is None else _command(previous, t0_ns - self._step_ns)
-            refusal = self._make_absolute(actions, observation, before)
+            refusal = self._make_absolute(actions, raw, observation, before, anchor)
             if refusal is not None:
                 return refusal
         return ActionChunk(actions, t0_ns, self._step_ns, captured_ns, ends=len(raw) > 1)
 
     def _make_absolute(
-        self, actions: NDArray[np.float32], observation: Observation, before: NDArray[np.float64]
+        self,
+        actions: NDArray[np.float32],
+        raw: NDArray[np.float32],
+        observation: Observation,
+        before: NDArray[np.float64],
+        anchor: NDArray[np.float64],
     ) -> Hold | None:
-        """Resolve deltas, turns and switches in place; `before` [D] is the command one step before step 0."""
-        axes = self._from_previous
+        """Resolve deltas, turns and switches of `actions`, the last steps of `raw`, in place."""
+        axes = self.from_previous
         if axes.size and (unknown := np.isnan(before[axes])).any():
             name = self._axes[int(axes[unknown.argmax()])].name
             detail = f"{name} is relative to a command, and there is none"
@@ -97,9 +101,10 @@ class PolicyDecoder:
                 for targets, sensor, which in self._from_state:
                     actions[:, targets] += observation.samples[sensor].values[which]
                 if axes.size:
-                    actions[:, axes] = before[axes] + actions[:, axes].cumsum(axis=0, dtype=np.float64)
+                    summed = raw[:, axes].cumsum(axis=0, dtype=np.float64)[-len(actions) :]
+                    actions[:, axes] = before[axes] + summed
                 if self._angles.size:
-                    self._unwind(actions, before[self._angles])
+                    self._unwind(actions, anchor[self._angles])
         for axis in self._binary:
             actions[:, axis] = actions[:, axis] >= 0.5
         return None
@@ -118,16 +123,6 @@ class PolicyDecoder:
         if far.any():
             turns = np.where(far, np.round(change / self._turns), 0.0)
             actions[:, self._angles] -= self._turns * turns.cumsum(axis=0)
-
-
-def _command(chunk: ActionChunk, when_ns: int) -> NDArray[np.float64]:
-    """[D] what `chunk` commands at `when_ns`, in a straight line between steps; its first or last beyond its ends."""
-    step, rest_ns = divmod(when_ns - chunk.t0_ns, chunk.step_ns)
-    last = len(chunk.actions) - 1
-    command: NDArray[np.float64] = chunk.actions[min(max(step, 0), last)].astype(np.float64)
-    if rest_ns and 0 <= step < last:
-        command += (chunk.actions[step + 1] - command) * (rest_ns / chunk.step_ns)
-    return command
 
 
 def _measured_axes(

@@ -16,6 +16,7 @@ from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction, Reason
 from edged.engine.base import Engine
 from edged.guard import Anchor
+from edged.guard.follow import Floats
 from edged.pipeline.decode_instance import InstanceDecoder
 from edged.pipeline.decode_policy import PolicyDecoder
 from edged.pipeline.decode_semantic import SemanticDecoder
@@ -58,16 +59,24 @@ class Inference:
         spoiled = self.encoder.carry(self.engine.outputs)
         return None if spoiled is None else replace(spoiled, captured_ns=observation.captured_ns)
 
-    def decode(self, observation: Observation, ready_ns: int, start: Anchor | None = None) -> Prediction | Hold:
-        """The outputs of the last run as a prediction. For a policy, `ready_ns` is when it is ready to be obeyed and
-        `start` where motion starts then, None when that is unknown."""
+    @property
+    def counts(self) -> bool:
+        """Whether actions are relative to the command before them."""
+        return isinstance(self.decoder, PolicyDecoder) and bool(self.decoder.from_previous.size)
+
+    def decode(
+        self, observation: Observation, begin_ns: int, start: Anchor | None = None, before: Floats | None = None
+    ) -> Prediction | Hold:
+        """The outputs of the last run as a prediction. For a policy, `begin_ns` is when it begins to be obeyed, `start`
+        where motion starts then, None when that is unknown, and `before` the command it counts from, if not there."""
         with self.spans[2]:
             if not isinstance(self.decoder, PolicyDecoder):
                 return self.decoder.decode(self.engine.outputs, observation)
             if start is None:
                 nowhere = np.full(self.decoder.width, np.nan)
-                return self.decoder.decode(self.engine.outputs, observation, ready_ns, None, nowhere)
-            return self.decoder.decode(self.engine.outputs, observation, ready_ns, start.previous, start.values)
+                return self.decoder.decode(self.engine.outputs, observation, begin_ns, nowhere, nowhere)
+            before = start.values if before is None else before
+            return self.decoder.decode(self.engine.outputs, observation, begin_ns, before, start.values)
 
 
 def make_inference(engine: Engine, names: Mapping[str, Sequence[str]]) -> Inference:

@@ -48,8 +48,7 @@ def join_after(before: Manifest, command: Command | None, now_ns: int) -> Join |
     action = before.action
     if command is None or action is None or action[1].on_swap == "cut":
         return None
-    chunk = command.chunk
-    end_ns = min(chunk.t0_ns + (len(chunk.actions) - 1) * chunk.step_ns, command.until_ns)
+    end_ns = min(command.path.end_ns, command.until_ns)
     if end_ns <= now_ns:
         return None
     binary = np.array([axis.kind == "binary" for axis in action[1].axes], bool)

@@ -13,14 +13,17 @@ from typing import Any
 
 from edged.bundle.manifest import Manifest
 from edged.config import Config
+from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import ActionChunk, Hold, Observation, Prediction, Sample, Tick
+from edged.core.types import ActionChunk, Hold, Observation, Prediction, Reason, Sample, Tick
 from edged.engine.base import Engine
 from edged.guard import Anchor, Command, Rules, anchor, guard, rules
-from edged.guard.rules import Floats
+from edged.guard.follow import Floats
+from edged.guard.trajectory import make_trajectory
 from edged.pipeline.align import Wanted, wanted
 from edged.pipeline.inference import Inference, make_inference
 from edged.pipeline.join import Join
+from edged.pipeline.plan import Plan
 from edged.pipeline.schedule import Schedule, make_schedule
 from edged.pipeline.tally import Tally
 
@@ -28,12 +31,14 @@ from edged.pipeline.tally import Tally
 @dataclass(frozen=True, slots=True)
 class Motion:
     """What moves when a tick begins, all of it optional: what controllers follow, the newest measured state, what is
-    left of the engine before, and where controllers were commanded to be when that state was captured."""
+    left of the engine before, and where controllers were commanded to be when that state was captured, and when the
+    observation was."""
 
     command: Command | None = None
     measured: Sample | None = None
     join: Join | None = None
     followed: Floats | None = None
+    at_capture: Floats | None = None
 
 
 AT_REST = Motion()
@@ -42,11 +47,13 @@ AT_REST = Motion()
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """`prediction` as the engine gave it, neither joined nor guarded: what engines are compared by. `verdict`: what may
-    go out. `start`: where its motion starts, None when it has none."""
+    go out; where that is a chunk of steps, `plan` has what is published of it. `start`: where its motion starts, None
+    when it has none."""
 
     prediction: Prediction | Hold
     verdict: Prediction | Hold
     start: Anchor | None = None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,10 +97,12 @@ class Pipeline:
     def conclude(self, observation: Observation, motion: Motion, tick: Tick, watch: Stopwatch, ready_ns: int) -> Answer:
         """anchor, decode, join and guard: what the outputs of the last run come to at `ready_ns`."""
         place: Anchor | Hold | None = None
+        begin_ns = ready_ns
         if self.inference.moves:
-            place = anchor(self.rule, motion.command, motion.measured, ready_ns, motion.followed)
+            place = self.anchor(motion, tick.due_ns, ready_ns)
+            begin_ns = place.at_ns if isinstance(place, Anchor) else ready_ns
         start = place if isinstance(place, Anchor) else None
-        prediction = self.inference.decode(observation, ready_ns, start)
+        prediction = self.inference.decode(observation, begin_ns, start, self._before(start, motion))
         decoded_ns = watch.lap("decode")
         if isinstance(place, Hold):
             return Answer(prediction, replace(place, captured_ns=observation.captured_ns))
@@ -103,8 +112,35 @@ class Pipeline:
         if motion.join is not None and isinstance(prediction, ActionChunk):
             joined = motion.join.join(prediction)
         verdict = guard(joined, self.rule, start, tick, decoded_ns)
+        plan = None
+        if self.schedule.knot_ns and isinstance(verdict, ActionChunk) and start is not None:
+            plan = self.plan(verdict, start, tick.due_ns)
+            verdict = verdict if plan.end_ns > begin_ns else _too_late(plan, begin_ns)
         watch.lap("guard")
-        return Answer(prediction, verdict, start)
+        return Answer(prediction, verdict, start, plan)
+
+    def _before(self, start: Anchor | None, motion: Motion) -> Floats | None:
+        """[D] the command that a policy's actions are relative to: of a single action the one before, of a chunk the
+        one at its capture; None = where motion starts."""
+        if start is None or start.previous is None or not self.inference.counts:
+            return None
+        return motion.at_capture if self.schedule.knot_ns else start.previous.path.asked(start.at_ns)
+
+    def anchor(self, motion: Motion, due_ns: int, now_ns: int) -> Anchor | Hold:
+        """Where motion starts that is decided at `now_ns` in the tick that was due at `due_ns`."""
+        schedule, command = self.schedule, motion.command
+        begin_ns = None
+        if schedule.knot_ns:
+            flows = command is not None and now_ns < command.until_ns
+            begin_ns = schedule.begin_ns(schedule.first_ns(command if flows else None, due_ns), now_ns, flows)
+        return anchor(self.rule, command, motion.measured, now_ns, motion.followed, begin_ns)
+
+    def plan(self, verdict: ActionChunk, start: Anchor, due_ns: int) -> Plan:
+        """What a verdict of several steps becomes in the tick that was due at `due_ns`."""
+        schedule = self.schedule
+        from_ns = schedule.first_ns(start.previous, due_ns)
+        path = make_trajectory(verdict, start, self.rule, schedule.grid_ns, from_ns)
+        return Plan(verdict, path, schedule.max_plan_age_ns, schedule.knot_ns, schedule.valid_ns)
 
 
 def make_pipeline(engine: Engine, config: Config, measure: Callable[[Engine], int] = lambda engine: 0) -> Pipeline:
@@ -123,6 +159,11 @@ def make_pipeline(engine: Engine, config: Config, measure: Callable[[Engine], in
         meaning_of(manifest),
         schedule,
     )
+
+
+def _too_late(plan: Plan, begin_ns: int) -> Hold:
+    late = f"the plan ended {ms(begin_ns - plan.end_ns):.0f} ms before it could begin"
+    return Hold(Reason.LATE, f"{late}; use a faster engine or longer chunks", plan.chunk.captured_ns)
 
 
 def meaning_of(manifest: Manifest) -> dict[str, Any]:

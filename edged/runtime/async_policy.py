@@ -11,14 +11,14 @@ from dataclasses import replace
 from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick
-from edged.guard import anchor, guard
+from edged.guard import guard
 from edged.guard.precedence import strongest
 from edged.pipeline.pipeline import Motion, Pipeline
 from edged.pipeline.plan import Plan
 from edged.runtime.inference_thread import Done, InferenceThread, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.motion import MotionState
-from edged.runtime.turn import Turn
+from edged.runtime.turn import Turn, answered, spoken
 
 
 class AsyncPolicy:
@@ -42,7 +42,8 @@ class AsyncPolicy:
         done = self._current(worker)
         observation = self._inputs.observe(running.want, tick, now_ns)
         watch.lap("observe")
-        moving = motion.now(measured)
+        counts = done is not None and running.inference.counts
+        moving = motion.now(measured, done.job.observation.captured_ns if done is not None and counts else None)
         if held is not None:
             self._plan = self._ended = None
             seen = observation if isinstance(observation, Observation) else None
@@ -86,31 +87,34 @@ class AsyncPolicy:
         if done.failed is not None:
             return Turn(done.failed, None, observation, moving, done.failed)
         answer = running.conclude(observation, moving, tick, watch, ready_ns)
-        verdict = self._inputs.explained(answer.verdict)
-        if isinstance(verdict, ActionChunk):
-            self._plan, self._plan_by = Plan(verdict, running.schedule.max_plan_age_ns), running
-        return Turn(verdict, answer.start, observation, moving, answer.prediction)
+        turn = answered(running, answer, tick.due_ns, watch.ended_ns["guard"], observation, moving)
+        if isinstance(turn.verdict, Hold):
+            return replace(turn, verdict=self._inputs.explained(turn.verdict))
+        self._plan, self._plan_by = answer.plan, running
+        return turn
 
     def _planned(
         self, running: Pipeline, worker: InferenceThread, tick: Tick, moving: Motion, waiting: Hold | None
     ) -> Turn:
-        """What is left of the plan while that is good; else what keeps a new one away."""
-        plan, now_ns = self._plan, tick.started_ns
-        rest = plan.rest(now_ns) if plan is not None else None
-        if rest is None:
+        """What is due of the plan while that is good; else what keeps a new one away."""
+        plan, by, now_ns = self._plan, self._plan_by, tick.started_ns
+        if plan is None or by is None or now_ns >= plan.end_ns:
             if plan is not None:
                 self._plan, self._ended = None, (plan.chunk.captured_ns, plan.end_ns)
             return Turn(waiting or self._nothing(worker, now_ns))
-        place = anchor(running.rule, moving.command, moving.measured, now_ns, moving.followed)
+        place = running.anchor(moving, tick.due_ns, now_ns)
         if isinstance(place, Hold):
-            return Turn(self._inputs.explained(replace(place, captured_ns=rest.captured_ns)))
+            return Turn(self._inputs.explained(replace(place, captured_ns=plan.chunk.captured_ns)))
         if place.previous is None:  # controllers gave up meanwhile: the plan begins again from where the robot is
-            guarded = guard(rest, running.rule, place, tick, now_ns)
+            rest = plan.rest(place.at_ns)
+            if rest is None:
+                return Turn(Hold(Reason.LATE, "the plan has ended", plan.chunk.captured_ns))
+            guarded = guard(rest, by.rule, place, tick, now_ns)
             if isinstance(guarded, Hold):
                 return Turn(guarded)
             assert isinstance(guarded, ActionChunk), "the guard keeps the kind"
-            rest, self._plan = guarded, Plan(guarded, running.schedule.max_plan_age_ns)
-        return Turn(rest, place, waiting=waiting, by=self._plan_by)
+            self._plan = plan = by.plan(guarded, place, tick.due_ns)
+        return Turn(spoken(plan, tick.due_ns, now_ns), plan.path, waiting=waiting, by=by)
 
     def _nothing(self, worker: InferenceThread, now_ns: int) -> Hold:
         """No plan, and nothing is wrong with the input."""

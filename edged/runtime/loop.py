@@ -17,7 +17,7 @@ from edged.runtime.motion import MotionState
 from edged.runtime.publish import NO_ENGINE, Publisher, Sent
 from edged.runtime.slot import Slot
 from edged.runtime.ticks import Ticks
-from edged.runtime.turn import Turn
+from edged.runtime.turn import Turn, answered
 
 OBSERVE, PUBLISH = spans("observe", "publish")  # for a profiler
 
@@ -82,7 +82,7 @@ class Loop:
             by = by if isinstance(verdict, ActionChunk) else running
             sent = publish(self._publisher, by, tick, verdict, watch, motion, turn.waiting)
             motion.published(sent.verdict)
-        motion.follow(running, sent, turn.start)
+        motion.follow(running, sent, turn.path)
         self._slot.sent(sent.published_ns, by)
         self._health.record(tick, sent.verdict, watch, turn.waiting)
         return sent
@@ -103,14 +103,15 @@ def take_turn(
     with OBSERVE:
         observation = inputs.observe(running.want, tick, now_ns)
     watch.lap("observe")
-    moving = motion.now(measured)
+    moving = motion.now(measured, observation.captured_ns if running.inference.counts else None)
     seen = observation if isinstance(observation, Observation) else None
     if held is not None:
         return Turn(replace(held, captured_ns=observation.captured_ns), None, seen, moving)
     if isinstance(observation, Hold):
         return Turn(observation)
     answer = running.answer(observation, moving, tick, watch)
-    return Turn(inputs.explained(answer.verdict), answer.start, seen, moving, answer.prediction)
+    turn = answered(running, answer, tick.due_ns, watch.ended_ns["guard"], seen, moving)
+    return replace(turn, verdict=inputs.explained(turn.verdict)) if isinstance(turn.verdict, Hold) else turn
 
 
 def publish(

@@ -14,11 +14,12 @@ from dataclasses import replace
 
 from edged.core.clock import NS_PER_MS, ms
 from edged.core.types import ActionChunk, Hold, Reason, Sample, Verdict
-from edged.guard import Anchor, Command
+from edged.guard import Command
 from edged.guard.arming import Arming
+from edged.guard.follow import Floats
+from edged.guard.path import Path
 from edged.guard.precedence import strongest
 from edged.guard.rest import WINDOW_NS, RestWindow
-from edged.guard.rules import Floats
 from edged.pipeline import pipeline
 from edged.pipeline.join import Join, join_after, same_axes
 from edged.pipeline.pipeline import Pipeline
@@ -146,30 +147,33 @@ class MotionState:
         else:
             self._join = join_after(before.manifest, self.command, now_ns)
 
-    def now(self, measured: Sample | None) -> pipeline.Motion:
-        """What moves when a tick begins: from a stop, where the robot came to rest."""
+    def now(self, measured: Sample | None, captured_ns: int | None = None) -> pipeline.Motion:
+        """What moves when a tick begins: from a stop, where the robot came to rest. `captured_ns`: of an observation
+        whose command is asked for too."""
         if self._rested is not None and self.command is None and measured is not None:
             measured = replace(self._rested, captured_ns=measured.captured_ns)
-        return pipeline.Motion(self.command, measured, self._join, self._followed(measured))
+        followed = self._commanded(measured.captured_ns) if measured is not None else None
+        at_capture = self._commanded(captured_ns) if captured_ns is not None else None
+        return pipeline.Motion(self.command, measured, self._join, followed, at_capture)
 
-    def _followed(self, measured: Sample | None) -> Floats | None:
-        """[D] where controllers were commanded to be when `measured` was captured; None when nothing commands."""
-        if measured is None or self.command is None:
+    def _commanded(self, when_ns: int) -> Floats | None:
+        """[D] where controllers were commanded to be at `when_ns`; None when nothing commands."""
+        if self.command is None:
             return None
         for command in reversed(self._commands):
-            if command.from_ns <= measured.captured_ns:
-                return command.at(measured.captured_ns)
-        return self._commands[0].at(measured.captured_ns)
+            if command.from_ns <= when_ns:
+                return command.at(when_ns)
+        return self._commands[0].at(when_ns)
 
-    def follow(self, running: Pipeline | None, sent: Sent, start: Anchor | None) -> None:
+    def follow(self, running: Pipeline | None, sent: Sent, path: Path | None) -> None:
         """Draw the consequences of what went out: what controllers follow now, and what a stop resets."""
         if self._join is not None and sent.published_ns >= self._join.end_ns:
             self._join = None
         verdict = sent.verdict
-        if isinstance(verdict, ActionChunk) and start is not None:
-            self.command, self._rested = start.command(verdict, sent.until_ns), None
-            if start.previous is None:  # after a break
+        if isinstance(verdict, ActionChunk) and path is not None:
+            if self.command is None or sent.published_ns >= self.command.until_ns:  # after a break
                 self._commands.clear()
+            self.command, self._rested = Command(path, sent.published_ns, sent.until_ns), None
             self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:
             self.command = self._join = None

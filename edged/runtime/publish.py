@@ -235,12 +235,15 @@ def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag
         case ActionChunk():
             header["t0_ns"] = verdict.t0_ns
             header["step_ns"] = verdict.step_ns
+            arrays: Sequence[tuple[str, NDArray[Any]]] = (("action", verdict.actions),)
+            if verdict.velocities is not None:
+                arrays = (*arrays, ("velocity", verdict.velocities))
             if not verdict.changes:
-                return Kind.ACTION, 0, NO_FLAGS, (("action", verdict.actions),)
+                return Kind.ACTION, 0, NO_FLAGS, arrays
             listed = verdict.changes[:CHANGES_LISTED]
             header["changes"] = [(c.name, c.step, c.rule, c.asked, c.given) for c in listed]
             header["changed"] = len(verdict.changes)
-            return Kind.ACTION, 0, Flag.CHANGED, (("action", verdict.actions),)
+            return Kind.ACTION, 0, Flag.CHANGED, arrays
         case Labels():
             header["camera"] = verdict.camera
             return Kind.LABELS, 0, NO_FLAGS, (("labels", verdict.image),)

@@ -235,6 +235,9 @@ def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec
             raise WireError(f"ACTION with t0_ns, step_ns = {times}")
         if 0 in specs[0].shape or {spec.codec for spec in specs} != {"raw"}:
             raise WireError("ACTION that is empty or compressed")
+        speeds = next((number for number, spec in enumerate(specs) if spec.name == "velocity"), None)
+        if speeds is not None and (speeds, specs[1].dtype, specs[1].shape) != (1, specs[0].dtype, specs[0].shape):
+            raise WireError("ACTION whose velocity is not the second array, of the type and shape of the first")
 
 
 def _pack(preamble: Preamble, header_len: int, payload_len: int) -> bytes:

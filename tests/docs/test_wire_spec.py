@@ -112,7 +112,7 @@ def test_the_python_example_reads_a_golden_action() -> None:
     read, data = scope["read_action"], (HERE / "action.bin").read_bytes()
     now_ns = 100_050 * MS
     newest, actions = read(data, None, BOOT, now_ns, 2)
-    assert actions.tolist() == [[0.5, 1.0], [0.75, 0.0]]
+    assert actions.tolist() == [[[0.5, 1.0], [0.75, 0.0]], [[12.5, 0.0], [12.5, 0.0]]]
     assert read(data, newest, BOOT, now_ns, 2) == (None, None)  # not newer
     assert read(data, None, BOOT, now_ns + 50 * MS, 2) == (newest, None)  # no longer good
     assert read(data, None, bytes(8), now_ns, 2) == (None, None)
@@ -123,7 +123,7 @@ def test_the_python_example_reads_a_golden_action() -> None:
         assert read(data[:length], None, BOOT, now_ns, 2) == (None, None)
 
 
-ACTION: dict[str, Any] = {"kind": 1, "payload": b"\0\0\0\x3f\0\0\x80\x3f"}
+ACTION: dict[str, Any] = {"kind": 1, "payload": b"\0\0\0\x3f\0\0\x80\x3f" * 2}
 BAD: dict[str, bytes] = {
     "not the agreed axes": hand_made(**{**ACTION, "payload": bytes(12)}),
     "not whole numbers": hand_made(**{**ACTION, "payload": bytes(7)}),
@@ -183,7 +183,7 @@ def test_the_cpp_example_reads_the_golden_messages(tmp_path: Path) -> None:
     subprocess.run(build, cwd=tmp_path, check=True)
     read = subprocess.run([tmp_path / "reader", *FILES], capture_output=True, text=True, check=True)
     lines = dict(zip((path.stem for path in FILES), read.stdout.splitlines(), strict=True))
-    assert lines["action"] == "cell/action 1 41 0 1 0.5 1 0.75 0"
+    assert lines["action"] == "cell/action 1 41 0 1 0.5 1 0.75 0 12.5 0 12.5 0"
     assert lines["hold"] == "cell/action 4 43 0 1"
     assert lines["hold_stop"] == "cell/action 4 44 1 1"
     assert lines["labels_zstd"] == "line/masks 2 8 0 1"

@@ -106,15 +106,19 @@ VERDICT = {"tick": 41, "skipped": 0}
 AXES = {"names": ["j1", "tool"], "units": ["rad", ""], "t0_ns": 100_040 * MS, "step_ns": 20 * MS}
 CLASSES = {"classes": ["background", "scratch", "pit"], "camera": "line"}
 ACTION = np.array([[0.5, 1.0], [0.75, 0.0]], np.float32)
+VELOCITY = np.array([[12.5, 0.0], [12.5, 0.0]], np.float32)
 
 GOLDEN = {
-    "action": Golden("cell/action", Kind.ACTION, 41, AXES, (("action", ACTION),)),
+    "action": Golden("cell/action", Kind.ACTION, 41, AXES, (("action", ACTION), ("velocity", VELOCITY))),
     "action_changed": Golden(
         "cell/action",
         Kind.ACTION,
         42,
         {**VERDICT, **AXES, "changes": [["j1", 1, "step", 0.75, 0.625]], "changed": 1},
-        (("action", np.array([[0.5, 1.0], [0.625, 0.0]], np.float32)),),
+        (
+            ("action", np.array([[0.5, 1.0], [0.625, 0.0]], np.float32)),
+            ("velocity", np.array([[6.25, 0.0], [0.0, 0.0]], np.float32)),
+        ),
         flags=Flag.CHANGED,
     ),
     "labels": Golden("line/masks", Kind.LABELS, 7, {**VERDICT, **CLASSES}, (("labels", _label_map()[::4, ::4]),)),

@@ -16,6 +16,7 @@ from edged.core.clock import ManualClock
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reason
 from edged.guard import Command
+from edged.guard.path import Line
 from edged.pipeline.join import Join
 from edged.pipeline.tally import Tally, is_breach
 from edged.swap.agreement import Agreement, Variation, mean_iou
@@ -193,8 +194,8 @@ class TestJoin:
     """The old chunk holds 10 at every step until 100 ms; the swap is at 0; the new one wants 0."""
 
     def left(self, blend: bool) -> Join:
-        old = ActionChunk(np.full((11, 2), 10, np.float32), 0, 10 * MS, 0)
-        command = Command(old, np.array([10.0, 10.0]), 0, 100 * MS)
+        still = np.full(2, 10.0)
+        command = Command(Line(still, 0, still, 100 * MS, np.array([1])), 0, 100 * MS)
         return Join(command, 0, 100 * MS, blend, np.array([False, True]))
 
     def new(self, t0_ms: float, steps: int = 5) -> ActionChunk:

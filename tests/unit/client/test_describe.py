@@ -24,7 +24,7 @@ def line(name: str, now_ns: int | None = None) -> str:
 def test_an_action_shows_its_first_step_and_what_the_guard_did() -> None:
     assert line("action_changed") == (
         "cell/action action #42 age 20.0 ms valid 80.0 ms engine a1b2c3d4 changed | "
-        "j1 0.500 rad, tool 1.000, ... x2 every 20 ms; changed 1: j1[1] step 0.75 -> 0.625"
+        "j1 0.500 rad, tool 1.000, 2 knots every 20 ms; changed 1: j1[1] step 0.75 -> 0.625"
     )
 
 

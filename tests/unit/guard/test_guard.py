@@ -16,6 +16,7 @@ from edged.bundle.manifest import Axis
 from edged.core.errors import RefusedError
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Prediction, Reason, Tick
 from edged.guard import Anchor, Command, Rules, anchor, guard, rules
+from edged.guard.path import Line
 
 STEP_NS = 20 * MS
 TICK = Tick(1, NOW_NS, NOW_NS)
@@ -31,7 +32,7 @@ def chunk(*steps: Any, age_ms: float = 15, t0_ns: int = NOW_NS + STEP_NS) -> Act
 
 
 def at(*values: float) -> Anchor:
-    return Anchor(np.array(values, np.float64), NOW_NS, None)
+    return Anchor(np.array(values, np.float64), NOW_NS, np.zeros(3))
 
 
 def checked(prediction: Prediction, by: Rules, start: Anchor | None = None, now_ns: int = NOW_NS) -> Prediction | Hold:
@@ -232,8 +233,12 @@ def test_a_limit_on_no_axis_is_refused() -> None:
 MEASURED = (0.5, 1.0, 1.5)
 
 
-def command(*steps: Any, t0_ns: int = NOW_NS, until_ns: int = NOW_NS + 100 * MS) -> Command:
-    return Command(chunk(*steps, t0_ns=t0_ns), np.zeros(3), t0_ns - STEP_NS, until_ns)
+def line(target: Any, end_ns: int = NOW_NS, origin: Any = (0, 0, 0)) -> Line:
+    return Line(np.array(origin, float), end_ns - STEP_NS, np.array(target, float), end_ns, np.zeros(0, np.intp))
+
+
+def command(target: Any, until_ns: int = NOW_NS + 100 * MS) -> Command:
+    return Command(line(target), NOW_NS - STEP_NS, until_ns)
 
 
 def started(verdict: Anchor | Hold) -> Anchor:
@@ -243,7 +248,7 @@ def started(verdict: Anchor | Hold) -> Anchor:
 
 def test_at_start_and_after_a_break_commands_start_where_the_robot_is() -> None:
     by = rule({"j1": {"velocity": 1}}, following_error=0.1)
-    for last in (None, command([9, 9, 9], until_ns=NOW_NS)):  # its validity has just ended
+    for last in (None, command([9, 9, 9], NOW_NS)):  # its validity has just ended
         got = started(anchor(by, last, sample("joints", 5, MEASURED), NOW_NS))
         assert got.values.tolist() == list(MEASURED)
         assert got.previous is None
@@ -254,7 +259,7 @@ def test_while_commands_flow_they_continue_from_the_last_command() -> None:
     last = command([0.6, 1.1, 1.6])
     got = started(anchor(rule({"j1": {"velocity": 1}}), last, sample("joints", 5, MEASURED), NOW_NS))
     np.testing.assert_allclose(got.values, [0.6, 1.1, 1.6], rtol=1e-6)
-    assert got.previous is last.chunk
+    assert got.previous is last
 
 
 def test_a_robot_that_is_not_where_it_was_told_to_be_is_lost() -> None:
@@ -266,7 +271,7 @@ def test_a_robot_that_is_not_where_it_was_told_to_be_is_lost() -> None:
 
 def test_the_following_error_is_taken_at_the_time_of_the_measurement() -> None:
     """The arm is commanded from 0 to 1 within 20 ms; a sample 10 ms old that says 0.5 is right on its way."""
-    moving = Command(chunk([1, 1, 1], t0_ns=NOW_NS), np.zeros(3), NOW_NS - STEP_NS, NOW_NS + MS)
+    moving = Command(line([1, 1, 1]), NOW_NS - STEP_NS, NOW_NS + MS)
     assert started(anchor(rule(following_error=0.01), moving, sample("joints", 10, (0.5, 0.5, 0.5)), NOW_NS))
 
 
@@ -301,10 +306,21 @@ def test_rate_limits_without_a_measuring_sensor_never_start() -> None:
     assert "j9" in held(anchor(partly, None, sample("joints", 1), NOW_NS), Reason.ANCHOR)
 
 
-def test_a_command_is_a_straight_line_through_its_steps() -> None:
-    told = Command(chunk([1, 0, 0], [3, 0, 0]), np.array([0.0, 0, 0]), NOW_NS, NOW_NS)
-    times = (-5, 0, 10, 20, 30, 40, 99)
-    assert [float(told.at(NOW_NS + t * MS)[0]) for t in times] == [0, 0, 0.5, 1, 2, 3, 3]
+def test_a_single_action_is_a_straight_line_to_it_and_a_switch_switches_at_its_end() -> None:
+    told = Line(np.zeros(2), NOW_NS, np.ones(2), NOW_NS + 20 * MS, np.array([1]))
+    times = (-5, 0, 10, 15, 20, 99)
+    assert [told.at(NOW_NS + t * MS).tolist() for t in times] == [[0, 0]] * 2 + [[0.5, 0], [0.75, 0], [1, 1], [1, 1]]
+    positions, velocities = told.sample(NOW_NS - 10 * MS, 10 * MS, 4)
+    np.testing.assert_array_equal(positions, [told.at(NOW_NS + t * MS) for t in (-10, 0, 10, 20)])
+    assert velocities.tolist() == [[0, 0], [50, 0], [50, 0], [0, 0]]
+
+
+def test_a_plan_begins_where_the_path_before_it_is_then_and_as_fast() -> None:
+    last = command([2, 2, 2])
+    got = started(anchor(rule(), last, sample("joints", 5, MEASURED), NOW_NS - 15 * MS, None, NOW_NS - 5 * MS))
+    assert (got.at_ns, got.previous) == (NOW_NS - 5 * MS, last)
+    np.testing.assert_allclose(got.values, 1.5)
+    np.testing.assert_allclose(got.velocity, 100)
 
 
 @given(jog=st.floats(-3, 3), velocity=st.floats(0.5, 10))
@@ -313,8 +329,8 @@ def test_a_robot_that_was_jogged_while_stopped_is_taken_along_from_where_it_is(j
     start = started(anchor(by, None, sample("joints", 5, (jog, 0, 0)), NOW_NS))
     got = limited(checked(chunk([0, 0, 0]), by, start))
     assert abs(float(got.actions[0, 0]) - jog) <= velocity * 0.02
-    kept = start.command(got, NOW_NS + 100 * MS)
-    assert started(anchor(by, kept, sample("joints", 0, (jog, 0, 0)), NOW_NS)).previous is got
+    kept = Command(line(got.actions[0], NOW_NS + STEP_NS, start.values), NOW_NS, NOW_NS + 100 * MS)
+    assert started(anchor(by, kept, sample("joints", 0, (jog, 0, 0)), NOW_NS)).previous is kept
 
 
 @given(

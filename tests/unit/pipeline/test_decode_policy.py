@@ -29,12 +29,12 @@ def decoded(
     raw: Any,
     *axes: Axis,
     age_ms: float = 15,
-    previous: ActionChunk | None = None,
+    before: NDArray[np.float64] | None = None,
     anchor: NDArray[np.float64] = UNKNOWN,
 ) -> ActionChunk | Hold:
     outputs = {"action": np.array(raw, np.float32)}
     decoder = PolicyDecoder(manifest(outputs={"action": action(*axes)}), outputs, NAMES)
-    return decoder.decode(outputs, seen(age_ms), NOW_NS, previous, anchor)
+    return decoder.decode(outputs, seen(age_ms), NOW_NS, anchor if before is None else before, anchor)
 
 
 def chunk(verdict: ActionChunk | Hold) -> ActionChunk:
@@ -42,10 +42,6 @@ def chunk(verdict: ActionChunk | Hold) -> ActionChunk:
     assert verdict.actions.dtype == np.float32
     assert verdict.actions.flags.c_contiguous
     return verdict
-
-
-def before(*steps: Any, t0_ns: int = NOW_NS) -> ActionChunk:
-    return ActionChunk(np.array(steps, np.float32), t0_ns, STEP_NS, NOW_NS - STEP_NS)
 
 
 def test_a_single_action_is_due_one_step_from_now() -> None:
@@ -57,7 +53,7 @@ def test_a_single_action_is_due_one_step_from_now() -> None:
 def test_the_chunk_outlives_the_next_run() -> None:
     outputs = {"action": np.ones((1, 3), np.float32)}
     decoder = PolicyDecoder(manifest(), outputs, NAMES)
-    got = chunk(decoder.decode(outputs, seen(), NOW_NS, None, UNKNOWN))
+    got = chunk(decoder.decode(outputs, seen(), NOW_NS, UNKNOWN, UNKNOWN))
     outputs["action"][...] = 7
     assert (got.actions == 1).all()
 
@@ -91,17 +87,16 @@ def test_delta_previous_adds_up_from_the_anchor_at_start() -> None:
 
 def test_delta_previous_adds_to_the_last_command_not_to_where_the_arm_got() -> None:
     axes = tuple(axis(name, mode="delta_previous") for name in JOINTS)
-    previous = before([1, 1, 1], t0_ns=NOW_NS + 3 * MS)  # this tick came early: the arm is still on its way
-    got = chunk(decoded([[0.1, 0.1, 0.1]], *axes, previous=previous, anchor=np.full(3, 0.9)))
-    np.testing.assert_allclose(got.actions, [[1.1, 1.1, 1.1]], rtol=1e-6)
+    got = chunk(decoded([[0.1, 0.1, 0.1]], *axes, before=np.ones(3), anchor=np.full(3, 0.9)))
+    np.testing.assert_allclose(got.actions, [[1.1] * 3], rtol=1e-6)
 
 
-def test_delta_previous_continues_from_the_step_that_was_really_consumed() -> None:
+def test_delta_previous_counts_from_the_command_at_capture_over_steps_that_were_consumed() -> None:
+    """What was commanded since is from an older plan: it would be counted twice."""
     axes = tuple(axis(name, mode="delta_previous") for name in JOINTS)
-    previous = before([1] * 3, [2] * 3, [3] * 3, [4] * 3, t0_ns=NOW_NS - 20 * MS)
-    got = chunk(decoded(np.full((1, 4, 3), 0.5), *axes, age_ms=20, previous=previous))
-    assert got.t0_ns == NOW_NS + 20 * MS  # one step before that, now, the last chunk commands 2
-    np.testing.assert_allclose(got.actions[:, 1], [2.5, 3.0, 3.5])
+    got = chunk(decoded(np.full((1, 4, 3), 0.5), *axes, age_ms=20, before=np.ones(3), anchor=np.full(3, 7.0)))
+    assert got.t0_ns == NOW_NS + STEP_NS
+    np.testing.assert_allclose(got.actions[:, 0], [2.0, 2.5, 3.0])
 
 
 def test_a_delta_without_a_command_to_add_to_is_a_hold() -> None:

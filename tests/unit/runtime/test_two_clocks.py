@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from cells import MS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from plain_hermite import play
 from scripted import PERIOD, STEP, STEPS, VELOCITY, ScriptedCell, ScriptedWorker
 
 from edged.core.errors import MachineryError
@@ -38,13 +40,23 @@ def test_the_first_plan_comes_when_the_first_inference_ends(cell: ScriptedCell) 
     assert "the first inference has been running for 20 ms" in heard[2].header["detail"]
 
 
-def test_a_plan_is_spoken_of_until_the_next_one_and_shrinks_meanwhile(cell: ScriptedCell) -> None:
+def test_each_tick_publishes_the_knots_of_the_trajectory_that_are_due_while_its_message_is_valid(
+    cell: ScriptedCell,
+) -> None:
     heard = [cell.tick() for _ in range(60)][4:]
     assert says(heard) == ["ACTION"] * 56
     for message in heard:
-        end_ns = message.header["t0_ns"] + len(message.arrays["action"]) * STEP
-        assert message.header["t0_ns"] >= message.published_ns, "a step that has passed is commanded no more"
-        assert end_ns == message.captured_ns + (STEPS + 1) * STEP, "the same grid all along"
+        t0_ns, knots = message.header["t0_ns"], len(message.arrays["action"])
+        assert message.header["step_ns"] == PERIOD
+        assert t0_ns <= message.published_ns < t0_ns + PERIOD, "the knot at now is the first"
+        assert t0_ns + (knots - 1) * PERIOD >= message.published_ns + message.valid_for_ns
+        assert message.published_ns + message.valid_for_ns <= message.captured_ns + (STEPS + 1) * STEP
+        assert message.arrays["velocity"].shape == message.arrays["action"].shape
+    for before, after in pairwise(heard):
+        begun = after.captured_ns != before.captured_ns
+        shared = 2 if begun else len(before.arrays["action"]) - 1  # a new plan takes over 20 ms from now
+        for name in ("action", "velocity"):
+            np.testing.assert_array_equal(before.arrays[name][1 : 1 + shared], after.arrays[name][:shared])
     assert len({message.captured_ns for message in heard}) == pytest.approx(56 / 3, abs=2)
 
 
@@ -136,22 +148,22 @@ def test_a_plan_that_controllers_gave_up_in_a_stall_begins_again_within_the_limi
     cell.clock.advance(120 * MS)  # the whole machine: controllers have stopped, the joints are where they were, at 0
     message = cell.tick()
     assert message.kind is Kind.ACTION
-    reach = VELOCITY * max(STEP, message.header["t0_ns"] - message.published_ns) / 1e9
-    assert abs(message.arrays["action"][0, 0]) <= reach + 1e-6
+    assert not message.arrays["action"][0].any(), "from where they are"
+    assert not message.arrays["velocity"][0].any()
+    assert np.abs(message.arrays["velocity"]).max() <= VELOCITY + 1e-6
     assert message.flags == Flag.CHANGED
 
 
+def followed(message: Message, at_ns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where `message` has the joints at `at_ns`, and how fast."""
+    header, arrays = message.header, message.arrays
+    return play(arrays["action"], arrays["velocity"], header["t0_ns"], header["step_ns"], at_ns)
+
+
 def commanded(messages: list[Message], at_ns: int) -> float:
-    """Where a controller that follows `messages` in straight lines has its first joint at `at_ns`; at rest at 0."""
-    path: list[tuple[int, float]] = [(0, 0.0)]
-    for message in messages:
-        if message.kind is not Kind.ACTION or message.published_ns > at_ns:
-            continue
-        began = (message.published_ns, float(np.interp(message.published_ns, *zip(*path, strict=True))))
-        steps = message.arrays["action"][:, 0].tolist()
-        due = [message.header["t0_ns"] + number * STEP for number in range(len(steps))]
-        path = [began, *zip(due, steps, strict=True)]
-    return float(np.interp(at_ns, *zip(*path, strict=True)))
+    """Where a controller that follows `messages` has its first joint at `at_ns`; at rest at 0."""
+    heard = [one for one in messages if one.kind is Kind.ACTION and one.published_ns <= at_ns]
+    return float(followed(heard[-1], at_ns)[0][0]) if heard else 0.0
 
 
 @pytest.mark.parametrize("latency_ms", [0, 15, 40])
@@ -264,7 +276,7 @@ class TwoClocks(RuleBasedStateMachine):
         self.motion = motion
         if message.kind is Kind.ACTION:
             assert message.captured_ns >= self.stop_ns, "what was seen before a stop commands nothing after it"
-            assert message.header["t0_ns"] >= now_ns or len(message.arrays["action"]) == 1, "the last one is kept"
+            assert message.header["t0_ns"] <= now_ns, "the knot at now is there"
             assert now_ns + message.valid_for_ns <= self.end_of(message)
             if self.plan is None or message.captured_ns > self.plan.captured_ns:
                 self.plan = message
@@ -274,19 +286,25 @@ class TwoClocks(RuleBasedStateMachine):
             assert now_ns >= self.end_of(self.plan), "a plan that is still good is not dropped for a weaker cause"
 
     def judge_speed(self, message: Message, now_ns: int) -> None:
-        """No joint is asked for more than its limit, from where controllers are: on their way, or at rest at 0."""
-        joint, t0_ns = message.arrays["action"][:, 0].astype(float), message.header["t0_ns"]
-        if self.follows is None or now_ns >= self.follows.published_ns + self.follows.valid_for_ns:
-            reach = VELOCITY * max(STEP, t0_ns - now_ns) / 1e9
-            assert abs(joint[0]) <= reach + 1e-6, "from rest"
-        assert np.abs(np.diff(joint)).max(initial=0) <= VELOCITY * STEP / 1e9 + 1e-6
+        """No joint is asked for more than its limit, and it begins where controllers are: on their way, or at rest at
+        0, where the cell says that they are."""
+        for fine_ns in range(now_ns, now_ns + message.valid_for_ns, 3 * MS):
+            where, speed = followed(message, fine_ns)
+            assert (np.abs(speed) <= VELOCITY + 2e-5).all()
+            assert (np.abs(where) <= 2).all()
+        where, speed = followed(message, now_ns)
+        before, was = np.zeros(3), np.zeros(3)
+        if self.follows is not None and now_ns < self.follows.published_ns + self.follows.valid_for_ns:
+            before, was = followed(self.follows, now_ns)
+        np.testing.assert_allclose(where, before, atol=1e-6)
+        np.testing.assert_allclose(speed, was, atol=2e-5)
         self.follows = message
 
     def end_of(self, message: Message) -> int:
-        steps_ns = message.header["t0_ns"] + len(message.arrays["action"]) * STEP
+        """The end of the plan that `message` is of."""
         running = self.cell.slot.running
         assert running is not None
-        return min(steps_ns, message.captured_ns + running.schedule.max_plan_age_ns)
+        return message.captured_ns + min((STEPS + 1) * STEP, running.schedule.max_plan_age_ns)
 
     @invariant()
     def the_numbers_have_no_gap(self) -> None:

@@ -27,6 +27,7 @@ from edged.runtime.inputs import Inputs, Seen, SeenMailbox
 from edged.runtime.loop import take_turn
 from edged.runtime.motion import MotionState
 from edged.runtime.publish import Sent
+from edged.runtime.turn import answered
 from edged.swap.shadow import Shadow
 
 MS = 1_000_000
@@ -135,14 +136,16 @@ def test_the_shadow_gives_the_verdict_that_the_loop_gave(bench: Bench, steps: li
         spent["ms"] = inference_ms
         turn = take_turn(inputs, motion, running, Hold(Reason.STARTING, "none"), tick, watch)
         if turn.prediction is not None and turn.observation is not None:
-            answer = bench.candidate.answer(turn.observation, turn.motion, tick, Replayed(watch.readings()))
+            again = Replayed(watch.readings())
+            answer = bench.candidate.answer(turn.observation, turn.motion, tick, again)
+            said = answered(bench.candidate, answer, tick.due_ns, again.ended_ns["guard"], None, turn.motion)
             assert same(answer.prediction, turn.prediction)
-            assert same(answer.verdict, turn.verdict)
-            assert (answer.start is None) == (turn.start is None)
+            assert same(said.verdict, turn.verdict)
+            assert (said.path is None) == (turn.path is None)
         watch.lap("publish")
         published_ns = watch.ended_ns["publish"]
         verdict = motion.last_look(turn.verdict, clock())
-        motion.follow(running, Sent(verdict, published_ns, published_ns + 100 * MS), turn.start)
+        motion.follow(running, Sent(verdict, published_ns, published_ns + 100 * MS), turn.path)
         spent["ms"] = 0
 
 

@@ -1,0 +1,104 @@
+"""The follower: a path within limits that goes where a reference goes, and catches up with it where it cannot.
+
+It works on the knots of a grid: between two of them the acceleration is constant, so a velocity within its limit at
+every knot is within it everywhere, and each position is exact. From every state that it reaches it can stop inside
+`low..high`: that is what limits the velocity towards a bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+CATCH = 10.0  # per second: how quickly a distance to the reference is made up
+BRAKE_SHARE = 0.5  # of the acceleration, kept for arriving at the reference
+TIGHT = 1 + 1e-9  # what rounding may add to a limit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Envelope:
+    """Limits [D], infinite where there is none: `velocity` per second, `acceleration` per second squared, and the
+    range of positions."""
+
+    velocity: Floats
+    acceleration: Floats
+    low: Floats
+    high: Floats
+
+    def of(self, axes: Flags) -> Envelope:
+        """The limits of some axes."""
+        return Envelope(self.velocity[axes], self.acceleration[axes], self.low[axes], self.high[axes])
+
+
+def within(positions: Floats, velocities: Floats, span: float, limit: Envelope) -> Flags:
+    """[D] whether the cubics through knots `span` seconds apart keep all limits, in between too."""
+    slope = np.diff(positions, axis=0) / span
+    begin, end = velocities[:-1], velocities[1:]
+    bend, rise = 3 * (begin + end - 2 * slope), 2 * (3 * slope - 2 * begin - end)  # v = begin + x rise + x^2 bend
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vertex = -rise / (2 * bend)
+        turning = np.abs(begin + vertex * (rise + vertex * bend))
+    inner = np.where((vertex > 0) & (vertex < 1), turning, 0.0)
+    fast = np.maximum(inner.max(axis=0, initial=0.0), np.abs(velocities).max(axis=0))
+    sharp = np.maximum(np.abs(rise), np.abs(rise + 2 * bend)).max(axis=0, initial=0.0) / span  # a line: ends suffice
+    fine: Flags = (fast <= limit.velocity * TIGHT) & (sharp <= limit.acceleration * TIGHT)
+    if not np.isfinite(limit.low).any() and not np.isfinite(limit.high).any():
+        return fine
+    lowest, highest = _extremes(positions, begin, rise, bend, span)
+    return fine & (lowest >= limit.low) & (highest <= limit.high)
+
+
+def _extremes(positions: Floats, begin: Floats, rise: Floats, bend: Floats, span: float) -> tuple[Floats, Floats]:
+    """[D] the least and the greatest position: at a knot, or where the velocity of a cubic is zero."""
+    lowest, highest = positions.min(axis=0), positions.max(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = -0.5 * (rise + np.copysign(np.sqrt(rise * rise - 4 * bend * begin), rise))
+        for share in (half / bend, begin / half):
+            there = positions[:-1] + span * share * (begin + share * (rise / 2 + share * bend / 3))
+            turns = (share > 0) & (share < 1)
+            lowest = np.minimum(lowest, np.where(turns, there, np.inf).min(axis=0, initial=np.inf))
+            highest = np.maximum(highest, np.where(turns, there, -np.inf).max(axis=0, initial=-np.inf))
+    return lowest, highest
+
+
+def advance(
+    position: Floats, velocity: Floats, goal: Floats, goal_velocity: Floats, span: float, limit: Envelope
+) -> Floats:
+    """[D] the velocity at the next knot, `span` seconds from here, on the way to a reference that is at `goal` with
+    `goal_velocity` then. The position there is `position + span * (velocity + next) / 2`."""
+    off = goal - position - span * (velocity + goal_velocity) / 2
+    wish = CATCH * off
+    accelerates = np.isfinite(limit.acceleration)
+    if accelerates.any():  # no quicker towards the reference than it can brake there
+        fastest = np.sqrt(2 * BRAKE_SHARE * np.where(accelerates, limit.acceleration, 0.0) * np.abs(off))
+        wish = np.where(accelerates, np.clip(wish, -fastest, fastest), wish)
+    lowest, highest = _range(position, velocity, span, limit)
+    return np.minimum(np.maximum(goal_velocity + wish, lowest), highest)
+
+
+def _range(position: Floats, velocity: Floats, span: float, limit: Envelope) -> tuple[Floats, Floats]:
+    """[D] the velocities that may be had at the next knot. Where a state allows none (it is not one that the follower
+    reached), braking as hard as allowed."""
+    change = limit.acceleration * span
+    up = _towards(limit.high - position - span * velocity / 2, span, limit.acceleration)
+    down = -_towards(position + span * velocity / 2 - limit.low, span, limit.acceleration)
+    least, most = velocity - change, velocity + change
+    lowest = np.maximum(np.maximum(-limit.velocity, down), least)
+    highest = np.minimum(np.minimum(limit.velocity, up), most)
+    brake = np.minimum(np.maximum(0.0, least), most)
+    none = lowest > highest
+    return np.where(none, brake, lowest), np.where(none, brake, highest)
+
+
+def _towards(room: Floats, span: float, acceleration: Floats) -> Floats:
+    """[D] the greatest velocity from which a stop needs no more than `room` beyond the knots between: in whole spans of
+    constant deceleration w takes at most w^2/2a + a span^2/8, the way to the next knot another w span/2."""
+    with np.errstate(invalid="ignore"):
+        braking = np.sqrt(2 * acceleration * np.maximum(room, 0.0)) - acceleration * span / 2
+    at_once = room / span
+    return np.where(np.isfinite(acceleration), np.where(room < 0, at_once, np.maximum(braking, 0.0)), at_once)

@@ -1,0 +1,161 @@
+"""Paths: where controllers are commanded to be, at any moment. A line to a single target, or a trajectory of knots.
+
+Between knots a trajectory is a cubic Hermite, beyond its ends it stands still; a binary axis has no values in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.core.clock import NS_PER_S
+from edged.guard.follow import Envelope, Flags, Floats, advance
+
+
+class Path(Protocol):
+    """What a command follows. `end_ns`: its last target is reached then."""
+
+    end_ns: int
+
+    def at(self, now_ns: int) -> Floats:
+        """[D] the position at `now_ns`."""
+        ...
+
+    def asked(self, now_ns: int) -> Floats:
+        """[D] the target that a policy which counts from its previous action counts from."""
+        ...
+
+    def sample(self, first_ns: int, step_ns: int, count: int) -> tuple[Floats, Floats]:
+        """Positions and velocities per second, both [count, D], at `first_ns + i * step_ns`."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """A straight line from `origin` [D] at `from_ns` to `target` [D] at `end_ns`; NaN where the origin is not known.
+
+    The path of a policy that gives one action at a time; a binary axis switches at the end.
+    """
+
+    origin: Floats
+    from_ns: int
+    target: Floats
+    end_ns: int
+    binary: NDArray[np.intp]
+
+    def at(self, now_ns: int) -> Floats:
+        if now_ns >= self.end_ns:
+            return np.array(self.target)
+        done = max((now_ns - self.from_ns) / (self.end_ns - self.from_ns), 0.0)
+        way = zip(self.origin.tolist(), self.target.tolist(), strict=True)  # few axes: quicker than numpy
+        where: Floats = np.array([here + (there - here) * done for here, there in way], np.float64)
+        if self.binary.size:
+            where[self.binary] = self.origin[self.binary]
+        return where
+
+    def asked(self, now_ns: int) -> Floats:
+        return self.target
+
+    def sample(self, first_ns: int, step_ns: int, count: int) -> tuple[Floats, Floats]:
+        times = [first_ns + number * step_ns for number in range(count)]
+        moving = np.array([self.from_ns <= when < self.end_ns for when in times])
+        return np.array([self.at(when) for when in times]), np.where(moving[:, None], self.slope(), 0.0)
+
+    def slope(self) -> Floats:
+        """[D] its velocity per second, 0 where the origin is not known."""
+        per_s = NS_PER_S / max(self.end_ns - self.from_ns, 1)
+        way = zip(self.origin.tolist(), self.target.tolist(), strict=True)
+        slope: Floats = np.array([(there - here) * per_s if here == here else 0.0 for here, there in way])
+        if self.binary.size:
+            slope[self.binary] = 0.0
+        return slope
+
+
+class Trajectory:
+    """Knots at `start_ns + i * grid_ns`: `positions` and `velocities` per second, both [N, D].
+
+    It stands still before the first knot and from the last one on. With `limit`, the axes `follows` of the knots from
+    `known` on are a reference, which a follower makes into a path within limits as far as it is asked for.
+    """
+
+    __slots__ = ("_follows", "_known", "_limit", "binary", "end_ns", "grid_ns", "positions", "start_ns", "velocities")
+
+    def __init__(
+        self,
+        start_ns: int,
+        grid_ns: int,
+        positions: Floats,
+        velocities: Floats,
+        binary: NDArray[np.intp],
+        known: int | None = None,
+        follows: Flags | None = None,
+        limit: Envelope | None = None,
+    ) -> None:
+        self.start_ns, self.grid_ns = start_ns, grid_ns
+        self.end_ns = start_ns + (len(positions) - 1) * grid_ns
+        self.positions, self.velocities, self.binary = positions, velocities, binary
+        self._known = len(positions) if known is None or follows is None or limit is None else known
+        self._follows, self._limit = follows, limit.of(follows) if limit is not None and follows is not None else None
+
+    def at(self, now_ns: int) -> Floats:
+        where: Floats = self.sample(now_ns, self.grid_ns, 1)[0][0]
+        return where
+
+    def asked(self, now_ns: int) -> Floats:
+        return self.at(now_ns)
+
+    def sample(self, first_ns: int, step_ns: int, count: int) -> tuple[Floats, Floats]:
+        since_ns, last = first_ns - self.start_ns, len(self.positions) - 1
+        self._reach(min((since_ns + step_ns * (count - 1)) // self.grid_ns + 1, last))
+        if since_ns >= 0 and since_ns % self.grid_ns == 0 and step_ns % self.grid_ns == 0:  # its very knots
+            rows = np.arange(count) * (step_ns // self.grid_ns) + since_ns // self.grid_ns
+            still, rows = rows >= last, np.minimum(rows, last)
+            return self.positions[rows], np.where(still[:, None], 0.0, self.velocities[rows])
+        return self._between(since_ns + step_ns * np.arange(count, dtype=np.int64))
+
+    def _between(self, since_ns: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        last = len(self.positions) - 1
+        still = (since_ns < 0) | (since_ns >= last * self.grid_ns)
+        inside_ns = np.clip(since_ns, 0, last * self.grid_ns)
+        row = inside_ns // self.grid_ns
+        after = np.minimum(row + 1, last)
+        share = (inside_ns - row * self.grid_ns)[:, None] / self.grid_ns
+        positions, velocities = hermite(
+            (self.positions[row], self.positions[after]), (self.velocities[row], self.velocities[after]),
+            share, self.grid_ns / NS_PER_S,
+        )  # fmt: skip
+        if self.binary.size:
+            positions[:, self.binary] = self.positions[row][:, self.binary]
+        velocities[still] = 0.0
+        return positions, velocities
+
+    def _reach(self, row: int) -> None:
+        """Make the path known as far as `row`."""
+        span, axes, limit = self.grid_ns / NS_PER_S, self._follows, self._limit
+        if axes is None or limit is None:
+            return
+        for number in range(self._known, row + 1):
+            position, velocity = self.positions[number - 1, axes], self.velocities[number - 1, axes]
+            goal, goal_velocity = self.positions[number, axes], self.velocities[number, axes]
+            following = advance(position, velocity, goal, goal_velocity, span, limit)
+            self.positions[number, axes] = position + span * (velocity + following) / 2
+            self.velocities[number, axes] = following
+        self._known = max(self._known, row + 1)
+
+
+def hermite(
+    positions: tuple[Floats, Floats], velocities: tuple[Floats, Floats], share: Floats, span: Floats | float
+) -> tuple[Floats, Floats]:
+    """Position and velocity at `share` (0 to 1) of a cubic that takes `span` seconds, from both at its two ends.
+
+    https://en.wikipedia.org/wiki/Cubic_Hermite_spline
+    """
+    begin, way = velocities[0] * span, positions[1] - positions[0]
+    ends = begin + velocities[1] * span
+    bend, rise = ends - 2 * way, 3 * way - begin - ends
+    where: Floats = positions[0] + share * (begin + share * (rise + share * bend))
+    how_fast: Floats = (begin + share * (2 * rise + share * 3 * bend)) / span
+    return where, how_fast

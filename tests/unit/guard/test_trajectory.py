@@ -1,0 +1,182 @@
+"""The trajectory that is commanded: judged by playing the published bytes the plain way."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from cells import JOINTS, MS, NOW_NS, action, axis, config, manifest
+from hypothesis import given
+from hypothesis import strategies as st
+from plain_hermite import natural_coefficients, play
+
+from edged.bundle.manifest import Axis
+from edged.core.types import ActionChunk, Tick
+from edged.guard import Anchor, Command, Rules, guard, rules
+from edged.guard.trajectory import make_trajectory
+from edged.pipeline.plan import Plan
+
+STEP = 20 * MS
+GRID = 10 * MS
+NEVER = 10_000_000 * MS
+
+
+def rule(limits: Any = None, *axes: Axis, step_ms: float = 20) -> Rules:
+    axes = axes or tuple(axis(name) for name in JOINTS)
+    guarded = {axis.name: {"on": "limit", **(limits or {})} for axis in axes} if limits else {}
+    measured = "sensor:joints"
+    made = manifest(outputs={"action": action(*axes, step_ms=step_ms)})
+    return rules(config({"measured": measured, "limits": guarded}), made, NEVER, NEVER)
+
+
+def chunk(steps: Any, t0_ns: int = NOW_NS + STEP, step_ns: int = STEP) -> ActionChunk:
+    return ActionChunk(np.array(steps, np.float32), t0_ns, step_ns, NOW_NS)
+
+
+def at_rest(values: Any = (0, 0, 0), at_ns: int = NOW_NS) -> Anchor:
+    return Anchor(np.array(values, np.float64), at_ns, np.zeros(3))
+
+
+def plan(made: ActionChunk, start: Anchor, by: Rules, valid_ns: int = 100 * MS, from_ns: int = NOW_NS) -> Plan:
+    return Plan(made, make_trajectory(made, start, by, GRID, from_ns), NEVER, GRID, valid_ns)
+
+
+def said(of: Plan, due_ns: int) -> ActionChunk:
+    message = of.publish(due_ns, due_ns)
+    assert message is not None
+    assert message.velocities is not None
+    return message
+
+
+def played(message: ActionChunk, at_ns: int) -> tuple[Any, Any]:
+    return play(message.actions, message.velocities, message.t0_ns, message.step_ns, at_ns)
+
+
+@given(
+    steps=st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20),
+    step_ms=st.sampled_from([10, 20, 33, 50, 100]),
+    first_ms=st.integers(1, 120),
+    start=st.floats(-1, 1),
+    speed=st.floats(-2, 2),
+)
+def test_without_limits_it_is_the_c2_spline_through_all_steps(
+    steps: list[float], step_ms: int, first_ms: int, start: float, speed: float
+) -> None:
+    made = chunk([[value] * 3 for value in steps], NOW_NS + first_ms * MS, step_ms * MS)
+    begin = Anchor(np.full(3, start), NOW_NS, np.full(3, speed))
+    path = make_trajectory(made, begin, rule(), GRID, NOW_NS)
+    times = [0.0, *((first_ms + number * step_ms) / 1e3 for number in range(len(steps)))]
+    cubics = natural_coefficients(times, [start, *steps], speed)
+    for knot in range(int(times[-1] * 100) + 1):
+        s, row = knot / 100, max(0, int(np.searchsorted(times, knot / 100, side="right")) - 1)
+        row = min(row, len(cubics) - 1)
+        a, b, c, d = cubics[row]
+        s -= times[row]
+        where = path.at(NOW_NS + knot * GRID)
+        np.testing.assert_allclose(where, a + b * s + c * s * s + d * s**3, atol=1e-7)
+        _, fast = path.sample(NOW_NS + knot * GRID, GRID, 1)
+        np.testing.assert_allclose(fast[0], b + 2 * c * s + 3 * d * s * s, atol=1e-5)
+
+
+@given(
+    steps=st.lists(st.tuples(*[st.floats(-2, 2, width=32)] * 3), min_size=1, max_size=16),
+    start=st.tuples(*[st.floats(-1, 1)] * 3),
+    fast=st.floats(0.2, 5),
+    tick_ms=st.sampled_from([2, 5, 10]),
+)
+def test_no_published_trajectory_leaves_the_limits(steps: list[Any], start: Any, fast: float, tick_ms: int) -> None:
+    by = rule({"min": -1, "max": 1, "velocity": fast})
+    begin = at_rest(start)
+    guarded = guard(chunk(steps), by, begin, Tick(1, NOW_NS, NOW_NS), NOW_NS)
+    assert isinstance(guarded, ActionChunk)
+    made = plan(guarded, begin, by)
+    for tick in range(0, len(steps) * 20, tick_ms * 3):
+        message = said(made, NOW_NS + tick * MS)
+        for fine in range(0, 100, 3):
+            where, speed = played(message, message.t0_ns + fine * MS)
+            assert (np.abs(where) <= 1 + 1e-7).all()
+            assert (np.abs(speed) <= fast * (1 + 1e-5) + 2e-5).all(), "the positions are float32: 1.2e-7 in 10 ms"
+
+
+def test_a_plan_that_is_too_quick_between_its_steps_is_followed_and_reached() -> None:
+    """From rest to 0.8 of the allowed speed at once: as a spline 1.02 of it."""
+    by = rule({"velocity": 1.0})
+    ramp = [[0.016 * number] * 3 for number in range(1, 51)]
+    made = plan(chunk(ramp), at_rest(), by)
+    path = made.path.sample(NOW_NS, GRID, 101)
+    assert np.abs(path[1]).max() <= 1 + 1e-9
+    away = np.abs(path[0][2:101:2, 0] - np.array(ramp)[:, 0])
+    assert away.max() < 0.011
+    assert away[25:-1].max() < 0.001, "and closer later"
+
+
+@given(st.lists(st.floats(-0.5, 0.5, width=32), min_size=4, max_size=12), st.sampled_from([2, 10, 20]))
+def test_messages_of_one_plan_agree_where_they_meet(steps: list[float], tick_ms: int) -> None:
+    made = plan(chunk([[value] * 3 for value in steps]), at_rest(), rule({"velocity": 3.0}))
+    heard = [said(made, NOW_NS + number * tick_ms * MS) for number in range(5)]
+    for before, after in pairwise(heard):
+        first = (after.t0_ns - before.t0_ns) // GRID
+        shared = len(before.actions) - first
+        assert shared >= 4
+        assert (after.t0_ns - before.t0_ns) % GRID == 0
+        np.testing.assert_array_equal(before.actions[first:], after.actions[:shared])
+        np.testing.assert_array_equal(before.velocities[first:], after.velocities[:shared])  # type: ignore[index]
+
+
+def test_it_includes_the_knot_at_now_and_lasts_as_long_as_the_message() -> None:
+    made = plan(chunk(np.zeros((30, 3))), at_rest(), rule(), valid_ns=95 * MS)
+    message = made.publish(NOW_NS + 40 * MS, NOW_NS + 47 * MS)
+    assert message is not None
+    assert message.t0_ns == NOW_NS + 40 * MS
+    assert message.t0_ns + (len(message.actions) - 1) * GRID >= NOW_NS + 47 * MS + 95 * MS
+    assert message.end_ns == made.end_ns == NOW_NS + 31 * STEP
+    late = said(made, NOW_NS + 590 * MS)
+    assert late.t0_ns + len(late.actions) * GRID <= made.end_ns + 2 * GRID, "nothing beyond the end"
+    assert made.publish(made.end_ns, made.end_ns) is None
+
+
+def test_a_new_plan_goes_on_from_the_one_before_it_without_a_seam() -> None:
+    by = rule({"velocity": 2.0})
+    first = plan(chunk([[0.02 * number] * 3 for number in range(1, 20)]), at_rest(), by)
+    command = Command(first.path, NOW_NS, NOW_NS + 100 * MS)
+    begin_ns = NOW_NS + 120 * MS
+    positions, velocities = first.path.sample(begin_ns, 1, 1)
+    start = Anchor(positions[0], begin_ns, velocities[0], command)
+    other = chunk([[0.1 - 0.01 * number] * 3 for number in range(10)], NOW_NS + 150 * MS)
+    second = plan(other, start, by, from_ns=NOW_NS + 100 * MS)
+    before, after = said(first, NOW_NS + 100 * MS), said(second, NOW_NS + 100 * MS)
+    np.testing.assert_array_equal(before.actions[:3], after.actions[:3])
+    assert not np.array_equal(before.actions, after.actions)
+    fine = np.array([played(after, NOW_NS + (100 + number) * MS)[1] for number in range(90)])
+    assert np.abs(np.diff(fine, axis=0)).max() < 0.25, "the velocity goes over, it does not jump"
+
+
+def test_a_switch_has_no_values_in_between_and_switches_at_the_first_knot_of_its_step() -> None:
+    axes = (axis("j1"), axis("j2", kind="binary"), axis("j3"))
+    made = plan(
+        chunk([[0, 0, 0], [0.1, 1, 0], [0.2, 1, 0], [0.3, 0, 0]], NOW_NS + 25 * MS), at_rest(), rule(None, *axes)
+    )
+    message = said(made, NOW_NS)
+    assert message.actions[:10, 1].tolist() == [0] * 5 + [1] * 4 + [0]
+    assert not message.velocities[:, 1].any()  # type: ignore[index]
+    assert made.path.at(NOW_NS + 49 * MS)[1] == 0.0
+
+
+def test_an_axis_that_nothing_measures_begins_at_its_first_step() -> None:
+    start = Anchor(np.array([0, math.nan, 0]), NOW_NS, np.zeros(3))
+    path = make_trajectory(chunk([[0.1, 0.7, 0.1]] * 3), start, rule(), GRID, NOW_NS)
+    assert np.isfinite(path.positions).all()
+    np.testing.assert_allclose(path.positions[:, 1], 0.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("t0_ms", [-100, 0])
+def test_steps_that_have_passed_are_not_gone_through(t0_ms: int) -> None:
+    made = chunk([[0.1] * 3, [0.2] * 3, [0.3] * 3], NOW_NS + t0_ms * MS)
+    path = make_trajectory(made, at_rest((0.15, 0.15, 0.15)), rule(), GRID, NOW_NS)
+    assert np.isfinite(path.positions).all()
+    assert path.positions[0, 0] == 0.15
+    assert path.positions[-1, 0] == pytest.approx(0.3, abs=1e-6)
+    assert (np.diff(path.positions[:, 0]) >= -1e-9).all()
