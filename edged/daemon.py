@@ -30,6 +30,7 @@ from edged.runtime.curve import open_curve
 from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
+from edged.runtime.journal_run import acts, open_episodes, open_journal
 from edged.runtime.logs import apply_log, start_log
 from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
@@ -119,7 +120,9 @@ def _serve(
     reserve = Reserve()
     stack.callback(reserve.close)
     motion = MotionState(open_arming(config, reserve), ns(config.guard.stop_ms), config.period_ns)
-    reporter = Reporter(health, sender, outlets["health"], outlets["events"])
+    journal = open_journal(config, sender, stack)
+    episodes = open_episodes(config, journal, motion.arming, stack)
+    reporter = Reporter(health, sender, outlets["health"], outlets["events"], journal=journal, episodes=episodes)
     stack.callback(reporter.close)
     places.alarm = partial(_report_loss, health, reporter)
     store = Store(config.daemon.store, shipped_store())
@@ -129,7 +132,7 @@ def _serve(
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)
     remote = config.bus.bind.get("control")
-    control = Control(context, endpoints(config)["control"], offered, remote, curve, peers, clients)
+    control = Control(context, endpoints(config)["control"], offered, remote, curve, peers, clients, acts(journal))
     stack.callback(control.close)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
@@ -145,7 +148,7 @@ def _serve(
     health.section("readers", peers.readers)
     if warning := peers.fit(to_spare(limit := raise_limit()), limit):
         health.warn(warning)
-    for thread in (reporter, control, peers, *supply.threads):
+    for thread in (journal, reporter, control, peers, *supply.threads):
         duties.start(thread)
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
@@ -153,6 +156,8 @@ def _serve(
         Loop(stop, open_ticks(config, inputs, stop), slot, inputs, motion, publisher, health).run()
     except MachineryError as error:
         log.critical("%s", error)
+        journal.put("stop", why=str(error))
+        journal.close()
         time.sleep(LAST_WORDS_S)
         logging.shutdown()
         os._exit(error.exit_code)  # a dead device context may hang every orderly way out
@@ -233,6 +238,7 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         return {"state": arming().state}
 
     places = {"store": config.daemon.store, "cache": config.daemon.cache, "runtime": config.daemon.runtime}
+    places["history"] = config.history_folder
     folders = {name: str(path.absolute()) for name, path in places.items()}
     return {
         "status": Operation(lambda args: {**health.snapshot(), "folders": folders}),

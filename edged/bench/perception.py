@@ -132,7 +132,9 @@ def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> l
     spent: list[float] = []
 
     class Measured(Health):
-        def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None) -> None:
+        def record(
+            self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None, engine: bytes = b""
+        ) -> None:
             if not isinstance(verdict, Hold):
                 spent.append(ms(watch.ended_ns["publish"] - verdict.captured_ns))
 

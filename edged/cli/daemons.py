@@ -1,4 +1,4 @@
-"""Commands for running daemons: list, status, hold, resume, tail."""
+"""Commands for daemons: list, status, history, hold, resume, tail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 def register(app: typer.Typer) -> None:
     """Add these commands to `edged`."""
     app.command("list")(list_all)
-    for command in (status, hold, resume, tail):
+    for command in (status, history, hold, resume, tail):
         app.command()(command)
 
 
@@ -92,6 +92,17 @@ def _repeat(once: Callable[[], bool], watch: bool, json: bool) -> None:
         return
     except BrokenPipeError:  # `edged status --watch | head`
         discard_output()
+
+
+def history(
+    daemon: SomeDaemon = "",
+    since: Annotated[str, typer.Option(help="22:00, 2026-11-27, '2026-11-27 22:00', or 90m ago")] = "",
+    json: AsJson = False,
+) -> None:
+    """Show what happened and why: holds by cause, lost inputs, acts, swaps, starts; of one daemon or of all."""
+    from edged.cli import history as job
+
+    print_answer(json, job.read_history(daemon, since), job.show_history, job.facts)
 
 
 def hold(

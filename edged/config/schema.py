@@ -26,6 +26,7 @@ from edged.config.sections import (
 )
 from edged.core.clock import NS_PER_MS, NS_PER_S, ns
 
+HISTORY = ".history"  # folder of a store: one of each daemon
 VALID_NS = 100 * NS_PER_MS
 VALID_PERIODS = 3
 VALID_SPARE_NS = 10 * NS_PER_MS
@@ -103,3 +104,8 @@ class Config(BaseSettings):
     def hold_file(self) -> Path:
         """Where `edged hold` is written before it is answered: in the store, which survives crash and reboot."""
         return self.daemon.store / ".hold" / self.daemon.name
+
+    @property
+    def history_folder(self) -> Path:
+        """Where the journal of this daemon lies: beside its engines, so that it survives what they survive."""
+        return self.daemon.store / HISTORY / self.daemon.name

@@ -31,9 +31,18 @@ def ns(milliseconds: float) -> int:
     return round(milliseconds * NS_PER_MS)
 
 
-def wall_time() -> str:
-    """The wall clock as ISO 8601 UTC with milliseconds, for logs, journals and file names only."""
-    seconds, nanoseconds = divmod(time.time_ns(), NS_PER_S)
+def wall_time(at_ns: int | None = None) -> str:
+    """The wall clock as ISO 8601 UTC with milliseconds, for logs, journals and file names only.
+
+    `at_ns`: of a moment of the monotonic clock, as the two stand to each other now; None = now.
+    """
+    ago_ns = 0 if at_ns is None else time.monotonic_ns() - at_ns
+    return wall_text(time.time_ns() - ago_ns)
+
+
+def wall_text(unix_ns: int) -> str:
+    """Unix time in nanoseconds as `wall_time` writes it."""
+    seconds, nanoseconds = divmod(unix_ns, NS_PER_S)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{stamp}.{nanoseconds // NS_PER_MS:03d}Z"
 

@@ -50,7 +50,7 @@ class Arming:
         self.gate = threading.Lock()  # between the last look at a hold and the send: see `hold`
         self._stopped = threading.Event()  # since the last hold, a stop is on the bus
         self._file_lock = threading.Lock()  # one hold or resume at a time, so that file and memory agree
-        self._held = _read(path)
+        self._held, self._holder = _read(path)
         disarmed = Hold(Reason.DISARMED, f"as configured at start; {self._how}")
         self._disarmed: Hold | None = None if start == "armed" else disarmed
         self._input: Literal["unheard", "lost", "low", "high"] = "unheard"  # only low to high is a rising edge
@@ -74,7 +74,7 @@ class Arming:
         """
         with self._file_lock:
             with self.gate:
-                self._held = _held(self._path, who, reason)
+                self._held, self._holder = _held(self._path, who, reason), who
                 self._stopped.clear()
             try:
                 self._reserve.lend(lambda: self._write(who, reason))
@@ -108,6 +108,11 @@ class Arming:
         """Move no more until a resume or a rising enable input; `why` is in the Hold. After Hold(TRACKING)."""
         with self._lock:
             self._disarmed = Hold(Reason.DISARMED, f"{why}; {self._how}")
+
+    @property
+    def holder(self) -> str:
+        """Who put down the newest hold, as far as that is known."""
+        return self._holder
 
     @property
     def operator_hold(self) -> Hold | None:
@@ -162,12 +167,12 @@ def _held(path: Path, who: str, reason: str) -> Hold:
     return Hold(Reason.OPERATOR, f"held by {who}{why}; 'edged resume {path.name}' ends it")
 
 
-def _read(path: Path) -> Hold | None:
-    """The hold on disk. Whatever is at `path` and cannot be understood is a hold too."""
+def _read(path: Path) -> tuple[Hold | None, str]:
+    """The hold on disk and whose it is. Whatever is at `path` and cannot be understood is a hold too."""
     try:
         data = json.loads(read_bounded(path, MAX_BYTES))
-        return _held(path, str(data["who"]), str(data.get("reason", "")))
+        return _held(path, str(data["who"]), str(data.get("reason", ""))), str(data["who"])
     except FileNotFoundError:
-        return None
+        return None, ""
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return _held(path, "somebody", f"{path} cannot be read")
+        return _held(path, "somebody", f"{path} cannot be read"), "somebody"

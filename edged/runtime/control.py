@@ -22,6 +22,7 @@ from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
 from edged.core.quota import MOST_READERS
 from edged.runtime.clients import Client, Clients
+from edged.runtime.logs import NOTICE
 from edged.runtime.peers import Peers
 from edged.wire.sockets import Context, CurveServer, Options, bind, open_socket
 
@@ -57,7 +58,15 @@ class Operation:
     args: frozenset[str] = frozenset()
 
 
-def answer(data: bytes, operations: Mapping[str, Operation], client: Client | None = None) -> bytes:
+Act = Callable[[str, str, str, Mapping[str, Any]], None]
+"""Is told of each mutating request: operation, who asked, how it ended (`ok`, `refused: ...`, `failed: ...`), facts."""
+
+
+def _nobody(op: str, who: str, outcome: str, args: Mapping[str, Any]) -> None:
+    """Where no history is kept."""
+
+
+def answer(data: bytes, operations: Mapping[str, Operation], client: Client | None = None, act: Act = _nobody) -> bytes:
     """The reply to one request, whatever its bytes are. `client`: whose key it came with, None = by the file's
     permissions."""
     request: Request | None = None
@@ -72,20 +81,35 @@ def answer(data: bytes, operations: Mapping[str, Operation], client: Client | No
             )
         args = _legible(request.args)
         if operation.mutates:
-            by = f"{args.get('who', 'unknown')!r}{f' (key {client.name})' if client else ''}"
-            log.info("%s by %s %s", request.op, by, _facts(args))
+            log.log(NOTICE, "%s by %s %s", request.op, _asker(request, client), _facts(args))
             if client is not None and client.role != "operate":
                 raise RefusedError(f"the key {client.name} may read, not operate", ROLE_REMEDY)
         reply = {"v": VERSION, "id": request.id, "ok": True, "result": operation.run(args)}
+        if operation.mutates:
+            act(request.op, _asker(request, client), "ok", args)
         return msgspec.msgpack.encode(reply)
     except EdgedError as error:
         if request is not None and request.op in operations and operations[request.op].mutates:
-            how = "refused" if isinstance(error, RefusedError) else "failed"
-            log.info("%s %s: %s", request.op, how, legible(str(error), 2 * LONGEST))
+            _objected(request, client, error, act)
         return _failure(request, error.code, error.fact, error.remedy)
     except Exception as error:  # the loop must survive a bug in an operation, and the operator must learn of it
         log.exception("control request failed")
         return _failure(request, "internal", f"{type(error).__name__}: {error}", "see the daemon's log")
+
+
+def _asker(request: Request, client: Client | None) -> str:
+    """Who asks, in their own words, and the key that vouches for it."""
+    who = legible(str(request.args.get("who", "unknown")))
+    return f"{who!r}{f' (key {client.name})' if client else ''}"
+
+
+def _objected(request: Request, client: Client | None, error: EdgedError, act: Act) -> None:
+    """A refusal is an answer; a hold or resume that could not be written is for somebody to repair."""
+    refused = isinstance(error, RefusedError)
+    outcome = f"{'refused' if refused else 'failed'}: {legible(str(error), 2 * LONGEST)}"
+    level = logging.ERROR if request.op in ("hold", "resume") and not refused else NOTICE
+    log.log(level, "%s %s", request.op, outcome)
+    act(request.op, _asker(request, client), outcome, _legible(request.args))
 
 
 def _parse(data: bytes) -> Request:
@@ -135,8 +159,10 @@ class Control(Duty):
         curve: CurveServer | None = None,
         peers: Peers | None = None,
         clients: Clients | None = None,
+        act: Act = _nobody,
     ) -> None:
         super().__init__("control")
+        self._act = act
         self._clients = clients
         self._keyed: list[zmq.Socket[bytes]] = []  # those that ask for keys
         self._operations = operations
@@ -204,12 +230,12 @@ class Control(Duty):
     def _answer(self, router: zmq.Socket[bytes], last: zmq.Frame, data: bytes) -> bytes:
         """By what the key of the request may do at this moment; its connection may be older than that."""
         if router not in self._keyed:
-            return answer(data, self._operations)
+            return answer(data, self._operations, act=self._act)
         key = _key(last) if self._peers is None else self._peers.heard(last)
         client = self._clients.known().get(key) if self._clients is not None else None
         if client is None:
             return _failure(None, RefusedError.code, "your key is not known any more", "ask who runs the daemon")
-        return answer(data, self._operations, client)
+        return answer(data, self._operations, client, self._act)
 
     def close(self) -> None:
         """End the thread and close its sockets."""

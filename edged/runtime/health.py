@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from edged.core.clock import Now, monotonic_ns, ms
@@ -17,17 +16,7 @@ from edged.core.histogram import Histogram
 from edged.core.procfs import resident_bytes
 from edged.core.stopwatch import STEPS, Stopwatch
 from edged.core.types import ActionChunk, Hold, Tick, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """The loop's verdict changed its nature: from one reason (or "ok") to another."""
-
-    at_ns: int
-    before: str
-    after: str
-    detail: str
-    lasted_ns: int
+from edged.runtime.cause import Course, Transition
 
 
 class Health:
@@ -48,6 +37,7 @@ class Health:
         self.state = "none"
         self.detail = ""
         self.since_ns = self._started_ns
+        self._verdict, self._wait = Course(self._started_ns, "none"), Course(self._started_ns, "ok")
         self.first_verdict = threading.Event()
         self.transitions: deque[Transition] = deque(maxlen=256)
         self.warnings: list[str] = []
@@ -66,8 +56,11 @@ class Health:
         if text in self.warnings:
             self.warnings.remove(text)
 
-    def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None) -> None:
-        """Count one tick. Called by the loop after publishing. `waiting`: why a plan gets no successor."""
+    def record(
+        self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None, engine: bytes = b""
+    ) -> None:
+        """Count one tick. Called by the loop after publishing. `waiting`: why a plan gets no successor; `engine`:
+        identity of the current one."""
         self.ticks += 1
         self.skipped += tick.skipped
         self.late.record(max(0, tick.started_ns - tick.due_ns))
@@ -87,13 +80,15 @@ class Health:
             if isinstance(verdict, ActionChunk) and verdict.changes:
                 for change in verdict.changes:
                     self.changes[change.rule] += 1
-        if state != self.state:
-            if state == "ok":
+        hold = verdict if isinstance(verdict, Hold) else None
+        if changed := self._verdict.follow(hold, published_ns, False, engine):
+            if hold is None:
                 self.detail = ""
-            at_ns = published_ns
-            self.transitions.append(Transition(at_ns, self.state, state, self.detail, at_ns - self.since_ns))
-            self.state, self.since_ns = state, at_ns
+            self.transitions.append(changed)
+            self.state, self.since_ns = state, published_ns
             self.first_verdict.set()
+        if changed := self._wait.follow(waiting, published_ns, True, engine):
+            self.transitions.append(changed)
 
     def snapshot(self, buckets: bool = False) -> dict[str, Any]:
         """Everything a person or a dashboard asks for, as plain values. `buckets` adds the raw histograms."""
@@ -140,4 +135,5 @@ def status_line(snapshot: dict[str, Any]) -> str:
 def describe_transition(transition: Transition) -> str:
     """A log line for a change of state."""
     lasted = f" after {ms(transition.lasted_ns):.0f} ms of {transition.before}" if transition.before != "none" else ""
-    return f"{transition.after}{lasted}" + (f": {transition.detail}" if transition.detail else "")
+    line = f"{transition.after}{lasted}" + (f": {transition.detail}" if transition.detail else "")
+    return f"the next plan: {line}" if transition.waits else line

@@ -1,7 +1,12 @@
 """The log: one line per fact on stderr, as text or JSON, written by a thread of its own.
 
-A full pipe must never stop the loop, so records go through a queue. Under systemd the journal adds the time. An address
-never shows its password, whoever wrote the line.
+A full pipe must never stop the loop, so records go through a queue. Under systemd the journal adds the time, and each
+line begins with its priority (`<4>`, see sd-daemon(3)). The time is that of the moment a line is about: `at_ns` in
+`extra` where that is not now. `facts` in `extra` are fields of their own in JSON. An address never shows its
+password, whoever wrote the line.
+
+What levels mean: `error` somebody must repair something; `warning` the robot or the line stands, or less is there than
+was asked for; `notice` somebody did something, or an engine changed; `info` the rest.
 """
 
 from __future__ import annotations
@@ -15,24 +20,46 @@ from functools import partial
 import msgspec
 
 from edged.config import LogConfig
-from edged.core.clock import wall_time
+from edged.core.clock import NS_PER_MS, wall_text, wall_time
 from edged.core.duty import Duty
 from edged.core.redact import redact
 
+NOTICE = 25  # between info and warning, as syslog has it
+PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, NOTICE: 5, logging.INFO: 6, 0: 7}
 QUEUE_LINES = 10_000
 LAST_LINES_S = 1.0
+
+
+logging.addLevelName(NOTICE, "NOTICE")
+
+
+def _moment(record: logging.LogRecord) -> str:
+    at_ns = getattr(record, "at_ns", None)
+    return wall_time(at_ns) if isinstance(at_ns, int) else wall_text(round(record.created * 1000) * NS_PER_MS)
+
+
+def _priority(record: logging.LogRecord) -> str:
+    """Empty where no journal reads it."""
+    if "JOURNAL_STREAM" not in os.environ:
+        return ""
+    return next(f"<{number}>" for level, number in PRIORITIES.items() if record.levelno >= level)
 
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = f"{record.levelname.lower()}: {redact(super().format(record))}"
-        return line if "JOURNAL_STREAM" in os.environ else f"{wall_time()} {line}"
+        priority = _priority(record)
+        if not priority:
+            return f"{_moment(record)} {line}"
+        return f"{priority}{line}" + (f" [{_moment(record)}]" if hasattr(record, "at_ns") else "")
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = {"time": wall_time(), "level": record.levelname.lower(), "logger": record.name}
-        return msgspec.json.encode({**fields, "message": redact(super().format(record))}).decode()
+        fields = {"time": _moment(record), "level": record.levelname.lower(), "logger": record.name}
+        facts = {key: value for key, value in getattr(record, "facts", {}).items() if key not in fields}
+        line = {**fields, "message": redact(super().format(record)), **facts}
+        return _priority(record) + redact(msgspec.json.encode(line, enc_hook=str).decode())
 
 
 class Writer(Duty):

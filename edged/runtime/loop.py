@@ -84,7 +84,8 @@ class Loop:
             motion.published(sent.verdict)
         motion.follow(running, sent, turn.path)
         self._slot.sent(sent.published_ns, by)
-        self._health.record(tick, sent.verdict, watch, turn.waiting)
+        identity = NO_ENGINE if running is None else running.engine.identity
+        self._health.record(tick, sent.verdict, watch, turn.waiting, identity)
         return sent
 
 

@@ -16,8 +16,12 @@ from typing import Any
 from edged.core.clock import NS_PER_S, Now, monotonic_ns, ns
 from edged.core.duty import Duty
 from edged.core.types import Event
+from edged.runtime.cause import Transition
+from edged.runtime.episodes import Episodes
 from edged.runtime.health import Health, describe_transition, status_line
 from edged.runtime.input_log import InputLog
+from edged.runtime.journal import Journal
+from edged.runtime.logs import NOTICE
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.recent import Recent
 from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
@@ -28,6 +32,7 @@ PERIOD_NS = NS_PER_S // 2
 VALID_NS = 2 * NS_PER_S
 PATIENCE = 2.5  # periods of a slow loop between two ticks that are still no reason to worry
 MOST_LOGGED = 4  # changes of state in one turn
+ASKED_FOR = ("OPERATOR", "DISARMED", "DISABLED", "STOPPING")
 
 log = logging.getLogger("edged")
 
@@ -42,8 +47,11 @@ class Reporter(Duty):
         health_outlet: Outlet,
         events_outlet: Outlet,
         now: Now = monotonic_ns,
+        journal: Journal | None = None,
+        episodes: Episodes | None = None,
     ) -> None:
         super().__init__("reporter")
+        self._journal, self._episodes = journal, episodes
         self._health = health
         self._sender = sender
         self._health_outlet = health_outlet
@@ -96,6 +104,8 @@ class Reporter(Duty):
     def _turn(self) -> None:
         self._recent.note(self._now())
         snapshot = self._health.snapshot(buckets=True)
+        if self._episodes is not None:
+            self._episodes.look(snapshot, self._now())
         self._log_transitions()
         self._input_log.note(snapshot, self._now())
         self._publish(self._health_outlet, Kind.HEALTH, snapshot, VALID_NS)
@@ -125,26 +135,46 @@ class Reporter(Duty):
         logged = 0
         while transitions:
             transition = transitions.popleft()
+            if self._episodes is not None:
+                self._episodes.note(transition)
             logged += 1
-            if logged > MOST_LOGGED:  # a loop that flaps must not flood the journal
+            if logged > MOST_LOGGED:  # a loop that flaps must not flood the log
                 continue
-            level = logging.INFO if transition.after == "ok" else logging.WARNING
-            log.log(level, "%s", describe_transition(transition))
-            self._publish_event(
-                Event("state", {"before": transition.before, "after": transition.after, "detail": transition.detail})
-            )
+            facts = {"before": transition.before, "after": transition.after, "cause": transition.cause}
+            facts["detail"] = transition.detail
+            extra = {"at_ns": transition.at_ns, "facts": facts}
+            log.log(_level(transition), "%s", describe_transition(transition), extra=extra)
+            if not transition.waits:
+                self._publish_event(Event("state", {**facts, "at_ns": transition.at_ns}))
         if logged > MOST_LOGGED:
             log.warning("and %d more changes within half a second", logged - MOST_LOGGED)
 
     def _publish_event(self, event: Event) -> None:
         if event.name != "state":
-            log.info("%s %s", event.name, " ".join(f"{key}={value}" for key, value in event.facts.items()))
+            line = " ".join(f"{key}={value}" for key, value in event.facts.items())
+            level = logging.ERROR if event.name == "alarm" else NOTICE
+            log.log(level, "%s %s", event.name, line, extra={"facts": {"event": event.name, **event.facts}})
+            if self._journal is not None:
+                self._journal.put("event", self._now(), event=event.name, **_free(event.facts))
         self._publish(self._events_outlet, Kind.EVENT, {"event": event.name, **event.facts}, 0)
 
     def _publish(self, outlet: Outlet, kind: Kind, header: dict[str, Any], valid_ns: int) -> None:
         now_ns = self._now()
         preamble = self._sender.preamble(kind, outlet.seq + 1, 0, now_ns, valid_ns)
         outlet.send(encode(outlet.topic, preamble, bounded(header)))
+
+
+def _level(transition: Transition) -> int:
+    """Ready or going on is information, what somebody asked for a notice, the rest a warning."""
+    if transition.after in ("ok", "STARTING") and not transition.waits:
+        return logging.INFO
+    return NOTICE if transition.after in ASKED_FOR else logging.WARNING
+
+
+def _free(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts whose names are not those of the journal's own fields."""
+    return {key if key not in ("kind", "wall", "mono_ns", "boot", "session", "event", "at_ns") else f"{key}_": value
+            for key, value in facts.items()}  # fmt: skip
 
 
 def _period_ns(snapshot: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
@@ -37,7 +38,27 @@ def test_a_line_has_time_level_and_fact() -> None:
 
 
 def test_the_journal_adds_the_time_itself() -> None:
-    assert run("log.info('ready')", JOURNAL_STREAM="8:1") == "info: ready\n"
+    assert run("log.info('ready')", JOURNAL_STREAM="8:1") == "<6>info: ready\n"
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("CRITICAL", 2), ("ERROR", 3), ("WARNING", 4), ("NOTICE", 5), ("INFO", 6), ("DEBUG", 7)]
+)
+def test_the_journal_knows_how_grave_a_line_is(level: str, priority: int) -> None:
+    body = f"log.log(logging.getLevelName({level!r}), 'x')"
+    assert run(body, "debug", JOURNAL_STREAM="8:1") == f"<{priority}>{level.lower()}: x\n"
+    assert run(body, "debug", "json", JOURNAL_STREAM="8:1").startswith(f"<{priority}>{{")
+
+
+def test_a_line_has_the_moment_it_is_about_not_that_at_which_it_is_written() -> None:
+    body = "import time; ago = time.monotonic_ns() - 3600 * 10**9\n"
+    body += "extra = {'at_ns': ago, 'facts': {'cause': 'STALE tool', 'level': 'never'}}\n"
+    body += "log.warning('then', extra=extra); log.warning('now')"
+    then, now = (json.loads(line) for line in run(body, format="json").splitlines())
+    assert (then["cause"], then["level"]) == ("STALE tool", "warning")
+    apart = datetime.fromisoformat(now["time"][:-1]) - datetime.fromisoformat(then["time"][:-1])
+    assert 3599 < apart.total_seconds() < 3660
+    assert run(body, JOURNAL_STREAM="8:1").splitlines()[0].endswith("Z]")
 
 
 def test_json_is_an_object_a_line_whatever_was_said() -> None:

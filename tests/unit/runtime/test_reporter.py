@@ -157,6 +157,8 @@ def test_events_are_heard_at_once_and_changes_of_state_are_events(desk: Any) -> 
         "before": "none",
         "after": "STALE",
         "detail": "tool 140 ms > 100 ms",
+        "cause": "STALE tool N ms > N ms",
+        "at_ns": 2,
     }
 
 

@@ -1,0 +1,224 @@
+"""history: what happened to the daemons of this machine, read from their journals; they need not run for it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from edged.cli.locate import locate
+from edged.cli.show import seconds
+from edged.cli.stores import homes, of_file
+from edged.client import RequestError
+from edged.config import HISTORY, load_daemon, unit_environ
+from edged.core.errors import EdgedError, UsageError
+from edged.runtime.journal import read_journal
+
+AGO = re.compile(r"(\d+)\s*(s|m|min|h|d)")
+UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
+SINCE = "write 22:00, 2026-11-27, '2026-11-27 22:00' or 90m (s, m, h, d)"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One thing that happened: a moment, or a stretch with an end. `end` is None while it lasts; `begin`, `end` Unix
+    time in seconds; `mono_ns` is the begin on the daemon's own clock, for who compares it with messages."""
+
+    daemon: str
+    what: str
+    cause: str
+    begin: float
+    end: float | None
+    mono_ns: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    open: bool = False
+
+    @property
+    def lasted_s(self) -> float:
+        return 0.0 if self.end is None else self.end - self.begin
+
+
+def folders(word: str) -> dict[str, Path]:
+    """Name to journal of the daemon that is meant, of all if `word` is empty. Raises `UsageError` for one without."""
+    if "://" in word:
+        raise UsageError("a history lies on the disk of its machine", "log in there")
+    if word.endswith(".toml"):
+        name = load_daemon(Path(word), unit_environ(Path(word))).name
+        return {name: of_file(Path(word)).store / HISTORY / name}
+    found = _on_disk()
+    if not word:
+        return found
+    try:
+        status = locate(word).ask("status")
+        return {str(status["daemon"]["name"]): Path(status["folders"]["history"])}
+    except (RequestError, LookupError):
+        if word in found:
+            return {word: found[word]}
+        raise UsageError(f"there is no history of {word}", f"there is one of: {', '.join(found) or 'none'}") from None
+
+
+def _on_disk() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for home in homes()[0]:
+        try:
+            for folder in sorted((home.store / HISTORY).iterdir()):
+                found.setdefault(folder.name, folder)
+        except OSError:
+            continue
+    return found
+
+
+def read_history(word: str, since: str = "", now: float | None = None) -> list[Entry]:
+    """Entries that lasted after `since`, by their begin."""
+    after = parse_since(since, time.time() if now is None else now)
+    entries: list[Entry] = []
+    for name, folder in folders(word).items():
+        try:
+            entries += assemble(name, read_journal(folder))
+        except OSError as error:
+            raise EdgedError(f"{folder} cannot be read ({error.strerror})", "join its group, or use sudo") from None
+    kept = [entry for entry in entries if entry.open or (entry.end or entry.begin) >= after]
+    return sorted(kept, key=lambda entry: (entry.begin, entry.daemon))
+
+
+def assemble(daemon: str, lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Begins and ends put together. What a run left open ended with it: at its last word, or when it was seen last."""
+    entries: list[Entry] = []
+    lasting: dict[tuple[Any, Any], Entry] = {}
+    for line in lines:
+        try:
+            at, kind, run = _unix(str(line["wall"])), line["kind"], line.get("session")
+        except (LookupError, ValueError):
+            continue
+        if kind == "end":
+            if (ended := lasting.pop((run, line.get("id")), None)) is not None:
+                ended.end, ended.open = ended.begin + float(line.get("ms", 0.0)) / 1000, False
+            continue
+        if kind in ("stop", "crash"):
+            over = run if kind == "stop" else line.get("run")
+            until = at if kind == "stop" else _unix(str(line["seen"]))
+            for key in [key for key in lasting if key[0] == over]:
+                entry = lasting.pop(key)
+                entry.end, entry.open = max(entry.begin, until), False
+        entry = _entry(daemon, kind, at, line)
+        entries.append(entry)
+        if entry.open:
+            lasting[run, line.get("id")] = entry
+    return entries
+
+
+OWN = ("kind", "wall", "mono_ns", "boot", "session", "id", "what", "cause")
+
+
+def _entry(daemon: str, kind: str, at: float, line: Mapping[str, Any]) -> Entry:
+    facts = {key: value for key, value in line.items() if key not in OWN and value not in ("", None)}
+    what, cause = str(line.get("what", kind)), str(line.get("cause", ""))
+    is_stretch = kind == "begin"
+    match kind:
+        case "crash":
+            at = _unix(str(line["seen"]))
+        case "act":
+            cause = f"{line.get('op')} by {str(line.get('who')).strip(chr(39))}"
+        case "event":
+            what, cause = str(line.get("event")), str(line.get("state") or line.get("what") or line.get("event"))
+        case "arming":
+            cause = str(line.get("state"))
+    return Entry(daemon, what, cause, at, None if is_stretch else at, int(line.get("mono_ns", 0)), facts, is_stretch)
+
+
+def parse_since(text: str, now: float) -> float:
+    """Unix time of `22:00` (the last time it was that late, locally), a date, or `90m` ago; 0 for "". `UsageError`."""
+    if not text:
+        return 0.0
+    if ago := AGO.fullmatch(text.strip()):
+        return now - timedelta(**{UNITS[ago[2]]: int(ago[1])}).total_seconds()
+    try:
+        if CLOCK.fullmatch(text.strip()):
+            hours, minutes, *rest = map(int, text.split(":"))
+            today = datetime.fromtimestamp(now).replace(
+                hour=hours, minute=minutes, second=(rest or [0])[0], microsecond=0
+            )
+            return (today if today.timestamp() <= now else today - timedelta(days=1)).timestamp()
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except ValueError:
+        raise UsageError(f"{text!r} is no moment", SINCE) from None
+
+
+def totals(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Per daemon and cause of what lasted: how often and how long, the longest together first. What overlaps counts
+    in each: a lost camera, and the hold that it led to."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for entry in entries:
+        if entry.what not in ("hold", "wait", "camera", "sensor"):
+            continue
+        key = entry.daemon, entry.what, entry.cause
+        sums = {"daemon": key[0], "what": key[1], "cause": key[2], "count": 0, "seconds": 0.0, "longest_s": 0.0}
+        row = found.setdefault(key, sums)
+        row["count"] += 1 + int(entry.facts.get("unrecorded", 0))
+        row["seconds"] = round(row["seconds"] + entry.lasted_s, 3)
+        row["longest_s"] = round(max(row["longest_s"], entry.lasted_s), 3)
+    return sorted(found.values(), key=lambda row: -row["seconds"])
+
+
+def facts(entries: Sequence[Entry]) -> dict[str, Any]:
+    """For programs: `entries` (times in ISO 8601 UTC) and `totals`."""
+    return {"entries": [{**asdict(entry), "begin": _iso(entry.begin), "end": _iso(entry.end),
+                         "seconds": round(entry.lasted_s, 6)} for entry in entries],
+            "totals": totals(entries)}  # fmt: skip
+
+
+def show_history(entries: Sequence[Entry]) -> str:
+    """A line per entry under its day, in local time, then the totals."""
+    return "\n".join(_lines(entries)) if entries else "nothing happened"
+
+
+def _lines(entries: Sequence[Entry]) -> Iterator[str]:
+    several = len({entry.daemon for entry in entries}) > 1
+    width = max(len(entry.daemon) for entry in entries)
+    day = ""
+    for entry in entries:
+        local = datetime.fromtimestamp(entry.begin)
+        if (today := local.strftime("%A %d %B %Y")) != day:
+            day = today
+            yield day
+        name = f"{entry.daemon:<{width}}  " if several else ""
+        lasted = "" if entry.what not in ("hold", "wait", "camera", "sensor") else seconds(entry.lasted_s)
+        lasted = "lasts" if entry.open else lasted
+        yield f"  {local:%H:%M:%S}.{local.microsecond // 1000:03d}  {name}{lasted:>12}  {_said(entry)}"
+    if sums := totals(entries):
+        yield "totals"
+        for row in sums:
+            name = f"{row['daemon']:<{width}}  " if several else ""
+            yield f"  {name}{seconds(row['seconds']):>12}  {row['count']:>5}x  {row['what']:<6}  {row['cause']}"
+
+
+def _said(entry: Entry) -> str:
+    told = entry.facts
+    match entry.what:
+        case "hold" | "wait" | "camera" | "sensor":
+            word = {"hold": "HOLD", "wait": "waits"}.get(entry.what, entry.what)
+            subject = told.get("reason") or entry.cause.partition(" ")[2]
+            line = f"{word} {subject}: {told.get('detail', '')}"
+            line += f"  [{told['engine']}]" if told.get("engine") else ""
+            return line + (f"  and {told['unrecorded']} more like it before" if told.get("unrecorded") else "")
+        case "act":
+            reason = f" ({told['reason']})" if told.get("reason") else ""
+            return f"act    {entry.cause}{reason}: {told.get('outcome')}"
+        case "arming":
+            return f"arming {told.get('before', '')} -> {entry.cause}".replace("  ", " ")
+        case "crash":
+            return "crash  the run ended here, or soon after, without a last word"
+    return f"{entry.what:<6} " + " ".join(f"{key}={value}" for key, value in told.items() if key != "event")
+
+
+def _unix(iso: str) -> float:
+    return datetime.strptime(iso, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+def _iso(unix: float | None) -> str | None:
+    return None if unix is None else datetime.fromtimestamp(unix, timezone.utc).isoformat(timespec="milliseconds")
