@@ -8,11 +8,13 @@ with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as st
             case Lost() as lost: ...                         # nothing usable for timeout_ms: stop
             case None: ...                                   # nothing new yet
 
-Sensors and cameras are sent by `SensorSender` and `FrameSender`.
+`Player` makes commands at any rate of what a stream gives. Sensors and cameras are sent by `SensorSender` and
+`FrameSender`.
 """
 
 from edged.client.describe import describe
 from edged.client.masks import masks_of
+from edged.client.player import Command, Player
 from edged.client.request import RequestError, request
 from edged.client.sender import FrameSender, SensorSender
 from edged.client.stream import Lost, Stream
@@ -22,12 +24,14 @@ from edged.wire import Flag, Kind, Message
 from edged.wire.sockets import CurveKeys
 
 __all__ = [
+    "Command",
     "CurveKeys",
     "Flag",
     "FrameSender",
     "Kind",
     "Lost",
     "Message",
+    "Player",
     "RequestError",
     "SensorSender",
     "Stream",
