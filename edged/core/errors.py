@@ -12,24 +12,38 @@ EXIT_USAGE = 2  # decided by the command line or the config alone; systemd does 
 EXIT_REFUSED = 3  # digest, signature, parity or contract does not hold
 
 
+LONGEST = 2000  # characters; who writes more quotes a file or a message
+
+
 class EdgedError(Exception):
     """Something a person has to act on.
 
-    `fact` is what is wrong, `remedy` what to do about it; `code` is a stable word for programs.
+    `fact` is what is wrong, `remedy` what to do about it; `code` is a stable word for programs. Both are made to be
+    shown: they may quote what somebody else wrote, which must neither steer a terminal nor forge a line of the log.
     """
 
     exit_code = EXIT_FAILED
     code = "failed"
+    has_lines = False  # of our own
 
     def __init__(self, fact: str, remedy: str = "") -> None:
-        super().__init__(f"{fact}; {remedy}" if remedy else fact)
-        self.fact = fact
-        self.remedy = remedy
+        self.fact, self.remedy = (text if self.has_lines else legible(text, LONGEST) for text in (fact, remedy))
+        super().__init__(f"{self.fact}; {self.remedy}" if remedy else self.fact)
+
+
+def legible(text: str, longest: int) -> str:
+    """`text` on one line, cut to `longest` characters; whatever could steer a terminal or forge a line is a blank."""
+    if len(text) > longest:
+        text = f"{text[: longest - 3]}..."
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class UsageError(EdgedError):
     """A command line that cannot mean anything."""
 
+    has_lines = True
     exit_code = EXIT_USAGE
     code = "usage"
 
@@ -37,6 +51,7 @@ class UsageError(EdgedError):
 class ConfigError(EdgedError):
     """A config file that is wrong by itself: names file, key, value and the allowed range."""
 
+    has_lines = True
     exit_code = EXIT_USAGE
     code = "config"
 

@@ -19,7 +19,7 @@ import zmq
 
 from edged.core.clock import NS_PER_S
 from edged.core.duty import Duty
-from edged.core.errors import EdgedError, RefusedError
+from edged.core.errors import EdgedError, RefusedError, legible
 from edged.core.quota import MOST_READERS
 from edged.runtime.clients import Client, Clients
 from edged.runtime.logs import NOTICE
@@ -124,19 +124,13 @@ def _parse(data: bytes) -> Request:
     return request
 
 
-def legible(text: str, longest: int = LONGEST) -> str:
-    """`text` on one line, cut to `longest` characters; whatever could steer a terminal or forge a line is a blank."""
-    line = "".join(character if character.isprintable() else " " for character in text[:longest])
-    return line if len(text) <= longest else f"{line[: longest - 3]}..."
-
-
 def _legible(args: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments with `who` and `reason`, which people write and others read, made legible."""
-    return {key: legible(str(value)) if key in ("who", "reason") else value for key, value in args.items()}
+    return {key: legible(str(value), LONGEST) if key in ("who", "reason") else value for key, value in args.items()}
 
 
 def _facts(args: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={legible(repr(value))}" for key, value in args.items() if key != "who")
+    return " ".join(f"{key}={legible(repr(value), LONGEST)}" for key, value in args.items() if key != "who")
 
 
 def _failure(request: Request | None, code: str, text: str, remedy: str) -> bytes:

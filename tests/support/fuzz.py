@@ -94,7 +94,7 @@ def check_helpful(error: EdgedError) -> None:
     assert error.fact
     assert error.remedy
     assert len(text) < LONGEST_ERROR, text
-    assert "\x1b" not in text
+    assert text.isprintable()
 
 
 def load(name: str) -> Target:
