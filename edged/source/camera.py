@@ -27,9 +27,9 @@ def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context:
 
             return open_device(config.uri, config.width, config.height, config.fps, now)
         case "rtsp":
-            from edged.source.capture import open_rtsp
+            from edged.source.rtsp import RtspGrabber
 
-            return open_rtsp(config.uri, now)
+            return RtspGrabber(config.uri, now)
         case "gst":
             from edged.source.gstreamer import GstGrabber
 

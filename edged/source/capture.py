@@ -1,24 +1,15 @@
-"""Live cameras through OpenCV: V4L2 devices and RTSP streams."""
+"""Live cameras through OpenCV: V4L2 devices."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from edged.core.clock import NS_PER_MS, Now
-from edged.core.redact import shown
 from edged.source.grabber import Grab, SourceError
 from edged.source.opencv import cv2
-
-OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-LOW_LATENCY = "rtsp_transport;tcp|analyzeduration;100000|probesize;50000|fflags;nobuffer|flags;low_delay"
-OPEN_TIMEOUT_MS = 3000
-READ_TIMEOUT_MS = 1000  # of one attempt; OpenCV makes up to three
 
 
 class CaptureGrabber:
@@ -30,7 +21,7 @@ class CaptureGrabber:
         self._now = now
 
     def read(self) -> Grab:
-        """The next frame; its `stream_ns` is the stream's time stamp (RTSP) or the driver's (V4L2)."""
+        """The next frame; its `stream_ns` is the driver's time stamp."""
         grabbed = self._capture.grab()
         arrival_ns = self._now()  # before the image is decoded
         retrieved, image = self._capture.retrieve() if grabbed else (False, None)
@@ -60,39 +51,3 @@ def open_device(uri: str, width: int, height: int, fps: float, now: Now) -> Capt
     ):
         capture.set(setting, value)
     return CaptureGrabber(capture, str(path), now)
-
-
-def open_rtsp(uri: str, now: Now) -> CaptureGrabber:
-    """An RTSP stream over TCP, buffering as little as FFMPEG can. Blocks for at most 3 s."""
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-    with _low_latency():
-        capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, timeouts)
-    place = shown(uri)
-    if not capture.isOpened():
-        capture.release()
-        raise SourceError(f"no answer from {place}", "is the camera on, and are address and path right?")
-    return CaptureGrabber(capture, place, now)
-
-
-_opening = 0
-_options_lock = threading.Lock()
-
-
-@contextmanager
-def _low_latency() -> Iterator[None]:
-    """FFMPEG options can only be passed by the environment. Set while a camera is opened, so that files and children do
-    not inherit them; what the operator set is left alone."""
-    global _opening
-    with _options_lock:
-        ours = _opening > 0 or OPTIONS not in os.environ
-        if ours:
-            _opening += 1
-            os.environ[OPTIONS] = LOW_LATENCY
-    try:
-        yield
-    finally:
-        if ours:
-            with _options_lock:
-                _opening -= 1
-                if not _opening:
-                    del os.environ[OPTIONS]

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from edged.config import CameraConfig
 from edged.core.clock import Now, ns
 from edged.source.grabber import BadFrame, Ended, Grab, Pacer, SourceError
-from edged.source.opencv import cv2
 from edged.source.picture import read_picture
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 Image = NDArray[np.uint8]
 LEAST_FPS, MOST_FPS = 0.01, 1000.0  # what is beyond no camera made, but a guess
+SAME_FPS = 0.02  # 29.97 and 30
 
 log = logging.getLogger("edged")
 
@@ -70,26 +70,32 @@ class FileGrabber:
             if not self._loop:
                 return
 
-    def _video(self) -> Iterator[Image]:
-        capture = cv2.VideoCapture(str(self._path))
-        try:
-            self._fps = self._rate(capture.get(cv2.CAP_PROP_FPS))
-            while (read := capture.read())[0]:
-                yield np.asarray(read[1], np.uint8)
-        finally:
-            capture.release()
+    def _video(self) -> Iterator[Image | BadFrame]:
+        from edged.source.video import Video
 
-    def _rate(self, declared: float) -> float:
-        """Pictures a second: the file's, unless that is a guess. A stream without a rate of its own is given
-        any number by FFmpeg, such as the 90 000 of its time stamps."""
-        if LEAST_FPS <= declared <= MOST_FPS:
-            return declared
-        if declared and not self._has_warned:
+        video = Video(str(self._path), str(self._path), self._now)
+        try:
+            self._fps = self._rate(video.rate)
+            for picture in video.pictures():
+                yield picture.image
+        finally:
+            video.close()
+
+    def _rate(self, declared: float | None) -> float:
+        """Pictures a second: the file's, unless it has none and any would be a guess."""
+        is_usable = declared is not None and LEAST_FPS <= declared <= MOST_FPS
+        rate = declared if declared is not None and is_usable else self._nominal
+        if not self._has_warned and (not is_usable or abs(rate - self._nominal) > SAME_FPS * self._nominal):
             self._has_warned = True
+            says = "does not say how many" if declared is None else f"says {declared:g}"
             log.warning(
-                "%s says %g pictures a second: it is played at the config's %g", self._path, declared, self._nominal
+                "%s %s pictures a second it has, the config %g: it is played at %g",
+                self._path,
+                says,
+                self._nominal,
+                rate,
             )
-        return self._nominal
+        return rate
 
     def _folder(self) -> Iterator[Image | BadFrame]:
         paths = [self._path] if self._path.is_file() else sorted(self._path.iterdir())

@@ -65,6 +65,7 @@ HOMES = {
     "pynvml": ("engine.gpu_info",),
     "torch": (),
     "cv2": CV2_HOME,
+    "av": ("source.video",),
     "mujoco": ("demo.arm",),
     "matplotlib": ("demo.plot",),
     "pydantic": ("config",),

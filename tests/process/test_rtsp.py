@@ -18,12 +18,12 @@ from rtsp import FPS, HEIGHT, PACKAGES, WIDTH, Server, available
 from waiting import camera, frames, leaves_nothing, until
 
 from edged.core.types import Frame
-from edged.source import capture
+from edged.source import rtsp as rtsp_camera
 from edged.source.camera import CameraThread
 
 MAX_AGE_MS = 150
 HELD_S = 1.5
-LONG_MS = 60_000  # a read that nothing but its data ends
+LONG_S = 60.0  # a read that nothing but its data ends
 USUAL_MS = 700  # from making a frame to having it decoded, on a busy machine; an idle one takes 70
 
 
@@ -154,7 +154,7 @@ def relay(port: int) -> Iterator[tuple[int, threading.Event]]:
 
 
 def test_frames_that_queued_in_the_network_say_so(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "READ_TIMEOUT_MS", LONG_MS)
+    monkeypatch.setattr(rtsp_camera, "READ_TIMEOUT_S", LONG_S)
     server.start()
     with relay(server.port) as (port, held), witnessed(port) as (thread, witness):
         streaming(thread)
@@ -170,7 +170,7 @@ def test_frames_that_queued_in_the_network_say_so(server: Server, monkeypatch: p
 
 
 def test_close_does_not_wait_for_a_read_that_blocks(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "READ_TIMEOUT_MS", LONG_MS)
+    monkeypatch.setattr(rtsp_camera, "READ_TIMEOUT_S", LONG_S)
     server.start()
     url = f"rtsp://127.0.0.1:{server.port}/cam"
     with camera(url, width=WIDTH, height=HEIGHT, fps=FPS) as thread:

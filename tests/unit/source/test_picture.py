@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import struct
-import threading
 import zlib
 from pathlib import Path
 
@@ -16,10 +14,7 @@ from hypothesis import strategies as st
 from waiting import camera, until
 
 from edged.cli.infer import infer_file
-from edged.config import CameraConfig
-from edged.core.clock import monotonic_ns
 from edged.core.errors import UsageError
-from edged.source.files import FileGrabber
 from edged.source.grabber import BadFrame
 from edged.source.picture import PNG_HEAD, read_picture
 
@@ -133,41 +128,6 @@ def test_a_folder_goes_on_after_pictures_that_are_refused(tmp_path: Path):
         until(lambda: thread.stats()["state"] == "ended")
         stats = thread.stats()
     assert (stats["frames"], stats["refused"], stats["reconnects"]) == (2, 2, 0)
-
-
-class Guessing:
-    """A video of five pictures whose rate the library makes up."""
-
-    rate = 90_000.0
-
-    def __init__(self, path: str) -> None:
-        self.left = 5
-
-    def get(self, what: int) -> float:
-        return self.rate
-
-    def read(self) -> tuple[bool, np.ndarray]:
-        self.left -= 1
-        return self.left >= 0, NOISE
-
-    def release(self) -> None:
-        """Nothing to release."""
-
-
-@pytest.mark.parametrize("rate", [90_000.0, 0.0, float("nan"), float("inf"), -1.0])
-def test_a_rate_that_is_a_guess_is_told_once_and_the_configs_is_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, rate: float
-):
-    monkeypatch.setattr(logging.getLogger("edged"), "propagate", True)
-    monkeypatch.setattr(Guessing, "rate", rate)
-    monkeypatch.setattr("edged.source.files.cv2.VideoCapture", Guessing)
-    (tmp_path / "a.h264").touch()
-    config = CameraConfig(uri=str(tmp_path / "a.h264"), width=64, height=48, fps=50, loop=True)
-    grabber = FileGrabber(config, monotonic_ns, threading.Event())
-    due = [grabber.read().arrival_ns for _ in range(12)]
-    grabber.close()
-    assert due[-1] - due[0] >= 11 * 0.02e9 * 0.9
-    assert len(caplog.records) == (1 if rate else 0)
 
 
 def test_infer_says_in_a_sentence_what_is_wrong_with_a_picture(tmp_path: Path):
