@@ -237,15 +237,15 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         arming().resume(str(args.get("who", "unknown")))
         return {"state": arming().state}
 
-    places = {"store": config.daemon.store, "cache": config.daemon.cache, "runtime": config.daemon.runtime}
-    places["history"] = config.history_folder
-    folders = {name: str(path.absolute()) for name, path in places.items()}
+    places = {name: getattr(config.daemon, name) for name in ("store", "cache", "runtime")}
+    folders = {name: str(path.absolute()) for name, path in {**places, "history": config.history_folder}.items()}
     return {
         "status": Operation(lambda args: {**health.snapshot(), "folders": folders}),
         "hold": Operation(hold, mutates=True, args=frozenset({"reason"})),
         "resume": Operation(resume, mutates=True),
         "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),
         "rollback": Operation(swaps.rollback, mutates=True),
+        "set": Operation(swaps.set, mutates=True, args=frozenset({"input", "value"})),
         "reset": Operation(swaps.reset, mutates=True, args=frozenset({"version"})),
         "minimum": Operation(swaps.minimum, mutates=True, args=frozenset({"version"})),
         "engines": Operation(swaps.engines),

@@ -143,7 +143,7 @@ class _Turn:
         watch.restart(now_ns)
         turn = take_turn(self._inputs, self._motion, self._pipeline, self._last_hold, tick, watch)
         sent = publish(self._publisher, self._pipeline, tick, turn.verdict, watch, self._motion)
-        self._motion.follow(self._pipeline, sent, turn.path)
+        self._motion.follow(sent, turn.path)
         if isinstance(sent.verdict, Hold):
             self._last_hold = sent.verdict
             return None

@@ -148,7 +148,7 @@ def run_loop(seconds: float) -> Loop:
             watch.restart(began_ns)
             turn = take_turn(inputs, motion, pipeline, STARTING, tick, watch)
             sent = publish(publisher, pipeline, tick, turn.verdict, watch, motion)
-            motion.follow(pipeline, sent, turn.path)
+            motion.follow(sent, turn.path)
             if isinstance(sent.verdict, Hold):
                 raise EngineError(f"the loop held: {sent.verdict}", "run it again")
             spent.append((monotonic_ns() - began_ns) / 1000)

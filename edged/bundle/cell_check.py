@@ -15,6 +15,21 @@ from edged.config import Config, LimitConfig, SensorConfig
 RATE_FREE_KINDS = ("binary",)  # these axes are never interpolated or rate-limited
 
 
+MOST_KEPT = 256 << 20  # bytes of a camera's frames that an engine looks back at
+MOST_SAMPLES = 8192
+
+
+def looks_back_ms(manifest: Manifest) -> dict[str, float]:
+    """How far back from the newest input an engine looks, by `camera:<name>` and `sensor:<name>`; 0 are left out."""
+    found = [(f"camera:{image.source}", image.history) for image in manifest.images.values()]
+    found += [(f"sensor:{part.sensor}", state.history) for state in manifest.states.values() for part in state.parts]
+    back: dict[str, float] = {}
+    for stream, history in found:
+        if history is not None:
+            back[stream] = max((history.steps - 1) * history.spacing_ms, back.get(stream, 0.0))
+    return back
+
+
 def misfits(manifest: Manifest, config: Config) -> list[str]:
     """What keeps this engine from running in this cell, a sentence each with the remedy; empty = it fits."""
     return list(_problems(manifest, config))
@@ -34,6 +49,7 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     for state in manifest.states.values():
         for part in state.parts:
             yield from _part(part, config)
+    yield from _kept(manifest, config)
     has_guard = config.stream == "action"
     if manifest.action is None:
         if has_guard:
@@ -55,6 +71,20 @@ def _image(image: ImageInput, config: Config) -> Iterator[str]:
             f"camera {image.source!r} is {_size(given)}, the engine takes {_size(wanted)} without resizing; "
             f"set cameras.{image.source} to {_size(wanted)}"
         )
+
+
+def _kept(manifest: Manifest, config: Config) -> Iterator[str]:
+    """What an engine looks back at has to be kept."""
+    for stream, back_ms in looks_back_ms(manifest).items():
+        kind, name = stream.split(":", 1)
+        what = f"the engine looks back {back_ms:g} ms at {kind} {name!r}"
+        if kind == "camera" and (camera := config.cameras.get(name)) is not None:
+            size = (back_ms / 1e3 * camera.fps + 2) * camera.width * camera.height * 3
+            if size > MOST_KEPT:
+                fact = f"{what}: {size / (1 << 20):.0f} MiB of frames, at most {MOST_KEPT >> 20} are kept"
+                yield f"{fact}; make cameras.{name} smaller or slower"
+        elif kind == "sensor" and (count := back_ms * 1e6 / config.period_ns) > MOST_SAMPLES:
+            yield f"{what}: {count:.0f} samples, at most {MOST_SAMPLES} are kept; lower loop.rate_hz"
 
 
 def _part(part: StatePart, config: Config) -> Iterator[str]:

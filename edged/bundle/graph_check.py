@@ -87,10 +87,10 @@ def _misfits(manifest: Manifest, inputs: Mapping[str, Tensor], outputs: Mapping[
 
 def _input_tensor(role: Input, outputs: Mapping[str, Tensor]) -> Tensor | None:
     match role:
-        case ImageInput(size=size, history=history):
-            return Tensor("uint8", (1, *((history.steps,) if history else ()), *size, 3))
-        case StateInput(width=width, history=history):
-            return Tensor("float32", (1, *((history.steps,) if history else ()), width))
+        case ImageInput(shape=shape):
+            return Tensor("uint8", shape)
+        case StateInput(shape=shape):
+            return Tensor("float32", shape)
         case FeedbackInput(output=output):
             return outputs.get(output)
         case _:
@@ -110,11 +110,11 @@ def _input_problem(role: Input, tensor: Tensor, manifest: Manifest, outputs: Map
         case DelayInput() if tensor.dtype not in ("float32", "int32", "int64") or any(d != 1 for d in tensor.shape):
             return "a delay is one number, float32, int32 or int64"
         case ConstInput(value=tuple() as value):
-            return _value_problem(np.asarray(value), tensor)
+            return value_problem(np.asarray(value), tensor)
     return ""
 
 
-def _value_problem(value: NDArray[Any], tensor: Tensor) -> str:
+def value_problem(value: NDArray[Any], tensor: Tensor) -> str:
     """What keeps a constant in lists from being the tensor's value."""
     if value.shape not in (tensor.shape, tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape):
         return f"its value {list(value.shape)}"

@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edged.bundle.manifest import (
-    ConstInput,
     DelayInput,
-    ImageInput,
     Manifest,
-    NoiseInput,
     PrefixInput,
-    StateInput,
 )
 from edged.core.errors import RefusedError
 
@@ -37,18 +33,8 @@ def _found(manifest: Manifest) -> Iterator[tuple[str, str]]:
         path = f"$.inputs.{tensor}"
         if isinstance(role, PrefixInput | DelayInput):
             yield path, "real-time chunking (a prefix of the running plan)"
-        elif isinstance(role, NoiseInput):
-            yield path, "noise inputs"
-        elif isinstance(role, ImageInput | StateInput) and role.history is not None:
-            yield f"{path}.history", "histories"
-        elif isinstance(role, ConstInput) and role.settable:
-            yield f"{path}.settable", "constants that are set while it runs"
     if manifest.action is not None:
         tensor, action = manifest.action
         path = f"$.outputs.{tensor}"
-        if action.first_step != 1:
-            yield f"{path}.first_step", "chunks that begin at the observation"
-        if action.observation_delay_ms:
-            yield f"{path}.observation_delay_ms", "the delay of a training rig"
         if action.rotations:
             yield f"{path}.rotations", "limits of rotations"

@@ -23,6 +23,12 @@ Rows = Annotated[int, Meta(ge=1, le=1_000_000)]
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A value that takes no unknown field. What has a default is written only where it is used."""
 
+    def __post_init__(self) -> None:
+        for field in msgspec.structs.fields(self):  # equal is not enough to be left out
+            value = getattr(self, field.name)
+            if not field.required and value is not field.default and value == field.default:
+                msgspec.structs.force_setattr(self, field.name, field.default)
+
 
 TURN = {"rad": 2 * math.pi, "deg": 360.0}
 """A full turn in the units an angle may have."""
@@ -59,6 +65,10 @@ class ImageInput(Strict, frozen=True, tag_field="role", tag="image"):
     pad: Annotated[int, Meta(ge=0, le=255)]
     history: History | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, *((self.history.steps,) if self.history else ()), *self.size, 3)
+
 
 class StateInput(Strict, frozen=True, tag_field="role", tag="state"):
     """[1, D] float32: the parts, concatenated in listed order, in physical units. With `history` [1, n, D]."""
@@ -68,8 +78,12 @@ class StateInput(Strict, frozen=True, tag_field="role", tag="state"):
 
     @property
     def width(self) -> int:
-        """How many values the tensor holds: the D of [1, D]."""
+        """How many values a moment has: the D of [1, D]."""
         return sum(len(part.names) for part in self.parts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, *((self.history.steps,) if self.history else ()), self.width)
 
 
 class FeedbackInput(Strict, frozen=True, tag_field="role", tag="feedback"):
@@ -85,7 +99,7 @@ class FeedbackInput(Strict, frozen=True, tag_field="role", tag="feedback"):
 
 class ConstInput(Strict, frozen=True, tag_field="role", tag="const"):
     """The same `value` every time: a number for all of the tensor, or nested lists in its shape (a leading 1 may be
-    left out). `settable`: an operator may set another one while the engine runs."""
+    left out). `settable`: an operator may give another one to a running engine, by `edged set`."""
 
     value: float | tuple[Any, ...]
     settable: bool = False

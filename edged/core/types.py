@@ -63,13 +63,20 @@ class Sample:
 class Observation:
     """What one tick sees: a frame per camera and a sample per sensor, aligned to one capture time.
 
-    `captured_ns` is that of the oldest part, `skew_ns` the greatest distance of a part from the reference.
+    `captured_ns` is that of the oldest part, `skew_ns` the greatest distance of a part from the reference, which was
+    captured at `reference_ns` (0 = the newest of each stream is its own). `stretch` numbers the times between two
+    breaks of the input. `past_frames`, `past_samples`: of streams of which several moments are looked at, what was
+    seen in this stretch, the oldest first and this observation's own part last.
     """
 
     frames: Mapping[str, Frame]
     samples: Mapping[str, Sample]
     captured_ns: int
     skew_ns: int = 0
+    reference_ns: int = 0
+    stretch: int = 0
+    past_frames: Mapping[str, tuple[Frame, ...]] = field(default_factory=dict)
+    past_samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
         if isinstance(role, ImageInput) and isinstance(step, Image):
             bake_image_input(model, tensor, step)
         elif isinstance(role, StateInput):
-            bake_state_input(model, tensor, role.width, step if isinstance(step, State) else State())
+            bake_state_input(model, tensor, role.shape, step if isinstance(step, State) else State())
     drop_outputs(model, recipe.drop)
     if recipe.dense is not None:
         bake_head(model, recipe.dense)

@@ -22,7 +22,8 @@ class Image:
     """The network's image: (pixel * scale - mean) / std per channel, in `channel_order` and `layout`.
 
     `mean` and `std` are in the network's channel order, as the trainer wrote them. `size` is (H, W). With `frame` the
-    packed graph takes frames of that size and fits them in itself, by `resize` (linear, padded with `pad`).
+    packed graph takes frames of that size and fits them in itself, by `resize` (linear, padded with `pad`). `steps`:
+    the number of moments, a dimension after the batch; 0 = one, without a dimension for it.
     """
 
     size: Size
@@ -34,11 +35,21 @@ class Image:
     frame: Size | None = None
     resize: Mode = "stretch"
     pad: int = 0
+    steps: int = 0
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """The shape in which the network expects it."""
-        return (1, 3, *self.size) if self.layout == "NCHW" else (1, *self.size, 3)
+        return (1, *self._moments, *((3, *self.size) if self.layout == "NCHW" else (*self.size, 3)))
+
+    @property
+    def packed_shape(self) -> tuple[int, ...]:
+        """The shape of what the packed graph takes."""
+        return (1, *self._moments, *self.given, 3)
+
+    @property
+    def _moments(self) -> tuple[int, ...]:
+        return (self.steps,) if self.steps else ()
 
     @property
     def given(self) -> Size:
@@ -55,7 +66,7 @@ class Image:
         fitted = self._fitted(image)
         ordered = fitted[..., ::-1] if self.channel_order == "rgb" else fitted
         normalised = (ordered.astype(np.float64) * self.scale - np.array(self.mean)) / np.array(self.std)
-        return np.asarray(normalised.transpose(0, 3, 1, 2) if self.layout == "NCHW" else normalised)
+        return np.asarray(np.moveaxis(normalised, -1, -3) if self.layout == "NCHW" else normalised)
 
     def _fitted(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         if self.frame is None:
@@ -70,11 +81,13 @@ class Image:
 
 
 def bake_image_input(model: onnx.ModelProto, tensor: str, image: Image) -> None:
-    """Make graph input `tensor` take [1, H, W, 3] uint8 BGR. Raises `RefusedError` when the network's does not fit."""
+    """Make graph input `tensor` take [1, (n,) H, W, 3] uint8 BGR. `RefusedError` when the network's does not fit."""
     value = graph_input(model, tensor)
     dims = taken(model, tensor, image.shape)
     chain = Chain(model, tensor, f"{tensor}/baked")
     chain.cast("float", FLOAT)  # first of all: TensorRT takes uint8 only to cast it
+    if image.steps:  # moments are a batch of pictures until the end
+        chain.add("Reshape", "pictures", np.array([image.steps, *image.given, 3], np.int64))
     planes = image.layout == "NCHW" or image.frame is not None
     if planes:
         chain.add("Transpose", "planes", perm=[0, 3, 1, 2])
@@ -92,8 +105,8 @@ def bake_image_input(model: onnx.ModelProto, tensor: str, image: Image) -> None:
         chain.add("Add", "offset", offset.astype(np.float32).reshape(per_channel))
     if planes and image.layout == "NHWC":
         chain.add("Transpose", "pixels", perm=[0, 2, 3, 1])
-    finish_input(model, value, chain, dims, image.shape)
-    set_value(value, UINT8, [1, *image.given, 3])
+    finish_input(model, value, chain, dims, (max(1, image.steps), *image.shape[-3:]))
+    set_value(value, UINT8, list(image.packed_shape))
 
 
 def _fit_in(chain: Chain, image: Image, version: int) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,22 +59,27 @@ Before: TypeAlias = Image | State
 After: TypeAlias = Action | Labels
 
 
-def bake_state_input(model: onnx.ModelProto, tensor: str, width: int, state: State) -> None:
-    """Make graph input `tensor` take [1, width] float32 in physical units."""
-    value = graph_input(model, tensor)
-    inner = [1, max(width, state.pad_to)]
+def bake_state_input(model: onnx.ModelProto, tensor: str, given: Sequence[int], state: State) -> None:
+    """Make graph input `tensor` take `given`, [1, D] or of several moments [1, n, D], float32 in physical units."""
+    value, width = graph_input(model, tensor), given[-1]
+    inner = [*given[:-1], max(width, state.pad_to)]
     dims = taken(model, tensor, inner)
     chain = Chain(model, tensor, f"{tensor}/baked")
     if state.affine is not None:
         _check_width(tensor, state.affine, width)
-        center, scale = (np.atleast_2d(part) for part in (state.affine.center, state.affine.scale))
+        center, scale = (_broadcast(part, len(given)) for part in (state.affine.center, state.affine.scale))
         chain.add("Sub", "center", center.astype(np.float32))  # before the scale: no cancellation of large terms
         chain.add("Mul", "scale", (1 / scale).astype(np.float32))
     if inner[-1] > width:
         behind = np.array([0] * (2 * len(inner) - 1) + [inner[-1] - width], np.int64)
         chain.add("Pad", "padded", behind, np.array(0, np.float32))
     finish_input(model, value, chain, dims, inner)
-    set_value(value, FLOAT, [1, width])
+    set_value(value, FLOAT, list(given))
+
+
+def _broadcast(part: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """With ones in front, so that it is of the tensor's rank."""
+    return part.reshape((1,) * (rank - part.ndim) + part.shape)
 
 
 def bake_action_output(model: onnx.ModelProto, tensor: str, width: int, action: Action) -> None:

@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edged.bundle.graph_check import Tensor
-from edged.bundle.manifest import INSTANCES, ConstInput, FeedbackInput, Manifest
+from edged.bundle.manifest import INSTANCES, ConstInput, FeedbackInput, Manifest, NoiseInput
 from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
 from edged.core.types import Instances
@@ -24,6 +24,7 @@ from edged.pack.published import published
 from edged.pack.recipe import Recipe
 from edged.pipeline.golden import Difference, compare, objects_agree
 
+NOISE_SEED = 20260101
 Outputs: TypeAlias = dict[str, NDArray[Any]]
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being done, how many of how many."""
@@ -84,14 +85,20 @@ class Reference:
         return Wanted(made, published(recipe.dense, raw, recipe.head))
 
     def fill(self, samples: Sequence[Arrays]) -> list[Outputs]:
-        """The samples with every recurrent state: zeros in the first, in the others what the one before gave."""
+        """The samples with every recurrent state (zeros in the first, in the others what the one before gave) and with
+        noise, where they do not bring their own."""
         filled: list[Outputs] = []
         memory: dict[str, NDArray[Any]] = {}
         fed_back = {
             tensor: role.output for tensor, role in self._recipe.inputs.items() if isinstance(role, FeedbackInput)
         }
+        noises = [tensor for tensor, role in self._recipe.inputs.items() if isinstance(role, NoiseInput)]
+        rng = np.random.default_rng(NOISE_SEED)
         for sample in samples:
             complete = dict(sample)
+            for tensor in noises:
+                drawn = rng.standard_normal(self._shape(tensor), np.float32)
+                complete.setdefault(tensor, drawn)
             for tensor in fed_back:
                 complete.setdefault(tensor, memory.get(tensor, self._zeros(tensor)))
             filled.append(complete)
@@ -101,11 +108,13 @@ class Reference:
         return filled
 
     def _zeros(self, tensor: str) -> NDArray[Any]:
+        return np.zeros(self._shape(tensor), self._types[tensor].dtype)
+
+    def _shape(self, tensor: str) -> list[int]:
         if tensor not in self._types:
             raise RefusedError(f"the network has no input {tensor!r}", f"it has {sorted(self._types)}")
-        declared = self._types[tensor]
-        shape = [dim if isinstance(dim, int) else self._recipe.fixed.get(str(dim), 1) for dim in declared.shape]
-        return np.zeros(shape, declared.dtype)
+        dims = self._types[tensor].shape
+        return [dim if isinstance(dim, int) else self._recipe.fixed.get(str(dim), 1) for dim in dims]
 
 
 def prove(manifest: Manifest, reference: Sequence[Wanted], packed: Sequence[Arrays]) -> list[Difference]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edged.bundle.manifest import ConstInput, FeedbackInput, ImageInput, Input, StateInput
+from edged.bundle.manifest import ConstInput, FeedbackInput, History, ImageInput, Input, NoiseInput, StateInput
 from edged.pack.answers import Questions
 from edged.pack.image import Image
 from edged.pack.network import Tensor
@@ -40,16 +40,35 @@ def resolve_input(
             if pad_to is None and parts and isinstance(width, int) and width > named:
                 shown = f"{where}.pad_to: it takes {width} values and {named} are named: --pad-to {width} adds zeros"
                 pad_to = questions.need(pad_to, width, shown)
-            return (StateInput(parts=parts) if parts else None), State(normal, pad_to or 0)
+            history = _history(where, found, 3, given, questions)
+            return (StateInput(parts=parts, history=history) if parts else None), State(normal, pad_to or 0)
         case "feedback":
             output = questions.need(given.output, "", f"{where}.output: which output is fed back")
             stop: Literal["never", "swap", "stop"] = "stop"
             reset = questions.need(given.reset, stop, f'{where}.reset: "never", "swap" or "stop"')
             return FeedbackInput(output=output, reset=reset), None
         case "const":
-            return ConstInput(value=questions.need(given.value, 0.0, f"{where}.value")), None
-    questions.asked.append(f'{where}.role: "image", "state", "feedback" or "const"? It is {list(found.shape)}')
+            value: float | tuple[Any, ...] = 0.0
+            value = questions.need(given.value, value, f"{where}.value")
+            return ConstInput(value=value, settable=bool(given.settable)), None
+        case "noise":
+            return NoiseInput(), None
+    questions.asked.append(f'{where}.role: "image", "state", "feedback", "const" or "noise"? It is {list(found.shape)}')
     return None, None
+
+
+def _history(where: str, found: Tensor, rank: int, given: InputSpec, questions: Questions) -> History | None:
+    """As given; asked for where the network has a dimension of several moments and nothing was said."""
+    moments = found.shape[1] if found.rank == rank else 1
+    if given.history is None:
+        if isinstance(moments, int) and moments > 1:
+            shown = f"{where}.history: it takes {moments} moments; history = {{ steps = {moments}, spacing_ms = … }}"
+            questions.asked.append(f"{shown} in a recipe")
+        return None
+    if found.rank != rank or (isinstance(moments, int) and moments != given.history.steps):
+        fact = f"{where}.history: {given.history.steps} steps, but the network's input is {list(found.shape)}"
+        questions.asked.append(f"{fact}; moments come right after the batch")
+    return given.history
 
 
 def resolve_statistics(where: str, tensor: str, given: StatisticsSpec | None, questions: Questions) -> Affine | None:
@@ -82,7 +101,7 @@ def _read(given: StatisticsSpec, tensor: str) -> Any:
 
 def _role(tensor: str, found: Tensor, questions: Questions) -> str | None:
     colours = 3 in (found.shape[-3:-2] or ()) or found.shape[-1:] == (3,)
-    if found.rank == 4 and colours:
+    if found.rank in (4, 5) and colours:
         return questions.infer(None, "image", f"inputs.{tensor}.role")
     if found.rank == 3 and found.shape[0] == 3:
         return questions.infer(None, "image", f"inputs.{tensor}.role")
@@ -113,17 +132,28 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
         pad = questions.need(pad, 0, f"{where}.pad: --pad, the grey around a letterboxed image, 0 to 255")
     scale, shift = SCALES[pixels]
     centre = tuple(value + shift for value in mean)
-    image = Image(size, scale, (centre[0], centre[1], centre[2]), std, channels, layout)
+    history = _history(where, found, 5, given, questions)
+    steps = history.steps if history else 0
+    image = Image(size, scale, (centre[0], centre[1], centre[2]), std, channels, layout, steps=steps)
     if given.frame is not None:
-        inside = Image(size, scale, image.mean, std, channels, layout, given.frame, resize, pad or 0)
-        role = ImageInput(source=source, size=given.frame, resize="none", interpolation="linear", pad=0)
+        inside = Image(size, scale, image.mean, std, channels, layout, given.frame, resize, pad or 0, steps)
+        role = ImageInput(
+            source=source, size=given.frame, resize="none", interpolation="linear", pad=0, history=history
+        )
         return role, inside
     interpolation = given.interpolation
     if resize != "none":
         interpolation = questions.need(
             interpolation, "linear", f"{where}.interpolation: --interpolation linear, area or cubic"
         )
-    role = ImageInput(source=source, size=size, resize=resize, interpolation=interpolation or "linear", pad=pad or 0)
+    role = ImageInput(
+        source=source,
+        size=size,
+        resize=resize,
+        interpolation=interpolation or "linear",
+        pad=pad or 0,
+        history=history,
+    )
     return role, image
 
 

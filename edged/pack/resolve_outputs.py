@@ -66,7 +66,17 @@ def _action(
     if normal is not None and take and normal.width > len(take) and normal.width > max(take):
         normal = normal.columns(take)  # statistics of all columns, those of no meaning too
     made = tuple(_axis(where, axis, index, take, len(axes), values, questions) for index, axis in enumerate(axes))
-    return (ActionOutput(axes=made, step_ms=step_ms, on_swap=on_swap) if made else None), Action(normal, take)
+    if not made:
+        return None, Action(normal, take)
+    action = ActionOutput(
+        axes=made,
+        step_ms=step_ms,
+        on_swap=on_swap,
+        first_step=1 if given.first_step is None else given.first_step,
+        observation_delay_ms=given.observation_delay_ms or 0.0,
+        rotations=given.rotations or (),
+    )
+    return action, Action(normal, take)
 
 
 def _take(where: str, found: Tensor, given: OutputSpec, count: int, questions: Questions) -> tuple[int, ...]:

@@ -17,7 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import SCHEMA, ConstInput, FeedbackInput, ImageInput, Input, Manifest, StateInput
+from edged.bundle.manifest import (
+    SCHEMA,
+    ConstInput,
+    FeedbackInput,
+    ImageInput,
+    Input,
+    Manifest,
+    NoiseInput,
+    StateInput,
+)
 from edged.bundle.samples import split_samples
 from edged.core.errors import UsageError
 from edged.core.types import Frame, Observation, Sample
@@ -28,6 +37,8 @@ from edged.source.picture import read_picture
 from edged.source.recording import Recording, Track
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+NO_FRAMES: Mapping[str, tuple[Frame, ...]] = {}
+NO_SAMPLES: Mapping[str, tuple[Sample, ...]] = {}
 Samples = list[dict[str, NDArray[Any]]]
 
 
@@ -71,7 +82,8 @@ def _rows(arrays: Mapping[str, NDArray[Any]], most: int, path: Path) -> Samples:
 
 
 def _checked(samples: Samples, recipe: Recipe, path: Path) -> Samples:
-    optional = {name for name, role in recipe.inputs.items() if isinstance(role, ConstInput | FeedbackInput)}
+    filled = ConstInput | FeedbackInput | NoiseInput
+    optional = {name for name, role in recipe.inputs.items() if isinstance(role, filled)}
     for sample in samples[:1]:
         missing, extra = sorted(set(recipe.inputs) - optional - set(sample)), sorted(set(sample) - set(recipe.inputs))
         if missing or extra:
@@ -87,10 +99,13 @@ def _checked(samples: Samples, recipe: Recipe, path: Path) -> Samples:
 
 
 def _misfit(role: Input, array: NDArray[Any]) -> str:
-    if isinstance(role, ImageInput) and (array.shape != (1, *role.size, 3) or array.dtype != np.uint8):
-        return f"pictures are uint8 [N, {role.size[0]}, {role.size[1]}, 3], BGR"
-    if isinstance(role, StateInput) and (array.shape != (1, role.width) or array.dtype.kind not in "fiu"):
-        return f"a state is [N, {role.width}] in physical units"
+    shape = ", ".join(map(str, role.shape[1:])) if isinstance(role, ImageInput | StateInput) else ""
+    if isinstance(role, ImageInput) and (array.shape != role.shape or array.dtype != np.uint8):
+        return f"pictures are uint8 [N, {shape}], BGR"
+    if isinstance(role, StateInput) and (array.shape != role.shape or array.dtype.kind not in "fiu"):
+        return f"a state is [N, {shape}] in physical units"
+    if isinstance(role, NoiseInput) and array.dtype != np.float32:
+        return "noise is float32"
     return ""
 
 
@@ -141,8 +156,22 @@ def _recording(recording: Recording, recipe: Recipe, most: int) -> Samples:
         at = moments[index]
         frames = {name: Frame(name, 1, at, _newest(recording.cameras[name], at)) for name in cameras}
         felt = {name: Sample(name, 1, at, _newest(recording.sensors[name], at)) for name in values}
-        samples.append(filler.fill(frames, felt))
+        before = {
+            name: tuple(Frame(name, 1, stamp, image) for stamp, image in _past(recording.cameras[name], at))
+            for name in cameras
+        }
+        felt_before = {
+            name: tuple(Sample(name, 1, stamp, row) for stamp, row in _past(recording.sensors[name], at))
+            for name in values
+        }
+        samples.append(filler.fill(frames, felt, at, before, felt_before))
     return samples
+
+
+def _past(track: Track, at_ns: int) -> list[tuple[int, NDArray[Any]]]:
+    """All that was captured up to then."""
+    count = int(np.searchsorted(track.captured_ns, at_ns, "right"))
+    return list(zip(track.captured_ns[:count].tolist(), track.values[:count], strict=True))
 
 
 def _newest(track: Track, at_ns: int) -> NDArray[Any]:
@@ -165,9 +194,7 @@ class _Filler:
     def __init__(self, recipe: Recipe, names: Mapping[str, Sequence[str]]) -> None:
         roles = {tensor: role for tensor, role in recipe.inputs.items() if isinstance(role, ImageInput | StateInput)}
         self._arrays: dict[str, NDArray[Any]] = {
-            tensor: np.zeros((1, *role.size, 3), np.uint8)
-            if isinstance(role, ImageInput)
-            else np.zeros((1, role.width), np.float32)
+            tensor: np.zeros(role.shape, np.uint8 if isinstance(role, ImageInput) else np.float32)
             for tensor, role in roles.items()
         }
         manifest = Manifest(
@@ -185,8 +212,16 @@ class _Filler:
         )
         self._encoder = Encoder(manifest, self._arrays, {}, names)
 
-    def fill(self, frames: Mapping[str, Frame], samples: Mapping[str, Sample]) -> dict[str, NDArray[Any]]:
-        refused = self._encoder.encode(Observation(frames, samples, 0))
+    def fill(
+        self,
+        frames: Mapping[str, Frame],
+        samples: Mapping[str, Sample],
+        at_ns: int = 0,
+        past: Mapping[str, tuple[Frame, ...]] = NO_FRAMES,
+        past_samples: Mapping[str, tuple[Sample, ...]] = NO_SAMPLES,
+    ) -> dict[str, NDArray[Any]]:
+        """`past`: what of the streams was recorded before, where the network looks at several moments."""
+        refused = self._encoder.encode(Observation(frames, samples, at_ns, 0, at_ns, 0, past, past_samples))
         if refused is not None:
             raise UsageError(refused.detail, "give pictures of the camera's size")
         return {tensor: array.copy() for tensor, array in self._arrays.items()}

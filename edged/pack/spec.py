@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from edged.bundle.manifest import Precision, StatePart, Task
+from edged.bundle.manifest import History, Precision, Rotation, StatePart, Task
 from edged.core.errors import UsageError
 from edged.pack.dense import Background, BoxForm, Layout
 from edged.pack.statistics import Form
@@ -44,9 +44,10 @@ class StatisticsSpec(Part, frozen=True):
 
 
 class InputSpec(Part, frozen=True):
-    """image: source … frame; state: parts, statistics, pad_to; feedback: output, reset; const: value."""
+    """image: source … frame, history; state: parts, statistics, pad_to, history; feedback: output, reset; const: value,
+    settable; noise: nothing."""
 
-    role: Literal["image", "state", "feedback", "const"] | None = None
+    role: Literal["image", "state", "feedback", "const", "noise"] | None = None
     source: str | None = None
     size: tuple[int, int] | None = None
     resize: Resize | None = None
@@ -63,7 +64,9 @@ class InputSpec(Part, frozen=True):
     statistics: StatisticsSpec | None = None
     output: str | None = None
     reset: Literal["never", "swap", "stop"] | None = None
-    value: float | None = None
+    value: float | tuple[Any, ...] | None = None
+    settable: bool | None = None
+    history: History | None = None
 
 
 class AxisSpec(Part, frozen=True):
@@ -77,13 +80,16 @@ class AxisSpec(Part, frozen=True):
 
 
 class OutputSpec(Part, frozen=True):
-    """action: axes, step_ms, on_swap, statistics, take; labels: upscale, layout, threshold, above. "drop": gone."""
+    """action: axes … take, first_step … rotations; labels: upscale, layout, threshold, above. "drop": gone."""
 
     role: Literal["action", "labels", "logits", "hidden", "drop"] | None = None
     axes: tuple[AxisSpec, ...] | None = None
     step_ms: float | None = None
     on_swap: Literal["finish", "blend", "cut"] | None = None
     take: tuple[int, ...] | None = None
+    first_step: Literal[0, 1] | None = None
+    observation_delay_ms: float | None = None
+    rotations: tuple[Rotation, ...] | None = None
     statistics: StatisticsSpec | None = None
     upscale: int | None = None
     layout: Literal["NCHW", "NHWC"] | None = None

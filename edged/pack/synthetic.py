@@ -37,7 +37,7 @@ def _picture(rng: np.random.Generator, role: ImageInput) -> NDArray[np.uint8]:
     height, width = role.size
     coarse = rng.integers(0, 256, (1, COARSE, COARSE, 3))
     rows, columns = np.arange(height) * COARSE // height, np.arange(width) * COARSE // width
-    noise = rng.integers(-12, 13, (1, height, width, 3))
+    noise = rng.integers(-12, 13, role.shape)
     return np.asarray(np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255), np.uint8)
 
 
@@ -45,4 +45,4 @@ def _state(rng: np.random.Generator, tensor: str, role: StateInput, recipe: Reci
     step = recipe.before.get(tensor)
     if not isinstance(step, State) or step.affine is None:
         raise UsageError(f"nobody said in which range {tensor!r} lies", "give --golden with real states")
-    return np.asarray(step.affine.physical(rng.uniform(-1, 1, (1, role.width))), np.float32)
+    return np.asarray(step.affine.physical(rng.uniform(-1, 1, role.shape)), np.float32)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Protocol
 
+from edged.bundle.cell_check import looks_back_ms
 from edged.bundle.manifest import Manifest
 from edged.config import Config
 from edged.core.clock import ms, ns
-from edged.core.types import Frame, Hold, Observation, Reason, Sample
+from edged.core.types import NEVER_NS, Frame, Hold, Observation, Reason, Sample
 
 FLOAT32_MAX = 3.4028234663852886e38
 """What an engine's input can hold; a larger value would reach it as infinity."""
@@ -46,12 +47,14 @@ NO_CAMERAS: Mapping[str, Camera] = {}
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream that has to be there, and how old and how far from the reference time it may be."""
+    """A stream that has to be there, how old and how far from the reference time it may be, and how far back from that
+    an engine looks."""
 
     name: str
     max_age_ns: int
     max_skew_ns: int
     names: tuple[str, ...] = ()  # of a sensor's values, in order
+    back_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Wanted:
     cameras: tuple[Stream, ...]  # the clock camera first
     sensors: tuple[Stream, ...]
     clock: str | None  # the clock camera
+    gap_ns: int = NEVER_NS  # longer between two observations is a break
 
 
 def wanted(config: Config, manifest: Manifest) -> Wanted:
@@ -73,9 +77,18 @@ def wanted(config: Config, manifest: Manifest) -> Wanted:
     cameras = dict.fromkeys([clock] if clock is not None else [])
     cameras |= dict.fromkeys(role.source for role in manifest.images.values())
     sensors = dict.fromkeys(part.sensor for role in manifest.states.values() for part in role.parts)
+    back = {name: ns(back_ms) for name, back_ms in looks_back_ms(manifest).items()}
     return Wanted(
-        tuple(Stream(n, ns(config.cameras[n].max_age_ms), ns(config.cameras[n].max_skew_ms)) for n in cameras),
-        tuple(Stream(n, ns(s.max_age_ms), ns(s.max_skew_ms), s.names) for n in sensors if (s := config.sensors[n])),
+        tuple(
+            Stream(n, ns(c.max_age_ms), ns(c.max_skew_ms), (), back.get(f"camera:{n}", 0))
+            for n in cameras
+            if (c := config.cameras[n])
+        ),
+        tuple(
+            Stream(n, ns(s.max_age_ms), ns(s.max_skew_ms), s.names, back.get(f"sensor:{n}", 0))
+            for n in sensors
+            if (s := config.sensors[n])
+        ),
         clock,
     )
 
@@ -123,10 +136,11 @@ def observe(
     if trouble is not None:
         return trouble
     if reference is None:  # an engine of constants
-        return Observation(seen, samples, now_ns)
+        return Observation(seen, samples, now_ns, 0, now_ns)
     stamps = [frame.captured_ns for frame in seen.values()] + [sample.captured_ns for sample in samples.values()]
     oldest_ns, reference_ns = min(stamps), reference.captured_ns
-    return Observation(seen, samples, oldest_ns, max(reference_ns - oldest_ns, max(stamps) - reference_ns))
+    skew_ns = max(reference_ns - oldest_ns, max(stamps) - reference_ns)
+    return Observation(seen, samples, oldest_ns, skew_ns, reference_ns)
 
 
 def _trouble(

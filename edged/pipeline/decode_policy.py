@@ -1,9 +1,10 @@
 """decode a policy: [1, D] or [1, T, D] float32 becomes an ActionChunk of absolute targets in physical units.
 
-Time: step i of a policy is meant to be reached (i + 1) steps after what it saw. A chunk (T > 1) keeps that time base,
-captured_ns + (i + 1) * step_ns, and drops the steps that are due within one step from now: they have really been
-consumed, from the chunk before it. Its step 0 is thus due one to two steps from now, and a new chunk has a
-full step to be walked. A single action (T = 1) is due one step from now.
+Time: step i of a policy is meant to be reached (i + first_step) steps after what it saw, and later by the delay of the
+rig where it was recorded. A chunk (T > 1) keeps that time base, captured_ns + observation_delay + (i + first_step) *
+step_ns, and drops the steps that are due within one step from now: they have really been consumed, from the chunk
+before it. Its step 0 is thus due one to two steps from now (later, where the first step is later), and a new chunk has
+a full step to be walked. A single action (T = 1) is due one step from now.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class PolicyDecoder:
         self.width = len(action.axes)
         self._axes = action.axes
         self._step_ns = ns(action.step_ms)
+        self._first_ns = ns(action.observation_delay_ms) + action.first_step * self._step_ns
         array, width = outputs[self._tensor], len(action.axes)
         if array.ndim not in (2, 3) or array.shape[0] != 1 or array.shape[-1] != width or array.dtype != np.float32:
             fact = f"output '{self._tensor}' is {list(array.shape)} {array.dtype}, not [1, (T,) {width}] float32"
@@ -66,8 +68,9 @@ class PolicyDecoder:
         raw: NDArray[np.float32] = outputs[self._tensor].reshape(-1, len(self._axes))
         captured_ns, t0_ns, consumed = observation.captured_ns, now_ns + self._step_ns, 0
         if len(raw) > 1:
-            consumed = max(0, -((captured_ns - now_ns) // self._step_ns))
-            t0_ns = captured_ns + (consumed + 1) * self._step_ns
+            first_ns = captured_ns + self._first_ns
+            consumed = max(0, -((first_ns - t0_ns) // self._step_ns))
+            t0_ns = first_ns + consumed * self._step_ns
             if consumed >= len(raw):
                 age = f"the input is {ms(now_ns - captured_ns):.0f} ms old"
                 return Hold(Reason.LATE, f"all {len(raw)} steps of the chunk have passed: {age}", captured_ns)

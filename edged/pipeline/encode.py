@@ -10,18 +10,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ConstInput, FeedbackInput, ImageInput, Manifest, StateInput
+from edged.bundle.manifest import ConstInput, FeedbackInput, History, ImageInput, Manifest, NoiseInput, StateInput
+from edged.core.clock import NS_PER_MS
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Observation, Reason
 from edged.pipeline.geometry import fit
+from edged.pipeline.past import Seen, nearest
+from edged.pipeline.settings import Settings
 
 Arrays = Mapping[str, NDArray[Any]]
 ResetEvent = Literal["start", "swap", "stop"]
+"""`stop`: anything that ended an unbroken stretch of input and motion, a gap too."""
 
 INTERPOLATION = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
 RESET_BY: Mapping[str, tuple[ResetEvent, ...]] = {
     "never": ("start",),
-    "swap": ("start", "swap"),
+    "swap": ("start", "swap", "stop"),
     "stop": ("start", "swap", "stop"),
 }
 """For each `reset` rule the events that zero a recurrent state."""
@@ -31,40 +35,79 @@ class Encoder:
     """Plans made once per engine; owns nothing but the recurrent state that it carries from outputs to inputs.
 
     Make one after the engine was warmed and proved (both scribble on its inputs). `names`: the value names of each
-    sensor of the config, in order. Raises `RefusedError` when an array does not have its role's shape and dtype.
+    sensor of the config, in order; `identity`: the engine's. Raises `RefusedError` when an array does not have its
+    role's shape and dtype.
     """
 
-    def __init__(self, manifest: Manifest, inputs: Arrays, outputs: Arrays, names: Mapping[str, Sequence[str]]) -> None:
-        self._images: list[_Image] = []
-        self._state: list[tuple[NDArray[np.float32], str, Any]] = []  # (where to, sensor, which of its values)
+    def __init__(
+        self,
+        manifest: Manifest,
+        inputs: Arrays,
+        outputs: Arrays,
+        names: Mapping[str, Sequence[str]],
+        identity: bytes = bytes(8),
+    ) -> None:
+        self.inferences = 0  # how many were begun; the next one's noise is drawn by the number after
+        self._images: list[tuple[ImageWriter, int]] = []  # and how far it looks back
+        self._state: list[tuple[NDArray[np.float32], str, Any, int]] = []  # (where to, sensor, which values, likewise)
+        self._noise: list[NDArray[np.float32]] = []
+        self._identity = int.from_bytes(identity[:8], "little")
+        self._stretch: int | None = None  # of the observation before
+        settable: dict[str, tuple[ConstInput, NDArray[Any]]] = {}
         self._feedback: list[tuple[str, str, str, NDArray[Any]]] = []  # (input, output, rule, the input's array)
         self._resets: deque[ResetEvent] = deque()  # asked for, perhaps during a run
         for tensor, role in manifest.inputs.items():
             array = inputs[tensor]
             match role:
                 case ImageInput():
-                    _check(tensor, array, (1, *role.size, 3), np.uint8)
-                    self._images.append(_Image(tensor, role, array[0]))
+                    back = _moments(role.history)
+                    _check(tensor, array, role.shape, np.uint8)
+                    rows = array[0] if role.history else array
+                    self._images += [(ImageWriter(tensor, role, row), ns) for row, ns in zip(rows, back, strict=True)]
                 case StateInput():
-                    _check(tensor, array, (1, role.width), np.float32)
-                    self._state += _state_plan(tensor, role, array[0], names)
+                    back = _moments(role.history)
+                    _check(tensor, array, role.shape, np.float32)
+                    for row, back_ns in zip(array[0] if role.history else array, back, strict=True):
+                        self._state += [(*part, back_ns) for part in _state_plan(tensor, role, row, names)]
                 case FeedbackInput():
                     _check(tensor, array, outputs[role.output].shape, outputs[role.output].dtype.type)
                     self._feedback.append((tensor, role.output, role.reset, array))
                 case ConstInput():
                     role.fill(array)
+                    if role.settable:
+                        settable[tensor] = role, array
+                case NoiseInput():
+                    self._noise.append(array)
+        self.settings = Settings(settable)
         self.reset("start")
 
     def encode(self, observation: Observation) -> Hold | None:
-        """Fill images and state. Hold(ENGINE) when a frame cannot take the form the engine needs."""
+        """Fill images, state, noise and what was set. Hold(ENGINE) when a frame cannot take the form the engine needs.
+
+        Whatever is remembered of another stretch of input is forgotten first.
+        """
         while self._resets:
             self.reset(self._resets.popleft())
-        for image in self._images:
-            refusal = image.write(observation.frames[image.camera].image)
+        if observation.stretch != self._stretch:
+            if self._stretch is not None:
+                self.reset("stop")
+            self._stretch = observation.stretch
+        self.settings.apply()
+        self.inferences += 1
+        for image, back_ns in self._images:
+            frame = observation.frames[image.camera]
+            if back_ns:
+                frame = _earlier(frame, observation.past_frames.get(image.camera), observation.reference_ns, back_ns)
+            refusal = image.write(frame.image)
             if refusal is not None:
                 return Hold(Reason.ENGINE, refusal, observation.captured_ns)
-        for target, sensor, which in self._state:
-            target[...] = observation.samples[sensor].values[which]
+        for target, sensor, which, back_ns in self._state:
+            sample = observation.samples[sensor]
+            if back_ns:
+                sample = _earlier(sample, observation.past_samples.get(sensor), observation.reference_ns, back_ns)
+            target[...] = sample.values[which]
+        if self._noise:
+            draw(self._noise, self._identity, self.inferences)
         return None
 
     def carry(self, outputs: Arrays) -> Hold | None:
@@ -108,8 +151,30 @@ class Encoder:
         return tuple(carried)
 
 
-class _Image:
-    """One image tensor: its view into the engine's buffer and the plan for the frame size seen last."""
+def draw(arrays: Sequence[NDArray[np.float32]], identity: int, number: int) -> None:
+    """Fill `arrays` in their order with standard normal noise, the same for the same engine and inference number.
+
+    The generator is counter-based (Philox), so that no inference depends on how many there were before it.
+    """
+    generator = np.random.Generator(np.random.Philox(key=np.array([identity, number], np.uint64)))
+    for array in arrays:
+        generator.standard_normal(dtype=np.float32, out=array)
+
+
+def _moments(history: History | None) -> list[int]:
+    """How far back each moment of a tensor is, in ns: the oldest first, 0 last."""
+    if history is None:
+        return [0]
+    return [round(index * history.spacing_ms * NS_PER_MS) for index in reversed(range(history.steps))]
+
+
+def _earlier(newest: Seen, past: Sequence[Seen] | None, reference_ns: int, back_ns: int) -> Seen:
+    """What of a stream was captured nearest to `back_ns` before the reference; the oldest there is of what is newer."""
+    return nearest(past or (newest,), (reference_ns or newest.captured_ns) - back_ns)
+
+
+class ImageWriter:
+    """One picture of an image tensor: its view into the engine's buffer and the plan for the frame size seen last."""
 
     def __init__(self, tensor: str, role: ImageInput, target: NDArray[np.uint8]) -> None:
         self.camera = role.source

@@ -83,7 +83,8 @@ def make_inference(engine: Engine, names: Mapping[str, Sequence[str]]) -> Infere
     """`names`: the value names of each sensor, in order. `RefusedError` when they do not fit the engine, or when it
     needs something that would not be done."""
     check_honoured(engine.manifest)
-    return Inference(engine, Encoder(engine.manifest, engine.inputs, engine.outputs, names), _decoder(engine, names))
+    encoder = Encoder(engine.manifest, engine.inputs, engine.outputs, names, engine.identity)
+    return Inference(engine, encoder, _decoder(engine, names))
 
 
 def _decoder(engine: Engine, names: Mapping[str, Sequence[str]]) -> Decoder:

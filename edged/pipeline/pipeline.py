@@ -154,7 +154,7 @@ def make_pipeline(engine: Engine, config: Config, measure: Callable[[Engine], in
     schedule = make_schedule(config, want, manifest, engine.outputs, measure(engine))
     return Pipeline(
         inference,
-        want,
+        replace(want, gap_ns=schedule.gap_ns),
         rules(config, manifest, schedule.deadline_ns, schedule.max_plan_age_ns),
         meaning_of(manifest),
         schedule,

@@ -18,6 +18,7 @@ from edged.pipeline.align import Wanted
 
 INLINE_SHARE = 0.5  # of the deadline: what a run may take so that a tick waits for it
 PLAN_SPARE_NS = 200 * NS_PER_MS
+GAP_PERIODS = 1.5
 HOLD_PERIODS = 3  # a Hold is good for three periods: the next one must come before
 HOLD_NS = 100 * NS_PER_MS
 KNOT_NS = 10 * NS_PER_MS  # of a published trajectory, at the least
@@ -29,7 +30,8 @@ class Schedule:
     """`inline`: a tick waits for the engine; `run_ns`: what a run took when it was loaded, 0 = not measured.
 
     `period_ns`: between two verdicts with something new in them; `deadline_ns`: from a tick's due time, where it waits;
-    `max_plan_age_ns`: capture to the last step executed; `valid_ns`, `hold_ns`: for how long a verdict is good.
+    `max_plan_age_ns`: capture to the last step executed; `valid_ns`, `hold_ns`: for how long a verdict is good;
+    `gap_ns`: longer between two observations, and the engine forgets.
     `knot_ns`: between the published knots of a trajectory; 0 = each action is published as it is, since it comes and
     goes with its tick.
     """
@@ -41,6 +43,7 @@ class Schedule:
     max_plan_age_ns: int
     valid_ns: int
     hold_ns: int
+    gap_ns: int
     knot_ns: int = 0
 
     @property
@@ -92,7 +95,10 @@ def make_schedule(
         single = outputs[tensor].size == len(role.axes)
         knot_ns = 0 if single and inline else max(KNOT_NS, config.period_ns)
     deadline_ns = config.deadline_ns if inline else max_plan_age_ns
-    return Schedule(inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), knot_ns)
+    gap_ns = _oldest_ns(want) + round(GAP_PERIODS * period_ns)
+    return Schedule(
+        inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns
+    )
 
 
 def hold_ns(period_ns: int) -> int:
@@ -109,6 +115,11 @@ def _max_plan_age_ns(
     chunk_ns = 0
     if manifest.action is not None:
         tensor, role = manifest.action
-        chunk_ns = run_ns + outputs[tensor].size // len(role.axes) * ns(role.step_ms)
-    oldest_ns = max((stream.max_age_ns for stream in (*want.cameras, *want.sensors)), default=0)
-    return oldest_ns + max(2 * run_ns + PLAN_SPARE_NS, chunk_ns)
+        steps = outputs[tensor].size // len(role.axes)
+        chunk_ns = run_ns + ns(role.observation_delay_ms) + steps * ns(role.step_ms)
+    return _oldest_ns(want) + max(2 * run_ns + PLAN_SPARE_NS, chunk_ns)
+
+
+def _oldest_ns(want: Wanted) -> int:
+    """How old input may be."""
+    return max((stream.max_age_ns for stream in (*want.cameras, *want.sensors)), default=0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from edged.core.stopwatch import Readings
 from edged.core.types import Hold, Observation, Prediction, Reason, Sample, Tick, Verdict
 from edged.pipeline.align import Wanted, observe
+from edged.pipeline.past import Past
 from edged.pipeline.pipeline import Motion
 from edged.source.open import Camera, Samples
 
@@ -29,9 +30,13 @@ class Seen:
 
 
 class SeenMailbox:
-    """One slot from the loop to the shadow: while a shadow watches, the newest tick is in it."""
+    """One slot from the loop to the shadow: while a shadow watches, the newest tick is in it.
+
+    `want`: what the new engine looks at, while it is shown anything.
+    """
 
     def __init__(self) -> None:
+        self.want: Wanted | None = None
         self._watched = threading.Event()
         self._lock = threading.Lock()
         self._seen: Seen | None = None
@@ -47,6 +52,7 @@ class SeenMailbox:
 
     def __exit__(self, *_: object) -> None:
         self._watched.clear()
+        self.want = None
         self.take()
 
     def put(self, seen: Seen) -> None:
@@ -74,6 +80,7 @@ class Inputs:
         self.cameras, self.sensors = cameras, sensors
         self._measured, self._enable = measured, enable
         self.shadow = SeenMailbox()
+        self._past = Past()
 
     def drain(self, now_ns: int) -> None:
         """Read what sensors sent, also while holding: what is fresh now must not be a surprise later."""
@@ -91,7 +98,15 @@ class Inputs:
     def observe(self, want: Wanted, tick: Tick, now_ns: int) -> Observation | Hold:
         """The newest input that belongs together, or a Hold that names the stream that does not."""
         frames = {stream.name: self.cameras[stream.name].mailbox.newest() for stream in want.cameras}
-        return observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
+        observation = observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
+        if isinstance(observation, Hold):
+            return observation
+        shadow = self.shadow.want
+        return self._past.extend(observation, *((want,) if shadow is None else (want, shadow)))
+
+    def interrupt(self) -> None:
+        """A stop, or an operator who wants all forgotten: what is observed next has no past."""
+        self._past.interrupt()
 
     def explained(self, verdict: Prediction | Hold) -> Prediction | Hold:
         """A Hold for want of a measured state with the cause, where the sensor sends what cannot be read; else

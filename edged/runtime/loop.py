@@ -59,7 +59,8 @@ class Loop:
             return
         self._seq, watch = tick.seq, self._watch
         watch.restart(tick.started_ns)
-        self._motion.turn_over(self._before, running, tick.started_ns)
+        if self._motion.turn_over(self._before, running, tick.started_ns):
+            self._inputs.interrupt()
         self._before = running
         if running is None or worker is None:
             turn = take_turn(self._inputs, self._motion, running, self._slot.vacancy, tick, watch)
@@ -82,7 +83,9 @@ class Loop:
             by = by if isinstance(verdict, ActionChunk) else running
             sent = publish(self._publisher, by, tick, verdict, watch, motion, turn.waiting)
             motion.published(sent.verdict)
-        motion.follow(running, sent, turn.path)
+        motion.follow(sent, turn.path)
+        if isinstance(sent.verdict, Hold) and sent.verdict.stop:
+            self._inputs.interrupt()
         self._slot.sent(sent.published_ns, by)
         identity = NO_ENGINE if running is None else running.engine.identity
         self._health.record(tick, sent.verdict, watch, turn.waiting, identity)

@@ -132,20 +132,22 @@ class MotionState:
         if self.arming is not None and isinstance(verdict, Hold):
             self.arming.published(verdict)
 
-    def turn_over(self, before: Pipeline | None, after: Pipeline | None, now_ns: int) -> None:
-        """Before a tick: a new engine, or an operator who asked to forget. What the old one commanded goes on where it
-        means the same to the new one; else motion starts from the measured state again."""
-        if self._forget.is_set():
+    def turn_over(self, before: Pipeline | None, after: Pipeline | None, now_ns: int) -> bool:
+        """Before a tick: a new engine, or an operator who asked to forget (true then). What the old one commanded goes
+        on where it means the same to the new one; else motion starts from the measured state again."""
+        forget = self._forget.is_set()
+        if forget:
             self._forget.clear()
             self.command = self._join = None
             if after is not None:
                 after.inference.encoder.forget("start")
         if after is before:
-            return
+            return forget
         if before is None or after is None or not same_axes(before.rule, after.rule):
             self.command = self._join = None
         else:
             self._join = join_after(before.manifest, self.command, now_ns)
+        return forget
 
     def now(self, measured: Sample | None, captured_ns: int | None = None) -> pipeline.Motion:
         """What moves when a tick begins: from a stop, where the robot came to rest. `captured_ns`: of an observation
@@ -165,8 +167,8 @@ class MotionState:
                 return command.at(when_ns)
         return self._commands[0].at(when_ns)
 
-    def follow(self, running: Pipeline | None, sent: Sent, path: Path | None) -> None:
-        """Draw the consequences of what went out: what controllers follow now, and what a stop resets."""
+    def follow(self, sent: Sent, path: Path | None) -> None:
+        """Draw the consequences of what went out: what controllers follow now, and that a stop ends it."""
         if self._join is not None and sent.published_ns >= self._join.end_ns:
             self._join = None
         verdict = sent.verdict
@@ -177,7 +179,5 @@ class MotionState:
             self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:
             self.command = self._join = None
-            if running is not None:
-                running.inference.encoder.forget("stop")
             if verdict.reason is Reason.TRACKING and self.arming is not None:
                 self.arming.disarm(verdict.detail)

@@ -96,6 +96,7 @@ class Slot:
             (self._held, carry), self._offered = self._offered, None
             after = self._held.pipeline
             if after is not None:
+                self._keep_settings(before.pipeline, after)
                 busy = before.worker is not None and before.worker.busy
                 if before.pipeline is not None and carry and not busy:
                     after.inference.encoder.adopt(before.pipeline.inference.encoder)
@@ -103,6 +104,15 @@ class Slot:
                     after.inference.encoder.reset("start")
             self._unannounced = before
         return self._held.pipeline, self._held.worker
+
+    def keep_settings(self, candidate: Pipeline) -> None:
+        """What an operator set on the running engine, for one that is to be seen beside it."""
+        self._keep_settings(self._held.pipeline, candidate)
+
+    @staticmethod
+    def _keep_settings(before: Pipeline | None, after: Pipeline) -> None:
+        if before is not None:
+            after.inference.encoder.settings.keep(before.inference.encoder.settings)
 
     def sent(self, published_ns: int, by: Pipeline | None) -> None:
         """Called by the loop after each message, which `by` made: a swap is done when a message of the new
@@ -170,6 +180,7 @@ class Slot:
             "backend": engine.backend,
             "identity": engine.identity.hex(),
             "about": dict(engine.about),
+            **({"settings": settings} if (settings := installed.inference.encoder.settings.describe()) else {}),
             "execution": {**installed.schedule.describe(), **(worker.describe() if worker is not None else {})},
             **({"gpu": {stage: figure.summary() for stage, figure in timings.items()}} if timings else {}),
         }

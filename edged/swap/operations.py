@@ -57,6 +57,20 @@ class Operations:
         job = self._jobs.ask(version, _who(args), back=True)
         return {"job": job.id, "name": self._name, "version": version}
 
+    def set(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """`{input, value}` -> `{input, value, version}`: a constant of the running engine, before its next run; a value
+        of null: as packed."""
+        name, running = args.get("input"), self._slot.running
+        if not isinstance(name, str) or "value" not in args:
+            raise UsageError(
+                "set needs an input and a value", "give args.input and args.value; null is what was packed"
+            )
+        if running is None:
+            raise EngineError(f"{self._daemon} runs no engine of which anything could be set", "wait for one")
+        running.inference.encoder.settings.set(name, args["value"])
+        shown = running.inference.encoder.settings.describe()[name]
+        return {"input": name, "value": shown, "version": running.version}
+
     def reset(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Forget: with `version` its crashes, so that it may be tried again; else what the running engine remembers."""
         version = args.get("version")

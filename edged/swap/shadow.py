@@ -116,6 +116,7 @@ def run_shadow(
     called between two runs of the candidate, which may hang on what it sees here first."""
     shadow = Shadow(candidate)
     until_ns = now() + round(config.shadow_seconds * NS_PER_S)
+    mailbox.want = candidate.want
     with mailbox:
         while len(shadow.spent_ns) < config.shadow_samples and not cancelled():
             beat()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,10 +195,8 @@ class Swapper:
 
     def _shadow(self, job: Job, candidate: Pipeline) -> None:
         self._enter(job, "shadow")
-
-        def follow(share: float) -> None:
-            job.progress = share
-
+        self._slot.keep_settings(candidate)
+        follow = partial(setattr, job, "progress")
         limit_s = self._config.execution.hang_ms / 1000
         try:
             shadow = shadow_in_time(

@@ -78,6 +78,13 @@ def test_what_is_not_used_is_not_written():
     )
 
 
+def test_an_equal_default_is_not_written_either():
+    data = changed("policy", "schema", 2)
+    data["outputs"]["action"] |= {"first_step": 1, "observation_delay_ms": float("0.0"), "rotations": []}
+    assert lowest_schema(read(data)) == read(example("policy"))
+    assert dump_manifest(lowest_schema(read(data))) == dump_manifest(read(example("policy")))
+
+
 def test_the_lowest_schema_is_that_of_what_is_used():
     assert lowest_schema(read(changed("policy", "schema", 2))).schema == 1
     assert lowest_schema(read(changed("policy-2", "name", "other"))).schema == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from cells import JOINTS, MS, NAMES, NOW_NS, action, axis, manifest, sample, state
@@ -65,6 +66,24 @@ def test_a_chunk_keeps_its_time_base_and_drops_what_was_consumed(age_ms: float, 
     np.testing.assert_array_equal(got.actions, raw[0, dropped:])
     assert got.t0_ns == NOW_NS - age_ms * MS + (dropped + 1) * STEP_NS
     assert got.t0_ns >= NOW_NS + STEP_NS  # a seam has a full step to be walked
+
+
+@pytest.mark.parametrize("age_ms", [0, 1, 15, 20, 21, 60])
+@pytest.mark.parametrize("delay_ms", [0.0, 5.0, 20.0, 50.0])
+@pytest.mark.parametrize("first_step", [0, 1])
+def test_a_chunk_begins_where_its_training_rig_says(first_step: int, delay_ms: float, age_ms: float) -> None:
+    """Against the definition: which steps are due a full step from now or later, and when."""
+    raw = np.arange(18, dtype=np.float32).reshape(1, 6, 3)
+    fields = {"first_step": first_step, "observation_delay_ms": delay_ms}
+    made = manifest(outputs={"action": msgspec.structs.replace(action(), **fields)})
+    got = chunk(
+        PolicyDecoder(made, {"action": raw}, NAMES).decode({"action": raw}, seen(age_ms), NOW_NS, None, UNKNOWN)
+    )
+    captured_ms = NOW_NS / MS - age_ms
+    due_ms = [captured_ms + delay_ms + (index + first_step) * 20 for index in range(6)]
+    left = [index for index, when in enumerate(due_ms) if when >= NOW_NS / MS + 20]
+    np.testing.assert_array_equal(got.actions, raw[0, left])
+    assert got.t0_ns == round(due_ms[left[0]] * MS)
 
 
 def test_a_chunk_that_is_all_in_the_past_is_late() -> None:

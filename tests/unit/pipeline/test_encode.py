@@ -109,7 +109,7 @@ def test_a_recurrent_state_starts_at_zero_and_is_carried() -> None:
     assert (array == 5).all()
 
 
-@pytest.mark.parametrize(("rule", "events"), [("never", set()), ("swap", {"swap"}), ("stop", {"swap", "stop"})])
+@pytest.mark.parametrize(("rule", "events"), [("never", set()), ("swap", {"swap", "stop"}), ("stop", {"swap", "stop"})])
 def test_a_recurrent_state_is_reset_by_its_rule(rule: str, events: set[str]) -> None:
     for event in ("swap", "stop"):
         encoder, array, outputs = recurrent(rule)

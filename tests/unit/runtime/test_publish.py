@@ -69,7 +69,7 @@ class Bus:
         self.close()
 
 
-SCHEDULE = Schedule(True, 0, PERIOD, PERIOD, 200 * MS, 100 * MS, 100 * MS)
+SCHEDULE = Schedule(True, 0, PERIOD, PERIOD, 200 * MS, 100 * MS, 100 * MS, 200 * MS)
 
 
 def chunk(steps: int = 1, age_ms: float = 30, **fields: object) -> ActionChunk:

@@ -145,7 +145,7 @@ def test_the_shadow_gives_the_verdict_that_the_loop_gave(bench: Bench, steps: li
         watch.lap("publish")
         published_ns = watch.ended_ns["publish"]
         verdict = motion.last_look(turn.verdict, clock())
-        motion.follow(running, Sent(verdict, published_ns, published_ns + 100 * MS), turn.path)
+        motion.follow(Sent(verdict, published_ns, published_ns + 100 * MS), turn.path)
         spent["ms"] = 0
 
 

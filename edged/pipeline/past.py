@@ -1,0 +1,74 @@
+"""The past of an observation: what was seen before it without a break, for engines that look at several moments.
+
+A stretch is unbroken input. A stop ends it, and so does a gap; what follows is as good as a fresh start: the past is
+empty, and recurrent states are reset (`Observation.stretch` says when).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import TypeVar
+
+from edged.core.types import Frame, Observation, Sample
+from edged.pipeline.align import Stream, Wanted
+
+Seen = TypeVar("Seen", Frame, Sample)
+_captured_ns = attrgetter("captured_ns")
+
+
+class Past:
+    """Owned by the loop, which hands every observation through `extend` and every stop to `interrupt`."""
+
+    def __init__(self) -> None:
+        self._stretch = 0
+        self._newest_ns: int | None = None  # of the stretch; None: the next observation begins another one
+        self._frames: dict[str, deque[Frame]] = {}
+        self._samples: dict[str, deque[Sample]] = {}
+        self._windows: dict[str, int] = {}
+
+    def interrupt(self) -> None:
+        """What comes next has no past."""
+        self._newest_ns = None
+
+    def extend(self, observation: Observation, *wants: Wanted) -> Observation:
+        """`observation` with its stretch, and with the past that any of the engines in `wants` looks at; the first
+        one's `gap_ns` decides whether there was a gap before it."""
+        last_ns, now_ns = self._newest_ns, observation.captured_ns
+        if last_ns is None or now_ns - last_ns > wants[0].gap_ns:
+            self._stretch += 1
+            self._frames.clear()
+            self._samples.clear()
+            last_ns = now_ns
+        self._newest_ns = max(last_ns, now_ns)
+        frames = {
+            s.name: self._kept(s, self._frames, observation.frames) for w in wants for s in w.cameras if s.back_ns
+        }
+        samples = {
+            s.name: self._kept(s, self._samples, observation.samples) for w in wants for s in w.sensors if s.back_ns
+        }
+        return replace(observation, stretch=self._stretch, past_frames=frames, past_samples=samples)
+
+    def _kept(self, stream: Stream, kept: dict[str, deque[Seen]], now: Mapping[str, Seen]) -> tuple[Seen, ...]:
+        """What is there of a stream, the newest last; as far back as anybody ever looked, and one more."""
+        newest = now[stream.name]
+        window_ns = self._windows[stream.name] = max(stream.back_ns, self._windows.get(stream.name, 0))
+        seen = kept.setdefault(stream.name, deque())
+        if not seen or newest.captured_ns > seen[-1].captured_ns:
+            seen.append(newest)
+        while len(seen) > 1 and seen[1].captured_ns <= seen[-1].captured_ns - window_ns:
+            seen.popleft()
+        return tuple(seen)
+
+
+def nearest(past: Sequence[Seen], when_ns: int) -> Seen:
+    """What was captured nearest to `when_ns`: the oldest where nothing goes that far back."""
+    after = bisect_left(past, when_ns, key=_captured_ns)
+    if after == 0:
+        return past[0]
+    if after == len(past) or when_ns - past[after - 1].captured_ns <= past[after].captured_ns - when_ns:
+        return past[after - 1]
+    return past[after]

@@ -1,0 +1,90 @@
+"""Settings: constants that an operator may set while the engine runs (`settable` in the manifest).
+
+Set by the control thread, applied by the engine's owner before the next run. A new engine keeps what was set where it
+has an input of that name that can take it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.bundle.graph_check import Tensor, value_problem
+from edged.bundle.manifest import ConstInput
+from edged.core.errors import UsageError
+
+SHOWN = 16  # values of a setting that status shows
+
+
+class Settings:
+    """`inputs`: the engine's arrays of the constants that may be set, with their role."""
+
+    def __init__(self, inputs: Mapping[str, tuple[ConstInput, NDArray[Any]]]) -> None:
+        self._inputs = dict(inputs)
+        self._set: dict[str, NDArray[Any] | None] = {}
+        self._waiting: deque[tuple[str, NDArray[Any] | None]] = deque()
+
+    def set(self, name: str, value: object) -> NDArray[Any] | None:
+        """Set `name` before the next run; None: as packed. From any thread. `UsageError` for what does not fit."""
+        if name not in self._inputs:
+            there = ", ".join(self._inputs) or "none"
+            raise UsageError(f"{name!r} is no input that may be set", f"the engine's are: {there}")
+        made = None if value is None else _read(name, value, self._inputs[name][1])
+        self._set[name] = made
+        self._waiting.append((name, made))
+        return made
+
+    def apply(self) -> None:
+        """Write what waits into the engine's inputs. By the engine's owner."""
+        while self._waiting:
+            name, value = self._waiting.popleft()
+            role, array = self._inputs[name]
+            if value is None:
+                role.fill(array)
+            else:
+                array[...] = value
+
+    def keep(self, previous: Settings) -> tuple[str, ...]:
+        """At a swap: take over what an operator set for the engine before; the names of those that fit."""
+        kept = []
+        for name, value in list(previous._set.items()):
+            if value is not None and name in self._inputs and _fits(value, self._inputs[name][1]):
+                self._set[name] = value
+                self._waiting.append((name, value))
+                kept.append(name)
+        return tuple(kept)
+
+    def describe(self) -> dict[str, Any]:
+        """For status: each constant that may be set, "packed" or its value."""
+        return {name: _shown(self._set.get(name)) for name in self._inputs}
+
+
+def _fits(value: NDArray[Any], array: NDArray[Any]) -> bool:
+    return value.shape == array.shape and value.dtype == array.dtype
+
+
+def _read(name: str, value: object, array: NDArray[Any]) -> NDArray[Any]:
+    remedy = f"give {array.size} numbers as {list(array.shape)}, {array.dtype}"
+    try:
+        given = np.asarray(value)
+    except ValueError:
+        raise UsageError(f"{name!r} cannot be lists of different lengths", remedy) from None
+    if given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+        raise UsageError(f"{name!r} is set to something else than finite numbers", remedy)
+    if given.ndim and (problem := value_problem(given, Tensor(array.dtype.name, array.shape))):
+        raise UsageError(f"{name!r} cannot be that: {problem}", remedy)
+    if not given.ndim and (problem := value_problem(given, Tensor(array.dtype.name, ()))):
+        raise UsageError(f"{name!r} cannot be that: {problem}", remedy)
+    made = np.empty(array.shape, array.dtype)
+    made[...] = given.reshape(array.shape) if given.ndim else given
+    return made
+
+
+def _shown(value: NDArray[Any] | None) -> object:
+    if value is None:
+        return "packed"
+    return value.reshape(-1).tolist() if value.size <= SHOWN else f"{value.dtype}{list(value.shape)}"

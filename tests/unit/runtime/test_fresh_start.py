@@ -1,0 +1,169 @@
+"""After an outage a policy that remembers begins afresh: what follows is what a daemon would do that starts then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cells
+import numpy as np
+import pytest
+from cells import IMU, MS
+from numpy.typing import NDArray
+from scripted import PERIOD, STEPS, ScriptedCell, ScriptedEngine, Steady
+
+from edged.bundle.manifest import FeedbackInput, HiddenOutput, History, StateInput, StatePart
+from edged.core.types import Sample
+
+OUTAGE = 200  # ticks: 2 s
+BEFORE, AFTER = 60, 60
+RUN = 30 * MS
+
+
+class Remembering(ScriptedEngine):
+    """Small motions from three moments of the imu and a recurrent state; `log` has each run's inputs and action."""
+
+    def __init__(self, identity: int, reset: str) -> None:
+        super().__init__(identity)
+        parts = (StatePart(sensor="imu", names=IMU, unit="rad"),)
+        history = History(steps=3, spacing_ms=40.0)
+        self.manifest = cells.manifest(
+            {
+                "state": StateInput(parts=parts, history=history),
+                "memory": FeedbackInput(output="memory_next", reset=reset),  # type: ignore[arg-type]
+            },
+            {"action": cells.action(step_ms=20.0), "memory_next": HiddenOutput()},
+            schema=2,
+        )
+        self.inputs = {"state": np.zeros((1, 3, 3), np.float32), "memory": np.zeros((1, 3), np.float32)}
+        self.outputs = {**self.outputs, "memory_next": np.zeros((1, 3), np.float32)}
+        self.log: list[dict[str, NDArray[Any]]] = []
+
+    def run(self) -> None:
+        state, memory = self.inputs["state"], self.inputs["memory"]
+        self.outputs["memory_next"][...] = 0.9 * memory + 0.1 * state[:, -1]
+        ramp = np.arange(1, STEPS + 1, dtype=np.float32)[None, :, None] / STEPS
+        self.outputs["action"][...] = 0.02 * ramp * (self.outputs["memory_next"] + state[:, -1] - state[:, 0])[:, None]
+        self.log.append({name: array.copy() for name, array in {**self.inputs, **self.outputs}.items()})
+
+
+class Swinging(Steady):
+    """An imu whose values are a function of time."""
+
+    def drain(self, now_ns: int) -> int:
+        if not self.silent:
+            values = np.sin(now_ns / 1e9 * np.array([3.0, 5.0, 7.0]))
+            self.samples = [*self.samples[-20:], Sample("imu", 1, now_ns, values)]
+        return 1
+
+
+class Cell(ScriptedCell):
+    def __init__(self, folder: Path, begin_ns: int, reset: str, inference: str) -> None:
+        folder.mkdir()
+        super().__init__(folder, inference=inference)
+        self.clock.sleep_until(begin_ns)
+        self.imu = Swinging(self.clock, "imu")
+        self.inputs.sensors["imu"] = self.imu  # type: ignore[index]
+        self.engine = Remembering(1, reset)
+        self.offer(self.engine)
+
+    def offer(self, engine: Remembering) -> None:
+        from edged.pipeline.pipeline import make_pipeline
+
+        self.slot.offer(make_pipeline(engine, self.config, lambda engine: RUN))
+
+    def ticks(self, count: int) -> list[Any]:
+        return [self.tick() for _ in range(count)]
+
+    def until_run(self) -> int:
+        """Ticks until the engine runs again; how many there were."""
+        before, count = len(self.engine.log), 0
+        while len(self.engine.log) == before:
+            self.tick()
+            count += 1
+            assert count < 200
+        return count
+
+
+def gap(cell: Cell) -> None:
+    cell.imu.silent = True
+    cell.ticks(OUTAGE)
+    cell.imu.silent = False
+
+
+def stop(cell: Cell) -> None:
+    cell.arming.hold("anna", "a look")
+    cell.ticks(OUTAGE)
+    cell.arming.resume("anna")
+
+
+@pytest.mark.parametrize("inference", ["inline", "async"])
+@pytest.mark.parametrize("outage", [gap, stop])
+def test_after_an_outage_everything_is_as_at_a_fresh_start(tmp_path: Path, outage: Any, inference: str) -> None:
+    cell = Cell(tmp_path / "one", 10_000 * MS, "stop", inference)
+    cell.ticks(BEFORE)
+    assert cell.engine.log[-1]["memory"].any(), "it remembers something before"
+    assert not (cell.engine.log[-1]["state"] == cell.engine.log[-1]["state"][:, :1]).all()
+    outage(cell)
+    done = len(cell.engine.log)
+    cell.until_run()
+    resumed_ns = cell.clock() // PERIOD * PERIOD
+    heard = cell.ticks(AFTER)
+
+    fresh = Cell(tmp_path / "other", resumed_ns, "stop", inference)
+    fresh.until_run()
+    assert fresh.clock() // PERIOD * PERIOD == resumed_ns
+    wanted = fresh.ticks(AFTER)
+
+    made, expected = cell.engine.log[done:], fresh.engine.log
+    assert len(made) == len(expected) > 10
+    for one, other in zip(made, expected, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], name)
+    assert not made[0]["memory"].any()
+    assert (made[0]["state"] == made[0]["state"][:, :1]).all(), "the first moment is repeated"
+    assert [message.kind for message in heard] == [message.kind for message in wanted]
+    for one, other in zip(heard, wanted, strict=True):
+        if "action" in one.arrays:
+            np.testing.assert_array_equal(one.arrays["action"], other.arrays["action"])
+
+
+def test_a_tick_without_input_is_no_gap(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "one", 10_000 * MS, "stop", "inline")
+    cell.ticks(BEFORE)
+    cell.imu.silent = True
+    cell.ticks(5)  # as old as it may be, no older
+    cell.imu.silent = False
+    cell.ticks(3)
+    assert cell.engine.log[-1]["memory"].any()
+
+
+def test_what_is_never_reset_is_kept(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "one", 10_000 * MS, "never", "inline")
+    cell.ticks(BEFORE)
+    last = cell.engine.log[-1]["memory_next"]
+    stop(cell)
+    done = len(cell.engine.log)
+    cell.until_run()
+    np.testing.assert_array_equal(cell.engine.log[done]["memory"], last)
+    assert (cell.engine.log[done]["state"] == cell.engine.log[done]["state"][:, :1]).all(), "a history is never kept"
+
+
+def test_an_operators_reset_empties_all_of_it(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "one", 10_000 * MS, "never", "inline")
+    cell.ticks(BEFORE)
+    cell.motion.ask_to_forget()
+    done = len(cell.engine.log)
+    cell.until_run()
+    assert not cell.engine.log[done]["memory"].any()
+    assert (cell.engine.log[done]["state"] == cell.engine.log[done]["state"][:, :1]).all()
+
+
+def test_a_swap_resets_and_keeps_what_the_world_was(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "one", 10_000 * MS, "stop", "inline")
+    cell.ticks(BEFORE)
+    after = Remembering(2, "stop")
+    cell.offer(after)
+    cell.ticks(1)
+    assert not after.log[0]["memory"].any()
+    assert not (after.log[0]["state"] == after.log[0]["state"][:, :1]).all(), "the input went on without a break"
