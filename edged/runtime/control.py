@@ -99,7 +99,7 @@ def answer(data: bytes, operations: Mapping[str, Operation], client: Client | No
 
 def _asker(request: Request, client: Client | None) -> str:
     """Who asks, in their own words, and the key that vouches for it."""
-    who = legible(str(request.args.get("who", "unknown")))
+    who = legible(str(request.args.get("who", "unknown")), LONGEST)
     return f"{who!r}{f' (key {client.name})' if client else ''}"
 
 
