@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Instances, Labels, Observation, Sample
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
+from edged.inspection.inspect import Inspection, inspect
 from edged.pipeline.inference import make_inference
 from edged.pipeline.overlay import overlay_action, overlay_instances, overlay_labels
 from edged.source.grabber import BadFrame
@@ -109,16 +110,37 @@ def facts(inferred: Inferred) -> dict[str, Any]:
         about["assumed_state"] = {"from": "first golden sample", **inferred.state}
     if inferred.labels is not None:
         share = np.bincount(inferred.labels.image.ravel(), minlength=len(manifest.classes)) / inferred.labels.image.size
-        return {**about, "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=True)}}
+        measures = _label_facts(inspect(inferred.labels, manifest.classes), manifest.classes)
+        return {
+            **about,
+            **measures,
+            "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=True)},
+        }
     if (found := inferred.instances) is not None:
-        rows = zip(found.class_id.tolist(), found.score.tolist(), found.xyxy.tolist(), strict=True)
-        keys = ("class", "score", "xyxy")
-        objects = [dict(zip(keys, (manifest.classes[c], s, b), strict=True)) for c, s, b in rows]
-        return {**about, "truncated": found.truncated, "instances": objects}
+        measured = inspect(found, manifest.classes)
+        columns = [("score", found.score), ("xyxy", found.xyxy), *measured.per_object]
+        objects: list[dict[str, Any]] = [{"class": manifest.classes[number]} for number in found.class_id.tolist()]
+        for name, column in columns:
+            for entry, value in zip(objects, column.tolist(), strict=True):
+                entry[name] = value
+        counts = dict(zip(manifest.classes, measured.per_frame[0][1].tolist(), strict=True))
+        return {**about, "truncated": found.truncated, "counts": counts, "instances": objects}
     assert inferred.actions is not None
     assert manifest.action is not None
     names = [axis.name for axis in manifest.action[1].axes]
     return {**about, "actions": [dict(zip(names, row, strict=True)) for row in inferred.actions.tolist()]}
+
+
+def _label_facts(measured: Inspection, classes: Sequence[str]) -> dict[str, Any]:
+    """`class_area` in pixels, and `parts`: the connected ones of each class, the largest first."""
+    parts = measured.labels
+    assert parts is not None, "it was made of labels"
+    rows = zip(parts.class_id.tolist(), parts.area.tolist(), parts.centroid.tolist(), parts.xyxy.tolist(), strict=True)
+    return {
+        "class_area": dict(zip(classes, parts.class_area.tolist(), strict=True)),
+        "parts": [{"class": classes[c], "area": a, "centroid": m, "xyxy": box} for c, a, m, box in rows],
+        "parts_left_out": parts.left_out,
+    }
 
 
 def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:

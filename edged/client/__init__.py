@@ -13,7 +13,7 @@ with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as st
 """
 
 from edged.client.describe import describe
-from edged.client.masks import masks_of
+from edged.client.masks import masks_of, measures_of
 from edged.client.player import Command, Player
 from edged.client.request import RequestError, request
 from edged.client.sender import FrameSender, SensorSender
@@ -39,5 +39,6 @@ __all__ = [
     "Subscription",
     "describe",
     "masks_of",
+    "measures_of",
     "request",
 ]

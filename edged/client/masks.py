@@ -1,6 +1,8 @@
-"""The masks of an instances message, unpacked."""
+"""The masks of an instances message, unpacked, and what was measured of them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,4 +32,22 @@ def masks_of(message: Message) -> list[tuple[int, int, NDArray[np.bool_]]]:
         mask = np.unpackbits(bits[at : at + length], count=int(count)).astype(bool).reshape(shape)
         found.append((max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1]))), mask))
         at += int(length)
+    return found
+
+
+MEASURES = {"area": (), "centroid": (2,), "oriented_box": (5,), "axis": (), "elongation": (), "at_edge": ()}
+
+
+def measures_of(message: Message) -> dict[str, NDArray[Any]]:
+    """The measures of an instances message by name, a row per object: WIRE.md lists them. Empty where none were sent.
+
+    Raises `WireError` when they do not fit the objects.
+    """
+    if message.kind is not Kind.INSTANCES:
+        raise WireError(f"{message.kind.name} of {message.topic} has no objects")
+    count = len(message.arrays["xyxy"])
+    found = {name: message.arrays[name] for name in MEASURES if name in message.arrays}
+    for name, array in found.items():
+        if array.shape != (count, *MEASURES[name]) or array.dtype.kind not in "fb":
+            raise WireError(f"{name} is {array.dtype}{list(array.shape)} for {count} objects")
     return found

@@ -11,8 +11,8 @@ from typing import Literal
 
 from edged.core.clock import Now, monotonic_ns
 
-Step = Literal["observe", "encode", "engine", "decode", "guard", "publish"]
-STEPS: tuple[Step, ...] = ("observe", "encode", "engine", "decode", "guard", "publish")
+Step = Literal["observe", "encode", "engine", "decode", "guard", "inspect", "publish"]
+STEPS: tuple[Step, ...] = ("observe", "encode", "engine", "decode", "guard", "inspect", "publish")
 
 
 @dataclass(frozen=True, slots=True)

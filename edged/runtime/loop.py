@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick, Verdict
+from edged.core.types import ActionChunk, Hold, Instances, Labels, Observation, Reason, Tick, Verdict
+from edged.inspection.inspect import inspect
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.async_policy import AsyncPolicy
@@ -133,8 +134,13 @@ def publish(
         if by is None:
             sent = publisher.send(tick, verdict, NO_ENGINE, motion=number)
         else:
+            inspection = None
+            if isinstance(verdict, Labels | Instances):
+                inspection = inspect(verdict, by.manifest.classes)
+                watch.lap("inspect")
             sent = publisher.send(
-                tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting
+                tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting,
+                inspection,
             )  # fmt: skip
     watch.lap("publish")
     return sent

@@ -21,6 +21,7 @@ from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.inspection.inspect import Inspection
 from edged.pipeline.schedule import Schedule, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
@@ -172,11 +173,13 @@ class Publisher:
         schedule: Schedule | None = None,
         motion: int = 0,
         waiting: Hold | None = None,
+        inspection: Inspection | None = None,
     ) -> Sent:
         """Publish `verdict`, or the `Hold(LATE)` it has become; returns what went out.
 
         `meaning`: what does not change while an engine is live (names, units, classes), see `meaning_of`; `schedule`:
-        how long its verdicts are good; `motion`: its number, 0 = nothing moves; `waiting`: why no newer plan comes.
+        how long its verdicts are good; `motion`: its number, 0 = nothing moves; `waiting`: why no newer plan comes;
+        `inspection`: measures of the result.
         """
         published_ns = self.now()
         hold_valid_ns = self._hold_ns if schedule is None else schedule.hold_ns
@@ -200,7 +203,7 @@ class Publisher:
                 self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
             header.update(self._encoded)
         try:
-            data = self._message(verdict, dict(header), published_ns, valid_ns, engine)
+            data = self._message(verdict, dict(header), published_ns, valid_ns, engine, inspection)
         except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
             verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_valid_ns
             header = {key: value for key, value in header.items() if key not in self._encoded}
@@ -211,10 +214,16 @@ class Publisher:
         return Sent(verdict, published_ns, published_ns + valid_ns)
 
     def _message(
-        self, verdict: Verdict, header: dict[str, Any], published_ns: int, valid_ns: int, engine: bytes
+        self,
+        verdict: Verdict,
+        header: dict[str, Any],
+        published_ns: int,
+        valid_ns: int,
+        engine: bytes,
+        inspection: Inspection | None = None,
     ) -> bytes:
         """The bytes of a verdict; `WireError` for what goes into no message."""
-        kind, reason, flags, arrays = _describe(verdict, header)
+        kind, reason, flags, arrays = _describe(verdict, header, inspection)
         if self._alarms and kind is not Kind.ACTION:
             header["alarms"] = self._alarms
         seq = self._outlet.seq + 1
@@ -229,8 +238,11 @@ def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
     return chunk.end_ns if schedule is None else min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)
 
 
-def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag, Sequence[tuple[str, NDArray[Any]]]]:
+def _describe(
+    verdict: Verdict, header: dict[str, Any], inspection: Inspection | None
+) -> tuple[Kind, int, Flag, Sequence[tuple[str, NDArray[Any]]]]:
     """Kind, reason, flags and arrays of a verdict; its own facts are added to `header`."""
+    measured = () if inspection is None else inspection.per_frame
     match verdict:
         case ActionChunk():
             header["t0_ns"] = verdict.t0_ns
@@ -246,18 +258,21 @@ def _describe(verdict: Verdict, header: dict[str, Any]) -> tuple[Kind, int, Flag
             return Kind.ACTION, 0, Flag.CHANGED, arrays
         case Labels():
             header["camera"] = verdict.camera
-            return Kind.LABELS, 0, NO_FLAGS, (("labels", verdict.image),)
+            return Kind.LABELS, 0, NO_FLAGS, (("labels", verdict.image), *measured)
         case Instances():
             header["camera"] = verdict.camera
             header["size"] = verdict.size
-            return Kind.INSTANCES, 0, NO_FLAGS, message_arrays(verdict, header)
+            rows = () if inspection is None else inspection.per_object
+            return Kind.INSTANCES, 0, NO_FLAGS, (*message_arrays(verdict, header, rows), *measured)
         case Hold():
             header["reason"] = verdict.reason.name
             header["detail"] = cut(verdict.detail)
             return Kind.HOLD, int(verdict.reason), Flag.STOP if verdict.stop else NO_FLAGS, ()
 
 
-def message_arrays(found: Instances, header: dict[str, Any]) -> Sequence[tuple[str, NDArray[Any]]]:
+def message_arrays(
+    found: Instances, header: dict[str, Any], measured: Sequence[tuple[str, NDArray[Any]]] = ()
+) -> Sequence[tuple[str, NDArray[Any]]]:
     """The arrays of `found`. What is more than a message holds is left out, the lowest scores first, and `truncated` in
     the header counts it, and what was left out before."""
     sizes = np.array([(mask.size + 7) // 8 for mask in found.masks], np.int64)
@@ -274,4 +289,5 @@ def message_arrays(found: Instances, header: dict[str, Any]) -> Sequence[tuple[s
         ("class_id", found.class_id[kept]),
         ("mask_shape", np.array([mask.shape for mask in masks], np.uint16).reshape(-1, 2)),
         ("mask_bits", np.concatenate(flat) if flat else np.zeros(0, np.uint8)),
+        *((name, array[kept]) for name, array in measured),
     )

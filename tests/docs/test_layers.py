@@ -31,7 +31,8 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"core", "config", "bundle"},
     "guard": {"core", "config", "bundle"},
     "pipeline": {"core", "config", "bundle", "engine", "guard"},
-    "runtime": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline"},
+    "inspection": {"core", "config"},
+    "runtime": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection"},
     "swap": {"core", "config", "bundle", "source", "engine", "guard", "pipeline", "runtime"},
     "client": {"core", "wire"},
     "pack": {"core", "bundle", "source", "engine", "pipeline"},
@@ -40,8 +41,8 @@ ROOMS: dict[str, set[str]] = {
     "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client"},
     "daemon": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap"},
     "cli": {
-        "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap", "client",
-        "pack", "bench", "demo", "daemon",
+        "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",
+        "client", "pack", "bench", "demo", "daemon",
     },
     "__main__": {"core", "cli"},
 }  # fmt: skip
@@ -50,7 +51,7 @@ STAGES = ("align", "encode", "decode_policy", "decode_semantic", "decode_instanc
 """Files of `pipeline/` that do not know each other: only `pipeline.pipeline` knows their order."""
 
 CUDA_HOME = ("engine.cuda",)
-CV2_HOME = ("source", "pipeline", "bench", "demo", "cli", "pack")
+CV2_HOME = ("source", "pipeline", "inspection", "bench", "demo", "cli", "pack")
 # Where each package from outside may be imported: rooms, or modules of one. `*` = everywhere, () = nowhere.
 HOMES = {
     "numpy": ("*",),

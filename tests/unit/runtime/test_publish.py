@@ -16,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import until
 
+from edged.client import measures_of
 from edged.core.clock import ManualClock, boot_id
 from edged.core.errors import EdgedError
 from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.inspection.inspect import inspect
 from edged.pipeline.schedule import Schedule
 from edged.runtime.publish import CHANGES_LISTED, Outlet, Publisher, Sender, Sent
 from edged.wire import Flag, Kind, Message, decode, subscription
@@ -187,6 +189,40 @@ def test_instances_come_apart_again(context: Context) -> None:
     bits = message.arrays["mask_bits"]
     np.testing.assert_array_equal(np.unpackbits(bits[:2])[:12].reshape(3, 4), masks[0])
     np.testing.assert_array_equal(np.unpackbits(bits[2:])[:10].reshape(2, 5), masks[1])
+
+
+def test_measures_go_along_a_row_per_object_and_those_left_out_take_theirs_away(context: Context) -> None:
+    found = Instances(
+        np.array([[4, 4, 12, 10], [20.5, 4, 30, 44], [0, 30, 6, 36]], np.float32),
+        np.array([0.9, 0.8, 0.7], np.float32),
+        np.array([2, 0, 2], np.uint16),
+        (np.ones((6, 8), bool), np.ones((40, 10), bool), np.ones((6, 6), bool)),
+        (48, 64),
+        "line",
+        NOW - MS,
+        truncated=3,
+    )
+    with Bus(context, topic="inspect/masks") as bus:
+        _, message = bus.send(found, inspection=inspect(found, ("a", "b", "c")))
+        measured = measures_of(message)
+        assert measured["area"].tolist() == [48, 400, 36]
+        assert measured["centroid"].tolist() == [[8, 7], [25, 24], [3, 33]]
+        assert measured["at_edge"].tolist() == [False, False, True]
+        assert message.arrays["counts"].tolist() == [1, 0, 2]
+        assert message.arrays["class_area"].tolist() == [400, 0, 84]
+        assert message.header["truncated"] == 3
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("edged.runtime.publish.MOST_INSTANCES", 2)
+            _, fewer = bus.send(found, inspection=inspect(found, ("a", "b", "c")))
+        assert measures_of(fewer)["area"].tolist() == [48, 400]
+        assert fewer.header["truncated"] == 4
+        image = np.zeros((48, 64), np.uint8)
+        image[4:10, 4:12] = image[30:32, :3] = 1
+        labels = Labels(image, "line", NOW - MS)
+        parts = bus.send(labels, inspection=inspect(labels, ("a", "b")))[1].arrays
+        assert parts["part_area"].tolist() == [48, 6]
+        assert parts["part_xyxy"].tolist() == [[4, 4, 12, 10], [0, 30, 3, 32]]
+        assert parts["class_area"].tolist() == [48 * 64 - 54, 54]
 
 
 def test_instances_that_a_message_cannot_hold_are_left_out_the_lowest_scores_first(context: Context) -> None:
