@@ -47,7 +47,8 @@ class Command:
 class Player:
     """One thread's. `names`: the axes to play, each message is sorted by them. `braking`: scalar or [D], units per
     second squared, for stops of its own. `bridge`: scalar or [D], how far a new trajectory may lie from the command
-    that was returned last; that offset decays smoothly, beyond it the player stops. `boot` is the reader's own.
+    that was returned last; that offset decays smoothly, beyond it the player stops and waits for a trajectory that is
+    near enough, or a new motion. `boot` is the reader's own.
 
     Nothing raises for what a message holds: `feed` says why it was not taken, and counts it in `refused`; `stopped` is
     the reason of the last stop, for people.
@@ -65,6 +66,7 @@ class Player:
         self._boot = boot_id() if boot is None else boot
         self._order = Order(self._boot)
         self._motion: tuple[bytes, int, int] | None = None
+        self._anchored = True  # the next trajectory begins where the robot is: the daemon's guard saw to that
         self._path: Knots | None = None  # None: braking, or at rest
         self._until_ns = self._end_ns = 0
         self._offset: Bridge | None = None
@@ -115,6 +117,7 @@ class Player:
             return refusal
         motion = (message.boot, message.session, message.motion)
         missed = self._motion is not None and motion != self._motion and self._path is not None
+        self._anchored |= message.stop or motion != self._motion
         self._motion = motion
         if message.stop:
             self._stop(now_ns, "holding", f"{message.header.get('reason', '?')}: {message.header.get('detail', '')}")
@@ -151,10 +154,13 @@ class Player:
     def _follow(self, path: Knots, now_ns: int, until_ns: int) -> str:
         """Go over to a trajectory, unless the player brakes, or it is too far away."""
         if self._path is None:
-            if self._values is not None and self._at(now_ns)[1].any():
+            own = self._at(now_ns)
+            if self._values is not None and own[1].any():
                 return "braking"
             path.begin(now_ns, None if path.given else self._values)
             self._offset = None
+            if not self._anchored and self._values is not None and not self._span(path, own, None, now_ns):
+                return "too far"
         else:
             own, away = self._at(now_ns), False
             if self._values is not None and now_ns - self._asked_ns > AWAY_NS:
@@ -162,7 +168,7 @@ class Player:
             path.begin(now_ns, own[0])
             if not self._span(path, own, None if away else self._path, now_ns):
                 return "too far"
-        self._path, self._until_ns = path, until_ns
+        self._path, self._until_ns, self._anchored = path, until_ns, False
         self._end_ns = max(until_ns, path.end_ns) if path.rests else until_ns
         return ""
 

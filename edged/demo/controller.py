@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,21 +22,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.client import Flag, Kind, Lost, Message, Stream
+from edged.client import Flag, Kind, Lost, Message, Player, Stream
 from edged.core.clock import NS_PER_MS, NS_PER_S, boot_id, monotonic_ns, ms
 from edged.core.types import Reason
 from edged.demo.bus import CELL, JOINTS, CommandLine, endpoint
-from edged.demo.interpolate import Interpolator, State
 from edged.demo.lifecycle import until_signal, write_line
 from edged.runtime.ticks import TimerTicks
-from edged.wire import good_until
 from edged.wire.sockets import Context, open_context
 
 Vector = NDArray[np.float64]
 
-TOOL = "tool"
-MAX_VELOCITY = np.array([2.6, 2.6, 2.6, 4.2, 4.2, 4.2])  # rad/s, a little above what the drives and the guard allow
-BRAKING = np.full(6, 12.0)  # rad/s^2
+AXES = (*JOINTS, "tool")
+BRAKING = 12.0  # rad/s^2
+BRIDGE = 0.3  # rad: a machine that stands still for 100 ms is no reason to stop for good
 MEASURED_GOOD_NS = 100 * NS_PER_MS
 REMEMBERED = 200_000  # commands in the trace
 
@@ -108,17 +106,17 @@ class Log:
 
 
 class Controller:
-    """From verdicts and measured joints to set-points. No sockets and no clock: time is an argument."""
+    """From verdicts to set-points. No sockets and no clock: time is an argument."""
 
     def __init__(self, boot: bytes) -> None:
         self.log = Log()
-        self.path = Interpolator(MAX_VELOCITY, BRAKING)
+        self.player = Player(AXES, BRAKING, BRIDGE, boot)
         self.tool = 0.0
-        self._boot = boot
+        self.state = "idle"  # or "following", "stopping"
+        self._at: Vector | None = None  # the last set-point
         self._measured: tuple[int, Vector] | None = None
         self._fresh_ns = 0  # capture time of an action not yet turned into a set-point
         self._lost = False
-        self._begun_at: Vector | None = None  # the measured pose of a motion that has not had its first set-point
 
     def measure(self, message: Message) -> None:
         """Where the arm is."""
@@ -128,70 +126,38 @@ class Controller:
 
     def receive(self, verdict: Message | Lost | None, now_ns: int) -> None:
         """Obey a verdict, or the lack of one."""
+        refusal = self.player.feed(verdict, now_ns)
         if isinstance(verdict, Message):
             self._lost = False
             self.log.verdict(verdict, now_ns)
-            if verdict.kind is Kind.ACTION:
-                self._follow(verdict, now_ns)
-            elif verdict.stop:
-                self._stop()
+            if verdict.kind is Kind.ACTION and not refusal:
+                self._fresh_ns = verdict.captured_ns
+            self.log.refused += bool(refusal)
         elif isinstance(verdict, Lost):
             self.log.lost += not self._lost
             self._lost = True
-            self._stop()
 
     def step(self, now_ns: int) -> Vector | None:
-        """The set-point [6] for this cycle, None at rest."""
-        before, state = self.path.commanded, self.path.state
-        setpoint = self.path.step(now_ns)
-        if state is State.FOLLOWING and self.path.state is not State.FOLLOWING:
-            self.log.stops += 1  # the command's validity ended
-        if setpoint is None:
+        """The set-point [6] for this cycle, None at rest: then others may move the arm."""
+        command, before = self.player.command(now_ns), self.state
+        moving = command.state in ("moving", "tail")
+        speeds = command.velocities
+        self.state = "following" if moving else "idle" if speeds is None or not speeds.any() else "stopping"
+        self.log.stops += before == "following" and not moving
+        if command.values is None or (before != "following" and self.state == "idle"):
+            self._at = None
             return None
-        if self._begun_at is not None:
-            self.log.anchor_jump = max(self.log.anchor_jump, float(np.abs(setpoint - self._begun_at).max()))
-            self._begun_at = None
-        if before is not None:
-            self.log.largest_move = max(self.log.largest_move, float(np.abs(setpoint - before).max()))
+        setpoint = command.values[:6]
+        self.tool = float(command.values[6])
+        if self._at is not None:
+            self.log.largest_move = max(self.log.largest_move, float(np.abs(setpoint - self._at).max()))
+        elif self._measured is not None and now_ns - self._measured[0] < MEASURED_GOOD_NS:
+            self.log.anchor_jump = max(self.log.anchor_jump, float(np.abs(setpoint - self._measured[1]).max()))
+        self._at = setpoint
         if self._fresh_ns:
             self.log.commands.append((now_ns, ms(now_ns - self._fresh_ns)))
             self._fresh_ns = 0
         return setpoint
-
-    def _follow(self, message: Message, now_ns: int) -> None:
-        columns = columns_of(message.header.get("names", ()))
-        actions = message.arrays["action"].astype(np.float64)
-        if columns is None or actions.shape[1] <= max(columns):
-            self.log.refused += 1
-            return
-        measured = None
-        if self._measured is not None and now_ns - self._measured[0] < MEASURED_GOOD_NS:
-            measured = self._measured[1]
-        resting = self.path.state is State.IDLE
-        t0_ns, step_ns = message.header["t0_ns"], message.header["step_ns"]
-        until_ns = good_until(message, self._boot, now_ns)
-        taken = self.path.follow(actions[:, columns[:6]], t0_ns, step_ns, until_ns, measured, now_ns)
-        if not taken:
-            self.log.refused += 1
-            return
-        if resting:
-            self._begun_at = measured
-        due = min(max(now_ns - t0_ns, 0) // max(step_ns, 1), len(actions) - 1)
-        self.tool = float(actions[due, columns[6]])
-        self._fresh_ns = message.captured_ns
-
-    def _stop(self) -> None:
-        if self.path.state is State.FOLLOWING:
-            self.log.stops += 1
-        self.path.stop()
-
-
-def columns_of(names: Sequence[str]) -> list[int] | None:
-    """Where j1..j6 and the tool are among an action's axes; None when one is missing."""
-    wanted = (*JOINTS, TOOL)
-    if any(name not in names for name in wanted):
-        return None
-    return [list(names).index(name) for name in wanted]
 
 
 def name_of(reason: int) -> str:
@@ -251,10 +217,10 @@ def _control(
                 line.move(setpoint, controller.tool)
             if now_ns >= next_report_ns:
                 next_report_ns += NS_PER_S
-                report({**controller.log.stats(300), "state": controller.path.state.value})
+                report({**controller.log.stats(300), "state": controller.state})
     finally:
         line.close()
-    report({"final": True, **controller.log.stats(), "state": controller.path.state.value})
+    report({"final": True, **controller.log.stats(), "state": controller.state})
 
 
 def main(arguments: list[str] | None = None) -> int:

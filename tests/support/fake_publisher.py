@@ -60,7 +60,8 @@ class Daemon:
         preamble = Preamble(Kind.ACTION, 0, Flag(0), self.session, self.seq, published_ns - 5 * MS, published_ns,
                             round(valid_ms * MS), self.boot, bytes(8))  # fmt: skip
         actions = np.array([[value, 1.0]], np.float32)
-        header = {"t0_ns": published_ns, "step_ns": MS, **({"motion": motion} if motion else {})}
+        header: dict[str, Any] = {"t0_ns": published_ns, "step_ns": MS, **({"motion": motion} if motion else {})}
+        header |= {"names": ["j1", "tool"], "units": ["rad", ""]}
         arrays = [("action", actions), ("more", np.zeros(more, np.uint8))]
         if changes.get("kind") is Kind.HOLD:
             header, arrays = {"motion": motion}, []

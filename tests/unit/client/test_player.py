@@ -188,12 +188,28 @@ def test_a_change_of_velocity_is_bridged_too(sender: Sender) -> None:
 
 def test_a_large_offset_stops_and_is_told(sender: Sender) -> None:
     by = player()
-    feeds = steady(sender, 0, 300) | {300: lambda now: sender.action(now, lambda s: (np.sin(s) + 0.06, np.cos(s)))}
-    values, states = drive(by, sender, feeds, 500)
-    assert states[300] == "holding"
-    assert by.refused == {"too far": 1}
-    assert "j1 was 0.06 from its new trajectory > 0.05" in by.stopped
+
+    def other(seconds: float) -> tuple[float, float]:
+        return np.sin(seconds) + 0.06, np.cos(seconds)
+
+    values, states = drive(by, sender, steady(sender, 0, 300) | steady(sender, 300, 500, other), 500)
+    assert set(states[300:]) == {"holding"}, "and it is not followed from rest either: that would be the jump"
+    assert set(by.refused) == {"too far", "braking"}
+    assert "from its new trajectory > 0.05" in by.stopped
     assert np.abs(np.diff(values[:, 0], 2)[5:] * 1e6).max() < 1.2 * BRAKING
+
+
+def test_after_a_stop_of_its_own_it_goes_on_where_that_is_near(sender: Sender) -> None:
+    """Messages were lost; the daemon begins again from the measured state, which is not quite the command."""
+    rest = np.sin(0.14) + np.cos(0.14) ** 2 / 16
+
+    def near(seconds: float) -> tuple[float, float]:
+        return rest + 0.01 + 0.2 * max(0.0, seconds - 0.4) ** 2, 0.4 * max(0.0, seconds - 0.4)
+
+    values, states = drive(player(), sender, steady(sender, 0, 50) | steady(sender, 400, 900, near), 900)
+    assert (states[399], states[400]) == ("holding", "moving")
+    assert np.abs(np.diff(values[300:, 0], 2) * 1e6).max() < 1.2 * BRAKING
+    assert values[-1, 0] == pytest.approx(near(0.899)[0], abs=1e-6)
 
 
 def test_validity_that_ends_in_motion_brakes(sender: Sender) -> None:

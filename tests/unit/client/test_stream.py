@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -294,28 +295,40 @@ def test_the_readmes_controller_follows_a_command_to_its_own_end_and_not_beyond(
     """Holds go on being good for seconds; the action before them ends after 400 ms, and the arm with it."""
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     (source,) = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
-    told: dict[str, int] = {}
+    told: dict[str, Any] = {"driven": [], "until": 0}
+    naps = {"count": 0}
 
-    def follow(actions: Any, t0_ns: int, step_ns: int) -> None:
-        told["followed"] = daemon.seq
-        told["until"] = t0_ns + 400 * MS  # stamped t0 = published
-        daemon.socket.send(hold(daemon))
+    def drive(values: Any, velocities: Any) -> None:
+        told["driven"].append((monotonic_ns(), values.tolist()))
 
-    def stop_under_control() -> None:
-        if "followed" in told:
-            told["stopped"] = monotonic_ns()
-            raise KeyboardInterrupt
-        if "asked" not in told and daemon.socket.poll(20):
-            told["asked"] = 1
-            daemon.send(monotonic_ns(), valid_ms=400)
+    class Time:
+        monotonic_ns = staticmethod(monotonic_ns)
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            naps["count"] += 1
+            time.sleep(seconds)
+            if not told["until"] and daemon.socket.poll(0):
+                now_ns = monotonic_ns()
+                told["until"] = now_ns + 400 * MS
+                daemon.send(now_ns, valid_ms=400)
+            elif told["until"] and naps["count"] % 10 == 0:
+                daemon.socket.send(hold(daemon))
+            player = scope.get("player")
+            if told["driven"] and monotonic_ns() > told["until"] + 200 * MS and player is not None:
+                told["stopped"] = player.stopped
+                raise KeyboardInterrupt
 
     with Daemon(endpoint) as daemon:
         source = source.replace("ipc:///run/edged/pick/action", endpoint).replace("pick/action", TOPIC)
-        source = source.replace("timeout_ms=100", "timeout_ms=5000")
+        source = source.replace("timeout_ms=100", "timeout_ms=5000").replace("import time\n", "")
+        source = source.replace('"j1", "j2", "j3", "tool"', '"j1", "tool"')
+        scope: dict[str, Any] = {"drive": drive, "time": Time}
         with pytest.raises(KeyboardInterrupt):
-            exec(source, {"follow": follow, "stop_under_control": stop_under_control})
-    assert told["followed"] == 1
-    assert told["until"] <= told["stopped"] < told["until"] + 2000 * MS
+            exec(source, scope)
+    assert told["stopped"] == "nothing newer was heard"
+    assert scope["player"].command(monotonic_ns()).state == "holding"
+    assert len(told["driven"]) > 20
 
 
 def test_each_message_has_an_end_of_its_own(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
