@@ -170,20 +170,25 @@ def _relative_modes(spec: Spec) -> Spec:
     """Axes of a LeRobot policy with relative actions become differences to the state."""
     if spec.lerobot is None or not spec.outputs:
         return spec
-    enabled, excluded = relative(Path(spec.lerobot))
+    enabled, excluded, names = relative(Path(spec.lerobot))
     if not enabled:
         return spec
     return msgspec.structs.replace(
-        spec, outputs={name: _relative(part, excluded) for name, part in spec.outputs.items()}
+        spec, outputs={name: _relative(part, excluded, names) for name, part in spec.outputs.items()}
     )
 
 
-def _relative(part: OutputSpec, excluded: Sequence[str]) -> OutputSpec:
+def _relative(part: OutputSpec, excluded: Sequence[str], names: Sequence[str]) -> OutputSpec:
+    """`names`: those of the policy, by which it excludes; without them ours."""
+    given = part.axes or ()
+    if names and given and len(names) != len(given):
+        fact = f"the policy's action has {len(names)} names, {', '.join(names)}; {len(given)} axes are named"
+        raise UsageError(fact, "name them all, in the same order")
     axes = tuple(
         axis
-        if any(word in axis.name.lower() for word in excluded) or axis.kind == "binary"
+        if any(word in name.lower() for word in excluded) or axis.kind == "binary"
         else msgspec.structs.replace(axis, mode="delta_state")
-        for axis in part.axes or ()
+        for axis, name in zip(given, names or [axis.name for axis in given], strict=True)
     )
     return msgspec.structs.replace(part, axes=axes or None)
 

@@ -9,19 +9,22 @@ model.safetensors               older policies: "normalize_inputs.buffer_observa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edged.core.errors import RefusedError
+from edged.pack.lerobot_check import Folder, check_folder
 from edged.pack.network import Network
 from edged.pack.spec import InputSpec, OutputSpec, Spec, StatisticsSpec
 from edged.pack.statfile import Statistics, choose, read_statistics
 from edged.pack.statistics import affine
 
 FORMS = {"MEAN_STD": "mean_std", "MIN_MAX": "min_max", "QUANTILES": "q01_q99", "QUANTILE10": "q10_q90"}
+EXECUTED = ("n_action_steps", "temporal_ensemble_coeff")
+"""How the trainer executed a plan: kept in the manifest for whoever writes [execution] join and replan."""
 EPS = 1e-8  # of LeRobot's normaliser, where its step gives none
 
 
@@ -33,15 +36,20 @@ def read_policy(folder: Path, network: Network) -> Spec:
         modes: Mapping[str, str] = config.get("normalization_mapping") or {}
     except (KeyError, TypeError) as error:
         raise RefusedError(f"{folder}/config.json is not a policy's: {error}", "give a LeRobot policy folder") from None
-    steps = _steps(folder)
-    statistics = _statistics(folder, steps)
-    eps = float(steps.get("normalizer_processor", {}).get("config", {}).get("eps", EPS))
+    known = _read(folder, config)
+    check_folder(known, network)
+    statistics = {
+        True: _statistics(folder, known.step("unnormalizer_processor") or known.step("normalizer_processor")),
+        False: _statistics(folder, known.step("normalizer_processor")),
+    }
     inputs, outputs = {}, {}
     for name, feature in features.items():
         mode = modes.get(feature["type"], "IDENTITY")
         if mode != "IDENTITY" and mode not in FORMS:
             raise RefusedError(f"normalisation {mode!r} of {name!r} is unknown here", "say its statistics yourself")
-        given = _given(statistics, name, mode, eps) if mode != "IDENTITY" else StatisticsSpec(form="none")
+        acts = feature["type"] == "ACTION"
+        eps = _eps(known.step("unnormalizer_processor" if acts else "normalizer_processor"))
+        given = _given(statistics[acts], name, mode, eps) if mode != "IDENTITY" else StatisticsSpec(form="none")
         tensor = tensor_of(name, network.outputs if feature["type"] == "ACTION" else network.inputs)
         match feature["type"]:
             case "VISUAL":
@@ -50,16 +58,21 @@ def read_policy(folder: Path, network: Network) -> Spec:
                 inputs[tensor] = InputSpec(role="state", statistics=given)
             case "ACTION":
                 outputs[tensor] = OutputSpec(role="action", statistics=given)
-    return Spec(task="policy", inputs=inputs, outputs=outputs, provenance={"policy": str(config.get("type", ""))})
+    provenance = {key: str(config[key]) for key in EXECUTED if config.get(key) is not None}
+    provenance = {"policy": str(config["type"]), **provenance}
+    return Spec(task="policy", inputs=inputs, outputs=outputs, provenance=provenance)
 
 
-def relative(folder: Path) -> tuple[bool, tuple[str, ...]]:
-    """Whether actions are relative to the state, and the words in names of axes that stay absolute."""
-    step = _steps(folder).get("relative_actions_processor")
-    settings = step["config"] if step else _json(folder / "config.json")
+def relative(folder: Path) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    """Whether actions are relative to the state, the words in names of axes that stay absolute, and the names that the
+    policy itself gives its axes; none where it does not."""
+    config = _json(folder / "config.json")
+    step = _read(folder, config).step("relative_actions_processor")
+    settings = step["config"] if step else config
     enabled = settings.get("enabled", settings.get("use_relative_actions", False))
     excluded = settings.get("exclude_joints", settings.get("relative_exclude_joints")) or ()
-    return bool(enabled), tuple(str(word).lower() for word in excluded)
+    names = settings.get("action_names") or ()
+    return bool(enabled), tuple(str(word).lower() for word in excluded), tuple(str(name) for name in names)
 
 
 def tensor_of(feature: str, tensors: Mapping[str, Any]) -> str:
@@ -107,15 +120,23 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _steps(folder: Path) -> dict[str, dict[str, Any]]:
-    """The steps of the pre-processor by their registered name; none in older policies."""
-    path = folder / "policy_preprocessor.json"
+def _read(folder: Path, config: Mapping[str, Any]) -> Folder:
+    return Folder(config, *(_steps(folder / f"policy_{side}processor.json") for side in ("pre", "post")))
+
+
+def _steps(path: Path) -> list[dict[str, Any]] | None:
+    """The steps of a processor; None in older policies, which have no such file."""
     if not path.exists():
-        return {}
-    steps: Iterator[dict[str, Any]] = iter(_json(path).get("steps", []))
-    return {str(step.get("registry_name", "")): step for step in steps}
+        return None
+    steps = _json(path).get("steps", [])
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise RefusedError(f"{path}: its steps are no list of objects", "give a LeRobot policy folder")
+    return steps
 
 
-def _statistics(folder: Path, steps: Mapping[str, Mapping[str, Any]]) -> Statistics:
-    name = steps.get("normalizer_processor", {}).get("state_file", "model.safetensors")
-    return read_statistics(folder / str(name))
+def _eps(step: Mapping[str, Any]) -> float:
+    return float((step.get("config") or {}).get("eps", EPS))
+
+
+def _statistics(folder: Path, step: Mapping[str, Any]) -> Statistics:
+    return read_statistics(folder / str(step.get("state_file", "model.safetensors")))

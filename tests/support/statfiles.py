@@ -69,5 +69,7 @@ def lerobot_policy(folder: Path, mode: str = "MEAN_STD", old: bool = False, **co
         "state_file": state_file,
     }
     (folder / "policy_preprocessor.json").write_text(json.dumps({"name": "policy_preprocessor", "steps": [step]}))
+    undo = {**step, "registry_name": "unnormalizer_processor"}
+    (folder / "policy_postprocessor.json").write_text(json.dumps({"name": "policy_postprocessor", "steps": [undo]}))
     write_safetensors(folder / state_file, flat)
     return folder

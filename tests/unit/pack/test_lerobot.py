@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pack_models.policies import transformer
-from statfiles import ACTION, STATE, lerobot_policy, statistics
+from statfiles import ACTION, STATE, lerobot_policy, statistics, write_safetensors
 
 from edged.core.errors import RefusedError
 from edged.pack.graph import load_model
@@ -44,9 +46,9 @@ def test_no_normalisation_has_to_be_said_by_the_policy(tmp_path: Path, network: 
 
 
 def test_relative_actions(tmp_path: Path) -> None:
-    assert relative(lerobot_policy(tmp_path / "a")) == (False, ())
+    assert relative(lerobot_policy(tmp_path / "a")) == (False, (), ())
     said = {"use_relative_actions": True, "relative_exclude_joints": ["Gripper"]}
-    assert relative(lerobot_policy(tmp_path / "b", **said)) == (True, ("gripper",))
+    assert relative(lerobot_policy(tmp_path / "b", **said)) == (True, ("gripper",), ())
 
 
 def test_tensors_are_found_by_the_names_exporters_make() -> None:
@@ -71,3 +73,97 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, network: Network) -> N
     (tmp_path / "policy_preprocessor_step_3_normalizer_processor.safetensors").unlink()
     with pytest.raises(RefusedError, match="cannot read the statistics"):
         read_policy(tmp_path, network)
+
+
+def step(name: str, **settings: Any) -> dict[str, Any]:
+    return {"registry_name": name, "config": settings}
+
+
+def edit(path: Path, change: Any) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+PRE, POST, CONFIG = "policy_preprocessor.json", "policy_postprocessor.json", "config.json"
+CHANGES: dict[str, tuple[str, Any, str]] = {
+    "a crop": (PRE, lambda d: d["steps"].insert(0, step("crop_resize_processor", size=[84, 84])), "crop_resize"),
+    "a crop in the config": (CONFIG, lambda d: d.update(crop_shape=[84, 84]), "crop_shape = [84, 84]"),
+    "rad to deg": (POST, lambda d: d["steps"].append(step("rad_to_deg_processor")), "rad_to_deg_processor"),
+    "a gripper scale": (POST, lambda d: d["steps"].append(step("gripper_scale", factor=100)), "gripper_scale"),
+    "a step without a name": (PRE, lambda d: d["steps"].append({"class": "my.Step"}), "my.Step"),
+    "a rename map": (
+        PRE,
+        lambda d: d["steps"].insert(0, step("rename_observations_processor", rename_map={"a": "b"})),
+        "rename_map = {'a': 'b'}",
+    ),
+    "moments": (CONFIG, lambda d: d.update(n_obs_steps=2), "n_obs_steps = 2"),
+    "a type": (CONFIG, lambda d: d.update(type="smolvla"), "'smolvla'"),
+    "a key of another type": (CONFIG, lambda d: d.update(num_inference_steps=10), "num_inference_steps = 10"),
+    "a switch nobody knows": (CONFIG, lambda d: d.update(absolute_gripper=False), "absolute_gripper = False"),
+    "a key nobody knows": (CONFIG, lambda d: d.update(action_offset=0.1), "action_offset = 0.1"),
+    "a language feature": (
+        CONFIG,
+        lambda d: d["input_features"].update(task={"type": "LANGUAGE", "shape": [1]}),
+        "'LANGUAGE'",
+    ),
+    "half precision": (
+        PRE,
+        lambda d: d["steps"].append(step("device_processor", device="cuda", float_dtype="float16")),
+        "float_dtype = 'float16'",
+    ),
+    "some keys alone": (
+        PRE,
+        lambda d: d["steps"][0]["config"].update(normalize_observation_keys=["observation.state"]),
+        "normalize_observation_keys",
+    ),
+    "a setting of a step": (PRE, lambda d: d["steps"][0]["config"].update(clip=3.0), "clip = 3.0"),
+    "another normalisation": (
+        PRE,
+        lambda d: d["steps"][0]["config"].update(norm_map={"STATE": "MIN_MAX"}),
+        "norm_map says MIN_MAX of STATE, config.json MEAN_STD",
+    ),
+    "a normalisation twice": (PRE, lambda d: d["steps"].append(d["steps"][0]), "there twice"),
+    "no un-normalisation": (POST, lambda d: d.update(steps=[]), "unnormalizer_processor is none"),
+    "relative and never absolute": (
+        PRE,
+        lambda d: d["steps"].append(step("relative_actions_processor", enabled=True)),
+        "absolute_actions_processor is none",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", sorted(CHANGES))
+def test_what_is_not_honoured_is_refused_by_name(tmp_path: Path, network: Network, what: str) -> None:
+    file, change, says = CHANGES[what]
+    edit(lerobot_policy(tmp_path) / file, change)
+    with pytest.raises(RefusedError) as caught:
+        read_policy(tmp_path, network)
+    assert says in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_missing_postprocessor_is_refused(tmp_path: Path, network: Network) -> None:
+    (lerobot_policy(tmp_path) / POST).unlink()
+    with pytest.raises(RefusedError, match=r"policy_postprocessor\.json is missing"):
+        read_policy(tmp_path, network)
+
+
+def test_steps_and_keys_that_change_nothing_are_taken(tmp_path: Path, network: Network) -> None:
+    folder = lerobot_policy(tmp_path, n_obs_steps=1, crop_shape=None, use_amp=False, dim_model=512, n_action_steps=8)
+    more = [step("rename_observations_processor", rename_map={}), step("to_batch_processor")]
+    more += [step("device_processor", device="cuda", float_dtype=None)]
+    edit(folder / PRE, lambda d: d.update(steps=more + d["steps"]))
+    edit(folder / POST, lambda d: d["steps"].append(step("device_processor", device="cpu", float_dtype=None)))
+    assert read_policy(folder, network).provenance == {"policy": "act", "n_action_steps": "8"}
+
+
+def test_the_action_goes_by_the_postprocessors_statistics(tmp_path: Path, network: Network) -> None:
+    folder = lerobot_policy(tmp_path)
+    flat = {f"{ACTION}.{key}": np.asarray(values) * 2 for key, values in statistics()[ACTION].items()}
+    write_safetensors(folder / "other.safetensors", flat)
+    edit(folder / POST, lambda d: d["steps"][0].update(state_file="other.safetensors"))
+    action = read_policy(folder, network).outputs["action"]
+    np.testing.assert_allclose(
+        action.statistics.values["mean"], np.asarray(statistics()[ACTION]["mean"]) * 2, rtol=1e-6
+    )
