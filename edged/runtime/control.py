@@ -225,7 +225,7 @@ class Control(Duty):
         """By what the key of the request may do at this moment; its connection may be older than that."""
         if router not in self._keyed:
             return answer(data, self._operations, act=self._act)
-        key = _key(last) if self._peers is None else self._peers.heard(last)
+        key = _key(last) if self._peers is None else self._peers.heard("control", last)
         client = self._clients.known().get(key) if self._clients is not None else None
         if client is None:
             return _failure(None, RefusedError.code, "your key is not known any more", "ask who runs the daemon")

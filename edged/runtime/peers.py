@@ -114,31 +114,36 @@ class Peers(Duty):
         fact = f"{limit} descriptors are few: of {wanted} readers {min(wanted, max(0, spare))} are admitted"
         return f"{fact}, and many that come at once could end the daemon; raise LimitNOFILE of the unit, or ulimit -Hn"
 
-    def heard(self, message: zmq.Frame) -> str:
+    def heard(self, stream: str, message: zmq.Frame) -> str:
         """Remember whose connection a message came by, and return its key, "" where none was asked for."""
         key = ""
         with contextlib.suppress(zmq.ZMQError):
             key = str(message.get("User-Id"))
-        with contextlib.suppress(zmq.ZMQError):  # of a peer that is gone nothing else is known
-            if key and (peer := self._peers.get(int(message.get(zmq.SRCFD)))) is not None:
-                peer.key = key
+        if key and (sender := self._sender(stream, message)) is not None:
+            sender[1].key = key
         return key
 
-    def subscribed(self, message: zmq.Frame) -> None:
+    def subscribed(self, stream: str, message: zmq.Frame) -> None:
         """A peer subscribed or unsubscribed. By the thread that reads the socket."""
-        self.heard(message)
-        try:
-            descriptor = int(message.get(zmq.SRCFD))
-        except zmq.ZMQError:
+        self.heard(stream, message)
+        if (sender := self._sender(stream, message)) is None:
             return
-        came, peer = bool(message.bytes[0]), self._peers.get(descriptor)
-        if peer is None:
-            return
-        peer.subscriptions += 1 if came else -1
+        descriptor, peer = sender
+        peer.subscriptions += 1 if message.bytes[0] else -1
         peer.changes += 1
         if max(peer.subscriptions, peer.changes) > MOST_SUBSCRIPTIONS:
             peer.changes = peer.subscriptions = 0
             self._cut(descriptor, peer, "subscriptions")
+
+    def _sender(self, stream: str, message: zmq.Frame) -> tuple[int, _Peer] | None:
+        """Who sent a message, None = it is gone. What waits outlives its connection, whose number is another's soon."""
+        try:
+            descriptor, address = int(message.get(zmq.SRCFD)), str(message.get("Peer-Address"))
+        except zmq.ZMQError:
+            return None
+        peer = self._peers.get(descriptor)
+        is_its_own = peer is not None and peer.stream == stream and peer.owner == _owner_at(address, peer.owner)
+        return (descriptor, peer) if peer is not None and is_its_own else None
 
     def readers(self) -> dict[str, dict[str, Any]]:
         """The readers section of health: per stream who is connected now, how many may be, and who was cut off."""
@@ -274,6 +279,14 @@ def _owner(descriptor: int) -> str:
         return "gone"
     finally:
         connection.detach()
+
+
+def _owner_at(address: str, like: str) -> str:
+    """The same of libzmq's word for it: `...:uid:group:pid` of a process, else the host."""
+    if like.startswith("host "):
+        return f"host {address}"
+    uid, _, pid = address.split(":")[-3:] if address.count(":") >= 3 else ("", "", "")
+    return f"pid {pid}, uid {uid}"
 
 
 def _queued(descriptor: int, direction: int) -> int:

@@ -88,7 +88,7 @@ class Outlet:
         curve: CurveServer | None = None,
         peers: Peers | None = None,
     ) -> None:
-        self.topic = topic
+        self.topic, self._stream = topic, topic.rpartition("/")[2]
         self.seq = 0
         self.peers = 0
         self._watched_by = peers
@@ -128,7 +128,7 @@ class Outlet:
                     continue
                 self.peers = max(0, self.peers + (1 if came.bytes[0] else -1))
                 if self._watched_by is not None:
-                    self._watched_by.subscribed(came)
+                    self._watched_by.subscribed(self._stream, came)
         return self.peers
 
     def _mend(self, places: Places) -> None:
@@ -139,7 +139,7 @@ class Outlet:
         """What has to be registered of a socket before it is bound."""
         if self._watched_by is None:
             return lambda socket: None
-        return partial(self._watched_by.watch, self.topic.rpartition("/")[2], endpoint=endpoint, readers=quota.readers)
+        return partial(self._watched_by.watch, self._stream, endpoint=endpoint, readers=quota.readers)
 
     def close(self) -> None:
         for socket in self._sockets:

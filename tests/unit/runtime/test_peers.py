@@ -180,6 +180,38 @@ def test_a_number_that_is_somebody_elses_by_now_is_left_alone(bus: tuple[Peers, 
     assert peers.readers()["action"]["cut"] == {}
 
 
+class Late:
+    """A subscription that is read when its connection is gone and the descriptor somebody else's."""
+
+    bytes = b"\x01a"
+
+    def __init__(self, descriptor: int, address: str) -> None:
+        self._facts: dict[object, object] = {zmq.SRCFD: descriptor, "Peer-Address": address, "User-Id": ""}
+
+    def get(self, key: object) -> object:
+        return self._facts[key]
+
+
+def test_what_one_has_sent_is_not_charged_to_whoever_has_its_descriptor_next(
+    bus: tuple[Peers, Outlet], readers: Readers, endpoint: str
+) -> None:
+    peers, outlet = bus
+    modest = reader(readers, endpoint)
+    until(lambda: peers._peers and outlet.count_peers() == 1)
+    (descriptor,) = peers._peers
+    own = f"localhost:{os.getuid()}:{os.getgid()}:{os.getpid()}" if endpoint.startswith("ipc") else "127.0.0.1"
+    foreign = "localhost:0:0:1" if endpoint.startswith("ipc") else "127.0.0.2"
+    for _ in range(2 * MOST_SUBSCRIPTIONS):
+        peers.subscribed("action", Late(descriptor, foreign))  # type: ignore[arg-type]
+        peers.subscribed("health", Late(descriptor, own))  # type: ignore[arg-type]
+    assert peers.readers()["action"]["cut"] == {}
+    outlet.send(b"x")
+    assert modest.poll(2000)
+    for _ in range(2 * MOST_SUBSCRIPTIONS):
+        peers.subscribed("action", Late(descriptor, own))  # type: ignore[arg-type]
+    assert peers.readers()["action"]["cut"]["subscriptions"] >= 1
+
+
 def test_with_few_descriptors_fewer_readers_are_admitted_and_it_is_said(bus: tuple[Peers, Outlet]) -> None:
     peers, _ = bus
     assert peers.fit(4, 65_536) == ""
