@@ -38,6 +38,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-new-skips", action="store_true", help="fail on a skip that tests/skips.txt does not list")
+    parser.addoption("--soak-scale", type=float, default=1.0, help="how many times as long fuzzers and chaos go on")
+
+
+@pytest.fixture(scope="session")
+def soak_scale(request: pytest.FixtureRequest) -> float:
+    """`--soak-scale`."""
+    return float(request.config.getoption("--soak-scale"))
 
 
 @pytest.hookimpl(tryfirst=True)

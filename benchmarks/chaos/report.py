@@ -1,0 +1,76 @@
+"""The report of a run as markdown."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+
+from benchmarks.chaos import ROOT
+from benchmarks.chaos.drops import DROPS
+from benchmarks.chaos.faults import OPERATORS, READERS, SOURCES
+from benchmarks.chaos.judge import Verdict
+from benchmarks.chaos.run import Outcome
+
+WORDS = {True: "ok", False: "**FAIL**", None: "cannot tell"}
+
+
+def report(command: str, chaos: Outcome, control: Outcome, verdicts: Sequence[Verdict]) -> str:
+    """Everything worth keeping."""
+    lines = [
+        f"# Chaos of {time.strftime('%Y-%m-%d', time.gmtime())}",
+        "",
+        f"    {command}",
+        "",
+        _machine(chaos, control),
+        "",
+        "| what has to hold | | figures |",
+        "|---|---|---|",
+        *(f"| {one.what} | {WORDS[one.ok]} | {_cell(one.fact)} |" for one in verdicts),
+        "",
+        "| fault | times | visible in | seen |",
+        "|---|---|---|---|",
+    ]
+    for fault in (*SOURCES, *READERS, *OPERATORS, *DROPS):
+        lines.append(f"| {fault.name} | {chaos.done[fault.name]} | {fault.shown} | {chaos.seen[fault.name]} |")
+    swaps = ", ".join(f"{count} {state}" for state, count in sorted(chaos.swaps.items()))
+    lines += [f"| swap, every 10 s | {sum(chaos.swaps.values())} | status.swap | {swaps} |", ""]
+    lines += [_readers(chaos), "", _memory(chaos), ""]
+    return "\n".join(lines)
+
+
+def _machine(chaos: Outcome, control: Outcome) -> str:
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    about = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    processor = next((line.partition(": ")[2] for line in about if "model name" in line), "?")
+    loads = [f"{median(run.watch.load):.1f}" for run in (chaos, control)]
+    return (
+        f"{commit} on {psutil.cpu_count()} processors ({processor}), Python {platform.python_version()}. "
+        f"{chaos.seconds:.0f} s with faults, {control.seconds:.0f} s without; all but the daemon took {chaos.load:.2f} "
+        f"and {control.load:.2f} processors. Load average of the machine {loads[0]} and {loads[1]} (median)."
+    )
+
+
+def _readers(chaos: Outcome) -> str:
+    cut = {name: stream["cut"] for name, stream in chaos.status["readers"].items() if stream["cut"]}
+    return (
+        f"{chaos.status['ticks']} ticks, {chaos.status['skipped']} slots skipped, holds {chaos.status['holds']}; "
+        f"readers cut off: {cut}."
+    )
+
+
+def _memory(chaos: Outcome) -> str:
+    tenths = [f"{median(part):.1f}" for part in np.array_split([one.rss_mb for one in chaos.watch.seen], 10)]
+    return f"Resident memory in MB, medians of tenths of the run: {', '.join(tenths)}."
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")[:600]
