@@ -51,7 +51,9 @@ from edged.core.errors import RefusedError
 
 __all__ = [
     "HEAD_OUTPUTS",
+    "PROOF",
     "SCHEMA",
+    "SELF_PROOF",
     "ActionOutput",
     "Axis",
     "BoxesOutput",
@@ -93,6 +95,10 @@ INSTANCES = "instances"  # the tensors of an instance head are judged together, 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}\Z"  # also a folder name and part of a unit's name
 VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}\Z"
 
+PROOF = "proof"  # of provenance: written by pack alone
+SELF_PROOF = "self-consistency alone: that the packed graph gives what the exported network gives"
+"""What a policy without a proof against its trainer was proved to have."""
+
 Task = Literal["policy", "semantic", "instance"]
 Precision = Literal["fp32", "fp16", "int8"]
 Tolerance: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -120,6 +126,11 @@ class Manifest(Strict, frozen=True):
     @property
     def states(self) -> dict[str, StateInput]:
         return {tensor: role for tensor, role in self.inputs.items() if isinstance(role, StateInput)}
+
+    @property
+    def proof(self) -> str:
+        """What a policy was proved against besides itself when it was packed; empty = nothing."""
+        return self.provenance.get(PROOF, "")
 
     @property
     def action(self) -> tuple[str, ActionOutput] | None:

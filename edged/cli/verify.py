@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edged.bundle.bundle import Bundle
+from edged.bundle.manifest import SELF_PROOF
 from edged.bundle.signature import check_own_signature, check_signature
 from edged.cli.engine_arg import find_engine
 from edged.core.errand import Beat, run_errand
@@ -75,6 +76,9 @@ def verify(
         rows.append(Row(subject, "ok", f"digests match, identity {bundle.identity.hex()}"))
         what = f"{bundle.name} {bundle.version}, {bundle.manifest.task} {bundle.manifest.precision}"
         rows.append(Row("manifest", "ok", what))
+        if bundle.manifest.task == "policy":
+            proof = bundle.manifest.proof
+            rows.append(Row("import", "ok" if proof else "warning", f"proved {proof or SELF_PROOF}"))
         subject = "signature"
         rows.append(_signature(bundle, trusted))
         doing = [subject]

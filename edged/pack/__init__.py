@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_field
 from pathlib import Path
 
 import onnx
@@ -13,6 +14,7 @@ from edged.bundle.bundle import SIGNATURE, SUMS, bundle_files, open_bundle, writ
 from edged.bundle.graph_check import check_tensors
 from edged.bundle.manifest import (
     INSTANCES,
+    PROOF,
     SCHEMA,
     ActionOutput,
     ImageInput,
@@ -40,6 +42,7 @@ from edged.pack.recipe import Recipe, check_recipe
 from edged.pack.sound import check_network
 from edged.pack.statistics import Affine, Form, affine
 from edged.pack.tolerance import promised, proved
+from edged.pack.trained import against_trainer, split_trained
 from edged.pipeline.golden import Difference, require, unnamed
 
 __all__ = [
@@ -56,6 +59,9 @@ __all__ = [
     "bake",
     "pack",
 ]
+
+
+MISSING = "find the step of the trainer's pre- or post-processing that the recipe lacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,8 @@ def pack(
     `golden`: at least one sample of *packed* inputs by tensor: raw [1, H, W, 3] uint8 BGR images, raw [1, D] float32
     states; recurrent states may be left out. Their outputs are computed here and must agree with the original network
     between numpy pre- and post-processing. `calibration`: the like, for int8. `sign` makes the 96 bytes of a signature
-    from those of SHA256SUMS. Raises `RefusedError` when anything does not fit or prove, naming what.
+    from those of SHA256SUMS. Samples may have the trainer's own actions, see `trained.py`. Raises `RefusedError` when
+    anything does not fit or prove, naming what.
     """
     if not golden:
         raise RefusedError("no golden sample", "give at least one sample of raw inputs")
@@ -112,7 +119,8 @@ def pack(
     manifest = _manifest(recipe, packed, promised(recipe))
     running = session(packed)
     check_tensors(manifest, tensors(running.get_inputs()), tensors(running.get_outputs()))
-    samples = reference.fill(golden)
+    inputs, trained = split_trained(golden)
+    samples = reference.fill(inputs)
     wanted = []
     for number, sample in enumerate(samples):
         if progress is not None:
@@ -125,11 +133,16 @@ def pack(
             raise RefusedError(fact, "give a name for every class, in the order of the network's class numbers")
     differences = prove(manifest, wanted, made)
     require(differences, f"the packed {recipe.precision} graph does not give what the network gives", _remedy(recipe))
+    outside = against_trainer(manifest, inputs, trained, made)
+    require(outside, "the packed engine does not give the actions that the trainer's own policy gave", MISSING)
     measured = measure(manifest, wanted, made)
     if measured.get(INSTANCES, {"objects": 1})["objects"] == 0:
         raise RefusedError(
             "there is no object in any golden sample", "give pictures that show some: they prove nothing"
         )
+    proof = {PROOF: f"{len(outside)} samples of the trainer's own actions"} if outside else {}
+    claimed = {key: value for key, value in recipe.provenance.items() if key != PROOF}
+    recipe = replace_field(recipe, provenance={**claimed, **proof})
     manifest = _manifest(recipe, packed, proved(recipe, differences))
     files = bundle_files(manifest, packed, name_samples(samples, made))
     if sign is not None:

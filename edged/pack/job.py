@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from edged.bundle.bundle import SUFFIX, write_archive
+from edged.bundle.manifest import SELF_PROOF
 from edged.core.errors import UsageError
 from edged.pack import Packed, pack
 from edged.pack.answers import Questions
@@ -107,6 +108,7 @@ def facts(result: Result) -> dict[str, Any]:
             output: {"measure": item.measure, "worst": item.value, "bound": item.bound, "sample": item.sample}
             for output, item in packed.worst.items()
         },
+        "proved_against": packed.manifest.proof or None,
         "measured": {output: dict(values) for output, values in packed.measured.items()},
     }
 
@@ -120,6 +122,9 @@ def show(result: Result) -> str:
             f"proof    {output}: {item.measure} {item.value:.3g}, bound {item.bound:g} (sample {item.sample:03d})"
         )
         lines += [f"         {name}: {value:.4g}" for name, value in packed.measured.get(output, {}).items()]
+    if packed.manifest.task == "policy":
+        against = packed.manifest.proof or f"{SELF_PROOF}; --golden with the trainer's own actions proves the import"
+        lines.append(f"proof    {against}")
     size = len(packed.files["model.onnx"]) / 1024
     lines.append(f"wrote    {packed.path} ({packed.manifest.precision}, {size:.0f} KiB)")
     if result.archive is not None:

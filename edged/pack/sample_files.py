@@ -31,6 +31,7 @@ from edged.bundle.samples import split_samples
 from edged.core.errors import UsageError
 from edged.core.types import Frame, Observation, Sample
 from edged.pack.recipe import Recipe
+from edged.pack.trained import PREFIX
 from edged.pipeline.encode import Encoder
 from edged.source.grabber import BadFrame
 from edged.source.picture import read_picture
@@ -63,7 +64,8 @@ def read_given(path: Path, recipe: Recipe, most: int) -> Samples:
     if any("/in/" in name for name in arrays):
         samples = [given for given, _ in split_samples(arrays)]
         return _checked([samples[index] for index in spread(len(samples), most)], recipe, path)
-    return _checked(_rows(arrays, most, path), recipe, path)
+    in_order = any(isinstance(role, FeedbackInput) for role in recipe.inputs.values())
+    return _checked(_rows(arrays, most, path, in_order), recipe, path)
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -73,19 +75,25 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(at) for at in np.linspace(0, count - 1, most)})
 
 
-def _rows(arrays: Mapping[str, NDArray[Any]], most: int, path: Path) -> Samples:
+def _rows(arrays: Mapping[str, NDArray[Any]], most: int, path: Path, in_order: bool) -> Samples:
+    """`in_order`: the first ones, since what the network remembers belongs to them."""
     lengths = {len(array) if array.ndim else 0 for array in arrays.values()}
     if len(lengths) != 1 or lengths == {0}:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
         raise UsageError(f"{path}: arrays of different lengths ({shapes})", "one row per sample in each")
-    return [{name: array[index : index + 1] for name, array in arrays.items()} for index in spread(lengths.pop(), most)]
+    count = lengths.pop()
+    rows = list(range(min(count, most))) if in_order else spread(count, most)
+    return [{name: array[index : index + 1] for name, array in arrays.items()} for index in rows]
 
 
 def _checked(samples: Samples, recipe: Recipe, path: Path) -> Samples:
     filled = ConstInput | FeedbackInput | NoiseInput
     optional = {name for name, role in recipe.inputs.items() if isinstance(role, filled)}
     for sample in samples[:1]:
-        missing, extra = sorted(set(recipe.inputs) - optional - set(sample)), sorted(set(sample) - set(recipe.inputs))
+        missing, extra = (
+            sorted(set(recipe.inputs) - optional - set(sample)),
+            sorted(name for name in set(sample) - set(recipe.inputs) if not name.startswith(PREFIX)),
+        )
         if missing or extra:
             fact = f"{path}: the arrays {sorted(sample)} are not the inputs {sorted(recipe.inputs)}"
             raise UsageError(fact, "name them as the network does")

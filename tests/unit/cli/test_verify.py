@@ -72,17 +72,18 @@ def test_every_way_to_name_an_engine(store: Store, tmp_path: Path) -> None:
 
 def test_a_table_says_what_was_checked(store: Store) -> None:
     lines = show(verify("reach", store.root)).splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == ["files", "manifest", "signature", "graph", "golden"]
+    assert [line.split()[0] for line in lines[:-1]] == ["files", "manifest", "import", "signature", "graph", "golden"]
     assert lines[-1] == "reach 1 is verified"
-    assert "not signed" in lines[2]
-    assert "action: error" in lines[4]
-    assert "<= 0.0001" in lines[4]
+    assert "self-consistency alone" in lines[2]
+    assert "not signed" in lines[3]
+    assert "action: error" in lines[5]
+    assert "<= 0.0001" in lines[5]
 
 
 def test_json_says_the_same(store: Store, keys: Path) -> None:
     public = sign_bundle(version(store), keys / "alice.pem")
     about = facts(verify("reach", store.root, keys))
-    assert json.loads(msgspec.json.encode(about))["checks"][2]["result"] == "ok"
+    assert json.loads(msgspec.json.encode(about))["checks"][3]["result"] == "ok"
     assert (about["ok"], about["exit_code"], about["signed_by"]) == (True, 0, public)
 
 

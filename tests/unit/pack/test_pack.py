@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(tmp_path: Path):
         (policy_model(), policy_recipe(before={"state": Image(size=(1, 1))}), golden, "Image is said of 'state'"),
         (policy_model(), policy_recipe(after={"action": Action(affine(STATE_STATS))}), golden, "'action' has 2 values"),
         (policy_model(), policy_recipe(), [{"image": golden[0]["image"]}], "state"),
-        (segment_model(), segment_recipe(classes=CLASSES * 2), segment_golden(), "listed twice"),
+        (segment_model(), segment_recipe(classes=CLASSES * 2), segment_golden(), "6 classes are named"),
         (segment_model(shrink=4), segment_recipe(), segment_golden(), "labels have the image's size [16, 12]"),
     ):
         assert says in refusal(model, recipe, samples, tmp_path)
