@@ -19,7 +19,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from edged.wire import decode, subscription
-from edged.wire.sockets import READER, connect, open_context
+from edged.wire.sockets import RECORDER, connect, open_context
 
 EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
 
@@ -40,7 +40,7 @@ class Account(msgspec.Struct):
 
 def main(endpoint: str, topic: str, how: str) -> None:
     context = open_context()
-    options: dict[int, Any] = {**READER} if how == "client" else {zmq.RECONNECT_IVL: 10}
+    options: dict[int, Any] = {**RECORDER} if how == "client" else {zmq.RECONNECT_IVL: 10}
     socket = connect(context, zmq.SUB, endpoint, {**options, zmq.RCVHWM: 0, zmq.SUBSCRIBE: subscription(topic)})
     monitor = socket.get_monitor_socket(EVENTS)
     account, kinds, last = Account(os.getpid()), Counter[str](), 0

@@ -10,7 +10,7 @@ from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
 from edged.wire import MOST_TOPICS, Message, decode, subscription
 from edged.wire.link import LOOK_NS, Link, receive
-from edged.wire.sockets import READER, Context, CurveKeys
+from edged.wire.sockets import RECORDER, Context, CurveKeys
 
 
 class Subscription:
@@ -38,7 +38,7 @@ class Subscription:
         self._boot = boot_id()
         self._tracks: dict[str, Track] = {}
         prefix = b"" if topic is None else subscription(topic)
-        options = {**READER, zmq.RCVHWM: queue, zmq.SUBSCRIBE: prefix}
+        options = {**RECORDER, zmq.RCVHWM: queue, zmq.SUBSCRIBE: prefix}
         self._link = Link(context, zmq.SUB, endpoint, options, keys)
 
     def receive(self, timeout_ms: float | None = None) -> Message | None:

@@ -1,7 +1,7 @@
 """The one home of ZeroMQ's socket options. Not imported by `edged.wire` itself, which works without ZeroMQ.
 
 Every socket closes without waiting, refuses messages above a bound, gives up a handshake that does not end, and notices
-a peer that lost power. Readers of a daemon do so within 0.3 s, inputs of a daemon within 3 s.
+a peer that lost power. Readers of a daemon do so within 0.3 s, recorders and inputs of a daemon within 3 s.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ READER: Options = {
     zmq.MAXMSGSIZE: MAX_MESSAGE,
 }
 """What reads or asks a daemon."""
+RECORDER: Options = {
+    **READER,
+    zmq.HEARTBEAT_IVL: 1000,
+    zmq.HEARTBEAT_TIMEOUT: 3000,
+    zmq.HEARTBEAT_TTL: 3000,  # else whoever stands still for 0.3 s is disconnected, and misses what comes meanwhile
+}
+"""What wants every message of a daemon, and would rather have them late than not at all."""
 INPUT: Options = {
     zmq.RECONNECT_IVL: 20,
     zmq.HEARTBEAT_IVL: 1000,  # else a peer that lost power would be waited for in vain, also once it is back

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import time
 from itertools import pairwise
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from rig import FEEDS, Daemon, Listener, Process, Rig, camera_cell, camera_toml, is_action, rig, state_cell
 from waiting import until
+
+from benchmarks.chaos.cell import Child
+from benchmarks.chaos.recorder import Account
 
 __all__ = ["rig"]
 
@@ -114,3 +121,25 @@ def test_a_flood_of_subscriptions_is_cut_off_and_costs_no_memory(rig: Rig) -> No
     actions.wait_count(50, actions.mark())
     assert daemon.resident_mb() - resident < 40
     assert daemon.alive
+
+
+def test_a_recorder_that_stands_still_for_a_while_misses_nothing(rig: Rig) -> None:
+    """As on a busy machine; with the heartbeats of a controller it would be disconnected after 0.3 s."""
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    daemon.listen().wait(is_action)
+    script = Path(__file__).parents[2] / "benchmarks/chaos/recorder.py"
+    recorder = Child(rig.folder / "recorder.log", script, daemon.endpoint("action"), "cell/action", "client")
+    try:
+        until(lambda: "ready" in recorder.log.read_text())
+        for _ in range(3):
+            time.sleep(0.3)
+            recorder.send(signal.SIGSTOP)
+            time.sleep(0.6)
+            recorder.send(signal.SIGCONT)
+        time.sleep(0.5)
+        account = msgspec.json.decode(recorder.finish().splitlines()[-1], type=Account)
+    finally:
+        recorder.kill()
+    assert account.received > 20
+    assert (account.missing, account.gaps) == (0, [])
