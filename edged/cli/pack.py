@@ -11,7 +11,7 @@ import typer
 
 from edged.cli.output import print_answer
 from edged.cli.progress import Bar
-from edged.core.errors import EngineError
+from edged.core.errors import EngineError, UsageError
 
 IMAGE, POLICY, HEAD, OUT = "Image", "Policy", "Instance head", "What is written"
 
@@ -82,6 +82,9 @@ def pack(
     archive: Annotated[bool, option("also write NAME-VERSION.edged here", OUT, None, "--archive")] = False,
     replace: Annotated[bool, option("overwrite that version", OUT, None, "--replace")] = False,
     sign: Annotated[Path | None, option("secret key to sign with", OUT, "KEY")] = None,
+    upgrade: Annotated[
+        bool, option("MODEL is an engine of schema 1: write it again, with schema 2", OUT, None, "--upgrade")
+    ] = False,
     json: Annotated[bool, option("one JSON object", OUT, None, "--json")] = False,
 ) -> None:
     """Make an engine of an ONNX model: pre- and post-processing in the graph, proved against the original.
@@ -89,6 +92,9 @@ def pack(
     What the model says of itself is used and printed; what is ambiguous is asked for. Exit 3: it does not prove itself.
     """
     flags = {**locals(), "range": ranges, "fix": fixed}
+    if upgrade:
+        _upgrade(flags)
+        return
     flags |= {key: str(path) for key, path in flags.items() if isinstance(path, Path)}
     job, from_flags = _packer()
     emit: Callable[[str], None] = (lambda line: None) if json else print
@@ -104,6 +110,24 @@ def pack(
         progress=lambda what, done, count: _draw(bar, what, done, count),
     )
     print_answer(json, result, job.show, job.facts)
+
+
+def _upgrade(flags: dict[str, Any]) -> None:
+    """Only what is written where can be said here: the engine says everything else itself."""
+    taken = ("target", "version", "store", "replace", "sign", "json", "upgrade", "ranges", "fixed")
+    if odd := [name for name, value in flags.items() if value and name not in taken]:
+        raise UsageError(
+            f"--{odd[0].replace('_', '-')} has no meaning with --upgrade", "leave it out, or pack the model"
+        )
+    _packer()  # says what has to be installed
+    from edged.cli.engine_arg import find_engine
+    from edged.pack.upgrade import upgrade
+
+    bundle = find_engine(str(flags["target"]), flags["store"]).read()
+    signer = _signer(flags["sign"]) if flags["sign"] else None
+    path, made = upgrade(bundle, flags["store"] or _default_store(), flags["version"], flags["replace"], signer)
+    about = {"path": str(path), "name": made.name, "version": made.version, "schema": made.schema}
+    print_answer(flags["json"], about, lambda about: f"wrote    {about['path']} (schema {about['schema']})")
 
 
 def _draw(bar: Bar, what: str, done: int, count: int) -> None:

@@ -87,4 +87,7 @@ def _read(name: str, value: object, array: NDArray[Any]) -> NDArray[Any]:
 def _shown(value: NDArray[Any] | None) -> object:
     if value is None:
         return "packed"
-    return value.reshape(-1).tolist() if value.size <= SHOWN else f"{value.dtype}{list(value.shape)}"
+    if value.size > SHOWN:
+        return f"{value.dtype}{list(value.shape)}"
+    shortest = float if value.dtype.kind == "f" else int
+    return [shortest(str(one)) for one in value.reshape(-1)]  # 0.1 and not what a float32 makes of it
