@@ -47,8 +47,8 @@ class Inferred:
 def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = monotonic_ns) -> Inferred:
     """Run `image` ([H, W, 3] uint8 BGR, any size) through every image input of `engine`.
 
-    The state, which a picture does not have, is that of the first golden sample. Raises `UsageError` for an engine
-    without an image, or whose input the image does not fit.
+    The state, which a picture does not have, is that of the first golden sample; several moments are all alike. Raises
+    `UsageError` for an engine without an image, or whose input the image does not fit.
     """
     manifest = engine.manifest
     if not manifest.images:
@@ -57,7 +57,7 @@ def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = m
     values: dict[str, list[float]] = {}
     given, _ = split_samples(bundle.golden)[0]
     for tensor, state in manifest.states.items():
-        row = iter(given[tensor].reshape(-1).tolist())
+        row = iter(given[tensor].reshape(-1, state.width)[-1].tolist())  # of several moments the newest
         for part in state.parts:
             names.setdefault(part.sensor, []).extend(part.names)
             values.setdefault(part.sensor, []).extend(next(row) for _ in part.names)

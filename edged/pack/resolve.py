@@ -14,6 +14,7 @@ from edged.bundle.roles import (
     MasksOutput,
     PrototypesOutput,
     ScoresOutput,
+    StateInput,
 )
 from edged.pack.answers import Questions
 from edged.pack.dense import KINDS, MAKES, PARTS, ROWS, BoxForm, Dense, Layout
@@ -92,7 +93,7 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
         head=head,
         precision=spec.precision or "fp32",
         provenance=spec.provenance or {},
-        fixed={**_sizes(images, network.inputs), **(spec.fixed or {})},
+        fixed={**_sizes(images, network.inputs), **_moments(inputs, network.inputs), **(spec.fixed or {})},
         tolerance=spec.tolerance or {},
         reduce_range=bool(spec.reduce_range),
     )
@@ -156,6 +157,15 @@ def _check_classes(dense: Dense, classes: Sequence[str], network: Network, quest
         if named != network.scored:
             without = network.scored - (dense.background == "first")
             questions.asked.append(f"classes: the network scores {without} besides none, and {len(classes)} are named")
+
+
+def _moments(inputs: Mapping[str, Input], tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """An open number of moments of a state is that of its history."""
+    return {
+        fixed_key(tensor, 1): role.history.steps
+        for tensor, role in inputs.items()
+        if isinstance(role, StateInput) and role.history and isinstance(tensors[tensor].shape[1], str)
+    }
 
 
 def _sizes(images: list[tuple[str, Image]], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
