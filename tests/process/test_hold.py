@@ -8,7 +8,7 @@ import pytest
 
 from edged.bench.hold import ABSENT, LOADING, RATES_HZ, RUNS_MS, Trial, hold_trials, row_of
 
-EVERY = [pytest.param(*combination, 20, marks=pytest.mark.soak) for combination in product(RUNS_MS, RATES_HZ)]
+EVERY = [pytest.param(*combination, 6, marks=pytest.mark.soak) for combination in product(RUNS_MS, RATES_HZ)]
 
 
 def check(trials: list[Trial], count: int) -> None:
@@ -22,7 +22,7 @@ def test_nothing_moves_after_the_answer(run_ms: float, rate_hz: float, count: in
     check(list(hold_trials(run_ms, rate_hz, count)), count)
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [1, pytest.param(6, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("meanwhile", [LOADING, ABSENT])
 def test_nor_while_an_engine_loads_or_without_one(meanwhile: str, count: int) -> None:
     check(list(hold_trials(50.0, 100.0, count, meanwhile)), count)
