@@ -17,6 +17,9 @@ EXTRAS = {
     "watchfiles": "cpu",
     "onnx": "pack",
     "cryptography": "sign",
+    "prometheus_client": "metrics",
+    "starlette": "ui",
+    "uvicorn": "ui",
     "mujoco": "demo",
     "matplotlib": "demo",
 }

@@ -110,7 +110,9 @@ class Health:
             "warnings": list(self.warnings),
         }
         if buckets:
-            snapshot["histograms"] = {name: figure.buckets() for name, figure in figures.items() if figure.count}
+            counted = {name: figure for name, figure in figures.items() if figure.count}
+            snapshot["histograms"] = {name: figure.buckets() for name, figure in counted.items()}
+            snapshot["sums_us"] = {name: figure.sum_ns / 1000 for name, figure in counted.items()}
         for name, read in self._sections.items():
             snapshot[name] = read()
         return snapshot

@@ -40,9 +40,10 @@ ROOMS: dict[str, set[str]] = {
               "client"},
     "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client"},
     "daemon": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap"},
+    "services": {"core", "wire", "client"},
     "cli": {
         "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",
-        "client", "pack", "bench", "demo", "daemon",
+        "client", "pack", "bench", "demo", "daemon", "services",
     },
     "__main__": {"core", "cli"},
 }  # fmt: skip
@@ -75,6 +76,9 @@ HOMES = {
     "typer": ("cli",),
     "watchfiles": ("swap.drop_watcher",),
     "cryptography": ("bundle.signature", "cli.keys"),
+    "prometheus_client": ("services.metrics",),
+    "starlette": ("services.ui",),
+    "uvicorn": ("services.ui",),
     "tomli": ("config", "pack"),
     "zstandard": ("wire",),
 }

@@ -1,0 +1,23 @@
+"""Address: where a service of a machine listens; the network only where somebody wrote that down."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from edged.core.errors import UsageError
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, IPv6 in brackets. Raises `UsageError`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"{text!r} is no HOST:PORT", "give for example 127.0.0.1:9464")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches it; a name is taken at its word for `localhost` only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

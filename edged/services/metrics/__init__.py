@@ -1,0 +1,1 @@
+"""Metrics of all daemons of a machine, for Prometheus: the health they publish, as OpenMetrics."""

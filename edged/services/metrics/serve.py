@@ -1,0 +1,78 @@
+"""Serve: `GET /metrics` of all daemons of this machine, or their metrics once on stdout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from edged.core.errors import EdgedError, UsageError
+from edged.services.address import is_loopback, parse_listen
+from edged.services.metrics.families import families
+from edged.services.watch import Watch
+
+FIRST_S = 3.0  # health comes twice a second
+
+
+class _Daemons(Collector):
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        return families(self._watch.seen.values())
+
+
+@contextmanager
+def collected(find: Callable[[], Iterable[Path]]) -> Iterator[CollectorRegistry]:
+    """A registry that has the daemons' metrics; each scrape shows what was heard last."""
+    watch = Watch(find)
+    watch.start()
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Daemons(watch))
+    try:
+        yield registry
+    finally:
+        watch.close()
+
+
+def once(find: Callable[[], Iterable[Path]]) -> str:
+    """Metrics as text, after every daemon there is has had time to speak."""
+    watch = Watch(find)
+    watch.start()
+    try:
+        end_s = time.monotonic() + FIRST_S
+        while time.monotonic() < end_s and not set(find()) <= set(watch.seen):
+            time.sleep(0.05)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Daemons(watch))
+        text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+        return text.decode()
+    finally:
+        watch.close()
+
+
+def serve(find: Callable[[], Iterable[Path]], listen: str, insecure: bool, ready: Callable[[str], None]) -> None:
+    """Answer scrapes until interrupted. Raises `UsageError` for an address that means nothing or is not loopback."""
+    host, port = parse_listen(listen)
+    if not is_loopback(host) and not insecure:
+        raise UsageError(f"{host} can be reached from the network, and metrics ask nobody who they are",
+                         "listen on 127.0.0.1, or write --insecure")  # fmt: skip
+    with collected(find) as registry:
+        try:
+            server, thread = start_http_server(port, host, registry)
+        except OSError as error:
+            raise EdgedError(f"{listen} cannot be listened on ({error.strerror})", "give another --listen") from None
+        ready(f"http://{listen}/metrics")
+        try:
+            while thread.is_alive():
+                thread.join(1.0)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.shutdown()
+            server.server_close()
