@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from cells import MS, frame, image, manifest, state
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -132,3 +133,36 @@ def test_a_past_of_another_frame_size_is_fitted_in_like_any_other() -> None:
     )  # fmt: skip
     assert reader.encode(observation) is None
     assert arrays["image"][0, :, 0, 0, 0].tolist() == [0, 7]
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.integers(2, 4),
+    st.lists(st.integers(-3, 3), min_size=200, max_size=200),
+    st.sets(st.integers(1, 199), max_size=3),
+)
+def test_it_equals_a_queue_that_is_filled_with_the_first(steps: int, jitter: list[int], stops: set[int]) -> None:
+    """LeRobot's way: a queue of the last n observations, filled with the first one after each reset, one per period of
+    the rig. Captures that jitter by a seventh of the period give the same, two cameras and a state."""
+    period = 20 * MS
+    past, queue = Past(), deque[int](maxlen=steps)
+    back = (steps - 1) * period
+    streams = tuple(Stream(name, 0, 0, (), back) for name in ("left", "right"))
+    looks = Wanted(streams, (Stream("joints", 0, 0, (), back),), "camera:left", GAP)
+    for number in range(200):
+        if number in stops:
+            past.interrupt()
+            queue.clear()
+        at = (number + 10) * period + jitter[number] * MS
+        frames = {"left": shot(at, number, "left"), "right": shot(at - 3 * MS, number, "right")}
+        joints = Sample("joints", 1, at - MS, np.array([float(number)]))
+        seen_now = Observation(frames, {"joints": joints}, at - 3 * MS, 3 * MS, at)
+        observation = past.extend(seen_now, looks)
+        queue.extend([number] * (steps if not queue else 1))
+        for index, wanted in enumerate(queue):
+            when = at - (steps - 1 - index) * period
+            if index == steps - 1:
+                continue  # the newest is the observation's own part
+            for name in ("left", "right"):
+                assert nearest(observation.past_frames[name], when).image[0, 0, 0] == wanted
+            assert nearest(observation.past_samples["joints"], when).values[0] == wanted
