@@ -91,6 +91,7 @@ class Outlet:
         self.topic, self._stream = topic, topic.rpartition("/")[2]
         self.seq = 0
         self.peers = 0
+        self.is_behind = False  # whether more subscriptions waited than were read last time
         self._watched_by = peers
         self._sockets: list[zmq.Socket[bytes]] = []
         options: Options = {
@@ -119,9 +120,11 @@ class Outlet:
         """Read who came and went since last time, a bounded number; returns how many listen now."""
         if self._watched_by is not None and self._watched_by.places.lost:
             self._mend(self._watched_by.places)
+        unread = len(self._sockets)
         for socket in self._sockets:
             for _ in range(MOST_READ):
                 if not int(socket.get(zmq.EVENTS)) & READABLE:
+                    unread -= 1
                     break
                 came = socket.recv(copy=False)
                 if came.bytes[:1] not in (b"\x00", b"\x01"):
@@ -129,6 +132,7 @@ class Outlet:
                 self.peers = max(0, self.peers + (1 if came.bytes[0] else -1))
                 if self._watched_by is not None:
                     self._watched_by.subscribed(self._stream, came)
+        self.is_behind = bool(unread)  # libzmq takes in as many as are sent, and keeps what is not read here
         return self.peers
 
     def _mend(self, places: Places) -> None:
@@ -209,7 +213,7 @@ class Publisher:
             header = {key: value for key, value in header.items() if key not in self._encoded}
             data = self._message(verdict, header, published_ns, valid_ns, engine)
         self._outlet.send(data)
-        if self._outlet.seq % TENDED_TICKS == 0:
+        if self._outlet.is_behind or self._outlet.seq % TENDED_TICKS == 0:
             self._outlet.count_peers()
         return Sent(verdict, published_ns, published_ns + valid_ns)
 

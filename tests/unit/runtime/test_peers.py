@@ -180,6 +180,21 @@ def test_a_number_that_is_somebody_elses_by_now_is_left_alone(bus: tuple[Peers, 
     assert peers.readers()["action"]["cut"] == {}
 
 
+def test_an_outlet_knows_that_more_waits_than_it_has_read(readers: Readers, tmp_path: Path) -> None:
+    """Its owner then reads again at once: what waits in libzmq is bounded by nothing else."""
+    with zmq.Context() as context:
+        outlet = Outlet(context, "pick/action", [f"ipc://{tmp_path}/b"])
+        greedy = reader(readers, f"ipc://{tmp_path}/b")
+        for number in range(600):
+            greedy.subscribe(b"topic %d" % number)
+        seen = []
+        until(lambda: seen.append(outlet.is_behind) or outlet.count_peers() > 600)
+        assert any(seen)
+        outlet.count_peers()
+        assert not outlet.is_behind
+        outlet.close()
+
+
 class Late:
     """A subscription that is read when its connection is gone and the descriptor somebody else's."""
 
