@@ -106,8 +106,9 @@ def _guard(action: ActionOutput, config: Config) -> Iterator[str]:
     for name, limit in guard.limits.items():
         if name not in axes:
             yield f"guard.limits.{name} limits no axis of the engine; it has {', '.join(axes)}"
-        elif axes[name].kind in RATE_FREE_KINDS and (limit.step is not None or limit.velocity is not None):
-            yield f"axis {name!r} is {axes[name].kind}, never rate-limited; guard.limits.{name} has no step or velocity"
+        elif axes[name].kind in RATE_FREE_KINDS and any((limit.step, limit.velocity, limit.acceleration)):
+            never = f"never rate-limited; guard.limits.{name} has no step, velocity or acceleration"
+            yield f"axis {name!r} is {axes[name].kind}, {never}"
     if guard.measured is None:
         yield from _needs_measured(action, config)
     else:

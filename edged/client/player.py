@@ -131,7 +131,9 @@ class Player:
         if now_ns >= until_ns:
             return "expired"
         path = self._knots(message, until_ns - own_ns)
-        return path if isinstance(path, str) else self._follow(path, now_ns, until_ns)
+        if isinstance(path, str):
+            return path
+        return self._follow(path, now_ns, until_ns, message.published_ns + until_ns - own_ns)
 
     def _knots(self, message: Message, shift_ns: int) -> Knots | str:
         """The trajectory of a message, by this player's axes and clock; or what is wrong with it."""
@@ -151,7 +153,7 @@ class Player:
             header["t0_ns"] + shift_ns, max(header["step_ns"], 1), positions, velocities, binary, speeds is None
         )
 
-    def _follow(self, path: Knots, now_ns: int, until_ns: int) -> str:
+    def _follow(self, path: Knots, now_ns: int, until_ns: int, published_ns: int) -> str:
         """Go over to a trajectory, unless the player brakes, or it is too far away."""
         if self._path is None:
             own = self._at(now_ns)
@@ -159,7 +161,9 @@ class Player:
                 return "braking"
             path.begin(now_ns, None if path.given else self._values)
             self._offset = None
-            if not self._anchored and self._values is not None and not self._span(path, own, None, now_ns):
+            if self._anchored or self._values is None:  # the robot is where it was when this was published
+                own = path.at(min(published_ns, now_ns))[0], path.at(now_ns)[1]
+            if not self._span(path, own, None, now_ns):
                 return "too far"
         else:
             own, away = self._at(now_ns), False

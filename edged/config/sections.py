@@ -149,6 +149,9 @@ class LimitConfig(_Section):
     max: Finite | None = Field(default=None, description="highest target")
     step: Positive | None = Field(default=None, description="largest change from one tick to the next")
     velocity: Positive | None = Field(default=None, description="largest change per second")
+    acceleration: Positive | None = Field(
+        default=None, description="largest change of velocity per second; with it every message ends in a way to rest"
+    )
     rest: Positive | None = Field(default=None, description="as guard.rest, for this axis and in its unit")
     on: Literal["hold", "limit"] = Field(
         default="hold", description="beyond a limit: publish a Hold, or the nearest allowed value"

@@ -187,6 +187,10 @@ def _guard(config: Config) -> Iterator[Finding]:
             yield f"guard.{field}", reference, _one_of(*known)
     if guard.following_error is not None and guard.measured is None:
         yield "guard.following_error", guard.following_error, "guard.measured = 'sensor:<name>' beside it"
+    braking = [axis for axis, limit in guard.limits.items() if limit.acceleration is not None]
+    if braking and guard.measured is None and not guard.stop_ms:
+        key, value = f"guard.limits.{braking[0]}.acceleration", guard.limits[braking[0]].acceleration
+        yield key, value, "guard.stop_ms beside it, the worst braking time and delay: nothing measures when it stops"
     for axis, limit in guard.limits.items():
         if limit.min is not None and limit.max is not None and limit.min >= limit.max:
             yield f"guard.limits.{axis}.min", limit.min, f"less than max = {limit.max:g}"

@@ -96,7 +96,8 @@ class ActionChunk:
 
     `ends`: it commands nothing a step after its last one; a policy of single actions has no such end. `until_ns`: nor
     from here on, however many steps it has. `velocities`: [T, D] float32 per second at the steps of a trajectory,
-    between which it is a cubic; None where nothing says how a step is reached.
+    between which it is a cubic; None where nothing says how a step is reached. `ramping`: the plan has ended, this is
+    the way to rest.
     """
 
     actions: NDArray[np.float32]
@@ -107,6 +108,7 @@ class ActionChunk:
     ends: bool = True
     until_ns: int = NEVER_NS
     velocities: NDArray[np.float32] | None = None
+    ramping: bool = False
 
     @property
     def end_ns(self) -> int:

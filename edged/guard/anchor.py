@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edged.core.clock import ms
-from edged.core.types import Hold, Reason, Sample
+from edged.core.types import NEVER_NS, Hold, Reason, Sample
 from edged.guard.follow import Floats
 from edged.guard.path import Path
 from edged.guard.rules import Rules
@@ -21,12 +21,14 @@ from edged.guard.rules import Rules
 class Command:
     """What controllers follow: `path`, as published at `from_ns`.
 
-    `until_ns`: the end of its validity; from then on controllers have stopped by themselves.
+    `until_ns`: the end of its validity, or of its way to rest; from then on controllers have stopped by themselves.
+    `cut_ns`: from here on they are on that way.
     """
 
     path: Path
     from_ns: int
     until_ns: int
+    cut_ns: int = NEVER_NS
 
     def at(self, now_ns: int) -> Floats:
         """[D] where controllers are commanded to be at `now_ns`."""

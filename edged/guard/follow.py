@@ -30,6 +30,11 @@ class Envelope:
     low: Floats
     high: Floats
 
+    @property
+    def brakes(self) -> bool:
+        """Whether a stop takes time."""
+        return bool(np.isfinite(self.acceleration).any())
+
     def of(self, axes: Flags) -> Envelope:
         """The limits of some axes."""
         return Envelope(self.velocity[axes], self.acceleration[axes], self.low[axes], self.high[axes])
@@ -50,6 +55,11 @@ def within(positions: Floats, velocities: Floats, span: float, limit: Envelope) 
     if not np.isfinite(limit.low).any() and not np.isfinite(limit.high).any():
         return fine
     lowest, highest = _extremes(positions, begin, rise, bend, span)
+    if limit.brakes:  # it must be able to stop inside from every knot, see `_towards`
+        stop = np.where(np.isfinite(limit.acceleration), limit.acceleration * span * span / 8, 0.0)
+        stop = np.where(velocities != 0, velocities**2 / (2 * limit.acceleration) + stop, 0.0)
+        lowest = np.minimum(lowest, np.where(velocities < 0, positions - stop, np.inf).min(axis=0))
+        highest = np.maximum(highest, np.where(velocities > 0, positions + stop, -np.inf).max(axis=0))
     return fine & (lowest >= limit.low) & (highest <= limit.high)
 
 
@@ -64,6 +74,18 @@ def _extremes(positions: Floats, begin: Floats, rise: Floats, bend: Floats, span
             lowest = np.minimum(lowest, np.where(turns, there, np.inf).min(axis=0, initial=np.inf))
             highest = np.maximum(highest, np.where(turns, there, -np.inf).max(axis=0, initial=-np.inf))
     return lowest, highest
+
+
+def brake(position: Floats, velocity: Floats, span: float, acceleration: Floats) -> tuple[Floats, Floats]:
+    """Positions and velocities [N, D] of the knots that follow one in motion, until all axes are at rest."""
+    with np.errstate(invalid="ignore"):
+        spans = np.ceil(np.where(velocity != 0, np.maximum(np.abs(velocity) / (acceleration * span), 1e-9), 0.0))
+        count = int(spans.max(initial=0.0))
+        left = np.abs(velocity) - np.arange(1, count + 1)[:, None] * (acceleration * span)
+    velocities = np.sign(velocity) * np.maximum(left, 0.0)
+    velocities[-1:] = 0.0  # but for rounding it is
+    means = (np.concatenate((velocity[None], velocities))[:-1] + velocities) / 2
+    return position + span * np.cumsum(means, axis=0), velocities
 
 
 def advance(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
-from edged.guard.follow import Envelope, Flags, Floats, advance
+from edged.guard.follow import Envelope, Flags, Floats, advance, brake
 
 
 class Path(Protocol):
@@ -131,6 +131,14 @@ class Trajectory:
             positions[:, self.binary] = self.positions[row][:, self.binary]
         velocities[still] = 0.0
         return positions, velocities
+
+    def braked(self, first: int, cut: int, acceleration: Floats) -> Trajectory:
+        """Its knots from `first` to `cut`, and from there the shortest way to rest within `acceleration` [D]."""
+        self._reach(cut)
+        kept, speeds = self.positions[first : cut + 1], self.velocities[first : cut + 1]
+        tail = brake(kept[-1], speeds[-1], self.grid_ns / NS_PER_S, acceleration)
+        positions, velocities = np.concatenate((kept, tail[0])), np.concatenate((speeds, tail[1]))
+        return Trajectory(self.start_ns + first * self.grid_ns, self.grid_ns, positions, velocities, self.binary)
 
     def _reach(self, row: int) -> None:
         """Make the path known as far as `row`."""

@@ -3,42 +3,74 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from edged.core.types import ActionChunk
+from edged.core.types import NEVER_NS, ActionChunk
+from edged.guard.follow import Floats
 from edged.guard.path import Trajectory
+
+
+class Said(NamedTuple):
+    """What is published of a plan: `path` is what controllers follow then, until `until_ns`; a tick after `cut_ns` is
+    too late for what was meant to follow."""
+
+    chunk: ActionChunk
+    path: Trajectory
+    until_ns: int
+    cut_ns: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """`chunk` passed the guard at its hand-over, `path` leads through it. `max_age_ns`: capture to the last step
-    executed; `knot_ns`, `valid_ns`: between two knots of a message, and for how long it has some."""
+    executed; `valid_ns`: for how long a message has knots; `braking`: [D] the acceleration of a way to rest at the end
+    of each message, None = it has none."""
 
     chunk: ActionChunk
     path: Trajectory
     max_age_ns: int
-    knot_ns: int
     valid_ns: int
+    braking: Floats | None = None
 
     @property
     def end_ns(self) -> int:
-        """From here on it commands nothing."""
+        """From here on it commands nothing but the way to rest."""
         return min(self.chunk.end_ns, self.chunk.captured_ns + self.max_age_ns)
 
-    def publish(self, due_ns: int, now_ns: int) -> ActionChunk | None:
+    def publish(self, due_ns: int, now_ns: int) -> Said | None:
         """The trajectory from its last knot before `due_ns` on, for as long as a message published at `now_ns` is
-        valid; None after the end. Messages of one plan have the same knots: they agree to the bit.
+        valid; None after the end. Messages of one plan have the same knots and agree to the bit, but for the ways to
+        rest at their ends.
         """
         if now_ns >= self.end_ns:
             return None
+        knot_ns, start_ns = self.path.grid_ns, self.path.start_ns
         until_ns = min(now_ns + self.valid_ns, self.end_ns)
-        first_ns = due_ns - (due_ns - self.path.start_ns) % self.knot_ns
-        count = -((first_ns - until_ns) // self.knot_ns) + 1
-        positions, velocities = self.path.sample(first_ns, self.knot_ns, count)
+        first = max(0, (due_ns - start_ns) // knot_ns)
+        cut = min(-((start_ns - until_ns) // knot_ns), len(self.path.positions) - 1)
+        if self.braking is None:
+            positions, velocities = self.path.sample(start_ns + first * knot_ns, knot_ns, max(cut - first, 0) + 1)
+            message = self._message(start_ns + first * knot_ns, positions, velocities, self.end_ns)
+            return Said(message, self.path, self.end_ns, NEVER_NS)
+        path = self.path.braked(min(first, cut), cut, self.braking)
+        message = self._message(path.start_ns, path.positions, path.velocities, path.end_ns)
+        return Said(message, path, path.end_ns, start_ns + cut * knot_ns)
+
+    def ramp(self, path: Trajectory, due_ns: int, now_ns: int) -> Said | None:
+        """After the end: what is left of the way to rest at the end of `path`, which was published last."""
+        if self.braking is None or now_ns >= path.end_ns:
+            return None
+        first = min(max(0, (due_ns - path.start_ns) // path.grid_ns), len(path.positions) - 1)
+        t0_ns = path.start_ns + first * path.grid_ns
+        message = self._message(t0_ns, path.positions[first:], path.velocities[first:], path.end_ns)
+        return Said(replace(message, ramping=True), path, path.end_ns, NEVER_NS)
+
+    def _message(self, t0_ns: int, positions: Floats, velocities: Floats, until_ns: int) -> ActionChunk:
         return replace(
-            self.chunk, actions=positions.astype(np.float32), velocities=velocities.astype(np.float32),
-            t0_ns=first_ns, step_ns=self.knot_ns, ends=False, until_ns=self.end_ns,
+            self.chunk, actions=positions.astype(np.float32), velocities=velocities.astype(np.float32), t0_ns=t0_ns,
+            step_ns=self.path.grid_ns, ends=False, until_ns=until_ns,
         )  # fmt: skip
 
     def rest(self, now_ns: int) -> ActionChunk | None:

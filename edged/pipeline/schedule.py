@@ -21,7 +21,7 @@ PLAN_SPARE_NS = 200 * NS_PER_MS
 GAP_PERIODS = 1.5
 HOLD_PERIODS = 3  # a Hold is good for three periods: the next one must come before
 HOLD_NS = 100 * NS_PER_MS
-KNOT_NS = 10 * NS_PER_MS  # of a published trajectory, at the least
+KNOT_NS = 10 * NS_PER_MS  # of a published trajectory, at the most
 LEAD_NS = 15 * NS_PER_MS  # how late a message may be read, rounded up to a knot: until then the path before goes on
 
 
@@ -32,8 +32,8 @@ class Schedule:
     `period_ns`: between two verdicts with something new in them; `deadline_ns`: from a tick's due time, where it waits;
     `max_plan_age_ns`: capture to the last step executed; `valid_ns`, `hold_ns`: for how long a verdict is good;
     `gap_ns`: longer between two observations, and the engine forgets.
-    `knot_ns`: between the published knots of a trajectory; 0 = each action is published as it is, since it comes and
-    goes with its tick.
+    `knot_ns`: between the published knots of a trajectory, a whole part of a long period; 0 = each action is published
+    as it is, since it comes and goes with its tick.
     """
 
     inline: bool
@@ -46,24 +46,19 @@ class Schedule:
     gap_ns: int
     knot_ns: int = 0
 
-    @property
-    def grid_ns(self) -> int:
-        """Between the knots of a trajectory: a whole part of `knot_ns`, and no more than `KNOT_NS`."""
-        return self.knot_ns // -(-self.knot_ns // KNOT_NS)
-
     def first_ns(self, command: Command | None, due_ns: int) -> int:
         """The first knot of what is published in the tick that was due at `due_ns`: one of those of `command`, so that
         what follows it has the same ones; without it, that tick."""
-        if command is None or not isinstance(command.path, Trajectory) or command.path.grid_ns != self.grid_ns:
+        if command is None or not isinstance(command.path, Trajectory) or command.path.grid_ns != self.knot_ns:
             return due_ns
         return due_ns - (due_ns - command.path.start_ns) % self.knot_ns
 
-    def begin_ns(self, knot_ns: int, ready_ns: int, flows: bool) -> int:
-        """When a plan takes over that is ready at `ready_ns`: at one of the knots of which one is at `knot_ns`. While
+    def begin_ns(self, first_ns: int, ready_ns: int, flows: bool) -> int:
+        """When a plan takes over that is ready at `ready_ns`: at one of the knots of which one is at `first_ns`. While
         commands flow (`flows`), not before its message can have been read."""
         if not self.knot_ns:
             return ready_ns
-        return knot_ns - (knot_ns - ready_ns - (LEAD_NS if flows else 0)) // self.grid_ns * self.grid_ns
+        return first_ns - (first_ns - ready_ns - (LEAD_NS if flows else 0)) // self.knot_ns * self.knot_ns
 
     def describe(self) -> dict[str, Any]:
         """For health, `edged status` and the log."""
@@ -93,12 +88,17 @@ def make_schedule(
     if manifest.action is not None:
         tensor, role = manifest.action
         single = outputs[tensor].size == len(role.axes)
-        knot_ns = 0 if single and inline else max(KNOT_NS, config.period_ns)
+        shaped = any(limit.acceleration for limit in config.guard.limits.values())
+        knot_ns = 0 if single and inline and not shaped else _knot_ns(config.period_ns)
     deadline_ns = config.deadline_ns if inline else max_plan_age_ns
     gap_ns = _oldest_ns(want) + round(GAP_PERIODS * period_ns)
     return Schedule(
         inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns
     )
+
+
+def _knot_ns(period_ns: int) -> int:
+    return KNOT_NS if period_ns < KNOT_NS else period_ns // -(-period_ns // KNOT_NS)
 
 
 def hold_ns(period_ns: int) -> int:

@@ -12,6 +12,7 @@ from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick
 from edged.guard import guard
+from edged.guard.path import Trajectory
 from edged.guard.precedence import strongest
 from edged.pipeline.pipeline import Motion, Pipeline
 from edged.pipeline.plan import Plan
@@ -98,23 +99,29 @@ class AsyncPolicy:
     ) -> Turn:
         """What is due of the plan while that is good; else what keeps a new one away."""
         plan, by, now_ns = self._plan, self._plan_by, tick.started_ns
-        if plan is None or by is None or now_ns >= plan.end_ns:
-            if plan is not None:
-                self._plan, self._ended = None, (plan.chunk.captured_ns, plan.end_ns)
+        if plan is None or by is None:
+            return Turn(waiting or self._nothing(worker, now_ns))
+        followed = moving.command.path if moving.command is not None else None
+        said = plan.publish(tick.due_ns, now_ns)
+        if said is None and isinstance(followed, Trajectory):
+            said = plan.ramp(followed, tick.due_ns, now_ns)
+        if said is None:
+            self._plan, self._ended = None, (plan.chunk.captured_ns, plan.end_ns)
             return Turn(waiting or self._nothing(worker, now_ns))
         place = running.anchor(moving, tick.due_ns, now_ns)
         if isinstance(place, Hold):
             return Turn(self._inputs.explained(replace(place, captured_ns=plan.chunk.captured_ns)))
-        if place.previous is None:  # controllers gave up meanwhile: the plan begins again from where the robot is
+        missed = place.previous is None or now_ns >= place.previous.cut_ns
+        if (
+            missed and not said.chunk.ramping
+        ):  # controllers gave up meanwhile: the plan begins again from where they are
             rest = plan.rest(place.at_ns)
-            if rest is None:
-                return Turn(Hold(Reason.LATE, "the plan has ended", plan.chunk.captured_ns))
-            guarded = guard(rest, by.rule, place, tick, now_ns)
-            if isinstance(guarded, Hold):
-                return Turn(guarded)
-            assert isinstance(guarded, ActionChunk), "the guard keeps the kind"
+            guarded = None if rest is None else guard(rest, by.rule, place, tick, now_ns)
+            if not isinstance(guarded, ActionChunk):
+                return Turn(guarded or Hold(Reason.LATE, "the plan has ended", plan.chunk.captured_ns))
             self._plan = plan = by.plan(guarded, place, tick.due_ns)
-        return Turn(spoken(plan, tick.due_ns, now_ns), plan.path, waiting=waiting, by=by)
+            said = plan.publish(tick.due_ns, now_ns)
+        return replace(spoken(plan, said), waiting=waiting, by=by)
 
     def _nothing(self, worker: InferenceThread, now_ns: int) -> Hold:
         """No plan, and nothing is wrong with the input."""

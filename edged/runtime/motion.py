@@ -17,13 +17,13 @@ from edged.core.types import ActionChunk, Hold, Reason, Sample, Verdict
 from edged.guard import Command
 from edged.guard.arming import Arming
 from edged.guard.follow import Floats
-from edged.guard.path import Path
 from edged.guard.precedence import strongest
 from edged.guard.rest import WINDOW_NS, RestWindow
 from edged.pipeline import pipeline
 from edged.pipeline.join import Join, join_after, same_axes
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.publish import Sent
+from edged.runtime.turn import Follow
 
 STOP_NS = 100 * NS_PER_MS
 STOP_TICKS = 3
@@ -167,7 +167,7 @@ class MotionState:
                 return command.at(when_ns)
         return self._commands[0].at(when_ns)
 
-    def follow(self, sent: Sent, path: Path | None) -> None:
+    def follow(self, sent: Sent, path: Follow | None) -> None:
         """Draw the consequences of what went out: what controllers follow now, and that a stop ends it."""
         if self._join is not None and sent.published_ns >= self._join.end_ns:
             self._join = None
@@ -175,7 +175,8 @@ class MotionState:
         if isinstance(verdict, ActionChunk) and path is not None:
             if self.command is None or sent.published_ns >= self.command.until_ns:  # after a break
                 self._commands.clear()
-            self.command, self._rested = Command(path, sent.published_ns, sent.until_ns), None
+            until_ns = sent.until_ns if path.rest_ns is None else path.rest_ns
+            self.command, self._rested = Command(path.path, sent.published_ns, until_ns, path.cut_ns), None
             self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:
             self.command = self._join = None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
-from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.core.types import NEVER_NS, ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.inspection.inspect import Inspection
 from edged.pipeline.schedule import Schedule, hold_ns
 from edged.runtime.peers import Peers
@@ -239,7 +239,9 @@ class Publisher:
 
 def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
     """When `chunk` commands nothing any more: after its last step, or at the age that ends every plan."""
-    return chunk.end_ns if schedule is None else min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)
+    if schedule is None or chunk.until_ns != NEVER_NS:  # a plan has seen to that, and a way to rest may reach beyond
+        return chunk.end_ns
+    return min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)
 
 
 def _describe(
@@ -254,12 +256,13 @@ def _describe(
             arrays: Sequence[tuple[str, NDArray[Any]]] = (("action", verdict.actions),)
             if verdict.velocities is not None:
                 arrays = (*arrays, ("velocity", verdict.velocities))
+            flags = Flag.RAMPING if verdict.ramping else NO_FLAGS
             if not verdict.changes:
-                return Kind.ACTION, 0, NO_FLAGS, arrays
+                return Kind.ACTION, 0, flags, arrays
             listed = verdict.changes[:CHANGES_LISTED]
             header["changes"] = [(c.name, c.step, c.rule, c.asked, c.given) for c in listed]
             header["changed"] = len(verdict.changes)
-            return Kind.ACTION, 0, Flag.CHANGED, arrays
+            return Kind.ACTION, 0, flags | Flag.CHANGED, arrays
         case Labels():
             header["camera"] = verdict.camera
             return Kind.LABELS, 0, NO_FLAGS, (("labels", verdict.image), *measured)

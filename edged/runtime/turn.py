@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from edged.core.types import ActionChunk, Hold, Observation, Prediction, Reason, Verdict
+from edged.core.types import NEVER_NS, ActionChunk, Hold, Observation, Prediction, Reason, Verdict
 from edged.guard.path import Line, Path
 from edged.pipeline.pipeline import AT_REST, Answer, Motion, Pipeline
-from edged.pipeline.plan import Plan
+from edged.pipeline.plan import Plan, Said
+
+
+class Follow(NamedTuple):
+    """What controllers follow when a verdict is published. `rest_ns`: its way to rest ends then, whatever its validity,
+    None = it has none; `cut_ns`: from here on they are on that way."""
+
+    path: Path
+    rest_ns: int | None = None
+    cut_ns: int = NEVER_NS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +32,7 @@ class Turn:
     """
 
     verdict: Verdict
-    path: Path | None = None
+    path: Follow | None = None
     observation: Observation | None = None
     motion: Motion = AT_REST
     prediction: Prediction | Hold | None = None
@@ -30,10 +40,12 @@ class Turn:
     by: Pipeline | None = None
 
 
-def spoken(plan: Plan, due_ns: int, now_ns: int) -> ActionChunk | Hold:
-    """What a message of `plan` says in the tick that was due at `due_ns`."""
-    late = Hold(Reason.LATE, "the plan has ended", plan.chunk.captured_ns)
-    return plan.publish(due_ns, now_ns) or late
+def spoken(plan: Plan, said: Said | None) -> Turn:
+    """What a message of `plan` says, and what controllers follow then."""
+    if said is None:
+        return Turn(Hold(Reason.LATE, "the plan has ended", plan.chunk.captured_ns))
+    rest_ns = said.until_ns if plan.braking is not None else None
+    return Turn(said.chunk, Follow(said.path, rest_ns, said.cut_ns))
 
 
 def answered(
@@ -41,13 +53,13 @@ def answered(
 ) -> Turn:
     """The turn that ends with an answer of the engine."""
     verdict = answer.verdict
-    path: Path | None = None
+    path: Follow | None = None
     if isinstance(verdict, ActionChunk):
         if answer.plan is not None:
-            verdict, path = spoken(answer.plan, due_ns, now_ns), answer.plan.path
+            turn = spoken(answer.plan, answer.plan.publish(due_ns, now_ns))
+            verdict, path = turn.verdict, turn.path
         elif (start := answer.start) is not None:
-            path = Line(
-                start.values, start.at_ns, verdict.actions[0].astype(np.float64), verdict.t0_ns, running.rule.binary
-            )
-            verdict = replace(verdict, velocities=path.slope().astype(np.float32)[None])
+            target = verdict.actions[0].astype(np.float64)
+            line = Line(start.values, start.at_ns, target, verdict.t0_ns, running.rule.binary)
+            verdict, path = replace(verdict, velocities=line.slope().astype(np.float32)[None]), Follow(line)
     return Turn(verdict, path, observation, moving, answer.prediction)

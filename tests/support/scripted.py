@@ -166,9 +166,12 @@ class Steady(cells.Ring):
 class ScriptedCell:
     """A daemon's loop at 100 Hz without its threads: `tick()` is one turn."""
 
-    def __init__(self, folder: Path, start: str = "armed", **execution: Any) -> None:
+    def __init__(self, folder: Path, start: str = "armed", acceleration: float | None = None, **execution: Any) -> None:
         self.clock = ManualClock(START)
-        limits = {name: {"min": -2, "max": 2, "velocity": VELOCITY, "on": "limit"} for name in cells.JOINTS}
+        each = {"min": -2, "max": 2, "velocity": VELOCITY, "on": "limit"}
+        if acceleration is not None:
+            each["acceleration"] = acceleration
+        limits = dict.fromkeys(cells.JOINTS, each)
         guard = {"measured": "sensor:joints", "start": start, "following_error": 1.0, "limits": limits}
         fields = {"inference": "async", **execution}
         self.config = cells.config(guard, loop={"clock": "timer", "rate_hz": 100}, execution=fields, bus={})

@@ -302,6 +302,14 @@ def test_an_action_without_velocities_is_reached_in_a_straight_line_from_the_las
     np.testing.assert_allclose(values[30:51, 0], 0.5 + np.arange(21) / 1e3, atol=1e-6)
 
 
+def test_the_first_message_is_begun_where_the_robot_was_when_it_was_published(sender: Sender) -> None:
+    """Read 15 ms late, at 1 rad/s: not a step of 15 mrad."""
+    by = player()
+    by.feed(sender.action(0), at(15))
+    first = by.command(at(15)).values
+    np.testing.assert_allclose(first[:2], 0.0, atol=1e-9)  # type: ignore[index]
+
+
 def test_what_does_not_count_is_counted(sender: Sender) -> None:
     by = player()
     first, late = sender.action(0), sender.action(0)

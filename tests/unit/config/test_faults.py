@@ -30,6 +30,15 @@ def test_frames_that_no_message_holds_cannot_be_published(write: Write) -> None:
     assert any(said in line for line in lines), lines
 
 
+def test_a_robot_that_brakes_needs_something_that_says_when_it_has_stopped(write: Write) -> None:
+    text = PICK.replace("velocity = 1.5", "velocity = 1.5, acceleration = 5").replace("following_error = 0.2", "")
+    assert load_config(write(text)).guard.limits["j1"].acceleration == 5
+    blind = text.replace('measured = "sensor:joints"', "")
+    (line,) = faults(write(blind))
+    assert "guard.limits.j1.acceleration = 5.0: allowed is guard.stop_ms beside it" in line
+    assert load_config(write(text.replace('measured = "sensor:joints"', "stop_ms = 800"))).guard.stop_ms == 800
+
+
 def test_a_variable_that_cannot_be_read_is_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGED_LOOP", "fast")
     assert "loop" in faults(write(PICK))[0]
