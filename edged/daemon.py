@@ -33,7 +33,7 @@ from edged.runtime.inputs import Inputs
 from edged.runtime.journal_run import acts, open_episodes, open_journal
 from edged.runtime.logs import apply_log, start_log
 from edged.runtime.loop import Loop
-from edged.runtime.motion import MotionState
+from edged.runtime.motion import MotionState, make_motion
 from edged.runtime.ownership import claim, lock
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
@@ -119,7 +119,7 @@ def _serve(
     inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
     reserve = Reserve()
     stack.callback(reserve.close)
-    motion = MotionState(open_arming(config, reserve), ns(config.guard.stop_ms), config.period_ns)
+    motion = make_motion(config, open_arming(config, reserve))
     journal = open_journal(config, sender, stack)
     episodes = open_episodes(config, journal, motion.arming, stack)
     reporter = Reporter(health, sender, outlets["health"], outlets["events"], journal=journal, episodes=episodes)

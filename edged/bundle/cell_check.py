@@ -109,6 +109,8 @@ def _guard(action: ActionOutput, config: Config) -> Iterator[str]:
         elif axes[name].kind in RATE_FREE_KINDS and any((limit.step, limit.velocity, limit.acceleration)):
             never = f"never rate-limited; guard.limits.{name} has no step, velocity or acceleration"
             yield f"axis {name!r} is {axes[name].kind}, {never}"
+        elif axes[name].kind not in RATE_FREE_KINDS and limit.min_hold_ms is not None:
+            yield f"guard.limits.{name}.min_hold_ms is for switches, and axis {name!r} is {axes[name].kind}"
     if guard.measured is None:
         yield from _needs_measured(action, config)
     else:

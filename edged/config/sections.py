@@ -152,6 +152,7 @@ class LimitConfig(_Section):
     acceleration: Positive | None = Field(
         default=None, description="largest change of velocity per second; with it every message ends in a way to rest"
     )
+    min_hold_ms: Millis | None = Field(default=None, description="a binary axis keeps a value at least for so long")
     rest: Positive | None = Field(default=None, description="as guard.rest, for this axis and in its unit")
     on: Literal["hold", "limit"] = Field(
         default="hold", description="beyond a limit: publish a Hold, or the nearest allowed value"

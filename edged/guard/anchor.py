@@ -6,7 +6,8 @@ A robot that was jogged or stopped by others is never pulled back: while command
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Command:
     from_ns: int
     until_ns: int
     cut_ns: int = NEVER_NS
+    since_ns: Mapping[int, int] = field(default_factory=dict)  # per switch that is watched, when it took its value
 
     def at(self, now_ns: int) -> Floats:
         """[D] where controllers are commanded to be at `now_ns`."""

@@ -24,6 +24,8 @@ def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick,
     match prediction:
         case ActionChunk():
             verdict = _actions(prediction, rule, start)
+            if rule.min_hold_ns and isinstance(verdict, ActionChunk) and start is not None:
+                verdict = _keep_switches(verdict, rule, start)
         case Instances():
             if not (np.isfinite(prediction.xyxy).all() and np.isfinite(prediction.score).all()):
                 return Hold(Reason.NON_FINITE, "a box or score is not finite", prediction.captured_ns)
@@ -63,6 +65,27 @@ def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChu
     if fine and near.all():
         return chunk
     return _violated(chunk, rule, inside & near, path, allowed)
+
+
+def _keep_switches(chunk: ActionChunk, rule: Rules, start: Anchor) -> ActionChunk:
+    """`chunk` in which a switch that has just taken a value keeps it for its `min_hold_ms`, and what that changed."""
+    actions, changes = chunk.actions.copy(), list(chunk.changes)
+    for axis, held_ns in rule.min_hold_ns:
+        value, since_ns = float(start.values[axis]), -held_ns
+        if (before := start.previous) is not None and axis in before.since_ns:
+            same = float(before.at(before.from_ns)[axis]) == value
+            since_ns = before.since_ns[axis] if same else start.at_ns  # it switches before this chunk begins
+        for step, asked in enumerate(chunk.actions[:, axis].tolist()):
+            due_ns = chunk.t0_ns + step * chunk.step_ns
+            if asked == value or math.isnan(value) or due_ns >= since_ns + held_ns:
+                since_ns = since_ns if asked == value else due_ns
+                value = asked
+                continue
+            actions[step, axis] = value
+            changes.append(Change(rule.names[axis], step, "min_hold", asked, value))
+    if len(changes) == len(chunk.changes):
+        return chunk
+    return replace(chunk, actions=actions, changes=tuple(sorted(changes, key=lambda change: change.step)))
 
 
 def _single_is_fine(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> bool:

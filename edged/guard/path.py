@@ -19,6 +19,7 @@ class Path(Protocol):
     """What a command follows. `end_ns`: its last target is reached then."""
 
     end_ns: int
+    binary: NDArray[np.intp]  # which axes are switches
 
     def at(self, now_ns: int) -> Floats:
         """[D] the position at `now_ns`."""

@@ -45,6 +45,7 @@ class Rules:
     rest: Floats  # what moves less within the rest window is at rest, infinite where nothing measures it
     still: Floats  # a velocity of nothing
     binary: NDArray[np.intp]  # which axes are switches
+    min_hold_ns: tuple[tuple[int, int], ...]  # axis and how long it keeps a value, of switches that have such a limit
     envelope: Envelope  # what holds between steps too
     following_error: float | None
     slack: Floats  # following_error where an axis can be compared with its command, infinite elsewhere
@@ -97,6 +98,7 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         rest=np.where((measured >= 0) & ~rate_free, _rest(guard, axes), math.inf),
         still=np.zeros(len(axes)),
         binary=np.flatnonzero(rate_free),
+        min_hold_ns=_min_hold(guard, axes),
         envelope=Envelope(
             velocity=np.minimum(velocity, step / (step_ns / NS_PER_S)),
             acceleration=np.where(rate_free, math.inf, _column(guard, axes, "acceleration", math.inf)),
@@ -106,6 +108,11 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         following_error=guard.following_error,
         slack=np.where((measured >= 0) & ~rate_free, guard.following_error or math.inf, math.inf),
     )
+
+
+def _min_hold(guard: GuardConfig, axes: tuple[Axis, ...]) -> tuple[tuple[int, int], ...]:
+    held = [(number, guard.limits.get(axis.name)) for number, axis in enumerate(axes) if axis.kind == "binary"]
+    return tuple((number, ns(one.min_hold_ms)) for number, one in held if one is not None and one.min_hold_ms)
 
 
 def _limited(bound: NDArray[np.float32]) -> Flags:

@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from edged.core.clock import NS_PER_MS, ms
+from edged.config import Config
+from edged.core.clock import NS_PER_MS, ms, ns
 from edged.core.types import ActionChunk, Hold, Reason, Sample, Verdict
 from edged.guard import Command
 from edged.guard.arming import Arming
 from edged.guard.follow import Floats
+from edged.guard.path import Path
 from edged.guard.precedence import strongest
 from edged.guard.rest import WINDOW_NS, RestWindow
 from edged.pipeline import pipeline
@@ -30,16 +32,25 @@ STOP_TICKS = 3
 REMEMBERED = 512  # commands: a second of the quickest loop, more than any measured state is old
 
 
+def make_motion(config: Config, arming: Arming | None) -> MotionState:
+    """As configured; `arming` is None for a segmenter."""
+    watches = any(limit.min_hold_ms for limit in config.guard.limits.values())
+    return MotionState(arming, ns(config.guard.stop_ms), config.period_ns, watches)
+
+
 class MotionState:
     """Owned by the loop. `arming` is None for a segmenter, which moves nothing; `command` is what controllers follow,
     None after anything that stopped them.
 
     `number` counts motions: each stop begins a new one. `since_ns`: what was captured before does not count for it.
-    `shortest_stop_ns`: see `[guard] stop_ms`.
+    `shortest_stop_ns`: see `[guard] stop_ms`. `watches`: it is asked since when switches have their values.
     """
 
-    def __init__(self, arming: Arming | None, shortest_stop_ns: int = 0, period_ns: int = 0) -> None:
+    def __init__(
+        self, arming: Arming | None, shortest_stop_ns: int = 0, period_ns: int = 0, watches: bool = False
+    ) -> None:
         self.arming = arming
+        self._watches = watches
         self.command: Command | None = None
         self.number = 1
         self.since_ns = 0
@@ -167,6 +178,16 @@ class MotionState:
                 return command.at(when_ns)
         return self._commands[0].at(when_ns)
 
+    def _switches(self, path: Path, now_ns: int) -> dict[int, int]:
+        """Since when each switch has had the value that it has now, as far back as commands flow."""
+        before = self.command
+        if not self._watches or before is None or not path.binary.size:
+            return dict.fromkeys(path.binary.tolist(), 0) if self._watches else {}
+        was, is_now = before.at(before.from_ns), path.at(now_ns)
+        return {
+            axis: before.since_ns.get(axis, 0) if was[axis] == is_now[axis] else now_ns for axis in path.binary.tolist()
+        }
+
     def follow(self, sent: Sent, path: Follow | None) -> None:
         """Draw the consequences of what went out: what controllers follow now, and that a stop ends it."""
         if self._join is not None and sent.published_ns >= self._join.end_ns:
@@ -176,7 +197,9 @@ class MotionState:
             if self.command is None or sent.published_ns >= self.command.until_ns:  # after a break
                 self._commands.clear()
             until_ns = sent.until_ns if path.rest_ns is None else path.rest_ns
-            self.command, self._rested = Command(path.path, sent.published_ns, until_ns, path.cut_ns), None
+            since_ns = self._switches(path.path, sent.published_ns)
+            self.command = Command(path.path, sent.published_ns, until_ns, path.cut_ns, since_ns)
+            self._rested = None
             self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:
             self.command = self._join = None
