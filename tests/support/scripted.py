@@ -135,6 +135,7 @@ class CollectingOutlet:
     """Keeps what is sent."""
 
     topic = "pick/action"
+    is_behind = False
 
     def __init__(self) -> None:
         self.seq = 0
