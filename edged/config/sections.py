@@ -114,6 +114,11 @@ class ExecutionConfig(_Section):
         description="from capture to the last step executed; if absent the oldest input's max_age_ms, and two runs and "
         "200 ms, or the chunk where that is more",
     )
+    join: Literal["replace", "blend"] = Field(
+        default="replace",
+        description="how a new plan takes over: at once, or by a crossfade from the plan that it replaces",
+    )
+    blend_ms: Millis = Field(default=200.0, description="how long that crossfade takes")
     hang_ms: Millis = Field(
         default=10_000.0, description="async: a run that takes longer ends the process, as a lost device does"
     )

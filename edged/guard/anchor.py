@@ -30,6 +30,7 @@ class Command:
     from_ns: int
     until_ns: int
     cut_ns: int = NEVER_NS
+    meant: Path | None = None  # the path without the way to rest at its end, None = it has none
     since_ns: Mapping[int, int] = field(default_factory=dict)  # per switch that is watched, when it took its value
 
     def at(self, now_ns: int) -> Floats:

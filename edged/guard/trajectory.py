@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
 from edged.core.types import ActionChunk
-from edged.guard.anchor import Anchor
+from edged.guard.anchor import Anchor, Command
 from edged.guard.follow import Floats, within
 from edged.guard.path import Trajectory, hermite
 from edged.guard.rules import Rules
 
 
-def make_trajectory(chunk: ActionChunk, start: Anchor, rule: Rules, grid_ns: int, from_ns: int) -> Trajectory:
+def make_trajectory(
+    chunk: ActionChunk, start: Anchor, rule: Rules, grid_ns: int, from_ns: int, blend_ns: int = 0
+) -> Trajectory:
     """The path through `chunk`, on knots of `grid_ns`, from `start` on; from `from_ns`, some knots before that, on the
-    way that was commanded there. Angles are meant as they stand: unwrapped. It ends at rest at the last step.
+    way that was commanded there. Angles are meant as they stand: unwrapped. It ends at rest at the last step. For
+    `blend_ns` it goes over from the plan that was commanded, while that has steps.
 
     `chunk` passed the guard: within bounds at its steps and within reach between them. A binary axis switches at the
     first knot at or after its step.
@@ -39,6 +42,10 @@ def make_trajectory(chunk: ActionChunk, start: Anchor, rule: Rules, grid_ns: int
         newest = np.searchsorted(times_ns, knots_ns, side="right") - 1
         positions[:, rule.binary] = points[newest][:, rule.binary]
         velocities[:, rule.binary] = 0.0
+    if blend_ns and start.previous is not None:
+        _blend(
+            start.previous, knots_ns[knots_ns - start.at_ns < blend_ns], times_ns[-1], blend_ns, (positions, velocities)
+        )
     fine = within(positions, velocities, grid_ns / NS_PER_S, rule.envelope)
     fine[rule.binary] = True
     lead = (start.at_ns - from_ns) // grid_ns
@@ -51,6 +58,28 @@ def make_trajectory(chunk: ActionChunk, start: Anchor, rule: Rules, grid_ns: int
     return Trajectory(
         start.at_ns - lead * grid_ns, grid_ns, positions, velocities, rule.binary, known, ~fine, rule.envelope
     )  # fmt: skip
+
+
+def _blend(
+    before: Command, knots_ns: NDArray[np.int64], end_ns: int, blend_ns: int, new: tuple[Floats, Floats]
+) -> None:
+    """Make the first knots of `new` (positions and velocities, in place) a crossfade from the plan `before`, with a
+    share that begins and ends without velocity and acceleration. Switches are not blended."""
+    path = before.path if before.meant is None else before.meant
+    begin_ns = int(knots_ns[0])
+    window_ns = min(blend_ns, path.end_ns - begin_ns, end_ns - begin_ns)
+    knots_ns = knots_ns[knots_ns - begin_ns < window_ns]
+    if len(knots_ns) < 2:
+        return
+    count, step_ns = len(knots_ns), int(knots_ns[1] - knots_ns[0])
+    x = ((knots_ns - begin_ns) / window_ns)[:, None]
+    share, rate = x**3 * (10 - 15 * x + 6 * x * x), 30 * x**2 * (1 - x) ** 2 * (NS_PER_S / window_ns)
+    old, speed = path.sample(begin_ns, step_ns, count)
+    axes = np.setdiff1d(np.arange(old.shape[1]), path.binary)
+    gap = new[0][:count] - old
+    faster = speed + (new[1][:count] - speed) * share + gap * rate
+    new[0][:count, axes] = (old + gap * share)[:, axes]
+    new[1][:count, axes] = faster[:, axes]
 
 
 def spline(times: Floats, points: Floats, velocity: Floats) -> Floats:

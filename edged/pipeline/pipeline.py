@@ -139,7 +139,7 @@ class Pipeline:
         """What a verdict of several steps becomes in the tick that was due at `due_ns`."""
         schedule = self.schedule
         from_ns = schedule.first_ns(start.previous, due_ns)
-        path = make_trajectory(verdict, start, self.rule, schedule.knot_ns, from_ns)
+        path = make_trajectory(verdict, start, self.rule, schedule.knot_ns, from_ns, schedule.blend_ns)
         braking = self.rule.envelope.acceleration if self.rule.envelope.brakes else None
         return Plan(verdict, path, schedule.max_plan_age_ns, schedule.valid_ns, braking)
 

@@ -33,7 +33,7 @@ class Schedule:
     `max_plan_age_ns`: capture to the last step executed; `valid_ns`, `hold_ns`: for how long a verdict is good;
     `gap_ns`: longer between two observations, and the engine forgets.
     `knot_ns`: between the published knots of a trajectory, a whole part of a long period; 0 = each action is published
-    as it is, since it comes and goes with its tick.
+    as it is, since it comes and goes with its tick. `blend_ns`: the crossfade from one plan to the next, 0 = none.
     """
 
     inline: bool
@@ -45,6 +45,7 @@ class Schedule:
     hold_ns: int
     gap_ns: int
     knot_ns: int = 0
+    blend_ns: int = 0
 
     def first_ns(self, command: Command | None, due_ns: int) -> int:
         """The first knot of what is published in the tick that was due at `due_ns`: one of those of `command`, so that
@@ -93,8 +94,9 @@ def make_schedule(
     deadline_ns = config.deadline_ns if inline else max_plan_age_ns
     gap_ns = _oldest_ns(want) + round(GAP_PERIODS * period_ns)
     return Schedule(
-        inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns
-    )
+        inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns,
+        ns(config.execution.blend_ms) if config.execution.join == "blend" else 0,
+    )  # fmt: skip
 
 
 def _knot_ns(period_ns: int) -> int:

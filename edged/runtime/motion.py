@@ -198,7 +198,7 @@ class MotionState:
                 self._commands.clear()
             until_ns = sent.until_ns if path.rest_ns is None else path.rest_ns
             since_ns = self._switches(path.path, sent.published_ns)
-            self.command = Command(path.path, sent.published_ns, until_ns, path.cut_ns, since_ns)
+            self.command = Command(path.path, sent.published_ns, until_ns, path.cut_ns, path.meant, since_ns)
             self._rested = None
             self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:

@@ -15,11 +15,12 @@ from edged.pipeline.plan import Plan, Said
 
 class Follow(NamedTuple):
     """What controllers follow when a verdict is published. `rest_ns`: its way to rest ends then, whatever its validity,
-    None = it has none; `cut_ns`: from here on they are on that way."""
+    None = it has none; `cut_ns`: from here on they are on that way; `meant`: the path without it."""
 
     path: Path
     rest_ns: int | None = None
     cut_ns: int = NEVER_NS
+    meant: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +46,7 @@ def spoken(plan: Plan, said: Said | None) -> Turn:
     if said is None:
         return Turn(Hold(Reason.LATE, "the plan has ended", plan.chunk.captured_ns))
     rest_ns = said.until_ns if plan.braking is not None else None
-    return Turn(said.chunk, Follow(said.path, rest_ns, said.cut_ns))
+    return Turn(said.chunk, Follow(said.path, rest_ns, said.cut_ns, plan.path))
 
 
 def answered(
