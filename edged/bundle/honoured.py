@@ -14,7 +14,7 @@ from edged.bundle.manifest import (
 )
 from edged.core.errors import RefusedError
 
-NEWER = "use an edged that does, or export the model without it"
+NEWER = "use a newer version that does, or export the model without it"
 
 
 def not_honoured(manifest: Manifest) -> list[str]:

@@ -20,6 +20,7 @@ from edged.core.redact import shown
 from edged.source.files import FileGrabber
 from edged.source.grabber import Ended
 from edged.source.open import REPLAY, open_camera, replay_sensor
+from edged.wire.shm import RingReader
 
 
 def check_inputs(config: Config) -> Iterator[Finding]:
@@ -50,6 +51,17 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
             yield untried(subject, f"the pipeline was not run; it has to give {size}")
         case "bus":
             yield _peer(subject, camera.uri.removeprefix("zmq+").partition("#")[0])
+        case "shm":
+            ring = RingReader(camera.uri.removeprefix("shm:"))
+            frame, trouble = ring.read(), ring.trouble
+            if trouble:
+                fact, _, remedy = trouble.rpartition("; ")
+                yield fault(subject, fact, remedy)
+            elif frame is not None and frame.image.shape[:2] != (camera.height, camera.width):
+                theirs = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
+                yield fault(subject, f"the shared frames are {theirs}, the config says {size}", "set width and height")
+            else:
+                yield Finding("ok", subject, f"frames are shared as {camera.uri.removeprefix('shm:')}")
         case _:
             yield untried(subject, f"nobody was called; whether it answers and gives {size} the daemon's log tells")
 

@@ -150,6 +150,18 @@ def demo(
 
 
 @app.command()
+def camera(
+    file: Annotated[Path, typer.Argument(help="TOML file with [cameras.<name>] as in a daemon's", metavar="FILE")],
+    name: Annotated[str, typer.Argument(help="which of its cameras; not needed for the only one")] = "",
+    shared_as: Annotated[str, typer.Option("--as", help="share it as shm:NAME instead of its own name")] = "",
+) -> None:
+    """Own a camera and share its frames in memory, for any number of daemons."""
+    from edged.services.camera.share import run_camera
+
+    raise typer.Exit(run_camera(file, name, shared_as))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)

@@ -52,7 +52,7 @@ def load_daemon(path: Path, environ: Mapping[str, str] = os.environ) -> DaemonPl
 
     Raises `ConfigError` for a file that cannot be read, is not TOML or has no usable name.
     """
-    tables = _read(path)
+    tables = read_tables(path)
     with contextlib.suppress(SettingsError):
         _merge(tables, EnvSettingsSource(Config)())
     daemon, engine = _section(tables, "daemon"), _section(tables, "engine")
@@ -82,7 +82,7 @@ def load_config(path: Path, sets: Sequence[str] = (), environ: Mapping[str, str]
     layers = (
         (f"{path} (--set)", _parse_sets(sets)),
         (f"{path} (environment)", _environment()),
-        (str(path), _read(path)),
+        (str(path), read_tables(path)),
     )
     tables: Tables = {}
     for _, layer in reversed(layers):
@@ -98,7 +98,8 @@ def load_config(path: Path, sets: Sequence[str] = (), environ: Mapping[str, str]
     return config
 
 
-def _read(path: Path) -> Tables:
+def read_tables(path: Path) -> Tables:
+    """The tables of a TOML file, with absolute paths. Raises `ConfigError` where it cannot be read as one."""
     try:
         tables: Tables = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:

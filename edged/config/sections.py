@@ -59,7 +59,8 @@ class CameraConfig(_Section):
     uri: str = Field(
         min_length=1,
         repr=False,  # it may hold a password
-        description="index, /dev path, rtsp://, file, image folder, gst:<pipeline>, zmq+ipc://, zmq+tcp:// or replay:",
+        description="index, /dev path, rtsp://, file, image folder, gst:<pipeline>, zmq+ipc://, zmq+tcp://, shm:<name> "
+        "or replay:",
     )
     width: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
     height: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")

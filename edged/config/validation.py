@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from edged.config.schema import Config
-from edged.config.sections import CameraConfig, SensorConfig
+from edged.config.sections import NAME_PATTERN, CameraConfig, SensorConfig
 from edged.core.endpoint import LONGEST_IPC_PATH, is_loopback, usable
 from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 
@@ -17,7 +17,7 @@ PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} b
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
 
 Finding = tuple[str, Any, str]
-CameraKind = Literal["device", "rtsp", "path", "gst", "bus", "replay"]
+CameraKind = Literal["device", "rtsp", "path", "gst", "bus", "shm", "replay"]
 
 
 def camera_kind(uri: str) -> CameraKind | None:
@@ -30,6 +30,8 @@ def camera_kind(uri: str) -> CameraKind | None:
         return "gst"
     if re.match(r"zmq\+(ipc|tcp)://.", uri):
         return "bus"
+    if re.match(r"shm:.", uri):
+        return "shm"
     if re.match(r"replay:.", uri):
         return "replay"
     return None if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri) else "path"
@@ -70,7 +72,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     yield from _runtime(config)
     yield from _loop(config)
     for name, camera in config.cameras.items():
-        yield from _camera(f"cameras.{name}", camera)
+        yield from check_camera(f"cameras.{name}", camera)
     for name, sensor in config.sensors.items():
         if name in config.cameras:
             yield f"sensors.{name}", name, "a name that no camera has: Holds say which stream they are about"
@@ -131,13 +133,17 @@ def _loop(config: Config) -> Iterator[Finding]:
         yield "loop.deadline_ms", loop.deadline_ms, f"at most one period, {config.period_ns / 1e6:g} ms"
 
 
-def _camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
+def check_camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
+    """What is wrong with one camera beyond its single fields."""
     kind = camera_kind(camera.uri)
     if kind is None:
-        allowed = "an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, zmq+ipc://, zmq+tcp://, replay:"
+        shared = "zmq+ipc://, zmq+tcp://, shm:<name>"
+        allowed = f"an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, {shared}, replay:"
         yield f"{key}.uri", camera.uri, allowed
     elif kind == "bus" and not usable(camera.uri.removeprefix("zmq+").partition("#")[0], "connect"):
         yield f"{key}.uri", camera.uri, f"zmq+{PEER}, and the topic after a #"
+    elif kind == "shm" and not re.fullmatch(NAME_PATTERN, camera.uri.removeprefix("shm:")):
+        yield f"{key}.uri", camera.uri, "shm:<name>, the name that frames are shared under"
     if camera.latency_ms >= camera.max_age_ms:
         yield f"{key}.latency_ms", camera.latency_ms, f"less than max_age_ms = {camera.max_age_ms:g}"
 

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import zmq
 
-from edged.config import CameraConfig
+from edged.config import CameraConfig, camera_kind
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
 from edged.core.errors import WireError
 from edged.core.types import Frame
 from edged.source.grabber import BadFrame, Grab, OtherSizeError
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
+from edged.source.shm import ShmGrabber
 from edged.wire import Kind, Order, decode, subscription
 from edged.wire.link import Link
 from edged.wire.message import MAX_MESSAGE
@@ -131,15 +132,17 @@ class BusMailbox(Mailbox):
 
 
 class BusCamera:
-    """Frames from the bus without a thread: the loop reads its own socket, which saves waking it by another.
+    """Frames from the bus or shared memory without a thread: the loop reads them itself, which saves waking it by
+    another.
 
-    ZeroMQ reconnects by itself, so there is nothing to open again.
+    ZeroMQ reconnects by itself, and a ring is looked for again, so there is nothing to open again.
     """
 
     def __init__(self, name: str, config: CameraConfig, now: Now, context: Context | None = None) -> None:
         self.mailbox = BusMailbox(self._fill)
         self._intake = Intake(name, config, now, self.mailbox)
-        self._grabber = BusGrabber(config, now, context)
+        shared = camera_kind(config.uri) == "shm"
+        self._grabber: BusGrabber | ShmGrabber = ShmGrabber(config, now) if shared else BusGrabber(config, now, context)
 
     def start(self) -> None:
         self._intake.reopened()

@@ -38,6 +38,10 @@ def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context:
             from edged.source.bus import BusGrabber
 
             return BusGrabber(config, now, context)
+        case "shm":
+            from edged.source.shm import ShmGrabber
+
+            return ShmGrabber(config, now)
         case "path":
             from edged.source.files import FileGrabber
 

@@ -66,7 +66,7 @@ def open_camera(
     Raises `SourceError` for a recording that is not there or has other geometry.
     """
     if not config.uri.startswith(REPLAY):
-        if camera_kind(config.uri) == "bus" and not shared:
+        if camera_kind(config.uri) in ("bus", "shm") and not shared:
             return BusCamera(name, config, now, context)
         return CameraThread(name, config, now, context)
     cursor, shape = _replayed("cameras", name, config.uri)

@@ -39,8 +39,8 @@ ROOMS: dict[str, set[str]] = {
     "bench": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap",
               "client"},
     "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client"},
+    "services": {"core", "config", "wire", "source", "runtime", "client"},
     "daemon": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap"},
-    "services": {"core", "wire", "client"},
     "cli": {
         "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",
         "client", "pack", "bench", "demo", "daemon", "services",

@@ -1,0 +1,107 @@
+"""A 640x480 frame to another process and an answer back: shared memory against ZeroMQ ipc, in one run.
+
+    python benchmarks/ring.py [--rounds 400]
+
+The other process answers with 16 bytes over ZeroMQ ipc each time it has the whole frame in an array of its own. What is
+compared is the time of a round less that of one with a single byte in place of the frame; rounds of the three
+alternate, and the medians of each block of 40 give the spread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import zmq
+
+from edged.client import FrameSender
+from edged.wire import decode
+from edged.wire.shm import RingReader
+from edged.wire.shm_writer import RingWriter
+
+SHAPE = (480, 640, 3)
+
+
+def answer(folder: str, name: str) -> None:
+    """The other process: one answer to each frame, however it came."""
+    context = zmq.Context()
+    ping, frames, back = context.socket(zmq.SUB), context.socket(zmq.SUB), context.socket(zmq.PUB)
+    for socket, place in ((ping, "ping"), (frames, "frames")):
+        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        socket.connect(f"ipc://{folder}/{place}")
+    back.connect(f"ipc://{folder}/back")
+    ring = RingReader(name)
+    while True:
+        how = ping.recv()[:1]  # says how the next frame comes, except `p`, which is itself the ping
+        if how == b"z":
+            image = decode(frames.recv(copy=False).buffer).arrays["image"]
+        elif how == b"r":
+            while (frame := ring.read()) is None:
+                ring.wait(1_000_000_000)
+            image = frame.image
+        if how != b"p":
+            assert image.shape == SHAPE
+        back.send(bytes(16))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=400)
+    rounds = parser.parse_args().rounds
+    image = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+    name = f"bench-{os.getpid()}"
+    with tempfile.TemporaryDirectory() as folder, zmq.Context() as context, RingWriter(name, 480, 640) as ring:
+        context.linger = 0
+        frames = FrameSender(f"ipc://{folder}/frames", "frames", context=context)
+        ping, back = context.socket(zmq.PUB), context.socket(zmq.SUB)
+        back.setsockopt(zmq.SUBSCRIBE, b"")
+        ping.bind(f"ipc://{folder}/ping")
+        back.bind(f"ipc://{folder}/back")
+        other = subprocess.Popen([sys.executable, __file__, "answer", folder, name])
+        frames.wait_readers(1, 10_000)
+        while not back.poll(50):
+            ping.send(b"p")
+        while back.poll(200):
+            back.recv()
+        times: dict[bytes, list[float]] = {b"p": [], b"z": [], b"r": []}
+        try:
+            for number in range(3 * rounds):
+                how = (b"p", b"z", b"r")[number % 3]
+                time.sleep(0.003)
+                began = time.monotonic_ns()
+                ping.send(how)
+                if how == b"z":
+                    frames.send(image)
+                elif how == b"r":
+                    ring.write(image, began)
+                assert back.poll(5000), how
+                back.recv()
+                times[how].append((time.monotonic_ns() - began) / 1000)
+        finally:
+            other.kill()
+            other.wait()
+            frames.close()
+            ping.close()
+            back.close()
+    blocks = {how: [float(np.median(part)) for part in np.array_split(us, max(1, rounds // 40))]
+              for how, us in times.items()}  # fmt: skip
+    one, bus, shared = (np.array(blocks[how]) for how in (b"p", b"z", b"r"))
+    ratios = (shared - one) / (bus - one)
+    print(
+        f"one byte {np.median(one):.0f} us, frame over ipc {np.median(bus):.0f} us, "
+        f"through the ring {np.median(shared):.0f} us"
+    )
+    print(
+        f"(ring - byte) / (ipc - byte): median {np.median(ratios):.2f}, blocks {ratios.min():.2f} to {ratios.max():.2f}"
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["answer"]:
+        answer(*sys.argv[2:])
+    main()

@@ -1,0 +1,50 @@
+"""The file of `edged camera`: cameras as a daemon's config describes them, and how their frames are shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edged.config.load import read_tables
+from edged.config.sections import CameraConfig, Name
+from edged.config.validation import check_camera
+from edged.core.errors import ConfigError
+from edged.core.redact import redact
+
+
+class ShareConfig(BaseModel):
+    """How frames are kept in shared memory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slots: int = Field(
+        default=6, ge=3, le=64, description="frames kept; a reader has so many periods, less two, to copy"
+    )
+
+
+class Shared(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cameras: dict[Name, CameraConfig] = Field(min_length=1)
+    share: ShareConfig = ShareConfig()
+
+
+def load_cameras(path: Path) -> Shared:
+    """Read and check the file. `ConfigError` lists every fault, one per line."""
+    try:
+        shared = Shared(**read_tables(Path(path)))
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors(include_url=False, include_input=False):
+            key = ".".join(str(part) for part in fault["loc"])
+            lines.append(f"{path}: {key}: {redact(fault['msg'])}; known are [cameras.<name>] and [share] slots")
+        raise ConfigError("\n".join(lines)) from None
+    for name, camera in shared.cameras.items():
+        for key, value, allowed in check_camera(f"cameras.{name}", camera):
+            raise ConfigError(f"{path}: {key} = {redact(str(value))!r}: allowed is {allowed}")
+        if camera.uri.startswith(("shm:", "replay:")):
+            raise ConfigError(f"{path}: cameras.{name}.uri: shared frames cannot be shared again", "give a camera's")
+    return shared

@@ -1,0 +1,80 @@
+"""share: read one camera for ever, and put each new frame into the ring.
+
+Stamps are those that a daemon would have given: whoever reads the ring gets the frames as if the camera were its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from edged.config.cameras import Shared, load_cameras
+from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.core.errors import EXIT_OK, UsageError
+from edged.runtime.systemd import READY, STOPPING, WATCHDOG, notify, status, watchdog_period
+from edged.source.camera import CameraThread
+from edged.wire.shm_writer import RingWriter
+
+log = logging.getLogger(__name__)
+LOOK_NS = NS_PER_S // 4
+
+
+def run_camera(path: Path, name: str = "", shared_as: str = "") -> int:
+    """Share the camera `name` of the config at `path` (the only one, if it is empty) until SIGTERM or SIGINT.
+
+    `shared_as`: the name in `shm:<name>`, the camera's unless given. Raises `ConfigError`, `UsageError` for a name that
+    is not there, and `EdgedError` while another process shares frames under that name.
+    """
+    shared = load_cameras(path)
+    if name not in shared.cameras and (name or len(shared.cameras) > 1):
+        fact = f"{path} has no camera {name!r}" if name else f"{path} has {len(shared.cameras)} cameras"
+        raise UsageError(fact, f"name one of {', '.join(sorted(shared.cameras))}")
+    name = name or next(iter(shared.cameras))
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    _share(shared, name, shared_as or name, ended)
+    return EXIT_OK
+
+
+def _share(shared: Shared, name: str, shared_as: str, ended: threading.Event) -> None:
+    config = shared.cameras[name]
+    camera = CameraThread(name, config)
+    with RingWriter(shared_as, config.height, config.width, shared.share.slots) as ring:
+        camera.start()
+        try:
+            log.info("%s is shared as shm:%s, %d slots", name, shared_as, shared.share.slots)
+            _fill(camera, ring, ended)
+        finally:
+            notify(STOPPING)
+            camera.close()
+    log.info("%s ended after %d frames", name, ring.seq)
+
+
+def _fill(camera: CameraThread, ring: RingWriter, ended: threading.Event) -> None:
+    state, seq, is_ready = "", 0, False
+    watchdog_s = watchdog_period()
+    fed_ns = monotonic_ns()
+    while not ended.is_set():
+        frame = camera.mailbox.wait_newer(seq, LOOK_NS)
+        if frame is not None:
+            seq = frame.seq
+            ring.write(frame.image, frame.captured_ns)
+            if not is_ready:
+                is_ready = notify(READY) or True
+        if (said := camera.stats()["state"]) != state:
+            state = said
+            notify(status(state))
+            log.info("%s: %s", camera.name.partition(":")[2], state)
+        # Fed whether or not the camera is there: a restart of ours brings none back.
+        if watchdog_s is not None and monotonic_ns() - fed_ns > watchdog_s * NS_PER_S / 2 and camera.is_alive():
+            fed_ns = monotonic_ns()
+            notify(WATCHDOG)

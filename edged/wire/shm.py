@@ -1,0 +1,215 @@
+"""Frames in shared memory: one writer, any number of readers, no sockets (docs/sensors.md, "Frames without sockets").
+
+A ring of slots in a file that both map. Each slot has a lock word: 2n + 1 while frame n is written, 2n when it is
+whole. A reader copies the newest and takes it only if the word was 2n before and after: no torn frame is accepted;
+it holds nothing, so a reader that crashes or freezes costs nothing. A writer that starts makes a new file in place of
+the old one, which readers notice; one that is killed leaves whole frames behind.
+
+    0 "EDGSHM1" NUL | 8 u32 slots | 12 u32 height | 16 u32 width | 20 u32 pid | 24 u64 session | 32 8 bytes boot
+    40 u32 notes, a futex, one more with each frame | 44 u32 closed | 48 u64 newest, 0 = none yet | 4096 slots
+    slot: 0 u64 lock | 8 i64 captured_ns | 16 i64 published_ns | 64 image, H x W x 3 BGR, up to a multiple of 4096
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import stat
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.core.clock import NS_PER_MS, Now, monotonic_ns
+from edged.core.errors import UsageError
+from edged.wire import futex
+
+FOLDER = Path("/dev/shm")
+MAGIC = b"EDGSHM1\0"
+NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+HEAD, SLOT_HEAD, PAGE = 4096, 64, 4096
+LEAST_SLOTS, MOST_SLOTS, MOST_SIDE = 3, 64, 16384
+LOOK_NS = 100 * NS_PER_MS  # between two looks whether another file lies in its place
+TRIES = 4  # of one read, each with the newest frame
+POOL = 4  # buffers kept for copies
+
+FIXED = struct.Struct("<8s4IQ8s")
+NOTES, CLOSED = 10, 11  # as 32-bit words
+NEWEST = 6  # as 64-bit words
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RingFrame:
+    """A copy of one frame. `seq` counts from 1 in each `session`; stamps are CLOCK_MONOTONIC ns of boot `boot`."""
+
+    seq: int
+    session: int
+    boot: bytes
+    captured_ns: int
+    published_ns: int
+    image: NDArray[np.uint8]
+
+
+def ring_path(name: str) -> Path:
+    """The file of the ring `name`. Raises `UsageError` for what cannot name one."""
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"{name!r} cannot name shared frames", "use a-z, 0-9, - and _, at most 63 of them")
+    return FOLDER / f"edged-{name}"
+
+
+class Mapping:
+    """A mapped file and its words. `image(slot)` is a view of the memory itself."""
+
+    def __init__(self, descriptor: int, writable: bool) -> None:
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        self.memory = mmap.mmap(descriptor, 0, access=access)
+        magic, self.slots, self.height, self.width, self.pid, self.session, self.boot = FIXED.unpack_from(self.memory)
+        self.step = slot_bytes(self.height, self.width)
+        if magic != MAGIC or not LEAST_SLOTS <= self.slots <= MOST_SLOTS or self.height * self.width == 0:
+            raise ValueError("no ring of frames")
+        if max(self.height, self.width) > MOST_SIDE or len(self.memory) < HEAD + self.slots * self.step:
+            raise ValueError("sizes do not fit")
+        # numpy stores an aligned word at once; struct would write it byte by byte
+        self.words = np.frombuffer(self.memory, np.uint32, HEAD // 4)
+        self.longs = np.frombuffer(self.memory, np.uint64, HEAD // 8)
+        self.notes_at = int(self.words.ctypes.data) + 4 * NOTES
+        at = [HEAD + slot * self.step for slot in range(self.slots)]
+        self.heads = [np.frombuffer(self.memory, np.int64, 3, offset) for offset in at]
+        shape, size = (self.height, self.width, 3), self.height * self.width * 3
+        pixels = [np.frombuffer(self.memory, np.uint8, size, offset + SLOT_HEAD) for offset in at]
+        self.images = [flat.reshape(shape) for flat in pixels]
+
+
+def slot_bytes(height: int, width: int) -> int:
+    """What one slot takes, head included."""
+    size = SLOT_HEAD + height * width * 3
+    return size + -size % PAGE
+
+
+class RingReader:
+    """The reading side of the ring `name`, which may come later and be made anew. For one thread. Never raises.
+
+    `trouble`: why nothing can come, as a person reads it; "" when a frame may come any moment. `torn` counts frames
+    that were overwritten while they were copied, and left.
+    """
+
+    def __init__(self, name: str, now: Now = monotonic_ns) -> None:
+        self.path = ring_path(name)
+        self.trouble = ""
+        self.torn = self.restarts = 0
+        self._now = now
+        self._map: Mapping | None = None
+        self._key = (0, 0)  # device and inode of what is mapped
+        self._taken = 0
+        self._look_ns = 0
+        self._pool: list[NDArray[np.uint8]] = []
+        self.tend()
+
+    def read(self) -> RingFrame | None:
+        """A copy of the newest frame if it was not read yet."""
+        self.tend()
+        for _ in range(TRIES if self._map is not None else 0):
+            mapped = self._map
+            if mapped is None or (newest := int(mapped.longs[NEWEST])) == self._taken:
+                return None
+            head = mapped.heads[newest % mapped.slots]
+            before = int(head[0])
+            futex.fence()
+            stamps = int(head[1]), int(head[2])
+            buffer = self._buffer(mapped.images[0].shape)
+            np.copyto(buffer, mapped.images[newest % mapped.slots])
+            futex.fence()
+            if before == int(head[0]) == 2 * newest:
+                self._taken = newest
+                return RingFrame(newest, mapped.session, mapped.boot, *stamps, buffer.view())
+            self.torn += 1
+        return None
+
+    def _buffer(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Memory that nobody looks at any more, or new: the first touch of 900 KB costs more than the copy."""
+        self._pool = [buffer for buffer in self._pool if buffer.shape == shape]
+        for at in range(len(self._pool)):
+            if sys.getrefcount(self._pool[at]) == 2:  # the list and this call; each view that is out counts one
+                return self._pool[at]
+        buffer = np.empty(shape, np.uint8)
+        self._pool = [*self._pool[-POOL + 1 :], buffer]
+        return buffer
+
+    def wait(self, timeout_ns: int) -> None:
+        """Wait until `read` may have something, at most `timeout_ns`."""
+        self.tend()
+        until_ns = self._now() + timeout_ns
+        while (left_ns := until_ns - self._now()) > 0:
+            step_ns = min(left_ns, LOOK_NS)
+            if self._map is None:
+                time.sleep(step_ns / 1e9)
+            else:
+                notes = int(self._map.words[NOTES])
+                if int(self._map.longs[NEWEST]) != self._taken:
+                    return
+                futex.wait(self._map.notes_at, notes, step_ns)
+            self.tend()
+
+    def tend(self) -> None:
+        """Look whether the ring is there, and still the one that is mapped; costs nothing within 100 ms."""
+        now_ns = self._now()
+        is_closed = self._map is not None and bool(self._map.words[CLOSED])
+        if now_ns < self._look_ns and not is_closed:
+            return
+        self._look_ns = now_ns + LOOK_NS
+        try:
+            status = self.path.lstat()
+            if (status.st_dev, status.st_ino) != self._key or self._map is None or is_closed:
+                self._open()
+        except FileNotFoundError:
+            self._leave(f"nobody shares frames as {self.path.name.removeprefix('edged-')}; start 'edged camera FILE'")
+        except PermissionError:
+            self._leave(f"you may not read {self.path}; join its group, or run as its user")
+        except (OSError, ValueError) as error:
+            self._leave(f"{self.path}: {error}; remove it, and start its camera process again")
+
+    def _open(self) -> None:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            _check_owner(self.path, status)
+            mapped = Mapping(descriptor, writable=False)
+        finally:
+            os.close(descriptor)
+        if mapped.words[CLOSED]:
+            raise ValueError("its writer has ended")
+        self.restarts += self._key != (0, 0)
+        self._map, self._key, self._taken = mapped, (status.st_dev, status.st_ino), 0
+        self.trouble = ""
+
+    def _leave(self, trouble: str) -> None:
+        self._map, self.trouble = None, trouble
+
+    def close(self) -> None:
+        """Let the memory go; twice is fine."""
+        self._leave("closed")
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    """Raise ValueError for a file that somebody else may have put there: the folder is everybody's."""
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a file")
+    if status.st_mode & stat.S_IWOTH:
+        raise ValueError("anybody may write it")
+    trusted = {0, os.geteuid()}
+    if status.st_uid not in trusted and status.st_gid not in {os.getegid(), *os.getgroups()}:
+        raise ValueError(f"it is of user {status.st_uid}, neither ours nor of our group")
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one that lies at `path`."""
+    try:
+        there, ours = path.lstat(), os.fstat(descriptor)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)

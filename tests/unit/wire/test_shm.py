@@ -1,0 +1,298 @@
+"""Frames in shared memory: whole or not at all, whatever the writer does and whoever lays a file in its place."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from waiting import until
+
+from edged.config import CameraConfig
+from edged.core.errors import EdgedError, UsageError
+from edged.source.open import open_camera
+from edged.wire.shm import FOLDER, RingReader, ring_path
+from edged.wire.shm_writer import RingWriter
+
+MS = 1_000_000
+SHAPE = (48, 64, 3)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"test-{os.getpid()}-{random.getrandbits(32):x}"
+    yield name
+    ring_path(name).unlink(missing_ok=True)
+
+
+def picture(value: int) -> np.ndarray:  # type: ignore[type-arg]
+    return np.full(SHAPE, value, np.uint8)
+
+
+def test_the_newest_frame_is_read_once(name: str) -> None:
+    with RingWriter(name, 48, 64) as writer:
+        reader = RingReader(name)
+        assert (reader.read(), reader.trouble) == (None, "")
+        stamp = time.monotonic_ns()
+        for value in range(1, 30):
+            writer.write(picture(value), stamp + value)
+        frame = reader.read()
+        assert frame is not None
+        assert (frame.seq, frame.captured_ns) == (29, stamp + 29)
+        assert (frame.image == 29).all()
+        assert frame.captured_ns - stamp < frame.published_ns <= time.monotonic_ns()
+        assert reader.read() is None
+        kept = frame.image
+        for value in range(30, 60):
+            writer.write(picture(value), stamp)
+            assert (reader.read().image == value).all()  # type: ignore[union-attr]
+        assert (kept == 29).all(), "a frame that is held is nobody's to reuse"
+
+
+def test_a_frame_that_is_being_overwritten_is_not_taken(name: str) -> None:
+    with RingWriter(name, 48, 64, slots=3) as writer:
+        reader = RingReader(name)
+        writer.write(picture(1), 5)
+        for _ in range(2):
+            writer.seq += 1
+        writer.begin()[:24] = 9  # the slot of the newest frame, half written; the writer died here
+        assert reader.read() is None
+        assert reader.torn > 0
+
+
+def test_waiting_ends_with_the_frame_and_not_before(name: str) -> None:
+    with RingWriter(name, 48, 64) as writer:
+        reader = RingReader(name)
+        began = time.monotonic()
+        reader.wait(30 * MS)
+        assert time.monotonic() - began > 0.025
+        threading.Timer(0.05, lambda: writer.write(picture(7), 1)).start()
+        reader.wait(20_000 * MS)
+        assert time.monotonic() - began < 10
+        assert reader.read() is not None
+
+
+def test_a_writer_that_restarts_is_noticed_also_with_another_size(name: str) -> None:
+    reader = RingReader(name)
+    assert reader.trouble.startswith("nobody shares frames as test-")
+    for height in (48, 96):
+        with RingWriter(name, height, 64) as writer:
+            writer.write(np.zeros((height, 64, 3), np.uint8), 1)
+            frame = until(reader.read, 5)
+            assert (frame.seq, frame.image.shape) == (1, (height, 64, 3))
+        until(lambda: reader.read() or reader.trouble, 5)
+    assert reader.restarts == 1
+    assert not ring_path(name).exists()
+
+
+def test_a_second_writer_is_refused_and_takes_over_from_a_dead_one(name: str) -> None:
+    code = f"from edged.wire.shm_writer import RingWriter; w = RingWriter({name!r}, 48, 64); print('up', flush=True); "
+    first = subprocess.Popen([sys.executable, "-c", code + "import time; time.sleep(60)"], stdout=subprocess.PIPE)
+    try:
+        assert first.stdout is not None
+        first.stdout.readline()
+        first.send_signal(signal.SIGSTOP)  # frozen, it is still there
+        with pytest.raises(EdgedError, match=f"process {first.pid} shares frames as {name} already"):
+            RingWriter(name, 48, 64)
+    finally:
+        first.kill()
+        first.communicate()
+    assert ring_path(name).exists(), "killed, it left its frames"
+    with RingWriter(name, 48, 64) as writer:
+        writer.write(picture(3), 1)
+        assert RingReader(name).read() is not None
+
+
+def test_what_others_may_have_laid_there_is_not_read(name: str, tmp_path: Path) -> None:
+    path = ring_path(name)
+    with RingWriter(name, 48, 64) as writer:
+        writer.write(picture(3), 1)
+        assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o666)
+        assert "anybody may write it" in RingReader(name).trouble
+        path.chmod(0o640)
+        whole = path.read_bytes()
+    for data in (b"", whole[:4096], b"EDGSHM2\0" + whole[8:], whole[:8] + b"\xff" * 16 + whole[24:], bytes(8192)):
+        path.write_bytes(data)
+        path.chmod(0o640)
+        reader = RingReader(name)
+        assert reader.read() is None
+        assert "remove it" in reader.trouble
+        path.unlink()
+    (tmp_path / "s").write_bytes(whole)
+    path.symlink_to(tmp_path / "s")
+    assert RingReader(name).trouble
+    with pytest.raises(EdgedError):
+        RingWriter(name, 48, 64)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files that belong to others")
+def test_a_strangers_file_is_not_read(name: str) -> None:
+    with RingWriter(name, 48, 64) as writer:
+        writer.write(picture(3), 1)
+        os.chown(ring_path(name), 12345, 12345)
+        reader = RingReader(name)
+        assert reader.read() is None
+        assert "of user 12345" in reader.trouble
+
+
+@pytest.mark.parametrize(("height", "width", "slots"), [(0, 64, 6), (48, 20_000, 6), (48, 64, 2), (48, 64, 65)])
+def test_a_ring_that_makes_no_sense_is_refused(name: str, height: int, width: int, slots: int) -> None:
+    with pytest.raises(UsageError):
+        RingWriter(name, height, width, slots)
+
+
+def test_names_stay_within_the_folder() -> None:
+    for bad in ("", "../x", "a/b", "A", "." * 3, "x" * 64):
+        with pytest.raises(UsageError):
+            ring_path(bad)
+    assert ring_path("wrist").parent == FOLDER
+
+
+def test_other_frames_than_agreed_are_refused(name: str) -> None:
+    with RingWriter(name, 48, 64) as writer, pytest.raises(UsageError, match="convert it"):
+        writer.write(np.zeros((48, 64), np.uint8), 1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_daemons_camera_reads_them(name: str, shared: bool) -> None:
+    config = CameraConfig(uri=f"shm:{name}", width=64, height=48, fps=100)
+    camera = open_camera("tool", config, shared=shared)
+    camera.start()
+    try:
+        assert camera.mailbox.wait_newer(0, 20 * MS) is None
+        with RingWriter(name, 48, 64) as writer:
+            seq = 0
+            for _ in range(200):
+                stamp = time.monotonic_ns()
+                writer.write(picture(5), stamp)
+                frame = camera.mailbox.wait_newer(seq, 200 * MS)
+                if frame is not None:
+                    assert frame.captured_ns <= stamp
+                    assert (frame.image == 5).all()
+                    assert not frame.image.flags.writeable
+                    seq = frame.seq
+                if seq == 3:
+                    break
+                time.sleep(0.01)
+            assert seq == 3
+            assert camera.stats()["state"] == "streaming"
+        with RingWriter(name, 96, 64) as writer:
+            for _ in range(200):
+                writer.write(np.zeros((96, 64, 3), np.uint8), time.monotonic_ns())
+                camera.mailbox.wait_newer(seq, 20 * MS)
+                if camera.stats()["refused"]:
+                    break
+            assert "64x96" in camera.stats()["last_error"]
+    finally:
+        camera.close()
+
+
+WRITER = """
+import sys, time
+import numpy as np
+from edged.core.errors import EdgedError
+from edged.wire.shm_writer import RingWriter
+while True:
+    try:
+        ring = RingWriter(sys.argv[1], 480, 640, slots=3)
+        break
+    except EdgedError:
+        time.sleep(0.01)
+while True:
+    ring.begin()[:] = (ring.seq + 1) % 251
+    ring.commit(time.monotonic_ns())
+"""
+READER = """
+import sys, time
+from edged.wire.shm import RingReader
+reader = RingReader(sys.argv[1])
+read = 0
+while True:
+    reader.wait(100_000_000)
+    frame = reader.read()
+    if frame is None:
+        continue
+    assert (frame.image == frame.seq % 251).all(), f"frame {frame.seq} is torn"
+    assert frame.captured_ns <= time.monotonic_ns()
+    read += 1
+    print(read, time.monotonic_ns(), flush=True)
+"""
+
+
+def torture(name: str, seconds: float) -> tuple[int, list[float]]:
+    """Kill and freeze writer and readers at random; how many frames were read, and how long each recovery took."""
+    draw = random.Random(0)
+
+    def start(code: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.PIPE, text=True)
+
+    def next_line(reader: subprocess.Popen[str], after_ns: int) -> float:
+        """Milliseconds from `after_ns` until it read a frame again."""
+        assert reader.stdout is not None
+        while line := reader.stdout.readline():
+            if int(line.split()[1]) > after_ns:
+                counts.append(1)
+                return (int(line.split()[1]) - after_ns) / 1e6
+        raise AssertionError(f"a reader ended with {reader.wait()}")
+
+    counts: list[int] = []
+    recoveries = []
+    writer, watcher, victim = start(WRITER), start(READER), start(READER)
+    try:
+        next_line(watcher, 0)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            match draw.randrange(4):
+                case 0:
+                    writer.kill()
+                    writer.wait()
+                    again = start(WRITER)
+                    assert writer.stdout is not None
+                    writer.stdout.close()
+                    writer = again
+                    until(lambda: ring_path(name).stat().st_size, 10)
+                    next_line(watcher, time.monotonic_ns())
+                    continue
+                case 1:
+                    writer.send_signal(signal.SIGSTOP)
+                    time.sleep(draw.uniform(0, 0.3))
+                    writer.send_signal(signal.SIGCONT)
+                case 2:
+                    victim.send_signal(signal.SIGSTOP)
+                    time.sleep(draw.uniform(0, 0.3))
+                    victim.send_signal(signal.SIGCONT)
+                case 3:
+                    victim.kill()
+                    victim.communicate()
+                    victim = start(READER)
+            recoveries.append(next_line(watcher, time.monotonic_ns()))
+            time.sleep(0.02)
+        next_line(victim, time.monotonic_ns())
+    finally:
+        for one in (writer, watcher, victim):
+            one.kill()
+            one.communicate()
+    return len(counts), recoveries
+
+
+def test_killed_and_frozen_writers_and_readers_leave_no_torn_frame(name: str) -> None:
+    read, recoveries = torture(name, 3.0)
+    assert read > 5
+    assert max(recoveries) < 10_000, recoveries
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_five_minutes_of_kills_and_freezes(name: str) -> None:
+    read, recoveries = torture(name, 300.0)
+    assert read > 500
+    assert max(recoveries) < 1000, recoveries
