@@ -30,6 +30,7 @@ PLACES = {  # defaults that paths.py finds
     "cache": "systemd's cache directory, else the user's",
     "runtime": "systemd's runtime directory, else the session's",
 }
+INNER = {"rules": "[inspection.rules]"}
 TITLES = {"cameras": "cameras.<name>", "sensors": "sensors.<name>"}
 
 
@@ -48,7 +49,7 @@ def _sections(model: type[BaseModel]) -> Iterator[str]:
                 inner_rows = [
                     _row(inner, inner_key, inner_entry) for inner_key, inner_entry in inner.model_fields.items()
                 ]
-                yield _table(f"{name}.{key}.<axis>", inner, inner_rows)
+                yield _table(INNER.get(key, f"{name}.{key}.<axis>"), inner, inner_rows)
 
 
 def _table(title: str, model: type[BaseModel], rows: list[str]) -> str:

@@ -24,6 +24,7 @@ from edged.core.errand import left_behind
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.types import Event
 from edged.guard.arming import Arming
+from edged.inspection.rules import make_judge
 from edged.runtime.clients import Clients
 from edged.runtime.control import Control, Operation
 from edged.runtime.curve import open_curve
@@ -114,8 +115,8 @@ def _serve(
     peers = Peers(places=places, clients=clients)
     outlets = _open_outlets(config, context, curve, peers, stack)
     stack.callback(peers.close)
-    publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns)
-
+    judge, heard = make_judge(config), outlets.get("results")
+    publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns, results=heard, judge=judge)
     inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
     reserve = Reserve()
     stack.callback(reserve.close)
@@ -136,8 +137,7 @@ def _serve(
     stack.callback(control.close)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
-            frames = FramePublisher(name, camera.mailbox, outlet, sender)
-            stack.callback(frames.close)
+            stack.callback((frames := FramePublisher(name, camera.mailbox, outlet, sender)).close)
             duties.start(frames)
         if isinstance(camera, Duty):
             duties.watch(camera)
@@ -281,8 +281,7 @@ def _open_outlets(
     for stream, endpoint in endpoints(config).items():
         if stream == "control":
             continue
-        bound = [endpoint, *([config.bus.bind[stream]] if stream in config.bus.bind else [])]
-        topic = f"{config.daemon.name}/{stream}"
+        bound, topic = [endpoint, *filter(None, [config.bus.bind.get(stream)])], f"{config.daemon.name}/{stream}"
         outlets[stream] = _patiently(lambda: Outlet(context, topic, bound, quota[stream], curve, peers))  # noqa: B023 - called at once
         stack.callback(outlets[stream].close)
     return outlets

@@ -44,6 +44,10 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     if manifest.name != config.engine.name:
         yield f"the manifest says engine {manifest.name!r}, [engine] name says {config.engine.name!r}; correct one"
     yield from not_honoured(manifest)
+    for rule in config.inspection.rules:
+        if unknown := [name for name in rule.classes if name not in manifest.classes]:
+            known = ", ".join(manifest.classes)
+            yield f"inspection rule {rule.name!r} is about {', '.join(unknown)}; the engine's classes are {known}"
     for image in manifest.images.values():
         yield from _image(image, config)
     for state in manifest.states.values():

@@ -65,6 +65,8 @@ def _content(message: Message) -> str:
         case Kind.EVENT:
             facts = {key: value for key, value in header.items() if key != "event"}
             return f"{header.get('event', '?')} {_facts(facts)}".strip()
+        case Kind.RESULT:
+            return _result(header) + _alarms(message) + _skipped(header)
         case Kind.FRAME | Kind.HEALTH:
             arrays = ", ".join(_array(spec) for spec in message.arrays.specs.values())
             return " ".join(part for part in (arrays, _facts(header)) if part)
@@ -108,6 +110,12 @@ def _instances(message: Message) -> str:
     scores = _column(message, "score", "f")
     found = [f"{_name(names, number)} {score:.2f}" for number, score in zip(classes, scores, strict=False)]
     return f"{count} instances" + (f": {', '.join(found)}" if found else "") + _truncated(message) + _alarms(message)
+
+
+def _result(header: Mapping[str, Any]) -> str:
+    why = f": {header['why']}" if header.get("why") else ""
+    decided = _texts(header.get("decided"))
+    return f"{header.get('result', '?')}{why}" + (f" by {', '.join(decided)}" if decided else "")
 
 
 def _column(message: Message, name: str, kinds: str) -> list[Any]:

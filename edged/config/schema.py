@@ -18,6 +18,7 @@ from edged.config.sections import (
     EngineConfig,
     ExecutionConfig,
     GuardConfig,
+    InspectionConfig,
     LogConfig,
     LoopConfig,
     Name,
@@ -44,6 +45,7 @@ class Config(BaseSettings):
     engine: EngineConfig
     execution: ExecutionConfig = ExecutionConfig()
     guard: GuardConfig = GuardConfig()
+    inspection: InspectionConfig = InspectionConfig()
     bus: BusConfig = BusConfig()
     swap: SwapConfig = SwapConfig()
     log: LogConfig = LogConfig()
@@ -64,6 +66,11 @@ class Config(BaseSettings):
     def stream(self) -> str:
         """The stream verdicts go to, known even without an engine: `action` with a [guard], else `masks`."""
         return "action" if "guard" in self.model_fields_set else "masks"
+
+    @property
+    def inspects(self) -> bool:
+        """Whether results are judged and published: with an [inspection], even without rules."""
+        return self.stream == "masks" and "inspection" in self.model_fields_set
 
     @property
     def clock_camera(self) -> str | None:

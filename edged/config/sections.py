@@ -188,6 +188,38 @@ class GuardConfig(_Section):
     limits: dict[str, LimitConfig] = Field(default={}, description="limits per action axis")
 
 
+Point = tuple[Finite, Finite]
+Polygon = Annotated[tuple[Point, ...], Field(min_length=3, max_length=256)]
+Area = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class RuleConfig(_Section):
+    """One rule, `[[inspection.rules]]`: how many objects of which kind a good part has."""
+
+    name: Name = Field(description="what results call it")
+    classes: tuple[str, ...] = Field(default=(), description="class names it counts; [] = all")
+    region: Annotated[tuple[Point, ...], Field(max_length=256)] = Field(
+        default=(), description="corners [x, y] in pixels; objects whose centroid is inside count; [] = everywhere"
+    )
+    ignore: tuple[Polygon, ...] = Field(default=(), description="polygons in which objects do not count")
+    min_score: float = Field(default=0.0, ge=0, le=1, description="least score that counts; not below the engine's own")
+    min_area: float = Field(default=0.0, ge=0, le=1e9, description="least area that counts, pixels")
+    min_count: int = Field(default=0, ge=0, le=1_000_000, description="fewer violate it: missing parts")
+    max_count: int | None = Field(default=None, ge=0, le=1_000_000, description="more violate it; absent = any")
+    max_area: Area | None = Field(default=None, description="more pixels of them together violate it; absent = any")
+    violations: int = Field(default=1, ge=1, le=1000, description="in so many of the last results it must be violated")
+    of_last: int = Field(default=1, ge=1, le=1000, description="how many results `violations` looks back over")
+    severity: Literal["fail", "warn"] = Field(default="fail", description="'warn' is told and decides nothing")
+
+
+class InspectionConfig(_Section):
+    """What a good part is; with this section, even an empty one, results are judged and published."""
+
+    rules: Annotated[tuple[RuleConfig, ...], Field(max_length=64)] = Field(
+        default=(), description="all of them have to hold for PASS; without rules nothing ever is"
+    )
+
+
 class BusConfig(_Section):
     """What controllers receive and for how long it is good."""
 

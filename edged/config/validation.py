@@ -41,7 +41,8 @@ def streams(config: Config) -> tuple[str, ...]:
     """The streams this daemon publishes or answers on."""
     published = config.bus.publish
     frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
-    return (config.stream, "health", "events", "control", *frames)
+    results = ("results",) if config.inspects else ()
+    return (config.stream, *results, "health", "events", "control", *frames)
 
 
 def endpoints(config: Config) -> dict[str, str]:
@@ -53,6 +54,7 @@ def message_sizes(config: Config) -> dict[str, int]:
     """Stream -> about how long its messages are, in bytes."""
     pixels = {name: camera.width * camera.height for name, camera in config.cameras.items()}
     small = {"action": 1024, "control": SMALL_BYTES, "events": SMALL_BYTES, "health": SMALL_BYTES}
+    small["results"] = SMALL_BYTES
     sizes = {}
     for stream in streams(config):
         if stream.startswith("frames-"):
@@ -80,6 +82,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     if config.engine.require_signature and config.engine.trusted is None:
         yield "engine.require_signature", True, "engine.trusted, the folder of the public keys to trust"
     yield from _guard(config)
+    yield from _inspection(config)
     yield from _bus(config)
 
 
@@ -200,6 +203,24 @@ def _guard(config: Config) -> Iterator[Finding]:
     for axis, limit in guard.limits.items():
         if limit.min is not None and limit.max is not None and limit.min >= limit.max:
             yield f"guard.limits.{axis}.min", limit.min, f"less than max = {limit.max:g}"
+
+
+def _inspection(config: Config) -> Iterator[Finding]:
+    if config.stream == "action" and config.inspection.rules:
+        yield "inspection.rules", len(config.inspection.rules), "none: a daemon with [guard] moves, it does not inspect"
+    names = [rule.name for rule in config.inspection.rules]
+    for index, rule in enumerate(config.inspection.rules):
+        key = f"inspection.rules.{index}"
+        if names.count(rule.name) > 1:
+            yield f"{key}.name", rule.name, "a name of its own for each rule"
+        if rule.max_count is not None and rule.max_count < rule.min_count:
+            yield f"{key}.max_count", rule.max_count, f"at least min_count = {rule.min_count}"
+        if 0 < len(rule.region) < 3:
+            yield f"{key}.region", [list(point) for point in rule.region], "three corners or more"
+        if rule.violations > rule.of_last:
+            yield f"{key}.violations", rule.violations, f"at most of_last = {rule.of_last}"
+        if not rule.min_count and rule.max_count is None and rule.max_area is None:
+            yield key, rule.name, "min_count, max_count or max_area: without one it is never violated"
 
 
 def _bus(config: Config) -> Iterator[Finding]:

@@ -13,20 +13,19 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
 from edged.core.types import NEVER_NS, ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.inspection.inspect import Inspection
+from edged.inspection.rules import Judge, Result, result_header
 from edged.pipeline.schedule import Schedule, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
-from edged.wire import MAX_PAYLOAD, Flag, Kind, Preamble, encode
-from edged.wire.bounded import cut
+from edged.runtime.verdict_message import NO_FLAGS, describe_verdict, rows_kept
+from edged.wire import Flag, Kind, Preamble, encode
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
 
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
@@ -34,12 +33,8 @@ MOST_READ = 64  # subscriptions at a time
 SUBSCRIPTIONS_AT_ONCE = 16  # of one peer that libzmq takes in without our having looked at them
 LONGEST_SUBSCRIPTION = 512
 TENDED_TICKS = 16  # between two looks at who subscribed
-CHANGES_LISTED = 32  # of the guard's changes in one message; the header always counts them all
 IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
 NO_ENGINE = bytes(8)
-NO_FLAGS = Flag(0)
-MASK_BYTES = MAX_PAYLOAD - 1024 * 1024  # of all masks of a message; the rest is for boxes, scores and padding
-MOST_INSTANCES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +146,23 @@ class Outlet:
 
 
 class Publisher:
-    """The action or masks stream of one daemon: takes every verdict, owns its validity. The loop's alone."""
+    """The action or masks stream of one daemon: takes every verdict, owns its validity. The loop's alone.
 
-    def __init__(self, outlet: Outlet, sender: Sender, valid_ns: int, period_ns: int, now: Now = monotonic_ns) -> None:
+    `judge`: makes a result of each verdict of an inspection, which goes into its message and out on `results`.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        sender: Sender,
+        valid_ns: int,
+        period_ns: int,
+        now: Now = monotonic_ns,
+        results: Outlet | None = None,
+        judge: Judge | None = None,
+    ) -> None:
         self._outlet = outlet
+        self._results, self._judge = results, judge
         self._sender = sender
         self._valid_ns = valid_ns
         self._hold_ns = hold_ns(period_ns)
@@ -196,6 +204,7 @@ class Publisher:
                 detail = f"the plan ended {-valid_ns / 1e6:.1f} ms before it could be published"
                 verdict = Hold(Reason.LATE, detail, verdict.captured_ns)
                 valid_ns = hold_valid_ns
+        result = self._result(verdict, meaning, inspection)
         header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, "engine_us": engine_ns / 1000}
         if motion:
             header["motion"] = motion
@@ -206,16 +215,59 @@ class Publisher:
                 self._meaning = meaning
                 self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
             header.update(self._encoded)
+        if result is not None and self._judge is not None:
+            header.update(result_header(result, self._judge.digest))
         try:
             data = self._message(verdict, dict(header), published_ns, valid_ns, engine, inspection)
         except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
             verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_valid_ns
             header = {key: value for key, value in header.items() if key not in self._encoded}
+            if (result := self._result(verdict, meaning, None)) is not None and self._judge is not None:
+                header.update(result_header(result, self._judge.digest))
             data = self._message(verdict, header, published_ns, valid_ns, engine)
         self._outlet.send(data)
+        if result is not None:
+            self._send_result(result, verdict, tick, published_ns, valid_ns, engine)
         if self._outlet.is_behind or self._outlet.seq % TENDED_TICKS == 0:
             self._outlet.count_peers()
         return Sent(verdict, published_ns, published_ns + valid_ns)
+
+    def _result(
+        self, verdict: Verdict, meaning: Mapping[str, Any] | None, inspection: Inspection | None
+    ) -> Result | None:
+        """What the rules say; None where nothing is judged."""
+        if self._judge is None or isinstance(verdict, ActionChunk):
+            return None
+        classes = meaning.get("classes", ()) if meaning is not None else ()
+        truncated = (
+            verdict.truncated + len(verdict.score) - len(rows_kept(verdict)) if isinstance(verdict, Instances) else 0
+        )
+        return self._judge.judge(verdict, inspection, classes, truncated, self._alarms)
+
+    def _send_result(
+        self, result: Result, verdict: Verdict, tick: Tick, published_ns: int, valid_ns: int, engine: bytes
+    ) -> None:
+        """The same result on its own stream, which nobody conflates."""
+        if self._results is None or self._judge is None:
+            return
+        header: dict[str, Any] = {
+            "tick": tick.seq,
+            "skipped": tick.skipped,
+            **result_header(result, self._judge.digest),
+        }
+        if isinstance(verdict, Labels | Instances):
+            header["camera"] = verdict.camera
+        if self._alarms:
+            header["alarms"] = self._alarms
+        header["rules"] = [
+            {"name": one.name, "violated": one.violated, "count": one.count, "area": one.area,
+             "objects": one.objects, "severity": one.severity} for one in result.counted
+        ]  # fmt: skip
+        seq = self._results.seq + 1
+        made = self._sender.preamble(Kind.RESULT, seq, verdict.captured_ns, published_ns, valid_ns, engine=engine)
+        self._results.send(encode(self._results.topic, made, header))
+        if seq % TENDED_TICKS == 0:
+            self._results.count_peers()
 
     def _message(
         self,
@@ -227,7 +279,7 @@ class Publisher:
         inspection: Inspection | None = None,
     ) -> bytes:
         """The bytes of a verdict; `WireError` for what goes into no message."""
-        kind, reason, flags, arrays = _describe(verdict, header, inspection)
+        kind, reason, flags, arrays = describe_verdict(verdict, header, inspection)
         if self._alarms and kind is not Kind.ACTION:
             header["alarms"] = self._alarms
         seq = self._outlet.seq + 1
@@ -242,59 +294,3 @@ def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
     if schedule is None or chunk.until_ns != NEVER_NS:  # a plan has seen to that, and a way to rest may reach beyond
         return chunk.end_ns
     return min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)
-
-
-def _describe(
-    verdict: Verdict, header: dict[str, Any], inspection: Inspection | None
-) -> tuple[Kind, int, Flag, Sequence[tuple[str, NDArray[Any]]]]:
-    """Kind, reason, flags and arrays of a verdict; its own facts are added to `header`."""
-    measured = () if inspection is None else inspection.per_frame
-    match verdict:
-        case ActionChunk():
-            header["t0_ns"] = verdict.t0_ns
-            header["step_ns"] = verdict.step_ns
-            arrays: Sequence[tuple[str, NDArray[Any]]] = (("action", verdict.actions),)
-            if verdict.velocities is not None:
-                arrays = (*arrays, ("velocity", verdict.velocities))
-            flags = Flag.RAMPING if verdict.ramping else NO_FLAGS
-            if not verdict.changes:
-                return Kind.ACTION, 0, flags, arrays
-            listed = verdict.changes[:CHANGES_LISTED]
-            header["changes"] = [(c.name, c.step, c.rule, c.asked, c.given) for c in listed]
-            header["changed"] = len(verdict.changes)
-            return Kind.ACTION, 0, flags | Flag.CHANGED, arrays
-        case Labels():
-            header["camera"] = verdict.camera
-            return Kind.LABELS, 0, NO_FLAGS, (("labels", verdict.image), *measured)
-        case Instances():
-            header["camera"] = verdict.camera
-            header["size"] = verdict.size
-            rows = () if inspection is None else inspection.per_object
-            return Kind.INSTANCES, 0, NO_FLAGS, (*message_arrays(verdict, header, rows), *measured)
-        case Hold():
-            header["reason"] = verdict.reason.name
-            header["detail"] = cut(verdict.detail)
-            return Kind.HOLD, int(verdict.reason), Flag.STOP if verdict.stop else NO_FLAGS, ()
-
-
-def message_arrays(
-    found: Instances, header: dict[str, Any], measured: Sequence[tuple[str, NDArray[Any]]] = ()
-) -> Sequence[tuple[str, NDArray[Any]]]:
-    """The arrays of `found`. What is more than a message holds is left out, the lowest scores first, and `truncated` in
-    the header counts it, and what was left out before."""
-    sizes = np.array([(mask.size + 7) // 8 for mask in found.masks], np.int64)
-    best = np.argsort(-found.score, kind="stable")
-    fits = best[: min(len(best), MOST_INSTANCES)]
-    kept = np.sort(fits[np.cumsum(sizes[fits]) <= MASK_BYTES])
-    if left_out := found.truncated + len(best) - len(kept):
-        header["truncated"] = left_out
-    masks = [found.masks[index] for index in kept.tolist()]
-    flat = [np.packbits(mask).ravel() for mask in masks]
-    return (
-        ("xyxy", found.xyxy[kept]),
-        ("score", found.score[kept]),
-        ("class_id", found.class_id[kept]),
-        ("mask_shape", np.array([mask.shape for mask in masks], np.uint16).reshape(-1, 2)),
-        ("mask_bits", np.concatenate(flat) if flat else np.zeros(0, np.uint8)),
-        *((name, array[kept]) for name, array in measured),
-    )

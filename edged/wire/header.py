@@ -55,14 +55,21 @@ class _Action(_Verdict):
     waiting: _Text = ""
 
 
-class _Masks(_Verdict):
+class _Judged(_Verdict):
+    result: _Text = ""
+    why: _Text = ""
+    digest: _Text = ""
+    decided: list[_Text] = []
+
+
+class _Masks(_Judged):
     classes: list[_Text] = []
     camera: _Text = ""
     size: tuple[int, int] = (0, 0)
     truncated: int = 0
 
 
-class _Hold(_Verdict):
+class _Hold(_Judged):
     reason: _Text = ""
     detail: _Text = ""
 
@@ -76,6 +83,11 @@ class _Sample(msgspec.Struct):
     unit: _Text | list[_Text] = ""
 
 
+class _Result(_Judged):
+    camera: _Text = ""
+    truncated: int = 0
+
+
 class _Event(msgspec.Struct):
     event: _Text = ""
 
@@ -83,7 +95,7 @@ class _Event(msgspec.Struct):
 HOLD = 4
 _TIMES = b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff"  # how timestamps begin; numbers may hold these bytes too
 _KNOWN: dict[int, type[msgspec.Struct]] = {
-    1: _Action, 2: _Masks, 3: _Masks, HOLD: _Hold, 5: _Frame, 6: _Sample, 8: _Event,
+    1: _Action, 2: _Masks, 3: _Masks, HOLD: _Hold, 5: _Frame, 6: _Sample, 8: _Event, 9: _Result,
 }  # fmt: skip
 
 

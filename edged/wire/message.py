@@ -38,6 +38,7 @@ class Kind(IntEnum):
     SAMPLE = 6
     HEALTH = 7
     EVENT = 8
+    RESULT = 9
 
 
 class Flag(IntFlag):

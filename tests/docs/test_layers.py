@@ -40,7 +40,9 @@ ROOMS: dict[str, set[str]] = {
               "client"},
     "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client"},
     "services": {"core", "config", "wire", "source", "runtime", "client"},
-    "daemon": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap"},
+    "daemon": {
+        "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",
+    },
     "cli": {
         "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",
         "client", "pack", "bench", "demo", "daemon", "services",

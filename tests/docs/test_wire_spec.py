@@ -133,7 +133,7 @@ BAD: dict[str, bytes] = {
     "padding": hand_made(**ACTION).replace(b"a/b\0\0", b"a/b\0\1"),
     "header padding": hand_made(**ACTION).replace(b"\x80\0\0\0\0\0\0\0\0\0\0", b"\x80\0\1\0\0\0\0\0\0\0\0"),
     "magic": hand_made(**ACTION, magic=b"EDG2"),
-    "kind": hand_made(kind=9),
+    "kind": hand_made(kind=99),
     "reserved": hand_made(**ACTION, reserved=1),
     "seq": hand_made(**ACTION, seq=0),
     "stamps": hand_made(**ACTION, stamps=(0, 10, -1)),

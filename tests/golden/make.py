@@ -183,6 +183,21 @@ GOLDEN = {
         valid_for_ns=0,
         engine=bytes(8),
     ),
+    "result": Golden(
+        "line/results",
+        Kind.RESULT,
+        9,
+        {
+            **VERDICT,
+            "result": "FAIL",
+            "digest": "0123456789abcdef",
+            "decided": ["scratches"],
+            "camera": "line",
+            "rules": [
+                {"name": "scratches", "violated": True, "count": 1, "area": 7.0, "objects": [0], "severity": "fail"}
+            ],
+        },
+    ),
 }
 
 

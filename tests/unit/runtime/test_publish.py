@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from waiting import until
 
 from edged.client import measures_of
+from edged.config.sections import InspectionConfig, RuleConfig
 from edged.core.clock import ManualClock, boot_id
 from edged.core.errors import EdgedError
 from edged.core.quota import Quota
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reason, Tick, Verdict
 from edged.inspection.inspect import inspect
+from edged.inspection.rules import Judge
 from edged.pipeline.schedule import Schedule
-from edged.runtime.publish import CHANGES_LISTED, Outlet, Publisher, Sender, Sent
+from edged.runtime.publish import Outlet, Publisher, Sender, Sent
+from edged.runtime.verdict_message import CHANGES_LISTED
 from edged.wire import Flag, Kind, Message, decode, subscription
 
 MS = 1_000_000
@@ -212,7 +215,7 @@ def test_measures_go_along_a_row_per_object_and_those_left_out_take_theirs_away(
         assert message.arrays["class_area"].tolist() == [400, 0, 84]
         assert message.header["truncated"] == 3
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("edged.runtime.publish.MOST_INSTANCES", 2)
+            patch.setattr("edged.runtime.verdict_message.MOST_INSTANCES", 2)
             _, fewer = bus.send(found, inspection=inspect(found, ("a", "b", "c")))
         assert measures_of(fewer)["area"].tolist() == [48, 400]
         assert fewer.header["truncated"] == 4
@@ -223,6 +226,47 @@ def test_measures_go_along_a_row_per_object_and_those_left_out_take_theirs_away(
         assert parts["part_area"].tolist() == [48, 6]
         assert parts["part_xyxy"].tolist() == [[4, 4, 12, 10], [0, 30, 3, 32]]
         assert parts["class_area"].tolist() == [48 * 64 - 54, 54]
+
+
+def test_each_verdict_has_one_result_with_its_reasons(context: Context) -> None:
+    mask = np.ones((4, 4), bool)
+    found = Instances(
+        np.array([[4, 4, 8, 8]], np.float32), np.ones(1, np.float32), np.ones(1, np.uint16), (mask,), (48, 64),
+        "line", NOW,
+    )  # fmt: skip
+    rule = RuleConfig(name="scratches", classes=("scratch",), max_count=0)
+    endpoint = f"inproc://results-{next(NUMBERS)}"
+    meaning = {"classes": ["background", "scratch"]}
+    with (
+        Bus(context, topic="line/masks") as bus,
+        contextlib.closing(Outlet(context, "line/results", [endpoint])) as out,
+    ):
+        heard = context.socket(zmq.SUB)
+        heard.setsockopt(zmq.SUBSCRIBE, subscription("line/results"))
+        heard.connect(endpoint)
+        assert out.count_peers() == 1
+        judge = Judge(InspectionConfig(rules=(rule,)))
+        publisher = Publisher(bus.outlet, Sender("line", 7, BOOT), MS, PERIOD, ManualClock(NOW), out, judge)
+        nothing = replace(found, xyxy=found.xyxy[:0], score=found.score[:0], class_id=found.class_id[:0], masks=())
+        told = []
+        for verdict, alarms in ((found, ()), (nothing, ()), (nothing, ("swap",)), (Hold(Reason.STALE, "line"), ())):
+            publisher.set_alarms(alarms)
+            inspection = None if isinstance(verdict, Hold) else inspect(verdict, meaning["classes"])
+            publisher.send(TICK, verdict, b"engine08", meaning, inspection=inspection)
+            masks, result = decode(bus.listener.recv()), decode(heard.recv())
+            assert result.kind is Kind.RESULT
+            assert (result.header["tick"], result.engine) == (TICK.seq, b"engine08")
+            assert result.captured_ns == masks.captured_ns
+            for key in ("result", "decided", "digest"):
+                assert masks.header[key] == result.header[key]
+            told.append((result.header["result"], result.header.get("why", ""), result.header["decided"]))
+        heard.close(linger=0)
+    assert told == [
+        ("FAIL", "", ["scratches"]),
+        ("PASS", "", []),
+        ("NOT_INSPECTED", "ALARM", []),
+        ("NOT_INSPECTED", "STALE", []),
+    ]
 
 
 def test_instances_that_a_message_cannot_hold_are_left_out_the_lowest_scores_first(context: Context) -> None:

@@ -88,7 +88,7 @@ def test_deep_nesting_is_refused_and_not_a_crash() -> None:
         hand_made(topic=b"a" * 256),
         hand_made(magic=b"EDG2"),
         hand_made(kind=0),
-        hand_made(kind=9),
+        hand_made(kind=99),
         hand_made(reserved=1),
         hand_made(seq=0),
         hand_made(stamps=(-1, 0, 0)),

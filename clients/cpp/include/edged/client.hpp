@@ -42,8 +42,8 @@ constexpr size_t max_message = 256 + 80 + size_t(max_header) + max_payload;
 constexpr int max_arrays = 64, max_dimensions = 8, max_depth = 16;
 constexpr uint32_t longest_text = 65536;  // characters of a text in a header
 
-enum class Kind : uint8_t { action = 1, labels, instances, hold, frame, sample, health, event };
-constexpr uint8_t newest_kind = 8;
+enum class Kind : uint8_t { action = 1, labels, instances, hold, frame, sample, health, event, result };
+constexpr uint8_t newest_kind = 9;
 
 enum Flag : uint16_t { changed = 1, stop = 2, ramping = 4 };
 
@@ -278,7 +278,8 @@ struct Known {
 
 constexpr uint32_t bit(Kind kind) { return 1u << uint8_t(kind); }
 constexpr uint32_t masks_bits = bit(Kind::labels) | bit(Kind::instances);
-constexpr uint32_t verdict_bits = bit(Kind::action) | masks_bits | bit(Kind::hold);
+constexpr uint32_t judged_bits = masks_bits | bit(Kind::hold) | bit(Kind::result);
+constexpr uint32_t verdict_bits = bit(Kind::action) | judged_bits;
 
 constexpr Known known_keys[] = {
     {"tick", Shape::integer, verdict_bits},
@@ -292,9 +293,13 @@ constexpr Known known_keys[] = {
     {"changed", Shape::integer, bit(Kind::action)},
     {"waiting", Shape::text, bit(Kind::action)},
     {"classes", Shape::texts, masks_bits},
-    {"camera", Shape::text, masks_bits | bit(Kind::frame)},
+    {"camera", Shape::text, masks_bits | bit(Kind::frame) | bit(Kind::result)},
     {"size", Shape::pair, masks_bits},
-    {"truncated", Shape::integer, masks_bits},
+    {"truncated", Shape::integer, masks_bits | bit(Kind::result)},
+    {"result", Shape::text, judged_bits},
+    {"why", Shape::text, judged_bits},
+    {"digest", Shape::text, judged_bits},
+    {"decided", Shape::texts, judged_bits},
     {"reason", Shape::text, bit(Kind::hold)},
     {"detail", Shape::text, bit(Kind::hold)},
     {"unit", Shape::text_or_texts, bit(Kind::sample)},
