@@ -44,7 +44,7 @@ def list_all(watch: Watch = False, json: AsJson = False) -> None:
 
 
 def status(
-    daemon: SomeDaemon = "",
+    daemon: SomeDaemon = None,
     watch: Watch = False,
     json: AsJson = False,
     server_key: ServerKey = None,
@@ -54,7 +54,7 @@ def status(
     from edged.cli.locate import running
     from edged.cli.show import show_status
 
-    if not daemon:
+    if daemon is None:
         found = running()
         if len(found) != 1:
             if server_key or key:
@@ -95,14 +95,14 @@ def _repeat(once: Callable[[], bool], watch: bool, json: bool) -> None:
 
 
 def history(
-    daemon: SomeDaemon = "",
+    daemon: SomeDaemon = None,
     since: Annotated[str, typer.Option(help="22:00, 2026-11-27, '2026-11-27 22:00', or 90m ago")] = "",
     json: AsJson = False,
 ) -> None:
     """Show what happened and why: holds by cause, lost inputs, acts, swaps, starts; of one daemon or of all."""
     from edged.cli import history as job
 
-    print_answer(json, job.read_history(daemon, since), job.show_history, job.facts)
+    print_answer(json, job.read_history(daemon or "", since), job.show_history, job.facts)
 
 
 def hold(

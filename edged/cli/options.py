@@ -34,7 +34,7 @@ def complete_engine(incomplete: str) -> list[str]:
 
 WHICH = "a running daemon: its name (or its engine's), its TOML file, its runtime folder, or tcp://HOST:PORT"
 Daemon = Annotated[str, typer.Argument(help=WHICH, metavar="DAEMON", autocompletion=complete_daemon)]
-SomeDaemon = Annotated[str, typer.Argument(help=WHICH, metavar="[DAEMON]", autocompletion=complete_daemon)]
+SomeDaemon = Annotated[str | None, typer.Argument(help=WHICH, metavar="[DAEMON]", autocompletion=complete_daemon)]
 ServerKey = Annotated[Path | None, typer.Option(help="a daemon that asks for keys: its .key file")]
 OwnKey = Annotated[Path | None, typer.Option(help="beside it: your own .key_secret file")]
 

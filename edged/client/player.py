@@ -67,6 +67,7 @@ class Player:
         self._order = Order(self._boot)
         self._motion: tuple[bytes, int, int] | None = None
         self._anchored = True  # the next trajectory begins where the robot is: the daemon's guard saw to that
+        self._stands = False  # where is known, and commands nothing
         self._path: Knots | None = None  # None: braking, or at rest
         self._until_ns = self._end_ns = 0
         self._offset: Bridge | None = None
@@ -94,6 +95,13 @@ class Player:
         if refusal:
             self.refused[refusal] += 1
         return refusal
+
+    def stands(self, values: Any) -> None:
+        """While nothing is commanded: [D] where the drives stand, as measured. The next motion then begins there,
+        whoever moved them, and is followed only from near enough."""
+        if self._path is None and not self._velocities.any():
+            self._values, self._stands = np.array(values, np.float64), True
+            self._braked_from = (self._values, np.zeros_like(self._velocities))
 
     def command(self, now_ns: int) -> Command:
         """Where to be at `now_ns`, which does not go back."""
@@ -161,7 +169,9 @@ class Player:
                 return "braking"
             path.begin(now_ns, None if path.given else self._values)
             self._offset = None
-            if self._anchored or self._values is None:  # the robot is where it was when this was published
+            if not self._stands and (
+                self._anchored or self._values is None
+            ):  # the robot is where it was when this was published
                 own = path.at(min(published_ns, now_ns))[0], path.at(now_ns)[1]
             if not self._span(path, own, None, now_ns):
                 return "too far"
@@ -172,7 +182,7 @@ class Player:
             path.begin(now_ns, own[0])
             if not self._span(path, own, None if away else self._path, now_ns):
                 return "too far"
-        self._path, self._until_ns, self._anchored = path, until_ns, False
+        self._path, self._until_ns, self._anchored, self._stands = path, until_ns, False, False
         self._end_ns = max(until_ns, path.end_ns) if path.rests else until_ns
         return ""
 

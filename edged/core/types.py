@@ -97,7 +97,8 @@ class ActionChunk:
     `ends`: it commands nothing a step after its last one; a policy of single actions has no such end. `until_ns`: nor
     from here on, however many steps it has. `velocities`: [T, D] float32 per second at the steps of a trajectory,
     between which it is a cubic; None where nothing says how a step is reached. `ramping`: the plan has ended, this is
-    the way to rest.
+    the way to rest. `passed`: [K, D] float32 the steps before step 0, which were due too soon to be reached; a switch
+    has taken their values all the same.
     """
 
     actions: NDArray[np.float32]
@@ -109,6 +110,7 @@ class ActionChunk:
     until_ns: int = NEVER_NS
     velocities: NDArray[np.float32] | None = None
     ramping: bool = False
+    passed: NDArray[np.float32] | None = None
 
     @property
     def end_ns(self) -> int:

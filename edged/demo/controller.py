@@ -123,6 +123,8 @@ class Controller:
         values = message.arrays["values"]
         if values.shape == (6,) and np.isfinite(values).all():
             self._measured = (message.captured_ns, values)
+            if self.state == "idle":
+                self.player.stands([*values, self.tool])
 
     def receive(self, verdict: Message | Lost | None, now_ns: int) -> None:
         """Obey a verdict, or the lack of one."""

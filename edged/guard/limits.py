@@ -69,23 +69,28 @@ def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChu
 
 def _keep_switches(chunk: ActionChunk, rule: Rules, start: Anchor) -> ActionChunk:
     """`chunk` in which a switch that has just taken a value keeps it for its `min_hold_ms`, and what that changed."""
-    actions, changes = chunk.actions.copy(), list(chunk.changes)
+    passed = chunk.actions[:0] if chunk.passed is None else chunk.passed
+    asked_for, changes = np.concatenate((passed, chunk.actions)), list(chunk.changes)
+    given = asked_for.copy()
     for axis, held_ns in rule.min_hold_ns:
         value, since_ns = float(start.values[axis]), -held_ns
         if (before := start.previous) is not None and axis in before.since_ns:
             same = float(before.at(before.from_ns)[axis]) == value
             since_ns = before.since_ns[axis] if same else start.at_ns  # it switches before this chunk begins
-        for step, asked in enumerate(chunk.actions[:, axis].tolist()):
-            due_ns = chunk.t0_ns + step * chunk.step_ns
+        for row, asked in enumerate(asked_for[:, axis].tolist()):
+            step = row - len(passed)
+            due_ns = max(chunk.t0_ns + step * chunk.step_ns, start.at_ns)
             if asked == value or math.isnan(value) or due_ns >= since_ns + held_ns:
                 since_ns = since_ns if asked == value else due_ns
                 value = asked
                 continue
-            actions[step, axis] = value
-            changes.append(Change(rule.names[axis], step, "min_hold", asked, value))
-    if len(changes) == len(chunk.changes):
+            given[row, axis] = value
+            if step >= 0:
+                changes.append(Change(rule.names[axis], step, "min_hold", asked, value))
+    if np.array_equal(given, asked_for):
         return chunk
-    return replace(chunk, actions=actions, changes=tuple(sorted(changes, key=lambda change: change.step)))
+    changes.sort(key=lambda change: change.step)
+    return replace(chunk, actions=given[len(passed) :], passed=given[: len(passed)], changes=tuple(changes))
 
 
 def _single_is_fine(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> bool:

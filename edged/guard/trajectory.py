@@ -39,8 +39,7 @@ def make_trajectory(
     positions, velocities = evaluate(times_ns, points, velocities, knots_ns)
     positions[0], velocities[0] = points[0], start.velocity
     if rule.binary.size:
-        newest = np.searchsorted(times_ns, knots_ns, side="right") - 1
-        positions[:, rule.binary] = points[newest][:, rule.binary]
+        positions[:, rule.binary] = _switched(chunk, points[0], rule.binary, knots_ns)
         velocities[:, rule.binary] = 0.0
     if blend_ns and start.previous is not None:
         _blend(
@@ -58,6 +57,17 @@ def make_trajectory(
     return Trajectory(
         start.at_ns - lead * grid_ns, grid_ns, positions, velocities, rule.binary, known, ~fine, rule.envelope
     )  # fmt: skip
+
+
+def _switched(chunk: ActionChunk, start: Floats, binary: NDArray[np.intp], knots_ns: NDArray[np.int64]) -> Floats:
+    """[N, B] what switches are at the knots: the newest step that is due by then, also one that had passed before the
+    others begin. Else a plan that is replaced before its first step is due would never switch."""
+    passed = chunk.actions[:0] if chunk.passed is None else chunk.passed
+    steps: Floats = np.concatenate((start[None, binary], passed[:, binary], chunk.actions[:, binary]))
+    first_ns = chunk.t0_ns - len(passed) * chunk.step_ns
+    newest = (knots_ns - first_ns) // chunk.step_ns + 1
+    found: Floats = steps[np.clip(newest, 0, len(steps) - 1)]
+    return found
 
 
 def _blend(

@@ -21,6 +21,8 @@ from edged.core.clock import ms, ns
 from edged.core.errors import RefusedError
 from edged.core.types import ActionChunk, Hold, Observation, Reason
 
+SWITCHED = 2  # steps before the first one that is gone to: the one due next, and the one that a switch has by now
+
 
 class PolicyDecoder:
     """`names`: the value names of each sensor of the config. Raises `RefusedError` when shape or axes do not fit."""
@@ -83,7 +85,11 @@ class PolicyDecoder:
             refusal = self._make_absolute(actions, raw, observation, before, anchor)
             if refusal is not None:
                 return refusal
-        return ActionChunk(actions, t0_ns, self._step_ns, captured_ns, ends=len(raw) > 1)
+        passed = None
+        if consumed and self._binary and np.isfinite(raw[:consumed, self._binary]).all():
+            passed = raw[max(0, consumed - SWITCHED) : consumed].copy()
+            passed[:, self._binary] = passed[:, self._binary] >= 0.5
+        return ActionChunk(actions, t0_ns, self._step_ns, captured_ns, ends=len(raw) > 1, passed=passed)
 
     def _make_absolute(
         self,

@@ -40,7 +40,7 @@ class Join:
             old = self.command.at(due_ns)
             new = actions[step].astype(np.float64)
             actions[step] = np.where(self.binary, new if share >= 0.5 else old, old + (new - old) * share)
-        return replace(chunk, actions=actions)
+        return replace(chunk, actions=actions, passed=None)
 
 
 def join_after(before: Manifest, command: Command | None, now_ns: int) -> Join | None:

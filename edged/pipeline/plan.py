@@ -83,4 +83,5 @@ class Plan:
             return chunk
         changes = tuple(replace(one, step=one.step - passed) for one in chunk.changes if one.step >= passed)
         t0_ns = chunk.t0_ns + passed * chunk.step_ns
-        return replace(chunk, actions=chunk.actions[passed:], t0_ns=t0_ns, changes=changes)
+        before = chunk.actions[max(0, passed - 2) : passed]
+        return replace(chunk, actions=chunk.actions[passed:], t0_ns=t0_ns, changes=changes, passed=before)

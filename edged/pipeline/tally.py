@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 from edged.core.histogram import Histogram
-from edged.core.stopwatch import Stopwatch
+from edged.core.stopwatch import Step, Stopwatch
 from edged.core.types import ActionChunk, Hold, Reason, Verdict
+
+WORK: tuple[Step, ...] = (
+    "observe",
+    "encode",
+    "engine",
+    "decode",
+)  # what comes after depends on the kind of answer, not on the engine
 
 
 class Tally:
@@ -36,7 +43,7 @@ class Tally:
         if not engine_ns:  # a plan that goes on is no new prediction
             return
         self.predictions += 1
-        self.work.record(sum(watch.took_ns.values()))
+        self.work.record(sum(watch.took_ns[step] for step in WORK))
         if isinstance(verdict, ActionChunk) and verdict.changes:
             self.changed += 1
 

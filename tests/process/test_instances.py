@@ -51,5 +51,7 @@ def test_infer_draws_and_lists_them(rig: Rig, picture: Path) -> None:
     assert done.returncode == 0, done.stderr
     instances = json.loads(done.stdout)["instances"]
     assert instances
-    assert {"class", "score", "xyxy"} == set(instances[0])
+    assert {"class", "score", "xyxy", "area", "centroid", "oriented_box", "axis", "elongation", "at_edge"} == set(
+        instances[0]
+    )
     assert cv2.imread(str(overlay)).std() > 10

@@ -53,10 +53,6 @@ class _Arming:
 @lru_cache(maxsize=1)
 def _operations() -> Mapping[str, Operation]:
     """Those of a daemon: what they ask for goes to a queue that nobody works on."""
-    log = logging.getLogger("edged.audit")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.addHandler(_Lines())
     folder = in_memory("fuzz-control")
     store = Store(folder, ENGINES)
     places = {"name": "cell", "store": folder, "cache": folder, "runtime": folder}
@@ -70,7 +66,16 @@ def _operations() -> Mapping[str, Operation]:
 
 def check(data: bytes) -> None:
     """Ask."""
-    reply = msgspec.msgpack.decode(raw := answer(data, _operations()))
+    offered, log, lines = _operations(), logging.getLogger("edged.audit"), _Lines()
+    before, log.propagate = (log.level, log.propagate), False
+    log.setLevel(logging.INFO)
+    log.addHandler(lines)
+    try:
+        reply = msgspec.msgpack.decode(raw := answer(data, offered))
+    finally:  # other tests have a log of their own
+        log.removeHandler(lines)
+        log.setLevel(before[0])
+        log.propagate = before[1]
     assert len(raw) < 2 * LIMIT_BYTES
     assert reply["v"] == 1
     if not reply["ok"]:

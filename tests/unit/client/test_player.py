@@ -310,6 +310,23 @@ def test_the_first_message_is_begun_where_the_robot_was_when_it_was_published(se
     np.testing.assert_allclose(first[:2], 0.0, atol=1e-9)  # type: ignore[index]
 
 
+def test_told_where_the_drives_stand_a_motion_begins_there(sender: Sender) -> None:
+    """The first message was never read, and the arm was moved by hand: 30 mrad in all, at 1 rad/s."""
+    by = player()
+    by.stands([-0.02, 0.02, 0.0])
+    by.feed(sender.action(10), at(10))
+    by.stands([1.0, 1.0, 1.0])
+    values, states = drive_on(by, sender, 10, 1300)
+    assert set(states) == {"moving"}
+    assert values[0, 0] == pytest.approx(-0.02)
+    assert np.abs(np.diff(values[:, 0], 2) * 1e6).max() < 1.1 * BRAKING
+    by.stands([9.0, 9.0, 0.0])
+    assert by.command(at(1300)).values[0] < 1.5, "in motion nobody says where it is"  # type: ignore[index]
+    far = player()
+    far.stands([1.0, 1.0, 0.0])
+    assert far.feed(sender.action(1400), at(1400)) == "too far"
+
+
 def test_what_does_not_count_is_counted(sender: Sender) -> None:
     by = player()
     first, late = sender.action(0), sender.action(0)

@@ -274,3 +274,23 @@ def test_a_crossfade_begins_on_the_old_plan_and_ends_on_the_new_one_and_leaves_s
     assert way[10, 0] == pytest.approx(0.55, abs=0.005), "half-way half of each"
     assert way[20, 0] == pytest.approx(0.6, abs=0.003)
     assert way[:, 1].tolist() == [0.0, 0.0] + [1.0] * 23
+
+
+def test_a_switch_switches_though_each_plan_is_replaced_before_its_first_step() -> None:
+    axes = (axis("j1"), axis("j2", kind="binary"), axis("j3"))
+    by, command, seen = rule(None, *axes), None, []
+    for number in range(8):
+        now_ns = NOW_NS + number * 10 * MS
+        begin_ns, start = now_ns + 20 * MS, at_rest(at_ns=now_ns + 20 * MS)
+        if command is not None:
+            positions, velocities = command.path.sample(begin_ns, 1, 1)
+            start = Anchor(positions[0], begin_ns, velocities[0], command)
+        captured_ns = now_ns - 5 * MS
+        consumed = -((captured_ns - begin_ns) // STEP)
+        rows = np.array([[0.0, 1.0, 0.0]] * 20, np.float32)
+        t0_ns = captured_ns + (consumed + 1) * STEP
+        made = ActionChunk(rows[consumed:], t0_ns, STEP, captured_ns, passed=rows[max(0, consumed - 2) : consumed])
+        path = make_trajectory(made, start, by, GRID, now_ns)
+        command = Command(path, now_ns, now_ns + 100 * MS)
+        seen.append(path.at(now_ns)[1])
+    assert seen[2:] == [1.0] * 6

@@ -183,7 +183,7 @@ def test_a_file_that_vanishes_is_waited_for(folder: Path, tmp_path: Path) -> Non
         assert last is not None
         (frame,) = frames(thread, 1)
         assert frame.seq > last.seq
-        assert thread.stats()["reconnects"] >= 1
+        until(lambda: thread.stats()["reconnects"] >= 1, what=thread.stats)
 
 
 def test_stats_measure_the_rate(folder: Path) -> None:
