@@ -169,9 +169,9 @@ class Player:
                 return "braking"
             path.begin(now_ns, None if path.given else self._values)
             self._offset = None
-            if not self._stands and (
-                self._anchored or self._values is None
-            ):  # the robot is where it was when this was published
+            near = self._stands and not (np.abs(own[0] - path.at(now_ns)[0]) > self._bridge)[~path.binary].any()
+            if not near and (self._anchored or self._values is None):
+                # the robot is where it was when this was published
                 own = path.at(min(published_ns, now_ns))[0], path.at(now_ns)[1]
             if not self._span(path, own, None, now_ns):
                 return "too far"
