@@ -16,7 +16,7 @@ from typing import Any
 
 from edged import __version__
 from edged.bundle.store import Store, shipped_store
-from edged.config import Config, endpoints, load_config, quotas, streams
+from edged.config import Config, endpoints, load_config, streams
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms, ns
 from edged.core.descriptors import Reserve, raise_limit, to_spare
 from edged.core.duty import Duties, Duty
@@ -35,10 +35,11 @@ from edged.runtime.journal_run import acts, open_episodes, open_journal
 from edged.runtime.logs import apply_log, start_log
 from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState, make_motion
+from edged.runtime.outlets import open_outlets
 from edged.runtime.ownership import claim, lock
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
-from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.publish import Publisher, Sender
 from edged.runtime.raw_lines import RawLines
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
@@ -49,9 +50,8 @@ from edged.source.open import open_camera, open_sensor
 from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
 from edged.swap.supply import EngineSupply
-from edged.wire.sockets import Context, CurveServer, open_context
+from edged.wire.sockets import Context, open_context
 
-BIND_PATIENCE_S = 5.0
 HOLD_PATIENCE_S = 0.1  # for the stop to be on the bus before `hold` is answered
 LAST_WORDS_S = 0.05  # for the socket to send the last Hold
 
@@ -113,10 +113,11 @@ def _serve(
     curve = stack.enter_context(open_curve(context, config.bus, clients, duties.watch))
     places = Places(partial(claim, config, stack))
     peers = Peers(places=places, clients=clients)
-    outlets = _open_outlets(config, context, curve, peers, stack)
+    outlets = open_outlets(config, context, curve, peers, stack)
     stack.callback(peers.close)
     judge, heard = make_judge(config), outlets.get("results")
     publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns, results=heard, judge=judge)
+
     inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
     reserve = Reserve()
     stack.callback(reserve.close)
@@ -137,7 +138,8 @@ def _serve(
     stack.callback(control.close)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
-            stack.callback((frames := FramePublisher(name, camera.mailbox, outlet, sender)).close)
+            frames = FramePublisher(name, camera.mailbox, outlet, sender)
+            stack.callback(frames.close)
             duties.start(frames)
         if isinstance(camera, Duty):
             duties.watch(camera)
@@ -237,8 +239,13 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         arming().resume(str(args.get("who", "unknown")))
         return {"state": arming().state}
 
-    places = {name: getattr(config.daemon, name) for name in ("store", "cache", "runtime")}
-    folders = {name: str(path.absolute()) for name, path in {**places, "history": config.history_folder}.items()}
+    places = {
+        "store": config.daemon.store,
+        "cache": config.daemon.cache,
+        "runtime": config.daemon.runtime,
+        "history": config.history_folder,
+    }
+    folders = {name: str(path.absolute()) for name, path in places.items()}
     return {
         "status": Operation(lambda args: {**health.snapshot(), "folders": folders}),
         "hold": Operation(hold, mutates=True, args=frozenset({"reason"})),
@@ -270,30 +277,3 @@ def _aged(stats: dict[str, Any], captured_ns: int = 0) -> dict[str, Any]:
     captured_ns = captured_ns or int(stats.get("captured_ns", 0))
     age_ms = round(ms(monotonic_ns() - captured_ns), 1) if captured_ns else None
     return {**stats, "captured_ns": captured_ns, "age_ms": age_ms}
-
-
-def _open_outlets(
-    config: Config, context: Context, curve: CurveServer | None, peers: Peers, stack: contextlib.ExitStack
-) -> dict[str, Outlet]:
-    """An outlet for each published stream, on ipc and on what [bus] bind adds."""
-    outlets: dict[str, Outlet] = {}
-    quota = quotas(config)
-    for stream, endpoint in endpoints(config).items():
-        if stream == "control":
-            continue
-        bound, topic = [endpoint, *filter(None, [config.bus.bind.get(stream)])], f"{config.daemon.name}/{stream}"
-        outlets[stream] = _patiently(lambda: Outlet(context, topic, bound, quota[stream], curve, peers))  # noqa: B023 - called at once
-        stack.callback(outlets[stream].close)
-    return outlets
-
-
-def _patiently(bind: Callable[[], Outlet]) -> Outlet:
-    """Bind, waiting a few seconds for a predecessor that is still letting go of the endpoint."""
-    deadline = time.monotonic() + BIND_PATIENCE_S
-    while True:
-        try:
-            return bind()
-        except EdgedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)

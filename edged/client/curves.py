@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
+from edged.core.hermite import hermite
 
 Floats = NDArray[np.float64]
 BRIDGE_S = 0.1  # at the least
@@ -40,12 +41,10 @@ class Knots:
             return self._before(now_ns)
         if knot >= len(positions) - 1:
             return positions[-1].copy(), np.zeros_like(positions[-1])
-        share, span = rest_ns / self.step_ns, self.step_ns / NS_PER_S
-        begin, way = velocities[knot] * span, positions[knot + 1] - positions[knot]
-        end = velocities[knot + 1] * span
-        rise, bend = 3 * way - 2 * begin - end, begin + end - 2 * way
-        values = positions[knot] + share * (begin + share * (rise + share * bend))
-        speeds = (begin + share * (2 * rise + 3 * share * bend)) / span
+        values, speeds = hermite(
+            (positions[knot], positions[knot + 1]), (velocities[knot], velocities[knot + 1]),
+            rest_ns / self.step_ns, self.step_ns / NS_PER_S,
+        )  # fmt: skip
         return np.where(self.binary, positions[knot], values), np.where(self.binary, 0.0, speeds)
 
     def _before(self, now_ns: int) -> tuple[Floats, Floats]:

@@ -31,6 +31,11 @@ class Envelope:
     high: Floats
 
     @property
+    def limits(self) -> bool:
+        """Whether anything is limited."""
+        return any(np.isfinite(one).any() for one in (self.velocity, self.acceleration, self.low, self.high))
+
+    @property
     def brakes(self) -> bool:
         """Whether a stop takes time."""
         return bool(np.isfinite(self.acceleration).any())
@@ -42,6 +47,8 @@ class Envelope:
 
 def within(positions: Floats, velocities: Floats, span: float, limit: Envelope) -> Flags:
     """[D] whether the cubics through knots `span` seconds apart keep all limits, in between too."""
+    if not limit.limits:
+        return np.ones(positions.shape[1], np.bool_)
     slope = np.diff(positions, axis=0) / span
     begin, end = velocities[:-1], velocities[1:]
     bend, rise = 3 * (begin + end - 2 * slope), 2 * (3 * slope - 2 * begin - end)  # v = begin + x rise + x^2 bend

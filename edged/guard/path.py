@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
+from edged.core.hermite import hermite
 from edged.guard.follow import Envelope, Flags, Floats, advance, brake
 
 
@@ -153,18 +154,3 @@ class Trajectory:
             self.positions[number, axes] = position + span * (velocity + following) / 2
             self.velocities[number, axes] = following
         self._known = max(self._known, row + 1)
-
-
-def hermite(
-    positions: tuple[Floats, Floats], velocities: tuple[Floats, Floats], share: Floats, span: Floats | float
-) -> tuple[Floats, Floats]:
-    """Position and velocity at `share` (0 to 1) of a cubic that takes `span` seconds, from both at its two ends.
-
-    https://en.wikipedia.org/wiki/Cubic_Hermite_spline
-    """
-    begin, way = velocities[0] * span, positions[1] - positions[0]
-    ends = begin + velocities[1] * span
-    bend, rise = ends - 2 * way, 3 * way - begin - ends
-    where: Floats = positions[0] + share * (begin + share * (rise + share * bend))
-    how_fast: Floats = (begin + share * (2 * rise + share * 3 * bend)) / span
-    return where, how_fast

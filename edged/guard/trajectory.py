@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
+from edged.core.hermite import hermite
 from edged.core.types import ActionChunk
 from edged.guard.anchor import Anchor, Command
 from edged.guard.follow import Floats, within
-from edged.guard.path import Trajectory, hermite
+from edged.guard.path import Trajectory
 from edged.guard.rules import Rules
 
 

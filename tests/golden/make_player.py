@@ -24,7 +24,7 @@ MS = 1_000_000
 START = 100_000 * MS
 KNOT = 10 * MS
 NAMES = ["j1", "j2", "tool"]
-AXES = {"names": NAMES, "units": ["rad", "rad", ""], "step_ns": KNOT}
+AXES = {"names": NAMES, "units": ["rad", "rad", ""]}
 BRAKING, BRIDGE = 8.0, 0.05
 
 
@@ -38,31 +38,22 @@ class Daemon:
         first_ns = now_ns + KNOT if single else now_ns // KNOT * KNOT
         times = (first_ns - START + KNOT * np.arange(1 if single else knots)) / 1e9
         tool = (np.sin(9 * times) > 0).astype(float)
-        positions = np.stack((np.sin(times) + offset, 0.5 * np.cos(2 * times), tool), axis=1).astype(np.float32)
-        velocities = np.stack((np.cos(times), -np.sin(2 * times), 0 * times), axis=1).astype(np.float32)
-        header = {
-            "motion": self.motion,
-            "names": NAMES,
-            "units": ["rad", "rad", ""],
-            "t0_ns": first_ns,
-            "step_ns": KNOT,
-        }
-        return self._send(Kind.ACTION, now_ns, header, [("action", positions), ("velocity", velocities)])
+        positions = np.stack((np.sin(times) + offset, 0.5 * np.cos(2 * times), tool), axis=1)
+        velocities = np.stack((np.cos(times), -np.sin(2 * times), 0 * times), axis=1)
+        return self._trajectory(now_ns, first_ns, positions, velocities)
 
     def tail(self, now_ns: int) -> bytes:
         """A trajectory that comes to rest 0.3 s from now, 0.2 s after it is no longer good."""
         first_ns = now_ns // KNOT * KNOT
         left = np.maximum(0.0, 0.3 - (first_ns - now_ns + KNOT * np.arange(32)) / 1e9)
-        rows = np.stack((0.1 - left**3, left**3, 0 * left), axis=1).astype(np.float32)
-        speeds = np.stack((3 * left**2, -3 * left**2, 0 * left), axis=1).astype(np.float32)
-        header = {
-            "motion": self.motion,
-            "names": NAMES,
-            "units": ["rad", "rad", ""],
-            "t0_ns": first_ns,
-            "step_ns": KNOT,
-        }
-        return self._send(Kind.ACTION, now_ns, header, [("action", rows), ("velocity", speeds)])
+        rows = np.stack((0.1 - left**3, left**3, 0 * left), axis=1)
+        speeds = np.stack((3 * left**2, -3 * left**2, 0 * left), axis=1)
+        return self._trajectory(now_ns, first_ns, rows, speeds)
+
+    def _trajectory(self, now_ns: int, first_ns: int, rows: np.ndarray, speeds: np.ndarray) -> bytes:
+        arrays = [("action", rows.astype(np.float32)), ("velocity", speeds.astype(np.float32))]
+        header = {"motion": self.motion, **AXES, "t0_ns": first_ns, "step_ns": KNOT}
+        return self._send(Kind.ACTION, now_ns, header, arrays)
 
     def hold(self, now_ns: int, reason: Reason) -> bytes:
         self.motion += reason.stop

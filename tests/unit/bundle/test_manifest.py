@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from manifests import EXAMPLES, changed, example
 
 from edged.bundle.manifest import (
     HEAD_OUTPUTS,
@@ -23,12 +23,7 @@ from edged.bundle.manifest import (
 )
 from edged.core.errors import RefusedError
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "docs" / "manifests").glob("*.json"))
-
-
-def example(task: str) -> dict:
-    (path,) = [path for path in EXAMPLES if path.stem == task]
-    return json.loads(path.read_text())
+FILES = sorted(EXAMPLES.glob("*.json"))
 
 
 def refusal(data: dict) -> str:
@@ -39,24 +34,10 @@ def refusal(data: dict) -> str:
     return str(caught.value)
 
 
-def changed(task: str, path: str, value: object) -> dict:
-    """The example manifest with one value set, or removed when `value` is `...`."""
-    data = example(task)
-    place = data
-    *way, last = [int(step) if step.isdigit() else step for step in path.split("/")]
-    for step in way:
-        place = place[step]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    return data
-
-
 def test_there_is_a_complete_example_for_every_task():
     tasks = ["instance", "policy", "semantic"]
-    assert sorted(path.stem for path in EXAMPLES) == sorted([*tasks, *(f"{task}-2" for task in tasks)])
-    for path in EXAMPLES:
+    assert sorted(path.stem for path in FILES) == sorted([*tasks, *(f"{task}-2" for task in tasks)])
+    for path in FILES:
         manifest = parse_manifest(path.read_bytes(), str(path))
         assert manifest.task == path.stem.removesuffix("-2")
         assert manifest.schema == (2 if path.stem.endswith("-2") else 1)
@@ -116,7 +97,7 @@ def test_a_nested_field_is_needed_and_named_by_its_path():
         ("instance", "head", None, "$.head"),
         ("instance", "head/score_threshold", 1.5, "$.head"),
         ("instance", "outputs/prototypes", ..., "head yolo-seg has the outputs"),
-        ("instance", "inputs/more", example("instance")["inputs"]["image"] if EXAMPLES else {}, "one image"),
+        ("instance", "inputs/more", example("instance")["inputs"]["image"] if FILES else {}, "one image"),
     ],
 )
 def test_what_contradicts_itself_is_refused(task: str, path: str, value: object, says: str):

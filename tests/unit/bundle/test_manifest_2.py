@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from manifests import EXAMPLES, changed, example
 
 from edged.bundle.honoured import check_honoured, not_honoured
 from edged.bundle.manifest import Manifest, dump_manifest, lowest_schema, parse_manifest
 from edged.bundle.roles import Strict
 from edged.core.errors import RefusedError
-
-EXAMPLES = Path(__file__).parents[3] / "docs" / "manifests"
-
-
-def example(name: str) -> dict[str, Any]:
-    return json.loads((EXAMPLES / f"{name}.json").read_text())
-
-
-def changed(name: str, path: str, value: object) -> dict[str, Any]:
-    """The example with one value set, or removed when `value` is `...`."""
-    data = example(name)
-    place: Any = data
-    *way, last = [int(step) if step.isdigit() else step for step in path.split("/")]
-    for step in way:
-        place = place[step]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    return data
 
 
 def read(data: dict[str, Any]) -> Manifest:
