@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 from edged.core.histogram import Histogram
-from edged.core.stopwatch import Step, Stopwatch
+from edged.core.stopwatch import STEPS, Stopwatch
 from edged.core.types import ActionChunk, Hold, Reason, Verdict
 
-WORK: tuple[Step, ...] = (
-    "observe",
-    "encode",
-    "engine",
-    "decode",
-)  # what comes after depends on the kind of answer, not on the engine
+WORK = tuple(step for step in STEPS if step != "guard")
+"""What engines are compared by: all of a tick but the guard, where a chunk of steps becomes a trajectory and a single
+action does not, however quick the engine is."""
 
 
 class Tally:
     """Written by the loop alone. `breaches`: Holds that are the engine's own doing, by reason; `work`: what the
-    steps from the observation to the published prediction took."""
+    steps from the observation to the published prediction took, those in `WORK`."""
 
     __slots__ = ("breaches", "changed", "engine", "predictions", "ticks", "work")
 
