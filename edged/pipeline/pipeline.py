@@ -171,5 +171,6 @@ def meaning_of(manifest: Manifest) -> dict[str, Any]:
     """What a reader needs to know about the numbers, in every message: WIRE.md lists the keys."""
     if (action := manifest.action) is not None:
         axes = action[1].axes
-        return {"names": [axis.name for axis in axes], "units": [axis.unit for axis in axes]}
+        units = ["" if axis.kind == "binary" else axis.unit for axis in axes]  # so readers know switches from joints
+        return {"names": [axis.name for axis in axes], "units": units}
     return {"classes": list(manifest.classes)}

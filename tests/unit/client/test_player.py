@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_hermite import play
 
+from edged.bundle.manifest import parse_manifest
+from edged.bundle.store import shipped_store
 from edged.client import Kind, Lost, Message, Player
 from edged.core.types import Reason
+from edged.pipeline.pipeline import meaning_of
 from edged.wire import Flag, Preamble, decode, encode
 
 MS = 1_000_000
@@ -378,3 +381,18 @@ def test_whatever_comes_no_command_jumps(events: list[tuple[str, int]]) -> None:
         elif kind != "lost":
             event = sender.hold(now, Reason.OPERATOR if kind == "stop" else Reason.STALE)
         by.feed(event, at(now))
+
+
+def test_the_switch_of_a_shipped_engine_is_a_switch_to_the_player(sender: Sender) -> None:
+    """By the header that a daemon sends for it: it closes at once, and that is no offset to be bridged or refused."""
+    manifest = parse_manifest((shipped_store() / "reach" / "2" / "manifest.json").read_bytes())
+    meaning = meaning_of(manifest)
+    by = Player(meaning["names"], BRAKING, boot=BOOT)
+    for now, tool in ((0, 0.0), (10, 1.0), (20, 0.0)):
+        rows = np.array([[0.1] * 6 + [tool]] * 12, np.float32)
+        header = {**meaning, "t0_ns": at(now), "step_ns": KNOT}
+        message = sender.send(Kind.ACTION, now, 100, header, [("action", rows), ("velocity", np.zeros_like(rows))])
+        assert by.feed(message, at(now)) == ""
+        command = by.command(at(now))
+        assert command.values is not None
+        assert (command.state, command.values[-1]) == ("moving", tool)
