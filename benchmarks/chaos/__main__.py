@@ -11,25 +11,23 @@ from benchmarks.chaos import ROOT
 from benchmarks.chaos import __doc__ as purpose
 from benchmarks.chaos.judge import judge
 from benchmarks.chaos.report import report
-from benchmarks.chaos.run import chaos, control
+from benchmarks.chaos.run import run
 
 RESULTS = ROOT / "benchmarks/results"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=str(purpose).splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=900.0, help="with faults (default: 900)")
-    parser.add_argument("--control", type=float, default=300.0, help="without (default: 300)")
+    parser.add_argument("--seconds", type=float, default=900.0, help="how long (default: 900)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, help="where to (default: benchmarks/results/DATE-chaos.md)")
     parser.add_argument("--log", type=Path, help="keep the daemon's log here")
     asked = parser.parse_args()
-    wild = chaos(asked.seconds, asked.seed)
+    wild, calm = run(asked.seconds, asked.seed)
     if asked.log:
         asked.log.write_text(wild.log, encoding="utf-8")
-    calm = control(asked.control, wild.load)
     verdicts = judge(wild, calm)
-    command = f"python -m benchmarks.chaos --seconds {asked.seconds:g} --control {asked.control:g} --seed {asked.seed}"
+    command = f"python -m benchmarks.chaos --seconds {asked.seconds:g} --seed {asked.seed}"
     text = report(command, wild, calm, verdicts)
     path = asked.report or RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-chaos.md"
     path.write_text(text, encoding="utf-8")

@@ -91,6 +91,7 @@ class Cell:
         self.home = rig.store / ENGINE
         self.incoming = self.home / "incoming"
         self.over = threading.Event()
+        self.frozen_s = 0.0  # for so long the daemon was stopped
         self.sources: dict[str, Child] = {}
         self.recorders: dict[tuple[str, str], Child] = {}
 
@@ -170,7 +171,7 @@ def _config(rig: Rig) -> Path:
     return rig.config(
         loop=f"clock = 'timer'\nrate_hz = {RATE_HZ}",
         engine=f"name = '{ENGINE}'\nthreads = 1",
-        guard=f"start = 'armed'\n{limits_toml()}",
+        guard=f"start = 'armed'\nmeasured = 'sensor:state'\nfollowing_error = 10\n{limits_toml()}",
         bus="valid_ms = 1000\npublish = ['frames']",
         swap=SWAP,
         inputs=camera + state_toml(rig) + force,

@@ -88,6 +88,16 @@ def told(name: str, word: str, *causes: str) -> Do:
     return do
 
 
+def not_numbers(cell: Cell, dice: random.Random) -> bool:
+    """The sensor that says where the robot is sends NaN and infinity: a stop, and motion again after it."""
+    before = cell.status()["holds"].get("ANCHOR", 0)
+    for _ in range(6):  # the newest sample counts, and good ones follow
+        cell.sources["state"].tell("nan")
+        if cell.seen(lambda status: status["holds"].get("ANCHOR", 0) > before, 4):
+            return cell.seen(lambda status: status["state"] == "ok", 20)
+    return False
+
+
 def crowd(cell: Cell, dice: random.Random) -> bool:
     """More readers than may read, of one process."""
     before = cut(cell.status(), "action", "readers")
@@ -126,20 +136,22 @@ def never_reads(cell: Cell, dice: random.Random) -> bool:
 def stranger(cell: Cell, dice: random.Random) -> bool:
     """A connection that is no ZeroMQ: silent, or bytes at random. libzmq ends it; or it is shown while it is there."""
     stream = dice.choice(["action", "health", "events", "control"])
+    cell.pause(2)  # until those of the fault before are gone
     before = cell.status()["readers"][stream]["connected"]
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as one:
-        one.settimeout(15)
+        one.settimeout(40)
         one.connect(str(cell.daemon.runtime / stream))
-        if dice.random() < 0.7:
-            with contextlib.suppress(OSError):
-                one.sendall(os.urandom(dice.choice([10, 64, 4000])))
-        if cell.seen(lambda status: status["readers"][stream]["connected"] > before, 0.5):
-            return True
-        with contextlib.suppress(OSError):
+        if dice.random() < 0.3:
+            return cell.seen(lambda status: status["readers"][stream]["connected"] > before)
+        try:
+            one.sendall(os.urandom(dice.choice([64, 4000])))
             while one.recv(4096):
                 pass
+        except ConnectionError:
             return True
-    return False
+        except TimeoutError:
+            return False
+    return True
 
 
 def requests(cell: Cell, dice: random.Random) -> bool:
@@ -173,6 +185,19 @@ def hangup(cell: Cell, dice: random.Random) -> bool:
     before = cell.daemon.said.count("SIGHUP")
     cell.daemon.send(signal.SIGHUP)
     return cell.seen(lambda status: cell.daemon.said.count("SIGHUP") > before)
+
+
+def daemon_frozen(cell: Cell, dice: random.Random) -> bool:
+    """SIGSTOP and SIGCONT: all that waits comes at once, and the slots in between are counted."""
+    before = cell.status()["skipped"]
+    stopped_s = time.monotonic()
+    cell.daemon.send(signal.SIGSTOP)
+    try:
+        time.sleep(dice.uniform(0.2, 1.5))
+    finally:
+        cell.daemon.send(signal.SIGCONT)
+    cell.frozen_s += time.monotonic() - stopped_s
+    return cell.seen(lambda status: status["skipped"] > before)
 
 
 def child_killed(cell: Cell, dice: random.Random) -> bool | None:
@@ -215,6 +240,7 @@ SOURCES = (
     Fault("sensor: 2 KB that become 32 MB", "shape, huge", told("state", "bomb", "shape", "huge")),
     Fault("sensor: messages of 20 MB", "cut", told("state", "huge", "cut", "huge")),
     Fault("sensor: 30 000 messages at once", "overrun, flood", told("state", "flood", "overrun", "flood")),
+    Fault("sensor: NaN and infinity", "holds.ANCHOR", not_numbers),
     Fault("JSON sensor: bytes at random", "malformed", told("force", "garbage", "malformed")),
 )
 READERS = (
@@ -227,5 +253,6 @@ OPERATORS = (
     Fault("100 broken requests", "answered", requests),
     Fault("hold and resume", "holds.OPERATOR", operator),
     Fault("SIGHUP", "log", hangup),
+    Fault("SIGSTOP and SIGCONT of the daemon", "skipped", daemon_frozen),
     Fault("kill -9 of the daemon's children", "journal", child_killed),
 )

@@ -51,18 +51,20 @@ def _machine(chaos: Outcome, control: Outcome) -> str:
     ).stdout.strip()
     about = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     processor = next((line.partition(": ")[2] for line in about if "model name" in line), "?")
-    loads = [f"{median(run.watch.load):.1f}" for run in (chaos, control)]
+    load = median(chaos.watch.load)
     return (
         f"{commit} on {psutil.cpu_count()} processors ({processor}), Python {platform.python_version()}. "
-        f"{chaos.seconds:.0f} s with faults, {control.seconds:.0f} s without; all but the daemon took {chaos.load:.2f} "
-        f"and {control.load:.2f} processors. Load average of the machine {loads[0]} and {loads[1]} (median)."
+        f"{chaos.seconds:.0f} s, a cell with faults and one without side by side, whose daemons took "
+        f"{chaos.watch.share:.2f} and {control.watch.share:.2f} processors. Load average of the machine {load:.1f} "
+        "(median)."
     )
 
 
 def _readers(chaos: Outcome) -> str:
     cut = {name: stream["cut"] for name, stream in chaos.status["readers"].items() if stream["cut"]}
     return (
-        f"{chaos.status['ticks']} ticks, {chaos.status['skipped']} slots skipped, holds {chaos.status['holds']}; "
+        f"{chaos.status['ticks']} ticks, {chaos.status['skipped']} slots skipped, for {chaos.frozen_s:.1f} s "
+        f"the daemon was stopped; holds {chaos.status['holds']}; "
         f"readers cut off: {cut}."
     )
 

@@ -1,4 +1,4 @@
-"""One run: the cell at work for so long, with faults or with the same load and none."""
+"""One run: the cell at work for so long with faults, and beside it, at the same time, one like it without."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
-import psutil
 from waiting import until
 
-from benchmarks.chaos.cell import Cell, Status, open_cell
+from benchmarks.chaos.cell import RATE_HZ, Cell, Status, open_cell
 from benchmarks.chaos.drops import DROPS
 from benchmarks.chaos.faults import OPERATORS, READERS, SOURCES, Fault
 from benchmarks.chaos.recorder import Account
@@ -23,13 +22,12 @@ from edged.client import RequestError, request
 
 SWAP_S = 10.0  # from one to the next
 WARM_S, COOL_S = 5.0, 8.0
-BURNER = Path(__file__).with_name("burner.py")
 VERSIONS = 4  # swapped in turn, besides the first
 
 
 @dataclass
 class Outcome:
-    """`done`, `seen`: how often each fault was, and was visible. `load`: processors that all but the daemon took.
+    """`done`, `seen`: how often each fault was, and was visible. `frozen_s`: for so long the daemon was stopped.
 
     `before`, `after`: what the daemon held when nothing had happened yet, and when all was over.
     """
@@ -40,9 +38,9 @@ class Outcome:
     before: Held
     after: Held
     watch: Watch
-    load: float
-    log: str
-    exit_code: int
+    frozen_s: float = 0.0
+    log: str = ""
+    exit_code: int = -1
     done: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
     unseen: list[str] = field(default_factory=list)
@@ -51,9 +49,10 @@ class Outcome:
 
     @property
     def skipped_share(self) -> float:
-        """Of all slots."""
+        """Of all slots; those in which the daemon was stopped do not count."""
         ticks, skipped = self.status["ticks"], self.status["skipped"]
-        return float(skipped / (ticks + skipped))
+        excused = min(skipped, round(self.frozen_s * RATE_HZ))
+        return float((skipped - excused) / (ticks + skipped))
 
 
 class Lane(threading.Thread):
@@ -121,11 +120,13 @@ class Swaps(threading.Thread):
             self._outcome.swaps["did not end"] += 1
 
 
-def chaos(seconds: float, seed: int) -> Outcome:
-    """With everything."""
-    with open_cell(VERSIONS) as cell:
-        watch, before, spent_s = _begin(cell)
-        outcome = Outcome(seconds, {}, {}, before, before, watch, 0.0, "", -1)
+def run(seconds: float, seed: int) -> tuple[Outcome, Outcome]:
+    """With everything, and without: two cells on this machine at once, so that both find the same load."""
+    with open_cell(VERSIONS) as cell, open_cell(0) as other:
+        for one in (cell, other):
+            until(partial(_records, one), 30)
+        time.sleep(WARM_S)
+        outcome, calm = _begin(cell, seconds), _begin(other, seconds)
         lanes: list[threading.Thread] = [
             Lane(cell, outcome, SOURCES, seed, 0.7),
             Lane(cell, outcome, READERS, seed + 1, 1.0),
@@ -139,55 +140,29 @@ def chaos(seconds: float, seed: int) -> Outcome:
         cell.over.set()
         for lane in lanes:
             lane.join(150)
-        _end(cell, outcome, watch, spent_s)
-        return outcome
+        _end(cell, outcome)
+        _end(other, calm)
+        return outcome, calm
 
 
-def control(seconds: float, load: float) -> Outcome:
-    """With nothing but `load` processors taken by others."""
-    with open_cell(0) as cell:
-        watch, before, spent_s = _begin(cell)
-        outcome = Outcome(seconds, {}, {}, before, before, watch, 0.0, "", -1)
-        burner = cell.child("burner", BURNER, max(0.0, load - (_spent_s(cell) - spent_s) / WARM_S))
-        time.sleep(seconds)
-        burner.kill()
-        _end(cell, outcome, watch, spent_s)
-        return outcome
+def _records(cell: Cell) -> bool:
+    return all("ready" in one.log.read_text() for one in cell.recorders.values())
 
 
-def _begin(cell: Cell) -> tuple[Watch, Held, float]:
-    """After a while of peace: what is held then, and what the others have taken of the processors."""
-    until(lambda: all("ready" in one.log.read_text() for one in cell.recorders.values()), 30)
-    time.sleep(WARM_S)
+def _begin(cell: Cell, seconds: float) -> Outcome:
     watch = Watch(cell.daemon.pid)
-    before, spent_s = watch.look(), _spent_s(cell)
-    time.sleep(WARM_S)
-    return watch, before, spent_s
+    before = watch.look()
+    return Outcome(seconds, {}, {}, before, before, watch)
 
 
-def _end(cell: Cell, outcome: Outcome, watch: Watch, spent_s: float) -> None:
+def _end(cell: Cell, outcome: Outcome) -> None:
     """Wait until all is quiet, look, and end the daemon as an operator does."""
-    outcome.load = (_spent_s(cell) - spent_s) / (outcome.seconds + WARM_S)
     cell.seen(lambda status: status["state"] == "ok" and not status["swap"]["active"], 60)
     time.sleep(COOL_S)
-    outcome.after = watch.look()
-    watch.close()
+    outcome.after = outcome.watch.look()
+    outcome.watch.close()
     outcome.status = cell.status()
+    outcome.frozen_s = cell.frozen_s
     outcome.accounts = cell.accounts()
     outcome.exit_code = cell.daemon.terminate()
     outcome.log = cell.daemon.said
-
-
-def _spent_s(cell: Cell) -> float:
-    """Processor time of this process and all it started, dead ones too, but of the daemon and its trials."""
-    me = psutil.Process()
-    mine = me.cpu_times()
-    total: float = mine.user + mine.system + mine.children_user + mine.children_system
-    for child in me.children(recursive=False):
-        if child.pid != cell.daemon.pid:
-            try:
-                times = child.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            total += times.user + times.system
-    return total

@@ -124,7 +124,16 @@ def mistyped(source: Source) -> None:
         source.send(good[:at] + bytes(preamble) + head + bytes(-len(head) % 8))
 
 
-ALL: tuple[Callable[[Source], None], ...] = (garbage, cut, deep, future, bomb, huge, other, flood, mistyped)
+def nan(source: Source) -> None:
+    """Values that are none, for a fifth of a second: what is sent next counts as well."""
+    values = STATE.copy()
+    values[0], values[-1] = np.nan, np.inf
+    for _ in range(20):
+        source.send(source.message(values))
+        sleep_until(monotonic_ns() + NS_PER_S // 100)
+
+
+ALL: tuple[Callable[[Source], None], ...] = (garbage, cut, deep, future, bomb, huge, other, flood, mistyped, nan)
 NAMES = {one.__name__: one for one in ALL}
 
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
 from edged.core.clock import NS_PER_S, monotonic_ns
 
+SLOPE_S = 1200.0
+
 
 @dataclass(frozen=True)
 class Held:
-    """Resident memory in MB, descriptors, threads."""
+    """Resident memory in MB, descriptors, threads; `busy_s`: processor time of the process until then."""
 
     at_s: float
     rss_mb: float
     files: int
     threads: int
+    busy_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Slope:
-    """MB an hour over the last third, and its standard error from the means of blocks, which are nearly independent."""
+    """MB an hour over the last 20 minutes, and its standard error: from the means of blocks, nearly independent."""
 
     mb_per_hour: float
     error: float
@@ -32,13 +35,12 @@ class Slope:
 
 
 class Watch(threading.Thread):
-    """Looks at the daemon until closed; also how much of the processors everybody else of ours takes."""
+    """Looks at the daemon until closed, and at the machine's load average: `load`."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.seen: list[Held] = []
-        self.load: list[float] = field(default_factory=list)  # type: ignore[assignment]
-        self.load = []
+        self.load: list[float] = []
         self._process = psutil.Process(pid)
         self._began_ns = monotonic_ns()
         self._ended = threading.Event()
@@ -54,19 +56,27 @@ class Watch(threading.Thread):
         at_s = (monotonic_ns() - self._began_ns) / NS_PER_S
         process = self._process
         with process.oneshot():
-            return Held(at_s, process.memory_info().rss / 1e6, process.num_fds(), process.num_threads())
+            times = process.cpu_times()
+            busy_s = times.user + times.system
+            return Held(at_s, process.memory_info().rss / 1e6, process.num_fds(), process.num_threads(), busy_s)
 
     def close(self) -> None:
         self._ended.set()
         self.join()
 
     @property
+    def share(self) -> float:
+        """Processors that the daemon itself took, without its children."""
+        return (self.seen[-1].busy_s - self.seen[0].busy_s) / (self.seen[-1].at_s - self.seen[0].at_s)
+
+    @property
     def peak_mb(self) -> float:
         return max(held.rss_mb for held in self.seen)
 
     def slope(self) -> Slope:
-        """Of the last third."""
-        late = self.seen[len(self.seen) * 2 // 3 :]
+        """Of the last 20 minutes; of the last two thirds, where that is less."""
+        from_s = max(self.seen[-1].at_s - SLOPE_S, self.seen[-1].at_s / 3)
+        late = [held for held in self.seen if held.at_s >= from_s]
         return slope_of([held.at_s for held in late], [held.rss_mb for held in late])
 
 
