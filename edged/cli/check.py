@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from edged.bundle.bundle import Bundle
 from edged.bundle.cell_check import hints, misfits
@@ -19,6 +17,7 @@ from edged.bundle.minimum import refuse_below
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.cli.check_inputs import check_inputs, exists
+from edged.cli.check_live import check_live
 from edged.cli.check_time import check_time
 from edged.cli.finding import Finding, fault, warning
 from edged.client.reach import reach
@@ -31,8 +30,9 @@ from edged.swap.load import open_for
 NEEDS = {"daemon.runtime": 1 << 20, "daemon.store": 16 << 20, "daemon.cache": 16 << 20}  # bytes that should be free
 
 
-def check(path: Path, sets: Sequence[str] = ()) -> list[Finding]:
-    """Everything found, in the order of the flow; a config that is wrong by itself ends it there.
+def check(path: Path, sets: Sequence[str] = (), live: bool = False) -> list[Finding]:
+    """Everything found, in the order of the flow; a config that is wrong by itself ends it there. `live`: listen to
+    the inputs for two seconds, instead of only looking whether they are there.
 
     A file in /etc/edged is looked at with the folders that its unit gives it.
     """
@@ -46,29 +46,15 @@ def check(path: Path, sets: Sequence[str] = ()) -> list[Finding]:
         *_keys(config),
         *_store(config),
         *_engine(config),
-        *check_inputs(config),
+        *(_live(config) if live else check_inputs(config)),
     ]
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
-    """2 when the config alone is wrong, 3 when the engine is refused, 1 for other errors, 0 else."""
-    codes = {finding.exit_code for finding in findings}
-    return next((code for code in (EXIT_USAGE, EXIT_REFUSED, EXIT_FAILED) if code in codes), EXIT_OK)
-
-
-def show(findings: Sequence[Finding]) -> str:
-    """A line per finding and a last one that counts them; what was not tried is not called well."""
-    count = {level: sum(finding.level == level for finding in findings) for level in ("error", "warning", "untried")}
-    parts = [f"{count[level]} {level}{'s' * (count[level] != 1)}" for level in ("error", "warning") if count[level]]
-    parts = parts or ["nothing wrong" if count["untried"] else "all well"]
-    parts += [f"{count['untried']} not tried"] if count["untried"] else []
-    return "\n".join([*map(str, findings), ", ".join(parts)])
-
-
-def facts(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The same for programs: `--json`."""
-    code = exit_code(findings)
-    return {"ok": code == EXIT_OK, "exit_code": code, "findings": [asdict(finding) for finding in findings]}
+def _live(config: Config) -> Iterator[Finding]:
+    try:
+        yield from check_live(config, _running(config.daemon.runtime) is not None)
+    except EdgedError as error:  # a recording that is not there
+        yield fault("inputs", error.fact, error.remedy)
 
 
 def _config(path: Path, config: Config) -> Iterator[Finding]:

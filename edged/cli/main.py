@@ -19,6 +19,7 @@ from edged.cli import engines as cli_engines
 from edged.cli import pack as cli_pack
 from edged.cli import services as cli_services
 from edged.cli import set as cli_set
+from edged.cli import setup as cli_setup
 from edged.cli import swap as cli_swap
 from edged.cli.options import AsJson, ConfigFile, Sets, StorePath, Target
 from edged.cli.output import discard_output, print_answer
@@ -91,12 +92,17 @@ def run(file: ConfigFile, sets: Sets = None) -> None:
 
 
 @app.command()
-def check(file: ConfigFile, sets: Sets = None, json: AsJson = False) -> None:
+def check(
+    file: ConfigFile,
+    sets: Sets = None,
+    live: Annotated[bool, typer.Option("--live", help="listen to every camera and sensor for two seconds")] = False,
+    json: AsJson = False,
+) -> None:
     """Check a config, its engine and the cell without running anything."""
     from edged.cli.check import check as run_check
-    from edged.cli.check import exit_code, facts, show
+    from edged.cli.finding import exit_code, facts, show
 
-    findings = run_check(file, sets or ())
+    findings = run_check(file, sets or (), live)
     print_answer(json, findings, show, facts)
     raise typer.Exit(exit_code(findings))
 
@@ -173,3 +179,4 @@ cli_services.register(app)
 cli_swap.register(app)
 cli_pack.register(app)
 cli_set.register(app)
+cli_setup.register(app)

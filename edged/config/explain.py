@@ -14,6 +14,9 @@ from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN
 from edged.core.redact import redacted
 
+OPEN = "?"
+"""What `edged init` writes where only a person knows the value."""
+
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 """(what to call it, its tables), the strongest first; the file is the last."""
 
@@ -24,6 +27,17 @@ def explain(error: ValidationError, layers: Layers) -> list[str]:
     for fault in error.errors():
         lines.setdefault(".".join(_locate(fault["loc"])[0]), _line(fault, layers))
     return list(lines.values())
+
+
+def open_questions(tables: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[str]:
+    """A line for each key that `edged init` left open, with what is allowed there."""
+    for key, value in tables.items():
+        location = (*above, key)
+        if isinstance(value, Mapping):
+            yield from open_questions(value, location)
+        elif value == OPEN or (isinstance(value, list) and OPEN in value):
+            field = _locate(location)[1]
+            yield f"{'.'.join(location)} = {OPEN!r}: still open; {_allowed(field, '').strip() or 'see docs/config.md'}"
 
 
 def line(key: str, value: Any, allowed: str, layers: Layers) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from edged.config.explain import explain, line
+from edged.config.explain import OPEN, explain, line, open_questions
 from edged.config.paths import default_cache, default_runtime, default_store
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN
@@ -87,6 +87,8 @@ def load_config(path: Path, sets: Sequence[str] = (), environ: Mapping[str, str]
     tables: Tables = {}
     for _, layer in reversed(layers):
         _merge(tables, layer)
+    if left := list(open_questions(tables)):
+        raise ConfigError("\n".join(f"{path}: {question}" for question in left))
     _fill_defaults(tables, path, environ)
     try:
         config = Config(**tables)
@@ -124,6 +126,8 @@ def _anchor_paths(tables: Tables, folder: Path) -> None:
         sources = tables.get(section)
         for source in sources.values() if isinstance(sources, dict) else ():
             address = source.get(key) if isinstance(source, dict) else None
+            if address == OPEN:
+                continue
             if isinstance(address, str) and address.startswith("replay:"):
                 source[key] = f"replay:{folder / Path(address.removeprefix('replay:')).expanduser()}"
             elif section == "cameras" and isinstance(address, str) and address and camera_kind(address) == "path":

@@ -54,6 +54,11 @@ def hide(text: str, address: str) -> str:
     text = text.replace(address, shown(address))
     for secret in sorted(_secrets(address), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
+    return scrub(text)
+
+
+def scrub(text: str) -> str:
+    """A text that others wrote: no address with its secrets, and no value of what is called a password or the like."""
     return redact(_SETTING.sub(rf"\1{HIDDEN}", text))
 
 

@@ -17,8 +17,8 @@ from models import policy_golden, policy_model, policy_recipe, segment_golden, s
 
 from edged.bundle.bundle import read_bundle, write_bundle
 from edged.cli import check as module
-from edged.cli.check import check, exit_code, facts, show
-from edged.cli.finding import Finding
+from edged.cli.check import check
+from edged.cli.finding import Finding, exit_code, facts, show
 from edged.cli.keys import new_curve_key
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from edged.pack import pack

@@ -1,0 +1,135 @@
+"""`edged init ENGINE`: a config to start from, made of what the engine needs.
+
+What the manifest decides is written; what only the cell decides is `"?"`, which no daemon starts with and `edged check`
+names. So nothing of a cell is guessed: a limit that nobody thought about would be worse than none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from edged.bundle.bundle import Bundle
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput, ImageInput
+from edged.config.explain import OPEN
+from edged.core.errors import UsageError
+
+ANY = f'"{OPEN}"'
+BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def scaffold(bundle: Bundle, name: str) -> str:
+    """The TOML text of daemon `name` for this engine. Raises `UsageError` where a config cannot name its inputs."""
+    manifest = bundle.manifest
+    return "\n\n".join("\n".join(section) for section in _sections(bundle, manifest, name)) + "\n"
+
+
+def questions(text: str) -> int:
+    """How many are open in a scaffold."""
+    return sum(line.partition("#")[0].count(ANY) for line in text.splitlines())
+
+
+def _sections(bundle: Bundle, manifest: Manifest, name: str) -> Iterator[list[str]]:
+    yield [
+        f"# {name}: engine {bundle.name} {bundle.version}, a {manifest.task} of {manifest.precision}.",
+        f"# Every {ANY} is for you to answer: 'edged check {name}.toml' names those that are left.",
+        "# Any other line may go or change; docs/config.md has all keys.",
+    ]
+    images, action = list(manifest.images.values()), manifest.action
+    cameras = {image.source: image for image in images}
+    measured = _measured(manifest, action[1]) if action else None
+    yield _loop(action[1] if action else None, cameras)
+    for source, image in cameras.items():
+        yield _camera(source, image)
+    sensors: dict[str, tuple[list[str], list[str]]] = {}
+    for state in manifest.states.values():
+        for part in state.parts:
+            names, units = sensors.setdefault(part.sensor, ([], []))
+            for value in part.names:
+                if value not in names:
+                    names.append(value)
+                    units.append(part.unit)
+    for sensor, (names, units) in sensors.items():
+        yield _sensor(sensor, names, units)
+    yield ["[engine]", f"name = {_text(bundle.name)}"]
+    if action:
+        yield from _guard(action[1], measured)
+    yield ["[bus]", "# valid_ms = 100  # how long a controller may do without hearing from us",
+           '# publish = ["frames"]  # pictures as well, for edged ui and recorders']  # fmt: skip
+
+
+def _loop(action: ActionOutput | None, cameras: dict[str, ImageInput]) -> list[str]:
+    if action is None and cameras:
+        return ["[loop]", f"clock = {_text('camera:' + next(iter(cameras)))}  # a tick at each frame"]
+    rate = f"{1000 / action.step_ms:.6g}" if action else ANY
+    why = f"  # a step of the engine is {action.step_ms:g} ms" if action else ""
+    return ["[loop]", f"rate_hz = {rate}{why}",
+            "# fifo = 50  # SCHED_FIFO priority", "# cpus = [3]  # of its own: see 'edged doctor'"]  # fmt: skip
+
+
+def _camera(source: str, image: ImageInput) -> list[str]:
+    height, width = image.size
+    how = {"none": f"the engine takes {width}x{height} as it is", "stretch": "any size"}.get(image.resize, "any size")
+    fixed = image.resize == "none"
+    return [
+        f"[cameras.{_key(source)}]",
+        f"uri = {ANY}  # /dev/v4l/by-id/..., rtsp://, a file, zmq+ipc://, shm:",
+        f"width = {width if fixed else ANY}  # {how}" + ("" if fixed else f"; it is made {width}x{height}"),
+        f"height = {height if fixed else ANY}",
+        f"fps = {ANY}",
+        "# latency_ms = 20  # from capture to arrival",
+        "# max_age_ms = 100  # an older frame is a Hold",
+    ]
+
+
+def _sensor(name: str, names: list[str], units: list[str]) -> list[str]:
+    unit = _text(units[0]) if len(set(units)) == 1 else json.dumps(units, ensure_ascii=False)
+    return [
+        f"[sensors.{_key(name)}]",
+        f"endpoint = {ANY}  # tcp://host:5555 or ipc:///run/...",
+        f"codec = {ANY}  # edged, json, msgpack or struct:<{len(names)}d",
+        f"names = {json.dumps(names, ensure_ascii=False)}  # in the order in which they are sent",
+        f"unit = {unit}",
+        "# max_age_ms = 50  # an older sample is a Hold",
+    ]
+
+
+def _guard(action: ActionOutput, measured: str | None) -> Iterator[list[str]]:
+    lines = ["# What the robot may do, whatever the engine says. Not a safety function: see SAFETY.md.", "[guard]",
+             'start = "disarmed"  # it moves after \'edged resume\'',
+             f"measured = {_text('sensor:' + measured) if measured else ANY}  # where the robot is",
+             f"following_error = {ANY}  # further from where it was sent is a stop",
+             '# enable = "sensor:enable"  # an enabling device that arms and stops']  # fmt: skip
+    yield lines
+    limits = ['[guard.limits]  # on = "limit" publishes the nearest allowed value instead of a Hold']
+    for axis in action.axes:
+        low, high = axis.range
+        if axis.kind == "binary":
+            limits.append(f"{_key(axis.name)} = {{ min = {low:g}, max = {high:g} }}")
+            continue
+        trained = f"{axis.unit}; trained on {low:g} .. {high:g}"
+        limits.append(f"{_key(axis.name)} = {{ min = {ANY}, max = {ANY}, velocity = {ANY} }}  # {trained}")
+    yield limits
+
+
+def _measured(manifest: Manifest, action: ActionOutput) -> str | None:
+    """The sensor that has all axes the robot is driven by, if the engine reads one."""
+    axes = {axis.name for axis in action.axes if axis.kind != "binary"}
+    named: dict[str, set[str]] = {}
+    for state in manifest.states.values():
+        for part in state.parts:
+            named.setdefault(part.sensor, set()).update(part.names)
+    return next((sensor for sensor, names in named.items() if axes <= names), None)
+
+
+def _key(name: str) -> str:
+    if any(ord(letter) < 32 for letter in name):
+        raise UsageError(f"{name!r} cannot be a key of a config", "pack the engine again with another name")
+    return name if BARE.fullmatch(name) else _text(name)
+
+
+def _text(text: str) -> str:
+    """A TOML string: JSON's is one, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

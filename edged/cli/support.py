@@ -1,0 +1,195 @@
+"""`edged support`: one file with what somebody who was not there has to know, and without secrets.
+
+In it: this machine as `doctor` sees it, versions, and of each daemon its status, its config, its history and its log.
+Not in it: keys, environments, pictures, engines, and of an address what could be a password (`core.redact`).
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edged import __version__
+from edged.cli.doctor import doctor
+from edged.cli.finding import facts
+from edged.cli.history import facts as history_facts
+from edged.cli.history import read_history
+from edged.cli.list_engines import list_engines
+from edged.cli.locate import ASK_MS, locate, running
+from edged.client import request
+from edged.config import load_daemon, paths
+from edged.config.load import read_tables
+from edged.core.clock import wall_time
+from edged.core.errors import EdgedError
+from edged.core.files import write_file
+from edged.core.procfs import text_of
+from edged.core.redact import hide, redacted, scrub
+
+DAYS = "2d"
+MOST_ENTRIES = 5000
+MOST_LOG = 8 << 20
+PATIENCE_S = 30.0
+MACHINE = ("version", "cpuinfo", "meminfo", "mounts", "cmdline", "interrupts", "loadavg")
+ADDRESSES = ("uri", "endpoint")
+
+
+@dataclass(slots=True)
+class Bundle:
+    """Files by name, and why others are missing."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    addresses: set[str] = field(default_factory=set)
+
+    def add(self, name: str, value: Any) -> None:
+        """A value as JSON, a text as it is; both without what could be a secret."""
+        if isinstance(value, str):
+            for address in self.addresses:
+                value = hide(value, address)
+            self.files[name] = scrub(value).encode("utf-8", "replace")
+        else:
+            data = msgspec.json.encode(redacted(value), enc_hook=str)
+            for address in self.addresses:
+                data = hide(data.decode(), address).encode()
+            self.files[name] = msgspec.json.format(data, indent=1)
+
+
+def collect(words: Sequence[str] = ()) -> Bundle:
+    """Of the daemons that are named, else of all that run here or have a file in /etc/edged."""
+    bundle = Bundle()
+    daemons = _daemons(words, bundle)
+    for name, (_, file) in daemons.items():  # first, so that their secrets are known for all that follows
+        if file is not None:
+            _config(name, file, bundle)
+    bundle.add("doctor.json", facts(doctor()))
+    versions = sorted({f"{one.metadata['Name']} {one.version}" for one in distributions()}, key=str.lower)
+    bundle.add("versions.json", {"edged": __version__, "packages": versions})
+    for name in MACHINE:
+        bundle.add(f"proc/{name}.txt", text_of(Path("/proc") / name))
+    engines, closed = list_engines()
+    bundle.add("engines.json", engines)
+    bundle.missing += closed
+    for name, (control, _) in daemons.items():
+        _daemon(name, control, bundle)
+    return bundle
+
+
+def write(bundle: Bundle, path: Path) -> None:
+    """Everything in one .tar.gz that only its owner may read."""
+    out = io.BytesIO()
+    folder = path.name.partition(".")[0]
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, data in {"README.txt": _readme(bundle), **bundle.files}.items():
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
+            archive.addfile(entry, io.BytesIO(data))
+    write_file(path, out.getvalue(), 0o600)
+
+
+def _readme(bundle: Bundle) -> bytes:
+    lines = [
+        f"edged {__version__}, {wall_time()}",
+        "No keys, environments or pictures; addresses without passwords.",
+        "",
+    ]
+    lines += [*sorted(bundle.files), ""]
+    lines += [f"missing: {scrub(reason)}" for reason in bundle.missing]
+    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+
+
+def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, tuple[str | None, Path | None]]:
+    """Control endpoint and config of each daemon, as far as known."""
+    found: dict[str, tuple[str | None, Path | None]] = {}
+    if not words:
+        for folder in running():
+            found[folder.name] = f"ipc://{folder / 'control'}", _system_file(folder.name)
+        for file in _system_files(bundle):
+            found.setdefault(file.stem, (None, file))
+        return found
+    for word in words:
+        is_file = word.endswith(".toml")
+        written = Path(word) if is_file else _system_file(word)
+        name = load_daemon(Path(word)).name if is_file else Path(word).name
+        try:
+            control: str | None = locate(word).control
+        except EdgedError as error:
+            control = None
+            bundle.missing.append(f"{word}: {error}")
+        found[name] = control, written
+    return found
+
+
+def _system_file(name: str) -> Path | None:
+    path = paths.SYSTEM_CONFIGS / f"{name}.toml"
+    try:
+        return path if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _system_files(bundle: Bundle) -> Iterable[Path]:
+    try:
+        return sorted(paths.SYSTEM_CONFIGS.glob("*.toml"))
+    except OSError as error:
+        bundle.missing.append(f"{paths.SYSTEM_CONFIGS}: {error.strerror}")
+        return []
+
+
+def _config(name: str, file: Path, bundle: Bundle) -> None:
+    """The tables alone: what stands in comments is nobody's business."""
+    try:
+        tables = read_tables(file)
+    except EdgedError as error:
+        bundle.missing.append(f"{name}/config.json: {error}")
+        return
+    bundle.addresses |= set(_addresses(tables))
+    bundle.add(f"{name}/config.json", tables)
+
+
+def _addresses(tables: Mapping[str, Any]) -> Iterator[str]:
+    for value in tables.values():
+        if isinstance(value, Mapping):
+            yield from (str(value[key]) for key in ADDRESSES if key in value)
+            yield from _addresses(value)
+
+
+def _daemon(name: str, control: str | None, bundle: Bundle) -> None:
+    if control is not None:
+        try:
+            bundle.add(f"{name}/status.json", request(control, "status", timeout_ms=ASK_MS))
+        except EdgedError as error:
+            bundle.missing.append(f"{name}/status.json: {error}")
+    try:
+        entries = read_history(name, DAYS)[-MOST_ENTRIES:]
+        bundle.add(f"{name}/history.json", history_facts(entries))
+    except EdgedError as error:
+        bundle.missing.append(f"{name}/history.json: {error}")
+    _log(name, bundle)
+
+
+def _log(name: str, bundle: Bundle) -> None:
+    """What journald has of its unit."""
+    if shutil.which("journalctl") is None:
+        bundle.missing.append(f"{name}/log.txt: there is no journalctl; add the log of whatever starts it")
+        return
+    command = ["journalctl", "-q", "-u", f"edged@{name}", "-o", "short-iso-precise", "--since", "-2d", "--no-pager"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        bundle.missing.append(f"{name}/log.txt: {error}")
+        return
+    if done.stdout:
+        bundle.add(f"{name}/log.txt", done.stdout[-MOST_LOG:].decode(errors="replace"))
+    else:
+        said = done.stderr.decode(errors="replace").strip() or "journald has no lines of its unit"
+        bundle.missing.append(f"{name}/log.txt: {said}")

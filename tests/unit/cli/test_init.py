@@ -1,0 +1,73 @@
+"""`edged init`: a scaffold that `check` takes once every question in it is answered, and not before."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fake_daemon import Machine, edged, machine
+
+from edged.bundle.cell_check import misfits
+from edged.bundle.store import shipped_store
+from edged.config import load_config
+from edged.core.errors import EXIT_OK, EXIT_USAGE
+
+__all__ = ["machine"]
+
+ANSWERS = {
+    "uri": '"/dev/video0"', "endpoint": '"ipc:///run/x"', "codec": '"json"', "width": "640", "height": "480",
+    "fps": "30",
+    "min": "-1", "max": "1", "velocity": "1", "following_error": "0.1", "measured": '"sensor:joints"',
+}  # fmt: skip
+
+
+def answered(text: str) -> str:
+    return re.sub(r'(\w+) = "\?"', lambda found: f"{found[1]} = {ANSWERS[found[1]]}", text)
+
+
+@pytest.mark.parametrize("engine", ["reach", "plate"])
+def test_check_names_what_is_open_and_takes_what_is_answered(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = edged("init", engine)
+    file = tmp_path / f"{engine}.toml"
+    text = file.read_text(encoding="utf-8")
+    said = int(re.findall(r"(\d+) questions", done.out)[0])
+    assert (done.code, said) == (EXIT_OK, len(re.findall(r'= "\?"', text)))
+    checked = edged("check", file)
+    assert checked.code == EXIT_USAGE
+    assert checked.out.count("still open") == said
+    assert edged("run", file).code == EXIT_USAGE
+    file.write_text(answered(text), encoding="utf-8")
+    config = load_config(file)
+    from edged.bundle.store import Store
+
+    manifest = Store(shipped_store()).read(engine, "current").manifest
+    assert misfits(manifest, config) == []
+    assert config.engine.name == engine
+
+
+def test_one_question_left_is_named_with_what_is_allowed(machine: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "line.toml"
+    assert edged("init", "plate", "-o", file).code == EXIT_OK
+    text = answered(file.read_text(encoding="utf-8")).replace("fps = 30", 'fps = "?"')
+    file.write_text(text, encoding="utf-8")
+    out = edged("check", file).out
+    assert out.startswith(f"error   config: {file}: cameras.line.fps = '?': still open; > 0 and <= 1000")
+    assert out.endswith("1 error\n")
+    file.write_text(answered(text).replace('uri = "/dev/video0"', 'uri = "?"'), encoding="utf-8")
+    assert "cameras.line.uri = '?': still open" in edged("check", file).out
+    assert "still open" not in edged("check", file, "--set", "cameras.line.uri=x.mp4").out
+
+
+def test_a_file_is_not_written_over_and_has_to_name_a_daemon(machine: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "arm.toml"
+    file.write_text("mine", encoding="utf-8")
+    done = edged("init", "reach", "-o", file)
+    assert (done.code, file.read_text(encoding="utf-8")) == (EXIT_USAGE, "mine")
+    assert "--force" in done.err
+    assert edged("init", "reach", "-o", file, "--force").code == EXIT_OK
+    for name in ("Arm.toml", "arm.conf", "nowhere/arm.toml"):
+        assert edged("init", "reach", "-o", tmp_path / name).code == EXIT_USAGE

@@ -1,0 +1,73 @@
+"""`edged support`: everything is in it but secrets, and what could not be had is told."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from fake_daemon import Machine, edged, machine
+
+from edged.cli import support
+from edged.core.errors import EXIT_OK
+
+__all__ = ["machine"]
+
+SECRETS = ("hunter2", "s3cr3tpath0123456789abcdef", "tok-99", "in-a-comment")
+CONFIG = """
+# in-a-comment
+[cameras.tool]
+uri = "rtsp://anna:hunter2@10.0.0.9/s3cr3tpath0123456789abcdef?token=tok-99"
+width = 64
+height = 48
+[engine]
+name = "reach"
+"""
+
+
+def unpacked(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as archive:
+        found = {}
+        for entry in archive.getmembers():
+            file = archive.extractfile(entry)
+            assert file is not None
+            found[entry.name.partition("/")[2]] = file.read()
+    return found
+
+
+def test_nothing_secret_is_in_it(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_CAMERAS__TOOL__URI", "rtsp://anna:hunter2@10.0.0.9/")
+    machine.service("pick", CONFIG)
+    (machine.etc / "keys").mkdir()
+    (machine.etc / "keys" / "pick.key_secret").write_text("hunter2", encoding="utf-8")
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    journalctl = bin_folder / "journalctl"
+    journalctl.write_text("#!/bin/sh\necho 'camera tool: rtsp://anna:hunter2@10.0.0.9/x refused user=anna'\n"
+                          "echo 'the server does not like hunter2; password=other1'\n")  # fmt: skip
+    journalctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(bin_folder), prepend=":")
+    with machine.daemon(machine.run / "pick", "reach"):
+        done = edged("support", "-o", tmp_path / "s.tar.gz")
+    assert done.code == EXIT_OK, done.err
+    files = unpacked(tmp_path / "s.tar.gz")
+    everything = b"".join(files.values()).decode(errors="replace")
+    for secret in (*SECRETS, "other1"):
+        assert secret not in everything
+    assert {"README.txt", "doctor.json", "versions.json", "engines.json", "pick/status.json", "pick/config.json",
+            "pick/log.txt"} <= files.keys()  # fmt: skip
+    assert json.loads(files["pick/config.json"])["cameras"]["tool"]["width"] == 64
+    assert "10.0.0.9" in files["pick/config.json"].decode()
+    assert (tmp_path / "s.tar.gz").stat().st_mode & 0o077 == 0
+
+
+def test_what_could_not_be_had_is_told(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support.shutil, "which", lambda name: None)
+    done = edged("support", "nobody", "-o", tmp_path / "s.tar.gz")
+    assert done.code == EXIT_OK
+    said = unpacked(tmp_path / "s.tar.gz")["README.txt"].decode()
+    assert "missing: nobody: no daemon answers to nobody" in said
+    assert "missing: nobody/log.txt" in said
+    assert "missing: nobody/history.json" in said
+    assert edged("support", "-o", tmp_path / "no" / "s.tar.gz").code == 1
