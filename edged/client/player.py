@@ -63,6 +63,8 @@ class Player:
         self._bridge = np.broadcast_to(np.asarray(bridge, np.float64), shape)
         if not (np.isfinite(self._braking).all() and (self._braking > 0).all()):
             raise ValueError("braking is a deceleration: above 0, and finite")
+        if not (np.isfinite(self._bridge).all() and (self._bridge >= 0).all()):
+            raise ValueError("bridge is a distance: 0 or more, and finite")  # beyond NaN nothing would be too far
         self._boot = boot_id() if boot is None else boot
         self._order = Order(self._boot)
         self._motion: tuple[bytes, int, int] | None = None

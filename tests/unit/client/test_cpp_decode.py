@@ -98,7 +98,18 @@ BROKEN = {
         header(arrays=[entry(name="action", dtype="float32", shape=[0, 2], length=0)]), kind=1
     ),
 }
+SPEED = entry(name="velocity", dtype="float32", shape=[1, 2], length=8, offset=8)
+BROKEN |= {
+    why: hand_made(header(arrays=specs), ACTION["payload"] + bytes(size), kind=1)
+    for why, specs, size in (
+        ("a velocity of float64", [SPEC, {**SPEED, "dtype": "float64", "length": 16}], 16),
+        ("a velocity of another shape", [SPEC, {**SPEED, "shape": [2, 1]}], 8),
+        ("a velocity of one dimension", [SPEC, {**SPEED, "shape": [2]}], 8),
+        ("a velocity that is third", [SPEC, {**SPEED, "name": "other"}, {**SPEED, "offset": 16}], 16),
+    )
+}
 SOUND = {
+    "a velocity": hand_made(header(arrays=[SPEC, SPEED]), ACTION["payload"] + bytes(8), kind=1),
     "sixteen lists": hand_made(nested(16)),
     "a list as a key": hand_made(b"\x81\xa1a\x81\x91\x01\x02"),
     "a key twice": hand_made(b"\x82\xa1a\x01\xa1a\x02"),

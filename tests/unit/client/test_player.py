@@ -396,3 +396,9 @@ def test_the_switch_of_a_shipped_engine_is_a_switch_to_the_player(sender: Sender
         command = by.command(at(now))
         assert command.values is not None
         assert (command.state, command.values[-1]) == ("moving", tool)
+
+
+@pytest.mark.parametrize("bridge", [float("nan"), float("inf"), -0.1])
+def test_a_bridge_that_is_no_distance_is_refused(bridge: float) -> None:
+    with pytest.raises(ValueError, match="bridge is a distance"):
+        player(bridge=bridge)

@@ -11,6 +11,7 @@
 //         }
 //     }
 //
+// `Player` makes commands at any rate of what a stream gives.
 // WIRE.md is the specification; edged.client in Python keeps the same promises and decodes the same golden messages.
 // Nothing here is for several threads at once. After the first message nothing is allocated by `decode` and `latest`,
 // unless a longer message comes or the connection has to be made anew; what libzmq allocates is its own.
@@ -29,6 +30,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-endian, and so must this machine be");
@@ -468,13 +470,16 @@ class Message {
     }
     // The value of a header's key; of type `none` where there is none, or where a Hold has one of the wrong type.
     Value find(std::string_view key) const {
+        for (size_t i = 0; i < known_.size(); i++) {
+            const detail::Known& known = detail::known_keys[i];
+            if (known.key != key) continue;
+            const bool is_odd = kind() == Kind::hold && (known.kinds & detail::bit(Kind::hold))
+                                && known_[i] && !detail::fits(known_[i], known.shape);
+            return is_odd ? Value() : known_[i];
+        }
         Value found, word, value;
         Value::Members members = header.members();
         while (members.next(word) && members.next(value)) if (word.text() == key) found = value;  // the last one counts
-        for (const detail::Known& known : detail::known_keys)
-            if (kind() == Kind::hold && found && known.key == key && (known.kinds & detail::bit(Kind::hold))
-                && !detail::fits(found, known.shape))
-                return Value();
         return found;
     }
     // Steps and axes of an action; 0 for anything else.
@@ -489,6 +494,7 @@ class Message {
     std::array<Array, max_arrays> arrays_;
     int array_count_ = 0;
     Value t0_, step_;
+    std::array<Value, detail::known_count> known_;
 };
 
 inline const char* Message::read_header(const uint8_t* head) {
@@ -497,7 +503,7 @@ inline const char* Message::read_header(const uint8_t* head) {
     if (!detail::read(cursor, header) || header.type != Type::map) return "header: not a map";
     detail::Cursor body = cursor;
     if (!detail::skip(body, header, 0, false) || body.at != body.end) return "header: not msgpack as agreed";
-    Value known[detail::known_count];
+    known_.fill(Value());
     t0_ = step_ = Value();
     Value::Members members = header.members();
     while (members.next(key) && members.next(value)) {
@@ -507,15 +513,15 @@ inline const char* Message::read_header(const uint8_t* head) {
         else if (word == "t0_ns") t0_ = value;
         else if (word == "step_ns") step_ = value;
         else
-            for (int i = 0; i < detail::known_count; i++)
-                if (word == detail::known_keys[i].key) known[i] = value;
+            for (size_t i = 0; i < known_.size(); i++)
+                if (word == detail::known_keys[i].key) known_[i] = value;
     }
     motion = 0;
-    for (int i = 0; i < detail::known_count; i++) {
+    for (size_t i = 0; i < known_.size(); i++) {
         const detail::Known& row = detail::known_keys[i];
-        if (row.key == "motion") motion = known[i].integer();
-        if (!known[i] || !(row.kinds & detail::bit(kind()))) continue;
-        if (kind() != Kind::hold && !detail::fits(known[i], row.shape)) return "header: a key of another type";
+        if (row.key == "motion") motion = known_[i].integer();
+        if (!known_[i] || !(row.kinds & detail::bit(kind()))) continue;
+        if (kind() != Kind::hold && !detail::fits(known_[i], row.shape)) return "header: a key of another type";
     }
     array_count_ = 0;
     return arrays ? read_arrays(arrays) : preamble.payload_len ? "a payload without arrays" : nullptr;
@@ -564,6 +570,12 @@ inline const char* Message::check_kind() const {
         if (!arrays_[0].count()) return "an action that is empty";
         for (int i = 0; i < array_count_; i++)
             if (arrays_[size_t(i)].codec != Codec::raw) return "an action that is compressed";
+        for (int i = 0; i < array_count_; i++) {
+            const Array &first = arrays_[0], &speeds = arrays_[size_t(i)];
+            if (speeds.name == "velocity" && (i != 1 || speeds.dtype != first.dtype || speeds.dimensions != 2
+                                              || speeds.shape != first.shape))
+                return "a velocity that is not the second array, of the type and shape of the first";
+        }
     }
     return nullptr;
 }
@@ -1029,6 +1041,419 @@ class Subscription {
     Now now_;
     detail::Received received_;
     detail::Kept kept_;
+};
+
+// ---- player ------------------------------------------------------------------------------------------------------
+
+// Why a player did not take a message; `none` = it counts.
+enum class Refused : uint8_t { none, old, future, expired, other_axes, not_finite, no_action, braking, too_far };
+constexpr int refused_kinds = 9;
+
+// What a player's command is: on a trajectory; on the way to rest that it ends with; braking or at rest, and the
+// velocities say which; the same, because nothing is heard.
+enum class Playing : uint8_t { moving, tail, holding, lost };
+
+// What to drive to now, by the player's axes, per second; nullptr before the first action. Valid until the next call.
+struct Command {
+    const double* values;
+    const double* velocities;
+    Playing state;
+};
+
+namespace detail {
+
+constexpr int64_t away_ns = 20 * ns_per_ms;  // a caller that does not ask for so long stands still
+constexpr double unseen = 1.0 / 500;         // of `bridge`: an offset that needs no bridge
+constexpr double unfelt = 0.4;               // of `bridge`, per second: a change of velocity that needs none
+constexpr double bridge_s = 0.1;             // at the least
+constexpr double offset_peak = 5.8, change_peak = 4.0;  // accelerations of a bridge with a span and an offset of 1
+
+// Sums that stay at the ends of their range: stamps of a message can be anything below 2^62.
+inline int64_t plus(int64_t a, int64_t b) {
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? (b > 0 ? INT64_MAX : INT64_MIN) : sum;
+}
+inline int64_t minus(int64_t a, int64_t b) {
+    int64_t rest;
+    return __builtin_sub_overflow(a, b, &rest) ? (b < 0 ? INT64_MAX : INT64_MIN) : rest;
+}
+inline double sign(double value) { return value > 0 ? 1 : value < 0 ? -1 : 0; }
+
+// Position and velocity of one axis.
+struct Point {
+    double p = 0, v = 0;
+};
+
+// A message's trajectory, by the player's axes and clock.
+class Knots {
+   public:
+    int64_t t0_ns = 0, end_ns = 0;
+    bool is_given = false;   // its velocities were in the message
+    bool is_single = false;  // one knot
+    bool rests = false;      // it ends at rest
+    std::vector<uint8_t> is_binary;  // [D]: no values in between
+
+    explicit Knots(size_t axes) : is_binary(axes), points_(axes * kept_knots), from_(axes), axes_(axes) {}
+
+    // Read the columns of an action. False: a number is not finite.
+    bool read(const Message& action, const std::vector<uint32_t>& columns, int64_t shift_ns) {
+        const Array* speeds = action.array("velocity");
+        const size_t wide = action.axes();
+        count_ = action.steps();
+        if (points_.size() < count_ * axes_) points_.resize(count_ * axes_);
+        is_given = speeds;
+        is_single = count_ == 1;
+        rests = !is_single;
+        for (size_t knot = 0; knot < count_; knot++) {
+            for (size_t axis = 0; axis < axes_; axis++) {
+                const size_t at = 4 * (knot * wide + columns[axis]);
+                float position, speed = 0;
+                std::memcpy(&position, action.array(0).data + at, 4);
+                if (speeds) std::memcpy(&speed, speeds->data + at, 4);
+                if (!std::isfinite(position) || !std::isfinite(speed)) return false;
+                points_[knot * axes_ + axis] = {double(position), double(speed)};
+                if (knot + 1 == count_ && speed != 0) rests = false;
+            }
+        }
+        step_ns_ = action.step_ns > 1 ? action.step_ns : 1;
+        t0_ns = plus(action.t0_ns, shift_ns);
+        int64_t span_ns;
+        end_ns = __builtin_mul_overflow(int64_t(count_) - 1, step_ns_, &span_ns) ? INT64_MAX : plus(t0_ns, span_ns);
+        is_from_ = false;
+        return true;
+    }
+    // Without velocities, it goes in a straight line from `values` at `now_ns` to the first knot.
+    void begin(int64_t now_ns, const std::vector<double>& values) {
+        if (is_given || now_ns >= t0_ns) return;
+        is_from_ = true;
+        from_ns_ = now_ns;
+        from_ = values;
+    }
+    Point at(int64_t now_ns, size_t axis) const {
+        const int64_t since_ns = minus(now_ns, t0_ns);
+        if (since_ns < 0) return before(now_ns, axis);
+        const uint64_t knot = uint64_t(since_ns / step_ns_);
+        if (knot + 1 >= count_) return {points_[(count_ - 1) * axes_ + axis].p, 0};
+        const Point &a = points_[knot * axes_ + axis], &b = points_[(knot + 1) * axes_ + axis];
+        if (is_binary[axis]) return {a.p, 0};
+        const double x = double(since_ns % step_ns_) / double(step_ns_), h = double(step_ns_) / 1e9;
+        const double begin = a.v * h, way = b.p - a.p, ends = begin + b.v * h;
+        const double bend = ends - 2 * way, rise = 3 * way - begin - ends;
+        return {a.p + x * (begin + x * (rise + x * bend)), (begin + x * (2 * rise + x * 3 * bend)) / h};
+    }
+
+   private:
+    static constexpr size_t kept_knots = 256;  // room from the start on
+
+    Point before(int64_t now_ns, size_t axis) const {
+        const Point& first = points_[axis];
+        double slope = 0;
+        if (!is_binary[axis])
+            slope = is_from_ ? (first.p - from_[axis]) * (1e9 / double(minus(t0_ns, from_ns_))) : first.v;
+        return {first.p - slope * (double(minus(t0_ns, now_ns)) / 1e9), slope};
+    }
+
+    std::vector<Point> points_;  // [T, D]
+    std::vector<double> from_;
+    size_t axes_, count_ = 0;
+    int64_t step_ns_ = 1, from_ns_ = 0;
+    bool is_from_ = false;
+};
+
+}  // namespace detail
+
+// From a daemon's messages to a command at any time and rate, as WIRE.md says under "Trajectories": the same as
+// `edged.client.Player`, to 1e-9.
+//
+//     edged::Player player({"j1", "j2", "tool"}, 8.0);
+//     while (true) {                                     // e.g. each millisecond
+//         const edged::Heard heard = stream.latest();
+//         const int64_t now_ns = edged::monotonic_ns();  // after latest()
+//         player.feed(stream, heard, now_ns);
+//         const edged::Command command = player.command(now_ns);
+//         if (command.values) drive(command.values, command.velocities);
+//     }
+//
+// One thread's. Nothing is allocated after construction, unless a message has more than 256 knots.
+class Player {
+   public:
+    static constexpr int64_t by_its_stamps = INT64_MIN;
+    std::array<uint64_t, refused_kinds> refused{};
+
+    // `names`: the axes to play, each message is sorted by them. `braking`: units per second squared, for stops of its
+    // own. `bridge`: how far a new trajectory may lie from the command that was returned last; beyond it the player stops
+    // and waits for one that is near enough, or for a new motion. One number each, or one an axis. `boot`: the reader's.
+    // Throws std::invalid_argument.
+    Player(std::vector<std::string> names, std::vector<double> braking, std::vector<double> bridge = {0.05},
+           const Boot& boot = boot_id())
+        : names_(std::move(names)), braking_(spread(std::move(braking))), bridge_(spread(std::move(bridge))),
+          boot_(boot), columns_(names_.size()), path_(names_.size()), next_(names_.size()), own_(names_.size()),
+          offset_(names_.size()), span_(names_.size()), braked_from_(names_.size()), values_(names_.size()),
+          velocities_(names_.size()) {
+        if (names_.empty()) throw std::invalid_argument("edged: a player without axes");
+        for (double one : braking_)
+            if (!std::isfinite(one) || one <= 0)
+                throw std::invalid_argument("edged: braking is a deceleration: above 0, and finite");
+        for (double one : bridge_)
+            if (!std::isfinite(one) || one < 0) throw std::invalid_argument("edged: bridge is a distance: 0 or more, and finite");
+    }
+    Player(std::vector<std::string> names, double braking, double bridge = 0.05)
+        : Player(std::move(names), std::vector<double>{braking}, std::vector<double>{bridge}) {}
+
+    // Take in what `stream.latest()` gave, at `now_ns`, read after it.
+    Refused feed(const Stream& stream, Heard heard, int64_t now_ns) {
+        if (heard == Heard::Message) {
+            const Message& message = stream.message();
+            return feed(message, now_ns, stream.good_until_ns(message.preamble));
+        }
+        if (heard == Heard::Lost) lost(stream.lost_ms(), stream.lost_detail(), now_ns);
+        return Refused::none;
+    }
+    // Take in a message; tells why it does not count. `until_ns`: until when it is good by our clock, for a daemon on
+    // another machine, whose stamps are then moved with it; without, a message counts as received at `now_ns`.
+    Refused feed(const Message& message, int64_t now_ns, int64_t until_ns = by_its_stamps) {
+        const Refused refusal = take(message, now_ns, until_ns);
+        if (refusal != Refused::none) refused[size_t(refusal)]++;
+        return refusal;
+    }
+    // Nothing is heard for `silent_ms`; 0 = a stop was missed.
+    void lost(double silent_ms, const char* detail, int64_t now_ns) {
+        if (has_path_ && path_.rests && silent_ms > 0) return;  // it plays to rest by itself
+        stop(now_ns, Playing::lost);
+        std::snprintf(stopped_, sizeof stopped_, "%s", detail);
+    }
+    // While nothing is commanded: where the drives stand, as measured. The next motion then begins there, whoever moved
+    // them, and is followed only from near enough.
+    void stands(const double* values) {
+        if (has_path_) return;
+        for (double velocity : velocities_) if (velocity != 0) return;
+        for (size_t axis = 0; axis < names_.size(); axis++) {
+            values_[axis] = values[axis];
+            braked_from_[axis] = {values[axis], 0};
+        }
+        has_values_ = stands_ = true;
+    }
+    // Where to be at `now_ns`, which does not go back.
+    Command command(int64_t now_ns) {
+        if (has_path_ && has_values_ && detail::minus(now_ns, asked_ns_) > detail::away_ns) come_back(now_ns);
+        if (has_path_ && now_ns >= end_ns_) {
+            stop(end_ns_, Playing::holding);
+            std::snprintf(stopped_, sizeof stopped_, "nothing newer was heard");
+        }
+        if (has_values_ || has_path_) {
+            for (size_t axis = 0; axis < names_.size(); axis++) {
+                const detail::Point point = at(now_ns, axis);
+                values_[axis] = point.p;
+                velocities_[axis] = point.v;
+            }
+            has_values_ = true;
+        }
+        asked_ns_ = now_ns;
+        const Playing state = !has_path_ ? state_ : now_ns >= until_ns_ ? Playing::tail : Playing::moving;
+        if (!has_values_) return {nullptr, nullptr, state};
+        return {values_.data(), velocities_.data(), state};
+    }
+    // The reason of the last stop, for people.
+    const char* stopped() const { return stopped_; }
+    size_t axes() const { return names_.size(); }
+
+   private:
+    using Point = detail::Point;
+
+    std::vector<double> spread(std::vector<double> values) const {
+        if (values.size() == 1) values.resize(names_.size(), values[0]);
+        if (values.size() != names_.size()) throw std::invalid_argument("edged: one number for all axes, or one for each");
+        return values;
+    }
+    Refused take(const Message& message, int64_t now_ns, int64_t until_ns) {
+        const Preamble& p = message.preamble;
+        const bool is_local = p.boot == boot_, was_heard = has_newest_;
+        if (is_local && (p.published_ns > now_ns || p.session > uint64_t(now_ns))) return Refused::future;
+        if (was_heard && !newer(p, newest_)) return Refused::old;
+        const bool is_other =
+            !was_heard || p.boot != newest_.boot || p.session != newest_.session || message.motion != motion_;
+        const bool has_missed = was_heard && is_other && has_path_;
+        is_anchored_ = is_anchored_ || message.stop() || is_other;
+        newest_ = p;
+        motion_ = message.motion;
+        has_newest_ = true;
+        if (message.stop()) {
+            stop(now_ns, Playing::holding);
+            const std::string_view reason = message.find("reason").text(), detail = message.find("detail").text();
+            std::snprintf(stopped_, sizeof stopped_, "%.*s: %.*s", int(reason.size() < 64 ? reason.size() : 64),
+                          reason.data(), int(detail.size() < 128 ? detail.size() : 128), detail.data());
+            return Refused::none;
+        }
+        if (has_missed) {
+            stop(now_ns, Playing::holding);
+            std::snprintf(stopped_, sizeof stopped_, "a stop was missed");
+        }
+        if (message.kind() != Kind::action) return message.kind() == Kind::hold ? Refused::none : Refused::no_action;
+        const int64_t own_ns = p.published_ns + p.valid_for_ns;
+        if (until_ns == by_its_stamps) until_ns = is_local ? own_ns : detail::plus(now_ns, p.valid_for_ns);
+        if (now_ns >= until_ns) return Refused::expired;
+        if (!sort_axes(message)) return Refused::other_axes;
+        const int64_t shift_ns = detail::minus(until_ns, own_ns);
+        if (!next_.read(message, columns_, shift_ns)) return Refused::not_finite;
+        return follow(now_ns, until_ns, detail::plus(p.published_ns, shift_ns));
+    }
+    // The columns of the player's axes in an action, and which of them are binary. False: it lacks one.
+    bool sort_axes(const Message& message) {
+        const Value names = message.find("names"), units = message.find("units");
+        if (names.type != Type::list || names.size() != message.axes()) return false;
+        constexpr uint32_t missing = UINT32_MAX;
+        const bool has_units = units.type == Type::list && units.size() == names.size();
+        for (uint32_t& column : columns_) column = missing;
+        Value name, unit;
+        Value::Members all = names.members(), units_of = units.members();
+        for (uint32_t column = 0; all.next(name); column++) {
+            if (has_units) units_of.next(unit);
+            for (size_t axis = 0; axis < names_.size(); axis++) {
+                if (columns_[axis] != missing || name.text() != names_[axis]) continue;
+                columns_[axis] = column;
+                next_.is_binary[axis] = has_units && unit.text().empty();
+            }
+        }
+        for (uint32_t column : columns_) if (column == missing) return false;
+        return true;
+    }
+    // Go over to the trajectory in `next_`, unless the player brakes, or it is too far away.
+    Refused follow(int64_t now_ns, int64_t until_ns, int64_t published_ns) {
+        for (size_t axis = 0; axis < names_.size(); axis++) own_[axis] = at(now_ns, axis);
+        if (!has_path_) {
+            for (const Point& point : own_) if (has_values_ && point.v != 0) return Refused::braking;
+            if (has_values_) next_.begin(now_ns, values_);
+            has_offset_ = false;
+            bool is_near = stands_;
+            for (size_t axis = 0; axis < names_.size() && is_near; axis++)
+                is_near = next_.is_binary[axis] || std::fabs(own_[axis].p - next_.at(now_ns, axis).p) <= bridge_[axis];
+            if (!is_near && (is_anchored_ || !has_values_)) {
+                // the robot is where it was when this was published
+                for (size_t axis = 0; axis < names_.size(); axis++)
+                    own_[axis] = {next_.at(published_ns < now_ns ? published_ns : now_ns, axis).p, next_.at(now_ns, axis).v};
+            }
+            if (!span(next_, nullptr, now_ns)) return Refused::too_far;
+        } else {
+            const bool is_away = has_values_ && detail::minus(now_ns, asked_ns_) > detail::away_ns;
+            for (size_t axis = 0; axis < names_.size(); axis++) {
+                if (is_away) own_[axis] = {values_[axis], 0};
+                begin_[axis] = own_[axis].p;
+            }
+            next_.begin(now_ns, begin_);
+            if (!span(next_, is_away ? nullptr : &path_, now_ns)) return Refused::too_far;
+        }
+        std::swap(path_, next_);
+        has_path_ = true;
+        until_ns_ = until_ns;
+        is_anchored_ = stands_ = false;
+        end_ns_ = path_.rests && path_.end_ns > until_ns ? path_.end_ns : until_ns;
+        return Refused::none;
+    }
+    // Bridge the way from what was commanded, `own_`, to `path`. False, and a stop, where it is too long.
+    bool span(const detail::Knots& path, const detail::Knots* before, int64_t now_ns) {
+        bool is_same = before;
+        for (size_t axis = 0; axis < names_.size() && is_same; axis++) {
+            if (path.is_binary[axis]) continue;
+            const Point old = before->at(now_ns, axis), now = path.at(now_ns, axis);
+            is_same = std::fabs(old.p - now.p) <= detail::unseen * bridge_[axis]
+                      && (path.is_single || std::fabs(old.v - now.v) <= detail::unfelt * bridge_[axis]);
+        }
+        if (is_same) return true;  // the same way: an older bridge goes on
+        size_t worst = 0;
+        double most = -1, worst_offset = 0;
+        bool is_far = false;
+        for (size_t axis = 0; axis < names_.size(); axis++) {
+            const Point now = path.at(now_ns, axis);
+            const Point away = path.is_binary[axis] ? Point{} : Point{own_[axis].p - now.p, own_[axis].v - now.v};
+            is_far = is_far || !(std::fabs(away.p) <= bridge_[axis]);
+            if (std::fabs(away.p) / bridge_[axis] > most) {
+                most = std::fabs(away.p) / bridge_[axis];
+                worst = axis;
+                worst_offset = std::fabs(away.p);
+            }
+            own_[axis] = away;
+        }
+        if (is_far) {
+            stop(now_ns, Playing::holding);
+            std::snprintf(stopped_, sizeof stopped_, "%.64s was %.4g from its new trajectory > %g",
+                          names_[worst].c_str(), worst_offset, bridge_[worst]);
+            return false;
+        }
+        for (size_t axis = 0; axis < names_.size(); axis++) {
+            const double gentle = braking_[axis] / 2, offset = own_[axis].p, change = path.is_single ? 0 : own_[axis].v;
+            const double slow = std::sqrt(detail::offset_peak * std::fabs(offset) / gentle);
+            const double late = detail::change_peak * std::fabs(change) / gentle;
+            offset_[axis] = {offset, change};
+            span_[axis] = std::fmax(detail::bridge_s, std::fmax(slow, late));
+        }
+        offset_ns_ = now_ns;
+        has_offset_ = true;
+        return true;
+    }
+    // The caller was away, and its drive stood where it was.
+    void come_back(int64_t now_ns) {
+        for (size_t axis = 0; axis < names_.size(); axis++) own_[axis] = {values_[axis], 0};
+        if (span(path_, nullptr, now_ns)) return;
+        for (size_t axis = 0; axis < names_.size(); axis++) braked_from_[axis] = {values_[axis], 0};
+    }
+    // The command at `now_ns`, the bridge included.
+    Point at(int64_t now_ns, size_t axis) const {
+        if (!has_path_) {
+            const Point& from = braked_from_[axis];
+            const int64_t since_ns = detail::minus(now_ns, braked_ns_);
+            const double whole = std::fabs(from.v) / braking_[axis], gone = since_ns > 0 ? double(since_ns) / 1e9 : 0;
+            const double moving = gone < whole ? gone : whole;
+            const double slower = from.v - detail::sign(from.v) * braking_[axis] * moving;
+            return {from.p + (from.v + slower) / 2 * moving, moving >= whole ? 0 : slower};
+        }
+        Point point = path_.at(now_ns, axis);
+        if (!has_offset_) return point;
+        const double offset = offset_[axis].p, change = offset_[axis].v, span = span_[axis];
+        const double share = double(detail::minus(now_ns, offset_ns_)) / 1e9 / span;
+        const double x = share < 1 ? share : 1, left = 1 - x, moved = x * x * x * (10 - 15 * x + 6 * x * x);
+        point.p += offset * (1 - moved) + change * span * x * left * left * left * (1 + 3 * x);
+        point.v += -30 * offset * x * x * left * left / span + change * left * left * (1 + 2 * x - 15 * x * x);
+        return point;
+    }
+    // Brake from here on; while braking that goes on.
+    void stop(int64_t now_ns, Playing state) {
+        state_ = state;
+        if (has_path_) {
+            for (size_t axis = 0; axis < names_.size(); axis++) {
+                braked_from_[axis] = at(now_ns, axis);
+                if (path_.is_binary[axis]) braked_from_[axis].v = 0;
+                if (!has_values_) values_[axis] = braked_from_[axis].p;
+            }
+            braked_ns_ = now_ns;
+            has_values_ = true;
+        }
+        has_path_ = has_offset_ = false;
+    }
+
+    std::vector<std::string> names_;
+    std::vector<double> braking_, bridge_;
+    Boot boot_;
+    Preamble newest_{};
+    int64_t motion_ = 0;
+    bool has_newest_ = false;
+    bool is_anchored_ = true;  // the next trajectory begins where the robot is: the daemon's guard saw to that
+    bool stands_ = false;      // where is known, and commands nothing
+    std::vector<uint32_t> columns_;
+    detail::Knots path_, next_;
+    bool has_path_ = false;    // else: braking, or at rest
+    int64_t until_ns_ = 0, end_ns_ = 0;
+    std::vector<Point> own_, offset_;
+    std::vector<double> span_;  // s, of the bridge
+    int64_t offset_ns_ = 0;
+    bool has_offset_ = false;
+    std::vector<Point> braked_from_;
+    int64_t braked_ns_ = 0;
+    std::vector<double> values_, velocities_;  // as returned last
+    std::vector<double> begin_ = std::vector<double>(names_.size());
+    bool has_values_ = false;
+    int64_t asked_ns_ = 0;
+    Playing state_ = Playing::holding;
+    char stopped_[224] = "";
 };
 
 }  // namespace edged
