@@ -28,6 +28,7 @@ from edged.inspection.rules import make_judge
 from edged.runtime.clients import Clients
 from edged.runtime.control import Control, Operation
 from edged.runtime.curve import open_curve
+from edged.runtime.door import Door
 from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
@@ -37,6 +38,8 @@ from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState, make_motion
 from edged.runtime.outlets import open_outlets
 from edged.runtime.ownership import claim, lock
+from edged.runtime.parts import MOST_AT_ONCE, Parts
+from edged.runtime.parts_run import make_matcher, make_tap, open_parts
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
 from edged.runtime.publish import Publisher, Sender
@@ -46,6 +49,7 @@ from edged.runtime.reporter import Reporter
 from edged.runtime.slot import Slot
 from edged.runtime.systemd import STOPPING, notify
 from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
+from edged.source.mailbox import Tap
 from edged.source.open import open_camera, open_sensor
 from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
@@ -115,10 +119,12 @@ def _serve(
     peers = Peers(places=places, clients=clients)
     outlets = open_outlets(config, context, curve, peers, stack)
     stack.callback(peers.close)
-    judge, heard = make_judge(config), outlets.get("results")
+    judge, heard = make_judge(config), outlets.get("results") if config.trigger is None else None
     publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns, results=heard, judge=judge)
 
-    inputs = open_inputs(config, stack.enter_context(open_context()), stack)  # foreign inputs have an I/O thread apart
+    matcher, doors = make_matcher(config), partial(Door, context, curve=curve, peers=peers, clients=clients)
+    foreign = stack.enter_context(open_context())  # foreign inputs have an I/O thread apart
+    inputs = open_inputs(config, foreign, stack, make_tap(config, matcher))
     reserve = Reserve()
     stack.callback(reserve.close)
     motion = make_motion(config, open_arming(config, reserve))
@@ -133,9 +139,15 @@ def _serve(
     stack.callback(lambda: None if slot.close() else hung.set())
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)
-    remote = config.bus.bind.get("control")
-    control = Control(context, endpoints(config)["control"], offered, remote, curve, peers, clients, acts(journal))
+    bound, remote = endpoints(config), config.bus.bind
+    control = Control(doors("control", bound["control"], remote.get("control")), offered, acts(journal))
     stack.callback(control.close)
+    parts: Parts | None = None
+    if matcher is not None and judge is not None:
+        door = doors("triggers", bound["triggers"], remote.get("triggers"), queued=MOST_AT_ONCE)
+        parts = open_parts(config, matcher, door, outlets["results"], sender, judge.digest, health)
+        stack.callback(parts.close)
+        duties.start(parts)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
             frames = FramePublisher(name, camera.mailbox, outlet, sender)
@@ -155,7 +167,8 @@ def _serve(
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     try:
-        Loop(stop, open_ticks(config, inputs, stop), slot, inputs, motion, publisher, health).run()
+        free = config.trigger is None or config.trigger.camera == "free"
+        Loop(stop, open_ticks(config, inputs, stop), slot, inputs, motion, publisher, health, parts, free).run()
     except MachineryError as error:
         log.critical("%s", error)
         journal.put("stop", why=str(error))
@@ -188,11 +201,12 @@ def _emitter(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None
     return emit
 
 
-def open_inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> Inputs:
+def open_inputs(config: Config, context: Context, stack: contextlib.ExitStack, tap: Tap | None = None) -> Inputs:
     """Cameras and sensors, reading from now on and closed with `stack`."""
     cameras, sensors = {}, {}
     for name, camera in config.cameras.items():
-        cameras[name] = open_camera(name, camera, context=context, shared=f"frames-{name}" in streams(config))
+        shared = f"frames-{name}" in streams(config)
+        cameras[name] = open_camera(name, camera, context=context, shared=shared, tap=tap)
         stack.callback(cameras[name].close)
         cameras[name].start()
     for name, sensor in config.sensors.items():

@@ -9,7 +9,7 @@ with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as st
             case None: ...                                   # nothing new yet
 
 `Player` makes commands at any rate of what a stream gives. Sensors and cameras are sent by `SensorSender` and
-`FrameSender`.
+`FrameSender`. `TriggerSender` tells an inspection of parts, `PartResults` has what each of them came to.
 """
 
 from edged.client.describe import describe
@@ -20,6 +20,7 @@ from edged.client.sender import FrameSender, SensorSender
 from edged.client.stream import Lost, Stream
 from edged.client.subscription import Subscription
 from edged.client.track import StreamHealth
+from edged.client.trigger import PartResult, PartResults, TriggerSender
 from edged.wire import Flag, Kind, Message
 from edged.wire.sockets import CurveKeys
 
@@ -31,12 +32,15 @@ __all__ = [
     "Kind",
     "Lost",
     "Message",
+    "PartResult",
+    "PartResults",
     "Player",
     "RequestError",
     "SensorSender",
     "Stream",
     "StreamHealth",
     "Subscription",
+    "TriggerSender",
     "describe",
     "masks_of",
     "measures_of",

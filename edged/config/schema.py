@@ -25,6 +25,7 @@ from edged.config.sections import (
     SensorConfig,
     SwapConfig,
 )
+from edged.config.trigger import TriggerConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, ns
 
 HISTORY = ".history"  # folder of a store: one of each daemon
@@ -46,6 +47,7 @@ class Config(BaseSettings):
     execution: ExecutionConfig = ExecutionConfig()
     guard: GuardConfig = GuardConfig()
     inspection: InspectionConfig = InspectionConfig()
+    trigger: TriggerConfig | None = None
     bus: BusConfig = BusConfig()
     swap: SwapConfig = SwapConfig()
     log: LogConfig = LogConfig()

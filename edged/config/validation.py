@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN, CameraConfig, SensorConfig
+from edged.config.trigger import check_trigger
 from edged.core.endpoint import LONGEST_IPC_PATH, is_loopback, usable
 from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 
 PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} bytes"
 
+ASKED = ("control", "triggers")  # streams that answer
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
 
 Finding = tuple[str, Any, str]
@@ -42,7 +44,8 @@ def streams(config: Config) -> tuple[str, ...]:
     published = config.bus.publish
     frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
     results = ("results",) if config.inspects else ()
-    return (config.stream, *results, "health", "events", "control", *frames)
+    triggers = ("triggers",) if config.trigger is not None else ()
+    return (config.stream, *results, *triggers, "health", "events", "control", *frames)
 
 
 def endpoints(config: Config) -> dict[str, str]:
@@ -54,7 +57,7 @@ def message_sizes(config: Config) -> dict[str, int]:
     """Stream -> about how long its messages are, in bytes."""
     pixels = {name: camera.width * camera.height for name, camera in config.cameras.items()}
     small = {"action": 1024, "control": SMALL_BYTES, "events": SMALL_BYTES, "health": SMALL_BYTES}
-    small["results"] = SMALL_BYTES
+    small |= {"results": SMALL_BYTES, "triggers": SMALL_BYTES}
     sizes = {}
     for stream in streams(config):
         if stream.startswith("frames-"):
@@ -83,6 +86,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
         yield "engine.require_signature", True, "engine.trusted, the folder of the public keys to trust"
     yield from _guard(config)
     yield from _inspection(config)
+    yield from check_trigger(config)
     yield from _bus(config)
 
 
@@ -248,8 +252,8 @@ def _bus(config: Config) -> Iterator[Finding]:
         elif endpoint in (bus.bind[other] for other in others):
             yield key, endpoint, "an endpoint of its own for each stream"
         elif endpoint.startswith("tcp://") and bus.secret_key is None:
-            if stream == "control":
-                yield key, endpoint, "bus.secret_key and bus.authorized: control over TCP needs keys"
+            if stream in ASKED:
+                yield key, endpoint, f"bus.secret_key and bus.authorized: {stream} over TCP needs keys"
             elif not bus.insecure and not is_loopback(endpoint.removeprefix("tcp://").rpartition(":")[0]):
                 yield key, endpoint, "a loopback address, or bus.secret_key and bus.authorized, or insecure = true"
 

@@ -23,6 +23,7 @@ class Reason(IntEnum):
     SKEW = 2
     LATE = 3
     STARTING = 4
+    WAITING = 5
     NON_FINITE = 16
     BOUNDS = 17
     ENGINE = 18

@@ -21,7 +21,7 @@ STOPS = (
     Reason.BOUNDS,
     Reason.ENGINE,
 )
-WAITS = (Reason.STALE, Reason.SKEW, Reason.LATE, Reason.STARTING)
+WAITS = (Reason.STALE, Reason.SKEW, Reason.LATE, Reason.STARTING, Reason.WAITING)
 RANK = {reason: rank for rank, reason in enumerate((*STOPS, *WAITS))}
 
 

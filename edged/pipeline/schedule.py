@@ -79,6 +79,7 @@ def make_schedule(
     gives the length of a chunk."""
     wish = config.execution.inference
     inline = wish == "inline" or (wish == "auto" and run_ns <= INLINE_SHARE * config.deadline_ns)
+    inline &= config.trigger is None  # frames of parts wait for their turn, and ticks for no frame
     period_ns, valid_ns = config.period_ns, config.valid_ns
     max_plan_age_ns = _max_plan_age_ns(config, want, manifest, outputs, run_ns)
     if not inline and manifest.action is None:  # one verdict per result

@@ -7,7 +7,6 @@ remedy}}`. Operations answer at once; long ones give a job id. Every mutating re
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,20 +19,14 @@ import zmq
 from edged.core.clock import NS_PER_S
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError, legible
-from edged.core.quota import MOST_READERS
-from edged.runtime.clients import Client, Clients
+from edged.runtime.clients import Client
+from edged.runtime.door import LIMIT_BYTES, Asked, Door
 from edged.runtime.logs import NOTICE
-from edged.runtime.peers import Peers
-from edged.wire.sockets import Context, CurveServer, Options, bind, open_socket
 
 VERSION = 1
-LIMIT_BYTES = 64 * 1024
 LOOK_MS = 500  # between two looks whether our socket is still to be found
 UNHURRIED = 50  # requests a second
 PAUSE_S = 0.01
-MOST_PARTS = 4  # one more than a request has
-QUEUED = 4  # requests and answers of one operator
-OPTIONS: Options = {zmq.LINGER: 200, zmq.MAXMSGSIZE: 2 * LIMIT_BYTES, zmq.SNDHWM: QUEUED, zmq.RCVHWM: QUEUED}
 ROLE_REMEDY = "have it moved: edged keys allow KEY CLIENTS --operate"
 LONGEST = 200  # characters of an operator's text: it goes into files, logs, terminals and every Hold
 
@@ -71,7 +64,7 @@ def answer(data: bytes, operations: Mapping[str, Operation], client: Client | No
     permissions."""
     request: Request | None = None
     try:
-        request = _parse(data)
+        request = parse_request(data)
         operation = operations.get(request.op)
         if operation is None:
             raise EdgedError(f"unknown operation {request.op!r}", f"known are: {', '.join(sorted(operations))}")
@@ -91,10 +84,10 @@ def answer(data: bytes, operations: Mapping[str, Operation], client: Client | No
     except EdgedError as error:
         if request is not None and request.op in operations and operations[request.op].mutates:
             _objected(request, client, error, act)
-        return _failure(request, error.code, error.fact, error.remedy)
+        return failure(request, error.code, error.fact, error.remedy)
     except Exception as error:  # the loop must survive a bug in an operation, and the operator must learn of it
         log.exception("control request failed")
-        return _failure(request, "internal", f"{type(error).__name__}: {error}", "see the daemon's log")
+        return failure(request, "internal", f"{type(error).__name__}: {error}", "see the daemon's log")
 
 
 def _asker(request: Request, client: Client | None) -> str:
@@ -112,7 +105,8 @@ def _objected(request: Request, client: Client | None, error: EdgedError, act: A
     act(request.op, _asker(request, client), outcome, _legible(request.args))
 
 
-def _parse(data: bytes) -> Request:
+def parse_request(data: bytes) -> Request:
+    """Raises `EdgedError` for what is none."""
     if len(data) > LIMIT_BYTES:
         raise EdgedError(f"request of {len(data)} bytes", f"at most {LIMIT_BYTES} are taken")
     try:
@@ -133,73 +127,28 @@ def _facts(args: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={legible(repr(value), LONGEST)}" for key, value in args.items() if key != "who")
 
 
-def _failure(request: Request | None, code: str, text: str, remedy: str) -> bytes:
+def failure(request: Request | None, code: str, text: str, remedy: str) -> bytes:
+    """The answer to what was not done."""
     error = {"code": code, "text": text, "remedy": remedy}
     return msgspec.msgpack.encode({"v": VERSION, "id": request.id if request else None, "ok": False, "error": error})
 
 
 class Control(Duty):
-    """Answers requests until closed. `operations` is looked up at each request.
+    """Answers requests until closed. `operations` is looked up at each request."""
 
-    `remote`: another endpoint besides; over TCP it is for clients whose key is known: without `curve` there is none.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        endpoint: str,
-        operations: Mapping[str, Operation],
-        remote: str | None = None,
-        curve: CurveServer | None = None,
-        peers: Peers | None = None,
-        clients: Clients | None = None,
-        act: Act = _nobody,
-    ) -> None:
+    def __init__(self, door: Door, operations: Mapping[str, Operation], act: Act = _nobody) -> None:
         super().__init__("control")
-        self._act = act
-        self._clients = clients
-        self._keyed: list[zmq.Socket[bytes]] = []  # those that ask for keys
-        self._operations = operations
-        self._peers = peers
+        self._door, self._operations, self._act = door, operations, act
         self._second_ns = self._requests = 0
-        self._routers: list[zmq.Socket[bytes]] = []
-        self._wake = open_socket(context, zmq.PAIR)
-        self._wake.bind(f"inproc://control-{id(self)}")
-        self._waker = open_socket(context, zmq.PAIR)
-        self._waker.connect(f"inproc://control-{id(self)}")
-        try:
-            self._bind(context, endpoint, "check [daemon] runtime")
-            if remote is not None and (curve is not None or remote.startswith("ipc://")):
-                self._bind(context, remote, "check [bus] bind", curve)
-        except EdgedError:
-            self._close_sockets()
-            raise
-
-    def _bind(self, context: Context, endpoint: str, remedy: str, curve: CurveServer | None = None) -> None:
-        def watch(router: zmq.Socket[bytes]) -> None:
-            if self._peers is not None:
-                self._peers.watch("control", router, endpoint, MOST_READERS)
-
-        router = bind(context, zmq.ROUTER, endpoint, remedy, OPTIONS, curve, watch)
-        self._routers.append(router)
-        if endpoint.startswith("tcp://"):
-            self._keyed.append(router)
 
     def work(self) -> None:
-        poller = zmq.Poller()
-        for socket in (self._wake, *self._routers):
-            poller.register(socket, zmq.POLLIN)
         while True:
-            ready = dict(poller.poll(LOOK_MS))
-            if self._peers is not None and self._peers.places.lost:
-                for router in self._routers:
-                    self._peers.places.mend(router)
-            if self._wake in ready:
+            ready = self._door.wait(LOOK_MS)
+            if self.stopping.is_set():
                 break
-            for router in self._routers:
-                if router in ready:
-                    self.item("a request", partial(self._answer_one, router))
-                    self._spare_the_loop()
+            for router in ready:
+                self.item("a request", partial(self._answer_one, router))
+                self._spare_the_loop()
 
     def _spare_the_loop(self) -> None:
         """Whoever asks without pause must not have the interpreter for himself: after some requests a second each of
@@ -212,52 +161,19 @@ class Control(Duty):
             self.stopping.wait(PAUSE_S)
 
     def _answer_one(self, router: zmq.Socket[bytes]) -> None:
-        frames, last = _receive(router)
-        # A DEALER sends [identity, request], a REQ [identity, empty, request].
-        envelope, data = frames[:-1], frames[-1]
-        if len(envelope) > 2 or (len(envelope) == 2 and envelope[1]):
-            data = b""  # not one frame: answered as not understood
-            envelope = envelope[:1]
-        with contextlib.suppress(zmq.ZMQError):  # the asker may be gone, or not reading
-            router.send_multipart([*envelope, self._answer(router, last, data)], zmq.NOBLOCK)
+        asked = self._door.receive(router)
+        self._door.reply(asked, self._answer(asked))
 
-    def _answer(self, router: zmq.Socket[bytes], last: zmq.Frame, data: bytes) -> bytes:
+    def _answer(self, asked: Asked) -> bytes:
         """By what the key of the request may do at this moment; its connection may be older than that."""
-        if router not in self._keyed:
-            return answer(data, self._operations, act=self._act)
-        key = _key(last) if self._peers is None else self._peers.heard("control", last)
-        client = self._clients.known().get(key) if self._clients is not None else None
-        if client is None:
-            return _failure(None, RefusedError.code, "your key is not known any more", "ask who runs the daemon")
-        return answer(data, self._operations, client, self._act)
+        if not asked.known:
+            return failure(None, RefusedError.code, "your key is not known any more", "ask who runs the daemon")
+        return answer(asked.data, self._operations, asked.client, self._act)
 
     def close(self) -> None:
         """End the thread and close its sockets."""
         self.stopping.set()
         if self.is_alive():
-            self._waker.send(b"")
+            self._door.wake()
             self.join(timeout=2.0)
-        self._close_sockets()
-
-    def _close_sockets(self) -> None:
-        for socket in (*self._routers, self._wake, self._waker):
-            socket.close()
-
-
-def _receive(router: zmq.Socket[bytes]) -> tuple[list[bytes], zmq.Frame]:
-    """The parts of the message that is there; of one with more than a request has, the sender and nothing of use. And
-    the last of them, which knows whose it is."""
-    part = router.recv(copy=False)
-    parts = [part.bytes]
-    while router.get(zmq.RCVMORE):
-        part = router.recv(copy=False)
-        if len(parts) < MOST_PARTS:  # the rest is taken, as it must be, and dropped
-            parts.append(part.bytes)
-    return parts, part
-
-
-def _key(message: zmq.Frame) -> str:
-    try:
-        return str(message.get("User-Id"))
-    except zmq.ZMQError:
-        return ""
+        self._door.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edged.core.stopwatch import Readings
-from edged.core.types import Hold, Observation, Prediction, Reason, Sample, Tick, Verdict
+from edged.core.types import Frame, Hold, Observation, Prediction, Reason, Sample, Tick, Verdict
 from edged.pipeline.align import Wanted, observe
 from edged.pipeline.past import Past
 from edged.pipeline.pipeline import Motion
@@ -103,6 +103,13 @@ class Inputs:
             return observation
         shadow = self.shadow.want
         return self._past.extend(observation, *((want,) if shadow is None else (want, shadow)))
+
+    def observe_frame(self, want: Wanted, frame: Frame) -> Observation | Hold:
+        """What was there when a frame was captured, however long ago: it is a part's, and a part has its deadline."""
+        observation = observe(want, {frame.camera: frame}, self.sensors, frame.captured_ns, False, self.cameras)
+        if isinstance(observation, Hold):
+            return observation
+        return self._past.extend(observation, want)
 
     def interrupt(self) -> None:
         """A stop, or an operator who wants all forgotten: what is observed next has no past."""

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Journal(Duty):
         at_ns = self._now() if at_ns is None else at_ns
         line = {"kind": kind, "wall": wall_time(at_ns), "mono_ns": at_ns, **self._origin, **bounded(facts)}
         try:
-            self._lines.put_nowait(json.dumps(line, ensure_ascii=False, default=str).encode(errors="replace"))
+            self._lines.put_nowait(encode_line(line))
         except queue.Full:
             self.lost += 1
 
@@ -88,19 +88,29 @@ class Journal(Duty):
             self.join(2.0)
 
     def _write(self, lines: bytes) -> None:
-        make_folder(self.folder)
-        names = _names(self.folder)
-        path = self.folder / (names[-1] if names else _name(1))
-        if names and path.stat().st_size + len(lines) > self._file_bytes:
-            path = self.folder / _name(int(path.stem) + 1)
-            for old in names[: max(0, len(names) + 1 - self._files)]:
-                (self.folder / old).unlink(missing_ok=True)
-        append_line(path, lines, 0o640)
+        write_lines(self.folder, lines, self._file_bytes, self._files)
 
     def _mark_alive(self) -> None:
         """The time of the newest file says until when this run was alive, should it end without a word."""
         with contextlib.suppress(OSError):
             os.utime(self.folder / _names(self.folder)[-1])
+
+
+def encode_line(line: Mapping[str, Any]) -> bytes:
+    """A line without its end."""
+    return json.dumps(line, ensure_ascii=False, default=str).encode(errors="replace")
+
+
+def write_lines(folder: Path, lines: bytes, file_bytes: int = FILE_BYTES, files: int = FILES) -> None:
+    """Bring lines to disk, all of them or, with an `OSError`, none; the oldest file goes when there are too many."""
+    make_folder(folder)
+    names = _names(folder)
+    path = folder / (names[-1] if names else _name(1))
+    if names and path.stat().st_size + len(lines) > file_bytes:
+        path = folder / _name(int(path.stem) + 1)
+        for old in names[: max(0, len(names) + 1 - files)]:
+            (folder / old).unlink(missing_ok=True)
+    append_line(path, lines, 0o640)
 
 
 def read_journal(folder: Path) -> Iterator[dict[str, Any]]:

@@ -9,15 +9,18 @@ from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Observation, Reason, Tick, Verdict
 from edged.inspection.inspect import inspect
+from edged.inspection.triggers import Part
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.async_policy import AsyncPolicy
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs, Seen
 from edged.runtime.motion import MotionState
+from edged.runtime.parts import Parts
 from edged.runtime.publish import NO_ENGINE, Publisher, Sent
 from edged.runtime.slot import Slot
 from edged.runtime.ticks import Ticks
+from edged.runtime.triggered import TriggeredPerception
 from edged.runtime.turn import Turn, answered
 
 OBSERVE, PUBLISH = spans("observe", "publish")  # for a profiler
@@ -28,13 +31,20 @@ class Loop:
 
     def __init__(
         self, stop: threading.Event, ticks: Ticks, slot: Slot, inputs: Inputs, motion: MotionState,
-        publisher: Publisher, health: Health,
+        publisher: Publisher, health: Health, parts: Parts | None = None, free: bool = True,
     ) -> None:  # fmt: skip
         self._stop, self._ticks, self._slot, self._inputs = stop, ticks, slot, inputs
         self._motion, self._publisher, self._health = motion, publisher, health
         self._watch = Stopwatch(publisher.now)
         self._policy = AsyncPolicy(inputs, motion)
-        self._perception = AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
+        self._parts = parts
+        self._triggered: TriggeredPerception | None = None
+        self._perception: AsyncPerception | TriggeredPerception
+        if parts is not None:
+            self._triggered = TriggeredPerception(inputs, stop, publisher.now, parts.matcher, parts.conclude, free)
+            self._perception = self._triggered
+        else:
+            self._perception = AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
         self._seq = 0
         self._before: Pipeline | None = None
 
@@ -70,6 +80,8 @@ class Loop:
         else:
             turn = self._perception.turn(running, worker, tick, watch, not self._slot.pending)
         sent = self._send(turn.by or running, tick, turn, running)
+        if self._parts is not None:
+            self._parts.conclude(sent.published_ns)
         if running is not None:
             running.tally.record(sent.verdict, watch, running.rule.deadline_ns)
         if self._inputs.shadow.watched and turn.observation is not None:
@@ -82,13 +94,15 @@ class Loop:
         with motion.gate:
             verdict = motion.last_look(turn.verdict, tick.started_ns)
             by = by if isinstance(verdict, ActionChunk) else running
-            sent = publish(self._publisher, by, tick, verdict, watch, motion, turn.waiting)
+            sent = publish(self._publisher, by, tick, verdict, watch, motion, turn.waiting, turn.part)
             motion.published(sent.verdict)
         motion.follow(sent, turn.path)
         if isinstance(sent.verdict, Hold) and sent.verdict.stop:
             self._inputs.interrupt()
         self._slot.sent(sent.published_ns, by)
         identity = NO_ENGINE if running is None else running.engine.identity
+        if self._triggered is not None and turn.part is not None:
+            self._triggered.judged(turn.part, sent, tick, identity, self._publisher.alarms)
         self._health.record(tick, sent.verdict, watch, turn.waiting, identity)
         return sent
 
@@ -127,6 +141,7 @@ def publish(
     watch: Stopwatch,
     motion: MotionState,
     waiting: Hold | None = None,
+    part: Part | None = None,
 ) -> Sent:
     """Send the verdict in the name of the engine that made it."""
     number = 0 if motion.arming is None else motion.number
@@ -140,7 +155,7 @@ def publish(
                 watch.lap("inspect")
             sent = publisher.send(
                 tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting,
-                inspection,
+                inspection, part,
             )  # fmt: skip
     watch.lap("publish")
     return sent

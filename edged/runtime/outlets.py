@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from edged.config import Config, endpoints, quotas
+from edged.config.validation import ASKED
 from edged.core.errors import EdgedError
 from edged.runtime.peers import Peers
 from edged.runtime.publish import Outlet
@@ -22,7 +23,7 @@ def open_outlets(
     outlets: dict[str, Outlet] = {}
     quota = quotas(config)
     for stream, endpoint in endpoints(config).items():
-        if stream == "control":
+        if stream in ASKED:
             continue
         bound = [endpoint, *([config.bus.bind[stream]] if stream in config.bus.bind else [])]
         topic = f"{config.daemon.name}/{stream}"

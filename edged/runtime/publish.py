@@ -18,12 +18,14 @@ import zmq
 from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
-from edged.core.types import NEVER_NS, ActionChunk, Hold, Instances, Labels, Reason, Tick, Verdict
+from edged.core.types import NEVER_NS, ActionChunk, Hold, Instances, Reason, Tick, Verdict
 from edged.inspection.inspect import Inspection
 from edged.inspection.rules import Judge, Result, result_header
+from edged.inspection.triggers import Part
 from edged.pipeline.schedule import Schedule, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
+from edged.runtime.result_message import verdict_result
 from edged.runtime.verdict_message import NO_FLAGS, describe_verdict, rows_kept
 from edged.wire import Flag, Kind, Preamble, encode
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
@@ -64,11 +66,12 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What really went out, when, and until when receivers may obey it."""
+    """What really went out, when, and until when receivers may obey it; what the rules made of it, None = no rules."""
 
     verdict: Verdict
     published_ns: int
     until_ns: int
+    result: Result | None = None
 
 
 class Outlet:
@@ -148,7 +151,8 @@ class Outlet:
 class Publisher:
     """The action or masks stream of one daemon: takes every verdict, owns its validity. The loop's alone.
 
-    `judge`: makes a result of each verdict of an inspection, which goes into its message and out on `results`.
+    `judge`: makes a result of each verdict of an inspection, which goes into its message and out on `results`. Of parts
+    that were triggered the result is final later: without `results` it is only returned.
     """
 
     def __init__(
@@ -171,6 +175,11 @@ class Publisher:
         self._meaning: Mapping[str, Any] | None = None
         self._encoded: dict[str, msgspec.Raw] = {}
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What goes into every masks message now."""
+        return self._alarms
+
     def set_alarms(self, alarms: Sequence[str]) -> None:
         """What every masks message repeats until it is over, so that a late subscriber cannot miss it."""
         self._alarms = tuple(alarms)
@@ -186,12 +195,13 @@ class Publisher:
         motion: int = 0,
         waiting: Hold | None = None,
         inspection: Inspection | None = None,
+        part: Part | None = None,
     ) -> Sent:
         """Publish `verdict`, or the `Hold(LATE)` it has become; returns what went out.
 
         `meaning`: what does not change while an engine is live (names, units, classes), see `meaning_of`; `schedule`:
         how long its verdicts are good; `motion`: its number, 0 = nothing moves; `waiting`: why no newer plan comes;
-        `inspection`: measures of the result.
+        `inspection`: measures of the result; `part`: whose frame it is of.
         """
         published_ns = self.now()
         hold_valid_ns = self._hold_ns if schedule is None else schedule.hold_ns
@@ -208,6 +218,8 @@ class Publisher:
         header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, "engine_us": engine_ns / 1000}
         if motion:
             header["motion"] = motion
+        if part is not None:
+            header |= {"line": part.line, "part": part.part, "number": part.number}
         if waiting is not None:
             header["waiting"] = waiting.reason.name
         if meaning is not None and not isinstance(verdict, Hold):
@@ -215,14 +227,15 @@ class Publisher:
                 self._meaning = meaning
                 self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
             header.update(self._encoded)
-        if result is not None and self._judge is not None:
+        if result is not None and self._judge is not None and self._results is not None:
             header.update(result_header(result, self._judge.digest))
         try:
             data = self._message(verdict, dict(header), published_ns, valid_ns, engine, inspection)
         except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
             verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_valid_ns
             header = {key: value for key, value in header.items() if key not in self._encoded}
-            if (result := self._result(verdict, meaning, None)) is not None and self._judge is not None:
+            result = self._result(verdict, meaning, None)
+            if result is not None and self._judge is not None and self._results is not None:
                 header.update(result_header(result, self._judge.digest))
             data = self._message(verdict, header, published_ns, valid_ns, engine)
         self._outlet.send(data)
@@ -230,7 +243,7 @@ class Publisher:
             self._send_result(result, verdict, tick, published_ns, valid_ns, engine)
         if self._outlet.is_behind or self._outlet.seq % TENDED_TICKS == 0:
             self._outlet.count_peers()
-        return Sent(verdict, published_ns, published_ns + valid_ns)
+        return Sent(verdict, published_ns, published_ns + valid_ns, result)
 
     def _result(
         self, verdict: Verdict, meaning: Mapping[str, Any] | None, inspection: Inspection | None
@@ -250,19 +263,7 @@ class Publisher:
         """The same result on its own stream, which nobody conflates."""
         if self._results is None or self._judge is None:
             return
-        header: dict[str, Any] = {
-            "tick": tick.seq,
-            "skipped": tick.skipped,
-            **result_header(result, self._judge.digest),
-        }
-        if isinstance(verdict, Labels | Instances):
-            header["camera"] = verdict.camera
-        if self._alarms:
-            header["alarms"] = self._alarms
-        header["rules"] = [
-            {"name": one.name, "violated": one.violated, "count": one.count, "area": one.area,
-             "objects": one.objects, "severity": one.severity} for one in result.counted
-        ]  # fmt: skip
+        header = verdict_result(result, verdict, tick, self._judge.digest, self._alarms)
         seq = self._results.seq + 1
         made = self._sender.preamble(Kind.RESULT, seq, verdict.captured_ns, published_ns, valid_ns, engine=engine)
         self._results.send(encode(self._results.topic, made, header))

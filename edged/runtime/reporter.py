@@ -166,7 +166,7 @@ class Reporter(Duty):
 
 def _level(transition: Transition) -> int:
     """Ready or going on is information, what somebody asked for a notice, the rest a warning."""
-    if transition.after in ("ok", "STARTING") and not transition.waits:
+    if transition.after in ("ok", "STARTING", "WAITING") and not transition.waits:
         return logging.INFO
     return NOTICE if transition.after in ASKED_FOR else logging.WARNING
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edged.core.types import NEVER_NS, ActionChunk, Hold, Observation, Prediction, Reason, Verdict
 from edged.guard.path import Line, Path
+from edged.inspection.triggers import Part
 from edged.pipeline.pipeline import AT_REST, Answer, Motion, Pipeline
 from edged.pipeline.plan import Plan, Said
 
@@ -29,7 +30,7 @@ class Turn:
 
     `observation`, `prediction`: of the inference that ended in this tick, neither joined nor guarded; None when none
     did. `waiting`: what keeps the next inference away while a plan goes on. `by`: the engine the verdict is from, None
-    = the current one.
+    = the current one. `part`: the triggered part it is about.
     """
 
     verdict: Verdict
@@ -39,6 +40,7 @@ class Turn:
     prediction: Prediction | Hold | None = None
     waiting: Hold | None = None
     by: Pipeline | None = None
+    part: Part | None = None
 
 
 def spoken(plan: Plan, said: Said | None) -> Turn:

@@ -23,18 +23,19 @@ from edged.source.shm import ShmGrabber
 from edged.wire import Kind, Order, decode, subscription
 from edged.wire.link import Link
 from edged.wire.message import MAX_MESSAGE
-from edged.wire.sockets import INPUT, READABLE, Context
+from edged.wire.sockets import INPUT, READABLE, Context, Options
 
 TIMEOUT_MS = 100
 OTHER_MODE = 4  # up to so many times the pixels, the error names the size; a larger message is cut off
+MOST_WAITING = 16  # frames, where none is to be left out
 BESIDES = 64 * 1024  # topic, preamble, header
 
 
 class BusGrabber:
-    """The newest FRAME message. The capture stamps of a sender of this boot are trusted; those of another boot
-    are a stream clock."""
+    """The newest FRAME message, or `every` one in order. The capture stamps of a sender of this boot are trusted; those
+    of another boot are a stream clock."""
 
-    def __init__(self, config: CameraConfig, now: Now, context: Context | None = None) -> None:
+    def __init__(self, config: CameraConfig, now: Now, context: Context | None = None, every: bool = False) -> None:
         endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
         self._now = now
         self._wanted = (config.height, config.width, 3)
@@ -43,8 +44,9 @@ class BusGrabber:
         self._order = Order(self._boot)
         prefix = subscription(topic) if topic else b""
         # CONFLATE: one frame per message, one subscription: the newest wins
+        kept: Options = {zmq.RCVHWM: MOST_WAITING} if every else {zmq.CONFLATE: 1}
         options = {
-            **INPUT, zmq.CONFLATE: 1, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix, zmq.MAXMSGSIZE: self._most_bytes
+            **INPUT, **kept, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix, zmq.MAXMSGSIZE: self._most_bytes
         }  # fmt: skip
         self._link = Link(context, zmq.SUB, endpoint, options, resolve=True)
         self._cuts = 0

@@ -11,7 +11,7 @@ from edged.core.duty import Duty
 from edged.core.redact import shown
 from edged.source.grabber import Ended, Grabber, SourceError
 from edged.source.intake import Intake
-from edged.source.mailbox import Mailbox
+from edged.source.mailbox import Mailbox, Tap, TappedMailbox
 from edged.wire.sockets import Context
 
 FIRST_BACKOFF_S = 0.1
@@ -19,8 +19,13 @@ LAST_BACKOFF_S = 2.0
 JOIN_S = 1.2  # a read that blocks longer ends by its own time-out, behind our back and without a word
 
 
-def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None) -> Grabber:
-    """Open the camera that `config.uri` names. Raises `SourceError` with the reason. Imports what it needs only."""
+def open_grabber(
+    config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None, every: bool = False
+) -> Grabber:
+    """Open the camera that `config.uri` names. Raises `SourceError` with the reason. Imports what it needs only.
+
+    `every`: no frame is left out because a newer one is there, as far as the camera's way to us allows.
+    """
     match camera_kind(config.uri):
         case "device":
             from edged.source.capture import open_device
@@ -37,7 +42,7 @@ def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context:
         case "bus":
             from edged.source.bus import BusGrabber
 
-            return BusGrabber(config, now, context)
+            return BusGrabber(config, now, context, every)
         case "shm":
             from edged.source.shm import ShmGrabber
 
@@ -54,7 +59,7 @@ class CameraThread(Duty):
     """A camera that may come and go. `start` never fails and never waits for it; `mailbox` holds the newest frame.
 
     `seq` counts delivered frames from 1 across reconnects. `context` is for frames from the bus; without one the
-    thread makes its own.
+    thread makes its own. `tap` is shown every frame that is delivered.
     """
 
     def __init__(
@@ -63,13 +68,15 @@ class CameraThread(Duty):
         config: CameraConfig,
         now: Now = monotonic_ns,
         context: Context | None = None,
+        tap: Tap | None = None,
     ) -> None:
         super().__init__(f"camera:{name}")
-        self.mailbox = Mailbox()
+        self.mailbox = Mailbox() if tap is None else TappedMailbox(tap.take)
+        self._every = tap is not None
         self._config = config
         self._now = now
         self._context = context
-        self._intake = Intake(name, config, now, self.mailbox)
+        self._intake = Intake(name, config, now, self.mailbox, tap is None or tap.steady)
 
     def close(self) -> None:
         """Stop reading; returns within 1.5 s even if the camera blocks. Nothing is delivered afterwards."""
@@ -103,7 +110,7 @@ class CameraThread(Duty):
     def _open_and_stream(self) -> None:
         if not self._intake.opened:
             self._intake.state = "opening"
-        grabber: Grabber = open_grabber(self._config, self._now, self.stopping, self._context)
+        grabber: Grabber = open_grabber(self._config, self._now, self.stopping, self._context, self._every)
         try:
             self._intake.reopened()
             while not self.stopping.is_set():

@@ -21,7 +21,7 @@ PACE = re.compile(r"[0-9.]+")  # changes from frame to frame, and what is wrong 
 class Intake:
     """Turns grabs into frames in `mailbox`; `state` describes how that goes. `seq` counts delivered frames from 1."""
 
-    def __init__(self, name: str, config: CameraConfig, now: Now, mailbox: Mailbox) -> None:
+    def __init__(self, name: str, config: CameraConfig, now: Now, mailbox: Mailbox, steady: bool = True) -> None:
         self.mailbox = mailbox
         self.state = "starting"
         self.last_error = ""
@@ -29,7 +29,7 @@ class Intake:
         self._name = name
         self._config = config
         self._now = now
-        self._stamps = Stamps(round(NS_PER_S / config.fps), ns(config.latency_ms))
+        self._stamps = Stamps(round(NS_PER_S / config.fps), ns(config.latency_ms), steady)
         self._wanted = (config.height, config.width, 3)
         self._geometry = ""
         self._good = f"{config.width}x{config.height}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.types import Frame
@@ -53,3 +55,23 @@ class Mailbox:
                 self._arrived.wait(left_ns / NS_PER_S)
             self._seen = True
             return self._frame
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """Who is shown every frame of a camera, on its thread; not `steady`: a trigger makes the frames."""
+
+    take: Callable[[Frame], None]
+    steady: bool = True
+
+
+class TappedMailbox(Mailbox):
+    """A mailbox whose every frame somebody takes note of first."""
+
+    def __init__(self, take: Callable[[Frame], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def put(self, frame: Frame) -> None:
+        self._take(frame)
+        super().put(frame)

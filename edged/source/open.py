@@ -16,7 +16,7 @@ from edged.core.types import Sample
 from edged.source.bus import BusCamera
 from edged.source.camera import CameraThread
 from edged.source.grabber import SourceError
-from edged.source.mailbox import Mailbox
+from edged.source.mailbox import Mailbox, Tap
 from edged.source.replay import Cursor, ReplayCamera, ReplaySensor, shared_recording
 from edged.source.sensor import Sensor
 from edged.wire.sockets import Context
@@ -59,16 +59,17 @@ def open_camera(
     now: Now = monotonic_ns,
     context: Context | None = None,
     shared: bool = False,
+    tap: Tap | None = None,
 ) -> Camera:
     """The camera `config.uri` names, not yet started; a real one may come later. `shared`: its mailbox has readers
-    on other threads than the loop's.
+    on other threads than the loop's; `tap`: who is shown every frame.
 
     Raises `SourceError` for a recording that is not there or has other geometry.
     """
     if not config.uri.startswith(REPLAY):
-        if camera_kind(config.uri) in ("bus", "shm") and not shared:
+        if camera_kind(config.uri) in ("bus", "shm") and not shared and tap is None:
             return BusCamera(name, config, now, context)
-        return CameraThread(name, config, now, context)
+        return CameraThread(name, config, now, context, tap)
     cursor, shape = _replayed("cameras", name, config.uri)
     if shape != (config.height, config.width, 3):
         fact = f"{shown(config.uri)} holds frames of {shape[1]}x{shape[0]}"

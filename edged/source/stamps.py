@@ -16,9 +16,10 @@ SILENCE_NS = 250 * NS_PER_MS
 
 
 class Stamps:
-    """Capture times of one camera whose frames are nominally `period_ns` apart."""
+    """Capture times of one camera whose frames are nominally `period_ns` apart; not `steady`: a trigger makes them."""
 
-    def __init__(self, period_ns: int, latency_ns: int) -> None:
+    def __init__(self, period_ns: int, latency_ns: int, steady: bool = True) -> None:
+        self._steady = steady
         self._period_ns = period_ns
         self._latency_ns = latency_ns
         self._lag = Lag()
@@ -64,7 +65,7 @@ class Stamps:
         gap_ns = arrival_ns - last_arrival_ns
         silence = gap_ns > max(SILENCE_NS, 3 * self._usual_gap_ns)
         self._usual_gap_ns += (gap_ns - self._usual_gap_ns) / 4
-        if silence and stream_ns is None:
+        if silence and stream_ns is None and self._steady:
             self._settling = True
             return True
         made_apart_ns = self._period_ns

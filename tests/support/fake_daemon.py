@@ -21,6 +21,7 @@ from edged.bundle.store import shipped_store
 from edged.cli.main import main
 from edged.config import paths
 from edged.runtime.control import Control, Operation
+from edged.runtime.door import Door
 
 NOBODY = 65534
 SWAP = ("version", "allow_contract_change")
@@ -54,7 +55,7 @@ class Machine:
             "hold": Operation(lambda args: {"state": "held"}, args=frozenset({"reason"})),
         }
         with zmq.Context() as context:
-            control = Control(context, f"ipc://{runtime / 'control'}", operations)
+            control = Control(Door(context, "control", f"ipc://{runtime / 'control'}"), operations)
             control.start()
             try:
                 yield runtime

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from edged.bench import ENGINES
 from edged.bundle.store import Store
 from edged.daemon import operations
-from edged.runtime.control import LIMIT_BYTES, Operation, answer
+from edged.runtime.control import Operation, answer
+from edged.runtime.door import LIMIT_BYTES
 from edged.runtime.health import Health
 from edged.swap.supply import EngineSupply
 

@@ -18,6 +18,7 @@ import zmq
 from edged.client import RequestError, request
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EdgedError, RefusedError
 from edged.runtime.control import Control, Operation
+from edged.runtime.door import Door
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_real_control_socket_answers(endpoint: str) -> None:
         "bug": Operation(lambda args: 1 / 0),
     }
     with zmq.Context() as context:
-        control = Control(context, endpoint, operations)
+        control = Control(Door(context, "control", endpoint), operations)
         control.start()
         try:
             assert request(endpoint, "status", {"job": 7}) == {"state": "ok", "args": {"job": 7}}

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.core.errors import EdgedError, RefusedError
-from edged.runtime.control import LIMIT_BYTES, Control, Operation, answer
+from edged.runtime.control import Control, Operation, answer
+from edged.runtime.door import LIMIT_BYTES, Door
 
 
 def refuse(args: Mapping[str, Any]) -> Any:
@@ -106,7 +107,7 @@ def test_a_disk_that_refuses_is_a_failure_not_a_refusal(caplog: pytest.LogCaptur
 def endpoint(tmp_path: Path) -> Iterator[str]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     address = f"ipc://{tmp_path}/control"
-    control = Control(context, address, OPERATIONS)
+    control = Control(Door(context, "control", address), OPERATIONS)
     control.start()
     yield address
     control.close()
@@ -152,7 +153,7 @@ def test_who_asks_without_pause_does_not_get_all_of_the_interpreter(
 ) -> None:
     pauses: list[float] = []
     with zmq.Context() as context:
-        control = Control(context, f"ipc://{tmp_path}/control", OPERATIONS)
+        control = Control(Door(context, "control", f"ipc://{tmp_path}/control"), OPERATIONS)
         monkeypatch.setattr(control, "_clock", lambda: 10**12)
         monkeypatch.setattr(control.stopping, "wait", lambda seconds: pauses.append(seconds) or False)
         control.start()
@@ -175,4 +176,4 @@ def test_only_owner_and_group_may_command(endpoint: str) -> None:
 
 def test_endpoint_that_cannot_be_bound(tmp_path: Path) -> None:
     with zmq.Context() as context, pytest.raises(EdgedError, match="cannot bind"):
-        Control(context, f"ipc://{tmp_path}/no/such/folder/control", OPERATIONS)
+        Control(Door(context, "control", f"ipc://{tmp_path}/no/such/folder/control"), OPERATIONS)

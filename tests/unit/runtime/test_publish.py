@@ -142,7 +142,7 @@ def test_a_hold_lasts_three_periods_or_100_ms_and_says_whether_to_stop(context: 
         _, message = bus.send(Hold(reason, "because", 5), meaning={"names": ["j1"]})
     assert (message.kind, message.reason, message.captured_ns) == (Kind.HOLD, reason, 5)
     assert message.valid_for_ns == 100 * MS > 3 * PERIOD
-    assert message.stop == (reason not in (Reason.STALE, Reason.SKEW, Reason.LATE, Reason.STARTING))
+    assert message.stop == (reason not in (Reason.STALE, Reason.SKEW, Reason.LATE, Reason.STARTING, Reason.WAITING))
     assert (message.header["reason"], message.header["detail"]) == (reason.name, "because")
     assert not message.arrays
 

@@ -1,0 +1,271 @@
+"""triggers: which frame is which part's, and when a part's result is final.
+
+A trigger takes the only frame that was captured in [stamp + delay - window, stamp + delay + window]. Two frames for one
+trigger, or two triggers for one frame, and all of them are NOT_INSPECTED(AMBIGUOUS). So nothing is final before all
+that could make it ambiguous has come: another frame of the window, or another trigger of the frame, whose stamp is at
+most two windows away. Both arrive at most `late` after their time; a trigger that takes longer is NOT_INSPECTED(LATE)
+and still claims its frame. The engine does not wait for that, the result does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from edged.config.trigger import TriggerConfig
+from edged.core.clock import NS_PER_S, ns
+from edged.core.types import NEVER_NS, Frame
+from edged.inspection.rules import Result
+
+MOST_OPEN = 256  # parts without a result
+MOST_FRAMES = 4096  # of which the stamps are kept
+FORGOTTEN_NS = 60 * NS_PER_S  # after its deadline, a part that was never written down
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """`[trigger]` in nanoseconds. `images`: of so many frames the picture is kept for a trigger that comes later."""
+
+    delay_ns: int
+    window_ns: int
+    late_ns: int
+    settle_ns: int
+    deadline_ns: int
+    queue: int
+    images: int
+
+
+def timing_of(trigger: TriggerConfig, fps: float) -> Timing:
+    """What the matcher needs of the config, for a camera of `fps`."""
+    return Timing(
+        ns(trigger.delay_ms), ns(trigger.window_ms), ns(trigger.late_ms), trigger.settle_ns,
+        ns(trigger.deadline_ms), trigger.queue, trigger.images(fps),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A result and what it was made from. `engine`: the first 8 bytes of its identity; `captured_ns`: of the part's
+    frame, 0 = it had none."""
+
+    result: Result
+    captured_ns: int = 0
+    engine: bytes = bytes(8)
+    tick: int = 0
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """One trigger. `line`: the session of whoever counts the parts; `part`: as it was sent; `number`: without wraps."""
+
+    line: str
+    part: int
+    number: int
+    stamp_ns: int
+    timing: Timing
+    late: bool = False
+    accepted: bool = False  # it is on disk
+    ambiguous: bool = False
+    dropped: bool = False  # its picture could not be kept
+    frames: int = 0  # in its window
+    frame: Frame | None = None  # until the engine has seen it
+    running: bool = False
+    closed: bool = False  # told; it still claims what comes
+    outcome: Outcome | None = None
+
+    @property
+    def first_ns(self) -> int:
+        return self.stamp_ns + self.timing.delay_ns - self.timing.window_ns
+
+    @property
+    def last_ns(self) -> int:
+        return self.stamp_ns + self.timing.delay_ns + self.timing.window_ns
+
+    @property
+    def settled_ns(self) -> int:
+        return self.stamp_ns + self.timing.settle_ns
+
+    @property
+    def deadline_ns(self) -> int:
+        return self.stamp_ns + self.timing.deadline_ns
+
+    def conclusion(self, now_ns: int) -> Outcome | None:
+        """What it has come to; None while that is open."""
+        if not self.accepted:
+            return None
+        captured_ns = self.outcome.captured_ns if self.outcome is not None else 0
+        if self.ambiguous:
+            return not_inspected("AMBIGUOUS", captured_ns)
+        if self.late:
+            return not_inspected("LATE")
+        if now_ns >= self.settled_ns:
+            if self.outcome is not None:
+                return self.outcome
+            if not self.frames:
+                return not_inspected("NO_FRAME")
+        if self.dropped:
+            return not_inspected("QUEUE")
+        return not_inspected("DEADLINE") if now_ns >= self.deadline_ns else None
+
+    def due_ns(self) -> int:
+        """When to ask for the conclusion next."""
+        if not self.accepted:
+            return NEVER_NS
+        if self.ambiguous or self.late or self.dropped:
+            return 0
+        return self.settled_ns if self.outcome is not None or not self.frames else self.deadline_ns
+
+
+def not_inspected(reason: str, captured_ns: int = 0) -> Outcome:
+    """Why a part was not."""
+    return Outcome(Result("NOT_INSPECTED", reason), captured_ns)
+
+
+@dataclass(slots=True, eq=False)
+class _Seen:
+    """A frame that came; its picture goes before its stamp does."""
+
+    captured_ns: int
+    frame: Frame | None
+    parts: list[Part] = field(default_factory=list)
+
+
+class Matcher:
+    """Pairs frames and triggers, whichever comes first. Any thread may call anything."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
+        self._open: list[Part] = []
+        self._closed: deque[Part] = deque()  # as long as a frame of their window may come
+        self._frames: deque[_Seen] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self.counts: Counter[str] = Counter()
+
+    def claim(self, line: str, part: int, number: int, stamp_ns: int, now_ns: int) -> Part | None:
+        """A trigger that came at `now_ns`; None where too many parts are open. Its conclusion waits for `accept`."""
+        with self._changed:
+            self._forget(now_ns)
+            if len(self._open) >= MOST_OPEN:
+                return None
+            late = now_ns > stamp_ns + self.timing.late_ns
+            made = Part(line, part, number, stamp_ns, self.timing, late)
+            self._open.append(made)
+            for seen in self._frames:
+                if made.first_ns <= seen.captured_ns <= made.last_ns:
+                    self._pair(made, seen)
+            self._changed.notify_all()
+            return made
+
+    def accept(self, part: Part) -> None:
+        """It is on disk: from now on it has a result, whatever happens."""
+        with self._changed:
+            part.accepted = True
+            self._changed.notify_all()
+
+    def frame(self, frame: Frame, now_ns: int) -> None:
+        """A frame that the camera delivered."""
+        with self._changed:
+            self._forget(now_ns)
+            seen = _Seen(frame.captured_ns, frame)
+            self._frames.append(seen)
+            for part in (*self._closed, *self._open):
+                if part.first_ns <= seen.captured_ns <= part.last_ns:
+                    self._pair(part, seen)
+            self.counts["frames"] += 1
+            self._changed.notify_all()
+
+    def next(self, now_ns: int) -> Part | None:
+        """The part to inspect next, of those that are matched the one with the earliest deadline; it is `running`."""
+        with self._changed:
+            waiting = [part for part in self._waiting() if now_ns < part.deadline_ns]
+            chosen = min(waiting, key=lambda part: part.deadline_ns, default=None)
+            if chosen is not None:
+                chosen.running = True
+            return chosen
+
+    def judged(self, part: Part, outcome: Outcome, now_ns: int) -> None:
+        """What the rules made of its frame. After its deadline that is no result any more."""
+        with self._changed:
+            part.frame = None
+            if now_ns < part.deadline_ns:
+                part.outcome = outcome
+            self._changed.notify_all()
+
+    def conclude(self, now_ns: int) -> list[tuple[Part, Outcome]]:
+        """The parts that are over, each told once."""
+        with self._changed:
+            over = [(part, outcome) for part in self._open if (outcome := part.conclusion(now_ns)) is not None]
+            self._close(over)
+            return over
+
+    def end(self, reason: str) -> list[tuple[Part, Outcome]]:
+        """All that are open, NOT_INSPECTED for `reason`."""
+        with self._changed:
+            over = [(part, not_inspected(reason)) for part in self._open if part.accepted]
+            self._close(over)
+            return over
+
+    def due_ns(self) -> int:
+        """When `conclude` has something to say, as far as that is known."""
+        with self._changed:
+            return min((part.due_ns() for part in self._open), default=NEVER_NS)
+
+    def wait(self, timeout_ns: int) -> None:
+        """Until something has changed, or for so long."""
+        with self._changed:
+            if timeout_ns > 0 and not any(True for _ in self._waiting()):
+                self._changed.wait(timeout_ns / NS_PER_S)
+
+    def describe(self) -> dict[str, Any]:
+        """For health."""
+        with self._changed:
+            return {"open": len(self._open), "waiting": sum(1 for _ in self._waiting()), **self.counts}
+
+    def _waiting(self) -> Iterator[Part]:
+        return (
+            part
+            for part in self._open
+            if part.frame is not None and not (part.running or part.ambiguous or part.late or part.dropped)
+        )
+
+    def _pair(self, part: Part, seen: _Seen) -> None:
+        seen.parts.append(part)
+        part.frames += 1
+        part.frame = seen.frame if part.outcome is None and not part.closed else None
+        part.ambiguous |= part.frames > 1
+        if len(seen.parts) > 1:
+            for other in seen.parts:
+                other.ambiguous = True
+        part.dropped |= seen.frame is None
+        waiting = list(self._waiting())
+        if len(waiting) > self.timing.queue:
+            last = max(waiting, key=lambda one: one.deadline_ns)
+            last.dropped, last.frame = True, None
+
+    def _close(self, over: list[tuple[Part, Outcome]]) -> None:
+        gone = {id(part) for part, _ in over}
+        self._open = [part for part in self._open if id(part) not in gone]
+        for part, outcome in over:
+            part.frame, part.closed = None, True
+            self._closed.append(part)
+            self.counts[outcome.result.reason or outcome.result.status] += 1
+
+    def _forget(self, now_ns: int) -> None:
+        """Frames that no trigger can claim in time any more, and parts that could never be written down."""
+        timing = self.timing
+        kept_ns = timing.window_ns + timing.late_ns - timing.delay_ns
+        while self._frames and (
+            now_ns > self._frames[0].captured_ns + max(kept_ns, 0) + 2 * timing.settle_ns
+            or len(self._frames) > MOST_FRAMES
+        ):
+            gone = self._frames.popleft()
+            self.counts["unclaimed"] += not gone.parts
+        for index in range(len(self._frames) - timing.images):
+            self._frames[index].frame = None
+        while self._closed and now_ns > self._closed[0].settled_ns:
+            self._closed.popleft()
+        self._open = [one for one in self._open if one.accepted or now_ns < one.deadline_ns + FORGOTTEN_NS]

@@ -1,0 +1,120 @@
+"""Inspection of triggered parts: the engine runs on frames that are a part's, the most urgent first, and on no other.
+
+One verdict per part that was looked at; a Hold when none was for 1.5 nominal result periods: WAITING where nothing was
+triggered and all is well, else why not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from edged.core.clock import NS_PER_MS, Now, ms
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import Hold, Observation, Prediction, Reason, Tick
+from edged.guard import guard
+from edged.inspection.triggers import Matcher, Outcome, Part, not_inspected
+from edged.pipeline.pipeline import Pipeline
+from edged.runtime.inference_thread import InferenceThread, Job
+from edged.runtime.inputs import Inputs
+from edged.runtime.publish import Sent
+from edged.runtime.turn import Turn
+
+PATIENCE = 1.5  # nominal result periods without a result
+LOOK_NS = 5 * NS_PER_MS  # at what becomes final while the engine runs
+UNREMARKABLE = ("streaming", "starting", "opening", "waiting for the first frame", "no frame for")
+
+
+class TriggeredPerception:
+    """The loop's alone. `conclude`: told the time whenever something may have become final; `free`: the camera runs
+    without triggers, so that its silence is a fault."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        stop: threading.Event,
+        now: Now,
+        matcher: Matcher,
+        conclude: Callable[[int], None],
+        free: bool,
+    ) -> None:
+        self._inputs, self._stop, self._now, self._matcher = inputs, stop, now, matcher
+        self._conclude, self._free = conclude, free
+        self._running: tuple[InferenceThread, Part] | None = None
+        self._refused: tuple[Part, Hold] | None = None
+
+    def wait(self, seq: int, worker: InferenceThread) -> Tick:
+        """Until a result is there or patience ends; gives the engine the next part's frame as soon as it is free."""
+        due_ns = self._now() + round(PATIENCE * worker.pipeline.schedule.period_ns)
+        while not self._stop.is_set() and (now_ns := self._now()) < due_ns:
+            self._conclude(now_ns)
+            left_ns = max(0, min(due_ns, now_ns + LOOK_NS, self._matcher.due_ns()) - now_ns)
+            if worker.busy:
+                if worker.wait(left_ns):
+                    break
+            elif self._refused is not None:
+                break
+            elif not self._begin(worker, now_ns):
+                self._inputs.drain(now_ns)
+                self._matcher.wait(left_ns)
+        else:
+            return Tick(seq + 1, due_ns, self._now(), timed_out=True)
+        now_ns = self._now()
+        return Tick(seq + 1, now_ns, now_ns)
+
+    def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
+        """The result as a verdict, with its part, else why there is none. `more`: the next inference may begin."""
+        self._inputs.drain(watch.started_ns)
+        if self._refused is not None:
+            (refused, hold), self._refused = self._refused, None
+            return Turn(hold, part=refused)
+        done = worker.take()
+        if done is None:
+            return Turn(self._why(running, worker, tick))
+        part_of = self._running
+        self._running = None
+        if more:
+            self._begin(worker, watch.started_ns)
+        watch.adopt(done.watch)
+        prediction: Prediction | Hold | None = done.failed if done.failed is not None else done.prediction
+        assert prediction is not None, "a run that did not fail was decoded"
+        verdict: Prediction | Hold = prediction
+        if not isinstance(prediction, Hold):
+            verdict = guard(prediction, running.rule, None, tick, watch.started_ns)
+            watch.lap("guard")
+        part = part_of[1] if part_of is not None and part_of[0] is worker else None
+        return Turn(verdict, None, done.job.observation, prediction=prediction, part=part)
+
+    def judged(self, part: Part, sent: Sent, tick: Tick, engine: bytes, alarms: tuple[str, ...]) -> None:
+        """What went out about a part."""
+        result = sent.result if sent.result is not None else not_inspected("NO_RULES").result
+        outcome = Outcome(result, sent.verdict.captured_ns, engine, tick.seq, alarms)
+        self._matcher.judged(part, outcome, sent.published_ns)
+
+    def _begin(self, worker: InferenceThread, now_ns: int) -> bool:
+        """Give the engine the most urgent part's frame; True when it runs, or why it does not is to be told."""
+        part = self._matcher.next(now_ns)
+        if part is None or part.frame is None:
+            return False
+        observation = self._inputs.observe_frame(worker.pipeline.want, part.frame)
+        if not isinstance(observation, Observation):
+            self._refused = part, observation
+            return True
+        self._running = worker, part
+        worker.submit(Job(observation, 0, now_ns))
+        return True
+
+    def _why(self, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
+        if worker.busy:
+            spent_ms, usual_ms = ms(worker.running_for_ns()), ms(running.schedule.run_ns)
+            detail = f"no result yet: inference has been running for {spent_ms:.0f} ms, {usual_ms:.0f} ms when loaded"
+            return Hold(Reason.LATE, f"{detail}; use a faster engine or fewer parts")
+        if self._free:
+            seen = self._inputs.observe(running.want, replace(tick, timed_out=False), tick.started_ns)
+            if isinstance(seen, Hold):
+                return seen
+        for name, camera in self._inputs.cameras.items():
+            if not (state := str(camera.stats()["state"])).startswith(UNREMARKABLE):
+                return Hold(Reason.STALE, f"{name}: {state}")
+        return Hold(Reason.WAITING, "no part was triggered")
