@@ -73,12 +73,12 @@ def camera_toml(uri: str, fps: float) -> str:
     )
 
 
-def sensor_toml(endpoint: str) -> str:
+def sensor_toml(endpoint: str, name: str = "state", max_age_ms: float = 1000.0) -> str:
     """Fifteen values of one sensor."""
     names = ", ".join(f"'{name}'" for name in STATE_NAMES)
     return (
-        f"[sensors.state]\nendpoint = '{endpoint}'\ntopic = 'state'\nnames = [{names}]\nunit = 'rad'\n"
-        "history_ms = 1000\nmax_age_ms = 1000\nmax_skew_ms = 1000\n"
+        f"[sensors.{name}]\nendpoint = '{endpoint}'\ntopic = '{name}'\nnames = [{names}]\nunit = 'rad'\n"
+        f"history_ms = 1000\nmax_age_ms = {max_age_ms}\nmax_skew_ms = 1000\n"
     )
 
 
@@ -143,17 +143,19 @@ class Recorder(threading.Thread):
 class StateFeed(threading.Thread):
     """The robot of a small cell: fifteen values at rest, so many times a second."""
 
-    def __init__(self, folder: Path, rate_hz: float) -> None:
-        super().__init__(name="state", daemon=True)
+    def __init__(self, folder: Path, rate_hz: float, name: str = "state") -> None:
+        super().__init__(name=name, daemon=True)
+        self.silent = False
         self._context = open_context()
-        self._sender = SensorSender(f"ipc://{folder}/state", "state", context=self._context)
+        self._sender = SensorSender(f"ipc://{folder}/{name}", name, context=self._context)
         self._rate_hz = rate_hz
         self._ended = threading.Event()
 
     def run(self) -> None:
         values = np.zeros(len(STATE_NAMES))
         while not self._ended.wait(1 / self._rate_hz):
-            self._sender.send(values)
+            if not self.silent:
+                self._sender.send(values)
 
     def __enter__(self) -> StateFeed:
         self.start()

@@ -25,6 +25,7 @@ RUNS_MS = (0.0, 50.0, 150.0, 400.0)
 RATES_HZ = (30.0, 100.0, 500.0)
 QUICK = ((0.0, 100.0), (50.0, 500.0), (150.0, 100.0), (400.0, 30.0))
 TRIALS = 3
+PHASES = 5  # of a swap, at which holds are tried
 AFTERWARDS_S = 0.2
 BUDGET_TICKS = 2.0
 LOADING = "loading"  # another engine is loaded meanwhile
@@ -34,13 +35,15 @@ ABSENT = "absent"  # there is no engine at all
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One hold: `ticks`, `took_ms` from asking to the stop on the bus; `moved`: actions published after the answer;
-    `first_stops`: whether the first verdict after the answer is a stop."""
+    """One hold: `ticks`, `took_ms` from asking to the stop on the bus; `verdicts`: the stop is that one of those
+    published since; `moved`: actions published after the answer; `first_stops`: whether the first verdict after the
+    answer is a stop."""
 
     ticks: float
     took_ms: float
     moved: int
     first_stops: bool
+    verdicts: int = 1
 
 
 def hold() -> Row:
@@ -55,14 +58,18 @@ def row_of(trials: Sequence[Trial]) -> Row:
     moved, unstopped = sum(trial.moved for trial in trials), sum(not trial.first_stops for trial in trials)
     value = float(np.median(ticks))
     slowest = max(trials, key=lambda trial: trial.took_ms)
-    note = f"{len(trials)} holds, slowest {slowest.took_ms:.1f} ms; {moved} actions and {unstopped} verdicts without "
+    latest = max(trial.verdicts for trial in trials)
+    note = (
+        f"{len(trials)} holds, slowest {slowest.took_ms:.1f} ms, at most {latest} verdicts from asking to the stop; "
+        f"{moved} actions and {unstopped} verdicts without "
+    )
     ok = value <= BUDGET_TICKS and not moved and not unstopped
     return Row("hold", round(value, 3), "ticks", BUDGET_TICKS, p50=round(value, 3),
                p99=round(float(np.percentile(ticks, 99)), 3), ok=ok, note=f"{note}stop after the answer")  # fmt: skip
 
 
 def hold_trials(run_ms: float, rate_hz: float, count: int, meanwhile: str = "") -> Iterator[Trial]:
-    """`count` holds of one daemon. `meanwhile`: LOADING or ABSENT."""
+    """`count` holds of one daemon. `meanwhile`: LOADING, a swap is under way at each of them, or ABSENT."""
     with scratch() as folder, StateFeed(folder, max(200.0, rate_hz)):
         path = _config(folder, run_ms, rate_hz, meanwhile)
         (folder / "run").mkdir()
@@ -71,12 +78,10 @@ def hold_trials(run_ms: float, rate_hz: float, count: int, meanwhile: str = "") 
             recorder.wait(lambda message: meanwhile == ABSENT or message.kind is Kind.ACTION, process)
             for number in range(count):
                 if meanwhile == LOADING:
-                    request(control, "swap", {"version": str(2 + number % 2), "who": "bench"})
-                    time.sleep(0.05 * number)
+                    _load(control)
+                    time.sleep(0.05 * (number % PHASES))
                 yield _trial(recorder, control, rate_hz)
                 request(control, "resume", {"who": "bench"})
-                if meanwhile == LOADING:
-                    _idle(control)
                 if meanwhile != ABSENT:
                     first = len(recorder.messages)
                     recorder.wait(lambda message: message.kind is Kind.ACTION, process, first)
@@ -100,10 +105,8 @@ def _config(folder: Path, run_ms: float, rate_hz: float, meanwhile: str) -> Path
 
 def _trial(recorder: Recorder, control: str, rate_hz: float) -> Trial:
     first, asked_ns = len(recorder.messages), monotonic_ns()
-    answer = request(control, "hold", {"who": "bench"}, timeout_ms=5000)
+    request(control, "hold", {"who": "bench"}, timeout_ms=5000)
     answered_ns = monotonic_ns()
-    if not answer["published"]:
-        raise EdgedError("the hold was answered before it was on the bus", "is the machine overloaded?")
     time.sleep(AFTERWARDS_S)
     verdicts = recorder.messages[max(0, first - 1) :]
     after = [message for message in verdicts if message.published_ns > answered_ns]
@@ -111,14 +114,17 @@ def _trial(recorder: Recorder, control: str, rate_hz: float) -> Trial:
     if not after or not stops:
         raise EdgedError("nothing was heard after the hold", "is the machine overloaded?")
     took_ms = ms(stops[0] - asked_ns)
-    return Trial(took_ms * rate_hz / 1000, took_ms, sum(map(_moves, after)), after[0].stop)
+    number = sum(asked_ns <= message.published_ns <= stops[0] for message in verdicts)
+    return Trial(took_ms * rate_hz / 1000, took_ms, sum(map(_moves, after)), after[0].stop, number)
 
 
 def _moves(message: Message) -> bool:
     return message.kind is Kind.ACTION
 
 
-def _idle(control: str) -> None:
-    """Wait until the swap is over, however it ended."""
-    while (swap := request(control, "status")["swap"])["active"] is not None or swap["waiting"]:
-        time.sleep(0.05)
+def _load(control: str) -> None:
+    """Ask for the other version, unless a swap is under way."""
+    status = request(control, "status")
+    if status["swap"]["active"] is None and not status["swap"]["waiting"]:
+        version = "2" if status["engine"]["version"] != "2" else "3"
+        request(control, "swap", {"version": version, "who": "bench"})

@@ -20,12 +20,17 @@ PROBE_ROUNDS = 8
 PROBES = 5
 
 
-def write_slow(store: Path, name: str, run_ms: float, version: str = "1") -> Path:
-    """`name` as a version in `store` that takes about `run_ms` on this machine; 0 = as quick as it can be."""
+def write_slow(store: Path, name: str, run_ms: float, version: str = "1", step_ms: float | None = None) -> Path:
+    """`name` as a version in `store` that takes about `run_ms` on this machine; 0 = as quick as it can be. `step_ms`:
+    between the steps of its chunks, None = as shipped."""
     bundle = read_bundle(ENGINES / name / "1")
     rounds = max(0, round(run_ms / _round_ms(bundle))) if run_ms else 0
     inputs = {**bundle.manifest.inputs, "rounds": ConstInput(value=float(rounds))}
-    manifest = msgspec.structs.replace(bundle.manifest, version=version, inputs=inputs)
+    outputs = dict(bundle.manifest.outputs)
+    if step_ms is not None and bundle.manifest.action is not None:
+        tensor, role = bundle.manifest.action
+        outputs[tensor] = msgspec.structs.replace(role, step_ms=step_ms)
+    manifest = msgspec.structs.replace(bundle.manifest, version=version, inputs=inputs, outputs=outputs)
     return write_bundle(store, manifest, bundle.model, bundle.golden, replace=True)
 
 

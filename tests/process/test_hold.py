@@ -8,7 +8,11 @@ import pytest
 
 from edged.bench.hold import ABSENT, LOADING, RATES_HZ, RUNS_MS, Trial, hold_trials, row_of
 
-EVERY = [pytest.param(*combination, 6, marks=pytest.mark.soak) for combination in product(RUNS_MS, RATES_HZ)]
+FULL = 20
+EVERY = [
+    *(pytest.param(*each, FULL, marks=pytest.mark.soak) for each in product(RUNS_MS, RATES_HZ, ("", LOADING))),
+    *(pytest.param(0.0, rate_hz, ABSENT, FULL, marks=pytest.mark.soak) for rate_hz in RATES_HZ),
+]
 
 
 def check(trials: list[Trial], count: int) -> None:
@@ -17,15 +21,12 @@ def check(trials: list[Trial], count: int) -> None:
     assert all(trial.first_stops for trial in trials), "the first verdict after the answer says stop"
 
 
-@pytest.mark.parametrize(("run_ms", "rate_hz", "count"), [(60.0, 100.0, 2), *EVERY])
-def test_nothing_moves_after_the_answer(run_ms: float, rate_hz: float, count: int) -> None:
-    check(list(hold_trials(run_ms, rate_hz, count)), count)
-
-
-@pytest.mark.parametrize("count", [1, pytest.param(6, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("meanwhile", [LOADING, ABSENT])
-def test_nor_while_an_engine_loads_or_without_one(meanwhile: str, count: int) -> None:
-    check(list(hold_trials(50.0, 100.0, count, meanwhile)), count)
+@pytest.mark.parametrize(
+    ("run_ms", "rate_hz", "meanwhile", "count"),
+    [(60.0, 100.0, "", 2), (50.0, 100.0, LOADING, 1), (50.0, 100.0, ABSENT, 1), *EVERY],
+)
+def test_nothing_moves_after_the_answer(run_ms: float, rate_hz: float, meanwhile: str, count: int) -> None:
+    check(list(hold_trials(run_ms, rate_hz, count, meanwhile)), count)
 
 
 def test_a_row_fails_for_a_single_action_after_the_answer() -> None:
