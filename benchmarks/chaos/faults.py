@@ -16,10 +16,11 @@ import msgspec
 import psutil
 import zmq
 from rig import FEEDS
+from waiting import until
 
 from benchmarks.chaos.cell import Cell, Status
 from edged.client import RequestError, request
-from edged.wire.sockets import READER, connect, open_context
+from edged.wire.sockets import RECORDER, connect, open_context
 
 Do = Callable[[Cell, random.Random], bool | None]
 
@@ -114,7 +115,7 @@ def subscriptions(cell: Cell, dice: random.Random) -> bool:
     for _ in range(3):
         count = dice.choice([5000, 50_000])
         many = cell.child("subscriptions", FEEDS, "crowd", cell.daemon.endpoint("action"), 1, count)
-        is_seen = cell.seen(lambda status: cut(status, "action", "subscriptions", "sending") > before, 12)
+        is_seen = cell.seen(lambda status: cut(status, "action", "subscriptions", "sending") > before, 20)
         many.kill()
         if is_seen:
             return True
@@ -126,7 +127,7 @@ def never_reads(cell: Cell, dice: random.Random) -> bool:
     stream = "frames-camera"
     before = cut(cell.status(), stream, "not reading")
     reader = cell.child("sleeper", FEEDS, "listen", cell.daemon.endpoint(stream), f"{cell.daemon.name}/{stream}")
-    cell.pause(2)
+    until(lambda: reader.log.read_text().split()[-1:] not in ([], ["0"]), 30)
     reader.send(signal.SIGSTOP)
     is_seen = cell.seen(lambda status: cut(status, stream, "not reading") > before, 40)
     reader.kill()
@@ -134,17 +135,14 @@ def never_reads(cell: Cell, dice: random.Random) -> bool:
 
 
 def stranger(cell: Cell, dice: random.Random) -> bool:
-    """A connection that is no ZeroMQ: silent, or bytes at random. libzmq ends it; or it is shown while it is there."""
+    """A connection that is no ZeroMQ, silent or with bytes at random: libzmq ends it."""
     stream = dice.choice(["action", "health", "events", "control"])
-    cell.pause(2)  # until those of the fault before are gone
-    before = cell.status()["readers"][stream]["connected"]
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as one:
         one.settimeout(40)
         one.connect(str(cell.daemon.runtime / stream))
-        if dice.random() < 0.3:
-            return cell.seen(lambda status: status["readers"][stream]["connected"] > before)
         try:
-            one.sendall(os.urandom(dice.choice([64, 4000])))
+            if dice.random() < 0.7:
+                one.sendall(os.urandom(dice.choice([64, 4000])))
             while one.recv(4096):
                 pass
         except ConnectionError:
@@ -157,11 +155,11 @@ def stranger(cell: Cell, dice: random.Random) -> bool:
 def requests(cell: Cell, dice: random.Random) -> bool:
     """Nonsense by the hundred at the control socket: each is answered, and none with success."""
     answered = 0
-    with open_context() as context, connect(context, zmq.DEALER, cell.daemon.endpoint("control"), READER) as dealer:
+    with open_context() as context, connect(context, zmq.DEALER, cell.daemon.endpoint("control"), RECORDER) as dealer:
         for _ in range(100):
             good = msgspec.msgpack.encode({"v": 1, "id": 1, "op": dice.choice(["swap", "hold!", "status"]), "args": []})
             dealer.send(good[: dice.randrange(len(good))] + dice.randbytes(dice.choice([1, 20, 60_000, 70_000])))
-            if dealer.poll(5000):
+            if dealer.poll(10_000):
                 answered += not msgspec.msgpack.decode(dealer.recv_multipart()[-1])["ok"]
     return answered == 100
 
@@ -247,7 +245,7 @@ READERS = (
     Fault("60 readers of one process", "readers.cut", crowd),
     Fault("5 000 or 50 000 subscriptions", "readers.cut", subscriptions),
     Fault("reader that never reads", "readers.cut", never_reads),
-    Fault("connection that is no ZeroMQ", "readers.connected, or ended", stranger),
+    Fault("connection that is no ZeroMQ", "ended", stranger),
 )
 OPERATORS = (
     Fault("100 broken requests", "answered", requests),

@@ -23,6 +23,7 @@ import zmq
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
+from edged.core.heap import Heap
 from edged.core.procfs import resident_bytes
 from edged.runtime.clients import Clients
 from edged.runtime.places import Places
@@ -91,6 +92,7 @@ class Peers(Duty):
         self._streams: dict[str, _Stream] = {}
         self._watched: list[tuple[zmq.Socket[bytes], zmq.Socket[Any], str]] = []  # socket, its monitor, stream
         self._look_ns = now()
+        self._heap = Heap()
         self._resident: deque[int] = deque(maxlen=10_000 // LOOK_MS)
 
     def watch(self, stream: str, watched: zmq.Socket[bytes], endpoint: str, readers: int) -> None:
@@ -162,6 +164,7 @@ class Peers(Duty):
             for monitor, _ in poller.poll(LOOK_MS):
                 self.item(f"the readers of {monitors[monitor]}", partial(self._listen, monitor, monitors[monitor]))
             self.item("a look at our memory", self._look_at_memory)
+            self.item("memory that is free", partial(self._heap.tend, self._now()))
             if self._now() >= self._look_ns:
                 self._look_ns = self._now() + LOOK_NS
                 self.item("a look at what readers have read", self._look)

@@ -3,9 +3,10 @@
 Nothing that arrives can disturb the loop: a message that cannot be used is counted by cause and ignored, and one
 drain has a budget of bytes and time that goes to the newest. Causes: `malformed`, `huge` (longer than these names
 need), `kind` (not a SAMPLE), `shape` (not one number per name), `order` (not newer than the last), `ahead` (made, or
-its sender started, later than now), `topic` (only begins with ours), `parts` (of a message without end), `overrun`
-(more than a tick can decode: the oldest of them), `backlog` (no stamp of its own and possibly long in a queue), `flood`
-(how often all that waited was dropped unread), and `future` (its stamp lies ahead of our clock: taken, but as of now).
+its sender started, later than now), `topic` (only begins with ours), `parts` (of a message without end), `silent`
+(our memory grew while nothing came: connected anew), `overrun` (more than a tick can decode: the oldest of them),
+`backlog` (no stamp of its own and possibly long in a queue), `flood` (how often all that waited was dropped unread),
+and `future` (its stamp lies ahead of our clock: taken, but as of now).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edged.source.arrivals import Arrivals
 from edged.source.backlog import LEAST, Backlog, Found
 from edged.source.codec import Reading, Unreadable, decoder, longest
 from edged.source.drift import Drift
+from edged.source.endless import Endless
 from edged.source.ring import Ring
 from edged.wire import Order, subscription
 from edged.wire.link import Link
@@ -68,6 +70,7 @@ class Sensor:
         self._most_bytes = 2 * self._longest  # what is somewhat too long is counted, more is cut off
         self._link = _connect(name, config, context, queue, self._most_bytes)
         self._backlog = Backlog(self._link, queue, now)
+        self._endless = Endless(self._link)
         self._floods = 0
         self._flooded_ns: int | None = None
 
@@ -79,6 +82,8 @@ class Sensor:
             self._drift.reset()
         before = self._samples
         found = self._backlog.take()
+        if why := self._endless.look(not found.count and not found.endless, now_ns):
+            self._rejected[why] += 1
         readings, overrun = self._readings(found)
         if overrun:
             self._rejected["overrun"] += overrun
@@ -123,6 +128,8 @@ class Sensor:
         """What is wrong with what is sent, and the remedy; empty when nothing sends, or all is well."""
         if self._link.trouble:
             return self._link.trouble
+        if endless := self._endless.trouble(self._now()):
+            return endless
         if not self._samples and (unreadable := self._none_readable()):
             return unreadable
         if not self._samples and self._link.cut:

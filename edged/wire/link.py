@@ -7,7 +7,9 @@ shows which of the two it was: a loss is followed by another attempt, a breach i
 
 from __future__ import annotations
 
+import fcntl
 import struct
+import termios
 
 import zmq
 
@@ -63,7 +65,7 @@ class Link:
         if context is None:
             context = self._own_context = open_context()
         self._made = (context, kind, options, keys)
-        self._look_ns = 0
+        self._look_ns = self._again_ns = 0
         name = name_in(endpoint) if resolve else None
         self._resolver = None if name is None else Resolver(name)
         self._place = endpoint if name is None else ""  # what is connected to; "" = not yet
@@ -79,6 +81,20 @@ class Link:
         """Why there can be no connection; "" when one may be there any moment."""
         return "" if self._resolver is None or self._is_up else self._resolver.trouble
 
+    @property
+    def is_connected(self) -> bool:
+        """As far as was seen at the last look."""
+        return self._descriptor >= 0
+
+    def bytes_waiting(self) -> int:
+        """What the kernel holds of the connection for us, not yet taken in; 0 where there is none."""
+        if self._descriptor < 0:
+            return 0
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self._descriptor, termios.FIONREAD, bytes(4)))[0])
+        except OSError:  # closed since the last look
+            return 0
+
     def tend(self, now_ns: int) -> None:
         """Look whether the connection is given up, a few times a second; costs nothing in between."""
         if now_ns < self._look_ns:
@@ -86,20 +102,24 @@ class Link:
         self._look_ns = now_ns + LOOK_NS
         if self._resolver is not None:
             self._follow(self._resolver.tend(now_ns, self._is_up))
+        if self._again_ns and now_ns >= self._again_ns:
+            self.reopen()
         before = self._since_ns
         for _ in range(MOST_EVENTS):
             if not int(self._monitor.get(zmq.EVENTS)) & READABLE:
                 break
-            self._note(struct.unpack_from("<H", self._monitor.recv_multipart()[0])[0], now_ns)
+            event, value = struct.unpack("<Hi", self._monitor.recv_multipart()[0])
+            self._note(event, value, now_ns)
         patience_ns = LOOK_NS // 2 if self._broken else HANDSHAKE_NS
         # Seen at the look before already: what follows a loss was not under way just now.
         if self._since_ns is not None and self._since_ns == before and now_ns - self._since_ns >= patience_ns:
             self.cut += 1
             self.reopen()
 
-    def reopen(self) -> None:
-        """Drop the connection and all that waits in it, and connect again."""
+    def reopen(self, again_ns: int = 0) -> None:
+        """Drop the connection and all that waits in it, and connect again: at once, or when `tend` is called then."""
         self._drop()
+        self._again_ns = again_ns
         self._open()
 
     def close(self) -> None:
@@ -120,9 +140,9 @@ class Link:
     def _open(self) -> None:
         context, kind, options, keys = self._made
         self._since_ns: int | None = None  # since when a peer is lost (`_broken`), or has not ended its handshake
-        self._broken = False
+        self._broken, self._descriptor = False, -1
         # The monitor misses only what happens before `tend` could look anyway: an attempt that is still going on.
-        if self._place:
+        if self._place and not self._again_ns:
             self.socket = connect(context, kind, self._place, options, keys)
         else:
             self.socket = open_socket(context, kind, options)
@@ -136,8 +156,9 @@ class Link:
             self._place = place
             self.reopen()
 
-    def _note(self, event: int, now_ns: int) -> None:
+    def _note(self, event: int, value: int, now_ns: int) -> None:
         self._is_up = event == zmq.Event.HANDSHAKE_SUCCEEDED
+        self._descriptor = value if event in (zmq.Event.CONNECTED, zmq.Event.HANDSHAKE_SUCCEEDED) else -1
         if event == zmq.Event.DISCONNECTED:
             self._since_ns, self._broken = now_ns, True
         elif event == zmq.Event.CONNECTED:

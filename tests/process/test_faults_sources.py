@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rig import MS, Rig, camera_cell, holds, is_action, rig, state_cell, tally
@@ -12,6 +14,8 @@ from waiting import until
 from edged.core.types import Reason
 
 __all__ = ["rig"]
+
+UNENDING = Path(__file__).parents[1] / "support/unending.py"
 
 
 def test_a_frozen_camera_is_a_hold_within_its_age_and_a_period_and_comes_back_by_itself(rig: Rig) -> None:
@@ -112,3 +116,24 @@ def test_what_is_wrong_with_a_camera_is_in_the_log(rig: Rig) -> None:
     until(lambda: told in daemon.said, 10, lambda: daemon.said)
     time.sleep(1.2)
     assert daemon.said.count("camera camera: ") == 1
+
+
+def test_a_message_without_end_costs_a_bounded_amount_of_memory_and_is_named(rig: Rig) -> None:
+    """libzmq holds the parts of a message until the last one is there: 400 MB a second, for ever."""
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    daemon.status()
+    resident_mb = daemon.resident_mb()
+    sender = rig.process("unending", str(UNENDING), str(rig.folder / "state"))
+    peak_mb = [resident_mb]
+
+    def is_named(status: dict[str, Any]) -> bool:
+        peak_mb[0] = max(peak_mb[0], daemon.resident_mb())
+        return "bytes without end" in status["sensors"]["state"]["trouble"]
+
+    daemon.wait_status(is_named)
+    assert sender.said.count("connected") >= 4
+    assert peak_mb[0] < resident_mb + 1500  # how much comes within a third of a second; without a bound all of it
+    sender.kill()
+    rig.feed("state", np.zeros(15))
+    until(lambda: daemon.resident_mb() < resident_mb + 100, 30, lambda: str(daemon.resident_mb()))
+    daemon.wait_status(lambda status: status["state"] == "ok")

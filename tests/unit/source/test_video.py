@@ -5,6 +5,7 @@ The streams are made by PyAV and damaged here; what is right is what the undamag
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -101,10 +102,16 @@ def test_smears_of_damaged_h264_are_refused_until_a_key_frame(tmp_path: Path, na
 
 def test_without_the_rule_the_smears_would_be_shown(tmp_path: Path) -> None:
     good = encode(tmp_path / "a.mp4", "libx264")
-    right = shown(good)
-    with av.open(str(damaged(good, 1))) as container:
-        plain = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
-    assert sum(np.abs(one.astype(int) - other).max() > 60 for one, other in zip(plain, right, strict=False)) > 3
+    right = [image for image in shown(good) if not isinstance(image, BadFrame)]
+    smeared = 0
+    for seed in range(4):  # what is damaged by one of them depends on the encoder, and that on the processor
+        plain: list[np.ndarray] = []
+        with av.open(str(damaged(good, seed))) as container:
+            for packet in container.demux(video=0):
+                with contextlib.suppress(av.InvalidDataError):
+                    plain += [frame.to_ndarray(format="bgr24") for frame in packet.decode()]
+        smeared += sum(is_smeared(one, right) for one in plain)
+    assert smeared > 3
 
 
 def test_damage_is_one_state_and_counted(tmp_path: Path) -> None:
