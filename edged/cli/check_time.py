@@ -32,6 +32,9 @@ def judge(config: Config, pipeline: Pipeline) -> Iterator[Finding]:
     if never is not None:
         yield never
         return
+    for doubt in schedule.doubts():
+        fact, _, remedy = doubt.partition("; ")
+        yield warning("execution.join", fact, remedy)
     if not schedule.inline and pipeline.inference.moves:
         yield from _gaps(config, pipeline, run_ms)
     if not schedule.inline and config.bus.valid_ms is not None and schedule.valid_ns < 3 * schedule.period_ns:

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edged.config.execution import ExecutionConfig
 from edged.config.sections import (
     BusConfig,
     CameraConfig,
     DaemonConfig,
     EngineConfig,
-    ExecutionConfig,
     GuardConfig,
     InspectionConfig,
     LogConfig,

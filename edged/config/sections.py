@@ -17,6 +17,8 @@ Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
+    """Frozen, and without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -100,29 +102,6 @@ class SensorConfig(_Section):
     def units(self) -> tuple[str, ...]:
         """One unit per name."""
         return (self.unit,) * len(self.names) if isinstance(self.unit, str) else self.unit
-
-
-class ExecutionConfig(_Section):
-    """Whether a tick waits for the engine, and how old its answer may become."""
-
-    inference: Literal["auto", "inline", "async"] = Field(
-        default="auto",
-        description="'inline': a tick waits for the engine; 'async': it never does; 'auto': inline where a run takes "
-        "at most half of the deadline",
-    )
-    max_plan_age_ms: Millis | None = Field(
-        default=None,
-        description="from capture to the last step executed; if absent the oldest input's max_age_ms, and two runs and "
-        "200 ms, or the chunk where that is more",
-    )
-    join: Literal["replace", "blend"] = Field(
-        default="replace",
-        description="how a new plan takes over: at once, or by a crossfade from the plan that it replaces",
-    )
-    blend_ms: Millis = Field(default=200.0, description="how long that crossfade takes")
-    hang_ms: Millis = Field(
-        default=10_000.0, description="async: a run that takes longer ends the process, as a lost device does"
-    )
 
 
 class EngineConfig(_Section):

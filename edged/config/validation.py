@@ -76,6 +76,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     """Everything that is wrong between fields, in the order of the file."""
     yield from _runtime(config)
     yield from _loop(config)
+    yield from _execution(config)
     for name, camera in config.cameras.items():
         yield from check_camera(f"cameras.{name}", camera)
     for name, sensor in config.sensors.items():
@@ -138,6 +139,18 @@ def _loop(config: Config) -> Iterator[Finding]:
         yield "loop.deadline_ms", loop.deadline_ms, 'nothing: with [execution] inference = "async" no tick waits'
     elif loop.deadline_ms is not None and config.deadline_ns > config.period_ns:
         yield "loop.deadline_ms", loop.deadline_ms, f"at most one period, {config.period_ns / 1e6:g} ms"
+
+
+def _execution(config: Config) -> Iterator[Finding]:
+    execution = config.execution
+    if execution.replan != "asap" and execution.inference == "inline":
+        yield (
+            "execution.replan",
+            execution.replan,
+            '"asap", or [execution] inference = "async": a tick that waits infers',
+        )
+    if execution.ensemble_coeff is not None and execution.join != "ensemble":
+        yield "execution.ensemble_coeff", execution.ensemble_coeff, 'nothing, or [execution] join = "ensemble"'
 
 
 def check_camera(key: str, camera: CameraConfig) -> Iterator[Finding]:

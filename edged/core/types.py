@@ -99,7 +99,8 @@ class ActionChunk:
     from here on, however many steps it has. `velocities`: [T, D] float32 per second at the steps of a trajectory,
     between which it is a cubic; None where nothing says how a step is reached. `ramping`: the plan has ended, this is
     the way to rest. `passed`: [K, D] float32 the steps before step 0, which were due too soon to be reached; a switch
-    has taken their values all the same.
+    has taken their values all the same. `oldest_ns`: the capture of the oldest prediction that has a part in it, 0 =
+    it has this one's alone; it gates nothing.
     """
 
     actions: NDArray[np.float32]
@@ -112,6 +113,7 @@ class ActionChunk:
     velocities: NDArray[np.float32] | None = None
     ramping: bool = False
     passed: NDArray[np.float32] | None = None
+    oldest_ns: int = 0
 
     @property
     def end_ns(self) -> int:

@@ -21,6 +21,7 @@ from edged.guard import Anchor, Command, Rules, anchor, guard, rules
 from edged.guard.follow import Floats
 from edged.guard.trajectory import make_trajectory
 from edged.pipeline.align import Wanted, wanted
+from edged.pipeline.ensemble import ensemble
 from edged.pipeline.inference import Inference, make_inference
 from edged.pipeline.join import Join
 from edged.pipeline.plan import Plan
@@ -32,13 +33,14 @@ from edged.pipeline.tally import Tally
 class Motion:
     """What moves when a tick begins, all of it optional: what controllers follow, the newest measured state, what is
     left of the engine before, and where controllers were commanded to be when that state was captured, and when the
-    observation was."""
+    observation was. `past`: earlier predictions, each with the stretch of input that it was made in."""
 
     command: Command | None = None
     measured: Sample | None = None
     join: Join | None = None
     followed: Floats | None = None
     at_capture: Floats | None = None
+    past: tuple[tuple[int, ActionChunk], ...] = ()
 
 
 AT_REST = Motion()
@@ -108,9 +110,7 @@ class Pipeline:
             return Answer(prediction, replace(place, captured_ns=observation.captured_ns))
         if isinstance(prediction, Hold):
             return Answer(prediction, prediction)
-        joined = prediction
-        if motion.join is not None and isinstance(prediction, ActionChunk):
-            joined = motion.join.join(prediction)
+        joined = self._joined(prediction, observation, motion) if isinstance(prediction, ActionChunk) else prediction
         verdict = guard(joined, self.rule, start, tick, decoded_ns)
         plan = None
         if self.schedule.knot_ns and isinstance(verdict, ActionChunk) and start is not None:
@@ -118,6 +118,14 @@ class Pipeline:
             verdict = verdict if plan.end_ns > begin_ns else _too_late(plan, begin_ns)
         watch.lap("guard")
         return Answer(prediction, verdict, start, plan)
+
+    def _joined(self, chunk: ActionChunk, observation: Observation, motion: Motion) -> ActionChunk:
+        """With what earlier predictions say about its steps, and what is left of the engine before."""
+        m, action = self.schedule.ensemble, self.manifest.action
+        if m is not None and action is not None:
+            past = [one for stretch, one in motion.past if stretch == observation.stretch]
+            chunk = ensemble(chunk, past, m, action[1].axes)
+        return chunk if motion.join is None else motion.join.join(chunk)
 
     def _before(self, start: Anchor | None, motion: Motion) -> Floats | None:
         """[D] the command that a policy's actions are relative to: of a single action the one before, of a chunk the

@@ -15,6 +15,7 @@ from edged.core.clock import NS_PER_MS, ms, ns
 from edged.guard import Command
 from edged.guard.path import Trajectory
 from edged.pipeline.align import Wanted
+from edged.pipeline.ensemble import coefficient
 
 INLINE_SHARE = 0.5  # of the deadline: what a run may take so that a tick waits for it
 PLAN_SPARE_NS = 200 * NS_PER_MS
@@ -34,6 +35,8 @@ class Schedule:
     `gap_ns`: longer between two observations, and the engine forgets.
     `knot_ns`: between the published knots of a trajectory, a whole part of a long period; 0 = each action is published
     as it is, since it comes and goes with its tick. `blend_ns`: the crossfade from one plan to the next, 0 = none.
+    `ensemble`: the m of ACT's weights, None = plans are not averaged. `steps`: of a plan; `replan`: after how many of
+    them the next one is to take over, 0 = as soon as there is one.
     """
 
     inline: bool
@@ -46,6 +49,9 @@ class Schedule:
     gap_ns: int
     knot_ns: int = 0
     blend_ns: int = 0
+    ensemble: float | None = None
+    steps: int = 1
+    replan: int = 0
 
     def first_ns(self, command: Command | None, due_ns: int) -> int:
         """The first knot of what is published in the tick that was due at `due_ns`: one of those of `command`, so that
@@ -69,7 +75,16 @@ class Schedule:
             "period_ms": round(ms(self.period_ns), 2),
             "max_plan_age_ms": round(ms(self.max_plan_age_ns), 1),
             "valid_ms": round(ms(self.valid_ns), 1),
+            **({"ensemble": self.ensemble} if self.ensemble is not None else {}),
+            **({"replan": self.replan} if self.replan else {}),
         }
+
+    def doubts(self) -> list[str]:
+        """What is allowed and seldom meant, a sentence each with the remedy."""
+        if self.ensemble is None or self.inline:
+            return []
+        fact = "plans that are inferred beside the ticks differ in age, and their mean lags behind the newest"
+        return [f'join = "ensemble" with a run of {ms(self.run_ns):.3g} ms: {fact}; set [execution] join = "blend"']
 
 
 def make_schedule(
@@ -78,7 +93,13 @@ def make_schedule(
     """From the config and what a run takes here. `want`: how old its input may be; `outputs`: the engine's, whose shape
     gives the length of a chunk."""
     wish = config.execution.inference
-    inline = wish == "inline" or (wish == "auto" and run_ns <= INLINE_SHARE * config.deadline_ns)
+    steps, replan = 1, config.execution.replan
+    if manifest.action is not None:
+        tensor, role = manifest.action
+        steps = outputs[tensor].size // len(role.axes)
+    if steps == 1 or replan == "asap":
+        replan = 0
+    inline = wish == "inline" or (wish == "auto" and not replan and run_ns <= INLINE_SHARE * config.deadline_ns)
     inline &= config.trigger is None  # frames of parts wait for their turn, and ticks for no frame
     period_ns, valid_ns = config.period_ns, config.valid_ns
     max_plan_age_ns = _max_plan_age_ns(config, want, manifest, outputs, run_ns)
@@ -88,15 +109,16 @@ def make_schedule(
             valid_ns = max(valid_ns, VALID_PERIODS * period_ns + VALID_SPARE_NS)
     knot_ns = 0
     if manifest.action is not None:
-        tensor, role = manifest.action
-        single = outputs[tensor].size == len(role.axes)
+        single = steps == 1
         shaped = any(limit.acceleration for limit in config.guard.limits.values())
         knot_ns = 0 if single and inline and not shaped else _knot_ns(config.period_ns)
     deadline_ns = config.deadline_ns if inline else max_plan_age_ns
     gap_ns = _oldest_ns(want) + round(GAP_PERIODS * period_ns)
+    averages = steps > 1 and config.execution.join == "ensemble"
     return Schedule(
         inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns,
         ns(config.execution.blend_ms) if config.execution.join == "blend" else 0,
+        coefficient(manifest, config.execution.ensemble_coeff) if averages else None, steps, replan,
     )  # fmt: skip
 
 

@@ -20,6 +20,9 @@ from edged.runtime.inference_thread import Done, InferenceThread, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.motion import MotionState
 from edged.runtime.turn import Turn, answered, spoken
+from edged.runtime.turnaround import Turnaround
+
+SPARE_STEPS = 2  # of a plan, when the next one takes over: for those runs that take longer than any before
 
 
 class AsyncPolicy:
@@ -31,6 +34,7 @@ class AsyncPolicy:
         self._plan_by: Pipeline | None = None
         self._ended: tuple[int, int] | None = None  # capture and end of the plan that ran out
         self._inferred_ns = -1  # capture of the newest observation that was given to an engine
+        self._turnaround = Turnaround()
 
     def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
         """The verdict of this tick. `more`: another inference may begin."""
@@ -57,7 +61,7 @@ class AsyncPolicy:
                 if turn.verdict.stop:
                     return turn
                 waiting = strongest((waiting, turn.verdict))
-        if more and isinstance(observation, Observation):
+        if more and isinstance(observation, Observation) and self._is_due(running, now_ns):
             self._begin(worker, observation, now_ns)
         if turn is not None and not isinstance(turn.verdict, Hold):
             return replace(turn, waiting=waiting)
@@ -73,6 +77,17 @@ class AsyncPolicy:
             worker.discard()
             return None
         return done
+
+    def _is_due(self, running: Pipeline, now_ns: int) -> bool:
+        """Whether an inference that begins now ends when the running plan is to be replaced: when as many of its steps
+        as configured were executed, and two before its end at the latest."""
+        schedule, plan = running.schedule, self._plan
+        if not schedule.replan or plan is None or self._plan_by is not running:
+            return True
+        step_ns = plan.chunk.step_ns
+        wanted_ns = plan.chunk.t0_ns + (schedule.replan - 1) * step_ns
+        latest_ns = plan.end_ns - SPARE_STEPS * step_ns
+        return now_ns + self._turnaround.forecast_ns(running) >= min(wanted_ns, latest_ns)
 
     def _begin(self, worker: InferenceThread, observation: Observation, now_ns: int) -> None:
         """Give the engine the newest observation, unless it has one, or had that one, or it is of an older motion."""
@@ -92,6 +107,8 @@ class AsyncPolicy:
         if isinstance(turn.verdict, Hold):
             return replace(turn, verdict=self._inputs.explained(turn.verdict))
         self._plan, self._plan_by = answer.plan, running
+        if answer.start is not None:
+            self._turnaround.record(running, answer.start.at_ns - done.job.begin_ns)
         return turn
 
     def _planned(

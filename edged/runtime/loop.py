@@ -97,6 +97,7 @@ class Loop:
             sent = publish(self._publisher, by, tick, verdict, watch, motion, turn.waiting, turn.part)
             motion.published(sent.verdict)
         motion.follow(sent, turn.path)
+        self._remember(turn, sent, by)
         if isinstance(sent.verdict, Hold) and sent.verdict.stop:
             self._inputs.interrupt()
         self._slot.sent(sent.published_ns, by)
@@ -105,6 +106,14 @@ class Loop:
             self._triggered.judged(turn.part, sent, tick, identity, self._publisher.alarms)
         self._health.record(tick, sent.verdict, watch, turn.waiting, identity)
         return sent
+
+    def _remember(self, turn: Turn, sent: Sent, by: Pipeline | None) -> None:
+        """Where plans are averaged, what was predicted takes part in those that follow."""
+        averages = by is not None and by.schedule.ensemble is not None
+        seen, prediction = turn.observation, turn.prediction
+        if averages and isinstance(sent.verdict, ActionChunk) and isinstance(prediction, ActionChunk):
+            assert seen is not None, "a prediction is made from an observation"
+            self._motion.remember(prediction, seen.stretch)
 
 
 def take_turn(

@@ -59,6 +59,7 @@ class MotionState:
         self._over = False  # whether that is gone, and the stop lasts all the same
         self._stopped_ns = 0
         self._commands: deque[Command] = deque(maxlen=REMEMBERED)  # that flowed without a break, the newest last
+        self._said: deque[tuple[int, ActionChunk]] = deque(maxlen=REMEMBERED)  # see `remember`
         self._window = RestWindow()
         self._rested: Sample | None = None  # until the first command: where it came to rest
         self._join: Join | None = None
@@ -150,10 +151,12 @@ class MotionState:
         if forget:
             self._forget.clear()
             self.command = self._join = None
+            self._said.clear()
             if after is not None:
                 after.inference.encoder.forget("start")
         if after is before:
             return forget
+        self._said.clear()
         if before is None or after is None or not same_axes(before.rule, after.rule):
             self.command = self._join = None
         else:
@@ -167,7 +170,13 @@ class MotionState:
             measured = replace(self._rested, captured_ns=measured.captured_ns)
         followed = self._commanded(measured.captured_ns) if measured is not None else None
         at_capture = self._commanded(captured_ns) if captured_ns is not None else None
-        return pipeline.Motion(self.command, measured, self._join, followed, at_capture)
+        return pipeline.Motion(self.command, measured, self._join, followed, at_capture, tuple(self._said))
+
+    def remember(self, prediction: ActionChunk, stretch: int) -> None:
+        """A prediction that has a part in those after it, as long as it has steps; none of it outlives a stop."""
+        while self._said and self._said[0][1].end_ns <= prediction.t0_ns:
+            self._said.popleft()
+        self._said.append((stretch, prediction))
 
     def _commanded(self, when_ns: int) -> Floats | None:
         """[D] where controllers were commanded to be at `when_ns`; None when nothing commands."""
@@ -196,6 +205,7 @@ class MotionState:
         if isinstance(verdict, ActionChunk) and path is not None:
             if self.command is None or sent.published_ns >= self.command.until_ns:  # after a break
                 self._commands.clear()
+                self._said.clear()
             until_ns = sent.until_ns if path.rest_ns is None else path.rest_ns
             since_ns = self._switches(path.path, sent.published_ns)
             self.command = Command(path.path, sent.published_ns, until_ns, path.cut_ns, path.meant, since_ns)
@@ -203,5 +213,6 @@ class MotionState:
             self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:
             self.command = self._join = None
+            self._said.clear()
             if verdict.reason is Reason.TRACKING and self.arming is not None:
                 self.arming.disarm(verdict.detail)

@@ -28,6 +28,8 @@ def describe_verdict(
         case ActionChunk():
             header["t0_ns"] = verdict.t0_ns
             header["step_ns"] = verdict.step_ns
+            if verdict.oldest_ns:
+                header["oldest_ns"] = verdict.oldest_ns
             arrays: Sequence[tuple[str, NDArray[Any]]] = (("action", verdict.actions),)
             if verdict.velocities is not None:
                 arrays = (*arrays, ("velocity", verdict.velocities))

@@ -55,6 +55,8 @@ def load_engine(
         golden_check(engine, bundle)
         reached("golden")
         installed = make_pipeline(engine, config, run_time)
+        for doubt in installed.schedule.doubts():
+            warn(f"{bundle.name} {bundle.version}: {doubt}")
         log.info("%s %s: %s", bundle.name, bundle.version, installed.schedule.describe())
         quiet()
         del bundle  # 176 MB take 15 ms to be given back, and no other thread may run meanwhile

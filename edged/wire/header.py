@@ -53,6 +53,7 @@ class _Action(_Verdict):
     changes: list[tuple[_Text, int, _Text, float | None, float | None]] = []
     changed: int = 0
     waiting: _Text = ""
+    oldest_ns: int = 0
 
 
 class _Judged(_Verdict):

@@ -293,6 +293,7 @@ constexpr Known known_keys[] = {
     {"units", Shape::texts, bit(Kind::action)},
     {"changes", Shape::changes, bit(Kind::action)},
     {"changed", Shape::integer, bit(Kind::action)},
+    {"oldest_ns", Shape::integer, bit(Kind::action)},
     {"waiting", Shape::text, bit(Kind::action)},
     {"classes", Shape::texts, masks_bits},
     {"camera", Shape::text, masks_bits | bit(Kind::frame) | bit(Kind::result)},
