@@ -26,6 +26,7 @@ from edged.core.types import Event
 from edged.guard.arming import Arming
 from edged.inspection.rules import make_judge
 from edged.runtime.clients import Clients
+from edged.runtime.compressed import start_compressed
 from edged.runtime.control import Control, Operation
 from edged.runtime.curve import open_curve
 from edged.runtime.door import Door
@@ -155,6 +156,7 @@ def _serve(
             duties.start(frames)
         if isinstance(camera, Duty):
             duties.watch(camera)
+    start_compressed(outlets, duties, stack)
     _describe(config, inputs, motion, slot, health)
     for name, read in supply.sections().items():
         health.section(name, read)

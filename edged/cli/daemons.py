@@ -142,7 +142,7 @@ def _obstacle(daemon: Located) -> str:
 
 def tail(
     daemon: Daemon,
-    stream: Annotated[str, typer.Argument(help="action, masks, health, events or frames-<camera>")] = "",
+    stream: Annotated[str, typer.Argument(help="action, masks, masks.zstd, health, events or frames-<camera>")] = "",
     count: Annotated[int, typer.Option("-n", "--count", help="stop after so many; 0 = never", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
     server_key: ServerKey = None,

@@ -222,7 +222,7 @@ class BusConfig(_Section):
         default=None,
         description="folder of client public keys (.key): they may read, those in its folder operate/ also operate",
     )
-    publish: tuple[str, ...] = Field(default=(), description="extra streams: 'frames', or 'frames-<camera>'")
+    publish: tuple[str, ...] = Field(default=(), description="extra streams: 'frames', 'frames-<camera>', 'masks.zstd'")
 
 
 class SwapConfig(_Section):

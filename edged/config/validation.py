@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from edged.config.schema import Config
@@ -16,6 +17,7 @@ from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} bytes"
 
 ASKED = ("control", "triggers")  # streams that answer
+COMPRESSED = "masks.zstd"  # the masks once more, compressed
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
 
 Finding = tuple[str, Any, str]
@@ -45,7 +47,8 @@ def streams(config: Config) -> tuple[str, ...]:
     frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
     results = ("results",) if config.inspects else ()
     triggers = ("triggers",) if config.trigger is not None else ()
-    return (config.stream, *results, *triggers, "health", "events", "control", *frames)
+    zstd = (COMPRESSED,) if COMPRESSED in published else ()
+    return (config.stream, *zstd, *results, *triggers, "health", "events", "control", *frames)
 
 
 def endpoints(config: Config) -> dict[str, str]:
@@ -242,11 +245,14 @@ def _inspection(config: Config) -> Iterator[Finding]:
 
 def _bus(config: Config) -> Iterator[Finding]:
     bus, known = config.bus, streams(config)
-    frames = ("frames", *(f"frames-{camera}" for camera in config.cameras))
+    extra = ("frames", *(f"frames-{camera}" for camera in config.cameras))
+    extra = (*extra, COMPRESSED) if config.stream == "masks" else extra
     for published in bus.publish:
-        if published not in frames:
-            yield "bus.publish", published, _one_of(*frames)
-    if not set(bus.publish) - set(frames) and (least := least_bytes(message_sizes(config))) > bus.queue_mb * MIB:
+        if published not in extra:
+            yield "bus.publish", published, _one_of(*extra)
+    if COMPRESSED in bus.publish and find_spec("zstandard") is None:
+        yield "bus.publish", COMPRESSED, "the package zstandard beside it: pip install 'edged[zstd]'"
+    if not set(bus.publish) - set(extra) and (least := least_bytes(message_sizes(config))) > bus.queue_mb * MIB:
         yield "bus.queue_mb", bus.queue_mb, f"at least {-(-least // MIB)}: so much a few messages of each stream take"
     for camera, of in config.cameras.items():
         size = 3 * of.width * of.height

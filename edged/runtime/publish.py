@@ -89,6 +89,7 @@ class Outlet:
         self.topic, self._stream = topic, topic.rpartition("/")[2]
         self.seq = 0
         self.peers = 0
+        self.copy_to: Callable[[bytes], None] | None = None  # who gets each message too
         self.is_behind = False  # whether more subscriptions waited than were read last time
         self._watched_by = peers
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -113,6 +114,8 @@ class Outlet:
             self._mend(self._watched_by.places)
         for socket in self._sockets:
             socket.send(data, 0, len(data) < COPY_BELOW_BYTES)
+        if self.copy_to is not None:
+            self.copy_to(data)
 
     def count_peers(self) -> int:
         """Read who came and went since last time, a bounded number; returns how many listen now."""

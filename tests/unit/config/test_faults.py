@@ -102,6 +102,7 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         ('uri = "/dev/video0"', 'uri = "http://cam/"', "cameras.tool.uri = 'http://cam/': allowed is an index, a /dev"),
         ('name = "reach"', 'name = "reach"\nrequire_signature = true', "engine.require_signature = True: allowed is"),
         ("valid_ms = 200", 'valid_ms = 200\npublish = ["frame"]', "bus.publish = 'frame': allowed is one of frames,"),
+        ("valid_ms = 200", 'valid_ms = 200\npublish = ["masks.zstd"]', "bus.publish = 'masks.zstd': allowed is one of"),
         (
             "valid_ms = 200",
             'valid_ms = 200\nbind.masks = "tcp://lo:1"',
@@ -226,3 +227,10 @@ def test_no_mistake_makes_a_password_appear(write: Write, camera: str) -> None:
     assert "cameras.tool" in lines
     assert "s3c" not in lines
     assert "s3cret" not in repr(load_config(write(PICK), ["cameras.tool.uri=rtsp://admin:s3cret@cam"]))
+
+
+def test_compressed_masks_need_their_package(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PICK[: PICK.index("[guard]")] + '[bus]\nvalid_ms = 500\npublish = ["masks.zstd"]\n'
+    assert endpoints(load_config(write(text)))["masks.zstd"].endswith("/masks.zstd")
+    monkeypatch.setattr("edged.config.validation.find_spec", lambda name: None)
+    assert any("pip install 'edged[zstd]'" in line for line in faults(write(text)))
