@@ -169,8 +169,8 @@ def _serve(
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     try:
-        free = config.trigger is None or config.trigger.camera == "free"
-        Loop(stop, open_ticks(config, inputs, stop), slot, inputs, motion, publisher, health, parts, free).run()
+        ticks = open_ticks(config, inputs, stop)
+        Loop(stop, ticks, slot, inputs, motion, publisher, health, parts, not config.triggered).run()
     except MachineryError as error:
         log.critical("%s", error)
         journal.put("stop", why=str(error))

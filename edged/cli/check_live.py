@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 
 import zmq
 
+from edged.cli.check_trigger import check_trigger_live
 from edged.cli.finding import Finding, fault, untried, warning
 from edged.config import CameraConfig, Config, SensorConfig, camera_kind
 from edged.core.clock import boot_id, monotonic_ns, ms
 from edged.core.errors import EdgedError, legible
 from edged.core.redact import shown
 from edged.core.types import Frame
+from edged.source.mailbox import Tap
 from edged.source.open import REPLAY, Camera, Samples, open_camera, open_sensor
 from edged.wire import Message, decode
 from edged.wire.link import Link, receive
@@ -72,7 +74,8 @@ def check_live(config: Config, is_running: bool, seconds: float = LISTEN_S) -> I
     """A finding or more for each camera and each sensor. `is_running`: the daemon itself, which owns its devices."""
     with contextlib.ExitStack() as stack:
         context = stack.enter_context(open_context())
-        cameras, sensors, heard = _open(config, context, is_running, stack)
+        stamps: list[int] = []
+        cameras, sensors, heard = _open(config, context, is_running, stack, stamps)
         newest: dict[str, Frame | None] = dict.fromkeys(cameras)
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
@@ -84,18 +87,25 @@ def check_live(config: Config, is_running: bool, seconds: float = LISTEN_S) -> I
                 newest[name] = camera.mailbox.newest()
             time.sleep(TURN_S)
         for name, of in config.cameras.items():
-            yield _camera(name, of, cameras.get(name), newest.get(name))
+            if not (config.triggered and not stamps and name in cameras and _patient(cameras[name])):
+                yield _camera(name, of, cameras.get(name), newest.get(name), not config.triggered)
+            if config.trigger is not None and name in cameras:
+                yield from check_trigger_live(config.trigger, name, stamps)
         for name, said in config.sensors.items():
             yield from _sensor(name, said, sensors[name], heard.get(said.endpoint), seconds)
 
 
 def _open(
-    config: Config, context: Context, is_running: bool, stack: contextlib.ExitStack
+    config: Config, context: Context, is_running: bool, stack: contextlib.ExitStack, stamps: list[int]
 ) -> tuple[dict[str, Camera], dict[str, Samples], dict[str, _Heard]]:
+    """What is listened to; with [trigger] the capture of each frame goes into `stamps`."""
     cameras: dict[str, Camera] = {}
+    tap = None
+    if config.trigger is not None:
+        tap = Tap(lambda frame: stamps.append(frame.captured_ns), not config.triggered)
     for name, camera in config.cameras.items():
         if not (is_running and camera_kind(camera.uri) in OWNED):
-            cameras[name] = open_camera(name, camera, context=context)
+            cameras[name] = open_camera(name, camera, context=context, tap=tap)
             stack.callback(cameras[name].close)
             cameras[name].start()
     sensors: dict[str, Samples] = {}
@@ -110,7 +120,14 @@ def _open(
     return cameras, sensors, heard
 
 
-def _camera(name: str, config: CameraConfig, camera: Camera | None, newest: Frame | None) -> Finding:
+def _patient(camera: Camera) -> bool:
+    """Whether it only waits for a trigger."""
+    return str(camera.stats()["state"]).startswith(("starting", "opening", "waiting", "no frame for"))
+
+
+def _camera(
+    name: str, config: CameraConfig, camera: Camera | None, newest: Frame | None, steady: bool = True
+) -> Finding:
     subject = f"cameras.{name}"
     if camera is None:
         return untried(subject, "the running daemon owns it: 'edged status' has its rate and age")
@@ -120,7 +137,7 @@ def _camera(name: str, config: CameraConfig, camera: Camera | None, newest: Fram
     height, width = newest.image.shape[:2]
     rate, age = float(stats.get("fps", 0.0)), ms(monotonic_ns() - newest.captured_ns)
     fact = f"{width}x{height} at {rate:.3g} fps, the newest {age:.0f} ms old"
-    if rate and abs(rate - config.fps) > OFF * config.fps:
+    if steady and rate and abs(rate - config.fps) > OFF * config.fps:
         return warning(subject, f"{fact}; the config says {config.fps:g} fps", f"set fps = {round(rate) or 1}")
     return Finding("ok", subject, fact)
 

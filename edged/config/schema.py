@@ -75,6 +75,11 @@ class Config(BaseSettings):
         return self.stream == "masks" and "inspection" in self.model_fields_set
 
     @property
+    def triggered(self) -> bool:
+        """Whether the camera takes a frame only when it is triggered."""
+        return self.trigger is not None and self.trigger.camera == "hardware"
+
+    @property
     def clock_camera(self) -> str | None:
         """The camera whose frames are the ticks, if that is the clock."""
         return self.loop.clock.removeprefix("camera:") if self.loop.clock != "timer" else None

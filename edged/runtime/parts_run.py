@@ -29,7 +29,7 @@ def make_tap(config: Config, matcher: Matcher | None, now: Now = monotonic_ns) -
     def take(frame: Frame) -> None:
         matcher.frame(frame, now())
 
-    return Tap(take, config.trigger.camera == "free")
+    return Tap(take, not config.triggered)
 
 
 def open_parts(

@@ -21,11 +21,18 @@ def line(rig: Rig) -> Iterator[Line]:
         yield made
 
 
-def run(line: Line, count: int, kills: int, seed: int) -> None:
-    """Parts with faults, and the daemon killed in between."""
+def run(line: Line, count: int, times: int, seed: int) -> None:
+    """Parts with faults; so many times each the engine is swapped, the camera fails and the daemon is killed."""
     rng = np.random.default_rng(seed)
-    deaths = set(rng.integers(count // 4, count - 5, kills).tolist())
+    swaps, failures, deaths = (set(rng.integers(5, count - 5, times).tolist()) for _ in range(3))
     for index in range(count):
+        if index in swaps:
+            running = line.daemon.status()["engine"]["version"]
+            line.daemon.ask("swap", version="2" if running == "1" else "1")
+        if index in failures:
+            line.camera_goes()
+            line.part()
+            line.camera_comes()
         line.part("well" if rng.random() < 0.6 else str(rng.choice(WRONG)))
         if index in deaths:
             mark = min(line.missing() | set(line.triggers.waiting), default=max(line.passed))
@@ -36,7 +43,7 @@ def run(line: Line, count: int, kills: int, seed: int) -> None:
             wait_ready(line)
             line.part("well", away=True)
             line.disturb(mark)
-    line.finish()
+    line.finish(60)
 
 
 def test_each_part_has_one_result_and_it_is_its_own(line: Line) -> None:
@@ -56,6 +63,7 @@ def test_each_part_has_one_result_and_it_is_its_own(line: Line) -> None:
     assert line.daemon.terminate() == 0
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.soak
 def test_ten_thousand_parts(line: Line) -> None:
     run(line, 10_000, 12, 6)

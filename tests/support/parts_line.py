@@ -35,8 +35,11 @@ IN_BETWEEN = {"RESTART", "LATE", "NO_FRAME", "DEADLINE", "STOPPING", "QUEUE"}
 
 
 def parts_cell(rig: Rig, camera: str = "hardware", run_ms: float = 5) -> dict[str, str]:
-    write_slow(rig.store, "bench-slow-masks", run_ms)
+    for version in ("1", "2"):
+        write_slow(rig.store, "bench-slow-masks", run_ms, version)
+    (rig.store / "bench-slow-masks" / "current").symlink_to("1")
     return {
+        "swap": "shadow = false\nprobation_predictions = 5\nprobation_seconds = 0.5",
         "loop": "clock = 'timer'\nrate_hz = 50",
         "engine": "name = 'bench-slow-masks'\nthreads = 1",
         "inspection": "[[inspection.rules]]\nname = 'stains'\nclasses = ['bright']\nmax_count = 0",
@@ -71,9 +74,23 @@ class Line:
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.frames = FrameSender(f"ipc://{self.rig.folder}/camera", "camera", queue=64, context=self._context)
+        self.frames = self._camera()
+        self.fails = False
         self.triggers = TriggerSender(self.daemon.endpoint("triggers"), "line 1", again_ms=40, context=self._context)
         self._results = self.listen()
+
+    def _camera(self) -> FrameSender:
+        return FrameSender(f"ipc://{self.rig.folder}/camera", "camera", queue=64, context=self._context)
+
+    def camera_goes(self) -> None:
+        """Whoever sends its pictures has ended."""
+        self.frames.close()
+        self.fails = True
+
+    def camera_comes(self) -> None:
+        self.frames = self._camera()
+        assert self.frames.wait_readers(1, 10_000)
+        self.fails = False
 
     def listen(self, after: int = 0) -> PartResults:
         endpoint, topic = self.daemon.endpoint("results"), f"{self.daemon.name}/results"
@@ -81,7 +98,7 @@ class Line:
 
     def part(self, wrong: str = "well", away: bool = False) -> int:
         """One part goes by, in about 30 ms."""
-        bright = bool(self._rng.random() < 0.5)
+        bright, wrong = bool(self._rng.random() < 0.5), "dropped" if self.fails else wrong
         if away:  # nobody acknowledges: as many as can wait do
             self.tend(5)
         if len(self.triggers.waiting) > 200:
