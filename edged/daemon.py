@@ -39,8 +39,7 @@ from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState, make_motion
 from edged.runtime.outlets import open_outlets
 from edged.runtime.ownership import claim, lock
-from edged.runtime.parts import MOST_AT_ONCE, Parts
-from edged.runtime.parts_run import make_matcher, make_tap, open_parts
+from edged.runtime.parts_run import Triggering, make_triggering, start_parts
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
 from edged.runtime.publish import Publisher, Sender
@@ -50,7 +49,6 @@ from edged.runtime.reporter import Reporter
 from edged.runtime.slot import Slot
 from edged.runtime.systemd import STOPPING, notify
 from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
-from edged.source.mailbox import Tap
 from edged.source.open import open_camera, open_sensor
 from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
@@ -123,9 +121,9 @@ def _serve(
     judge, heard = make_judge(config), outlets.get("results") if config.trigger is None else None
     publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns, results=heard, judge=judge)
 
-    matcher, doors = make_matcher(config), partial(Door, context, curve=curve, peers=peers, clients=clients)
+    triggering = make_triggering(config, sender.session)
     foreign = stack.enter_context(open_context())  # foreign inputs have an I/O thread apart
-    inputs = open_inputs(config, foreign, stack, make_tap(config, matcher))
+    inputs = open_inputs(config, foreign, stack, triggering)
     reserve = Reserve()
     stack.callback(reserve.close)
     motion = make_motion(config, open_arming(config, reserve))
@@ -140,15 +138,11 @@ def _serve(
     stack.callback(lambda: None if slot.close() else hung.set())
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)
-    bound, remote = endpoints(config), config.bus.bind
-    control = Control(doors("control", bound["control"], remote.get("control")), offered, acts(journal))
+    doors = partial(Door, context, curve=curve, peers=peers, clients=clients)
+    door = doors("control", endpoints(config)["control"], config.bus.bind.get("control"))
+    control = Control(door, offered, acts(journal))
     stack.callback(control.close)
-    parts: Parts | None = None
-    if matcher is not None and judge is not None:
-        door = doors("triggers", bound["triggers"], remote.get("triggers"), queued=MOST_AT_ONCE)
-        parts = open_parts(config, matcher, door, outlets["results"], sender, judge.digest, health)
-        stack.callback(parts.close)
-        duties.start(parts)
+    parts = start_parts(config, triggering, doors, outlets, sender, judge, health, duties, stack)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
             frames = FramePublisher(name, camera.mailbox, outlet, sender)
@@ -203,16 +197,20 @@ def _emitter(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None
     return emit
 
 
-def open_inputs(config: Config, context: Context, stack: contextlib.ExitStack, tap: Tap | None = None) -> Inputs:
+def open_inputs(
+    config: Config, context: Context, stack: contextlib.ExitStack, triggering: Triggering | None = None
+) -> Inputs:
     """Cameras and sensors, reading from now on and closed with `stack`."""
     cameras, sensors = {}, {}
+    tap, edges = (triggering.tap, triggering.edges) if triggering is not None else (None, None)
     for name, camera in config.cameras.items():
         shared = f"frames-{name}" in streams(config)
         cameras[name] = open_camera(name, camera, context=context, shared=shared, tap=tap)
         stack.callback(cameras[name].close)
         cameras[name].start()
     for name, sensor in config.sensors.items():
-        sensors[name] = open_sensor(name, sensor, context)
+        take = edges.take if edges is not None and edges.sensor == name else None
+        sensors[name] = open_sensor(name, sensor, context, tap=take)
         stack.callback(sensors[name].close)
     return Inputs(cameras, sensors, _sensor(config.guard.measured), _sensor(config.guard.enable))
 

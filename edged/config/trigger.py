@@ -32,6 +32,19 @@ class TriggerConfig(_Section):
     deadline_ms: Millis = Field(
         default=1000.0, description="from the trigger: a part without a result by then is NOT_INSPECTED"
     )
+    input: str | None = Field(
+        default=None,
+        pattern=r"^(sensor:[^.]+(\..+)?|gpio:.+/[^/]+)$",
+        description="edges that are triggers too: 'sensor:<name>' or 'sensor:<name>.<value>', or "
+        "'gpio:/dev/gpiochip0/<line>'; absent: requests alone",
+    )
+    edge: Literal["rising", "falling"] = Field(default="rising", description="which edges of the input")
+    level: float = Field(
+        default=0.5, allow_inf_nan=False, description="a sensor's value is high from here on, in its unit"
+    )
+    debounce_ms: float = Field(
+        default=0.0, ge=0, le=60_000, description="edges so soon after the one before are not counted"
+    )
     queue: int = Field(default=8, ge=1, le=256, description="matched frames that may wait for the engine")
 
     @property
@@ -60,6 +73,14 @@ def check_trigger(config: Config) -> list[tuple[str, Any, str]]:
         least = trigger.settle_ns / 1e6
         allowed = f"more than {least:g}, by when its frame is certain, and what inference takes"
         found.append(("trigger.deadline_ms", trigger.deadline_ms, allowed))
+    if trigger.input is not None and trigger.input.startswith("sensor:"):
+        sensor, _, value = trigger.input.removeprefix("sensor:").partition(".")
+        known = config.sensors.get(sensor)
+        if known is None or (value and value not in known.names):
+            values = [f"sensor:{name}.{one}" for name, of in config.sensors.items() for one in of.names]
+            found.append(("trigger.input", trigger.input, f"one of {', '.join(values) or 'none is configured'}"))
+        elif known.endpoint.startswith("replay:"):
+            found.append(("trigger.input", trigger.input, "a sensor: a recording triggers nothing"))
     for name, camera in config.cameras.items():
         period_ms = 1000 / camera.fps
         if trigger.camera == "free" and 2 * trigger.window_ms >= period_ms:

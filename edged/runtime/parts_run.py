@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
-from edged.config import Config
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edged.config import Config, endpoints
 from edged.core.clock import Now, monotonic_ns
+from edged.core.duty import Duties
 from edged.core.types import Frame
+from edged.inspection.rules import Judge
 from edged.inspection.triggers import Matcher, timing_of
 from edged.runtime.door import Door
+from edged.runtime.edge_triggers import EdgeTriggers
 from edged.runtime.health import Health
-from edged.runtime.parts import FOLDER, Parts
+from edged.runtime.parts import FOLDER, MOST_AT_ONCE, Parts
 from edged.runtime.publish import Outlet, Sender
 from edged.source.mailbox import Tap
 
 
-def make_matcher(config: Config) -> Matcher | None:
-    """None without [trigger]."""
-    if config.trigger is None:
+@dataclass(frozen=True, slots=True)
+class Triggering:
+    """Who is shown every frame and, of a sensor whose edges are triggers, every sample."""
+
+    matcher: Matcher
+    tap: Tap
+    edges: EdgeTriggers | None
+
+
+def make_triggering(config: Config, session: int, now: Now = monotonic_ns) -> Triggering | None:
+    """None without [trigger]. Raises `EdgedError` where a library is missing."""
+    if (trigger := config.trigger) is None:
         return None
     (camera,) = config.cameras.values()
-    return Matcher(timing_of(config.trigger, camera.fps))
-
-
-def make_tap(config: Config, matcher: Matcher | None, now: Now = monotonic_ns) -> Tap | None:
-    """What shows every frame to the matcher."""
-    if matcher is None or config.trigger is None:
-        return None
+    matcher, edges = Matcher(timing_of(trigger, camera.fps)), None
 
     def take(frame: Frame) -> None:
         matcher.frame(frame, now())
 
-    return Tap(take, not config.triggered)
+    if trigger.input is not None:
+        kind, _, where = trigger.input.partition(":")
+        names = config.sensors[where.partition(".")[0]].names if kind == "sensor" else ()
+        edges = EdgeTriggers(trigger, names, session)
+    return Triggering(matcher, Tap(take, not config.triggered), edges)
 
 
-def open_parts(
-    config: Config, matcher: Matcher, door: Door, outlet: Outlet, sender: Sender, digest: str, health: Health
-) -> Parts:
-    """The thread that takes requests and gives results, not yet started; health shows what parts came to."""
+def start_parts(
+    config: Config,
+    triggering: Triggering | None,
+    open_door: Callable[..., Door],
+    outlets: Mapping[str, Outlet],
+    sender: Sender,
+    judge: Judge | None,
+    health: Health,
+    duties: Duties,
+    stack: contextlib.ExitStack,
+) -> Parts | None:
+    """The threads that take requests and edges and give results, ended with `stack`; health has what parts came to."""
+    if triggering is None or judge is None:
+        return None
     (camera,) = config.cameras
     folder = config.history_folder / FOLDER
-    parts = Parts(matcher, door, outlet, sender, folder, digest, camera, config.valid_ns)
+    door = open_door("triggers", endpoints(config)["triggers"], config.bus.bind.get("triggers"), queued=MOST_AT_ONCE)
+    parts = Parts(triggering.matcher, door, outlets["results"], sender, folder, judge.digest, camera, config.valid_ns)
+    stack.callback(parts.close)
     health.section("parts", parts.describe_parts)
+    duties.start(parts)
+    if (edges := triggering.edges) is not None:
+        edges.trigger = parts.trigger
+        if edges.gpio is not None:
+            stack.callback(edges.gpio.close)
+            health.section("gpio", edges.gpio.stats)
+            duties.start(edges.gpio)
     return parts

@@ -6,6 +6,7 @@ time and begin again at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -77,13 +78,19 @@ def open_camera(
     return ReplayCamera(name, cursor, now, sleep_until)
 
 
-def open_sensor(name: str, config: SensorConfig, context: Context, now: Now = monotonic_ns) -> Samples:
-    """The sensor at `config.endpoint`; a real one may come later.
+def open_sensor(
+    name: str,
+    config: SensorConfig,
+    context: Context,
+    now: Now = monotonic_ns,
+    tap: Callable[[Sample], None] | None = None,
+) -> Samples:
+    """The sensor at `config.endpoint`; a real one may come later. `tap`: who is shown every sample.
 
     Raises `SourceError` for a recording that is not there or has another number of values.
     """
     if not config.endpoint.startswith(REPLAY):
-        return Sensor(name, config, context, now)
+        return Sensor(name, config, context, now, tap)
     return replay_sensor(name, config)
 
 

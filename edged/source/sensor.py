@@ -12,6 +12,7 @@ and `future` (its stamp lies ahead of our clock: taken, but as of now).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -48,7 +49,15 @@ class Sensor:
     stamped when drained, minus `latency_ms`. Values may be NaN.
     """
 
-    def __init__(self, name: str, config: SensorConfig, context: Context, now: Now = monotonic_ns) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: SensorConfig,
+        context: Context,
+        now: Now = monotonic_ns,
+        tap: Callable[[Sample], None] | None = None,
+    ) -> None:
+        self._tap = tap
         self._name = name
         self._config = config
         self._decode = decoder(config.codec, config.names)
@@ -227,7 +236,10 @@ class Sensor:
             self._rejected["order"] += 1
             return
         self._samples += 1
-        self._ring.append(Sample(self._name, self._samples, captured_ns, reading.values))
+        sample = Sample(self._name, self._samples, captured_ns, reading.values)
+        self._ring.append(sample)
+        if self._tap is not None:
+            self._tap(sample)
 
 
 def _quoted(payload: bytes) -> str:

@@ -82,6 +82,7 @@ HOMES = {
     "starlette": ("services.ui",),
     "uvicorn": ("services.ui",),
     "tomli": ("config", "pack"),
+    "gpiod": ("source.gpio",),
     "zstandard": ("wire",),
 }
 STDLIB = sys.stdlib_module_names | {"tomllib"}  # tomllib joined in 3.11

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from parts_line import Line, parts_cell, wait_ready
-from rig import Rig, rig
+from rig import Rig, rig, state_toml
 
 __all__ = ["rig"]
 WRONG = ("dropped", "doubled", "triggered twice", "elsewhere")
@@ -68,3 +69,30 @@ def test_each_part_has_one_result_and_it_is_its_own(line: Line) -> None:
 def test_ten_thousand_parts(line: Line) -> None:
     run(line, 10_000, 12, 6)
     print(line.check())
+
+
+def test_edges_of_a_sensor_are_parts(rig: Rig) -> None:
+    cell = parts_cell(rig)
+    cell["trigger"] += "\ninput = 'sensor:barrier.light'\nedge = 'falling'"
+    cell["inputs"] += "\n" + state_toml(rig, "barrier", ("light",))
+    barrier = rig.feed("barrier", np.ones(1), rate_hz=100.0)
+    with contextlib.closing(Line(rig, rig.daemon(rig.config(**cell)))) as line:
+        wait_ready(line)
+        line.daemon.wait_status(lambda status: status["sensors"]["barrier"]["samples"] > 5)
+        barrier.silent = True
+        told = []
+        for bright in (False, True, False):
+            barrier.say(np.zeros(1))
+            time.sleep(0.005)
+            line.frames.send(np.full((48, 64, 3), 255 * bright, np.uint8))
+            time.sleep(0.05)
+            barrier.say(np.ones(1))
+            time.sleep(0.05)
+        deadline = time.monotonic() + 20
+        while len(told) < 3 and time.monotonic() < deadline:
+            told += [one for one in line.listen_on() if one.line.startswith("edges-")]
+    assert [one.part for one in told] == [1, 2, 3]
+    assert all(one.result in ("PASS", "FAIL") or one.why == "NO_FRAME" for one in told), told
+    for one, bright in zip(told, (False, True, False), strict=True):
+        assert one.why == "NO_FRAME" or one.passed != bright
+    assert any(not one.why for one in told)

@@ -96,6 +96,10 @@ class Line:
         endpoint, topic = self.daemon.endpoint("results"), f"{self.daemon.name}/results"
         return PartResults(endpoint, topic, self.daemon.endpoint("triggers"), after, self._context)
 
+    def listen_on(self) -> list[PartResult]:
+        """What comes within a moment."""
+        return self._results.receive(100)
+
     def part(self, wrong: str = "well", away: bool = False) -> int:
         """One part goes by, in about 30 ms."""
         bright, wrong = bool(self._rng.random() < 0.5), "dropped" if self.fails else wrong
