@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,14 @@ from edged.cli import swap as cli_swap
 from edged.cli.options import AsJson, ConfigFile, Sets, StorePath, Target
 from edged.cli.output import discard_output, print_answer
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
+
+
+class Controller(Enum):
+    """Who drives the demo's arm."""
+
+    python = "python"
+    cpp = "cpp"
+
 
 app = typer.Typer(
     name="edged",
@@ -148,11 +157,12 @@ def demo(
     snapshot: Annotated[Path | None, typer.Option(help="folder for PNGs of both cameras and a latency plot")] = None,
     blank: Annotated[bool, typer.Option("--blank", help="blank the tool camera: the policy is blind")] = False,
     swap: Annotated[bool, typer.Option("--swap", help="swap engines live: a better one, then a poisoned one")] = False,
+    controller: Annotated[Controller, typer.Option(help="drives the arm; cpp needs a compiler")] = Controller.python,
 ) -> None:
     """Drive a simulated robot cell: a policy, an inspection, and a controller that obeys the bus."""
     from edged.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank, swap))
+    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank, swap, controller.value))
 
 
 @app.command()

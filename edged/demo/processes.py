@@ -23,17 +23,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """`python -m MODULE ARGUMENTS`; `last` is its newest JSON line, `events` those with an "event". Its stderr goes to
-    `<log>`, which `explain` quotes."""
+    """`python -m MODULE ARGUMENTS`, or a program by its path; `last` is its newest JSON line, `events` those with an
+    "event". Its stderr goes to `<log>`, which `explain` quotes."""
 
-    def __init__(self, name: str, module: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, name: str, module: str | Path, arguments: list[str], log: Path) -> None:
         self.name = name
         self.last: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self._log = log
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [*((str(module),) if isinstance(module, Path) else (sys.executable, "-m", module)), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,

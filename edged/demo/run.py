@@ -22,6 +22,7 @@ from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
 from edged.demo.arm import LOWER, UPPER_LIMIT
 from edged.demo.bus import FRAMES, endpoint
+from edged.demo.cpp import build_controller
 from edged.demo.daemons import INSPECT, PICK, inspect_toml, pick_toml
 from edged.demo.plot import latency_plot
 from edged.demo.processes import Child, wait_for
@@ -44,9 +45,10 @@ class Demo:
     children: dict[str, Child] = field(default_factory=dict)
     nap: Nap = field(default_factory=Nap)
     swaps: Swaps | None = None
+    controller: str | Path = "edged.demo.controller"
     seen: tuple[Message, Message] | None = None  # a picture of the tool camera and the action of the moment
 
-    def start(self, name: str, module: str, *arguments: str) -> Child:
+    def start(self, name: str, module: str | Path, *arguments: str) -> Child:
         child = Child(name, module, list(arguments), self.folder / f"{name}.log")
         self.children[name] = child
         return child
@@ -80,6 +82,7 @@ def run_demo(
     snapshot: Path | None = None,
     blank: bool = False,
     swap: bool = False,
+    controller: str = "python",
 ) -> int:
     """Run the cell until all targets were tried or `seconds` are over; prints the table, returns the exit code."""
     try:
@@ -87,6 +90,9 @@ def run_demo(
             check_pictures(snapshot)
         with room() as (folder, nap):
             demo = Demo(folder, snapshot, nap=nap, swaps=Swaps(folder) if swap else None)
+            if controller == "cpp":
+                _print("building the controller in C++")
+                demo.controller = build_controller(folder)
             outcome = _play(demo, seconds, targets, seed, blank, quiet=as_json)
             if snapshot is not None:
                 _save(demo, outcome, snapshot)
@@ -130,7 +136,7 @@ def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
     )  # fmt: skip
     wait_for("the cell", lambda: bool(cell.events), list(demo.children.values()), START_S, demo.nap)
     demo.start(
-        "controller", "edged.demo.controller", f"--folder={folder}", f"--action=ipc://{folder}/{PICK}/action",
+        "controller", demo.controller, f"--folder={folder}", f"--action=ipc://{folder}/{PICK}/action",
         f"--topic={PICK}/action", f"--trace={folder}/trace.json",
     )  # fmt: skip
     # The policy last: it starts armed, and an arm that stands still would soon be a following error.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -15,6 +16,7 @@ import zmq
 
 from edged.client import request
 from edged.demo.bus import CommandLine
+from edged.demo.cpp import build_controller
 from edged.demo.daemons import PICK, pick_toml
 from edged.demo.processes import Child, wait_for
 
@@ -53,7 +55,9 @@ def run_daemon(folder: Path) -> Child:
     return Child(PICK, "edged", ["run", f"{folder}/{PICK}.toml"], folder / f"{PICK}.log")
 
 
-def start(folder: Path, *camera: str, patience_s: float = 4.0) -> Loop:
+def start(
+    folder: Path, *camera: str, patience_s: float = 4.0, controller: str | Path = "edged.demo.controller"
+) -> Loop:
     (folder / f"{PICK}.toml").write_text(pick_toml(folder), encoding="utf-8")
     here = f"--folder={folder}"
     action = (f"--action=ipc://{folder}/{PICK}/action", f"--topic={PICK}/action")
@@ -66,7 +70,7 @@ def start(folder: Path, *camera: str, patience_s: float = 4.0) -> Loop:
             folder / "cell.log",
         ),
         Child("camera", "edged.demo.tool_camera", [here, *camera], folder / "camera.log"),
-        Child("controller", "edged.demo.controller", [here, *action], folder / "controller.log"),
+        Child("controller", controller, [here, *action], folder / "controller.log"),
         run_daemon(folder),
     )
 
@@ -144,3 +148,24 @@ def test_with_a_covered_lens_the_loop_runs_but_reaches_nothing_worth_mentioning(
             assert loop.reached() <= 1
         finally:
             stop(loop)
+
+
+def test_a_controller_in_cpp_drives_the_arm_and_obeys() -> None:
+    """At 1 kHz, as `edged demo --controller cpp` starts it: it follows, rests at a hold, begins where the arm is."""
+    if shutil.which("c++") is None or not Path("/usr/include/zmq.h").exists():
+        pytest.skip("needs a C++ compiler and libzmq: apt-get install g++ libzmq3-dev")
+    with tempfile.TemporaryDirectory(prefix="loop") as name:
+        loop = start(Path(name), controller=build_controller(Path(name)))
+        try:
+            loop.wait_reached(2)
+            loop.ask("hold")
+            loop.wait("rest", lambda: loop.controller.last.get("state") == "idle" and loop.holds("OPERATOR") > 0)
+            loop.ask("resume")
+            loop.wait_reached(2)
+        finally:
+            stop(loop)
+        said = loop.controller.last
+        assert said["final"]
+        assert said["stops"] >= 1
+        assert said["anchor_jump"] < 0.03
+        assert said["largest_move"] < 4.2 * 0.02 + 1e-6

@@ -1,6 +1,6 @@
 // What the tests ask the C++ client: `decode MASK` reads messages from stdin (u32 length, bytes) and prints what each
 // holds, a line each; `stream ENDPOINT TOPIC TIMEOUT_MS` and `events ENDPOINT TOPIC` print what is heard until stdin
-// ends; `allocations` counts calls of operator new after the first message.
+// ends; `samples ENDPOINT TOPIC` sends some; `allocations` counts calls of operator new after the first message.
 
 #include <poll.h>
 #include <unistd.h>
@@ -183,11 +183,26 @@ static int count_allocations(const char* endpoint, const char* topic) {
     return 0;
 }
 
+// Samples of three axes, until stdin ends; one of the future is not sent.
+static int send_samples(const char* endpoint, const char* topic) {
+    edged::SensorSender sender(endpoint, topic, {"x", "y", "longer than thirty-one characters"}, "rad");
+    std::puts("ready");
+    std::fflush(stdout);
+    for (double number = 1; !ended(); number++) {
+        const double values[] = {number, -0.5, 1e300};
+        const int64_t now_ns = edged::monotonic_ns();
+        if (!sender.send(values, now_ns - 1000) || sender.send(values, now_ns + 1000 * edged::ns_per_ms)) return 1;
+        poll(nullptr, 0, 2);
+    }
+    return 0;
+}
+
 int main(int count, char** words) {
     const std::string_view what = count > 1 ? words[1] : "";
     if (what == "decode" && count == 3) return decode_all(unsigned(std::atoi(words[2])));
     if (what == "stream" && count == 5) return listen(words[2], words[3], std::atof(words[4]));
     if (what == "events" && count == 4) return subscribe(words[2], words[3]);
     if (what == "allocations" && count == 4) return count_allocations(words[2], words[3]);
+    if (what == "samples" && count == 4) return send_samples(words[2], words[3]);
     return 2;
 }

@@ -12,7 +12,7 @@ import pytest
 from cpp_reader import ROOT, SANITIZED, build, environment
 from fake_publisher import MS, TOPIC, Daemon
 
-from edged.client import Kind
+from edged.client import Kind, Message, Subscription
 from edged.core.types import Reason
 from edged.wire import MAX_MESSAGE, Flag, Preamble, encode
 
@@ -187,6 +187,32 @@ def test_nothing_is_allocated_after_the_first_message(endpoint: str) -> None:
             daemon.send(now(), valid_ms=5000, value=1)
             time.sleep(0.002)
         assert reader.end() == ["0 allocations in 50 messages"]
+
+
+def test_samples_sent_in_cpp_are_what_python_reads(program: Path, endpoint: str) -> None:
+    reader = Reader(program, "samples", endpoint, "cell/joints")
+    with Subscription(endpoint, "cell/joints") as heard:
+        messages = []
+        while len(messages) < 20:
+            message = heard.receive(20_000)
+            assert isinstance(message, Message)
+            messages.append(message)
+    assert reader.end() == []
+    first = messages[0]
+    assert (first.kind, first.topic, first.valid_for_ns) == (Kind.SAMPLE, "cell/joints", 1000 * MS)
+    assert first.header["names"] == ["x", "y", "longer than thirty-one characters"]
+    assert first.header["unit"] == "rad"
+    assert first.captured_ns < first.published_ns <= first.captured_ns + 1000 * MS
+    assert [message.seq - first.seq for message in messages] == list(range(20)), "what was not sent has no number"
+    for message in messages:
+        assert message.arrays["values"].tolist() == [message.seq, -0.5, 1e300]
+
+
+def test_a_sender_that_cannot_bind_says_so(program: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [program, "samples", f"ipc://{tmp_path}/none/s", "t"], capture_output=True, text=True, env=environment()
+    )
+    assert "cannot send on" in done.stderr
 
 
 USER = """

@@ -1457,6 +1457,118 @@ class Player {
     char stopped_[224] = "";
 };
 
+// ---- sending -----------------------------------------------------------------------------------------------------
+
+// The bytes of a SAMPLE, the numbers of a sensor, made once and filled anew for each message: nothing is allocated then.
+class Sample {
+   public:
+    // `names`: one for each value. `session`: when this sender started; it must grow with each start. Throws
+    // std::invalid_argument.
+    Sample(std::string_view topic, const std::vector<std::string>& names, std::string_view unit = {},
+           double valid_ms = 1000, int64_t session = monotonic_ns(), const Boot& boot = boot_id())
+        : count_(names.size()), at_(topic.size() / 8 * 8 + 8) {
+        if (topic.empty() || topic.size() > 255 || names.empty() || names.size() > 65535)
+            throw std::invalid_argument("edged: a sample needs a topic of 1 to 255 bytes and 1 to 65535 names");
+        std::string head;
+        head += char(unit.empty() ? 0x82 : 0x83);
+        text(head, "names");
+        number(head, 0xDD, names.size(), 4);
+        for (const std::string& name : names) text(head, name);
+        if (!unit.empty()) {
+            text(head, "unit");
+            text(head, unit);
+        }
+        text(head, "arrays");
+        head += "\x91\x86";
+        for (std::string_view word : {"name", "values", "dtype", "float64", "codec", "raw", "shape"}) text(head, word);
+        head += '\x91';
+        number(head, 0xCE, names.size(), 4);
+        text(head, "offset");
+        head += '\0';
+        text(head, "length");
+        number(head, 0xCE, 8 * names.size(), 4);
+        Preamble p{};
+        std::memcpy(p.magic, "EDG1", 4);
+        p.kind = uint8_t(Kind::sample);
+        p.header_len = uint32_t(head.size());
+        p.payload_len = uint32_t(8 * names.size());
+        p.session = uint64_t(session);
+        p.valid_for_ns = int64_t(std::llround(valid_ms * 1e6));
+        p.boot = boot;
+        payload_ = (at_ + sizeof p + head.size() + 7) / 8 * 8;
+        bytes_.resize(payload_ + p.payload_len);
+        std::memcpy(bytes_.data(), topic.data(), topic.size());
+        std::memcpy(bytes_.data() + at_, &p, sizeof p);
+        std::memcpy(bytes_.data() + at_ + sizeof p, head.data(), head.size());
+    }
+    // The next message: `values`, one for each name, as they were at `captured_ns`. True: `data` and `size` are it.
+    bool fill(const double* values, int64_t captured_ns, int64_t now_ns = monotonic_ns()) {
+        if (captured_ns < 0 || captured_ns > now_ns) return false;
+        seq_++;
+        for (auto [at, stamp] : {std::pair{24, seq_}, std::pair{32, captured_ns}, std::pair{40, now_ns}})
+            std::memcpy(bytes_.data() + at_ + size_t(at), &stamp, 8);
+        std::memcpy(bytes_.data() + payload_, values, 8 * count_);
+        return true;
+    }
+    const uint8_t* data() const { return bytes_.data(); }
+    size_t size() const { return bytes_.size(); }
+
+   private:
+    static void number(std::string& into, uint8_t lead, uint64_t value, int bytes) {
+        into += char(lead);
+        for (int shift = 8 * bytes - 8; shift >= 0; shift -= 8) into += char(value >> shift);
+    }
+    static void text(std::string& into, std::string_view word) {
+        number(into, 0xDB, word.size(), 4);
+        into += word;
+    }
+
+    std::vector<uint8_t> bytes_;
+    size_t count_, at_, payload_ = 0;
+    int64_t seq_ = 0;
+};
+
+// Sends the samples of one sensor; a daemon reads them with `codec = "edged"`. It binds, readers connect; who sleeps
+// loses messages, the sender never waits.
+class SensorSender {
+   public:
+    // Throws std::runtime_error where the endpoint cannot be bound. Of `options` only the context counts.
+    SensorSender(const char* endpoint, std::string_view topic, const std::vector<std::string>& names,
+                 std::string_view unit = {}, double valid_ms = 1000, const Options& options = {})
+        : sample_(topic, names, unit, valid_ms), context_(options.context) {
+        if (!context_) context_ = own_context_ = zmq_ctx_new();
+        if (context_) socket_ = zmq_socket(context_, ZMQ_PUB);
+        const int none = 0, queue = 256;
+        if (socket_) {
+            zmq_setsockopt(socket_, ZMQ_LINGER, &none, sizeof none);
+            zmq_setsockopt(socket_, ZMQ_SNDHWM, &queue, sizeof queue);
+        }
+        if (socket_ && !zmq_bind(socket_, endpoint)) return;
+        const std::string why = std::string("cannot send on ") + endpoint;
+        const int error = zmq_errno();
+        close();
+        throw std::runtime_error("edged: " + why + ": " + zmq_strerror(error));
+    }
+    SensorSender(const SensorSender&) = delete;
+    SensorSender& operator=(const SensorSender&) = delete;
+    ~SensorSender() { close(); }
+
+    // Send `values`, captured at `captured_ns` of CLOCK_MONOTONIC. False: the stamp lies in the future, or below 0.
+    bool send(const double* values, int64_t captured_ns = monotonic_ns()) {
+        return sample_.fill(values, captured_ns) && zmq_send(socket_, sample_.data(), sample_.size(), 0) >= 0;
+    }
+
+   private:
+    void close() {
+        if (socket_) zmq_close(socket_);
+        if (own_context_) zmq_ctx_term(own_context_);
+        socket_ = own_context_ = nullptr;
+    }
+
+    Sample sample_;
+    void *context_, *own_context_ = nullptr, *socket_ = nullptr;
+};
+
 }  // namespace edged
 
 #endif  // EDGED_CLIENT_HPP
