@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,12 @@ ClientsPlace = Annotated[
 KeyFolder = Annotated[Path | None, typer.Option("--dir", help="folder to write to; default ~/.config/edged/keys")]
 
 
+class Planner(str, Enum):
+    """Back ends that make a plan of an engine before they run it."""
+
+    TENSORRT = "tensorrt"
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to `edged`."""
     app.command()(verify)
@@ -43,13 +50,16 @@ def verify(
     seconds: Annotated[
         float, typer.Option(help="an engine that does not answer for so long is refused", min=1, max=86_400)
     ] = 600.0,
+    backend: Annotated[
+        Planner | None, typer.Option("--for", help="also whether this back end takes the graph; needs no GPU")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Check an engine: digests, signature, manifest, graph, golden samples. Exit 3 when something does not hold."""
     from edged.cli import verify as job
     from edged.core.errand import left_behind
 
-    verdict = job.verify(target, store, trusted, cache, seconds)
+    verdict = job.verify(target, store, trusted, cache, seconds, for_tensorrt=backend is not None)
     print_answer(json, verdict, job.show, job.facts)
     if left_behind():  # a thread that hangs in a library would abort the process on every orderly way out
         sys.stdout.flush()

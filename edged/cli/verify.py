@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +19,12 @@ from edged.cli.engine_arg import find_engine
 from edged.core.errand import Beat, run_errand
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EdgedError
 from edged.engine.device import read_device
+from edged.engine.plan_build.start import ask_parser
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import Difference, judge
 
 LIMIT_S = 600.0
+SHOWN = 5  # of what TensorRT does not take
 
 Result = Literal["ok", "refused", "failed", "warning", "skipped"]
 
@@ -59,13 +62,16 @@ def verify(
     trusted: Path | None = None,
     cache: Path | None = None,
     limit_s: float = LIMIT_S,
+    *,
+    for_tensorrt: bool = False,
 ) -> Verdict:
     """Check what `find_engine` finds by `target`, in `store` alone if that is given.
 
     An engine that does not load or answer for `limit_s` is refused; its thread is left behind.
 
     `trusted` demands a signature by a key of that folder; `cache` is where plans are: that of the daemon whose store it
-    is, else the user's, if absent. Raises `UsageError` for what is no engine at all.
+    is, else the user's, if absent. `for_tensorrt` asks also whether TensorRT could make a plan of it. Raises
+    `UsageError` for what is no engine at all.
     """
     rows: list[Row] = []
     bundle: Bundle | None = None
@@ -85,7 +91,7 @@ def verify(
         sealed = bundle
 
         def work(beat: Beat) -> None:
-            for what, row in _engines(sealed, cache or found.cache):
+            for what, row in _engines(sealed, cache or found.cache, found.path if for_tensorrt else None):
                 beat()
                 doing.append(what)
                 if row is not None:
@@ -144,8 +150,11 @@ def _signature(bundle: Bundle, trusted: Path | None) -> Row:
     return Row("signature", "warning", warning or "")
 
 
-def _engines(bundle: Bundle, cache: Path | None) -> Iterator[tuple[str, Row | None]]:
+def _engines(bundle: Bundle, cache: Path | None, to_ask: Path | None) -> Iterator[tuple[str, Row | None]]:
     """(what is being done, its row once it is done), so that what fails is known by name."""
+    if to_ask is not None:
+        yield "tensorrt", None
+        yield "tensorrt", _for_tensorrt(bundle, to_ask)
     yield "graph", None
     with open_engine(bundle, "cpu") as engine:
         yield "graph", Row("graph", "ok", "has the tensors that the manifest names")
@@ -165,6 +174,22 @@ def _engines(bundle: Bundle, cache: Path | None) -> Iterator[tuple[str, Row | No
         with opened as engine:
             for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
                 yield row.check, row
+
+
+def _for_tensorrt(bundle: Bundle, path: Path) -> Row:
+    """The parser's word where TensorRT is installed, else that of the list of what it has been seen to refuse."""
+    if find_spec("tensorrt") is not None:
+        return Row("tensorrt", "ok", f"the parser of TensorRT {ask_parser(bundle, path)} takes the graph")
+    try:
+        from edged.engine.plan_build.accepts import SEEN, obstacles
+    except ImportError:
+        return Row("tensorrt", "skipped", "neither TensorRT nor onnx is installed here: pip install 'edged[pack]'")
+    if found := obstacles(bundle.model):
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        return Row("tensorrt", "refused", "; ".join(found[:SHOWN]) + more, "change the network, or run it on the CPU")
+    return Row(
+        "tensorrt", "ok", f"nothing in the graph that TensorRT {SEEN} was seen to refuse; it is not installed here"
+    )
 
 
 def _golden(differences: Sequence[Difference], check: str) -> Iterator[Row]:

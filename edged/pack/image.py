@@ -62,7 +62,7 @@ class Image:
         return fit(self.resize, self.given, self.size)
 
     def before(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """[1, H, W, 3] uint8 BGR to what the network expects."""
+        """[1, (n,) H, W, 3] uint8 BGR to what the network expects."""
         fitted = self._fitted(image)
         ordered = fitted[..., ::-1] if self.channel_order == "rgb" else fitted
         normalised = (ordered.astype(np.float64) * self.scale - np.array(self.mean)) / np.array(self.std)
@@ -72,11 +72,11 @@ class Image:
         if self.frame is None:
             return image.astype(np.float64)
         transform = self.transform
-        placed = np.full((1, *self.size, 3), self.pad, np.float64)
+        placed = np.full((*image.shape[:-3], *self.size, 3), self.pad, np.float64)
         rows, columns = transform.crop.slices
-        placed[:, transform.place.slices[0], transform.place.slices[1]] = scaled(
-            image[:, rows, columns], (1, 2), transform.place.size
-        )
+        height = image.ndim - 3
+        fitted = scaled(image[..., rows, columns, :], (height, height + 1), transform.place.size)
+        placed[..., transform.place.slices[0], transform.place.slices[1], :] = fitted
         return placed
 
 
@@ -110,14 +110,14 @@ def bake_image_input(model: onnx.ModelProto, tensor: str, image: Image) -> None:
 
 
 def _fit_in(chain: Chain, image: Image, version: int) -> None:
-    """Crop, scale and pad [1, 3, H, W] according to `fit`."""
+    """Crop, scale and pad [n, 3, H, W] according to `fit`."""
     transform = image.transform
     crop, place = transform.crop, transform.place
     if crop.size != transform.source:
         starts, ends = np.array([crop.top, crop.left], np.int64), np.array([crop.bottom, crop.right], np.int64)
         chain.add("Slice", "crop", starts, ends, np.array([2, 3], np.int64))
     if place.size != crop.size:
-        chain.resize("resized", (1, 3, *place.size), version)
+        chain.resize("resized", (max(1, image.steps), 3, *place.size), version)
     if place.size != transform.target:
         below, right = transform.target[0] - place.bottom, transform.target[1] - place.right
         around = np.array([0, 0, place.top, place.left, 0, 0, below, right], np.int64)

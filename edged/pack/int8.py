@@ -27,8 +27,9 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being done, how many of how many."""
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# A sum of two branches is fused with the convolution before it. Poolings and the like between weights are not listed:
-# TensorRT moves Q and DQ across them by itself, and on the CPU a plain one is faster (U-Net 4.55 ms, not 4.95).
+# A sum of two branches is fused with the convolution before it; a sum with a constant is a bias (`biases`).
+# Poolings and the like between weights are not listed: TensorRT moves Q and DQ across them by itself, and on the CPU a
+# plain one is faster (U-Net 4.55 ms, not 4.95).
 JOINING = ("Add",)
 OPTIONS = {
     "ActivationSymmetric": True,
@@ -58,7 +59,7 @@ def to_int8(
                 _Reader(feeds, progress),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=[*WEIGHTED, *JOINING],
-                nodes_to_exclude=tail(network.graph),
+                nodes_to_exclude=sorted({*tail(network.graph), *biases(network.graph)}),
                 per_channel=True,
                 reduce_range=reduce_range,
                 activation_type=QuantType.QInt8,
@@ -75,9 +76,7 @@ def to_int8(
 def tail(graph: onnx.GraphProto) -> list[str]:
     """Names of the nodes from which an output is reached without passing weights."""
     makers = {name: node for node in graph.node for name in node.output if name}
-    constants = {tensor.name for tensor in graph.initializer} | {
-        name for node in graph.node if node.op_type == "Constant" for name in node.output
-    }
+    constants = _constants(graph)
     found: dict[str, None] = {}
     open_tensors = [value.name for value in graph.output]
     while open_tensors:
@@ -86,6 +85,18 @@ def tail(graph: onnx.GraphProto) -> list[str]:
             found[node.name] = None
             open_tensors.extend(node.input)
     return sorted(found)
+
+
+def biases(graph: onnx.GraphProto) -> list[str]:
+    """Names of the sums with a constant, which stay in float: TensorRT builds no plan with such a constant in int8
+    ("Quantized constant is only allowed before DQ", 11.4)."""
+    constants = _constants(graph)
+    return [node.name for node in graph.node if node.op_type in JOINING and not constants.isdisjoint(node.input)]
+
+
+def _constants(graph: onnx.GraphProto) -> set[str]:
+    made = {name for node in graph.node if node.op_type == "Constant" for name in node.output}
+    return {tensor.name for tensor in graph.initializer} | made
 
 
 def _is_weighted(node: onnx.NodeProto, constants: set[str]) -> bool:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import fcntl
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +17,10 @@ from typing import Any
 import pytest
 from bindings.uses import Reading, Use, read_package, read_source
 from gpus import BINDINGS, FAKES, compile_library
+from wheels import install
 
 PACKAGE = Path(__file__).parents[2] / "edged"
 FAKE = FAKES / "tensorrt"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edged-test-bindings"
 WHEELS = [("tensorrt-cu12-bindings", "10.16.1.11"), ("tensorrt-cu13-bindings", "11.4.0.106")]
 if sys.version_info < (3, 13):  # the oldest has no wheel for it
     WHEELS.insert(0, ("tensorrt-cu12-bindings", "10.3.0"))
@@ -51,34 +49,6 @@ class Real:
         said: dict[str, Any] = json.loads(done.stdout)
         assert said["version"] == self.version
         return list(said["problems"])
-
-
-def install(name: str, version: str) -> Path:
-    """The wheel, unpacked once per user and Python; whoever comes second waits."""
-    target = CACHE / f"{name}-{version}-cp{sys.version_info.major}{sys.version_info.minor}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            scratch = target.with_name(f"{target.name}.{os.getpid()}")
-            argv = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--retries",
-                "1",
-                "--no-deps",
-                "--target",
-                str(scratch),
-            ]
-            done = subprocess.run([*argv, f"{name}=={version}"], capture_output=True, text=True, check=False)
-            if done.returncode:
-                why = f"{name} {version} cannot be had here: {done.stderr.strip().splitlines()[-1:]}"
-                pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
-            scratch.rename(target)
-    return target
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from heads import ROLES
 from numpy.typing import NDArray
@@ -13,11 +14,14 @@ from pack_models.segmenters import CLASSES, SIZE, scene
 from edged.bundle.manifest import (
     ActionOutput,
     Axis,
+    ConstInput,
     FeedbackInput,
     Head,
     HiddenOutput,
+    History,
     ImageInput,
     LabelsOutput,
+    NoiseInput,
     StateInput,
     StatePart,
 )
@@ -78,6 +82,32 @@ def chunk_recipe(**changes: Any) -> Recipe:
             "observation_state": State(affine({"q02": [-1.0] * 7, "q98": [1.0] * 7}, "q02_q98")),
         },
         "after": {"action": Action(affine(per_step, "q01_q99"))},
+    }
+    return Recipe(**{**given, **changes})
+
+
+def roles_recipe(**changes: Any) -> Recipe:
+    """For `all_roles`."""
+    both = History(steps=2, spacing_ms=100.0)
+    stats = {"mean": [0.0] * 7, "std": [1.0] * 7}
+    given: dict[str, Any] = {
+        "name": "all",
+        "version": "1",
+        "task": "policy",
+        "inputs": {
+            "image": msgspec.structs.replace(camera(EYE, "top", "none"), size=(48, 64), history=both),
+            "state": msgspec.structs.replace(state(7), history=both),
+            "noise": NoiseInput(),
+            "tokens": ConstInput(value=(3, 1, 4, 1, 5, 9), settable=True),
+            "mask": ConstInput(value=(1, 1, 1, 1, 0, 0)),
+            "gain": ConstInput(value=0.5),
+        },
+        "outputs": {"action": action(7)},
+        "before": {
+            "image": Image((EYE, EYE), steps=2, frame=(48, 64), resize="letterbox"),
+            "state": State(affine(stats)),
+        },
+        "after": {"action": Action(affine({"min": [-2.0] * 7, "max": [2.0] * 7}, "min_max"))},
     }
     return Recipe(**{**given, **changes})
 
@@ -145,9 +175,12 @@ def moments(recipe: Recipe, count: int = 4, first: int = 0) -> list[dict[str, ND
         sample: dict[str, NDArray[Any]] = {}
         for tensor, role in recipe.inputs.items():
             if isinstance(role, ImageInput):
-                coarse = rng.integers(0, 256, (1, 4, 4, 3))
-                sample[tensor] = coarse.repeat(EYE // 4, 1).repeat(EYE // 4, 2).astype(np.uint8)
+                coarse = rng.integers(0, 256, (*role.shape[:-3], 4, 4, 3))
+                height, width = role.size
+                sample[tensor] = coarse.repeat(height // 4, -3).repeat(width // 4, -2).astype(np.uint8)
             elif isinstance(role, StateInput):
-                sample[tensor] = rng.normal(0, 0.7, (1, role.width)).astype(np.float32)
+                sample[tensor] = rng.normal(0, 0.7, role.shape).astype(np.float32)
+            elif isinstance(role, NoiseInput):
+                sample[tensor] = rng.normal(0, 1, (1, 4, 7)).astype(np.float32)
         made.append(sample)
     return made

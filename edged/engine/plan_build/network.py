@@ -55,12 +55,23 @@ def build(
     Raises `RefusedError` for a graph that TensorRT cannot take, naming nodes; `EngineError` when building fails,
     `StoppedError` when `stop` was set.
     """
-    with _working():
-        builder = trt.Builder(log)
-    network: trt.INetworkDefinition = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, log)
-    if not parser.parse(model):
-        raise RefusedError(f"TensorRT does not take the graph: {_parser_errors(parser, log)}", "change and re-pack it")
+    plan, timed = serialise(model, shapes, options, timing, log, report, stop)
+    return Built(plan, timed, load(plan, options, log))
+
+
+def serialise(
+    model: bytes,
+    shapes: Mapping[str, Sequence[Shape]],
+    options: BuildOptions,
+    timing: bytes,
+    log: Log,
+    report: Callable[[dict[str, Any]], None],
+    stop: threading.Event,
+) -> tuple[bytes, bytes]:
+    """The plan, which nobody has loaded yet, and the timing cache after it; raises as `build` does."""
+    parsed = parse(model, log)
+    builder: trt.Builder = parsed[0]
+    network: trt.INetworkDefinition = parsed[1]
     config: trt.IBuilderConfig = builder.create_builder_config()
     cache: trt.ITimingCache = _configure(config, options, timing, log)
     _add_profile(builder, network, config, shapes)
@@ -71,9 +82,19 @@ def build(
         raise StoppedError("the build was stopped", "start it again")
     if memory is None:
         raise EngineError(f"TensorRT could not build a plan: {log.why()}", _remedy(log))
-    plan = bytes(memory)
     timed: trt.IHostMemory = cache.serialize()
-    return Built(plan, bytes(timed), load(plan, options, log))
+    return bytes(memory), bytes(timed)
+
+
+def parse(model: bytes, log: Log) -> tuple[trt.Builder, trt.INetworkDefinition, trt.OnnxParser]:
+    """The graph as TensorRT's network, with what has to live as long; `RefusedError` names nodes it does not take."""
+    with _working():
+        builder = trt.Builder(log)
+    network: trt.INetworkDefinition = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(model):
+        raise RefusedError(f"TensorRT does not take the graph: {_parser_errors(parser, log)}", "change and re-pack it")
+    return builder, network, parser
 
 
 def load(plan: bytes, options: BuildOptions, log: Log) -> int:

@@ -18,11 +18,12 @@ from typing import Any
 import msgspec
 
 from edged.bundle.bundle import Bundle
-from edged.core.child import run_child
+from edged.core.child import Ending, run_child
 from edged.core.errors import EdgedError, EngineError
 from edged.core.procfs import available_bytes
 from edged.engine.plan_cache import BuildOptions, Plan, Plans
 
+ARGV = [sys.executable, "-m", "edged.engine.plan_build"]
 MEMORY_SHARE = 0.75  # of what is available when a build begins
 
 log = logging.getLogger("edged")
@@ -102,21 +103,36 @@ def build_plan(
         elif "log" in message:
             note(*message["log"])
 
-    job = {
-        "bundle": str(path),
-        "digest": bundle.digest.hex(),
-        "cache": str(cache / "plans"),
-        "options": asdict(options),
-    }
-    argv = [sys.executable, "-m", "edged.engine.plan_build"]
-    ending = run_child(argv, job, on_note, memory_bytes or round(available_bytes() * MEMORY_SHARE), cancel)
+    job = _job(bundle, path, cache / "plans", options)
+    ending = run_child(ARGV, job, on_note, memory_bytes or round(available_bytes() * MEMORY_SHARE), cancel)
     if ending.result is not None:
         return Outcome(ending.result, ending.result.pop("found"), ending.peak_bytes)
+    raise _error(ending, "building the plan")
+
+
+def ask_parser(bundle: Bundle, path: Path) -> str:
+    """The version of the TensorRT here, whose parser takes the graph; no GPU is needed.
+
+    Raises `RefusedError` naming the nodes that it does not take, `EngineError` where it cannot be asked.
+    """
+    job = {**_job(bundle, path, Path(), BuildOptions()), "parse": True}
+    ending = run_child(ARGV, job, lambda message: None, round(available_bytes() * MEMORY_SHARE))
+    if ending.result is not None:
+        return str(ending.result["tensorrt"])
+    raise _error(ending, "asking TensorRT's parser")
+
+
+def _job(bundle: Bundle, path: Path, cache: Path, options: BuildOptions) -> dict[str, Any]:
+    digest = bundle.digest.hex()
+    return {"bundle": str(path), "digest": digest, "cache": str(cache), "options": asdict(options), "parse": False}
+
+
+def _error(ending: Ending, what: str) -> EdgedError:
     if ending.error is not None and not ending.why:
-        raise ending.error
+        return ending.error
     ended = ending.why or f"it ended with {_code(ending.code)}"
     tail = f": {ending.tail[-1]}" if ending.tail else ""
-    raise EngineError(f"building the plan failed: {ended}{tail}", "see the log")
+    return EngineError(f"{what} failed: {ended}{tail}", "see the log")
 
 
 def _code(code: int) -> str:

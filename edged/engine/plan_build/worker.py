@@ -1,5 +1,6 @@
 """The job of the building process: read the engine, look whether its plan is there, else build and keep it.
 
+Or, where the job says `parse`, whether TensorRT takes the graph is all that is asked: that needs no GPU.
 It notes progress as `Monitor` makes it, and {"log": [severity, text]}; its result is what is known about the plan.
 """
 
@@ -33,15 +34,20 @@ def work(job: ChildJob) -> dict[str, Any]:
         raise RefusedError(
             f"{asked['bundle']} is not the engine that was asked for", "somebody replaced it; start again"
         )
-    device = _device()
+    device = None if asked["parse"] else _device()
     try:
         from edged.engine.plan_build.progress import Log
         from edged.engine.tensorrt import version
     except ImportError:
         raise EngineError(*missing_tensorrt(this_machine())) from None
+    log = Log(lambda severity, text: report({"log": [severity, text]}))
+    if device is None:
+        from edged.engine.plan_build.network import parse
+
+        parse(bundle.model, log)
+        return {"tensorrt": version()}
     parts = key_parts(bundle.digest, version(), device, options)
     plans = Plans(Path(asked["cache"]))
-    log = Log(lambda severity, text: report({"log": [severity, text]}))
     with plans.lock(parts, wait=False) as free:
         if free:
             return _found(plans, parts) or _build(bundle, parts, plans, options, log, report, stop)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from onnx import TensorProto
+
 from pack_models.net import Net
 
 SIZE = 32
+INT64, BOOL = TensorProto.INT64, TensorProto.BOOL
 
 
 def cnn_lstm(opset: int = 17) -> bytes:
@@ -37,4 +40,23 @@ def transformer(opset: int = 17, steps: int = 16, axes: int = 7, width: int = 32
     queries = net.const(net.rng.normal(size=(1, steps, width)))
     chunk = net.add("Add", queries, net.attention(net.norm(queries, width), net.norm(memory, width), width, steps, 17))
     net.output(net.linear(net.norm(chunk, width), width, axes, gain=0.5), "action", [1, steps, axes])
+    return net.model()
+
+
+def all_roles(opset: int = 17) -> bytes:
+    """A policy with one input of every other kind: image [1, 2, 3, 32, 32] and state [1, 2, 7] of two moments, noise
+    [1, 4, 7], tokens [1, 6] int64, mask [1, 6] bool, gain [1, 1] -> action [1, 4, 7]."""
+    net = Net(13, opset)
+    image, state = net.input("image", [1, 2, 3, SIZE, SIZE]), net.input("state", [1, 2, 7])
+    noise, gain = net.input("noise", [1, 4, 7]), net.input("gain", [1, 1])
+    tokens, mask = net.input("tokens", [1, 6], INT64), net.input("mask", [1, 6], BOOL)
+    frames = net.add("Reshape", image, net.ints(2, 3, SIZE, SIZE))
+    seen = net.add("GlobalAveragePool", net.conv(frames, 3, 8, stride=2))
+    words = net.add("Gather", net.weights(20, 8), tokens)
+    kept = net.add("Where", net.add("Unsqueeze", mask, net.ints(2)), words, net.const(0.0))
+    flat = [net.add("Reshape", tensor, net.ints(1, -1)) for tensor in (seen, state, kept)]
+    both = net.add("Mul", net.add("Concat", *flat, axis=1), gain)
+    net.output(
+        net.add("Add", net.add("Reshape", net.linear(both, 78, 28), net.ints(1, 4, 7)), noise), "action", [1, 4, 7]
+    )
     return net.model()

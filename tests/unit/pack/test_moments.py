@@ -115,6 +115,19 @@ def test_a_recording_feeds_several_moments(tmp_path: Path, recording: dict[str, 
     np.testing.assert_allclose(made, expected(layout, last[0][0], last[1][0]), atol=1e-5)
 
 
+def test_moments_of_another_size_are_resized_in_the_graph(tmp_path: Path, recording: dict[str, NDArray[Any]]) -> None:
+    big = np.random.default_rng(5).integers(0, 256, (40, 2 * H, 2 * W, 3), np.uint8)
+    np.savez(tmp_path / "golden.npz", **{**recording, "cameras/tool/image": big})
+    path = prepare(tmp_path)
+    path.write_text(path.read_text().replace('resize = "stretch"', f'resize = "stretch"\nframe = [{2 * H}, {2 * W}]'))
+    edged(path, "--store", tmp_path / "s")
+    bundle = read_bundle(tmp_path / "s" / "moments" / "1")
+    image, state = bundle.golden["007/in/image"], bundle.golden["007/in/state"]
+    halved = image.reshape(2, H, 2, W, 2, 3).mean((2, 4))  # between the middle two of each pair, half a pixel off none
+    (made,) = onnxruntime.InferenceSession(bundle.model).run(None, {"image": image, "state": state})
+    np.testing.assert_allclose(made, expected("NCHW", halved, state[0]), atol=1e-4)
+
+
 @pytest.mark.usefixtures("recording")
 def test_a_picture_is_all_moments_at_once(tmp_path: Path) -> None:
     edged(prepare(tmp_path), "--store", tmp_path / "s")
