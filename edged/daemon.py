@@ -245,12 +245,13 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         return motion.arming
 
     def hold(args: Mapping[str, Any]) -> dict[str, Any]:
-        arming().hold(str(args.get("who", "unknown")), str(args.get("reason", "")))
+        lock = str(args.get("via", "")) if args.get("lock") is True else None
+        arming().hold(str(args.get("who", "unknown")), str(args.get("reason", "")), lock)
         on_bus = arming().wait_published(max(2 * config.period_ns / NS_PER_S, HOLD_PATIENCE_S))
         return {"state": arming().state, "published": on_bus}
 
     def resume(args: Mapping[str, Any]) -> dict[str, Any]:
-        arming().resume(str(args.get("who", "unknown")))
+        arming().resume(str(args.get("who", "unknown")), str(args.get("via", "")))
         return {"state": arming().state}
 
     places = {
@@ -262,8 +263,8 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
     folders = {name: str(path.absolute()) for name, path in places.items()}
     return {
         "status": Operation(lambda args: {**health.snapshot(), "folders": folders}),
-        "hold": Operation(hold, mutates=True, args=frozenset({"reason"})),
-        "resume": Operation(resume, mutates=True),
+        "hold": Operation(hold, mutates=True, args=frozenset({"reason", "lock", "via"})),
+        "resume": Operation(resume, mutates=True, args=frozenset({"via"}), remote=config.bus.arm),
         "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),
         "rollback": Operation(swaps.rollback, mutates=True),
         "set": Operation(swaps.set, mutates=True, args=frozenset({"input", "value"})),
@@ -283,7 +284,7 @@ def _describe(config: Config, inputs: Inputs, motion: MotionState, slot: Slot, h
     health.section("sensors", lambda: {name: _aged(one.stats()) for name, one in sensors})
     arming = motion.arming
     if arming is not None:
-        health.section("guard", lambda: {"arming": arming.state, **config.effective_guard})
+        health.section("guard", lambda: {**arming.describe(), **config.effective_guard})
 
 
 def _aged(stats: dict[str, Any], captured_ns: int = 0) -> dict[str, Any]:

@@ -108,11 +108,13 @@ def history(
 def hold(
     daemon: Daemon,
     reason: Annotated[str, typer.Option(help="why, for the log")] = "",
+    lock: Annotated[bool, typer.Option("--lock", help="only you, or this machine's console, may end it")] = False,
     server_key: ServerKey = None,
     key: OwnKey = None,
 ) -> None:
     """Stop commanding the robot, now and after every restart, until `edged resume`."""
-    answer = find_daemon(daemon, server_key, key).ask("hold", {"reason": reason, "who": who()})
+    asked = {"reason": reason, "who": who(), **({"lock": True} if lock else {})}
+    answer = find_daemon(daemon, server_key, key).ask("hold", asked)
     print(f"{daemon}: {answer['state']}{'' if answer.get('published', True) else ', not yet on the bus'}")
 
 

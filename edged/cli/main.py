@@ -34,6 +34,8 @@ class Controller(Enum):
     cpp = "cpp"
 
 
+PAGE = "127.0.0.1:8080"
+
 app = typer.Typer(
     name="edged",
     help="Runs policies and segmenters in a steady loop beside a robot.",
@@ -156,13 +158,15 @@ def demo(
     json: AsJson = False,
     snapshot: Annotated[Path | None, typer.Option(help="folder for PNGs of both cameras and a latency plot")] = None,
     blank: Annotated[bool, typer.Option("--blank", help="blank the tool camera: the policy is blind")] = False,
+    page: Annotated[bool, typer.Option("--ui", help="show it in the browser, at http://127.0.0.1:8080")] = False,
     swap: Annotated[bool, typer.Option("--swap", help="swap engines live: a better one, then a poisoned one")] = False,
     controller: Annotated[Controller, typer.Option(help="drives the arm; cpp needs a compiler")] = Controller.python,
 ) -> None:
     """Drive a simulated robot cell: a policy, an inspection, and a controller that obeys the bus."""
     from edged.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank, swap, controller.value))
+    shown = PAGE if page else ""
+    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank, swap, controller.value, shown))
 
 
 @app.command()

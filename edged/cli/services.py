@@ -1,18 +1,25 @@
-"""Commands that are processes beside the daemons: metrics."""
+"""Commands that are processes beside the daemons: metrics, ui; and who may act on the page: person."""
 
 from __future__ import annotations
 
+import getpass
+import logging
 import sys
-from typing import Annotated
+import time
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from edged.core.errors import UsageError
 
 Insecure = Annotated[bool, typer.Option("--insecure", help="listen on the network without TLS or keys")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `edged`."""
-    app.command()(metrics)
+    for command in (metrics, ui, person):
+        app.command()(command)
 
 
 def metrics(
@@ -28,3 +35,62 @@ def metrics(
         sys.stdout.write(job.once(running))
         return
     job.serve(running, listen, insecure, lambda url: print(f"metrics of all daemons: {url}", flush=True))
+
+
+PeopleFile = Annotated[
+    Path | None, typer.Option("--people", help="file of people; /etc/edged/people.json, or your own")
+]
+
+
+def ui(
+    listen: Annotated[str, typer.Option(help="HOST:PORT of the page")] = "127.0.0.1:8080",
+    operate: Annotated[bool, typer.Option("--operate", help="let people act, each by their rights")] = False,
+    arm: Annotated[bool, typer.Option("--arm", help="also resume, where an enable input is configured")] = False,
+    people: PeopleFile = None,
+    certificate: Annotated[Path | None, typer.Option(help="TLS: the certificate, and what signed it")] = None,
+    key: Annotated[Path | None, typer.Option(help="TLS: its key")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="HOST that browsers call it; may be repeated")] = None,
+    also: Annotated[
+        list[Path] | None, typer.Option(help="runtime folder of a daemon elsewhere; may be repeated")
+    ] = None,
+) -> None:
+    """Show all daemons of this machine in the browser: states, pictures, ages, causes, engines; with --operate act."""
+    from edged.cli.locate import running
+    from edged.services.ui.cell import May
+    from edged.services.ui.people import people_file
+    from edged.services.ui.serve import Settings, serve
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
+    settings = Settings(listen, May(operate, arm), people or people_file(), certificate, key, name or ())
+    serve(lambda: [*running(), *(also or ())], _page_history, settings, lambda url: print(f"page: {url}", flush=True))
+
+
+def _page_history(folder: Path, since: float) -> list[dict[str, Any]]:
+    from edged.cli.history import page_entries
+
+    return page_entries(folder, since, time.time())
+
+
+def person(
+    name: Annotated[str, typer.Argument(help="who")],
+    rights: Annotated[str, typer.Option(help="hold, operate, arm, separated by commas; none = may look")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="take them out")] = False,
+    people: PeopleFile = None,
+) -> None:
+    """Say who may log in to the page and what they may do there; the password is asked, or read from a pipe."""
+    from edged.services.ui.people import people_file, put_person, remove_person
+
+    file = people or people_file()
+    if remove:
+        remove_person(file, name)
+        print(f"{file}: {name} is out")
+        return
+    given = frozenset(right.strip() for right in rights.split(",") if right.strip())
+    if sys.stdin.isatty():
+        password = getpass.getpass(f"password of {name}: ")
+        if getpass.getpass("again: ") != password:
+            raise UsageError("the passwords differ", "try again")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    put_person(file, name, password, given)
+    print(f"{file}: {name} may {', '.join(sorted(given)) or 'look'}")

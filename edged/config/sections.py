@@ -222,6 +222,9 @@ class BusConfig(_Section):
         default=None,
         description="folder of client public keys (.key): they may read, those in its folder operate/ also operate",
     )
+    arm: bool = Field(
+        default=False, description="keys in operate/ may also resume over the network; needs guard.enable beside it"
+    )
     publish: tuple[str, ...] = Field(default=(), description="extra streams: 'frames', 'frames-<camera>', 'masks.zstd'")
 
 

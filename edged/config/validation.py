@@ -254,6 +254,8 @@ def _bus(config: Config) -> Iterator[Finding]:
         yield "bus.publish", COMPRESSED, "the package zstandard beside it: pip install 'edged[zstd]'"
     if not set(bus.publish) - set(extra) and (least := least_bytes(message_sizes(config))) > bus.queue_mb * MIB:
         yield "bus.queue_mb", bus.queue_mb, f"at least {-(-least // MIB)}: so much a few messages of each stream take"
+    if bus.arm and config.guard.enable is None:
+        yield "bus.arm", True, "guard.enable beside it: who arms from afar needs somebody at the machine who agrees"
     for camera, of in config.cameras.items():
         size = 3 * of.width * of.height
         if f"frames-{camera}" in known and size > LARGEST_FRAME:

@@ -46,6 +46,7 @@ class Demo:
     nap: Nap = field(default_factory=Nap)
     swaps: Swaps | None = None
     controller: str | Path = "edged.demo.controller"
+    page: str = ""
     seen: tuple[Message, Message] | None = None  # a picture of the tool camera and the action of the moment
 
     def start(self, name: str, module: str | Path, *arguments: str) -> Child:
@@ -83,13 +84,15 @@ def run_demo(
     blank: bool = False,
     swap: bool = False,
     controller: str = "python",
+    page: str = "",
 ) -> int:
-    """Run the cell until all targets were tried or `seconds` are over; prints the table, returns the exit code."""
+    """Run the cell until all targets were tried or `seconds` are over; prints the table, returns the exit code. `page`:
+    HOST:PORT at which it is shown in the browser meanwhile."""
     try:
         if snapshot is not None:
             check_pictures(snapshot)
         with room() as (folder, nap):
-            demo = Demo(folder, snapshot, nap=nap, swaps=Swaps(folder) if swap else None)
+            demo = Demo(folder, snapshot, nap=nap, swaps=Swaps(folder) if swap else None, page=page)
             if controller == "cpp":
                 _print("building the controller in C++")
                 demo.controller = build_controller(folder)
@@ -141,9 +144,14 @@ def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
     )  # fmt: skip
     # The policy last: it starts armed, and an arm that stands still would soon be a following error.
     for name in (INSPECT, PICK):
-        demo.start(name, "edged", "run", f"{folder}/{name}.toml")
+        shown = ['--set=bus.publish=["frames"]'] if demo.page else []
+        demo.start(name, "edged", "run", f"{folder}/{name}.toml", *shown)
         children = list(demo.children.values())
         wait_for(f"a verdict of {name}", lambda: _predicts(demo, name), children, START_S, demo.nap)  # noqa: B023
+    if demo.page:
+        also = [f"--also={folder}/{name}" for name in (PICK, INSPECT)]
+        demo.start("page", "edged", "ui", f"--listen={demo.page}", *also)
+        _print(f"look at it: http://{demo.page}")
 
 
 def _predicts(demo: Demo, daemon: str) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edged.core.clock import ms, wall_time
 from edged.core.descriptors import Reserve
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, RefusedError
 from edged.core.files import make_folder, read_bounded, sync, write_file
 from edged.core.types import Hold, Reason, Sample
 
@@ -50,7 +50,7 @@ class Arming:
         self.gate = threading.Lock()  # between the last look at a hold and the send: see `hold`
         self._stopped = threading.Event()  # since the last hold, a stop is on the bus
         self._file_lock = threading.Lock()  # one hold or resume at a time, so that file and memory agree
-        self._held, self._holder = _read(path)
+        self._held, self._holder, self._lock_of = _read(path)
         disarmed = Hold(Reason.DISARMED, f"as configured at start; {self._how}")
         self._disarmed: Hold | None = None if start == "armed" else disarmed
         self._input: Literal["unheard", "lost", "low", "high"] = "unheard"  # only low to high is a rising edge
@@ -65,8 +65,9 @@ class Arming:
             return "disabled"
         return "armed" if self._disarmed is None else "disarmed"
 
-    def hold(self, who: str, reason: str = "") -> None:
-        """Hold at once, and be on disk before returning: no action is published after this.
+    def hold(self, who: str, reason: str = "", lock: str | None = None) -> None:
+        """Hold at once, and be on disk before returning: no action is published after this. `lock`: by which way the
+        hold came in, "" = this machine's console; only that way or the console ends it then. One that is there stays.
 
         The loop looks once more under `gate`, right before it sends, so what it sends is either before the hold or is
         the hold.
@@ -74,24 +75,33 @@ class Arming:
         """
         with self._file_lock:
             with self.gate:
-                self._held, self._holder = _held(self._path, who, reason), who
+                if self._held is None or self._lock_of is None:
+                    self._lock_of = lock
+                    self._holder = who
+                self._held = _held(self._path, who, reason)
                 self._stopped.clear()
             try:
-                self._reserve.lend(lambda: self._write(who, reason))
+                self._reserve.lend(lambda: self._write(reason))
             except OSError as error:
                 fact = f"holding, but {self._path} cannot be written ({error.strerror}): a restart would forget it"
                 raise EdgedError(fact, "make the store writable and hold again") from error
 
-    def _write(self, who: str, reason: str) -> None:
+    def _write(self, reason: str) -> None:
         make_folder(self._path.parent)
-        write_file(self._path, json.dumps({"who": who, "reason": reason, "since": wall_time()}).encode())
+        entry = {"who": self._holder, "reason": reason, "since": wall_time()}
+        if self._lock_of is not None:
+            entry["lock"] = self._lock_of
+        write_file(self._path, json.dumps(entry).encode())
 
-    def resume(self, who: str) -> None:
-        """End an operator hold, on disk first, and arm.
+    def resume(self, who: str, via: str = "") -> None:
+        """End an operator hold, on disk first, and arm. `via`: by which way it is asked, "" = this machine's console.
 
-        `EdgedError` (still holding) when the file cannot be removed.
+        `RefusedError` where another locked it, `EdgedError` (still holding) when the file cannot be removed.
         """
         with self._file_lock:
+            if self._held is not None and self._lock_of is not None and via not in ("", self._lock_of):
+                fact = f"{self._holder} locked the hold: only they, or this machine's console, end it"
+                raise RefusedError(fact, f"ask {self._holder}, or 'edged resume {self._path.name}' on the machine")
             try:
                 self._path.unlink()
                 sync(self._path.parent)
@@ -103,6 +113,7 @@ class Arming:
             with self._lock:
                 self._disarmed = None
                 self._held = None
+                self._lock_of = None
 
     def disarm(self, why: str) -> None:
         """Move no more until a resume or a rising enable input; `why` is in the Hold. After Hold(TRACKING)."""
@@ -113,6 +124,11 @@ class Arming:
     def holder(self) -> str:
         """Who put down the newest hold, as far as that is known."""
         return self._holder
+
+    def describe(self) -> dict[str, Any]:
+        """For health: `arming`; while held by whom, and whether only they, or the console, end it."""
+        held = {} if self._held is None else {"holder": self._holder, "locked": self._lock_of is not None}
+        return {"arming": self.state, **held}
 
     @property
     def operator_hold(self) -> Hold | None:
@@ -167,12 +183,13 @@ def _held(path: Path, who: str, reason: str) -> Hold:
     return Hold(Reason.OPERATOR, f"held by {who}{why}; 'edged resume {path.name}' ends it")
 
 
-def _read(path: Path) -> tuple[Hold | None, str]:
-    """The hold on disk and whose it is. Whatever is at `path` and cannot be understood is a hold too."""
+def _read(path: Path) -> tuple[Hold | None, str, str | None]:
+    """The hold on disk, whose it is, and its lock. Whatever is at `path` and cannot be understood is a hold too."""
     try:
         data = json.loads(read_bounded(path, MAX_BYTES))
-        return _held(path, str(data["who"]), str(data.get("reason", ""))), str(data["who"])
+        held, lock = _held(path, str(data["who"]), str(data.get("reason", ""))), data.get("lock")
+        return held, str(data["who"]), None if lock is None else str(lock)
     except FileNotFoundError:
-        return None, ""
+        return None, "", None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return _held(path, "somebody", f"{path} cannot be read"), "somebody"
+        return _held(path, "somebody", f"{path} cannot be read"), "somebody", None

@@ -28,6 +28,7 @@ LOOK_MS = 500  # between two looks whether our socket is still to be found
 UNHURRIED = 50  # requests a second
 PAUSE_S = 0.01
 ROLE_REMEDY = "have it moved: edged keys allow KEY CLIENTS --operate"
+REMOTE_REMEDY = "give it on the machine, or set [bus] arm = true beside an enable input"
 LONGEST = 200  # characters of an operator's text: it goes into files, logs, terminals and every Hold
 
 log = logging.getLogger("edged.audit")
@@ -49,6 +50,7 @@ class Operation:
     run: Callable[[Mapping[str, Any]], Any]
     mutates: bool = False
     args: frozenset[str] = frozenset()
+    remote: bool = True  # whether keys of the network may ask for it
 
 
 Act = Callable[[str, str, str, Mapping[str, Any]], None]
@@ -77,6 +79,11 @@ def answer(data: bytes, operations: Mapping[str, Operation], client: Client | No
             log.log(NOTICE, "%s by %s %s", request.op, _asker(request, client), _facts(args))
             if client is not None and client.role != "operate":
                 raise RefusedError(f"the key {client.name} may read, not operate", ROLE_REMEDY)
+            if client is not None:
+                if not operation.remote:
+                    raise RefusedError(f"{request.op} is not for the network", REMOTE_REMEDY)
+                if "via" in operation.args:
+                    args["via"] = f"key {client.name}"
         reply = {"v": VERSION, "id": request.id, "ok": True, "result": operation.run(args)}
         if operation.mutates:
             act(request.op, _asker(request, client), "ok", args)
@@ -120,7 +127,9 @@ def parse_request(data: bytes) -> Request:
 
 def _legible(args: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments with `who` and `reason`, which people write and others read, made legible."""
-    return {key: legible(str(value), LONGEST) if key in ("who", "reason") else value for key, value in args.items()}
+    return {
+        key: legible(str(value), LONGEST) if key in ("who", "reason", "via") else value for key, value in args.items()
+    }
 
 
 def _facts(args: Mapping[str, Any]) -> str:

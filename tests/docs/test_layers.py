@@ -54,7 +54,7 @@ STAGES = ("align", "encode", "decode_policy", "decode_semantic", "decode_instanc
 """Files of `pipeline/` that do not know each other: only `pipeline.pipeline` knows their order."""
 
 CUDA_HOME = ("engine.cuda",)
-CV2_HOME = ("source", "pipeline", "inspection", "bench", "demo", "cli", "pack")
+CV2_HOME = ("source", "pipeline", "inspection", "bench", "demo", "cli", "pack", "services.ui")
 # Where each package from outside may be imported: rooms, or modules of one. `*` = everywhere, () = nowhere.
 HOMES = {
     "numpy": ("*",),

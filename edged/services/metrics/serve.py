@@ -27,6 +27,22 @@ class _Daemons(Collector):
         return families(self._watch.seen.values())
 
 
+class _Once(Collector):
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._metrics
+
+
+def exposition(metrics: Iterable[Metric]) -> bytes:
+    """Metrics as OpenMetrics text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once(list(metrics)))
+    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+    return text
+
+
 @contextmanager
 def collected(find: Callable[[], Iterable[Path]]) -> Iterator[CollectorRegistry]:
     """A registry that has the daemons' metrics; each scrape shows what was heard last."""
@@ -48,10 +64,7 @@ def once(find: Callable[[], Iterable[Path]]) -> str:
         end_s = time.monotonic() + FIRST_S
         while time.monotonic() < end_s and not set(find()) <= set(watch.seen):
             time.sleep(0.05)
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Daemons(watch))
-        text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
-        return text.decode()
+        return exposition(families(watch.seen.values())).decode()
     finally:
         watch.close()
 
