@@ -19,43 +19,11 @@ from edged.bundle.bundle import write_bundle
 from edged.bundle.manifest import Manifest
 from edged.bundle.roles import ConstInput, ImageInput, LabelsOutput, StateInput, StatePart
 from edged.bundle.samples import name_samples
+from edged.pack.slow import work
 
 STEPS = 50
 SIZE = (120, 160)
 Samples = Sequence[dict[str, Any]]
-
-
-def work() -> tuple[list[onnx.NodeProto], dict[str, Any]]:
-    """Nodes from `rounds`, float [1], to `nothing`, a scalar; and their constants."""
-    square = helper.make_tensor_value_info
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["going"], ["goes"]),
-            helper.make_node("MatMul", ["before", "weight"], ["product"]),
-            helper.make_node("Tanh", ["product"], ["after"]),
-        ],
-        "round",
-        [
-            square("number", TensorProto.INT64, []),
-            square("going", TensorProto.BOOL, []),
-            square("before", TensorProto.FLOAT, [256, 256]),
-        ],
-        [square("goes", TensorProto.BOOL, []), square("after", TensorProto.FLOAT, [256, 256])],
-    )
-    nodes = [
-        helper.make_node("Range", ["zero", "many", "one"], ["range"]),
-        helper.make_node("Sin", ["range"], ["sine"]),
-        helper.make_node("Mul", ["sine", "tenth"], ["small"]),
-        helper.make_node("Reshape", ["small", "square"], ["weight"]),
-        helper.make_node("Cast", ["rounds"], ["count"], to=TensorProto.INT64),
-        helper.make_node("Squeeze", ["count"], ["trips"]),
-        helper.make_node("Loop", ["trips", "yes", "weight"], ["last"], body=body),
-        helper.make_node("ReduceMean", ["last"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "nought"], ["nothing"]),
-    ]
-    numbers = {"zero": 0, "many": 65536, "one": 1, "tenth": 0.1, "nought": 0}
-    constants: dict[str, Any] = {name: np.float32(value) for name, value in numbers.items()}
-    return nodes, {**constants, "square": np.array([256, 256], np.int64), "yes": np.array(True)}
 
 
 def write(manifest: Manifest, nodes: Sequence[onnx.NodeProto], constants: dict[str, Any], given: Samples) -> None:

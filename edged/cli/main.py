@@ -161,12 +161,17 @@ def demo(
     page: Annotated[bool, typer.Option("--ui", help="show it in the browser, at http://127.0.0.1:8080")] = False,
     swap: Annotated[bool, typer.Option("--swap", help="swap engines live: a better one, then a poisoned one")] = False,
     controller: Annotated[Controller, typer.Option(help="drives the arm; cpp needs a compiler")] = Controller.python,
+    policy: Annotated[
+        str, typer.Option(help="reach, reach-chunk (16 steps at a time) or reach-lstm (with a memory)")
+    ] = "reach",
+    delay: Annotated[float, typer.Option(help="ms that the policy's engine takes longer", min=0, max=2000)] = 0.0,
 ) -> None:
     """Drive a simulated robot cell: a policy, an inspection, and a controller that obeys the bus."""
     from edged.demo.run import run_demo
 
     shown = PAGE if page else ""
-    raise typer.Exit(run_demo(seconds, targets, seed, json, snapshot, blank, swap, controller.value, shown))
+    played = run_demo(seconds, targets, seed, json, snapshot, blank, swap, controller.value, shown, policy, delay)
+    raise typer.Exit(played)
 
 
 @app.command()

@@ -11,9 +11,11 @@ from edged.demo.plates import SIZE
 from edged.demo.tool_view import HEIGHT, WIDTH
 
 PICK, INSPECT = "pick", "inspect"
+POLICIES = ("reach", "reach-chunk", "reach-lstm")
+"""One action at a time; 16 steps of 67 ms at a time; one action and a memory."""
 
 
-def pick_toml(folder: Path, version: str = "current") -> str:
+def pick_toml(folder: Path, version: str = "current", engine: str = "reach") -> str:
     """The policy: the tool camera is the clock, joints, IMU and force are its state. It may move as it starts."""
     limits = "\n".join(
         f"{name} = {{min = {low:.4f}, max = {high:.4f}, velocity = {fastest}, on = 'limit'}}"
@@ -39,8 +41,10 @@ height = {HEIGHT}
 fps = 30
 max_age_ms = 120
 {sensors}[engine]
-name = 'reach'
+name = '{engine}'
 version = '{version}'
+[execution]
+join = 'blend'
 [guard]
 start = 'armed'
 measured = 'sensor:joints'

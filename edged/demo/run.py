@@ -23,8 +23,9 @@ from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
 from edged.demo.arm import LOWER, UPPER_LIMIT
 from edged.demo.bus import FRAMES, endpoint
 from edged.demo.cpp import build_controller
-from edged.demo.daemons import INSPECT, PICK, inspect_toml, pick_toml
+from edged.demo.daemons import INSPECT, PICK, POLICIES, inspect_toml, pick_toml
 from edged.demo.plot import latency_plot
+from edged.demo.policy import check_policy, choose_policy
 from edged.demo.processes import Child, wait_for
 from edged.demo.report import Outcome
 from edged.demo.swap import SETTINGS, Swaps
@@ -47,6 +48,8 @@ class Demo:
     swaps: Swaps | None = None
     controller: str | Path = "edged.demo.controller"
     page: str = ""
+    policy: str = POLICIES[0]
+    delay_ms: float = 0.0  # that its engine is to take longer
     seen: tuple[Message, Message] | None = None  # a picture of the tool camera and the action of the moment
 
     def start(self, name: str, module: str | Path, *arguments: str) -> Child:
@@ -85,14 +88,18 @@ def run_demo(
     swap: bool = False,
     controller: str = "python",
     page: str = "",
+    policy: str = POLICIES[0],
+    delay_ms: float = 0.0,
 ) -> int:
     """Run the cell until all targets were tried or `seconds` are over; prints the table, returns the exit code. `page`:
     HOST:PORT at which it is shown in the browser meanwhile."""
     try:
+        check_policy(policy, swap)
         if snapshot is not None:
             check_pictures(snapshot)
         with room() as (folder, nap):
-            demo = Demo(folder, snapshot, nap=nap, swaps=Swaps(folder) if swap else None, page=page)
+            swaps = Swaps(folder) if swap else None
+            demo = Demo(folder, snapshot, nap=nap, swaps=swaps, page=page, policy=policy, delay_ms=delay_ms)
             if controller == "cpp":
                 _print("building the controller in C++")
                 demo.controller = build_controller(folder)
@@ -128,7 +135,9 @@ def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
     if demo.swaps is not None:
         settings = SETTINGS
         demo.swaps.prepare()
-    for name, text in ((PICK, pick_toml(folder) + settings), (INSPECT, inspect_toml(folder))):
+    version = choose_policy(folder, demo.policy, demo.delay_ms)
+    pick = pick_toml(folder, version, demo.policy) + settings
+    for name, text in ((PICK, pick), (INSPECT, inspect_toml(folder))):
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     cell = demo.start("cell", "edged.demo.cell", f"--folder={folder}", f"--targets={targets}", f"--seed={seed}")
     demo.start("tool_camera", "edged.demo.tool_camera", f"--folder={folder}", *(["--blank"] if blank else []))

@@ -1,4 +1,4 @@
-"""Step 1: watch the expert. Writes images.npy, states.npy and actions.npy into a folder.
+"""Step 1: watch the expert. Writes images.npy, states.npy, actions.npy and chunks.npy into a folder.
 
 The expert's commands are disturbed before they reach the arm and labelled before they are disturbed, so the recordings
 hold what to do after a mistake as well. Light, table, latency and disturbance change from episode to episode.
@@ -7,6 +7,8 @@ hold what to do after a mistake as well. Light, table, latency and disturbance c
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import shutil
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import numpy as np
 from edged.demo.arm import LOWER, UPPER_LIMIT, inverse
 from edged.demo.reach_task import REACH_X, REACH_Y, TOLERANCE, TOOL_DOWN, reach_point
 from edged.demo.tool_view import GREY, Scene
+from examples.reach.ahead import STEPS, ahead
 from examples.reach.expert import expert, within
 from examples.reach.rollout import SIZE, Rollout, View
 
@@ -55,8 +58,10 @@ def place(random: np.random.Generator) -> tuple[float, float] | None:
     return float(random.uniform(*REACH_X)), float(random.uniform(*REACH_Y))
 
 
-def label(view: View, target: tuple[float, float] | None) -> np.ndarray:
-    return expert(view.joints, view.tip, np.array(target) if target is not None and view.visible else None)
+def label(view: View, target: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """The expert's command [7], and the commands of the next steps [16, 7]."""
+    seen = np.array(target) if target is not None and view.visible else None
+    return expert(view.joints, view.tip, seen), ahead(view.joints, view.tip, seen)
 
 
 def arrived(view: View, target: tuple[float, float] | None) -> bool:
@@ -68,6 +73,7 @@ def collect(out: Path, count: int, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     images = np.lib.format.open_memmap(out / "images.npy", "w+", np.uint8, (count, SIZE, SIZE, 3))
     states, actions = np.zeros((count, 15), np.float32), np.zeros((count, 7), np.float32)
+    chunks = np.zeros((count, STEPS, 7), np.float32)
     random = np.random.default_rng(seed)
     rollout, began = Rollout(seed), time.monotonic()
     disturb, stay = Disturbance(random), 0
@@ -81,7 +87,7 @@ def collect(out: Path, count: int, seed: int) -> None:
             rollout.target = place(random)
         view = rollout.look()
         covered = random.random() < EMPTY / 2
-        actions[n] = label(view, None if covered else rollout.target)
+        actions[n], chunks[n] = label(view, None if covered else rollout.target)
         images[n] = GREY if covered else view.image
         states[n] = view.state
         rollout.advance(disturb(actions[n]))
@@ -93,6 +99,25 @@ def collect(out: Path, count: int, seed: int) -> None:
     images.flush()
     np.save(out / "states.npy", states)
     np.save(out / "actions.npy", actions)
+    np.save(out / "chunks.npy", chunks)
+
+
+def collect_beside(out: Path, count: int, seed: int, processes: int) -> None:
+    """The same by several processes, with a seed each: whole episodes of one after those of the other."""
+    each = count // processes // EPISODE * EPISODE
+    parts = [out / f"part-{number}" for number in range(processes)]
+    spawn = multiprocessing.get_context("spawn")
+    running = [spawn.Process(target=collect, args=(part, each, seed + n)) for n, part in enumerate(parts)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+    if any(process.exitcode for process in running):
+        raise SystemExit("a process that recorded has failed")
+    for name in ("images", "states", "actions", "chunks"):
+        np.save(out / f"{name}.npy", np.concatenate([np.load(part / f"{name}.npy") for part in parts]))
+    for part in parts:
+        shutil.rmtree(part)
 
 
 if __name__ == "__main__":
@@ -101,5 +126,9 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("runs/reach/data"))
     parser.add_argument("--samples", type=int, default=40000)
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1, help="that record beside each other")
     options = parser.parse_args()
-    collect(options.out, options.samples, options.seed)
+    if options.processes > 1:
+        collect_beside(options.out, options.samples, options.seed, options.processes)
+    else:
+        collect(options.out, options.samples, options.seed)

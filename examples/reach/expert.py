@@ -27,7 +27,7 @@ def expert(joints: Vector, tip: Vector, target: Vector | None) -> Vector:
 
     `joints` [6] and `tip` [3] are where the arm is; `target` [2] is the disc, or None when the camera cannot see it.
     """
-    goal = HOME_TIP if target is None else _approach(tip, reach_point(target))
+    goal = HOME_TIP if target is None else approach(tip, reach_point(target))
     stride = GAIN * (goal - tip)
     stride *= min(1.0, STRIDE / max(float(np.linalg.norm(stride)), 1e-9))
     here = inverse(within(tip), TOOL_DOWN)  # the same place without tilt
@@ -44,7 +44,7 @@ def within(tip: Vector) -> Vector:
     return np.asarray(inside)
 
 
-def _approach(tip: Vector, point: Vector) -> Vector:
+def approach(tip: Vector, point: Vector) -> Vector:
     """`point`, raised by how far the tip still has to go sideways: a funnel."""
     aside = float(np.hypot(*(point - tip)[:2]))
     above = np.array([0.0, 0.0, min(0.16, max(0.0, 0.8 * (aside - 0.02)))])

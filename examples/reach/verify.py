@@ -19,6 +19,7 @@ from edged.demo.reach_task import TOLERANCE, reach_point, targets
 from edged.demo.tool_view import GREY, Scene
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
+from examples.reach.ahead import STEP_HZ
 from examples.reach.expert import expert
 from examples.reach.rollout import CAMERA_HZ, Rollout, View
 
@@ -54,6 +55,48 @@ def engine_policy(engine: Engine) -> Act:
         return engine.outputs["action"][0].astype(np.float64)
 
     return act
+
+
+def chunk_policy(engine: Engine, replan: int = 8) -> Act:
+    """A packed engine of chunks: a new one each `replan` camera frames, in straight lines between its steps."""
+    plan, frame = np.zeros((0, 7)), 0
+
+    def act(view: View) -> np.ndarray:
+        nonlocal plan, frame
+        if frame % replan == 0 or not len(plan):
+            engine.inputs["image"][0] = view.image
+            engine.inputs["state"][0] = view.state
+            engine.run()
+            plan, frame = np.vstack([[*view.joints, 0.0], engine.outputs["action"][0]]), 0
+        frame += 1
+        when = frame * STEP_HZ / CAMERA_HZ
+        return np.array([np.interp(when, np.arange(len(plan)), plan[:, axis]) for axis in range(7)])
+
+    return act
+
+
+def memory_policy(engine: Engine) -> Act:
+    """A packed engine with recurrent states, which begin as zeros."""
+    states = {"hidden": "hidden_next", "cell": "cell_next"}
+    for name in states:
+        engine.inputs[name].fill(0)
+
+    def act(view: View) -> np.ndarray:
+        engine.inputs["image"][0] = view.image
+        engine.inputs["state"][0] = view.state
+        engine.run()
+        for name, output in states.items():
+            engine.inputs[name][...] = engine.outputs[output]
+        return engine.outputs["action"][0].astype(np.float64)
+
+    return act
+
+
+def any_engine_policy(engine: Engine) -> Act:
+    """A packed engine of any kind that is made here."""
+    if "hidden" in engine.inputs:
+        return memory_policy(engine)
+    return chunk_policy(engine) if engine.outputs["action"].ndim == 3 else engine_policy(engine)
 
 
 def expert_policy(rollout: Rollout) -> Act:
@@ -109,7 +152,7 @@ def main() -> None:
     if options.expert:
         act = expert_policy(rollout)
     elif options.engine:
-        act = engine_policy(open_engine(read_bundle(options.engine), "cpu"))
+        act = any_engine_policy(open_engine(read_bundle(options.engine), "cpu"))
     else:
         act = torch_policy(options.policy)
     verify(rollout, covered(act) if options.blank else act, options.targets, options.seed, options.latency_ms)

@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "pack": {"core", "bundle", "source", "engine", "pipeline"},
     "bench": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap",
               "client"},
-    "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client"},
+    "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client", "pack"},
     "services": {"core", "config", "wire", "source", "runtime", "client"},
     "daemon": {
         "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",

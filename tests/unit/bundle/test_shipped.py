@@ -15,6 +15,8 @@ SHIPPED = {
     "engines/plate/1": "d4ee3601aa0e095326c24b2e90ea6f2cd355b88cc0e4ebbb5ea7d60791936549",
     "engines/reach/1": "512d673988dd7af1c119993ee83ed88fbd313f7e33c77a2bef4c067a03d8bf07",
     "engines/reach/2": "66a8ee2b564ad42c854f1a82e94775006b1738fa2c62dd001f28f7135bdd354d",
+    "engines/reach-chunk/1": "3d7bed441511fc65bddbf30a6508d387fd7e51195b35af7f79186f50c52454e0",
+    "engines/reach-lstm/1": "a31fd463bae901e4267df67dcddd4dc74e05777f6e413923080d1ba7e7b7257d",
     "edged/demo/poisoned": "4a55df91a26ce8d99cdf938d5a2db4a77f9ddab721cdc1ba7777b3047f71c565",
     "edged/bench/engines/bench-native/1": "f268b9d9b3f143187ec3e3b1af80f15b6a8171643da84e6af923bd8c11bacb8d",
     "edged/bench/engines/bench-state/1": "f6e616770d7b93bef5e8d9d59da669612347099bcc65d61e54b03052e47e47f5",

@@ -12,12 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 from edged.bundle.bundle import read_bundle
 from edged.bundle.store import shipped_store
 from edged.core.errors import RefusedError
+from edged.demo.arm import MAX_VELOCITY, inverse
 from edged.demo.bus import FORCE, IMU, JOINTS
+from edged.demo.reach_task import HOME, HOME_TIP, TOOL_DOWN, reach_point
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import golden_check
+from examples.reach.ahead import STEP_HZ, ahead
 from examples.reach.export import GOLDEN, seal
 from examples.reach.rollout import SIZE, Rollout
-from examples.reach.verify import covered, engine_policy, expert_policy, verify
+from examples.reach.verify import any_engine_policy, covered, engine_policy, expert_policy, verify
 
 UNSEEN = 2024  # neither targets nor tables nor light of this seed were ever trained on
 VERSIONS = ("1", "2")
@@ -73,6 +76,40 @@ def test_the_earlier_version_works_and_is_worse() -> None:
 def test_the_expert_reaches_everything() -> None:
     rollout = Rollout(3)
     assert verify(rollout, expert_policy(rollout), count=10, seed=3) == 1.0
+
+
+@pytest.mark.parametrize(("name", "kind"), [("reach-chunk", "chunk"), ("reach-lstm", "lstm")])
+def test_the_other_policies_were_proved_against_their_trainer_and_reach_what_they_have_never_seen(
+    name: str, kind: str
+) -> None:
+    bundle = read_bundle(shipped_store() / name / "1")
+    assert "of the trainer's own actions" in bundle.manifest.proof
+    assert bundle.manifest.action is not None
+    rollout = Rollout(UNSEEN)
+    with open_engine(bundle, "cpu") as engine:
+        assert all(item.ok for item in golden_check(engine, bundle))
+        assert engine.outputs["action"].shape == ((1, 16, 7) if kind == "chunk" else (1, 7))
+        assert verify(rollout, any_engine_policy(engine), count=20, seed=UNSEEN) >= 0.9
+
+
+@pytest.mark.parametrize("name", ["reach-chunk", "reach-lstm"])
+def test_the_other_policies_know_the_disc_from_the_picture_alone(name: str) -> None:
+    rollout = Rollout(UNSEEN)
+    with open_engine(read_bundle(shipped_store() / name / "1"), "cpu") as engine:
+        assert verify(rollout, covered(any_engine_policy(engine)), count=6, seed=UNSEEN) < 0.35
+
+
+def test_the_expert_of_sixteen_steps_goes_where_the_other_one_goes_and_no_faster_than_the_drives() -> None:
+    target = np.array([0.5, 0.15])
+    plan = ahead(HOME, HOME_TIP, target)
+    assert plan.shape == (16, 7)
+    path = np.vstack([HOME, plan[:, :6]])
+    assert (np.abs(np.diff(path, axis=0)) * STEP_HZ < MAX_VELOCITY).all()
+    assert np.abs(plan[-1, :6] - inverse(reach_point(target), TOOL_DOWN)).max() < 0.01
+    assert plan[:, 6].tolist() == sorted(plan[:, 6].tolist()), "it closes once, at the end"
+    assert plan[-1, 6] == 1.0
+    home = ahead(plan[-1, :6], reach_point(target), None)
+    assert np.abs(home[-1, :6] - HOME).max() < 0.02, "what it cannot see it looks for from home"
 
 
 def stand_in(width: int = 15) -> bytes:
@@ -139,3 +176,19 @@ def test_from_demonstrations_to_an_engine(tmp_path: Path) -> None:
     with open_engine(bundle, "cpu") as engine:
         assert all(item.ok for item in golden_check(engine, bundle))
         assert verify(Rollout(1), engine_policy(engine), count=2, seed=1) <= 1.0
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", ["chunk", "lstm"])
+def test_from_demonstrations_to_the_other_engines(tmp_path: Path, kind: str) -> None:
+    from examples.reach.collect import collect_beside
+    from examples.reach.export_more import export
+    from examples.reach.train_more import train
+
+    collect_beside(tmp_path / "data", 960, 5, 2)
+    assert np.load(tmp_path / "data" / "chunks.npy").shape == (960, 16, 7)
+    train(tmp_path / "data", tmp_path / "run", kind, shipped("2"), epochs=2)
+    packed = export(tmp_path / "run" / "policy.pt", kind, tmp_path / "data", tmp_path / "store", "9", {})
+    assert packed.path == tmp_path / "store" / f"reach-{kind}" / "9"
+    with open_engine(read_bundle(packed.path), "cpu") as engine:
+        assert verify(Rollout(1), any_engine_policy(engine), count=1, seed=1) <= 1.0
