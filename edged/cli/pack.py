@@ -66,7 +66,28 @@ def pack(
     ] = None,
     eps: Annotated[float | None, option("what the trainer added to the divisor", POLICY)] = None,
     lerobot: Annotated[Path | None, option("LeRobot policy folder to read", POLICY)] = None,
-    head: Annotated[str | None, option("yolo-seg, yolo-seg-nms, rfdetr-seg, query-mask, mask-rcnn[-roi]", HEAD)] = None,
+    head: Annotated[
+        str | None,
+        option("yolo-seg, yolo-seg-nms, rfdetr-seg, query-mask, mask-rcnn[-roi], detections, mmdet[-roi]", HEAD),
+    ] = None,
+    tensor: Annotated[
+        list[str] | None, option("which output is a part of the head; repeat", HEAD, "PART=OUTPUT")
+    ] = None,
+    boxes: Annotated[str | None, option("xyxy, cxcywh or yxyx: what a box's four numbers are", HEAD)] = None,
+    box_unit: Annotated[str | None, option("pixels, or image: 0..1 of its width and height", HEAD)] = None,
+    nms: Annotated[float | None, option("IoU above which the lesser box of a class goes; 1 = none does", HEAD)] = None,
+    mask_threshold: Annotated[float | None, option("probability above which a pixel is the object's", HEAD)] = None,
+    mask_side: Annotated[int | None, option("of masks pasted full size: the square each is read back to", HEAD)] = None,
+    mask_scores: Annotated[
+        bool | None,
+        typer.Option(
+            "--mask-scores/--no-mask-scores",
+            help="of queries: score = class share x mean mask share, as transformers has it",
+            rich_help_panel=HEAD,
+            show_default=False,
+        ),
+    ] = None,
+    drop: Annotated[list[str] | None, option("an output to leave out; repeat", None, "OUTPUT")] = None,
     background: Annotated[str | None, option("which class number is none: first, last or none", HEAD)] = None,
     above: Annotated[str | None, option("of one score per pixel: the class above the threshold", HEAD)] = None,
     top_k: Annotated[int | None, option("rows that the graph gives", HEAD)] = None,

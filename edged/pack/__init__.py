@@ -30,7 +30,7 @@ from edged.core.errors import RefusedError
 from edged.engine.ort_cpu import tensors
 from edged.pack.convert import convert
 from edged.pack.dense import Dense
-from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, make_static, to_bytes, whole
+from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, to_bytes, whole
 from edged.pack.heads import bake_head
 from edged.pack.image import Image, bake_image_input
 from edged.pack.labels import Labels, bake_labels_output
@@ -40,10 +40,11 @@ from edged.pack.opsets import settle
 from edged.pack.prove import Progress, Reference, Wanted, prove, run_packed, same, session
 from edged.pack.recipe import Recipe, check_recipe
 from edged.pack.sound import check_network
+from edged.pack.static import make_static
 from edged.pack.statistics import Affine, Form, affine
 from edged.pack.tolerance import promised, proved
 from edged.pack.trained import against_trainer, split_trained
-from edged.pipeline.golden import Difference, require, unnamed
+from edged.pipeline.golden import Difference, objects_in, require, unnamed
 
 __all__ = [
     "Action",
@@ -61,6 +62,7 @@ __all__ = [
 ]
 
 
+TRUNCATED = "truncated"  # in provenance: in how many samples a cap was reached
 MISSING = "find the step of the trainer's pre- or post-processing that the recipe lacks"
 
 
@@ -141,7 +143,10 @@ def pack(
             "there is no object in any golden sample", "give pictures that show some: they prove nothing"
         )
     proof = {PROOF: f"{len(outside)} samples of the trainer's own actions"} if outside else {}
-    claimed = {key: value for key, value in recipe.provenance.items() if key != PROOF}
+    if recipe.task == "instance":  # in the manifest, for whoever reads only that
+        left_out = sum(objects_in(manifest, have).truncated > 0 for have in made)
+        proof[TRUNCATED] = f"{left_out} of {len(made)} samples"
+    claimed = {key: value for key, value in recipe.provenance.items() if key not in (PROOF, TRUNCATED)}
     recipe = replace_field(recipe, provenance={**claimed, **proof})
     manifest = _manifest(recipe, packed, proved(recipe, differences))
     files = bundle_files(manifest, packed, name_samples(samples, made))

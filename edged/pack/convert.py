@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import onnx
 
-from edged.pack.graph import infer_shapes, make_static
+from edged.pack.graph import infer_shapes
 from edged.pack.half import to_half
 from edged.pack.int8 import Feed, Progress, to_int8
 from edged.pack.opsets import QUANTISABLE, settle
 from edged.pack.recipe import Recipe
+from edged.pack.static import make_static
 
 
 def convert(

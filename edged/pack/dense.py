@@ -8,6 +8,10 @@
     mask-rcnn      boxes [N, 4] in pixels, labels [N], scores [N], masks [N, 1, H, W] probabilities pasted full size, N
                    open, best first. Masks are read back at each box, `mask_side` square: a hundredth of the bytes.
     mask-rcnn-roi  the same with masks [N, 1, s, s] over each box
+    detections     boxes [1, N, 4], scores [1, N], labels [1, N], masks [1, N, s, s] over each box, and how many of the
+                   rows are some: NVIDIA's num_detections, detection_boxes and so on
+    mmdet          mmdeploy's dets [1, N, 5] (x1 y1 x2 y2 in pixels, score), labels [1, N], masks [1, N, H, W] full size
+    mmdet-roi      the same with masks [1, N, s, s] over each box
 
 Packed tensors are those of `edged.pipeline.masks`. Overlapping rows are suppressed by the decoder, so `top_k` caps what
 comes *before* that: a dozen rows and more may point to one object.
@@ -22,7 +26,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Layout = Literal["yolo-seg", "yolo-seg-nms", "rfdetr-seg", "query-mask", "mask-rcnn", "mask-rcnn-roi"]
+Layout = Literal[
+    "yolo-seg",
+    "yolo-seg-nms",
+    "rfdetr-seg",
+    "query-mask",
+    "mask-rcnn",
+    "mask-rcnn-roi",
+    "detections",
+    "mmdet",
+    "mmdet-roi",
+]
 BoxForm = Literal["xyxy", "cxcywh", "yxyx"]
 Background = Literal["none", "first", "last"]
 
@@ -33,6 +47,9 @@ PARTS: dict[Layout, tuple[str, ...]] = {
     "query-mask": ("logits", "masks"),
     "mask-rcnn": ("boxes", "labels", "scores", "masks"),
     "mask-rcnn-roi": ("boxes", "labels", "scores", "masks"),
+    "detections": ("boxes", "labels", "scores", "masks", "count"),
+    "mmdet": ("dets", "labels", "masks"),
+    "mmdet-roi": ("dets", "labels", "masks"),
 }
 MAKES: dict[Layout, tuple[str, ...]] = {
     "yolo-seg": ("boxes", "scores", "classes", "coefficients", "prototypes"),
@@ -41,6 +58,9 @@ MAKES: dict[Layout, tuple[str, ...]] = {
     "query-mask": ("scores", "classes", "masks"),
     "mask-rcnn": ("boxes", "scores", "classes", "masks"),
     "mask-rcnn-roi": ("boxes", "scores", "classes", "masks"),
+    "detections": ("boxes", "scores", "classes", "masks"),
+    "mmdet": ("boxes", "scores", "classes", "masks"),
+    "mmdet-roi": ("boxes", "scores", "classes", "masks"),
 }
 KINDS: Mapping[Layout, Literal["yolo-seg", "rfdetr-seg", "query-mask", "mask-rcnn-roi"]] = {
     "yolo-seg": "yolo-seg",
@@ -49,6 +69,9 @@ KINDS: Mapping[Layout, Literal["yolo-seg", "rfdetr-seg", "query-mask", "mask-rcn
     "query-mask": "query-mask",
     "mask-rcnn": "mask-rcnn-roi",
     "mask-rcnn-roi": "mask-rcnn-roi",
+    "detections": "mask-rcnn-roi",
+    "mmdet": "mask-rcnn-roi",
+    "mmdet-roi": "mask-rcnn-roi",
 }
 """The head kind of the packed graph."""
 ROWS: Mapping[Layout, int] = {
@@ -58,7 +81,12 @@ ROWS: Mapping[Layout, int] = {
     "query-mask": 300,
     "mask-rcnn": 300,
     "mask-rcnn-roi": 300,
+    "detections": 300,
+    "mmdet": 300,
+    "mmdet-roi": 300,
 }
+FULL_SIZE = ("mask-rcnn", "mmdet")
+"""Layouts whose masks are pasted into the image already."""
 """The usual `top_k`."""
 
 
@@ -68,7 +96,8 @@ class Dense:
 
     `form` and `unit` describe the boxes (unit: 0..1 of the image, not pixels), `background` names the class that is
     none. The packed graph gives `top_k` rows (0: the layout's `ROWS`); where the network gives fewer, rows of score 0
-    follow.
+    follow. `mask_scores`, of query-mask: a score is the share of the class times the mean probability of the mask
+    where that is above one half, as transformers' post-processing has it, at the size of the network's own maps.
     """
 
     layout: Layout
@@ -80,6 +109,7 @@ class Dense:
     unit: bool = False
     background: Background = "none"
     mask_side: int = 56
+    mask_scores: bool = False
 
     @property
     def columns(self) -> slice:

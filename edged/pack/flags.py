@@ -15,6 +15,17 @@ from edged.pack.spec import Spec
 Flags = Mapping[str, Any]
 T = TypeVar("T")
 WHOLE_SPEC = ("name", "version", "task", "precision", "golden", "calibration", "lerobot")
+OF_HEADS = {
+    "layout": "head",
+    "background": "background",
+    "top_k": "top_k",
+    "score_threshold": "score",
+    "mask_threshold": "mask_threshold",
+    "nms_threshold": "nms",
+    "boxes": "boxes",
+    "mask_side": "mask_side",
+    "mask_scores": "mask_scores",
+}
 OF_IMAGES = ("channels", "pixels", "resize", "interpolation", "pad")
 
 
@@ -27,11 +38,16 @@ def from_flags(flags: Flags, network: Network) -> Spec:
         tables["reduce_range"] = True
     if flags.get("fix"):
         tables["fixed"] = dict(_pair("--fix", item, int) for item in flags["fix"])
-    head = {"layout": "head", "background": "background", "top_k": "top_k", "score_threshold": "score"}
-    if head_table := {key: flags[flag] for key, flag in head.items() if flags.get(flag) is not None}:
+    head_table = {key: flags[flag] for key, flag in OF_HEADS.items() if flags.get(flag) is not None}
+    if flags.get("tensor"):
+        head_table["tensors"] = dict(_pair("--tensor", item, str) for item in flags["tensor"])
+    if flags.get("box_unit") is not None:
+        head_table["unit"] = _one_of("--box-unit", flags["box_unit"], {"pixels": False, "image": True})
+    if head_table:
         tables["head"] = head_table
     tables["inputs"] = {**_images(flags, network), **_states(flags, network)}
-    tables["outputs"] = _actions(flags, network) or _above(flags, network)
+    dropped = {name: {"role": "drop"} for name in flags.get("drop") or ()}
+    tables["outputs"] = {**(_actions(flags, network) or _above(flags, network)), **dropped}
     try:
         return msgspec.convert({key: value for key, value in tables.items() if value != {}}, Spec)
     except msgspec.ValidationError as error:
@@ -151,6 +167,12 @@ def _pair(flag: str, item: str, read: Callable[[str], T]) -> tuple[str, T]:
     except ValueError:
         pass
     raise UsageError(f"{flag} {item}: NAME=VALUE expected", "see 'edged pack --help'")
+
+
+def _one_of(flag: str, text: str, words: Mapping[str, T]) -> T:
+    if text not in words:
+        raise UsageError(f"{flag} {text}: {' or '.join(words)} expected", "see 'edged pack --help'")
+    return words[text]
 
 
 def _span(text: str) -> list[float]:

@@ -6,7 +6,7 @@ same in all of them and is one that TensorRT 10.3 takes (uint8 tensors, for one,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,15 @@ EXPORT = "export the model again with an opset of 11 to 21, in PyTorch torch.onn
 
 
 def load_model(model: Path | bytes) -> onnx.ModelProto:
-    """Read an ONNX file, with external data files beside it folded in; `RefusedError` if it is none."""
+    """Read an ONNX file, with external data files beside it folded in; `RefusedError` if it is none.
+
+    Nodes come sorted: converters to half precision append their casts at the end, which ONNX Runtime takes and ONNX
+    does not.
+    """
     try:
-        return onnx.load(str(model)) if isinstance(model, Path) else onnx.load_from_string(model)
+        loaded = onnx.load(str(model)) if isinstance(model, Path) else onnx.load_from_string(model)
+        sort(loaded)
+        return loaded
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise RefusedError(
             f"cannot read the model: {error}", "give an ONNX file with its .data file beside it"
@@ -158,7 +164,7 @@ def sort(model: onnx.ModelProto) -> None:
     model.graph.node.extend(listed[index] for index in order)
 
 
-def set_value(value: onnx.ValueInfoProto, dtype: int, shape: Sequence[int | str] | None) -> None:
+def set_value(value: onnx.ValueInfoProto, dtype: int, shape: Sequence[int | str | None] | None) -> None:
     """Give a graph input or output its type; a shape of None is left for inference to find."""
     value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, shape))
 
@@ -181,38 +187,6 @@ def drop_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
     constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
     del model.graph.initializer[:]
     model.graph.initializer.extend(constants)
-
-
-def fixed_key(tensor: str, index: int) -> str:
-    """How `fixed` calls a dimension that has no name of its own, or only a common one."""
-    return f"{tensor}.{index}"
-
-
-def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
-    """Give open dimensions of the inputs a size: that in `fixed`, and 1 for batch (what a first dimension is called).
-
-    The shapes of the outputs are forgotten, for `infer_shapes` to find again.
-    """
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)  # copies: only what is in the graph may be changed from here on
-    inputs = list(model.graph.input)
-    batch = {str(shape_of(value)[0]): 1 for value in inputs if shape_of(value) and shape_of(value)[0] != "?"}
-    for value in inputs:
-        declared = shape_of(value)
-        dims = [
-            fixed.get(fixed_key(value.name, index), {**batch, **fixed}.get(dim, dim)) if isinstance(dim, str) else dim
-            for index, dim in enumerate(declared)
-        ]
-        if dims and dims[0] == "?":
-            dims[0] = 1
-        if free := [dim for dim in dims if isinstance(dim, str) or dim < 1]:
-            raise RefusedError(f"input {value.name!r} has the open dimensions {free}", "say how large each is to be")
-        set_value(value, element_type(value), dims)
-    del model.graph.value_info[:]
-    for value in model.graph.output:
-        set_value(value, element_type(value), None)
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

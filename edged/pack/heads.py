@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edged.core.errors import RefusedError
-from edged.pack.dense import MAKES, Dense
+from edged.pack.dense import FULL_SIZE, MAKES, Dense
 from edged.pack.graph import FLOAT, constant, element_type, graph_output, opset, rename, shape_of
 from edged.pack.roi import SAMPLES
 
@@ -30,6 +30,9 @@ def bake_head(model: onnx.ModelProto, dense: Dense) -> None:
             rename(model, name, f"{name}/network")
     for part, tensor in dense.tensors.items():
         rename(model, tensor, f"{tensor}/raw")
+        known = model.graph.value_info.add()  # or inference would have to find again what the file declares
+        known.CopyFrom(values[part])
+        known.name = f"{tensor}/raw"
         tensors[part] = f"{tensor}/raw"
         if element_type(values[part]) not in (FLOAT, 0) and part != "labels":
             tensors[part] = nodes.cast(tensors[part], FLOAT)
@@ -93,6 +96,12 @@ class Nodes:
         indices = f"{values}:index"
         self.made[-1].output.append(indices)
         return values, self.reshape(indices, -1)
+
+    def sum_maps(self, tensor: str) -> str:
+        """Over the last two of four axes, which disappear."""
+        if self.version >= 13:  # axes became an input
+            return self.add("ReduceSum", [tensor, np.array([2, 3], np.int64)], keepdims=0)
+        return self.add("ReduceSum", [tensor], axes=[2, 3], keepdims=0)
 
     def gather(self, tensor: str, indices: str | NDArray[Any], axis: int = 1) -> str:
         return self.add("Gather", [tensor, indices], axis=axis)
@@ -167,6 +176,8 @@ def _queries(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Name
     values, best = nodes.top(nodes.reshape(shares, 1, queries * classes), min(dense.rows, queries * classes))
     query = nodes.add("Div", [best, np.array(classes, np.int64)])
     number = nodes.add("Sub", [best, nodes.add("Mul", [query, np.array(classes, np.int64)])])
+    if dense.mask_scores:
+        values = nodes.add("Mul", [values, nodes.gather(_mean_shares(nodes, tensors["masks"]), query)])
     made = {
         "scores": values,
         "classes": nodes.reshape(number, 1, -1),
@@ -177,15 +188,41 @@ def _queries(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Name
     return made
 
 
+def _mean_shares(nodes: Nodes, masks: str) -> str:
+    """[1, Q] the mean probability of each mask where its logit is above 0; 0 of an empty one."""
+    above = nodes.cast(nodes.add("Greater", [masks, np.array(0, np.float32)]), FLOAT)
+    shares = nodes.sum_maps(nodes.add("Mul", [nodes.add("Sigmoid", [masks]), above]))
+    return nodes.add("Div", [shares, nodes.add("Add", [nodes.sum_maps(above), np.array(1e-6, np.float32)])])
+
+
+def _unbatched(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
+    """Rows of a batch of one as those of torchvision: boxes [N, 4], scores [N], labels [N], masks [N, 1, h, w]."""
+    small = () if dense.layout in FULL_SIZE else tuple(_fixed(shapes["masks"][-2:], 2, "masks [1, N, s, s]"))
+    made = {
+        "labels": nodes.reshape(tensors["labels"], -1),
+        "masks": nodes.reshape(tensors["masks"], -1, 1, *(small or dense.size)),
+    }
+    if dense.layout != "detections":
+        rows = nodes.reshape(tensors["dets"], -1, 5)
+        scores = nodes.reshape(nodes.columns(rows, 4, 5), -1)
+        return {**made, "boxes": nodes.columns(rows, 0, 4), "scores": scores}
+    (count,) = _fixed(shapes["scores"][-1:], 1, "scores [1, N]")
+    there = nodes.add("Less", [np.arange(count, dtype=np.float32), nodes.reshape(tensors["count"], -1)])
+    scores = nodes.add("Mul", [nodes.reshape(tensors["scores"], -1), nodes.cast(there, FLOAT)])
+    return {**made, "boxes": nodes.reshape(tensors["boxes"], -1, 4), "scores": scores}
+
+
 def _mask_rcnn(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
+    if not dense.layout.startswith("mask-rcnn"):
+        tensors = _unbatched(nodes, dense, tensors, shapes)
     first = {part: nodes.columns(tensor, 0, dense.rows, axis=0) for part, tensor in tensors.items()}
     boxes = nodes.corners(first["boxes"], dense)
     masks = first["masks"]
     side = dense.mask_side
-    if dense.layout == "mask-rcnn":
+    if dense.layout in FULL_SIZE:
         masks = _read_back(nodes, masks, boxes, side)
     else:
-        side = _fixed(shapes["masks"][-2:], 2, "masks [N, 1, s, s]")[0]
+        side = _fixed(shapes["masks"][-2:], 2, "masks [N, 1, s, s] over each box")[0]
     labels = nodes.cast(first["labels"], FLOAT)
     if dense.background == "first":
         labels = nodes.add("Sub", [labels, np.array(1, np.float32)])

@@ -2,8 +2,11 @@
 
 Ultralytics    metadata_props whose values are Python reprs: task, names, imgsz, end2end
 ONNX           Image.BitmapPixelFormat, Image.NominalPixelRange, Image.ColorSpaceGamma
-torchvision    outputs boxes, labels, scores, masks; or `out` of its segmenters
-rfdetr         outputs dets, labels, masks
+torchvision    outputs boxes, labels, scores, masks; or `out` of its segmenters, with `aux` beside it
+rfdetr         outputs dets [1, Q, 4], labels, masks
+mmdeploy       outputs dets [1, N, 5], labels, masks
+NVIDIA         outputs num_detections, detection_boxes, detection_scores, detection_classes, detection_masks
+ONNX zoo       outputs 6568, 6570, 6572, 6887 of its Mask R-CNN; with other names, their shapes and types
 transformers   outputs class_queries_logits, masks_queries_logits
 """
 
@@ -14,13 +17,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from edged.core.errors import RefusedError
-from edged.pack.network import Network
+from edged.pack.network import WHOLE, Network
 from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 RANGES = {"NominalRange_0_255": "0..255", "Normalized_0_1": "0..1", "Normalized_1_1": "-1..1"}
 CHANNELS = {"Rgb8": "rgb", "Bgr8": "bgr"}
+ZOO = {"6568", "6570", "6572", "6887"}
+ZOO_MEAN = (102.9801, 115.9465, 122.7717)
+NVIDIA = {part: f"detection_{part}" for part in ("boxes", "scores", "masks")} | {
+    "labels": "detection_classes",
+    "count": "num_detections",
+}
 
 
 def descriptions(network: Network) -> list[tuple[str, Spec]]:
@@ -36,8 +45,15 @@ def _descriptions(network: Network) -> Iterator[tuple[str, Spec]]:
         yield "ONNX image metadata", _image_metadata(network)
     if {"boxes", "labels", "scores", "masks"} <= outputs:
         yield "torchvision output names", _torchvision(network)
+    elif tensors := _mask_rcnn(network):
+        yield "ONNX zoo Mask R-CNN" if outputs == ZOO else "Mask R-CNN output shapes", _zoo(network, tensors)
     if {"dets", "labels", "masks"} == outputs:
-        yield "rfdetr output names", _rfdetr(network)
+        mmdeploy = network.outputs["dets"].shape[-1:] == (5,)
+        yield ("mmdeploy output names", _mmdet(network)) if mmdeploy else ("rfdetr output names", _rfdetr(network))
+    if set(NVIDIA.values()) <= outputs:
+        yield "NVIDIA output names", _nvidia(network)
+    if outputs == {"out", "aux"}:
+        yield "torchvision output names", Spec(task="semantic", outputs={"aux": OutputSpec(role="drop")})
     if {"class_queries_logits", "masks_queries_logits"} <= outputs:
         yield "transformers output names", _queries(network)
 
@@ -100,8 +116,7 @@ def _image_metadata(network: Network) -> Spec:
 
 
 def _torchvision(network: Network) -> Spec:
-    height, width = network.outputs["masks"].shape[-2:]
-    small = isinstance(height, int) and height == width and height <= 56
+    small = _small(network, "masks")
     # what is fed is scaled and normalised inside, and resized too
     plain = InputSpec(role="image", channels="rgb", pixels="0..1", mean=ZERO, std=ONE)
     image = InputSpec(role="image") if small else plain
@@ -117,6 +132,66 @@ def _torchvision(network: Network) -> Spec:
             nms_threshold=1.0,
         ),
     )
+
+
+def _mask_rcnn(network: Network) -> dict[str, str]:
+    """Which output is which part of a Mask R-CNN, if their shapes and types leave no doubt."""
+    found: dict[str, list[str]] = {"boxes": [], "labels": [], "scores": [], "masks": []}
+    for name, tensor in network.outputs.items():
+        if tensor.rank == 2 and tensor.shape[1] == 4:
+            found["boxes"].append(name)
+        elif tensor.rank == 1:
+            found["labels" if tensor.kind in WHOLE else "scores"].append(name)
+        elif tensor.rank == 4 and tensor.shape[1] == 1:
+            found["masks"].append(name)
+    only = all(len(names) == 1 for names in found.values()) and len(network.outputs) == 4
+    return {part: names[0] for part, names in found.items()} if only else {}
+
+
+def _zoo(network: Network, tensors: dict[str, str]) -> Spec:
+    """The zoo's own takes BGR without its mean; of another nothing is known but its outputs."""
+    plain = InputSpec(role="image")
+    own = InputSpec(role="image", channels="bgr", pixels="0..255", mean=ZOO_MEAN, std=ONE)
+    return Spec(
+        task="instance",
+        inputs={_only(network): own if set(network.outputs) == ZOO else plain},
+        head=HeadSpec(
+            layout="mask-rcnn-roi" if _small(network, tensors["masks"]) else "mask-rcnn",
+            tensors=tensors,
+            boxes="xyxy",
+            unit=False,
+            background="first",
+            nms_threshold=1.0,
+        ),
+    )
+
+
+def _mmdet(network: Network) -> Spec:
+    return Spec(
+        task="instance",
+        inputs={_only(network): InputSpec(role="image")},
+        head=HeadSpec(
+            layout="mmdet-roi" if _small(network, "masks") else "mmdet",
+            tensors={name: name for name in ("dets", "labels", "masks")},
+            nms_threshold=1.0,
+        ),
+    )
+
+
+def _nvidia(network: Network) -> Spec:
+    """Boxes are y1 x1 y2 x2 in 0..1, as in the sample of TensorFlow's detectors; another export says --boxes."""
+    return Spec(
+        task="instance",
+        inputs={_only(network): InputSpec(role="image")},
+        outputs={name: OutputSpec(role="drop") for name in network.outputs if name not in NVIDIA.values()},
+        head=HeadSpec(layout="detections", tensors=NVIDIA, boxes="yxyx", unit=True, nms_threshold=1.0),
+    )
+
+
+def _small(network: Network, masks: str) -> bool:
+    """Whether masks are over their boxes, not pasted into the image."""
+    height, width = network.outputs[masks].shape[-2:]
+    return isinstance(height, int) and height == width and height <= 56
 
 
 def _rfdetr(network: Network) -> Spec:
@@ -144,7 +219,7 @@ def _queries(network: Network) -> Spec:
         task="instance",
         inputs={_only(network): InputSpec(role="image")},
         outputs={name: OutputSpec(role="drop") for name in network.outputs if name not in tensors.values()},
-        head=HeadSpec(layout="query-mask", tensors=tensors, background="last", nms_threshold=1.0),
+        head=HeadSpec(layout="query-mask", tensors=tensors, background="last", nms_threshold=1.0, mask_scores=True),
     )
 
 

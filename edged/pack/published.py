@@ -8,7 +8,7 @@ leaves out shows as an object that is missing.
     rfdetr         PostProcess: sigmoid, top-k over queries and classes, masks scaled up bilinearly, logit above 0
     transformers   post_process_instance_segmentation of MaskFormer: softmax without the last class
     torchvision    MaskRCNN gives pasted masks: a threshold is all that is left
-    ONNX zoo       masks over the box, scaled to it
+    ONNX zoo       masks over the box, scaled to it; so have NVIDIA's samples and mmdeploy them
 
 Scores are kept above or at the threshold, boxes are clipped to the image, and a mask is what of it lies in its box.
 """
@@ -41,6 +41,13 @@ def published(dense: Dense, raw: Mapping[str, NDArray[Any]], head: Head) -> Inst
             rows = dense.corners(found[:, :4]), found[:, 4], found[:, 5], found[:, 6:]
         case "rfdetr-seg" | "query-mask":
             rows = _queries(dense, parts)
+        case "detections":
+            there = slice(0, int(parts["count"].reshape(-1)[0]))
+            boxes, scores, labels, masks = (parts[part][0, there] for part in ("boxes", "scores", "labels", "masks"))
+            rows = dense.corners(boxes), scores, labels - (dense.background == "first"), masks
+        case "mmdet" | "mmdet-roi":
+            found = parts["dets"][0]
+            rows = found[:, :4], found[:, 4], parts["labels"][0], parts["masks"][0]
         case _:
             first = 1 if dense.background == "first" else 0
             rows = dense.corners(parts["boxes"]), parts["scores"], parts["labels"] - first, parts["masks"][:, 0]
@@ -75,9 +82,16 @@ def _queries(dense: Dense, parts: Mapping[str, NDArray[Any]]) -> Rows:
     else:
         shares = 1 / (1 + np.exp(-logits))
     shares = shares[:, dense.columns]
+    if dense.mask_scores:
+        shares = shares * np.array([_mean_share(mask) for mask in parts["masks"][0]])[:, None]
     query, number = (grid.ravel() for grid in np.indices(shares.shape))
     boxes = dense.corners(parts["boxes"][0])[query] if "boxes" in parts else np.zeros((0, 4))
     return boxes, shares.ravel(), number, parts["masks"][0][query]
+
+
+def _mean_share(mask: NDArray[Any]) -> float:
+    inside = mask[mask > 0]
+    return float((1 / (1 + np.exp(-inside))).sum() / (len(inside) + 1e-6))
 
 
 def _strong(rows: Rows, threshold: float) -> Rows:
@@ -119,15 +133,16 @@ def _mask(
     """[H, W] of the whole image."""
     height, width = dense.size
     y, x = np.arange(height), np.arange(width)
-    if dense.layout == "mask-rcnn":
+    if dense.layout in ("mask-rcnn", "mmdet"):
         return np.asarray(made_of > threshold)
-    if dense.layout == "mask-rcnn-roi":
+    if dense.layout in ("mask-rcnn-roi", "detections", "mmdet-roi"):
         assert box is not None
         across = ((x + 0.5 - box[0]) / (box[2] - box[0]) * made_of.shape[1] - 0.5).astype(np.float32)
         down = ((y + 0.5 - box[1]) / (box[3] - box[1]) * made_of.shape[0] - 0.5).astype(np.float32)
         grid = (np.broadcast_to(across, (height, width)), np.broadcast_to(down[:, None], (height, width)))
         pasted = cv2.remap(made_of.astype(np.float32), *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(pasted > threshold)
+        beside = (x + 0.5 >= box[0]) & (x + 0.5 <= box[2])
+        return np.asarray(((y + 0.5 >= box[1]) & (y + 0.5 <= box[3]))[:, None] & beside & (pasted > threshold))
     small = np.tensordot(made_of, parts["prototypes"][0], 1) if dense.layout.startswith("yolo") else made_of
     large = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     mask = large > np.log(np.clip(threshold, 1e-6, 1 - 1e-6) / (1 - np.clip(threshold, 1e-6, 1 - 1e-6)))

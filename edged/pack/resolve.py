@@ -18,7 +18,6 @@ from edged.bundle.roles import (
 )
 from edged.pack.answers import Questions
 from edged.pack.dense import KINDS, MAKES, PARTS, ROWS, BoxForm, Dense, Layout
-from edged.pack.graph import fixed_key
 from edged.pack.image import Image
 from edged.pack.network import Network, Tensor
 from edged.pack.normalise import After, Before
@@ -26,6 +25,7 @@ from edged.pack.recipe import Recipe
 from edged.pack.resolve_inputs import resolve_input
 from edged.pack.resolve_outputs import resolve_output
 from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
+from edged.pack.static import fixed_key
 
 NONE = {"background", "bg", "none", "no object", "no_object", "n/a"}
 HEAD_ROLES: dict[str, Output] = {
@@ -41,7 +41,10 @@ HEAD_ROLES: dict[str, Output] = {
 def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the recipe") -> Recipe:
     """Raises `UsageError` listing all that is missing, `RefusedError` for what contradicts the network."""
     _check_names(spec, network, questions)
-    task: Task = questions.need(spec.task, "policy", "task: --task policy, semantic or instance")
+    likely = _likely(spec, network)
+    task = questions.need(
+        spec.task, likely, f"task: --task policy, semantic or instance; the rest is asked as for {likely}"
+    )
     name = questions.need(spec.name, "unnamed", "name: --name")
     if task != "policy":
         questions.need(spec.classes, (), "classes: --classes a,b,c, in the order of the network's class numbers")
@@ -60,15 +63,18 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
     dense = head = None
     if task == "instance":
         dense, head = _head(spec, images, questions)
+        questions.need(spec.golden, "", "golden: --golden FOLDER or FILE.npz, pictures that show objects")
         _check_classes(dense, spec.classes or (), network, questions)
         outputs = {made: HEAD_ROLES[made] for made in MAKES[dense.layout]}
     fed_back = {role.output for role in inputs.values() if isinstance(role, FeedbackInput)}
     taken = {*drop, *(dense.tensors.values() if dense else ())}
+    if dense is not None and not (spec.head and spec.head.tensors):
+        taken |= network.outputs.keys()  # it is asked which of them are parts of the head
     free = {tensor: found for tensor, found in network.outputs.items() if tensor not in taken}
     image = images[0][1] if images else None
     if image is not None and image.frame is not None and task == "instance":
         questions.asked.append(f"inputs.{images[0][0]}.frame: boxes are not led back in the graph; leave --frame out")
-    for tensor, found in free.items() if spec.task is not None else ():
+    for tensor, found in free.items():
         given = (spec.outputs or {}).get(tensor, OutputSpec())
         alone = len([other for other in free if other not in fed_back]) == 1
         out, done = resolve_output(
@@ -99,6 +105,14 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
     )
 
 
+def _likely(spec: Spec, network: Network) -> Task:
+    """The task to ask for where none is said: nothing but the questions depends on it."""
+    if spec.head is not None or len([out for out in network.outputs.values() if out.rank >= 3]) > 1:
+        return "instance"
+    maps = [out for out in network.outputs.values() if out.rank == 4 or (out.rank == 3 and not out.is_float)]
+    return "semantic" if maps else "policy"
+
+
 def _ordered(spec: Spec) -> tuple[str, ...]:
     """The class above a single score is number 1."""
     classes = spec.classes or ()
@@ -120,11 +134,14 @@ def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> 
     given = spec.head or HeadSpec()
     usual: Layout = "yolo-seg"
     layout = questions.need(given.layout, usual, f"head.layout: --head {', '.join(PARTS)}")
-    tensors = questions.need(given.tensors, {}, f"head.tensors: which output is {', '.join(PARTS[layout])}")
-    if missing := [part for part in PARTS[layout] if part not in tensors]:
-        questions.asked.append(f"head.tensors: which output is {', '.join(missing)}")
+    tensors = given.tensors or {}
+    if given.layout is None and not tensors:
+        parts = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in PARTS.items())
+        questions.asked.append(f"head.tensors: --tensor PART=OUTPUT for each part of the layout ({parts})")
+    elif missing := [part for part in PARTS[layout] if part not in tensors]:
+        questions.asked.append(f"head.tensors: --tensor PART=OUTPUT: which output is {', '.join(missing)}?")
     yolo = layout.startswith("yolo")
-    boxes: BoxForm = "xyxy" if layout in ("yolo-seg-nms", "mask-rcnn", "mask-rcnn-roi") else "cxcywh"
+    boxes: BoxForm = "cxcywh" if layout in ("yolo-seg", "rfdetr-seg", "query-mask") else "xyxy"
     dense = Dense(
         layout,
         tensors,
@@ -135,6 +152,7 @@ def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> 
         layout == "rfdetr-seg" if given.unit is None else given.unit,
         given.background or "none",
         given.mask_side or 56,
+        bool(given.mask_scores),
     )
     head = Head(
         kind=KINDS[layout],

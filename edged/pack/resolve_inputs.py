@@ -32,7 +32,9 @@ def resolve_input(
             return _image(where, found, given, questions)
         case "state":
             width = found.shape[-1] if found.shape else 0
-            shown = f"{where}.parts: --state SENSOR:NAMES:UNIT, {width} values in all"
+            shown = (
+                f"{where}.parts: --state SENSOR:NAMES:UNIT, {width} values in all (--pad-to {width} for zeros behind)"
+            )
             parts = questions.need(given.parts, (), shown)
             normal = resolve_statistics(where, tensor, given.statistics, questions)
             named = sum(len(part.names) for part in parts)
@@ -75,7 +77,7 @@ def resolve_statistics(where: str, tensor: str, given: StatisticsSpec | None, qu
     """Centre and scale, or None when the numbers are physical already, which has to be explicit: form = "none"."""
     forms = ", ".join(KEYS)
     if given is None or given.form is None:
-        questions.asked.append(f'{where}.statistics: --statistics FILE --form {forms}, or "none"')
+        questions.asked.append(f'{where}.statistics: --statistics FILE --form {forms}, or "none" with --golden')
         return None
     if given.form == "none":
         return None
@@ -126,7 +128,8 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
     mean = questions.need(given.mean, (0.0, 0.0, 0.0), f"{where}.mean: --mean in those units; 0,0,0 for none")
     std = questions.need(given.std, (1.0, 1.0, 1.0), f"{where}.std: --std in those units; 1,1,1 for none")
     none: Mode = "none"
-    resize = questions.need(given.resize, none, f"{where}.resize: --resize stretch, letterbox, crop or none")
+    ways = "--resize stretch, letterbox (with --pad, the grey around it, 0 to 255), crop or none"
+    resize = questions.need(given.resize, none, f"{where}.resize: {ways}")
     pad = given.pad
     if resize == "letterbox":
         pad = questions.need(pad, 0, f"{where}.pad: --pad, the grey around a letterboxed image, 0 to 255")
@@ -142,7 +145,7 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
         )
         return role, inside
     interpolation = given.interpolation
-    if resize != "none":
+    if resize != "none" or given.resize is None:
         interpolation = questions.need(
             interpolation, "linear", f"{where}.interpolation: --interpolation linear, area or cubic"
         )

@@ -54,7 +54,9 @@ def resolve_output(
 def _action(
     where: str, tensor: str, found: Tensor, given: OutputSpec, questions: Questions
 ) -> tuple[ActionOutput | None, Action]:
-    axes = questions.need(given.axes, (), f"{where}.axes: --axes NAMES:UNIT[:KIND[:MODE]]")
+    columns = f"{found.shape[-1] if found.shape else 0} columns (--take N,N,… where some are none)"
+    shown = f"{where}.axes: --axes NAMES:UNIT[:KIND[:MODE]] for {columns}, with --range NAME=LOW:HIGH for each"
+    axes = questions.need(given.axes, (), shown)
     step_ms = questions.need(
         given.step_ms, 1.0, f"{where}.step_ms: --step-ms, the time between two steps of the policy"
     )
@@ -147,7 +149,11 @@ def _labels(
 
 def _ask_above(where: str, given: OutputSpec, classes: Sequence[str], questions: Questions) -> None:
     """One score per pixel separates two classes, and nothing in a network says which of them is above."""
-    if len(classes) == 1:
+    if not classes:
+        questions.asked.append(
+            f"{where}.above: one score per pixel separates two classes: --classes background,NAME --above NAME"
+        )
+    elif len(classes) == 1:
         (name,) = classes
         questions.asked.append(
             f"classes: one score per pixel separates two: --classes background,{name} --above {name}"
@@ -160,6 +166,9 @@ def _ask_above(where: str, given: OutputSpec, classes: Sequence[str], questions:
 
 
 def _layout(where: str, found: Tensor, classes: int, questions: Questions) -> Any:
+    if not classes:  # they are asked for
+        extents = [extent if isinstance(extent, int) else 0 for extent in found.shape]
+        return "NHWC" if extents[3] and extents[3] < extents[1] else "NCHW"
     wanted = {classes, 1} if classes == 2 else {classes}
     planes, pixels = found.shape[1] in wanted, found.shape[3] in wanted
     if planes == pixels:

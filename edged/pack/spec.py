@@ -110,6 +110,7 @@ class HeadSpec(Part, frozen=True):
     unit: bool | None = None
     background: Background | None = None
     mask_side: int | None = None
+    mask_scores: bool | None = None
 
 
 class Spec(Part, frozen=True):

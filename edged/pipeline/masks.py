@@ -121,32 +121,32 @@ class _Maps:
         """[h, w] of `region`, whole pixels of the source."""
         if self._roi:
             small = self._maps[row]
-            tall = linear_weights(
-                (np.arange(region.top, region.bottom) + 0.5 - box[1]) / (box[3] - box[1]), small.shape[0]
+            down = (np.arange(region.top, region.bottom) + 0.5 - box[1]) / (box[3] - box[1])
+            across = (np.arange(region.left, region.right) + 0.5 - box[0]) / (box[2] - box[0])
+            scaled: NDArray[Any] = (
+                linear_weights(down, small.shape[0]) @ small @ linear_weights(across, small.shape[1]).T
             )
-            wide = linear_weights(
-                (np.arange(region.left, region.right) + 0.5 - box[0]) / (box[2] - box[0]), small.shape[1]
-            )
-            scaled: NDArray[Any] = tall @ small @ wide.T
-            return scaled > self._level
-        down, across = self._down, self._across
-        top, bottom = down.first[region.top], down.end[region.bottom - 1]
-        left, right = across.first[region.left], across.end[region.right - 1]
+            # the map ends at the box: a pixel whose middle is beyond has none, and the map's edge would not do for it
+            inside: NDArray[np.bool_] = ((down >= 0) & (down <= 1))[:, None] & ((across >= 0) & (across <= 1))
+            return inside & (scaled > self._level)
+        rows, columns = self._down, self._across
+        top, bottom = rows.first[region.top], rows.end[region.bottom - 1]
+        left, right = columns.first[region.left], columns.end[region.right - 1]
         if self._coefficients is None:
             small = self._maps[row, top:bottom, left:right]
         else:
             small = self._pixels[top:bottom, left:right] @ self._coefficients[0, row]
-        if down.factor and across.factor:
-            large = cv2.resize(small, ((right - left) * across.factor, (bottom - top) * down.factor))
+        if rows.factor and columns.factor:
+            large = cv2.resize(small, ((right - left) * columns.factor, (bottom - top) * rows.factor))
             first, start = (
-                region.top - down.origin - top * down.factor,
-                region.left - across.origin - left * across.factor,
+                region.top - rows.origin - top * rows.factor,
+                region.left - columns.origin - left * columns.factor,
             )
             height, width = region.size
             scaled = large[first : first + height, start : start + width]
         else:
-            part_down = down.weights[region.top : region.bottom, top:bottom]
-            scaled = part_down @ (small @ across.turned[left:right, region.left : region.right])
+            part_down = rows.weights[region.top : region.bottom, top:bottom]
+            scaled = part_down @ (small @ columns.turned[left:right, region.left : region.right])
         mask: NDArray[np.bool_] = scaled > self._level
         if self._cropped:  # as Ultralytics' crop_mask: pixel x is inside from x1 on
             mask[: max(0, ceil(box[1]) - region.top)] = False

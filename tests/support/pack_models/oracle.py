@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from pack_models.net import Net
 
@@ -37,14 +38,26 @@ def disc_logits(found: np.ndarray, size: int, map_size: int) -> np.ndarray:
     return np.asarray(radius - away, np.float32)
 
 
-def oracle(layout: str, objects: int, size: int = 256, classes: int = 3) -> bytes:
-    """A network of `layout` that takes "images" [1, 3, size, size]."""
+def oracle(layout: str, objects: int, size: int = 256, classes: int = 3, open_shapes: bool = False) -> bytes:
+    """A network of `layout` that takes "images" [1, 3, size, size]; "zoo": [3, height, width], both open.
+
+    `open_shapes`: no inference finds the shapes of the outputs, only the file declares them.
+    """
     net = Net(31, 17)
-    image = net.input("images", [1, 3, size, size])
-    nothing = net.add("Mul", net.add("ReduceMean", image, axes=[1, 2, 3], keepdims=0), net.const([0.0]))
+    zoo = layout == "zoo"
+    image = net.input("images", [3, "height", "width"] if zoo else [1, 3, size, size])
+    mean = net.add("ReduceMean", image, axes=[0, 1, 2] if zoo else [1, 2, 3], keepdims=0)
+    nothing = net.add("Mul", net.add("Reshape", mean, net.ints(1)), net.const([0.0]))
+    zero = net.add("Cast", nothing, to=TensorProto.INT64)
 
     def stored(value: np.ndarray, name: str) -> None:
-        net.output(net.add("Add", net.const(value), nothing), name, list(value.shape))
+        kind = np.asarray(value).dtype
+        flat = net.const(value.ravel() if open_shapes else value, kind)
+        added = net.add("Add", flat, net.add("Cast", nothing, to=helper.np_dtype_to_tensor_dtype(kind)))
+        if open_shapes:
+            added = net.add("Reshape", added, net.add("Add", net.ints(*value.shape), zero))
+        shape = ["N" if zoo and index == 0 else extent for index, extent in enumerate(value.shape)]
+        net.output(added, name, shape, helper.np_dtype_to_tensor_dtype(kind))
 
     found, number = discs(objects, size), np.arange(objects) % classes
     score = np.linspace(0.95, 0.6, objects)
@@ -52,7 +65,7 @@ def oracle(layout: str, objects: int, size: int = 256, classes: int = 3) -> byte
         case "yolo-seg":
             stored(*_yolo(found, score, number, size, classes))
             union = disc_logits(found, size, size // 4).max(axis=0)
-            stored(np.stack([union, -union])[None], "output1")
+            stored(np.stack([union, -union])[None].astype(np.float32), "output1")
         case "rfdetr-seg" | "query-mask":
             queries = max(300, objects)
             logits = np.full((1, queries, classes + (layout == "query-mask")), -8.0, np.float32)
@@ -71,8 +84,50 @@ def oracle(layout: str, objects: int, size: int = 256, classes: int = 3) -> byte
                 stored(logits, "labels")
                 stored(masks, "masks")
         case _:
-            raise ValueError(layout)
+            for value, name in _rois(layout, found, score, number, size):
+                stored(value, name)
     return net.model()
+
+
+def _rois(
+    layout: str, found: np.ndarray, score: np.ndarray, number: np.ndarray, size: int
+) -> list[tuple[np.ndarray, str]]:
+    """The outputs of heads with a mask for each box, or pasted full size. Of the batched ones, 250 rows."""
+    count = len(found)
+    boxes = disc_boxes(found).astype(np.float32)
+    masks = roi_shares(count)
+    if layout == "mmdet":
+        masks = 1 / (1 + np.exp(-np.clip(disc_logits(found, size, size), -30, 30)))
+    if layout == "zoo":
+        return [
+            (boxes, "6568"),
+            (number.astype(np.int64) + 1, "6570"),
+            (score.astype(np.float32), "6572"),
+            (masks[:, None].astype(np.float32), "6887"),
+        ]
+    rest = 250 - count
+    boxes, masks, number, score = (
+        np.concatenate([part, np.repeat(part[:1], rest, 0)])[None] for part in (boxes, masks, number, score)
+    )
+    masks = masks.astype(np.float32)
+    if layout == "nvidia":  # rows beyond the count look like objects
+        return [
+            (np.array([[count]], np.int32), "num_detections"),
+            (boxes[..., [1, 0, 3, 2]] / size, "detection_boxes"),
+            (score.astype(np.float32), "detection_scores"),
+            (number.astype(np.int32), "detection_classes"),
+            (masks, "detection_masks"),
+        ]
+    score[:, count:] = 0
+    dets = np.concatenate([boxes, score[..., None]], axis=2).astype(np.float32)
+    return [(dets, "dets"), (number.astype(np.int64), "labels"), (masks, "masks")]
+
+
+def roi_shares(count: int, side: int = 28) -> np.ndarray:
+    """[N, side, side]: the probability of a disc that fills its box."""
+    at = (np.arange(side) + 0.5) / side - 0.5
+    share = 1 / (1 + np.exp(-40 * (0.5 - np.hypot(at[None, :], at[:, None]))))
+    return np.repeat(share[None], count, 0)
 
 
 def _yolo(found: np.ndarray, score: np.ndarray, number: np.ndarray, size: int, classes: int) -> tuple[np.ndarray, str]:

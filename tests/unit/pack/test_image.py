@@ -14,8 +14,9 @@ from pack_models.segmenters import scene
 
 from edged.core.errors import RefusedError
 from edged.pack import Image
-from edged.pack.graph import infer_shapes, make_static, to_bytes
+from edged.pack.graph import infer_shapes, to_bytes
 from edged.pack.image import bake_image_input
+from edged.pack.static import make_static
 
 HALF = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
 

@@ -1,0 +1,54 @@
+"""Open dimensions of a network get a size; what inference finds of its outputs comes before what the file declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+
+from edged.core.errors import RefusedError
+from edged.pack.graph import element_type, infer_shapes, set_value, shape_of
+
+
+def fixed_key(tensor: str, index: int) -> str:
+    """How `fixed` calls a dimension that has no name of its own, or only a common one."""
+    return f"{tensor}.{index}"
+
+
+def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
+    """Give open dimensions of the inputs a size: that in `fixed`, and 1 for batch (what a first dimension is called).
+
+    The shapes of the outputs are found again by inference; where it finds none, what the file declares stays.
+    """
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)  # copies: only what is in the graph may be changed from here on
+    inputs = list(model.graph.input)
+    batch = {str(shape_of(value)[0]): 1 for value in inputs if shape_of(value) and shape_of(value)[0] != "?"}
+    for value in inputs:
+        given = shape_of(value)
+        dims = [
+            fixed.get(fixed_key(value.name, index), {**batch, **fixed}.get(dim, dim)) if isinstance(dim, str) else dim
+            for index, dim in enumerate(given)
+        ]
+        if dims and dims[0] == "?":
+            dims[0] = 1
+        if free := [dim for dim in dims if isinstance(dim, str) or dim < 1]:
+            raise RefusedError(f"input {value.name!r} has the open dimensions {free}", "say how large each is to be")
+        set_value(value, element_type(value), dims)
+    del model.graph.value_info[:]
+    declared = {value.name: shape_of(value) for value in model.graph.output}
+    for value in model.graph.output:
+        set_value(value, element_type(value), None)
+    inferred = {value.name: value for value in infer_shapes(model).graph.output}
+    for value in model.graph.output:
+        dims = [{**batch, **fixed}.get(dim, dim) if isinstance(dim, str) else dim for dim in declared[value.name]]
+        found = inferred[value.name]
+        if found.type.tensor_type.HasField("shape") and len(shape_of(found)) == len(dims):
+            pairs = zip(shape_of(found), dims, strict=True)
+            dims = [there if isinstance(there, int) else said for there, said in pairs]
+        elif found.type.tensor_type.HasField("shape"):
+            dims = shape_of(found)
+        if any(isinstance(dim, int) for dim in dims):
+            set_value(value, element_type(value), [dim if isinstance(dim, int) else None for dim in dims])
