@@ -8,6 +8,7 @@ events sockets; no other thread writes to them.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 from collections.abc import Mapping
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns, ns
 from edged.core.duty import Duty
+from edged.core.errors import EXIT_FAILED
 from edged.core.types import Event
 from edged.runtime.cause import Transition
 from edged.runtime.episodes import Episodes
@@ -24,7 +26,7 @@ from edged.runtime.journal import Journal
 from edged.runtime.logs import NOTICE
 from edged.runtime.publish import Outlet, Sender
 from edged.runtime.recent import Recent
-from edged.runtime.systemd import READY, WATCHDOG, notify, status, watchdog_period
+from edged.runtime.systemd import READY, WATCHDOG, is_supervised, notify, status, watchdog_period
 from edged.wire import Kind, encode
 from edged.wire.bounded import bounded
 
@@ -66,6 +68,7 @@ class Reporter(Duty):
         self._ticked_ns = now()
         period_s = watchdog_period()
         self._feed_ns = round(period_s * NS_PER_S / 3) if period_s else 0
+        self._alone_ns = 0 if is_supervised() else 3 * self._feed_ns  # nobody but we would end a loop that hangs
 
     def emit(self, event: Event) -> None:
         """Publish an event and log it; returns at once."""
@@ -126,9 +129,20 @@ class Reporter(Duty):
         if ticks != self._fed_ticks:
             self._fed_ticks, self._ticked_ns = ticks, now_ns
         elif not ticks or now_ns - self._ticked_ns > PATIENCE * period_ns:
+            if ticks and 0 < self._alone_ns < now_ns - self._ticked_ns:
+                self._end_process()
             return
         if self._feed_ns:
             notify(WATCHDOG)
+
+    def _end_process(self) -> None:
+        """The watchdog of a container: whoever started us starts us again."""
+        log.critical("the loop stands still for %.1f s: ending", (self._now() - self._ticked_ns) / NS_PER_S)
+        if self._journal is not None:
+            self._journal.put("stop", why="the loop stood still")
+            self._journal.close()
+        logging.shutdown()
+        os._exit(EXIT_FAILED)
 
     def _log_transitions(self) -> None:
         transitions = self._health.transitions

@@ -32,10 +32,11 @@ def settings(path: Path) -> dict[str, str]:
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The units as installed, except that they start a program which is there."""
-    for unit in (SERVICE, UNITS / "edged.target"):
+    for unit in (SERVICE, UNITS / "edged.target", UNITS / "edged-failed@.service", UNITS / "edged-ui.service"):
         text = unit.read_text(encoding="utf-8").replace("/opt/edged/bin/edged", "/bin/true")
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     shutil.copytree(UNITS / "edged@.service.d", tmp_path / "edged@.service.d")
+    shutil.copy(UNITS / "give-up.conf", tmp_path / "edged@.service.d")
     return tmp_path
 
 
@@ -47,7 +48,11 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 def verify(folder: Path) -> str:
     """What systemd finds wrong with the units in `folder`: unknown keys do not change its exit status."""
     done = analyze(
-        "verify", *(str(folder / f"edged@{name}.service") for name in EXAMPLES), str(folder / "edged.target")
+        "verify",
+        *(str(folder / f"edged@{name}.service") for name in EXAMPLES),
+        str(folder / "edged.target"),
+        str(folder / "edged-failed@pick.service"),
+        str(folder / "edged-ui.service"),
     )
     return done.stderr + (f"exit status {done.returncode}" if done.returncode else "")
 
@@ -58,7 +63,9 @@ def test_systemd_has_nothing_to_say_about_the_units(installed: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("file", ["edged@.service", "edged@.service.d/10-devices.conf", "edged.target"])
+@pytest.mark.parametrize(
+    "file", ["edged@.service", "edged@.service.d/10-devices.conf", "edged-ui.service", "edged.target"]
+)
 def test_a_misspelt_key_would_be_found(installed: Path, file: str) -> None:
     unit = installed / file
     section = "[Unit]" if file.endswith("target") else "[Service]"
@@ -86,6 +93,8 @@ def test_the_service_keeps_the_daemon_alive_and_lets_it_use_a_gpu() -> None:
         "RestartSec": "1",
         "StartLimitIntervalSec": "0",
         "RestartPreventExitStatus": str(EXIT_USAGE),
+        "OnFailure": "edged-failed@%i.service",
+        "EnvironmentFile": "-/etc/edged/%i.env",
         "RuntimeDirectory": "edged/%i",
         "StateDirectory": "edged",
         "CacheDirectory": "edged",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,6 +125,45 @@ def test_a_slow_loop_is_not_taken_for_a_dead_one(desk: Any, rate_hz: float, engi
     desk.reporter.start()
     until(lambda: fed(desk.supervisor) >= 6)
     until(lambda: fed(desk.supervisor) == fed(desk.supervisor) and overdue(desk.supervisor), 10)
+
+
+def test_where_nobody_supervises_a_loop_that_stands_still_ends_the_process(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("edged.runtime.reporter.os._exit", ended.append)
+    monkeypatch.setattr("edged.runtime.reporter.logging.shutdown", lambda: None)
+    turn(desk.health)
+    desk.reporter.start()
+    until(lambda: len(desk.supervisor.hear()) >= 6)
+    assert ended == []  # systemd would end it
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    alone = Reporter(desk.health, Sender("pick", 1, boot_id()), Quiet(), Quiet())
+    alone.start()
+    try:
+        for _ in range(5):  # as long as it turns
+            turn(desk.health)
+            time.sleep(0.05)
+        assert ended == []
+        until(lambda: ended)
+        assert ended[0] == 1
+    finally:
+        alone.close()
+
+
+class Quiet:
+    """An outlet that nobody reads."""
+
+    topic, seq = "pick/health", 0
+
+    def send(self, message: object) -> None:
+        """To nobody."""
+
+    def count_peers(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def overdue(supervisor: Supervisor) -> bool:
