@@ -73,6 +73,16 @@ class CameraConfig(_Section):
     )
     max_age_ms: Millis = Field(default=100.0, description="an older frame is Hold(STALE)")
     max_skew_ms: Millis = Field(default=50.0, description="a frame further from the reference time is Hold(SKEW)")
+    frozen: Literal["off"] | Annotated[int, Field(ge=2, le=1_000_000)] | None = Field(
+        default=None,
+        description="so many bit-equal pictures in a second or more (in a row, where a trigger makes them) are "
+        "Hold(STALE); absent: 10 (2) for devices, 'off' for the others",
+    )
+    blank: Literal["off", "hold"] | None = Field(
+        default=None,
+        description="'hold': a black or saturated picture is Hold(STALE); absent: 'hold' for devices, 'off' for the "
+        "others",
+    )
 
 
 class SensorConfig(_Section):

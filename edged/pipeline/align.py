@@ -103,10 +103,10 @@ def observe(
 ) -> Observation | Hold:
     """Align `frames` (newest per camera) and `rings` to the reference time; never raises for what a stream does.
 
-    Hold(STARTING) until each stream was received once, naming those still missing; then STALE (too old, or a clock
-    camera that `timed_out`), SKEW, or NON_FINITE (also for what float32 cannot hold), naming stream and amount. A
-    frame seen in an earlier tick is good while its age is. `captured_ns` is the oldest part's. `cameras` are asked for
-    the cause only when one has no usable frame.
+    Hold(STARTING) until each stream was received once, naming those still missing; then STALE (too old, a clock camera
+    that `timed_out`, or a picture that is frozen, black or saturated), SKEW, or NON_FINITE (also for what float32
+    cannot hold), naming stream and amount. A frame seen in an earlier tick is good while its age is. `captured_ns` is
+    the oldest part's. `cameras` are asked for the cause only when one has no usable frame.
     """
     seen: dict[str, Frame] = {}
     for stream in want.cameras:
@@ -158,6 +158,8 @@ def _trouble(
         stamp_ns = frames[stream.name].captured_ns
         if now_ns - stamp_ns > stream.max_age_ns:
             return _stale(stream, stamp_ns, now_ns, _camera_trouble(stream.name, cameras))
+        if flaw := frames[stream.name].flaw:
+            return Hold(Reason.STALE, f"{stream.name} {flaw}", stamp_ns)
         if stamp_ns - now_ns > stream.max_skew_ns:
             return Hold(Reason.SKEW, f"{stream.name} is stamped {_text(stamp_ns - now_ns)} ahead of now", stamp_ns)
     for stream in want.sensors:

@@ -39,7 +39,7 @@ class FramePublisher(Duty):
             return
         now_ns = self._now()
         preamble = self._sender.preamble(Kind.FRAME, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
-        header = {"camera": self._camera}
+        header = {"camera": self._camera, **({"flaw": frame.flaw} if frame.flaw else {})}
         self._outlet.send(encode(self._outlet.topic, preamble, header, (("image", frame.image),)))
 
     def close(self) -> None:

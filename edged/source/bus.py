@@ -80,6 +80,8 @@ class BusGrabber:
                 raise BadFrame(f"{message.topic} carries {message.kind.name}", "name the frames' topic in the uri")
             if message.arrays.specs["image"].shape != self._wanted:  # before 2 KB of zstd become 64 MB
                 raise OtherSizeError(message.arrays.specs["image"].shape, self._wanted)
+            if flaw := message.header.get("flaw"):
+                raise BadFrame(f"its sender says of the picture: {flaw}", "look at that camera")
             image = np.asarray(message.arrays["image"], np.uint8)
         except (WireError, MemoryError) as error:
             raise BadFrame(f"not a message: {error}") from None

@@ -10,6 +10,7 @@ from edged.config import CameraConfig
 from edged.core.clock import NS_PER_S, Now, ns
 from edged.core.redact import hide
 from edged.core.types import Frame
+from edged.source.flaws import Flaws
 from edged.source.grabber import BadFrame, Grab, Grabber, OtherSizeError
 from edged.source.mailbox import Mailbox
 from edged.source.stamps import Stamps
@@ -30,6 +31,7 @@ class Intake:
         self._config = config
         self._now = now
         self._stamps = Stamps(round(NS_PER_S / config.fps), ns(config.latency_ms), steady)
+        self._flaws = Flaws(config, steady)
         self._wanted = (config.height, config.width, 3)
         self._geometry = ""
         self._good = f"{config.width}x{config.height}"
@@ -42,6 +44,7 @@ class Intake:
         """The camera was opened or reopened: what it had queued is not trusted."""
         self.opened += 1
         self._stamps.reset()
+        self._flaws.reset()
         self._arrived_ns = self._now()
         self.state = "waiting for the first frame"
 
@@ -103,12 +106,13 @@ class Intake:
             return False
         self._frames += 1
         self._arrivals.append(grab.arrival_ns)
-        trouble = self._stamps.trouble
+        flaw = self._flaws.look(grab.image, captured_ns)
+        trouble = flaw or self._stamps.trouble
         if not trouble:
             self.state = "streaming"
         elif PACE.sub("", trouble) != PACE.sub("", self.state):
             self.fail(trouble)
         self._geometry = self._good
         grab.image.setflags(write=False)
-        self.mailbox.put(Frame(self._name, self._frames, captured_ns, grab.image))
+        self.mailbox.put(Frame(self._name, self._frames, captured_ns, grab.image, flaw))
         return True

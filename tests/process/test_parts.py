@@ -96,3 +96,26 @@ def test_edges_of_a_sensor_are_parts(rig: Rig) -> None:
     for one, bright in zip(told, (False, True, False), strict=True):
         assert one.why == "NO_FRAME" or one.passed != bright
     assert any(not one.why for one in told)
+
+
+def test_parts_of_a_frozen_camera_do_not_pass(rig: Rig) -> None:
+    cell = parts_cell(rig)
+    cell["inputs"] += "\nfrozen = 2"
+    with contextlib.closing(Line(rig, rig.daemon(rig.config(**cell)))) as line:
+        wait_ready(line)
+        stamps = []
+        for _ in range(4):
+            stamps.append(line.triggers.send())
+            time.sleep(0.005)
+            line.frames.send(np.zeros((48, 64, 3), np.uint8))
+            time.sleep(0.05)
+        told = []
+        deadline = time.monotonic() + 20
+        while len(told) < 4 and time.monotonic() < deadline:
+            line.triggers.tend(0)
+            told += line.listen_on()
+    said = {one.part: one.why or one.result for one in told}
+    assert list(said) == stamps
+    assert set(said.values()) <= {"PASS", "STALE", "NO_FRAME"}
+    assert list(said.values()).count("PASS") <= 1, "the first picture is no repetition yet"
+    assert "STALE" in said.values()

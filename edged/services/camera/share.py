@@ -67,7 +67,8 @@ def _fill(camera: CameraThread, ring: RingWriter, ended: threading.Event) -> Non
         frame = camera.mailbox.wait_newer(seq, LOOK_NS)
         if frame is not None:
             seq = frame.seq
-            ring.write(frame.image, frame.captured_ns)
+            if not frame.flaw:  # a ring has no words for it; its readers find nothing newer
+                ring.write(frame.image, frame.captured_ns)
             if not is_ready:
                 is_ready = notify(READY) or True
         if (said := camera.stats()["state"]) != state:

@@ -1,0 +1,75 @@
+"""flaws: pictures that are no news though they come on time: a frozen one again and again, a black one, a white one.
+
+A sensor's noise makes two pictures of the same scene differ somewhere, so many bit-equal ones in a row come from a
+buffer, not from the world. That holds for raw pictures alone: lossy codecs and renderers repeat pictures to the bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.config import CameraConfig, camera_kind
+from edged.core.clock import NS_PER_S
+
+FROZEN_FRAMES = 10
+FROZEN_PARTS = 2  # of a camera that is triggered: each frame is another part's
+FROZEN_NS = NS_PER_S
+STEP = 8  # of the grid of pixels that are looked at
+DARK, BRIGHT = 12, 250  # of 255: at most, at least
+NEARLY_ALL = 0.999
+
+Image = NDArray[np.uint8]
+
+
+class Flaws:
+    """What one camera's pictures are looked at for; they come in the order of their capture. `steady`: they are taken
+    all the time, and not for each part."""
+
+    def __init__(self, config: CameraConfig, steady: bool = True) -> None:
+        raw = camera_kind(config.uri) == "device"
+        default = FROZEN_FRAMES if steady else FROZEN_PARTS
+        asked = config.frozen if config.frozen is not None else default if raw else "off"
+        self._frames = 0 if asked == "off" else int(asked)
+        self._least_ns = FROZEN_NS if steady else 0
+        self._blank = config.blank == "hold" or (config.blank is None and raw)
+        self._before: Image | None = None
+        self._equal, self._since_ns = 1, 0
+
+    def look(self, image: Image, captured_ns: int) -> str:
+        """What is wrong with the picture, "" when nothing is. Costs some microseconds while pictures differ."""
+        return self._frozen(image, captured_ns) or self._one_grey(image)
+
+    def reset(self) -> None:
+        """The camera was opened again."""
+        self._before = None
+
+    def _frozen(self, image: Image, captured_ns: int) -> str:
+        if not self._frames:
+            return ""
+        before, self._before = self._before, image
+        if before is None or not _equal(before, image):
+            self._equal, self._since_ns = 1, captured_ns
+            return ""
+        self._equal += 1
+        span_ns = captured_ns - self._since_ns
+        if self._equal < self._frames or span_ns < self._least_ns:
+            return ""
+        return f"frozen: {self._equal} bit-equal pictures in {span_ns / NS_PER_S:.1f} s"
+
+    def _one_grey(self, image: Image) -> str:
+        if not self._blank:
+            return ""
+        seen = image[::STEP, ::STEP]
+        if np.count_nonzero(seen <= DARK) >= NEARLY_ALL * seen.size:
+            return "black: nearly no pixel shows any light"
+        if np.count_nonzero(seen >= BRIGHT) >= NEARLY_ALL * seen.size:
+            return "saturated: nearly all pixels are white"
+        return ""
+
+
+def _equal(before: Image, image: Image) -> bool:
+    """Bit by bit; pictures that differ mostly do so on the grid."""
+    if before.shape != image.shape or not np.array_equal(before[::STEP, ::STEP], image[::STEP, ::STEP]):
+        return False
+    return bool(np.array_equal(before, image))
