@@ -156,6 +156,7 @@ def _serve(
         health.section(name, read)
     health.section("threads", duties.describe)
     health.section("readers", peers.readers)
+    health.section("descriptors", peers.doors.describe)
     if warning := peers.fit(to_spare(limit := raise_limit()), limit):
         health.warn(warning)
     for thread in (journal, reporter, control, peers, *supply.threads):

@@ -56,6 +56,8 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         yield f"  plan     {what}: {plan['detail']}"
     if "swap" in snapshot:
         yield from show_swaps(snapshot["swap"])
+    if (doors := snapshot.get("descriptors", {})) and not doors["open"]:
+        yield f"  NOBODY NEW MAY CONNECT: {doors['spare']} of {doors['limit']} file descriptors are left"
     for stream, readers in snapshot.get("readers", {}).items():
         if readers["cut"]:
             cut = ", ".join(f"{count} ({cause})" for cause, count in sorted(readers["cut"].items()))

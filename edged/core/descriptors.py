@@ -9,21 +9,31 @@ import resource
 from collections.abc import Callable
 from typing import TypeVar
 
+from edged.core.errors import EdgedError
+
 ENOUGH = 65_536  # more is of no use, and some programs close every number there may be
+LEAST, SAFE = 1024, 4096  # with less than `LEAST` a burst of connections ends libzmq, and us; from `SAFE` on none did
 RESERVED = 4  # what writing one file durably takes
 
 _T = TypeVar("_T")
 
 
 def raise_limit() -> int:
-    """Let this process have as many descriptors as the administrator allows it; returns how many that are."""
+    """Let this process have as many descriptors as the administrator allows it; returns how many that are.
+
+    Raises `EdgedError` where that is less than `LEAST`.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return ENOUGH if soft == resource.RLIM_INFINITY else soft
+    count = ENOUGH if soft == resource.RLIM_INFINITY else soft
+    if count < LEAST:
+        fact = f"this process may have {count} file descriptors: too few, a burst of connections would end it"
+        raise EdgedError(fact, f"set LimitNOFILE={ENOUGH} in the unit, or ulimit -Hn in the shell; {LEAST} at least")
+    return count
 
 
 def in_use() -> int:

@@ -9,12 +9,12 @@ of what waits for them for ten seconds, and clients whose key is not known any m
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import socket
 import struct
 import termios
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -22,21 +22,23 @@ from typing import Any, Literal
 import zmq
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.descriptors import SAFE
 from edged.core.duty import Duty
 from edged.core.heap import Heap
 from edged.core.procfs import resident_bytes
 from edged.runtime.clients import Clients
+from edged.runtime.doors import Doors
 from edged.runtime.places import Places
+from edged.wire.connection import name, owner, owner_at, port, queued
 
 MOST_SUBSCRIPTIONS = 32  # of one peer, and as many changes of them within a second
 GROWTH_BYTES = 16 << 20  # of our memory within ten seconds, from which on it is looked who sends
 SAMPLES, SAMPLE_S = 50, 0.002
 MOST_HEARD = 4  # samples at which something waited to be taken in
 STALLED_NS = 10 * NS_PER_S
-FEW = 1024  # descriptors
 LOOK_NS = NS_PER_S
 LOOK_MS = 250
-MOST_EVENTS = 64  # at a time, of one socket
+MOST_EVENTS = 4096  # at a time, of one socket; libzmq queues 2000
 PAUSE_NS = 60 * NS_PER_S  # between two lines about one cause on one stream
 _EVENTS = int(zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED)
 
@@ -80,13 +82,14 @@ class Peers(Duty):
     """`watch` every socket before it is bound and `start` then; `close` before the sockets are closed.
 
     What libzmq accepts before this thread learns of it also takes a descriptor, and without any libzmq aborts the
-    process. So `fit` leaves room, and below `FEW` descriptors it logs that there is little of it.
+    process. So `fit` leaves room, `Doors` shut where it gets scarce, and below `SAFE` descriptors a line says so.
     """
 
     def __init__(self, now: Now = monotonic_ns, places: Places | None = None, clients: Clients | None = None) -> None:
         super().__init__("peers", now)
         self._clients = clients
         self.places = places or Places()
+        self.doors = Doors(self.places)
         self._now = now
         self._peers: dict[int, _Peer] = {}  # by descriptor
         self._streams: dict[str, _Stream] = {}
@@ -99,7 +102,7 @@ class Peers(Duty):
         """Look after whoever connects to `watched` at `endpoint`. By the thread that makes the socket."""
         state = self._streams.setdefault(stream, _Stream(readers))
         self.places.add(endpoint, watched)
-        state.names.add(endpoint.removeprefix("ipc://") if endpoint.startswith("ipc://") else _port(endpoint))
+        state.names.add(endpoint.removeprefix("ipc://") if endpoint.startswith("ipc://") else port(endpoint))
         for one in [one for one in self._watched if one[0].closed]:  # could not be bound
             one[1].close(linger=0)
             self._watched.remove(one)
@@ -111,7 +114,7 @@ class Peers(Duty):
         if spare < wanted:
             for stream in self._streams.values():
                 stream.readers = max(1, stream.readers * max(0, spare) // wanted)
-        if limit >= FEW and spare >= wanted:
+        if limit >= SAFE and spare >= wanted:
             return ""
         fact = f"{limit} descriptors are few: of {wanted} readers {min(wanted, max(0, spare))} are admitted"
         return f"{fact}, and many that come at once could end the daemon; raise LimitNOFILE of the unit, or ulimit -Hn"
@@ -144,7 +147,7 @@ class Peers(Duty):
         except zmq.ZMQError:
             return None
         peer = self._peers.get(descriptor)
-        is_its_own = peer is not None and peer.stream == stream and peer.owner == _owner_at(address, peer.owner)
+        is_its_own = peer is not None and peer.stream == stream and peer.owner == owner_at(address, peer.owner)
         return (descriptor, peer) if peer is not None and is_its_own else None
 
     def readers(self) -> dict[str, dict[str, Any]]:
@@ -160,9 +163,11 @@ class Peers(Duty):
         monitors = {monitor: stream for _, monitor, stream in self._watched}
         for monitor in monitors:
             poller.register(monitor, zmq.POLLIN)
+        self.doors.look(self._now())
         while not self.stopping.is_set():
             for monitor, _ in poller.poll(LOOK_MS):
                 self.item(f"the readers of {monitors[monitor]}", partial(self._listen, monitor, monitors[monitor]))
+            self.item("file descriptors", partial(self.doors.look, self._now()))
             self.item("a look at our memory", self._look_at_memory)
             self.item("memory that is free", partial(self._heap.tend, self._now()))
             if self._now() >= self._look_ns:
@@ -182,27 +187,34 @@ class Peers(Duty):
         self._watched.clear()
 
     def _listen(self, monitor: zmq.Socket[Any], stream: str) -> None:
+        for event, descriptor in list(self._events(monitor)):  # first of all see how many come
+            if event == zmq.Event.ACCEPTED:
+                self._peers[descriptor] = _Peer(stream, owner(descriptor), self._now())
+            elif (peer := self._peers.get(descriptor)) is not None and peer.stream == stream:
+                del self._peers[descriptor]
+        self._admit(stream)
+
+    def _events(self, monitor: zmq.Socket[Any]) -> Iterator[tuple[int, int]]:
+        """Those that wait, not too many."""
         for _ in range(MOST_EVENTS):
             try:
                 event, descriptor = struct.unpack("<Hi", monitor.recv_multipart(zmq.NOBLOCK)[0])
             except zmq.Again:
                 return
             if event == zmq.Event.ACCEPTED:
-                self._peers[descriptor] = _Peer(stream, _owner(descriptor), self._now())
-                self._admit(stream)
-            elif (peer := self._peers.get(descriptor)) is not None and peer.stream == stream:
-                del self._peers[descriptor]
+                self.doors.came(self._now())
+            yield event, descriptor
 
     def _admit(self, stream: str) -> None:
-        """Where one is too many, end the newest connection of whoever has most."""
+        """Where some are too many, end the newest connections of whoever has most."""
         mine = [(number, peer) for number, peer in self._peers.items() if peer.stream == stream]
-        if len(mine) <= self._streams[stream].readers:
-            return
         counts = Counter(peer.owner for _, peer in mine)
-        most = max(counts.values())
-        number, peer = [one for one in mine if counts[one[1].owner] == most][-1]  # in the order they came
-        self._cut(number, peer, "readers")
-        self._peers.pop(number, None)
+        for _ in range(len(mine) - self._streams[stream].readers):
+            most = max(counts.values())
+            number, peer = mine.pop(_newest(mine, counts, most))
+            counts[peer.owner] -= 1
+            self._cut(number, peer, "readers")
+            self._peers.pop(number, None)
 
     def _look(self) -> None:
         now_ns = self._now()
@@ -212,7 +224,7 @@ class Peers(Duty):
             if peer.key and peer.key not in known:
                 self._cut(descriptor, peer, "revoked")
                 continue
-            unread = _queued(descriptor, termios.TIOCOUTQ)  # not read by it (ipc), or not acknowledged (TCP)
+            unread = queued(descriptor, termios.TIOCOUTQ)  # not read by it (ipc), or not acknowledged (TCP)
             if not unread or unread != peer.unread:
                 peer.unread, peer.stalled_ns = unread, now_ns
             elif now_ns - peer.stalled_ns >= STALLED_NS:
@@ -230,7 +242,7 @@ class Peers(Duty):
             return
         peers, heard = dict(self._peers), Counter[int]()
         for _ in range(SAMPLES):
-            heard.update(number for number in peers if _queued(number, termios.FIONREAD))
+            heard.update(number for number in peers if queued(number, termios.FIONREAD))
             self.stopping.wait(SAMPLE_S)
         for number, count in heard.items():
             if count >= MOST_HEARD and self._peers.get(number) is peers[number]:
@@ -242,7 +254,7 @@ class Peers(Duty):
         with contextlib.suppress(OSError):
             connection = socket.socket(fileno=descriptor)
             try:
-                if _name(connection) not in stream.names:
+                if name(connection) not in stream.names:
                     return
                 connection.shutdown(socket.SHUT_RDWR)
             finally:
@@ -255,46 +267,6 @@ class Peers(Duty):
                 log.warning("cut off a reader of %s (%s): %s", peer.stream, peer.owner, why)
 
 
-def _port(endpoint: str) -> int:
-    return int(endpoint.rpartition(":")[2]) if endpoint.startswith("tcp://") else 0
-
-
-def _name(connection: socket.socket) -> str | int:
-    """Our end: the path of an ipc endpoint, the port of a tcp one."""
-    name = connection.getsockname()
-    if connection.family == socket.AF_UNIX:
-        return name if isinstance(name, str) else bytes(name).decode(errors="replace")
-    return int(name[1])
-
-
-def _owner(descriptor: int) -> str:
-    """Who is at the other end: a process of this machine, or a host."""
-    try:
-        connection = socket.socket(fileno=descriptor)
-    except OSError:
-        return "gone"
-    try:
-        if connection.family == socket.AF_UNIX:
-            pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return f"pid {pid}, uid {uid}"
-        return f"host {connection.getpeername()[0]}"
-    except OSError:
-        return "gone"
-    finally:
-        connection.detach()
-
-
-def _owner_at(address: str, like: str) -> str:
-    """The same of libzmq's word for it: `...:uid:group:pid` of a process, else the host."""
-    if like.startswith("host "):
-        return f"host {address}"
-    uid, _, pid = address.split(":")[-3:] if address.count(":") >= 3 else ("", "", "")
-    return f"pid {pid}, uid {uid}"
-
-
-def _queued(descriptor: int, direction: int) -> int:
-    """Bytes of a connection that wait in the kernel, to us or from us; 0 when that is unknown."""
-    try:
-        return int(struct.unpack("i", fcntl.ioctl(descriptor, direction, bytes(4)))[0])
-    except OSError:
-        return 0
+def _newest(peers: list[tuple[int, _Peer]], counts: Counter[str], most: int) -> int:
+    """The place of the last one, in the order they came, of an owner that has so many."""
+    return next(at for at in range(len(peers) - 1, -1, -1) if counts[peers[at][1].owner] == most)

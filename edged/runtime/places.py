@@ -17,6 +17,7 @@ from edged.core.clock import NS_PER_S
 from edged.core.errors import EdgedError, MachineryError
 
 PATIENCE_NS = 5 * NS_PER_S
+HIDDEN = ".shut"
 
 Inode = tuple[int, int]
 
@@ -32,18 +33,37 @@ class Places:
         self.lost: frozenset[str] = frozenset()
         self._inodes: dict[str, Inode | None] = {}
         self._sockets: dict[int, list[str]] = {}  # by the id of a socket that lives as long as we do
+        self._hidden: set[str] = set()
         self._since_ns: int | None = None
 
     def add(self, endpoint: str, socket: zmq.Socket[bytes]) -> None:
         """An endpoint that is about to be bound."""
         if endpoint.startswith("ipc:///"):
             self._inodes[endpoint] = None
+            _aside(endpoint).unlink(missing_ok=True)  # of one that ended meanwhile
             self._sockets.setdefault(id(socket), []).append(endpoint)
+
+    def hide(self, with_control: bool) -> None:
+        """Rename them, so that nobody finds them until `show`; by the thread that looks. Twice is fine."""
+        for endpoint in self._inodes.keys() - self._hidden - self.lost:
+            if with_control or not endpoint.endswith("/control"):
+                with contextlib.suppress(OSError):
+                    Path(endpoint[6:]).rename(_aside(endpoint))
+                    self._hidden.add(endpoint)
+
+    def show(self) -> None:
+        """Under their names again."""
+        for endpoint in tuple(self._hidden):
+            with contextlib.suppress(OSError):  # gone: `look` will say so
+                _aside(endpoint).rename(endpoint[6:])
+            self._hidden.discard(endpoint)
 
     def look(self, now_ns: int) -> None:
         """Find what is gone. Raises `MachineryError` when it cannot be repaired, or is another process's by now."""
         gone = set()
         for endpoint, before in self._inodes.items():
+            if endpoint in self._hidden:
+                continue
             now = _inode(endpoint)
             if before is None and now is not None:
                 self._inodes[endpoint] = now
@@ -79,6 +99,10 @@ class Places:
                     Path(endpoint[6:]).chmod(0o660)
                     self._inodes[endpoint] = _inode(endpoint)
                 self.lost -= {endpoint}
+
+
+def _aside(endpoint: str) -> Path:
+    return Path(endpoint[6:] + HIDDEN)
 
 
 def _inode(endpoint: str) -> Inode | None:

@@ -13,6 +13,7 @@ import select
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
+from edged.runtime.last_words import end, is_libzmqs, sleep_before_abort
 from edged.runtime.logs import Writer
 from edged.wire.bounded import cut
 
@@ -35,6 +36,7 @@ class RawLines(Duty):
         os.set_blocking(self._read, False)
         writer.descriptor = os.dup(2)
         os.dup2(write, 2)
+        sleep_before_abort()
         os.close(write)
         self._rest = b""
         self._second_ns = 0
@@ -79,6 +81,8 @@ class RawLines(Duty):
         ).strip()
         if not text:
             return
+        if is_libzmqs(text):
+            end(text)
         now_ns = self._now()
         if now_ns - self._second_ns > NS_PER_S:
             if self._count > MOST_LINES:

@@ -7,7 +7,6 @@ shows which of the two it was: a loss is followed by another attempt, a breach i
 
 from __future__ import annotations
 
-import fcntl
 import struct
 import termios
 
@@ -15,6 +14,7 @@ import zmq
 
 from edged.core.clock import NS_PER_MS
 from edged.core.endpoint import name_in, with_address
+from edged.wire.connection import queued
 from edged.wire.resolve import Resolver
 from edged.wire.sockets import (
     READABLE,
@@ -88,12 +88,7 @@ class Link:
 
     def bytes_waiting(self) -> int:
         """What the kernel holds of the connection for us, not yet taken in; 0 where there is none."""
-        if self._descriptor < 0:
-            return 0
-        try:
-            return int(struct.unpack("i", fcntl.ioctl(self._descriptor, termios.FIONREAD, bytes(4)))[0])
-        except OSError:  # closed since the last look
-            return 0
+        return queued(self._descriptor, termios.FIONREAD) if self._descriptor >= 0 else 0
 
     def tend(self, now_ns: int) -> None:
         """Look whether the connection is given up, a few times a second; costs nothing in between."""

@@ -108,6 +108,28 @@ def test_a_crowd_is_turned_away_and_nobody_else_notices(rig: Rig) -> None:
     assert "cut off:" in listing
 
 
+def test_a_crowd_when_no_descriptors_are_left_does_not_end_the_daemon(rig: Rig) -> None:
+    """libzmq aborts when it accepts a connection that it has no descriptor for."""
+    rig.feed("state", np.zeros(15))
+    config = rig.config(**state_cell(rig))
+    daemon = rig.daemon(config)
+    actions = daemon.listen()
+    actions.wait(is_action)
+    limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{daemon.pid}/fd"))  # noqa: PTH208
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used + 20, limits[1]))
+    until(lambda: "nobody new may connect" in daemon.said, 30, lambda: daemon.said)
+    many = crowd(rig, daemon, "150", "1")
+    until(lambda: "hear" in many.said, 60, lambda: many.said)
+    assert int(many.said.split()[-2]) == 0
+    actions.wait_count(10, actions.mark())
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+    many.kill()
+    status = daemon.wait_status(lambda status: status["descriptors"]["open"])
+    assert status["descriptors"]["shut"] >= 1
+    assert daemon.terminate() == 0
+
+
 def test_a_flood_of_subscriptions_is_cut_off_and_costs_no_memory(rig: Rig) -> None:
     rig.feed("state", np.zeros(15))
     daemon = rig.daemon(rig.config(**state_cell(rig)))

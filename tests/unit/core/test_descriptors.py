@@ -18,8 +18,8 @@ from pathlib import Path
 from edged.core.descriptors import Reserve, raise_limit
 from edged.guard.arming import Arming
 from edged.core.procfs import resident_bytes
-resource.setrlimit(resource.RLIMIT_NOFILE, (80, 100))
-assert raise_limit() == 100
+resource.setrlimit(resource.RLIMIT_NOFILE, (80, 1100))
+assert raise_limit() == 1100
 reserve = Reserve()
 folder = Path({folder!r})
 arming = Arming(folder / "hold" / "pick", "armed", reserve=reserve)
@@ -63,3 +63,19 @@ def test_the_limit_is_what_the_administrator_allows() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     raised, enough = map(int, done.stdout.split())
     assert raised == (enough if hard == resource.RLIM_INFINITY else min(hard, enough)) or raised > enough
+
+
+def test_too_few_are_refused_with_the_remedy() -> None:
+    code = """
+import resource
+from edged.core.descriptors import LEAST, raise_limit
+from edged.core.errors import EdgedError
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, LEAST - 1))
+try:
+    raise_limit()
+except EdgedError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "may have 1023 file descriptors" in done.stdout
+    assert "LimitNOFILE" in done.stdout

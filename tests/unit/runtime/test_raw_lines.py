@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+
+import pytest
+
+from edged.runtime.last_words import is_libzmqs
 
 SCRIPT = """
 import ctypes, logging, os, subprocess, sys, time
@@ -71,3 +76,39 @@ def test_a_line_without_an_end_is_cut() -> None:
     messages, _ = run("os.write(2, b'y' * 5000)\ntime.sleep(0.6)")
     assert messages
     assert all(len(message) < 1100 for message in messages)
+
+
+ABORT = """
+def die() -> None:
+    os.write(2, {line!r})
+    ctypes.CDLL(None).abort()
+import threading
+threading.Thread(target=die).start()
+time.sleep(60)
+"""
+
+
+def last_line(line: bytes) -> str:
+    """Of the log of a process in which a library writes `line` and aborts."""
+    code = SCRIPT.format(body=ABORT.format(line=line))
+    given = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=given)
+    assert done.returncode == -signal.SIGABRT
+    return str(json.loads(done.stderr.splitlines()[-1])["message"])
+
+
+def test_what_libzmq_writes_before_it_aborts_is_the_last_line_of_the_log() -> None:
+    line = b"Too many open files (src/ipc_listener.cpp:297)"
+    assert last_line(line + b"\n") == f"libzmq ends this process: {line.decode()}"
+
+
+@pytest.mark.soak  # six seconds
+def test_what_others_write_before_they_abort_is_logged_too() -> None:
+    assert last_line(b"free(): invalid pointer\n") == "stderr: free(): invalid pointer"
+
+
+def test_no_other_line_ends_the_process() -> None:
+    assert is_libzmqs("Assertion failed: check () (src/msg.cpp:414)")
+    for text in ("slow (src/a.cpp:1)", "Too many open files", "[W:onnxruntime:, a.cc:12] Invalid argument", ""):
+        assert not is_libzmqs(text)
