@@ -48,6 +48,7 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
         if unknown := [name for name in rule.classes if name not in manifest.classes]:
             known = ", ".join(manifest.classes)
             yield f"inspection rule {rule.name!r} is about {', '.join(unknown)}; the engine's classes are {known}"
+    yield from _thresholds(manifest, config)
     for image in manifest.images.values():
         yield from _image(image, config)
     for state in manifest.states.values():
@@ -62,6 +63,34 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
         yield "a policy runs behind a guard; add [guard] with the limits of its axes"
     else:
         yield from _guard(manifest.action[1], config)
+
+
+def _thresholds(manifest: Manifest, config: Config) -> Iterator[str]:
+    for name, least in config.inspection.thresholds.items():
+        key = f"inspection.thresholds.{name}"
+        if manifest.head is None:
+            yield f"{key} is about scores, which a {manifest.task} engine's results have not; remove it"
+        elif name not in manifest.classes:
+            yield f"{key} is about no class of the engine; its classes are {', '.join(manifest.classes)}"
+        elif least < manifest.head.score_threshold:
+            own = f"the engine gives nothing below {manifest.head.score_threshold:g}"
+            yield f"{key} = {least:g} finds nothing more: {own}; pack with --score {least:g}"
+
+
+def _lets_pass(manifest: Manifest, config: Config) -> Iterator[str]:
+    """Rules of defects that no longer see all that the engine gives."""
+    own = manifest.head.score_threshold if manifest.head is not None else 0.0
+    for rule in config.inspection.rules:
+        if (rule.max_count is None and rule.max_area is None) or rule.severity != "fail" or manifest.head is None:
+            continue
+        names = rule.classes or manifest.classes
+        raised = {name: max(rule.min_score, config.inspection.thresholds.get(name, 0.0)) for name in names}
+        for name, least in raised.items():
+            if least > own:
+                yield (
+                    f"rule {rule.name!r} counts no {name} that scores below {least:g}, and the engine gives them from "
+                    f"{own:g} on: more parts pass; show on pictures of known defects that none escapes"
+                )
 
 
 def _image(image: ImageInput, config: Config) -> Iterator[str]:
@@ -167,6 +196,7 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
             f"bus.valid_ms = {config.bus.valid_ms:g} is less than three periods and 10 ms: two late messages are a stop"
         )
         yield f"{fact}; set {least_ms:.4g}, or nothing"
+    yield from _lets_pass(manifest, config)
     cameras = {image.source for image in manifest.images.values()} | {config.clock_camera}
     sensors = {part.sensor for state in manifest.states.values() for part in state.parts}
     sensors |= {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}

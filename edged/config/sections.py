@@ -207,6 +207,9 @@ class InspectionConfig(_Section):
     rules: Annotated[tuple[RuleConfig, ...], Field(max_length=64)] = Field(
         default=(), description="all of them have to hold for PASS; without rules nothing ever is"
     )
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="class -> least score of an object of it, not below the engine's own"
+    )
 
 
 class BusConfig(_Section):

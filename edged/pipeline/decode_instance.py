@@ -15,18 +15,26 @@ from edged.core.types import Hold, Instances, Observation, Reason
 from edged.pipeline.geometry import fit
 from edged.pipeline.masks import find
 
+NO_THRESHOLDS: Mapping[str, float] = {}
 REMEDY = "re-pack the model with 'edged pack MODEL'"
 
 
 class InstanceDecoder:
-    """Raises `RefusedError` when the manifest has no head, or the outputs contradict each other in their rows."""
+    """Raises `RefusedError` when the manifest has no head, or the outputs contradict each other in their rows.
 
-    def __init__(self, manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> None:
+    `thresholds`: class -> least score of its objects; below the engine's own it changes nothing.
+    """
+
+    def __init__(
+        self, manifest: Manifest, outputs: Mapping[str, NDArray[Any]], thresholds: Mapping[str, float] = NO_THRESHOLDS
+    ) -> None:
         images = list(manifest.images.values())
         if manifest.head is None or len(images) != 1:
             raise RefusedError("an instance engine has a head and one image", REMEDY)
         self._manifest = manifest
         self._image: ImageInput = images[0]
+        least = [thresholds.get(name, 0.0) for name in manifest.classes]
+        self._least = np.array(least, np.float32) if any(least) else None
         self._judged = [name for name, role in manifest.outputs.items() if not isinstance(role, HiddenOutput)]
         kinds = {type(manifest.outputs[name]): outputs[name].shape for name in self._judged}
         rows = {shape[1] for kind, shape in kinds.items() if kind not in (PrototypesOutput, CountOutput)}
@@ -50,7 +58,14 @@ class InstanceDecoder:
         if len(found.class_id) and int(found.class_id.max()) >= len(self._manifest.classes):
             fact = f"an object is of a class beyond the {len(self._manifest.classes)} that are named"
             return Hold(Reason.ENGINE, fact, observation.captured_ns)
+        if self._least is not None:
+            found = _rows(found, np.flatnonzero(found.score >= self._least[found.class_id]))
         return replace(found, camera=frame.camera, captured_ns=frame.captured_ns)
+
+
+def _rows(found: Instances, kept: NDArray[np.intp]) -> Instances:
+    masks = tuple(found.masks[row] for row in kept.tolist())
+    return replace(found, xyxy=found.xyxy[kept], score=found.score[kept], class_id=found.class_id[kept], masks=masks)
 
 
 def _finite(array: NDArray[Any]) -> bool:

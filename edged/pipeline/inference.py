@@ -17,7 +17,7 @@ from edged.core.types import Hold, Observation, Prediction, Reason
 from edged.engine.base import Engine
 from edged.guard import Anchor
 from edged.guard.follow import Floats
-from edged.pipeline.decode_instance import InstanceDecoder
+from edged.pipeline.decode_instance import NO_THRESHOLDS, InstanceDecoder
 from edged.pipeline.decode_policy import PolicyDecoder
 from edged.pipeline.decode_semantic import SemanticDecoder
 from edged.pipeline.encode import Encoder
@@ -79,19 +79,22 @@ class Inference:
             return self.decoder.decode(self.engine.outputs, observation, begin_ns, before, start.values)
 
 
-def make_inference(engine: Engine, names: Mapping[str, Sequence[str]]) -> Inference:
-    """`names`: the value names of each sensor, in order. `RefusedError` when they do not fit the engine, or when it
+def make_inference(
+    engine: Engine, names: Mapping[str, Sequence[str]], thresholds: Mapping[str, float] = NO_THRESHOLDS
+) -> Inference:
+    """`names`: the value names of each sensor, in order. `thresholds`: class -> least score of its objects, where that
+    is more than the engine's own. `RefusedError` when they do not fit the engine, or when it
     needs something that would not be done."""
     check_honoured(engine.manifest)
     encoder = Encoder(engine.manifest, engine.inputs, engine.outputs, names, engine.identity)
-    return Inference(engine, encoder, _decoder(engine, names))
+    return Inference(engine, encoder, _decoder(engine, names, thresholds))
 
 
-def _decoder(engine: Engine, names: Mapping[str, Sequence[str]]) -> Decoder:
+def _decoder(engine: Engine, names: Mapping[str, Sequence[str]], thresholds: Mapping[str, float]) -> Decoder:
     match engine.manifest.task:
         case "policy":
             return PolicyDecoder(engine.manifest, engine.outputs, names)
         case "semantic":
             return SemanticDecoder(engine.manifest, engine.outputs)
         case "instance":
-            return InstanceDecoder(engine.manifest, engine.outputs)
+            return InstanceDecoder(engine.manifest, engine.outputs, thresholds)

@@ -159,7 +159,7 @@ def make_pipeline(engine: Engine, config: Config, measure: Callable[[Engine], in
     """
     manifest = engine.manifest
     names = {name: sensor.names for name, sensor in config.sensors.items()}
-    want, inference = wanted(config, manifest), make_inference(engine, names)
+    want, inference = wanted(config, manifest), make_inference(engine, names, config.inspection.thresholds)
     schedule = make_schedule(config, want, manifest, engine.outputs, measure(engine))
     return Pipeline(
         inference,

@@ -77,6 +77,11 @@ def test_what_was_not_inspected_whole_is_never_pass() -> None:
     assert said(judge({"max_count": 0}), TWO_BOLTS, truncated=5, alarms=("x",)).status == "FAIL"  # a defect seen is one
 
 
+def test_thresholds_are_part_of_the_digest() -> None:
+    plain = InspectionConfig(rules=())
+    assert rules_digest(plain) != rules_digest(InspectionConfig(rules=(), thresholds={"bolt": 0.6}))
+
+
 def test_n_of_m_looks_back() -> None:
     rules = judge({"max_count": 0, "violations": 2, "of_last": 3})
     clean = objects()

@@ -273,3 +273,15 @@ def test_caps_and_counts_of_schema_2() -> None:
     assert (len(got.score), got.truncated) == (4, 1 + 4 + 2)  # the rows are full, four before suppression, two after
     assert found(10).truncated == 0  # the graph says that these are all
     assert found(17).truncated == 7
+
+
+def test_objects_below_the_threshold_of_their_class_are_left_out() -> None:
+    boxes = [[8.0 * n, 10, 8.0 * n + 8, 20] for n in range(4)]
+    tensors = {**rows(boxes, [0.9, 0.8, 0.7, 0.6], [0, 1, 0, 1]), "masks": np.full((1, 4, 8, 8), 0.9, np.float32)}
+    shot = Observation({"line": frame("line", 5, (64, 96))}, {}, 1)
+    made = finder("mask-rcnn-roi", tensors)
+    got = InstanceDecoder(made, tensors, {"bolt": 0.75, "nut": 0.2, "rust": 1.0}).decode(tensors, shot)
+    assert isinstance(got, Instances)
+    np.testing.assert_allclose(got.score, [0.9, 0.8, 0.6])
+    assert got.class_id.tolist() == [0, 1, 1]
+    assert len(got.masks) == 3
