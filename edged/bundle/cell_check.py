@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edged.bundle.honoured import not_honoured
-from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, StatePart
+from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, PrefixInput, StatePart
 from edged.config import Config, LimitConfig, SensorConfig
 
 RATE_FREE_KINDS = ("binary",)  # these axes are never interpolated or rate-limited
@@ -63,6 +63,15 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
         yield "a policy runs behind a guard; add [guard] with the limits of its axes"
     else:
         yield from _guard(manifest.action[1], config)
+        yield from _join(manifest, config)
+
+
+def _join(manifest: Manifest, config: Config) -> Iterator[str]:
+    if config.execution.join == "rtc" and not any(isinstance(role, PrefixInput) for role in manifest.inputs.values()):
+        yield (
+            '[execution] join = "rtc" continues plans, and the engine takes no prefix and no delay; '
+            'use join = "blend", or export the policy with these inputs'
+        )
 
 
 def _thresholds(manifest: Manifest, config: Config) -> Iterator[str]:

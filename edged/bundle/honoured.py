@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edged.bundle.manifest import (
-    DelayInput,
-    Manifest,
-    PrefixInput,
-)
+from edged.bundle.manifest import Manifest
 from edged.core.errors import RefusedError
 
 NEWER = "use a newer version that does, or export the model without it"
@@ -29,10 +25,6 @@ def check_honoured(manifest: Manifest) -> None:
 
 
 def _found(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    for tensor, role in manifest.inputs.items():
-        path = f"$.inputs.{tensor}"
-        if isinstance(role, PrefixInput | DelayInput):
-            yield path, "real-time chunking (a prefix of the running plan)"
     if manifest.action is not None:
         tensor, action = manifest.action
         path = f"$.outputs.{tensor}"

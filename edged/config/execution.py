@@ -22,12 +22,16 @@ class ExecutionConfig(_Section):
         description="from capture to the last step executed; if absent the oldest input's max_age_ms, and two runs and "
         "200 ms, or the chunk where that is more",
     )
-    join: Literal["replace", "blend", "ensemble"] = Field(
+    join: Literal["replace", "blend", "ensemble", "rtc"] = Field(
         default="replace",
-        description="how a new plan takes over: at once; by a crossfade from the plan that it replaces; or as the "
-        "weighted mean of all plans that say something about a step, as ACT does",
+        description="how a new plan takes over: at once; by a crossfade from the plan that it replaces; as the "
+        "weighted mean of all plans that say something about a step, as ACT does; or as its continuation, by a policy "
+        "that takes a prefix and a delay",
     )
-    blend_ms: Millis = Field(default=200.0, description="how long that crossfade takes")
+    blend_ms: Millis = Field(
+        default=200.0,
+        description="how long that crossfade takes; with 'rtc', that to a plan which came later than expected",
+    )
     ensemble_coeff: float | None = Field(
         default=None,
         ge=-10,

@@ -152,6 +152,12 @@ def _execution(config: Config) -> Iterator[Finding]:
             execution.replan,
             '"asap", or [execution] inference = "async": a tick that waits infers',
         )
+    if execution.join == "rtc" and execution.inference == "inline":
+        yield (
+            "execution.join",
+            "rtc",
+            'another join, or [execution] inference = "async": a tick that waits continues nothing',
+        )
     if execution.ensemble_coeff is not None and execution.join != "ensemble":
         yield "execution.ensemble_coeff", execution.ensemble_coeff, 'nothing, or [execution] join = "ensemble"'
 

@@ -62,13 +62,30 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Ahead:
+    """What the running plan asks for while the next one is inferred: `actions` [N, D] float64, absolute, before the
+    guard, at `times_ns` [N]; the columns in `binary` are switches.
+
+    `taken_over_ns`: when the next plan is expected to take over; `before`: [D] the command at the capture of what it is
+    inferred from, None where none is needed.
+    """
+
+    times_ns: NDArray[np.int64]
+    actions: NDArray[np.float64]
+    binary: NDArray[np.intp]
+    taken_over_ns: int
+    before: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Observation:
     """What one tick sees: a frame per camera and a sample per sensor, aligned to one capture time.
 
     `captured_ns` is that of the oldest part, `skew_ns` the greatest distance of a part from the reference, which was
     captured at `reference_ns` (0 = the newest of each stream is its own). `stretch` numbers the times between two
     breaks of the input. `past_frames`, `past_samples`: of streams of which several moments are looked at, what was
-    seen in this stretch, the oldest first and this observation's own part last.
+    seen in this stretch, the oldest first and this observation's own part last. `ahead`: for a policy that continues
+    the running plan, None where nothing runs.
     """
 
     frames: Mapping[str, Frame]
@@ -79,6 +96,7 @@ class Observation:
     stretch: int = 0
     past_frames: Mapping[str, tuple[Frame, ...]] = field(default_factory=dict)
     past_samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from edged.bundle.manifest import Axis, Manifest
 from edged.core.clock import ms, ns
 from edged.core.errors import RefusedError
 from edged.core.types import ActionChunk, Hold, Observation, Reason
+from edged.guard.follow import Floats
+from edged.pipeline.timeline import read
 
 SWITCHED = 2  # steps before the first one that is gone to: the one due next, and the one that a switch has by now
 
@@ -46,6 +48,7 @@ class PolicyDecoder:
         self._angles = _which(action.axes, lambda axis: axis.kind == "angle")
         self._turns = np.array([_turn(action.axes[i]) for i in self._angles.tolist()])
         self._half_turns = self._turns / 2
+        self._middles = np.array([sum(action.axes[i].range) / 2 for i in self._angles.tolist()])
         self._binary: list[int] = _which(action.axes, lambda axis: axis.kind == "binary").tolist()
         self._moves = bool(self._from_state or self.from_previous.size or self._angles.size)
         self._plain = not self._moves and not self._binary
@@ -70,9 +73,8 @@ class PolicyDecoder:
         raw: NDArray[np.float32] = outputs[self._tensor].reshape(-1, len(self._axes))
         captured_ns, t0_ns, consumed = observation.captured_ns, now_ns + self._step_ns, 0
         if len(raw) > 1:
-            first_ns = captured_ns + self._first_ns
-            consumed = max(0, -((first_ns - t0_ns) // self._step_ns))
-            t0_ns = first_ns + consumed * self._step_ns
+            consumed = self.consumed(captured_ns, t0_ns)
+            t0_ns = captured_ns + self._first_ns + consumed * self._step_ns
             if consumed >= len(raw):
                 age = f"the input is {ms(now_ns - captured_ns):.0f} ms old"
                 return Hold(Reason.LATE, f"all {len(raw)} steps of the chunk have passed: {age}", captured_ns)
@@ -90,6 +92,40 @@ class PolicyDecoder:
             passed = raw[max(0, consumed - SWITCHED) : consumed].copy()
             passed[:, self._binary] = passed[:, self._binary] >= 0.5
         return ActionChunk(actions, t0_ns, self._step_ns, captured_ns, ends=len(raw) > 1, passed=passed)
+
+    def consumed(self, captured_ns: int, when_ns: int) -> int:
+        """How many steps of what is inferred from input of `captured_ns` are due before `when_ns`."""
+        return max(0, -((captured_ns + self._first_ns - when_ns) // self._step_ns))
+
+    def executed(self, captured_ns: int, taken_over_ns: int) -> int:
+        """How many of its steps the plan before executes, where it takes over then: those that are due by half a step
+        later, since the next one is not gone to any sooner."""
+        return self.consumed(captured_ns, taken_over_ns + self._step_ns // 2)
+
+    def prefix(self, observation: Observation, rows: int) -> tuple[Floats, int]:
+        """What the running plan asks for in the first `rows` steps of what is inferred from `observation`, [rows, D] as
+        the network would give it, and how many of them will have been executed when that takes over; zeros and 0 where
+        no plan of these axes runs.
+
+        The inverse of what `decode` does: relative to the observation's measured state or to the step before, angles
+        in the turn of the middle of their range.
+        """
+        ahead = observation.ahead
+        if ahead is None or ahead.actions.shape[1] != self.width:
+            return np.zeros((rows, self.width)), 0
+        if self.from_previous.size and ahead.before is None:
+            return np.zeros((rows, self.width)), 0
+        times_ns = observation.captured_ns + self._first_ns + self._step_ns * np.arange(rows, dtype=np.int64)
+        steps = read(ahead, times_ns)
+        if self._angles.size:
+            away = steps[:, self._angles] - self._middles
+            steps[:, self._angles] -= self._turns * np.round(away / self._turns)
+        for targets, sensor, which in self._from_state:
+            steps[:, targets] -= observation.samples[sensor].values[which]
+        if ahead.before is not None and self.from_previous.size:
+            axes = self.from_previous
+            steps[:, axes] = np.diff(steps[:, axes], axis=0, prepend=ahead.before[None, axes])
+        return steps, min(self.executed(observation.captured_ns, ahead.taken_over_ns), rows)
 
     def _make_absolute(
         self,

@@ -10,7 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ConstInput, FeedbackInput, History, ImageInput, Manifest, NoiseInput, StateInput
+from edged.bundle.manifest import (
+    ConstInput,
+    DelayInput,
+    FeedbackInput,
+    History,
+    ImageInput,
+    Manifest,
+    NoiseInput,
+    PrefixInput,
+    StateInput,
+)
 from edged.core.clock import NS_PER_MS
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Observation, Reason
@@ -52,6 +62,8 @@ class Encoder:
         self._state: list[tuple[NDArray[np.float32], str, Any, int]] = []  # (where to, sensor, which values, likewise)
         self._noise: list[NDArray[np.float32]] = []
         self._identity = int.from_bytes(identity[:8], "little")
+        self.prefix: NDArray[np.float32] | None = None  # [1, T, D], of a policy that continues the running plan
+        self._delay: NDArray[Any] | None = None
         self._stretch: int | None = None  # of the observation before
         settable: dict[str, tuple[ConstInput, NDArray[Any]]] = {}
         self._feedback: list[tuple[str, str, str, NDArray[Any]]] = []  # (input, output, rule, the input's array)
@@ -78,6 +90,10 @@ class Encoder:
                         settable[tensor] = role, array
                 case NoiseInput():
                     self._noise.append(array)
+                case PrefixInput():
+                    self.prefix = array
+                case DelayInput():
+                    self._delay = array
         self.settings = Settings(settable)
         self.reset("start")
 
@@ -109,6 +125,12 @@ class Encoder:
         if self._noise:
             draw(self._noise, self._identity, self.inferences)
         return None
+
+    def continue_from(self, steps: NDArray[np.float64], delay: int) -> None:
+        """Fill the prefix [T, D] and the delay."""
+        if self.prefix is not None and self._delay is not None:
+            self.prefix[0] = steps
+            self._delay.fill(delay)
 
     def carry(self, outputs: Arrays) -> Hold | None:
         """After each run: outputs that are fed back become the next run's inputs.

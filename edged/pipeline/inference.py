@@ -47,6 +47,8 @@ class Inference:
         encode, engine, _ = self.spans
         with encode:
             unfit = self.encoder.encode(observation)
+            if self.encoder.prefix is not None and isinstance(self.decoder, PolicyDecoder):
+                self.encoder.continue_from(*self.decoder.prefix(observation, self.encoder.prefix.shape[1]))
         if unfit is not None:
             return unfit
         watch.lap("encode")
@@ -58,6 +60,11 @@ class Inference:
         watch.lap("engine")
         spoiled = self.encoder.carry(self.engine.outputs)
         return None if spoiled is None else replace(spoiled, captured_ns=observation.captured_ns)
+
+    @property
+    def continues(self) -> bool:
+        """Whether it is told what the running plan is going to command."""
+        return self.encoder.prefix is not None
 
     @property
     def counts(self) -> bool:

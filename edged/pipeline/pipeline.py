@@ -21,6 +21,7 @@ from edged.guard import Anchor, Command, Rules, anchor, guard, rules
 from edged.guard.follow import Floats
 from edged.guard.trajectory import make_trajectory
 from edged.pipeline.align import Wanted, wanted
+from edged.pipeline.decode_policy import PolicyDecoder
 from edged.pipeline.ensemble import ensemble
 from edged.pipeline.inference import Inference, make_inference
 from edged.pipeline.join import Join
@@ -49,13 +50,16 @@ AT_REST = Motion()
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """`prediction` as the engine gave it, neither joined nor guarded: what engines are compared by. `verdict`: what may
-    go out; where that is a chunk of steps, `plan` has what is published of it. `start`: where its motion starts, None
-    when it has none."""
+    go out; where that is a chunk of steps, `plan` has what is published of it, `joined` what it was before the guard.
+    `start`: where its motion starts, None when it has none. `bridge_ns`: the crossfade to a plan that continues the one
+    before it, and came later than it expected; 0 = it came in time."""
 
     prediction: Prediction | Hold
     verdict: Prediction | Hold
     start: Anchor | None = None
     plan: Plan | None = None
+    joined: ActionChunk | None = None
+    bridge_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +108,10 @@ class Pipeline:
             place = self.anchor(motion, tick.due_ns, ready_ns)
             begin_ns = place.at_ns if isinstance(place, Anchor) else ready_ns
         start = place if isinstance(place, Anchor) else None
-        prediction = self.inference.decode(observation, begin_ns, start, self._before(start, motion))
+        continued = self.schedule.continues and start is not None and observation.ahead is not None
+        # what continues a plan is gone to within half a step; else there is a whole one to go
+        decode_ns = begin_ns - self.rule.step_ns // 2 if continued else begin_ns
+        prediction = self.inference.decode(observation, decode_ns, start, self._before(start, motion))
         decoded_ns = watch.lap("decode")
         if isinstance(place, Hold):
             return Answer(prediction, replace(place, captured_ns=observation.captured_ns))
@@ -112,12 +119,24 @@ class Pipeline:
             return Answer(prediction, prediction)
         joined = self._joined(prediction, observation, motion) if isinstance(prediction, ActionChunk) else prediction
         verdict = guard(joined, self.rule, start, tick, decoded_ns)
-        plan = None
+        plan, bridge_ns = None, 0
         if self.schedule.knot_ns and isinstance(verdict, ActionChunk) and start is not None:
-            plan = self.plan(verdict, start, tick.due_ns)
+            bridge_ns = self._bridge_ns(joined, observation, start) if self.schedule.continues else 0
+            plan = self.plan(verdict, start, tick.due_ns, bridge_ns if self.schedule.continues else None)
             verdict = verdict if plan.end_ns > begin_ns else _too_late(plan, begin_ns)
         watch.lap("guard")
-        return Answer(prediction, verdict, start, plan)
+        return Answer(prediction, verdict, start, plan, joined if isinstance(joined, ActionChunk) else None, bridge_ns)
+
+    def _bridge_ns(self, chunk: Prediction, observation: Observation, start: Anchor) -> int:
+        """How long to cross over to a plan of which more steps were executed by the one before than it was told."""
+        if not isinstance(chunk, ActionChunk) or start.previous is None:
+            return 0
+        decoder = self.inference.decoder
+        assert isinstance(decoder, PolicyDecoder)
+        assert self.inference.encoder.prefix is not None
+        _, told = decoder.prefix(observation, self.inference.encoder.prefix.shape[1])
+        late = decoder.executed(observation.captured_ns, start.at_ns) > told
+        return self.schedule.blend_ns if late or observation.ahead is None else 0
 
     def _joined(self, chunk: ActionChunk, observation: Observation, motion: Motion) -> ActionChunk:
         """With what earlier predictions say about its steps, and what is left of the engine before."""
@@ -143,11 +162,13 @@ class Pipeline:
             begin_ns = schedule.begin_ns(schedule.first_ns(command if flows else None, due_ns), now_ns, flows)
         return anchor(self.rule, command, motion.measured, now_ns, motion.followed, begin_ns)
 
-    def plan(self, verdict: ActionChunk, start: Anchor, due_ns: int) -> Plan:
-        """What a verdict of several steps becomes in the tick that was due at `due_ns`."""
+    def plan(self, verdict: ActionChunk, start: Anchor, due_ns: int, blend_ns: int | None = None) -> Plan:
+        """What a verdict of several steps becomes in the tick that was due at `due_ns`. `blend_ns`: another crossfade
+        than usual."""
         schedule = self.schedule
+        blend_ns = schedule.blend_ns if blend_ns is None else blend_ns
         from_ns = schedule.first_ns(start.previous, due_ns)
-        path = make_trajectory(verdict, start, self.rule, schedule.knot_ns, from_ns, schedule.blend_ns)
+        path = make_trajectory(verdict, start, self.rule, schedule.knot_ns, from_ns, blend_ns)
         braking = self.rule.envelope.acceleration if self.rule.envelope.brakes else None
         return Plan(verdict, path, schedule.max_plan_age_ns, schedule.valid_ns, braking)
 

@@ -36,7 +36,8 @@ class Schedule:
     `knot_ns`: between the published knots of a trajectory, a whole part of a long period; 0 = each action is published
     as it is, since it comes and goes with its tick. `blend_ns`: the crossfade from one plan to the next, 0 = none.
     `ensemble`: the m of ACT's weights, None = plans are not averaged. `steps`: of a plan; `replan`: after how many of
-    them the next one is to take over, 0 = as soon as there is one.
+    them the next one is to take over, 0 = as soon as there is one. `continues`: a plan begins with what the one before
+    it was going to command; the crossfade is for those that come later than expected.
     """
 
     inline: bool
@@ -52,6 +53,7 @@ class Schedule:
     ensemble: float | None = None
     steps: int = 1
     replan: int = 0
+    continues: bool = False
 
     def first_ns(self, command: Command | None, due_ns: int) -> int:
         """The first knot of what is published in the tick that was due at `due_ns`: one of those of `command`, so that
@@ -99,7 +101,9 @@ def make_schedule(
         steps = outputs[tensor].size // len(role.axes)
     if steps == 1 or replan == "asap":
         replan = 0
-    inline = wish == "inline" or (wish == "auto" and not replan and run_ns <= INLINE_SHARE * config.deadline_ns)
+    continues = steps > 1 and config.execution.join == "rtc"
+    beside = bool(replan) or continues
+    inline = wish == "inline" or (wish == "auto" and not beside and run_ns <= INLINE_SHARE * config.deadline_ns)
     inline &= config.trigger is None  # frames of parts wait for their turn, and ticks for no frame
     period_ns, valid_ns = config.period_ns, config.valid_ns
     max_plan_age_ns = _max_plan_age_ns(config, want, manifest, outputs, run_ns)
@@ -117,8 +121,8 @@ def make_schedule(
     averages = steps > 1 and config.execution.join == "ensemble"
     return Schedule(
         inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns,
-        ns(config.execution.blend_ms) if config.execution.join == "blend" else 0,
-        coefficient(manifest, config.execution.ensemble_coeff) if averages else None, steps, replan,
+        ns(config.execution.blend_ms) if config.execution.join in ("blend", "rtc") else 0,
+        coefficient(manifest, config.execution.ensemble_coeff) if averages else None, steps, replan, continues,
     )  # fmt: skip
 
 

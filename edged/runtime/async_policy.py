@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick
-from edged.guard import guard
+from edged.core.types import ActionChunk, Ahead, Hold, Observation, Reason, Tick
+from edged.guard import Anchor, guard
 from edged.guard.path import Trajectory
 from edged.guard.precedence import strongest
-from edged.pipeline.pipeline import Motion, Pipeline
+from edged.pipeline.pipeline import Answer, Motion, Pipeline
 from edged.pipeline.plan import Plan
+from edged.pipeline.timeline import Timeline, begin_timeline
 from edged.runtime.inference_thread import Done, InferenceThread, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.motion import MotionState
@@ -35,6 +36,7 @@ class AsyncPolicy:
         self._ended: tuple[int, int] | None = None  # capture and end of the plan that ran out
         self._inferred_ns = -1  # capture of the newest observation that was given to an engine
         self._turnaround = Turnaround()
+        self._timeline: Timeline | None = None  # of the plans of this motion, for an engine that continues them
 
     def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
         """The verdict of this tick. `more`: another inference may begin."""
@@ -43,7 +45,7 @@ class AsyncPolicy:
         measured = self._inputs.measured()
         held = motion.check(now_ns, self._inputs.enable(), self._inputs.explain_enable, running, measured)
         if motion.command is None:  # never published, or a stop, another engine or an operator ended it
-            self._plan = None
+            self._plan = self._timeline = None
         done = self._current(worker)
         observation = self._inputs.observe(running.want, tick, now_ns)
         watch.lap("observe")
@@ -56,13 +58,13 @@ class AsyncPolicy:
         waiting = observation if isinstance(observation, Hold) else None
         turn = None
         if done is not None:
-            turn = self._hand_over(running, done, tick, watch, moving)
+            turn = self._hand_over(running, worker, done, tick, watch, moving)
             if isinstance(turn.verdict, Hold):
                 if turn.verdict.stop:
                     return turn
                 waiting = strongest((waiting, turn.verdict))
         if more and isinstance(observation, Observation) and self._is_due(running, now_ns):
-            self._begin(worker, observation, now_ns)
+            self._begin(running, worker, observation, now_ns)
         if turn is not None and not isinstance(turn.verdict, Hold):
             return replace(turn, waiting=waiting)
         planned = self._planned(running, worker, tick, moving, waiting)
@@ -89,14 +91,25 @@ class AsyncPolicy:
         latest_ns = plan.end_ns - SPARE_STEPS * step_ns
         return now_ns + self._turnaround.forecast_ns(running) >= min(wanted_ns, latest_ns)
 
-    def _begin(self, worker: InferenceThread, observation: Observation, now_ns: int) -> None:
+    def _begin(self, running: Pipeline, worker: InferenceThread, observation: Observation, now_ns: int) -> None:
         """Give the engine the newest observation, unless it has one, or had that one, or it is of an older motion."""
         captured_ns = observation.captured_ns
         if not worker.busy and captured_ns > self._inferred_ns and captured_ns >= self._motion.since_ns:
             self._inferred_ns = captured_ns
+            if running.schedule.continues and self._plan is not None and self._timeline is not None:
+                observation = replace(observation, ahead=self._ahead(running, observation, now_ns))
             worker.submit(Job(observation, self._motion.number, now_ns))
 
-    def _hand_over(self, running: Pipeline, done: Done, tick: Tick, watch: Stopwatch, moving: Motion) -> Turn:
+    def _ahead(self, running: Pipeline, observation: Observation, now_ns: int) -> Ahead:
+        """What the running plan is going to command while this inference runs."""
+        assert self._timeline is not None
+        taken_over_ns = now_ns + self._turnaround.forecast_ns(running)
+        before = self._motion.commanded(observation.captured_ns) if running.inference.counts else None
+        return self._timeline.ahead(taken_over_ns, before)
+
+    def _hand_over(
+        self, running: Pipeline, worker: InferenceThread, done: Done, tick: Tick, watch: Stopwatch, moving: Motion
+    ) -> Turn:
         """Make the newest result the plan, and the verdict of this tick."""
         observation, ready_ns = done.job.observation, watch.ended_ns["observe"]
         watch.adopt(done.watch)
@@ -108,8 +121,21 @@ class AsyncPolicy:
             return replace(turn, verdict=self._inputs.explained(turn.verdict))
         self._plan, self._plan_by = answer.plan, running
         if answer.start is not None:
-            self._turnaround.record(running, answer.start.at_ns - done.job.begin_ns)
+            if answer.start.previous is not None:  # the first plan of a motion begins at once
+                self._turnaround.record(running, answer.start.at_ns - done.job.begin_ns)
+            self._remember(running, answer, answer.start)
+        if answer.bridge_ns:
+            worker.bridge()
         return turn
+
+    def _remember(self, running: Pipeline, answer: Answer, start: Anchor) -> None:
+        """What the plans ask for, as long as an engine continues them."""
+        if not running.schedule.continues or answer.joined is None:
+            self._timeline = None
+        elif self._timeline is None or start.previous is None:
+            self._timeline = begin_timeline(answer.joined, running.rule.binary)
+        else:
+            self._timeline = self._timeline.joined(answer.joined, start.at_ns, answer.bridge_ns)
 
     def _planned(
         self, running: Pipeline, worker: InferenceThread, tick: Tick, moving: Motion, waiting: Hold | None

@@ -56,6 +56,7 @@ class InferenceThread(threading.Thread):
         self._released = False
         self._runs = 0
         self._discarded = 0
+        self._bridged = 0
 
     @property
     def busy(self) -> bool:
@@ -89,6 +90,10 @@ class InferenceThread(threading.Thread):
         """Count a result that came for nothing: a stop ended the motion that it was made for."""
         self._discarded += 1
 
+    def bridge(self) -> None:
+        """Count a plan that took over later than it was made for."""
+        self._bridged += 1
+
     def wait(self, timeout_ns: int) -> bool:
         """Whether a result is there, or what broke; waits for it."""
         with self._wake:
@@ -106,9 +111,12 @@ class InferenceThread(threading.Thread):
         return self.running_for_ns() > factor * self.pipeline.schedule.run_ns + spare_ns
 
     def describe(self) -> dict[str, Any]:
-        """For health: completed runs, those that came for nothing, how long the one under way has been running."""
+        """For health: completed runs, those that came for nothing, plans that came later than they were made for, and
+        how long the run under way has been running."""
         running_ms = round(ms(self.running_for_ns()), 1)
-        return {"runs": self._runs, "discarded": self._discarded, "running_ms": running_ms}
+        return {
+            "runs": self._runs, "discarded": self._discarded, "bridged": self._bridged, "running_ms": running_ms,
+        }  # fmt: skip
 
     def release(self) -> None:
         """End after the run under way, at once without one, and let the engine go."""

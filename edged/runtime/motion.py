@@ -168,8 +168,8 @@ class MotionState:
         whose command is asked for too."""
         if self._rested is not None and self.command is None and measured is not None:
             measured = replace(self._rested, captured_ns=measured.captured_ns)
-        followed = self._commanded(measured.captured_ns) if measured is not None else None
-        at_capture = self._commanded(captured_ns) if captured_ns is not None else None
+        followed = self.commanded(measured.captured_ns) if measured is not None else None
+        at_capture = self.commanded(captured_ns) if captured_ns is not None else None
         return pipeline.Motion(self.command, measured, self._join, followed, at_capture, tuple(self._said))
 
     def remember(self, prediction: ActionChunk, stretch: int) -> None:
@@ -178,7 +178,7 @@ class MotionState:
             self._said.popleft()
         self._said.append((stretch, prediction))
 
-    def _commanded(self, when_ns: int) -> Floats | None:
+    def commanded(self, when_ns: int) -> Floats | None:
         """[D] where controllers were commanded to be at `when_ns`; None when nothing commands."""
         if self.command is None:
             return None

@@ -26,7 +26,9 @@ class Turnaround:
         self._took_ns.append(took_ns)
 
     def forecast_ns(self, running: Pipeline) -> int:
-        """The longest of the last ones; before there is any, what a run took when the engine was loaded."""
+        """The longest of the last ones; before there is any, what a run took when the engine was loaded, the tick that
+        finds it done, and the knots until its plan takes over."""
         if running is not self._of or not self._took_ns:
-            return running.schedule.run_ns + LEAD_NS
+            schedule = running.schedule
+            return schedule.run_ns + schedule.period_ns + LEAD_NS + schedule.knot_ns
         return max(self._took_ns)

@@ -82,7 +82,7 @@ class ScriptedWorker:
         self.pipeline, self._now, self._hang_ns = pipeline, now, hang_ns
         self.job: Job | None = None
         self._done_ns = 0
-        self.discarded = 0
+        self.discarded = self.bridged = 0
         self.broken: BaseException | None = None
         self._done: Done | None = None
 
@@ -118,6 +118,9 @@ class ScriptedWorker:
 
     def discard(self) -> None:
         self.discarded += 1
+
+    def bridge(self) -> None:
+        self.bridged += 1
 
     def describe(self) -> dict[str, Any]:
         return {}
