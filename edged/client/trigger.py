@@ -33,7 +33,8 @@ COUNTER_BITS = 63
 @dataclass(frozen=True, slots=True)
 class PartResult:
     """What a part came to. `result`: PASS, FAIL or NOT_INSPECTED, and why; `entry`: its number among all results of the
-    daemon; `digest`: of the rules; `message`: as it was published, None where it was asked for later."""
+    daemon; `digest`: of the rules; `engine`: its first 8 bytes, 0 where none
+    looked at the part; `message`: as it was published, None where it was asked for later."""
 
     line: str
     part: int
@@ -44,6 +45,7 @@ class PartResult:
     decided: tuple[str, ...]
     digest: str
     stamp_ns: int
+    engine: bytes = bytes(8)
     message: Message | None = None
 
     @property
@@ -238,5 +240,13 @@ def _result(header: Mapping[str, Any], message: Message | None = None) -> PartRe
     return PartResult(
         str(header["line"]), int(header["part"]), int(header["number"]), int(header["entry"]), str(header["result"]),
         str(header.get("why") or ""), tuple(header.get("decided") or ()), str(header["digest"]),
-        int(header["stamp_ns"]), message,
+        int(header["stamp_ns"]), _engine(header) if message is None else message.engine, message,
     )  # fmt: skip
+
+
+def _engine(header: Mapping[str, Any]) -> bytes:
+    """Of a result that was asked for; a daemon from before it was in the answer gives none."""
+    try:
+        return bytes.fromhex(header.get("engine") or "").ljust(8, b"\0")[:8]
+    except (ValueError, TypeError):
+        return bytes(8)

@@ -222,6 +222,7 @@ class Parts(Duty):
             "stamp_ns",
             "captured_ns",
             "wall",
+            "engine",
         )
         results = [{key: one.get(key) for key in keys} for one in listed]
         return {"results": results, "oldest": oldest, "newest": self._ledger.newest}

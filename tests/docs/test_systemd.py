@@ -32,7 +32,8 @@ def settings(path: Path) -> dict[str, str]:
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The units as installed, except that they start a program which is there."""
-    for unit in (SERVICE, UNITS / "edged.target", UNITS / "edged-failed@.service", UNITS / "edged-ui.service"):
+    others = ("edged.target", "edged-failed@.service", "edged-ui.service", "edged-gateway@.service")
+    for unit in (SERVICE, *(UNITS / name for name in others)):
         text = unit.read_text(encoding="utf-8").replace("/opt/edged/bin/edged", "/bin/true")
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     shutil.copytree(UNITS / "edged@.service.d", tmp_path / "edged@.service.d")
@@ -47,13 +48,9 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def verify(folder: Path) -> str:
     """What systemd finds wrong with the units in `folder`: unknown keys do not change its exit status."""
-    done = analyze(
-        "verify",
-        *(str(folder / f"edged@{name}.service") for name in EXAMPLES),
-        str(folder / "edged.target"),
-        str(folder / "edged-failed@pick.service"),
-        str(folder / "edged-ui.service"),
-    )
+    units = [*(f"edged@{name}.service" for name in EXAMPLES), "edged-gateway@line1.service", "edged.target"]
+    units += ["edged-failed@pick.service", "edged-ui.service"]
+    done = analyze("verify", *(str(folder / unit) for unit in units))
     return done.stderr + (f"exit status {done.returncode}" if done.returncode else "")
 
 
@@ -64,13 +61,27 @@ def test_systemd_has_nothing_to_say_about_the_units(installed: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize(
-    "file", ["edged@.service", "edged@.service.d/10-devices.conf", "edged-ui.service", "edged.target"]
+    "file",
+    [
+        "edged@.service",
+        "edged@.service.d/10-devices.conf",
+        "edged-ui.service",
+        "edged-gateway@.service",
+        "edged.target",
+    ],
 )
 def test_a_misspelt_key_would_be_found(installed: Path, file: str) -> None:
     unit = installed / file
     section = "[Unit]" if file.endswith("target") else "[Service]"
     unit.write_text(unit.read_text(encoding="utf-8").replace(section, f"{section}\nDescripton=x"), encoding="utf-8")
     assert "Descripton" in verify(installed)
+
+
+@needs_systemd
+def test_the_gateway_is_locked_down(installed: Path) -> None:
+    unit = str(installed / "edged-gateway@line1.service")
+    done = analyze("security", "--offline=true", "--threshold=20", "--no-pager", unit)
+    assert done.returncode == 0, done.stdout
 
 
 @needs_systemd

@@ -1,0 +1,93 @@
+"""`edged gateway`: one daemon of this machine for a PLC, a broker or a SCADA system. The daemon need not run yet."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edged.cli.locate import locate
+from edged.client import RequestError
+from edged.config import load_daemon, runtime_roots, unit_environ
+from edged.core.errors import UsageError
+from edged.services.address import is_loopback, parse_listen
+from edged.services.gateway.plant import Plant
+
+Daemon = Annotated[str, typer.Argument(help="name of a daemon of this machine, its TOML file or runtime folder")]
+Quiet = Annotated[float | None, typer.Option(help="silence of a policy that counts as loss; 200 unless given", min=10)]
+Shown = Annotated[float, typer.Option(help="how long a result is shown after its part or picture", min=10)]
+
+app = typer.Typer(help="Serve a daemon's state and results to a plant, each gateway a process.", no_args_is_help=True)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands to `edged`."""
+    parent.add_typer(app, name="gateway")
+
+
+def expected(word: str) -> tuple[list[Path], str]:
+    """The runtime folder of a daemon that runs, or those in which it may yet; and its name. Raises `UsageError` for
+    words that mean nothing."""
+    if "://" in word:
+        raise UsageError(f"{word} is on the network", "run the gateway beside the daemon, and name that")
+    try:
+        found = locate(word)
+        assert found.runtime is not None, "it is none on the network"
+        return [found.runtime], str(found.ask("status")["daemon"]["name"])
+    except RequestError as error:
+        if error.code not in ("no_daemon", "no_answer"):
+            raise
+    path = Path(word)
+    if not word.endswith(".toml"):
+        return ([path] if "/" in word else [root / word for root in runtime_roots()]), path.name
+    places = load_daemon(path)
+    if places.runtime is not None:
+        return [places.runtime], places.name
+    given = unit_environ(path, {}).get("RUNTIME_DIRECTORY")
+    return ([Path(given)] if given else [root / places.name for root in runtime_roots()]), places.name
+
+
+@contextmanager
+def until_ended() -> Iterator[Callable[[float], bool]]:
+    """`wait(seconds)`, which is True once the process was told to end."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    yield ended.wait
+
+
+@app.command()
+def udp(
+    daemon: Daemon,
+    to: Annotated[str, typer.Option(help="HOST:PORT that gets the datagrams")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT to take triggers at, from that host alone")] = "",
+    rate_hz: Annotated[float, typer.Option(help="datagrams a second", min=1, max=1000)] = 100.0,
+    axes: Annotated[str, typer.Option(help="axes of a policy to send set-points of, such as j1,j2,tool")] = "",
+    braking: Annotated[float, typer.Option(help="deceleration for stops of the set-points, units/s^2", min=0)] = 0.0,
+    quiet_ms: Quiet = None,
+    result_ms: Shown = 2000.0,
+    insecure: Annotated[bool, typer.Option("--insecure", help="take triggers from the network")] = False,
+) -> None:
+    """Send a daemon's state as datagrams of a fixed layout, and take triggers (docs/gateways.md)."""
+    from edged.services.gateway.udp import Options, run
+
+    here = parse_listen(listen) if listen else None
+    if here is not None and not is_loopback(here[0]) and not insecure:
+        raise UsageError(
+            f"{here[0]} can be reached from the network, and a datagram's sender can be forged",
+            "listen on a network of the machine's own and write --insecure",
+        )
+    names = tuple(axes.split(",")) if axes else ()
+    options = Options(parse_listen(to), here, rate_hz, names, braking)
+    plant = Plant(*expected(daemon), result_ms, quiet_ms)
+    with until_ended() as wait:
+        print(f"{plant.name} to {to}, {rate_hz:g} datagrams a second", flush=True)
+        try:
+            run(plant, options, wait)
+        finally:
+            plant.close()

@@ -1,0 +1,176 @@
+"""udp: one daemon as datagrams of a fixed layout, at a steady rate whether the daemon lives or not; triggers in.
+
+    from edged.services.gateway.udp import Options, run
+
+A receiver takes a result or a set-point from a datagram only if ALIVE is set in it and its life counter has moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edged.client import Player, TriggerSender
+from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.errors import EdgedError, UsageError
+from edged.services.gateway.datagram import MOST_AXES, PLAYING, Trigger, read_trigger, write
+from edged.services.gateway.plant import Plant
+
+MOST_PER_TURN = 64  # triggers: a flood must not stop the life counter
+REMEMBERED = 256  # acknowledged parts of a line
+LONGEST = 64  # bytes of a datagram that is read
+
+log = logging.getLogger("edged.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`to`: host and port of the receiver; `listen`: where triggers arrive, from `to`'s host alone; `axes`, `braking`:
+    play a policy's actions for these axes, and brake by so much per second squared."""
+
+    to: tuple[str, int]
+    listen: tuple[str, int] | None = None
+    rate_hz: float = 100.0
+    axes: tuple[str, ...] = ()
+    braking: float = 0.0
+
+
+def _address(host: str, port: int) -> tuple[int, str]:
+    """Family and numeric address. Raises `EdgedError` for a name that is none."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise EdgedError(f"{host} is no address: {error.strerror}", "give its IP address") from None
+    return family, str(address[0])
+
+
+class Lines:
+    """The triggers of one line session at a time, told to the daemon until each is acknowledged."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self._sender: TriggerSender | None = None
+        self._bits = 0
+        self._known: OrderedDict[int, bool] = OrderedDict()  # part -> acknowledged
+        self.line = 0
+        self.refused: Counter[str] = Counter()
+
+    def take(self, data: bytes, now_ns: int) -> None:
+        """A datagram that came in. What is none of ours is counted."""
+        try:
+            trigger = read_trigger(data)
+            self._tell(trigger, now_ns)
+        except UsageError as error:
+            self.refused[error.fact] += 1
+            if sum(self.refused.values()) in (1, 10, 100, 1000):
+                log.warning("a trigger was refused: %s", error)
+
+    def _tell(self, trigger: Trigger, now_ns: int) -> None:
+        endpoint = self._plant.runtime / "triggers"
+        if not endpoint.exists():
+            raise UsageError(f"{self._plant.name} takes no triggers", "its config needs [trigger]")
+        if self._sender is None or (self.line, self._bits) != (trigger.line, trigger.bits):
+            self.close()
+            self.line, self._bits, self._known = trigger.line, trigger.bits, OrderedDict()
+            self._sender = TriggerSender(f"ipc://{endpoint}", trigger.session, trigger.bits)
+        if trigger.part in self._known:
+            return  # a repeat, which its acknowledgement has crossed
+        self._sender.send(trigger.part, now_ns - trigger.ago_ns)
+        self._known[trigger.part] = False
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def acknowledged(self) -> list[int]:
+        """Parts whose trigger is on the daemon's disk, the newest first."""
+        if self._sender is None:
+            return []
+        waiting = self._sender.tend(0.0) and set(self._sender.waiting)
+        refused = {part for part, _ in self._sender.refused}
+        return [part for part in reversed(self._known) if part not in refused and part not in (waiting or ())]
+
+    def close(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+
+
+class Sender:
+    """From facts to datagrams; for one thread."""
+
+    def __init__(self, plant: Plant, options: Options, now: Now = monotonic_ns) -> None:
+        if not 1 <= options.rate_hz <= 1000:
+            raise UsageError(f"{options.rate_hz:g} datagrams a second", "1 to 1000")
+        if len(options.axes) > MOST_AXES:
+            raise UsageError(f"{len(options.axes)} axes", f"a datagram has room for {MOST_AXES}")
+        if options.axes and not options.braking > 0:
+            raise UsageError("axes without a deceleration", "give --braking, per second squared")
+        self._plant, self._options, self._now = plant, options, now
+        self._player = Player(options.axes, options.braking) if options.axes else None
+        self._lines = Lines(plant)
+        self._life = 0
+        family, self._host = _address(*options.to)
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._in: socket.socket | None = None
+        if options.listen is not None:
+            in_family, host = _address(*options.listen)
+            self._in = socket.socket(in_family, socket.SOCK_DGRAM)
+            self._in.setblocking(False)
+            try:
+                self._in.bind((host, options.listen[1]))
+            except OSError as error:
+                self.close()
+                where = f"{options.listen[0]}:{options.listen[1]}"
+                raise EdgedError(f"{where} cannot be listened on ({error.strerror})", "give another --listen") from None
+
+    def turn(self) -> bytes:
+        """Take in triggers and the daemon's news, send one datagram; what was sent."""
+        self._life += 1
+        if self._in is not None:
+            for _ in range(MOST_PER_TURN):
+                try:
+                    data, sender = self._in.recvfrom(LONGEST)
+                except OSError:
+                    break
+                if sender[0] == self._host:
+                    self._lines.take(data, self._now())
+        facts = self._plant.turn()
+        values, playing = self._play()
+        data = write(facts, self._life, self._now(), self._lines.line, self._lines.acknowledged(), values, playing)
+        with contextlib.suppress(OSError):  # nobody listens there, or the cable is out: the next one may arrive
+            self._socket.sendto(data, (self._host, self._options.to[1]))
+        return data
+
+    def _play(self) -> tuple[list[float], int]:
+        """The command of this moment, and what it is; none before the first action."""
+        if self._player is None:
+            return [], 0
+        self._player.feed(self._plant.verdict, self._now())
+        command = self._player.command(self._now())
+        if command.values is None:
+            return [], PLAYING[command.state]
+        return command.values.tolist(), PLAYING[command.state]
+
+    def close(self) -> None:
+        """Close all sockets; nothing is sent any more, and the life counter stands still."""
+        self._lines.close()
+        self._socket.close()
+        if self._in is not None:
+            self._in.close()
+
+
+def run(plant: Plant, options: Options, wait: Callable[[float], bool]) -> None:
+    """Send until `wait(seconds)` says that it is over; late turns are left out, not made up for."""
+    sender = Sender(plant, options)
+    period_ns = round(NS_PER_S / options.rate_hz)
+    due_ns = monotonic_ns()
+    try:
+        while not wait(max(0, due_ns - monotonic_ns()) / NS_PER_S):
+            sender.turn()
+            due_ns = max(due_ns + period_ns, monotonic_ns() - period_ns)
+    finally:
+        sender.close()

@@ -1,0 +1,175 @@
+"""What a gateway knows of a daemon: what is so now, and nothing of before."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+from waiting import until
+
+from edged.client import Kind
+from edged.core.clock import boot_id, monotonic_ns
+from edged.core.errors import UsageError
+from edged.services.gateway.datagram import SIZE, Facts, Outcome, read_trigger, write
+from edged.services.gateway.plant import Plant
+from edged.wire import Flag, Preamble, encode
+
+MS = 1_000_000
+ENGINE = bytes(range(1, 9))
+
+
+class Daemon:
+    """The streams of an inspection, sent when the test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.context = zmq.Context()
+        self.context.linger = 0
+        self.sockets = {name: self.context.socket(zmq.XPUB) for name in ("masks", "health", "results")}
+        for name, socket in self.sockets.items():
+            socket.bind(f"ipc://{folder}/{name}")
+        self.session, self.seq = monotonic_ns(), 0
+
+    def send(
+        self,
+        stream: str,
+        kind: Kind,
+        header: Any,
+        arrays: Any = (),
+        reason: int = 0,
+        flags: int = 0,
+        valid_ms: int = 300,
+    ) -> None:
+        self.seq += 1
+        now_ns = monotonic_ns()
+        preamble = Preamble(
+            kind, reason, Flag(flags), self.session, self.seq, now_ns - MS, now_ns, valid_ms * MS, boot_id(), ENGINE
+        )
+        self.sockets[stream].send(encode(f"line/{stream}", preamble, header, arrays))
+
+    def masks(self, **header: Any) -> None:
+        self.send("masks", Kind.LABELS, {"classes": ["a"], **header}, [("labels", np.zeros((2, 2), np.uint8))])
+
+    def close(self) -> None:
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    made = Plant([tmp_path / "elsewhere", tmp_path], "line", result_ms=400)
+    yield made
+    made.close()
+
+
+def alive(daemon: Daemon, plant: Plant) -> Facts:
+    """After health and masks were heard."""
+
+    def heard() -> Facts | None:
+        daemon.send("health", Kind.HEALTH, {"daemon": {"name": "line"}}, valid_ms=2000)
+        daemon.masks(alarms=["shift"])
+        facts = plant.turn()
+        return facts if facts.good else None
+
+    found: Facts = until(heard, 10)
+    return found
+
+
+def test_without_a_daemon_all_is_empty(plant: Plant) -> None:
+    assert plant.turn() == Facts()
+    assert plant.turn().state == "LOST"
+
+
+def test_what_a_daemon_says_is_told_with_its_engine_and_alarms(daemon: Daemon, plant: Plant) -> None:
+    facts = alive(daemon, plant)
+    assert (facts.state, facts.engine, facts.alarms) == ("OK", ENGINE, ("shift",))
+    assert facts.age_ms is not None
+    assert 0 < facts.age_ms < 1000
+    until(lambda: plant.turn().state == "EXPIRED", 5)
+    assert plant.turn().engine == bytes(8), "the engine of a result that nobody has any more"
+
+
+def test_a_hold_says_why(daemon: Daemon, plant: Plant) -> None:
+    alive(daemon, plant)
+    daemon.send("masks", Kind.HOLD, {"reason": "ENGINE", "detail": "it hangs"}, (), 18, 2)
+    facts = until(lambda: (now := plant.turn()).reason and now, 5)
+    assert (facts.state, facts.reason_number, facts.detail, facts.stop, facts.good) == (
+        "ENGINE", 18, "it hangs", True, False,
+    )  # fmt: skip
+
+
+def test_a_result_is_shown_for_its_time_and_not_after_the_daemon_went(daemon: Daemon, plant: Plant) -> None:
+    alive(daemon, plant)
+
+    def passed() -> Any:
+        daemon.send("results", Kind.RESULT, {"result": "PASS", "tick": 41, "digest": "0" * 16})
+        daemon.send("health", Kind.HEALTH, {}, valid_ms=2000)
+        return plant.turn().results
+
+    shown = until(passed, 10)[0]
+    assert (shown.result, shown.number, shown.engine, shown.line) == ("PASS", 41, ENGINE, "")
+    until(lambda: plant.turn().results == () and plant.turn().alive, 5)
+    until(passed, 10)
+    until(lambda: not plant.turn().alive, 10)
+    assert plant.turn() == Facts()
+
+
+def test_what_is_no_health_or_of_the_future_is_passed_over(daemon: Daemon, plant: Plant) -> None:
+    alive(daemon, plant)
+    for stream in daemon.sockets:
+        daemon.sockets[stream].send(f"line/{stream}".encode() + b"\0rubbish")
+    daemon.send("results", Kind.EVENT, {"event": "x"})
+    daemon.send("results", Kind.RESULT, {})  # without a word it is not good
+    found = until(lambda: plant.turn().results, 5)
+    assert [one.result for one in found] == ["NOT_INSPECTED"]
+
+
+RESULTS = (
+    Outcome(9, "udp-00000007", 4_000_000_000, 1 << 40, "PASS", "", (), "", ENGINE, 10**9),
+    Outcome(8, "another", 3, 3, "PASS", "", (), "", ENGINE, 10**9),
+    Outcome(7, "", 0, (1 << 32) + 5, "SOMETHING", "", (), "", ENGINE, 10**9),
+)
+
+
+def test_a_datagram_is_what_its_page_says() -> None:
+    """docs/gateways.md, by offsets alone."""
+    facts = Facts(True, True, False, "", 0, "", ENGINE, 77, 12.4, 250.0, ("a", "b"), RESULTS)
+    data = write(facts, (1 << 32) + 3, 10**9 + 30 * MS, 7, [5, 4], [0.5, -1.0], 1)
+    assert len(data) == SIZE == 400
+    assert data[:6] == b"EDGU\1\1"
+    assert struct.unpack_from("<HIHH", data, 6) == (1 | 2 | 8, 3, 0, 2)
+    assert data[16:24] == ENGINE
+    assert struct.unpack_from("<QIIIHH8I", data, 24) == (77, 12, 250, 7, 2, 2, 5, 4, 0, 0, 0, 0, 0, 0)
+    assert struct.unpack_from("<3f", data, 80) == (0.5, -1.0, 0.0)
+    assert struct.unpack_from("<IIBBHI8sQ", data, 144) == (7, 4_000_000_000, 1, 0, 0, 30, ENGINE, 9)
+    assert struct.unpack_from("<IIBBHI8sQ", data, 176) == (0, 5, 3, 0, 0, 30, ENGINE, 7), "not of another's line"
+    assert data[208:] == bytes(192)
+
+
+def test_of_a_daemon_that_is_gone_all_but_the_counter_is_zero() -> None:
+    data = write(Facts(), 5, 10**9, 7)
+    assert data == b"EDGU\1\0\0\0\5\0\0\0" + bytes(20) + b"\xff" * 4 + bytes(4) + b"\7\0\0\0" + bytes(356)
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"EDGT", bytes(20), struct.pack("<4sBBHIII", b"EDGT", 2, 32, 0, 1, 1, 0),
+    struct.pack("<4sBBHIII", b"EDGT", 1, 63, 0, 1, 1, 0), struct.pack("<4sBBHIII", b"EDGT", 1, 16, 0, 1, 65536, 0),
+])  # fmt: skip
+def test_what_is_no_trigger_is_refused(data: bytes) -> None:
+    with pytest.raises(UsageError):
+        read_trigger(data)
+
+
+def test_a_trigger_is_read() -> None:
+    trigger = read_trigger(struct.pack("<4sBBHIII", b"EDGT", 1, 16, 0, 0xABC, 65535, 1500))
+    assert (trigger.session, trigger.part, trigger.bits, trigger.ago_ns) == ("udp-00000abc", 65535, 16, 1_500_000)
