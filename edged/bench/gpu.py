@@ -27,6 +27,7 @@ from edged.core.errors import EXIT_FAILED, EXIT_OK, EngineError
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Hold, Reason, Tick
 from edged.engine.base import Engine
+from edged.engine.device import read_device
 from edged.engine.gpu_info import describe, read_gpu
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
@@ -74,13 +75,15 @@ class Loop:
 
 def run_gpu_bench(as_json: bool, seconds: float = SECONDS) -> int:
     """Measure and print; 0 when the loop keeps up, else 1. Raises `EngineError` where no engine runs on a GPU."""
-    before = read_gpu()
+    device = read_device()
+    pci = device.pci if device else ""
+    before = read_gpu(pci=pci)
     alone = []
     for bundle in bundles():
         with open_on_gpu(bundle) as engine:
             alone.append(run_alone(engine, seconds))
     looped = run_loop(seconds)
-    gpu = {"before": before, "after": read_gpu()}
+    gpu = {"before": before, "after": read_gpu(pci=pci)}
     if as_json:
         values = {"gpu": gpu, "engines": [asdict(one) for one in alone], "loop": {**asdict(looped), "ok": looped.ok}}
         sys.stdout.write(msgspec.json.encode(values).decode() + "\n")

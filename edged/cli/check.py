@@ -23,6 +23,7 @@ from edged.cli.finding import Finding, fault, warning
 from edged.client.reach import reach
 from edged.config import Config, load_config, unit_environ
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, ConfigError, EdgedError
+from edged.engine.device import choose_gpu
 from edged.pipeline.golden import golden_check
 from edged.runtime.curve import server_keys
 from edged.swap.load import open_for
@@ -143,6 +144,8 @@ def _store(config: Config) -> Iterator[Finding]:
 def _engine(config: Config) -> Iterator[Finding]:
     """Read, compare, load and prove the engine as the daemon would."""
     name, version = config.engine.name, config.engine.version
+    if config.engine.device is not None and (overruled := choose_gpu(config.engine.device)):
+        yield warning("engine", overruled, "unset one of the two")
     try:
         bundle = Store(config.daemon.store).read(name, version)
         yield Finding("ok", "engine", _described(bundle))

@@ -29,6 +29,7 @@ class Wanted:
     fifo: int
     mlock: bool
     backend: str
+    device: int | str | None
     store: Path
     cache: Path
     is_service: bool
@@ -37,10 +38,11 @@ class Wanted:
 def wanted_by(config: Config | None, is_service: bool = False) -> Wanted:
     """Of a config; without one the folders of this user, and nothing in particular."""
     if config is None:
-        return Wanted("", (), 0, False, "auto", default_store(), default_cache(), False)
-    loop = config.loop
+        return Wanted("", (), 0, False, "auto", None, default_store(), default_cache(), False)
+    loop, engine = config.loop, config.engine
+    cpus = loop.cpus, loop.fifo, loop.mlock
     places = config.daemon.store, config.daemon.cache
-    return Wanted(config.daemon.name, loop.cpus, loop.fifo, loop.mlock, config.engine.backend, *places, is_service)
+    return Wanted(config.daemon.name, *cpus, engine.backend, engine.device, *places, is_service)
 
 
 def doctor(file: Path | None = None, sets: Sequence[str] = (), root: Path = ROOT) -> list[Finding]:
@@ -80,7 +82,7 @@ def _disk(wanted: Wanted, root: Path) -> Iterator[Finding]:
 
 
 def _gpu(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_gpu(wanted.backend, root)
+    yield from check_gpu(wanted.backend, wanted.device, root)
 
 
 def _versions(wanted: Wanted, root: Path) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from edged.core.procfs import text_of
 
 QUICK_SOURCES = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page", "xen", "riscv_clocksource")
 SLOW_READ_NS = 1000
-READS = 2000
+READS, BATCHES = 400, 10
 SLEEPS = 200
 SLEEP_S = 0.001
 LATE_NS = 2_000_000  # a wake-up that is later than this is a missed tick at 500 Hz
@@ -24,10 +24,7 @@ CPU = Path("sys/devices/system/cpu")
 def check_clock(root: Path) -> Iterator[Finding]:
     """The kernel's clock source, what a reading costs, and how late this user's process wakes up at the moment."""
     source = text_of(root / "sys/devices/system/clocksource/clocksource0/current_clocksource").strip()
-    began_ns = time.perf_counter_ns()
-    for _ in range(READS):
-        time.monotonic_ns()
-    cost_ns = (time.perf_counter_ns() - began_ns) / READS
+    cost_ns = min(_reading_ns() for _ in range(BATCHES))
     said = f"{source or 'unknown'}, {cost_ns:.0f} ns a reading"
     if source and source not in QUICK_SOURCES:
         remedy = (
@@ -39,6 +36,14 @@ def check_clock(root: Path) -> Iterator[Finding]:
     else:
         yield Finding("ok", "clock", said)
     yield _wakeups()
+
+
+def _reading_ns() -> float:
+    """What a reading costs; the least of several counts, for others may want the processor too."""
+    began_ns = time.perf_counter_ns()
+    for _ in range(READS):
+        time.monotonic_ns()
+    return (time.perf_counter_ns() - began_ns) / READS
 
 
 def _wakeups() -> Finding:

@@ -18,7 +18,7 @@ from edged import __version__
 from edged.cli.finding import Finding, fault, untried, warning
 from edged.core.errors import EdgedError
 from edged.core.procfs import text_of
-from edged.engine.device import read_device
+from edged.engine.device import choose_gpu, read_device
 from edged.engine.gpu_info import read_gpu
 
 UNSYNCHRONISED = 0x40  # STA_UNSYNC of adjtimex(2)
@@ -156,9 +156,11 @@ def _file_system(place: Path, root: Path) -> str:
     return kind
 
 
-def check_gpu(backend: str, root: Path) -> Iterator[Finding]:
-    """The GPU, its driver and how it is doing; an error only where [engine] backend insists on one."""
-    wrong = fault if backend in ("cuda", "tensorrt") else warning
+def check_gpu(backend: str, chosen: int | str | None, root: Path) -> Iterator[Finding]:
+    """The GPU, its driver and how it is doing; an error only where [engine] backend or device insists on one."""
+    wrong = fault if backend in ("cuda", "tensorrt") or chosen is not None else warning
+    if chosen is not None and (overruled := choose_gpu(chosen, root=root)):
+        yield warning("gpu", overruled, "unset one of the two")
     try:
         device = read_device(root=root)
     except EdgedError as error:
@@ -169,14 +171,15 @@ def check_gpu(backend: str, root: Path) -> Iterator[Finding]:
         if closed:
             yield wrong("gpu", f"{closed[0]} may not be opened", "join its group: video, or render")
         elif wrong is fault:
-            yield fault(
-                "gpu", f"[engine] backend is {backend}, and there is no NVIDIA driver or GPU", "install the driver"
-            )
+            asked = f"backend is {backend}" if chosen is None else f"device is {chosen}"
+            yield fault("gpu", f"[engine] {asked}, and there is no NVIDIA driver or GPU", "install the driver")
         else:
             yield Finding("ok", "gpu", "none: engines run on the CPU")
         return
-    yield Finding("ok", "gpu", f"{device.name}, {device.capability}, {device.memory_mib} MiB, driver {device.driver}")
-    state = read_gpu(root)
+    where = f" at {device.pci}" if device.pci else ""
+    facts = f"{device.capability}, {device.memory_mib} MiB, driver {device.driver}"
+    yield Finding("ok", "gpu", f"{device.name}{where}, {facts}")
+    state = read_gpu(root, device.pci)
     if throttled := state.get("throttled"):
         yield warning("gpu", f"clocks are held down: {', '.join(throttled)}", "look at power and cooling")
     if state.get("persistence") is False:

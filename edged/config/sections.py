@@ -16,6 +16,10 @@ Finite = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
 
+PCI = r"([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]"
+Gpu = Annotated[int, Field(ge=0, le=255)] | Annotated[str, Field(pattern=f"^((GPU|MIG)-[0-9A-Fa-f/-]+|{PCI})$")]
+
+
 class _Section(BaseModel):
     """Frozen, and without unknown keys."""
 
@@ -125,6 +129,9 @@ class EngineConfig(_Section):
     )
     backend: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         default="auto", description="'auto' takes the fastest there is"
+    )
+    device: Gpu | None = Field(
+        default=None, description="which GPU: number in PCI order, UUID or PCI address; if absent the first"
     )
     threads: int = Field(
         default=0, ge=0, le=256, description="CPU threads for one inference; 0 = the backend's default"

@@ -77,7 +77,7 @@ class Cuda:
             attribute = pycuda.device_attribute
             self.integrated = bool(card.get_attribute(attribute.INTEGRATED))
             self.can_map = bool(card.get_attribute(attribute.CAN_MAP_HOST_MEMORY))
-            self.name = str(card.name())
+            self.name, self._pci = str(card.name()), str(card.pci_bus_id())
             self._require_driver()
             self._context = card.retain_primary_context()
             atexit.register(self._context.detach)  # else pycuda's destructor takes it for one of its own making
@@ -88,7 +88,7 @@ class Cuda:
     @property
     def about(self) -> dict[str, str]:
         version = self._pycuda.get_driver_version()
-        return {"gpu": self.name, "driver": f"CUDA {version // 1000}.{version % 1000 // 10}"}
+        return {"gpu": self.name, "pci": self._pci, "driver": f"CUDA {version // 1000}.{version % 1000 // 10}"}
 
     def __enter__(self) -> Cuda:
         try:

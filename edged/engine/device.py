@@ -7,7 +7,9 @@ that runs on the GPU is elsewhere.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,15 @@ LIBRARY = "libcuda.so.1"
 # CUdevice_attribute of cuda.h
 MULTIPROCESSORS, INTEGRATED, CAPABILITY_MAJOR, CAPABILITY_MINOR = 16, 18, 75, 76
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One GPU. `driver`: the kernel driver's version, or L4T's on a Jetson; `integrated`: shares the CPU's memory."""
+    """One GPU. `driver`: the kernel driver's version, or L4T's on a Jetson; `integrated`: shares the CPU's memory.
+
+    `pci`: where it is plugged in, as "0000:01:00.0", "" where the driver does not say; of no matter to a plan.
+    """
 
     name: str
     capability: str
@@ -31,11 +37,39 @@ class Device:
     memory_mib: int
     driver: str
     integrated: bool
+    pci: str = ""
+
+
+def choose_gpu(word: int | str, environ: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> str:
+    """Let this process and its children see one GPU alone, by its number in PCI order, its UUID or its PCI address.
+
+    To be called before CUDA is used: its libraries look once. Returns what there is to warn about, "" for nothing; a
+    GPU that is not there shows when `read_device` looks for it.
+    """
+    before = environ.get(VISIBLE)
+    listed = dict(_listed(root))
+    seen = listed.get(_pci(word), word) if isinstance(word, str) else word
+    environ.update({VISIBLE: str(seen), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    return "" if before in (None, str(seen)) else f"[engine] device = {word!r} overrules {VISIBLE}={before}"
+
+
+def _listed(root: Path) -> Iterator[tuple[str, str]]:
+    """PCI address and UUID of each GPU that NVIDIA's kernel module has; a Jetson's has no list."""
+    for path in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
+        if found := re.search(r"GPU UUID:\s*(\S+)", text_of(path)):
+            yield _pci(path.parent.name), found[1]
+
+
+def _pci(address: str) -> str:
+    """An address as the kernel writes it: nvidia-smi's domain has four digits more, and other tools leave it out."""
+    parts = address.lower().split(":")
+    return ":".join([f"{int(parts[0], 16):04x}" if len(parts) == 3 else "0000", *parts[-2:]])
 
 
 def read_device(library: str = LIBRARY, root: Path = Path("/")) -> Device | None:
-    """The first GPU, None where there is no driver or no GPU. Raises `EngineError` for a driver that does not work.
+    """The first GPU that can be seen, None where there is no driver or no GPU.
 
+    Raises `EngineError` for a driver that does not work, and where the GPU that was chosen is not there.
     `root`: where /etc, /proc and /sys are looked for.
     """
     try:
@@ -43,6 +77,7 @@ def read_device(library: str = LIBRARY, root: Path = Path("/")) -> Device | None
     except OSError:
         return None
     if (code := cuda.cuInit(0)) == NO_DEVICE:
+        _refuse_lost(os.environ.get(VISIBLE, ""), root)
         return None
     _check(cuda, "cuInit", code)
     name = ctypes.create_string_buffer(256)
@@ -56,7 +91,23 @@ def read_device(library: str = LIBRARY, root: Path = Path("/")) -> Device | None
         memory_mib=memory.value >> 20,
         driver=l4t(root) or kernel_driver(root) or f"CUDA {_cuda_version(cuda)}",
         integrated=bool(_attribute(cuda, INTEGRATED)),
+        pci=_pci_of(cuda),
     )
+
+
+def _refuse_lost(seen: str, root: Path) -> None:
+    """Only "" and -1 mean that no GPU is to be seen."""
+    if seen in ("", "-1"):
+        return
+    there = ", ".join(f"{uuid} at {pci}" for pci, uuid in _listed(root)) or "none"
+    raise EngineError(f"there is no GPU {seen!r} here; listed: {there}", f"correct [engine] device, or {VISIBLE}")
+
+
+def _pci_of(cuda: Any) -> str:
+    text = ctypes.create_string_buffer(32)
+    if not hasattr(cuda, "cuDeviceGetPCIBusId") or cuda.cuDeviceGetPCIBusId(text, len(text), 0):
+        return ""
+    return _pci(text.value.decode(errors="replace"))
 
 
 def l4t(root: Path = Path("/")) -> str:

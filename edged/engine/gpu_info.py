@@ -25,15 +25,16 @@ THROTTLED = {
 """NVML's reasons for clocks below what was asked for; others, such as idling, are no throttling."""
 
 
-def read_gpu(root: Path = Path("/")) -> dict[str, Any]:
+def read_gpu(root: Path = Path("/"), pci: str = "") -> dict[str, Any]:
     """Facts as plain values; what this machine does not report is left out; when nothing is left, `missing` is why.
 
+    `pci`: the address of the GPU that is meant, the first if empty: NVML shows all, whatever CUDA is made to see.
     `clocks_mhz`, `temperatures_c`: by name; `power_w`, `power_limit_w`; `throttled`: reasons, now.
     """
-    return _jetson(root) if l4t(root) else _nvml()
+    return _jetson(root) if l4t(root) else _nvml(pci)
 
 
-def _nvml() -> dict[str, Any]:
+def _nvml(pci: str) -> dict[str, Any]:
     try:
         import pynvml
     except ImportError:
@@ -43,15 +44,15 @@ def _nvml() -> dict[str, Any]:
     except pynvml.NVMLError as error:
         return {"missing": f"NVML: {error}"}
     try:
-        return dict(_ask(pynvml))
+        return dict(_ask(pynvml, pci))
     except pynvml.NVMLError as error:
         return {"missing": f"NVML: {error}"}
     finally:
         pynvml.nvmlShutdown()
 
 
-def _ask(nvml: Any) -> Iterator[tuple[str, Any]]:
-    card = nvml.nvmlDeviceGetHandleByIndex(0)
+def _ask(nvml: Any, pci: str) -> Iterator[tuple[str, Any]]:
+    card = nvml.nvmlDeviceGetHandleByPciBusId(pci) if pci else nvml.nvmlDeviceGetHandleByIndex(0)
 
     def optional(call: Callable[..., Any], *arguments: Any) -> Any:
         """None for what this card or driver does not know."""

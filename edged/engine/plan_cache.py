@@ -62,7 +62,8 @@ def key_parts(digest: bytes, tensorrt: str, device: Device, options: BuildOption
 
     Orin modules share name and compute capability, so multiprocessors and memory count too.
     """
-    return {"engine": digest.hex(), "tensorrt": tensorrt, "device": asdict(device), "options": asdict(options)}
+    kind = {name: value for name, value in asdict(device).items() if name != "pci"}  # another of its kind will do
+    return {"engine": digest.hex(), "tensorrt": tensorrt, "device": kind, "options": asdict(options)}
 
 
 def plan_key(parts: Mapping[str, Any]) -> str:

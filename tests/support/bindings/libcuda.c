@@ -1,5 +1,6 @@
-/* A libcuda that answers questions about one GPU; nothing runs on it. The environment says which GPU.
-   FAKE_CUDA_SMS, FAKE_CUDA_MIB, FAKE_CUDA_INIT (what cuInit returns; 100 = no device). */
+/* A libcuda that answers questions about a GPU; nothing runs on it. The environment says which GPU.
+   FAKE_CUDA_SMS, FAKE_CUDA_MIB, FAKE_CUDA_INIT (what cuInit returns; 100 = no device). There are two, of which
+   CUDA_VISIBLE_DEVICES may name one by number or UUID: GPU-aaaa at 0000:01:00.0 and GPU-bbbb at 0000:65:00.0. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,16 @@ static int number(const char *name, int otherwise) {
     const char *text = getenv(name);
     return text ? atoi(text) : otherwise;
 }
-int cuInit(unsigned flags) { return number("FAKE_CUDA_INIT", 0); }
+static int seen(void) {
+    const char *named = getenv("CUDA_VISIBLE_DEVICES");
+    if (!named || !strcmp(named, "0") || !strcmp(named, "GPU-aaaa")) return 0;
+    return !strcmp(named, "1") || !strcmp(named, "GPU-bbbb") ? 1 : -1;
+}
+int cuInit(unsigned flags) { return seen() < 0 ? 100 : number("FAKE_CUDA_INIT", 0); }
+int cuDeviceGetPCIBusId(char *text, int length, int device) {
+    strncpy(text, seen() ? "0000:65:00.0" : "0000:01:00.0", (size_t)length);
+    return 0;
+}
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cuDeviceGetName(char *name, int length, int device) {
     strncpy(name, "NVIDIA Pretend 1", (size_t)length);

@@ -285,6 +285,7 @@ int cuDriverGetVersion(int *version) { *version = number("EDGED_CUDA_DRIVER", 13
 int cuDeviceGetCount(int *count) { ENTER(0); *count = 1; return OK; }
 int cuDeviceGet(int *device, int ordinal) { ENTER(0); *device = 0; return ordinal ? 101 : OK; }
 int cuDeviceGetName(char *name, int length, int device) { ENTER(0); strncpy(name, "Host memory", (size_t)length); return OK; }
+int cuDeviceGetPCIBusId(char *text, int length, int device) { ENTER(0); strncpy(text, "0000:01:00.0", (size_t)length); return OK; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { ENTER(0); *bytes = (size_t)number("EDGED_CUDA_MIB", 1024) << 20; return OK; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     ENTER(0);
@@ -319,7 +320,7 @@ NONE(cuArray3DCreate_v2) NONE(cuArray3DGetDescriptor_v2) NONE(cuArrayCreate_v2) 
 NONE(cuArrayGetDescriptor_v2) NONE(cuCtxAttach) NONE(cuCtxCreate_v2) NONE(cuCtxCreate_v4) NONE(cuCtxDetach)
 NONE(cuCtxDisablePeerAccess) NONE(cuCtxEnablePeerAccess) NONE(cuCtxGetCacheConfig) NONE(cuCtxGetLimit)
 NONE(cuCtxGetSharedMemConfig) NONE(cuCtxSetCacheConfig) NONE(cuCtxSetLimit) NONE(cuCtxSetSharedMemConfig)
-NONE(cuDeviceCanAccessPeer) NONE(cuDeviceComputeCapability) NONE(cuDeviceGetByPCIBusId) NONE(cuDeviceGetPCIBusId)
+NONE(cuDeviceCanAccessPeer) NONE(cuDeviceComputeCapability) NONE(cuDeviceGetByPCIBusId)
 NONE(cuDevicePrimaryCtxRelease) NONE(cuFuncGetAttribute) NONE(cuFuncSetAttribute) NONE(cuFuncSetBlockShape)
 NONE(cuFuncSetCacheConfig) NONE(cuFuncSetSharedMemConfig) NONE(cuFuncSetSharedSize) NONE(cuIpcCloseMemHandle)
 NONE(cuIpcGetEventHandle) NONE(cuIpcGetMemHandle) NONE(cuIpcOpenEventHandle) NONE(cuIpcOpenMemHandle_v2) NONE(cuLaunch)

@@ -11,6 +11,10 @@ int nvmlShutdown(void) { return OK; }
 const char *nvmlErrorString(int code) { return code == NOT_SUPPORTED ? "Not Supported" : "Driver Not Loaded"; }
 int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, "580.1", length); return OK; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = &card; return OK; }
+int nvmlDeviceGetHandleByPciBusId_v2(const char *pci, void **handle) {
+    *handle = &card;
+    return strcmp(pci, "0000:01:00.0") ? 6 : OK;
+}
 int nvmlDeviceGetName(void *handle, char *text, unsigned length) { strncpy(text, "NVIDIA Pretend 1", length); return OK; }
 int nvmlDeviceGetClockInfo(void *handle, int kind, unsigned *mhz) { return give(mhz, kind == 1 ? 1980 : 2619); }
 int nvmlDeviceGetMaxClockInfo(void *handle, int kind, unsigned *mhz) { return give(mhz, 1980); }

@@ -128,8 +128,10 @@ def test_a_store_that_is_not_kept_or_far_away(root: Path, kind: str, says: str) 
 
 def test_a_gpu_is_an_error_only_where_one_is_insisted_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edged.cli.doctor_system.read_device", lambda root: None)
-    assert wrong(list(check_gpu("auto", root))) == []
-    assert wrong(list(check_gpu("tensorrt", root))) == ["error gpu"]
+    assert wrong(list(check_gpu("auto", None, root))) == []
+    assert wrong(list(check_gpu("tensorrt", None, root))) == ["error gpu"]
+    monkeypatch.setattr("edged.cli.doctor_system.choose_gpu", lambda word, root: "")
+    assert wrong(list(check_gpu("auto", "65:00.0", root))) == ["error gpu"]
 
 
 def test_limits_of_a_user_and_of_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:

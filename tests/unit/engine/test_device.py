@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from gpus import pretended_gpu
 
-from edged.engine.device import Device, kernel_driver, l4t, read_device
+from edged.engine.device import Device, choose_gpu, kernel_driver, l4t, read_device
+from edged.engine.plan_cache import BuildOptions, key_parts, plan_key
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,57 @@ except EngineError as error:
 def test_a_gpu_is_described(gpu: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "sys/module/nvidia").mkdir(parents=True)
     (tmp_path / "sys/module/nvidia/version").write_text("580.65.06\n")
-    assert ask(gpu, tmp_path).strip() == str(Device("NVIDIA Pretend 1", "8.7", 16, 8192, "580.65.06", False))
+    assert ask(gpu, tmp_path).strip() == str(
+        Device("NVIDIA Pretend 1", "8.7", 16, 8192, "580.65.06", False, "0000:01:00.0")
+    )
+
+
+@pytest.fixture
+def two_cards(tmp_path: Path) -> Path:
+    """A kernel module that lists two."""
+    for pci, uuid in (("0000:01:00.0", "GPU-aaaa"), ("0000:65:00.0", "GPU-bbbb")):
+        folder = tmp_path / "proc/driver/nvidia/gpus" / pci
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t NVIDIA Pretend\nIRQ:   \t 40\nGPU UUID: \t {uuid}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "word", [1, "GPU-bbbb", "0000:65:00.0", "65:00.0", "00000000:65:00.0"], ids=lambda word: str(word)
+)
+def test_a_gpu_is_chosen_by_number_uuid_or_address(gpu: dict[str, str], two_cards: Path, word: int | str) -> None:
+    environ = dict(gpu)
+    assert choose_gpu(word, environ, two_cards) == ""
+    assert "pci='0000:65:00.0'" in ask(environ, two_cards)
+    assert environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"  # CUDA numbers the fastest first by itself
+
+
+@pytest.mark.parametrize("word", [7, "GPU-cccc", "0000:17:00.0"], ids=str)
+def test_a_gpu_that_is_not_there_is_named_with_those_that_are(
+    gpu: dict[str, str], two_cards: Path, word: int | str
+) -> None:
+    environ = dict(gpu)
+    choose_gpu(word, environ, two_cards)
+    said = ask(environ, two_cards)
+    assert f"there is no GPU '{word}' here; listed: GPU-aaaa at 0000:01:00.0, GPU-bbbb at 0000:65:00.0" in said
+
+
+def test_what_the_environment_chose_is_overruled_aloud(gpu: dict[str, str], two_cards: Path) -> None:
+    environ = {**gpu, "CUDA_VISIBLE_DEVICES": "0"}
+    assert choose_gpu(1, environ, two_cards) == "[engine] device = 1 overrules CUDA_VISIBLE_DEVICES=0"
+    assert environ["CUDA_VISIBLE_DEVICES"] == "1"
+    assert choose_gpu("65:00.0", {**gpu, "CUDA_VISIBLE_DEVICES": "GPU-bbbb"}, two_cards) == ""
+
+
+def test_a_gpu_hidden_on_purpose_is_none(gpu: dict[str, str], tmp_path: Path) -> None:
+    assert ask({**gpu, "CUDA_VISIBLE_DEVICES": "-1"}, tmp_path).strip() == "None"
+
+
+def test_a_plan_fits_every_gpu_of_its_kind() -> None:
+    here = Device("NVIDIA Pretend 1", "8.7", 16, 8192, "580.65.06", False, "0000:01:00.0")
+    there = dataclasses.replace(here, pci="0000:65:00.0")
+    keys = {plan_key(key_parts(bytes(32), "11.4", device, BuildOptions())) for device in (here, there)}
+    assert len(keys) == 1
 
 
 def test_without_a_kernel_modules_version_cudas_counts(gpu: dict[str, str], tmp_path: Path) -> None:
