@@ -35,7 +35,7 @@ from heads import finder, rows, smooth  # noqa: E402
 from edged.core.types import Frame, Instances, Observation  # noqa: E402
 from edged.pipeline.decode_instance import InstanceDecoder  # noqa: E402
 from edged.pipeline.overlay import overlay_instances  # noqa: E402
-from edged.runtime.publish import Sender  # noqa: E402
+from edged.runtime.sender import Sender  # noqa: E402
 from edged.runtime.verdict_message import message_arrays  # noqa: E402
 from edged.wire import Kind, encode  # noqa: E402
 

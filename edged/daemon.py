@@ -43,13 +43,15 @@ from edged.runtime.ownership import claim, lock
 from edged.runtime.parts_run import Triggering, make_triggering, start_parts
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
-from edged.runtime.publish import Publisher, Sender
+from edged.runtime.publish import Publisher
 from edged.runtime.raw_lines import RawLines
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
+from edged.runtime.sender import Sender
 from edged.runtime.slot import Slot
 from edged.runtime.systemd import STOPPING, notify
 from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
+from edged.runtime.trace import Trace
 from edged.source.open import open_camera, open_sensor
 from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
@@ -166,9 +168,10 @@ def _serve(
         duties.start(thread)
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
+    trace = Trace(outlets["trace"], sender, config, publisher.now) if "trace" in outlets else None
     try:
         ticks = open_ticks(config, inputs, stop)
-        Loop(stop, ticks, slot, inputs, motion, publisher, health, parts, not config.triggered).run()
+        Loop(stop, ticks, slot, inputs, motion, publisher, health, parts, not config.triggered, trace).run()
     except MachineryError as error:
         log.critical("%s", error)
         journal.put("stop", why=str(error))

@@ -20,7 +20,8 @@ import zmq
 from edged.bench.cell import STATE_NAMES
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, sleep_until
 from edged.core.quota import Quota
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
+from edged.runtime.sender import Sender
 from edged.wire import Kind, encode
 
 HEIGHT, WIDTH = 120, 160

@@ -31,8 +31,9 @@ from edged.pipeline.pipeline import Pipeline, make_pipeline
 from edged.runtime.inputs import Inputs
 from edged.runtime.loop import publish, take_turn
 from edged.runtime.motion import MotionState
-from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.publish import Outlet, Publisher
 from edged.runtime.realtime import before_sockets
+from edged.runtime.sender import Sender
 from edged.runtime.ticks import TimerTicks
 from edged.source.camera import CameraThread
 from edged.source.sensor import Sensor

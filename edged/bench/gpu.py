@@ -35,7 +35,8 @@ from edged.pipeline.pipeline import make_pipeline
 from edged.runtime.inputs import Inputs
 from edged.runtime.loop import publish, take_turn
 from edged.runtime.motion import MotionState
-from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.publish import Outlet, Publisher
+from edged.runtime.sender import Sender
 from edged.source.camera import CameraThread
 from edged.wire.sockets import open_context
 

@@ -65,6 +65,8 @@ def _content(message: Message) -> str:
         case Kind.EVENT:
             facts = {key: value for key, value in header.items() if key != "event"}
             return f"{header.get('event', '?')} {_facts(facts)}".strip()
+        case Kind.TRACE:
+            return f"{header.get('trace', '?')} of tick {header.get('tick', '?')}"
         case Kind.RESULT:
             return _result(header) + _alarms(message) + _skipped(header)
         case Kind.FRAME | Kind.HEALTH:

@@ -18,6 +18,7 @@ PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} b
 
 ASKED = ("control", "triggers")  # streams that answer
 COMPRESSED = "masks.zstd"  # the masks once more, compressed
+TRACE_BYTES = 4096  # of a tick; of the snapshots between them more
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
 
 Finding = tuple[str, Any, str]
@@ -46,7 +47,7 @@ def streams(config: Config) -> tuple[str, ...]:
     published = config.bus.publish
     frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
     results = ("results",) if config.inspects else ()
-    triggers = ("triggers",) if config.trigger is not None else ()
+    triggers = ("triggers",) if config.trigger is not None else ("trace",)  # parts are not traced yet
     zstd = (COMPRESSED,) if COMPRESSED in published else ()
     return (config.stream, *zstd, *results, *triggers, "health", "events", "control", *frames)
 
@@ -60,7 +61,7 @@ def message_sizes(config: Config) -> dict[str, int]:
     """Stream -> about how long its messages are, in bytes."""
     pixels = {name: camera.width * camera.height for name, camera in config.cameras.items()}
     small = {"action": 1024, "control": SMALL_BYTES, "events": SMALL_BYTES, "health": SMALL_BYTES}
-    small |= {"results": SMALL_BYTES, "triggers": SMALL_BYTES}
+    small |= {"results": SMALL_BYTES, "triggers": SMALL_BYTES, "trace": TRACE_BYTES}
     sizes = {}
     for stream in streams(config):
         if stream.startswith("frames-"):

@@ -40,6 +40,11 @@ def wall_time(at_ns: int | None = None) -> str:
     return wall_text(time.time_ns() - ago_ns)
 
 
+def unix_ns(at_ns: int) -> int:
+    """Unix time in ns of a moment of the monotonic clock, as the two stand to each other now: for files only."""
+    return time.time_ns() + at_ns - time.monotonic_ns()
+
+
 def wall_text(unix_ns: int) -> str:
     """Unix time in nanoseconds as `wall_time` writes it."""
     seconds, nanoseconds = divmod(unix_ns, NS_PER_S)

@@ -71,6 +71,10 @@ class Replayed(Stopwatch):
 
     def __init__(self, given: Readings) -> None:
         super().__init__()
+        self.give(given)
+
+    def give(self, given: Readings) -> None:
+        """The readings of the next tick."""
         self._given = given
         self.restart(given.started_ns)
 
@@ -78,4 +82,6 @@ class Replayed(Stopwatch):
         until = STEPS[: STEPS.index(step) + 1]
         reading_ns = max(self._given.started_ns, *(self._given.ended_ns[one] for one in until))
         self.ended_ns[step] = reading_ns
+        self.took_ns[step] = reading_ns - self._last_ns
+        self._last_ns = reading_ns
         return reading_ns

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edged.client import SensorSender
 from edged.core.clock import NS_PER_MS, boot_id, monotonic_ns
-from edged.runtime.publish import Sender
+from edged.runtime.sender import Sender
 from edged.wire import Kind, encode
 from edged.wire.sockets import READER, Context, connect
 

@@ -1,7 +1,8 @@
 """arming: the robot moves only when that was allowed. Operator hold, enable input, disarmed or armed.
 
 Written by the control thread (`hold`, `resume`) and the loop (`check`, `disarm`) under a lock that is never held over
-disk access; read by the loop as plain attributes. Only policies have one: a segmenter moves nothing.
+disk access, so that what operators do is before or after each look of the loop, and `acts` can say which. Only
+policies have one: a segmenter moves nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ ENABLED_ABOVE = 0.5
 MAX_BYTES = 1 << 20  # of a hold file; a longer one is a hold like any that cannot be understood
 
 State = Literal["armed", "disarmed", "disabled", "held"]
+Moment = Literal["check", "look", "disarm"]
+Act = tuple[Moment, Literal["hold", "resume"], str, str]
+"""What an operator did: before which of the loop's looks, what, who and why."""
+
+MOST_ACTS = 64  # between two ticks; of more the newest count
 
 
 class Arming:
@@ -55,6 +61,8 @@ class Arming:
         self._disarmed: Hold | None = None if start == "armed" else disarmed
         self._input: Literal["unheard", "lost", "low", "high"] = "unheard"  # only low to high is a rising edge
         self._disabled = False
+        self._done: list[tuple[Literal["hold", "resume"], str, str]] = []  # by operators since the loop looked last
+        self._acts: list[Act] = []
 
     @property
     def state(self) -> State:
@@ -78,7 +86,7 @@ class Arming:
                 if self._held is None or self._lock_of is None:
                     self._lock_of = lock
                     self._holder = who
-                self._held = _held(self._path, who, reason)
+                self.act("hold", who, reason)
                 self._stopped.clear()
             try:
                 self._reserve.lend(lambda: self._write(reason))
@@ -110,15 +118,51 @@ class Arming:
             except OSError as error:
                 fact = f"still holding: {self._path} cannot be removed ({error.strerror})"
                 raise EdgedError(fact, "make the store writable and resume again") from error
-            with self._lock:
-                self._disarmed = None
-                self._held = None
-                self._lock_of = None
+            self._lock_of = None
+            self.act("resume", who)
+
+    def act(self, act: Literal["hold", "resume"], who: str, reason: str = "") -> None:
+        """What `hold` and `resume` come to in memory, without the disk; a replay does no more."""
+        with self._lock:
+            if act == "hold":
+                self._held = _held(self._path, who, reason)
+            else:
+                self._disarmed = self._held = None
+            self._done.append((act, who, reason))
+
+    def acts(self) -> list[Act]:
+        """What operators did since it was last asked, as far as the loop has seen it, with the look that saw it."""
+        acts, self._acts = self._acts, []
+        return acts
+
+    def _look(self, moment: Moment) -> None:
+        """Under the lock: the loop looks now."""
+        if self._done:
+            self._acts = [*self._acts, *((moment, *done) for done in self._done)][-MOST_ACTS:]
+            self._done.clear()
+
+    def memory(self) -> dict[str, Any]:
+        """What is remembered from tick to tick."""
+        with self._lock:
+            return {
+                "held": self._held, "holder": self._holder, "disarmed": self._disarmed, "input": self._input,
+                "disabled": self._disabled,
+            }  # fmt: skip
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        with self._lock:
+            self._held, self._holder, self._disarmed = memory["held"], memory["holder"], memory["disarmed"]
+            self._input, self._disabled = memory["input"], memory["disabled"]
 
     def disarm(self, why: str) -> None:
         """Move no more until a resume or a rising enable input; `why` is in the Hold. After Hold(TRACKING)."""
         with self._lock:
-            self._disarmed = Hold(Reason.DISARMED, f"{why}; {self._how}")
+            self._look("disarm")
+            self._disarm(why)
+
+    def _disarm(self, why: str) -> None:
+        self._disarmed = Hold(Reason.DISARMED, f"{why}; {self._how}")
 
     @property
     def holder(self) -> str:
@@ -132,8 +176,10 @@ class Arming:
 
     @property
     def operator_hold(self) -> Hold | None:
-        """The operator's hold at this very moment."""
-        return self._held
+        """The operator's hold at this very moment; asked by the loop right before it sends."""
+        with self._lock:
+            self._look("look")
+            return self._held
 
     def published(self, hold: Hold) -> None:
         """The loop has sent `hold`, under `gate`."""
@@ -146,19 +192,22 @@ class Arming:
 
     def check(self, now_ns: int, enable: Sample | None = None) -> Hold | None:
         """Once per tick with the newest enable sample: Hold(OPERATOR), Hold(DISABLED), Hold(DISARMED), or None = go."""
-        disabled = None if self._enable is None else self._watch(now_ns, enable)
-        self._disabled = disabled is not None
-        return self._held or disabled or self._disarmed
+        with self._lock:
+            self._look("check")
+            disabled = None if self._enable is None else self._watch(now_ns, enable)
+            self._disabled = disabled is not None
+            return self._held or disabled or self._disarmed
 
     def _watch(self, now_ns: int, enable: Sample | None) -> Hold | None:
-        """Follow the enable input: its edges arm, its loss disarms, and while it is not high there is a Hold."""
+        """Follow the enable input: its edges arm, its loss disarms, and while it is not high there is a Hold. Under the
+        lock."""
         if enable is None:
             return Hold(Reason.DISABLED, f"nothing heard yet from {self._enable}")
         before, age_ns = self._input, now_ns - enable.captured_ns
         if age_ns > self._max_age_ns:
             if before in ("low", "high"):
                 self._input = "lost"
-                self.disarm(f"{self._enable} was lost")
+                self._disarm(f"{self._enable} was lost")
             detail = f"{self._enable} {ms(age_ns):.0f} ms > {ms(self._max_age_ns):.0f} ms"
             return Hold(Reason.DISABLED, detail, enable.captured_ns)
         if not (enable.values.size and enable.values[0] > ENABLED_ABOVE):
@@ -166,10 +215,9 @@ class Arming:
             return Hold(Reason.DISABLED, f"{self._enable} is low", enable.captured_ns)
         self._input = "high"
         if before == "lost":
-            self.disarm(f"{self._enable} was lost")  # again: a resume meanwhile was not meant for its return
+            self._disarm(f"{self._enable} was lost")  # again: a resume meanwhile was not meant for its return
         elif before == "low" and self._held is None:
-            with self._lock:
-                self._disarmed = None
+            self._disarmed = None
         return None
 
     @property

@@ -6,7 +6,7 @@ Between knots a trajectory is a cubic Hermite, beyond its ends it stands still; 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,21 @@ class Trajectory:
         self.positions, self.velocities, self.binary = positions, velocities, binary
         self._known = len(positions) if known is None or follows is None or limit is None else known
         self._follows, self._limit = follows, limit.of(follows) if limit is not None and follows is not None else None
+
+    def parts(self) -> dict[str, Any]:
+        """What it is made of, as far as it is known: `made` makes the same of it."""
+        return {
+            "start_ns": self.start_ns, "grid_ns": self.grid_ns, "positions": self.positions,
+            "velocities": self.velocities, "binary": self.binary, "known": self._known, "follows": self._follows,
+            "limit": self._limit,
+        }  # fmt: skip
+
+    @staticmethod
+    def made(limit: Envelope | None, **parts: Any) -> Trajectory:
+        """The trajectory of `parts()`; its limits are of the axes that follow already."""
+        path = Trajectory(**{**parts, "follows": None})
+        path._known, path._follows, path._limit = parts["known"], parts["follows"], limit
+        return path
 
     def at(self, now_ns: int) -> Floats:
         where: Floats = self.sample(now_ns, self.grid_ns, 1)[0][0]

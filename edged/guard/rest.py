@@ -28,6 +28,10 @@ class RestWindow:
     def clear(self) -> None:
         self._samples.clear()
 
+    def samples(self) -> list[Sample]:
+        """What is in it; `add` each to go on from there."""
+        return list(self._samples)
+
     def add(self, sample: Sample) -> None:
         """A sample once; what came before the window is dropped."""
         samples = self._samples

@@ -76,6 +76,16 @@ class Judge:
         self.digest = rules_digest(self.config)
         self._past = {rule.name: deque(maxlen=rule.of_last) for rule in self.config.rules}
 
+    def memory(self) -> dict[str, list[bool]]:
+        """What `of_last` looks back on, by rule."""
+        return {name: list(past) for name, past in self._past.items()}
+
+    def recall(self, memory: dict[str, list[bool]]) -> None:
+        """Go on from there; rules of other names begin anew."""
+        for name, past in self._past.items():
+            past.clear()
+            past.extend(memory.get(name, ()))
+
     def judge(
         self,
         verdict: Labels | Instances | Hold,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -41,6 +41,17 @@ RESET_BY: Mapping[str, tuple[ResetEvent, ...]] = {
 """For each `reset` rule the events that zero a recurrent state."""
 
 
+class Heeded(NamedTuple):
+    """What a run began with: its number, what was reset before it, and the constants that were set."""
+
+    number: int = 0
+    resets: tuple[ResetEvent, ...] = ()
+    settings: tuple[tuple[str, NDArray[Any] | None], ...] = ()
+
+
+NOTHING = Heeded()
+
+
 class Encoder:
     """Plans made once per engine; owns nothing but the recurrent state that it carries from outputs to inputs.
 
@@ -68,6 +79,7 @@ class Encoder:
         settable: dict[str, tuple[ConstInput, NDArray[Any]]] = {}
         self._feedback: list[tuple[str, str, str, NDArray[Any]]] = []  # (input, output, rule, the input's array)
         self._resets: deque[ResetEvent] = deque()  # asked for, perhaps during a run
+        self.heeded = NOTHING
         for tensor, role in manifest.inputs.items():
             array = inputs[tensor]
             match role:
@@ -102,14 +114,17 @@ class Encoder:
 
         Whatever is remembered of another stretch of input is forgotten first.
         """
+        resets = []
         while self._resets:
-            self.reset(self._resets.popleft())
+            resets.append(self._resets.popleft())
+            self.reset(resets[-1])
         if observation.stretch != self._stretch:
             if self._stretch is not None:
                 self.reset("stop")
             self._stretch = observation.stretch
-        self.settings.apply()
+        settings = self.settings.apply()
         self.inferences += 1
+        self.heeded = Heeded(self.inferences, tuple(resets), tuple(settings))
         for image, back_ns in self._images:
             frame = observation.frames[image.camera]
             if back_ns:
@@ -156,6 +171,26 @@ class Encoder:
         for _, _, rule, array in self._feedback:
             if event in RESET_BY[rule]:
                 array.fill(0)
+
+    def memory(self) -> dict[str, Any]:
+        """What it carries from run to run, copied: by the engine's owner, between two runs."""
+        return {
+            "inferences": self.inferences, "stretch": self._stretch, "settings": self.settings.memory(),
+            "feedback": {name: array.copy() for name, _, _, array in self._feedback},
+        }  # fmt: skip
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from there. `KeyError` or `ValueError` where the engine is another."""
+        self.inferences, self._stretch = memory["inferences"], memory["stretch"]
+        self._resets.clear()
+        self.settings.recall(memory["settings"])
+        for name, _, _, array in self._feedback:
+            array[...] = memory["feedback"][name]
+
+    def repeat(self, heeded: Heeded) -> None:
+        """The next run begins with what a recorded one began with, and nothing else."""
+        self._resets = deque(heeded.resets)
+        self.settings.repeat(heeded.settings)
 
     def adopt(self, previous: Encoder) -> tuple[str, ...]:
         """At a swap: take over the recurrent inputs whose rule is "never" where name, shape and dtype agree with the

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edged.core.types import Frame, Observation, Sample
 from edged.pipeline.align import Stream, Wanted
@@ -33,6 +33,21 @@ class Past:
     def interrupt(self) -> None:
         """What comes next has no past."""
         self._newest_ns = None
+
+    def memory(self) -> dict[str, Any]:
+        """What is remembered."""
+        return {
+            "stretch": self._stretch, "newest_ns": self._newest_ns, "windows": dict(self._windows),
+            "frames": {name: tuple(seen) for name, seen in self._frames.items()},
+            "samples": {name: tuple(seen) for name, seen in self._samples.items()},
+        }  # fmt: skip
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._stretch, self._newest_ns = memory["stretch"], memory["newest_ns"]
+        self._windows = dict(memory["windows"])
+        self._frames = {name: deque(seen) for name, seen in memory["frames"].items()}
+        self._samples = {name: deque(seen) for name, seen in memory["samples"].items()}
 
     def extend(self, observation: Observation, *wants: Wanted) -> Observation:
         """`observation` with its stretch, and with the past that any of the engines in `wants` looks at; the first

@@ -7,7 +7,7 @@ has an input of that name that can take it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,15 +38,33 @@ class Settings:
         self._waiting.append((name, made))
         return made
 
-    def apply(self) -> None:
-        """Write what waits into the engine's inputs. By the engine's owner."""
+    def apply(self) -> list[tuple[str, NDArray[Any] | None]]:
+        """Write what waits into the engine's inputs, and say what it was. By the engine's owner."""
+        applied = []
         while self._waiting:
             name, value = self._waiting.popleft()
+            applied.append((name, value))
             role, array = self._inputs[name]
             if value is None:
                 role.fill(array)
             else:
                 array[...] = value
+        return applied
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """The constants as the next run will find them, but for what still waits: by the engine's owner."""
+        return {name: array.copy() for name, (_, array) in self._inputs.items()}
+
+    def recall(self, memory: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from there."""
+        self._waiting.clear()
+        for name, (_, array) in self._inputs.items():
+            array[...] = memory[name]
+
+    def repeat(self, settings: Sequence[tuple[str, NDArray[Any] | None]]) -> None:
+        """The next run begins with these and no others, as far as they are ours and fit."""
+        ours = self._inputs
+        self._waiting = deque((n, v) for n, v in settings if n in ours and (v is None or _fits(v, ours[n][1])))
 
     def keep(self, previous: Settings) -> tuple[str, ...]:
         """At a swap: take over what an operator set for the engine before; the names of those that fit."""

@@ -7,7 +7,9 @@ the verdict is a Hold with the cause.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from edged.core.clock import Now, ms, sleep_until
 from edged.core.stopwatch import Stopwatch
@@ -32,6 +34,17 @@ class AsyncPerception:
         self._frame_seq = 0
         self._skipped = 0
         self._cause: Hold | None = None
+
+    def memory(self) -> dict[str, Any]:
+        """What is remembered from tick to tick."""
+        return {
+            "begun_ns": self._begun_ns, "frame_seq": self._frame_seq, "skipped": self._skipped, "cause": self._cause,
+        }  # fmt: skip
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._begun_ns, self._frame_seq = memory["begun_ns"], memory["frame_seq"]
+        self._skipped, self._cause = memory["skipped"], memory["cause"]
 
     def wait(self, seq: int, worker: InferenceThread) -> Tick:
         """Until a result is there or patience ends; gives the engine its next observation as soon as it is free.
@@ -100,7 +113,7 @@ class AsyncPerception:
     def _late(self, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
         """Nothing came in time, and no input was refused."""
         if worker.busy:
-            spent_ms, usual_ms = ms(worker.running_for_ns()), ms(running.schedule.run_ns)
+            spent_ms, usual_ms = ms(worker.spent_ns(tick.started_ns)), ms(running.schedule.run_ns)
             detail = f"no result yet: inference has been running for {spent_ms:.0f} ms, {usual_ms:.0f} ms when loaded"
             return Hold(Reason.LATE, f"{detail}; use a faster engine or fewer programs beside it")
         stale = self._inputs.observe(running.want, replace(tick, timed_out=True), tick.started_ns)

@@ -6,7 +6,9 @@ plan; a stop ends the plan at once, and what was inferred for an older motion is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch
@@ -37,6 +39,21 @@ class AsyncPolicy:
         self._inferred_ns = -1  # capture of the newest observation that was given to an engine
         self._turnaround = Turnaround()
         self._timeline: Timeline | None = None  # of the plans of this motion, for an engine that continues them
+
+    def memory(self) -> dict[str, Any]:
+        """What is remembered from tick to tick."""
+        by = None if self._plan_by is None else self._plan_by.engine.identity
+        took = self._turnaround.memory(self._plan_by)
+        return {
+            "plan": self._plan, "by": by, "ended": self._ended, "inferred_ns": self._inferred_ns, "took_ns": took,
+        }  # fmt: skip
+
+    def recall(self, memory: Mapping[str, Any], by: Pipeline | None) -> None:
+        """Go on from there; `by`: the engine that the plan is of."""
+        self._plan, self._plan_by = memory["plan"], by
+        self._ended, self._inferred_ns = memory["ended"], memory["inferred_ns"]
+        if by is not None:
+            self._turnaround.recall(by, memory["took_ns"])
 
     def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
         """The verdict of this tick. `more`: another inference may begin."""
@@ -168,7 +185,7 @@ class AsyncPolicy:
 
     def _nothing(self, worker: InferenceThread, now_ns: int) -> Hold:
         """No plan, and nothing is wrong with the input."""
-        spent_ms = ms(worker.running_for_ns())
+        spent_ms = ms(worker.spent_ns(now_ns))
         if self._ended is None:
             return Hold(Reason.STARTING, f"the first inference has been running for {spent_ms:.0f} ms")
         captured_ns, end_ns = self._ended

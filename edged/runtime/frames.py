@@ -1,4 +1,7 @@
-"""frames: camera images on the bus, for viewers and recorders. A thread per camera: the loop never copies."""
+"""frames: camera images on the bus, for viewers and recorders. A thread per camera: the loop never copies.
+
+Every frame is sent, not only the newest: a recording needs those that were inferred on.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ from functools import partial
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
 from edged.core.types import Frame
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
+from edged.runtime.sender import Sender
 from edged.source.mailbox import Mailbox
 from edged.wire import Kind, encode
 
 PATIENCE_NS = NS_PER_S // 4
+QUEUE = 8  # frames that wait for this thread
 
 
 class FramePublisher(Duty):
-    """Sends each newest frame of one mailbox while it has readers."""
+    """Sends the frames of one mailbox while it has readers."""
 
     def __init__(self, camera: str, mailbox: Mailbox, outlet: Outlet, sender: Sender, now: Now = monotonic_ns) -> None:
         super().__init__(f"frames:{camera}")
@@ -25,21 +30,24 @@ class FramePublisher(Duty):
         self._sender = sender
         self._now = now
         self._seq = 0
+        mailbox.queue(QUEUE)
 
     def work(self) -> None:
         while not self.stopping.is_set():
             frame = self._mailbox.wait_newer(self._seq, PATIENCE_NS)
             if frame is None:
                 continue
-            self._seq = frame.seq
-            self.item(f"frame {frame.seq}", partial(self._publish, frame))
+            for one in self._mailbox.take():
+                if one.seq > self._seq:
+                    self._seq = one.seq
+                    self.item(f"frame {one.seq}", partial(self._publish, one))
 
     def _publish(self, frame: Frame) -> None:
         if self._outlet.count_peers() == 0:
             return
         now_ns = self._now()
         preamble = self._sender.preamble(Kind.FRAME, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
-        header = {"camera": self._camera, **({"flaw": frame.flaw} if frame.flaw else {})}
+        header = {"camera": self._camera, "frame": frame.seq, **({"flaw": frame.flaw} if frame.flaw else {})}
         self._outlet.send(encode(self._outlet.topic, preamble, header, (("image", frame.image),)))
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from edged.core.clock import NS_PER_S, Now, ms
 from edged.core.errors import MachineryError
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction
+from edged.pipeline.encode import NOTHING, Heeded
 from edged.pipeline.pipeline import Pipeline
 
 JOIN_S = 0.5
@@ -31,12 +32,13 @@ class Job:
 @dataclass(frozen=True, slots=True, eq=False)
 class Done:
     """`failed`: why there is nothing. `prediction` is a perception engine's; a policy's outputs are decoded by the
-    loop when it takes them over. `watch`: what each step took."""
+    loop when it takes them over. `watch`: what each step took. `heeded`: what it began with."""
 
     job: Job
     failed: Hold | None
     prediction: Prediction | Hold | None
     watch: Stopwatch
+    heeded: Heeded = NOTHING
 
 
 class InferenceThread(threading.Thread):
@@ -54,9 +56,17 @@ class InferenceThread(threading.Thread):
         self._done: Done | None = None
         self.broken: BaseException | None = None
         self._released = False
+        self.taken: Done | None = None  # what `take` gave last
+        self.remembers = False  # whether to keep what the engine remembers before the next job
+        self.memory: dict[str, Any] | None = None
         self._runs = 0
         self._discarded = 0
         self._bridged = 0
+
+    @property
+    def job(self) -> Job | None:
+        """The job at hand, until its result is taken."""
+        return self._job
 
     @property
     def busy(self) -> bool:
@@ -65,6 +75,7 @@ class InferenceThread(threading.Thread):
 
     def submit(self, job: Job) -> None:
         """Run it as soon as possible; not while `busy`."""
+        self.memory = self.pipeline.inference.encoder.memory() if self.remembers else None
         with self._wake:
             assert self._job is None, "one job at a time"
             self._job = job
@@ -72,6 +83,7 @@ class InferenceThread(threading.Thread):
 
     def take(self) -> Done | None:
         """The result of the job, once; None while it runs. `MachineryError` for a run that hangs."""
+        self.taken = None
         if self.broken is not None:
             raise self.broken
         if self._job is None:
@@ -80,6 +92,7 @@ class InferenceThread(threading.Thread):
             if (done := self._done) is not None:
                 self._done = self._job = None
                 self._runs += 1
+                self.taken = done
                 return done
         if (spent_ns := self.running_for_ns()) > self._hang_ns:
             fact = f"the engine has not answered for {spent_ns / NS_PER_S:.1f} s"
@@ -105,6 +118,10 @@ class InferenceThread(threading.Thread):
         """How long the job at hand has been running; 0 without one."""
         job = self._job
         return self._now() - job.begin_ns if job is not None and self._done is None else 0
+
+    def spent_ns(self, now_ns: int) -> int:
+        """For the loop: how long ago it gave the job whose result it has not taken yet; 0 without one."""
+        return now_ns - self._job.begin_ns if self._job is not None else 0
 
     def overdue(self, factor: int, spare_ns: int) -> bool:
         """Whether the run under way takes far longer than usual."""
@@ -157,4 +174,4 @@ class InferenceThread(threading.Thread):
         if failed is None and not inference.moves:
             prediction = inference.decode(job.observation, 0)
             watch.lap("decode")
-        return Done(job, failed, prediction, watch)
+        return Done(job, failed, prediction, watch, inference.encoder.heeded)

@@ -11,6 +11,7 @@ from edged.core.types import Frame, Hold, Observation, Prediction, Reason, Sampl
 from edged.pipeline.align import Wanted, observe
 from edged.pipeline.past import Past
 from edged.pipeline.pipeline import Motion
+from edged.runtime.looks import Looks
 from edged.source.open import Camera, Samples
 
 
@@ -80,7 +81,8 @@ class Inputs:
         self.cameras, self.sensors = cameras, sensors
         self._measured, self._enable = measured, enable
         self.shadow = SeenMailbox()
-        self._past = Past()
+        self.past = Past()
+        self.looks: Looks | None = None  # while a trace is read
 
     def drain(self, now_ns: int) -> None:
         """Read what sensors sent, also while holding: what is fresh now must not be a surprise later."""
@@ -98,22 +100,27 @@ class Inputs:
     def observe(self, want: Wanted, tick: Tick, now_ns: int) -> Observation | Hold:
         """The newest input that belongs together, or a Hold that names the stream that does not."""
         frames = {stream.name: self.cameras[stream.name].mailbox.newest() for stream in want.cameras}
-        observation = observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
+        shadow, looks = self.shadow.want, self.looks
+        if looks is None:
+            observation = observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
+        else:
+            look = looks.look(now_ns, frames, shadow)
+            observation = observe(want, frames, looks.rings, now_ns, tick.timed_out, looks.cameras)
+            look.begun = isinstance(observation, Observation)
         if isinstance(observation, Hold):
             return observation
-        shadow = self.shadow.want
-        return self._past.extend(observation, *((want,) if shadow is None else (want, shadow)))
+        return self.past.extend(observation, *((want,) if shadow is None else (want, shadow)))
 
     def observe_frame(self, want: Wanted, frame: Frame) -> Observation | Hold:
         """What was there when a frame was captured, however long ago: it is a part's, and a part has its deadline."""
         observation = observe(want, {frame.camera: frame}, self.sensors, frame.captured_ns, False, self.cameras)
         if isinstance(observation, Hold):
             return observation
-        return self._past.extend(observation, want)
+        return self.past.extend(observation, want)
 
     def interrupt(self) -> None:
         """A stop, or an operator who wants all forgotten: what is observed next has no past."""
-        self._past.interrupt()
+        self.past.interrupt()
 
     def explained(self, verdict: Prediction | Hold) -> Prediction | Hold:
         """A Hold for want of a measured state with the cause, where the sensor sends what cannot be read; else
@@ -127,5 +134,6 @@ class Inputs:
         return self._explain(hold, self._enable)
 
     def _explain(self, hold: Hold, sensor: str | None) -> Hold:
-        trouble = self.sensors[sensor].trouble() if sensor else ""
+        rings = self.sensors if self.looks is None else self.looks.rings
+        trouble = rings[sensor].trouble() if sensor else ""
         return replace(hold, detail=f"{sensor}: {trouble}") if trouble else hold

@@ -13,7 +13,7 @@ from edged.core.clock import NS_PER_S, monotonic_ns, ns, wall_text
 from edged.guard.arming import Arming
 from edged.runtime.episodes import Episodes
 from edged.runtime.journal import Journal, last_seen, read_journal
-from edged.runtime.publish import Sender
+from edged.runtime.sender import Sender
 
 
 def open_journal(config: Config, sender: Sender, stack: contextlib.ExitStack) -> Journal:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
@@ -17,9 +19,11 @@ from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs, Seen
 from edged.runtime.motion import MotionState
 from edged.runtime.parts import Parts
-from edged.runtime.publish import NO_ENGINE, Publisher, Sent
+from edged.runtime.publish import Publisher, Sent
+from edged.runtime.sender import NO_ENGINE
 from edged.runtime.slot import Slot
 from edged.runtime.ticks import Ticks
+from edged.runtime.trace import Facts, Remembering, Trace
 from edged.runtime.triggered import TriggeredPerception
 from edged.runtime.turn import Turn, answered
 
@@ -32,19 +36,23 @@ class Loop:
     def __init__(
         self, stop: threading.Event, ticks: Ticks, slot: Slot, inputs: Inputs, motion: MotionState,
         publisher: Publisher, health: Health, parts: Parts | None = None, free: bool = True,
+        trace: Trace | None = None, watch: Stopwatch | None = None, perception: AsyncPerception | None = None,
     ) -> None:  # fmt: skip
         self._stop, self._ticks, self._slot, self._inputs = stop, ticks, slot, inputs
         self._motion, self._publisher, self._health = motion, publisher, health
-        self._watch = Stopwatch(publisher.now)
+        self._watch = watch or Stopwatch(publisher.now)
         self._policy = AsyncPolicy(inputs, motion)
         self._parts = parts
         self._triggered: TriggeredPerception | None = None
         self._perception: AsyncPerception | TriggeredPerception
+        free_running = perception or AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
         if parts is not None:
             self._triggered = TriggeredPerception(inputs, stop, publisher.now, parts.matcher, parts.conclude, free)
             self._perception = self._triggered
         else:
-            self._perception = AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
+            self._perception = free_running
+        self._trace = trace
+        self._remembering = Remembering(inputs, motion, publisher, self._policy, free_running)
         self._seq = 0
         self._before: Pipeline | None = None
 
@@ -61,7 +69,10 @@ class Loop:
 
     def turn(self) -> None:
         """One tick: wait for it, find its verdict, publish it, draw the consequences."""
+        traced = self._trace is not None and self._trace.tend(self._remembering)
         running, worker = self._slot.current()  # a new engine takes effect here and nowhere else
+        if traced and self._trace is not None:
+            self._trace.begin(self._remembering, running, worker, running is not self._before)
         if running is None or worker is None or running.inference.moves:
             tick = self._ticks.wait(self._seq)
         else:
@@ -70,15 +81,18 @@ class Loop:
             return
         self._seq, watch = tick.seq, self._watch
         watch.restart(tick.started_ns)
-        if self._motion.turn_over(self._before, running, tick.started_ns):
+        forget, swapped = self._motion.turn_over(self._before, running, tick.started_ns), running is not self._before
+        if forget:
             self._inputs.interrupt()
-        self._before = running
+        self._before, more, vacancy = running, not self._slot.pending, self._slot.vacancy
+        if (looks := self._inputs.looks) is not None:
+            looks.waiting = False
         if running is None or worker is None:
-            turn = take_turn(self._inputs, self._motion, running, self._slot.vacancy, tick, watch)
+            turn = take_turn(self._inputs, self._motion, running, vacancy, tick, watch)
         elif running.inference.moves:
-            turn = self._policy.turn(running, worker, tick, watch, not self._slot.pending)
+            turn = self._policy.turn(running, worker, tick, watch, more)
         else:
-            turn = self._perception.turn(running, worker, tick, watch, not self._slot.pending)
+            turn = self._perception.turn(running, worker, tick, watch, more)
         sent = self._send(turn.by or running, tick, turn, running)
         if self._parts is not None:
             self._parts.conclude(sent.published_ns)
@@ -87,6 +101,20 @@ class Loop:
         if self._inputs.shadow.watched and turn.observation is not None:
             seen = Seen(tick, watch.readings(), turn.observation, turn.motion, turn.prediction, sent.verdict)
             self._inputs.shadow.put(seen)
+        if traced and self._trace is not None:
+            sent_ns = sent.published_ns
+            facts = Facts(tick, turn, running, worker, watch, sent_ns, more, forget, swapped, vacancy)
+            self._trace.end(facts, self._remembering)
+
+    def recall(self, memory: Mapping[str, Any], before: Pipeline | None, by: Pipeline | None) -> None:
+        """Go on after a tick of another process; `memory`: of the snapshot that its trace has of it, `before`: its
+        engine, `by`: the one that its plan is of."""
+        self._seq, self._before = memory["tick"], before
+        self._policy.recall(memory["policy"], by)
+        self._remembering.perception.recall(memory["perception"])
+        self._motion.recall(memory["motion"])
+        self._inputs.past.recall(memory["past"])
+        self._publisher.recall(memory["publisher"])
 
     def _send(self, by: Pipeline | None, tick: Tick, turn: Turn, running: Pipeline | None) -> Sent:
         """Publish the turn in the name of `by`; no hold comes between the last look and the send."""

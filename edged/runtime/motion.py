@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from edged.config import Config
 from edged.core.clock import NS_PER_MS, ms, ns
@@ -64,6 +65,32 @@ class MotionState:
         self._rested: Sample | None = None  # until the first command: where it came to rest
         self._join: Join | None = None
         self._forget = threading.Event()
+
+    def memory(self, oldest_ns: int) -> dict[str, Any]:
+        """What is remembered; of the commands those that are asked for at `oldest_ns` or later."""
+        commands = list(self._commands) if self.command is not None else []
+        first = max((number for number, one in enumerate(commands) if one.from_ns <= oldest_ns), default=0)
+        return {
+            "number": self.number, "since_ns": self.since_ns, "stopped": self._stopped, "over": self._over,
+            "stopped_ns": self._stopped_ns, "commands": commands[first:],
+            "said": list(self._said), "window": self._window.samples(),
+            "rested": self._rested, "join": self._join,
+            "arming": None if self.arming is None else self.arming.memory(),
+        }  # fmt: skip
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.number, self.since_ns, self._join = memory["number"], memory["since_ns"], memory["join"]
+        self._stopped, self._over, self._stopped_ns = memory["stopped"], memory["over"], memory["stopped_ns"]
+        self._commands = deque(memory["commands"], maxlen=REMEMBERED)
+        self.command = self._commands[-1] if self._commands else None
+        self._said = deque(memory["said"], maxlen=REMEMBERED)
+        self._rested = memory["rested"]
+        self._window.clear()
+        for sample in memory["window"]:
+            self._window.add(sample)
+        if self.arming is not None:
+            self.arming.recall(memory["arming"])
 
     @property
     def holding(self) -> bool:

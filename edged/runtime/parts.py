@@ -25,8 +25,9 @@ from edged.inspection.triggers import Matcher, Outcome, Part, not_inspected
 from edged.runtime.control import Request, failure, parse_request
 from edged.runtime.door import Asked, Door
 from edged.runtime.journal import encode_line, read_journal, write_lines
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
 from edged.runtime.result_message import part_result
+from edged.runtime.sender import Sender
 from edged.wire import Kind, encode
 
 FOLDER = "parts"

@@ -16,7 +16,8 @@ from edged.runtime.door import Door
 from edged.runtime.edge_triggers import EdgeTriggers
 from edged.runtime.health import Health
 from edged.runtime.parts import FOLDER, MOST_AT_ONCE, Parts
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
+from edged.runtime.sender import Sender
 from edged.source.mailbox import Tap
 
 

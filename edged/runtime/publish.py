@@ -26,8 +26,9 @@ from edged.pipeline.schedule import Schedule, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
 from edged.runtime.result_message import verdict_result
-from edged.runtime.verdict_message import NO_FLAGS, describe_verdict, rows_kept
-from edged.wire import Flag, Kind, Preamble, encode
+from edged.runtime.sender import NO_ENGINE, Sender
+from edged.runtime.verdict_message import describe_verdict, rows_kept
+from edged.wire import Kind, encode
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
 
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
@@ -36,32 +37,6 @@ SUBSCRIPTIONS_AT_ONCE = 16  # of one peer that libzmq takes in without our havin
 LONGEST_SUBSCRIPTION = 512
 TENDED_TICKS = 16  # between two looks at who subscribed
 IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
-NO_ENGINE = bytes(8)
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who sends: the same in every message of one process. `session`: CLOCK_MONOTONIC ns at process start."""
-
-    daemon: str
-    session: int
-    boot: bytes
-
-    def preamble(
-        self,
-        kind: Kind,
-        seq: int,
-        captured_ns: int,
-        published_ns: int,
-        valid_for_ns: int,
-        *,
-        reason: int = 0,
-        flags: Flag = NO_FLAGS,
-        engine: bytes = NO_ENGINE,
-    ) -> Preamble:
-        return Preamble(
-            kind, reason, flags, self.session, seq, captured_ns, published_ns, valid_for_ns, self.boot, engine
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +149,7 @@ class Publisher:
         self._valid_ns = valid_ns
         self._hold_ns = hold_ns(period_ns)
         self.now = now
+        self.alarmed: tuple[str, ...] = ()  # what the newest message has
         self._alarms: tuple[str, ...] = ()
         self._meaning: Mapping[str, Any] | None = None
         self._encoded: dict[str, msgspec.Raw] = {}
@@ -182,6 +158,25 @@ class Publisher:
     def alarms(self) -> tuple[str, ...]:
         """What goes into every masks message now."""
         return self._alarms
+
+    @property
+    def sent(self) -> int:
+        """The number of the message that went out last."""
+        return self._outlet.seq
+
+    def memory(self) -> dict[str, Any]:
+        """What is remembered from message to message."""
+        results = None if self._results is None else self._results.seq
+        judge = None if self._judge is None else self._judge.memory()
+        return {"sent": self._outlet.seq, "results": results, "judge": judge}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._outlet.seq = memory["sent"]
+        if self._results is not None and memory["results"] is not None:
+            self._results.seq = memory["results"]
+        if self._judge is not None and memory["judge"] is not None:
+            self._judge.recall(memory["judge"])
 
     def set_alarms(self, alarms: Sequence[str]) -> None:
         """What every masks message repeats until it is over, so that a late subscriber cannot miss it."""
@@ -206,6 +201,7 @@ class Publisher:
         how long its verdicts are good; `motion`: its number, 0 = nothing moves; `waiting`: why no newer plan comes;
         `inspection`: measures of the result; `part`: whose frame it is of.
         """
+        self.alarmed = self._alarms  # of this message; another thread may set others meanwhile
         published_ns = self.now()
         hold_valid_ns = self._hold_ns if schedule is None else schedule.hold_ns
         valid_ns = hold_valid_ns
@@ -258,7 +254,7 @@ class Publisher:
         truncated = (
             verdict.truncated + len(verdict.score) - len(rows_kept(verdict)) if isinstance(verdict, Instances) else 0
         )
-        return self._judge.judge(verdict, inspection, classes, truncated, self._alarms)
+        return self._judge.judge(verdict, inspection, classes, truncated, self.alarmed)
 
     def _send_result(
         self, result: Result, verdict: Verdict, tick: Tick, published_ns: int, valid_ns: int, engine: bytes
@@ -266,7 +262,7 @@ class Publisher:
         """The same result on its own stream, which nobody conflates."""
         if self._results is None or self._judge is None:
             return
-        header = verdict_result(result, verdict, tick, self._judge.digest, self._alarms)
+        header = verdict_result(result, verdict, tick, self._judge.digest, self.alarmed)
         seq = self._results.seq + 1
         made = self._sender.preamble(Kind.RESULT, seq, verdict.captured_ns, published_ns, valid_ns, engine=engine)
         self._results.send(encode(self._results.topic, made, header))
@@ -284,8 +280,8 @@ class Publisher:
     ) -> bytes:
         """The bytes of a verdict; `WireError` for what goes into no message."""
         kind, reason, flags, arrays = describe_verdict(verdict, header, inspection)
-        if self._alarms and kind is not Kind.ACTION:
-            header["alarms"] = self._alarms
+        if self.alarmed and kind is not Kind.ACTION:
+            header["alarms"] = self.alarmed
         seq = self._outlet.seq + 1
         preamble = self._sender.preamble(
             kind, seq, verdict.captured_ns, published_ns, valid_ns, reason=reason, flags=flags, engine=engine

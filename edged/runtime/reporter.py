@@ -24,8 +24,9 @@ from edged.runtime.health import Health, describe_transition, status_line
 from edged.runtime.input_log import InputLog
 from edged.runtime.journal import Journal
 from edged.runtime.logs import NOTICE
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
 from edged.runtime.recent import Recent
+from edged.runtime.sender import Sender
 from edged.runtime.systemd import READY, WATCHDOG, is_supervised, notify, status, watchdog_period
 from edged.wire import Kind, encode
 from edged.wire.bounded import bounded

@@ -165,6 +165,11 @@ class Slot:
         """What the loop runs at the moment; for all other threads."""
         return self._held.pipeline
 
+    @property
+    def worker(self) -> InferenceThread | None:
+        """Its thread, where a tick does not wait for it."""
+        return self._held.worker
+
     def describe(self) -> dict[str, Any]:
         """The engine section of health and status."""
         installed, worker = self._held.pipeline, self._held.worker

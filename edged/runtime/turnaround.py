@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from edged.pipeline.pipeline import Pipeline
 from edged.pipeline.schedule import LEAD_NS
@@ -17,6 +18,16 @@ class Turnaround:
     def __init__(self) -> None:
         self._took_ns: deque[int] = deque(maxlen=REMEMBERED)
         self._of: Pipeline | None = None
+
+    def memory(self, of: Pipeline | None) -> list[int]:
+        """What is known of an engine."""
+        return list(self._took_ns) if of is self._of else []
+
+    def recall(self, of: Pipeline, took_ns: Sequence[int]) -> None:
+        """Go on from there."""
+        self._of = of
+        self._took_ns.clear()
+        self._took_ns.extend(took_ns)
 
     def record(self, running: Pipeline, took_ns: int) -> None:
         """Of one inference: from its submission to the moment at which its plan takes over."""

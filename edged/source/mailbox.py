@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ class Mailbox:
         self._frame: Frame | None = None
         self._seen = True
         self._arrived = threading.Condition(threading.Lock())
+        self._queue: deque[Frame] | None = None
         self.overwritten = 0
         self.arrived_ns = 0
 
@@ -34,9 +36,24 @@ class Mailbox:
         with self._arrived:
             self.overwritten += not self._seen
             self._frame = frame
+            if self._queue is not None:
+                self._queue.append(frame)
             self.arrived_ns = monotonic_ns()
             self._seen = False
             self._arrived.notify_all()
+
+    def queue(self, most: int) -> None:
+        """From now on keep every frame for `take`, the newest `most`: for one reader that wants them all."""
+        with self._arrived:
+            self._queue = deque(maxlen=most)
+
+    def take(self) -> list[Frame]:
+        """What came since last time, the oldest first."""
+        with self._arrived:
+            frames = list(self._queue or ())
+            if self._queue is not None:
+                self._queue.clear()
+        return frames
 
     def newest(self) -> Frame | None:
         """The newest frame, as often as asked; None before the first."""

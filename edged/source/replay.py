@@ -121,6 +121,9 @@ class ReplaySensor:
     def newest(self) -> Sample | None:
         return self._ring.newest()
 
+    def since(self, seq: int) -> list[Sample]:
+        return self._ring.since(seq)
+
     def trouble(self) -> str:
         """None: a recording is readable."""
         return ""

@@ -35,6 +35,13 @@ class Ring:
     def newest(self) -> Sample | None:
         return self._samples[-1] if self._samples else None
 
+    def since(self, seq: int) -> list[Sample]:
+        """What came after the sample with that number, the oldest first, as far as it is kept."""
+        first = len(self._samples)
+        while first and self._samples[first - 1].seq > seq:
+            first -= 1
+        return self._samples[first:]
+
     def at_or_before(self, stamp_ns: int) -> Sample | None:
         """The newest sample captured at or before `stamp_ns`, None if all that are left are later."""
         index = bisect_right(self._stamps, stamp_ns)

@@ -119,6 +119,9 @@ class Sensor:
     def newest(self) -> Sample | None:
         return self._ring.newest()
 
+    def since(self, seq: int) -> list[Sample]:
+        return self._ring.since(seq)
+
     def stats(self) -> dict[str, Any]:
         """Counters since the start: `samples` taken, `rejected` by cause, `captured_ns` of the newest (0 = none).
 

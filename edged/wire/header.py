@@ -77,6 +77,7 @@ class _Hold(_Judged):
 
 class _Frame(msgspec.Struct):
     camera: _Text = ""
+    frame: int = 0
 
 
 class _Sample(msgspec.Struct):
@@ -93,10 +94,15 @@ class _Event(msgspec.Struct):
     event: _Text = ""
 
 
+class _Trace(msgspec.Struct):
+    trace: _Text = ""
+    tick: int = 0
+
+
 HOLD = 4
 _TIMES = b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff"  # how timestamps begin; numbers may hold these bytes too
 _KNOWN: dict[int, type[msgspec.Struct]] = {
-    1: _Action, 2: _Masks, 3: _Masks, HOLD: _Hold, 5: _Frame, 6: _Sample, 8: _Event, 9: _Result,
+    1: _Action, 2: _Masks, 3: _Masks, HOLD: _Hold, 5: _Frame, 6: _Sample, 8: _Event, 9: _Result, 10: _Trace,
 }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     HEALTH = 7
     EVENT = 8
     RESULT = 9
+    TRACE = 10
 
 
 class Flag(IntFlag):

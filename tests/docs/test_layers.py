@@ -39,7 +39,8 @@ ROOMS: dict[str, set[str]] = {
     "bench": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap",
               "client"},
     "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client", "pack"},
-    "services": {"core", "config", "wire", "source", "runtime", "client"},
+    "services": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime",
+                 "client"},
     "daemon": {
         "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",
     },

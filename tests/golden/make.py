@@ -153,7 +153,7 @@ GOLDEN = {
         "cell/frames-wrist",
         Kind.FRAME,
         900,
-        {"camera": "wrist"},
+        {"camera": "wrist", "frame": 31},
         (("image", np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)),),
         engine=bytes(8),
     ),
@@ -197,6 +197,35 @@ GOLDEN = {
                 {"name": "scratches", "violated": True, "count": 1, "area": 7.0, "objects": [0], "severity": "fail"}
             ],
         },
+    ),
+    "trace": Golden(
+        "cell/trace",
+        Kind.TRACE,
+        12,
+        {
+            "trace": "tick",
+            "tick": 41,
+            "due_ns": 100_000 * MS,
+            "started_ns": 100_001 * MS,
+            "skipped": 0,
+            "ended_ns": [100_002 * MS, 0, 0, 0, 0, 0, 100_020 * MS],
+            "published_ns": 100_019 * MS,
+            "sent": 41,
+            "engine": ENGINE.hex(),
+            "swapped": True,
+            "looks": [
+                {
+                    "now_ns": 100_001 * MS,
+                    "frames": {"wrist": [7, 99_990 * MS]},
+                    "samples": {"state": [[3, 99_995 * MS, [0.5, 1.0]]]},
+                    "begun": True,
+                }
+            ],
+        },
+        (("memory", np.arange(9, dtype=np.uint8)),),
+        captured_ns=0,
+        valid_for_ns=0,
+        engine=bytes(8),
     ),
 }
 

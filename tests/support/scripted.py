@@ -24,7 +24,8 @@ from edged.runtime.inference_thread import Done, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
-from edged.runtime.publish import Publisher, Sender
+from edged.runtime.publish import Publisher
+from edged.runtime.sender import Sender
 from edged.runtime.slot import Slot
 from edged.runtime.ticks import TimerTicks
 from edged.wire import Message, decode
@@ -112,6 +113,9 @@ class ScriptedWorker:
 
     def running_for_ns(self) -> int:
         return self._now() - self.job.begin_ns if self.job is not None else 0
+
+    def spent_ns(self, now_ns: int) -> int:
+        return now_ns - self.job.begin_ns if self.job is not None else 0
 
     def overdue(self, factor: int, spare_ns: int) -> bool:
         return self.running_for_ns() > factor * self.pipeline.schedule.run_ns + spare_ns

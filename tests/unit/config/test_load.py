@@ -116,11 +116,11 @@ def test_a_camera_can_be_the_clock(write: Write) -> None:
 
 def test_streams_and_endpoints(write: Write) -> None:
     assert endpoints(load_config(write(PICK))) == {
-        stream: f"ipc:///run/edged/pick/{stream}" for stream in ("action", "health", "events", "control")
+        stream: f"ipc:///run/edged/pick/{stream}" for stream in ("action", "health", "events", "trace", "control")
     }
     inspect = PICK[: PICK.index("[guard]")] + '[bus]\nvalid_ms = 500\npublish = ["frames"]\n'
     config = load_config(write(inspect))
-    assert streams(config) == ("masks", "health", "events", "control", "frames-tool")
+    assert streams(config) == ("masks", "trace", "health", "events", "control", "frames-tool")
 
 
 def test_systemd_decides_where_files_live(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ from edged.demo.cell import Cell
 from edged.demo.controller import Controller
 from edged.demo.reach_task import HOME, HOME_TIP
 from edged.demo.tool_view import GREY, HEIGHT, WIDTH
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
+from edged.runtime.sender import Sender
 from edged.wire import Flag, Kind, decode, encode
 
 NAMES = [*JOINTS, "tool"]

@@ -13,7 +13,8 @@ from waiting import until
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.types import Hold, Labels, Reason, Tick
 from edged.runtime.compressed import Compressor
-from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.publish import Outlet, Publisher
+from edged.runtime.sender import Sender
 from edged.wire import Kind, Message, decode
 
 pytest.importorskip("zstandard")

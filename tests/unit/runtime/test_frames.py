@@ -14,7 +14,8 @@ from waiting import until
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.types import Frame
 from edged.runtime.frames import FramePublisher
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
+from edged.runtime.sender import Sender
 from edged.source.mailbox import Mailbox
 from edged.wire import Kind, decode
 

@@ -30,7 +30,8 @@ from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
 from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
-from edged.runtime.publish import Outlet, Publisher, Sender
+from edged.runtime.publish import Outlet, Publisher
+from edged.runtime.sender import Sender
 from edged.runtime.slot import Slot
 from edged.runtime.ticks import TimerTicks
 from edged.source.recording import Recording, Track

@@ -25,7 +25,8 @@ from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Reaso
 from edged.inspection.inspect import inspect
 from edged.inspection.rules import Judge
 from edged.pipeline.schedule import Schedule
-from edged.runtime.publish import Outlet, Publisher, Sender, Sent
+from edged.runtime.publish import Outlet, Publisher, Sent
+from edged.runtime.sender import Sender
 from edged.runtime.verdict_message import CHANGES_LISTED
 from edged.wire import Flag, Kind, Message, decode, subscription
 

@@ -17,8 +17,9 @@ from edged.core.clock import boot_id
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Event, Hold, Reason, Tick
 from edged.runtime.health import Health
-from edged.runtime.publish import Outlet, Sender
+from edged.runtime.publish import Outlet
 from edged.runtime.reporter import Reporter
+from edged.runtime.sender import Sender
 from edged.wire import Kind, decode
 
 

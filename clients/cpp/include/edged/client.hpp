@@ -44,8 +44,8 @@ constexpr size_t max_message = 256 + 80 + size_t(max_header) + max_payload;
 constexpr int max_arrays = 64, max_dimensions = 8, max_depth = 16;
 constexpr uint32_t longest_text = 65536;  // characters of a text in a header
 
-enum class Kind : uint8_t { action = 1, labels, instances, hold, frame, sample, health, event, result };
-constexpr uint8_t newest_kind = 9;
+enum class Kind : uint8_t { action = 1, labels, instances, hold, frame, sample, health, event, result, trace };
+constexpr uint8_t newest_kind = 10;
 
 enum Flag : uint16_t { changed = 1, stop = 2, ramping = 4 };
 
@@ -284,7 +284,7 @@ constexpr uint32_t judged_bits = masks_bits | bit(Kind::hold) | bit(Kind::result
 constexpr uint32_t verdict_bits = bit(Kind::action) | judged_bits;
 
 constexpr Known known_keys[] = {
-    {"tick", Shape::integer, verdict_bits},
+    {"tick", Shape::integer, verdict_bits | bit(Kind::trace)},
     {"skipped", Shape::integer, verdict_bits},
     {"engine_us", Shape::number, verdict_bits},
     {"motion", Shape::integer, verdict_bits},
@@ -307,6 +307,8 @@ constexpr Known known_keys[] = {
     {"detail", Shape::text, bit(Kind::hold)},
     {"unit", Shape::text_or_texts, bit(Kind::sample)},
     {"event", Shape::text, bit(Kind::event)},
+    {"frame", Shape::integer, bit(Kind::frame)},
+    {"trace", Shape::text, bit(Kind::trace)},
 };
 constexpr int known_count = sizeof known_keys / sizeof known_keys[0];
 

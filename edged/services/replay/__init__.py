@@ -1,0 +1,1 @@
+"""Replay: the production pipeline once more, from the trace of a recording."""

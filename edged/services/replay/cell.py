@@ -1,0 +1,205 @@
+"""A recorded cell: the production loop, with its inputs, operators, clock and sockets from a tape."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edged.config import Config
+from edged.core.clock import ns
+from edged.core.errors import RefusedError
+from edged.core.stopwatch import STEPS, Readings, Replayed
+from edged.core.types import Hold, Reason, Tick
+from edged.engine.base import Engine
+from edged.inspection.rules import make_judge
+from edged.pipeline.pipeline import Pipeline, make_pipeline
+from edged.runtime.health import Health
+from edged.runtime.loop import Loop
+from edged.runtime.memory import load
+from edged.runtime.motion import make_motion
+from edged.runtime.publish import Publisher
+from edged.runtime.sender import Sender
+from edged.services.replay.fed import FedArming, FedInputs, FedPerception, FedSlot, FedWorker, heeded
+from edged.services.replay.tape import MissingError, Step, Tape
+from edged.wire import Message, decode
+
+OpenEngine = Callable[[str, str, bytes], Engine]
+"""From name, version and identity: an engine, warm and proved. Raises `EdgedError` where there is none."""
+
+
+class Kept:
+    """An outlet that keeps the newest message."""
+
+    is_behind = False
+
+    def __init__(self, topic: str) -> None:
+        self.topic, self.seq = topic, 0
+        self.newest: bytes | None = None
+
+    def send(self, data: bytes) -> None:
+        self.seq += 1
+        self.newest = data
+
+    def count_peers(self) -> int:
+        return 0
+
+    def close(self) -> None: ...
+
+
+class FedTicks:
+    """The tick that the tape has next."""
+
+    def __init__(self, period_ns: int) -> None:
+        self.period_ns = period_ns
+        self.next = Tick(0, 0, 0)
+
+    def wait(self, seq: int | None = None) -> Tick:
+        return self.next
+
+
+class RecordedCell:
+    """`open_engine` finds the engines of the recording; with `instead`, that one runs in the place of them all.
+
+    `config`: instead of the recorded one.
+    """
+
+    def __init__(
+        self, tape: Tape, open_engine: OpenEngine, instead: Engine | None = None, config: Config | None = None
+    ) -> None:
+        self._tape, self._open, self._instead = tape, open_engine, instead
+        self._pipelines: dict[bytes, Pipeline] = {}
+        self._run_ns: dict[bytes, tuple[str, str, int]] = {}
+        self._published_ns = 0
+        self._watch = Replayed(Readings(0, dict.fromkeys(STEPS, 0)))
+        self._current = bytes(0)
+        self.config = config
+        self.daemon: Mapping[str, Any] = {}
+
+    def recall(self, step: Step) -> None:
+        """Go on after the tick that a snapshot followed. Raises `EdgedError` where that cannot be."""
+        assert step.memory is not None, "asked of a snapshot"
+        memory = load(step.memory, self._tape.frame)
+        if not self.daemon:
+            self._make(memory)
+        self._current = identity = memory.get("engine", bytes(0))
+        pipeline = self._pipeline_of(memory) if identity else None
+        self._slot.waits = False
+        self._slot.offer(pipeline, carry=False)
+        _, worker = self._slot.current()
+        self._loop.recall(memory, pipeline, self._plan_by(memory["policy"]["by"]))
+        self._inputs.recall(memory["rings"])
+        if pipeline is not None and self._instead is None:
+            pipeline.inference.encoder.recall(memory["encoder"])
+        if isinstance(worker, FedWorker):
+            worker.go_on(memory["job"])
+
+    def _plan_by(self, identity: bytes | None) -> Pipeline | None:
+        """The engine that the running plan is of."""
+        if identity is None:
+            return None
+        found = self._pipelines.get(bytes(0) if self._instead is not None else identity)
+        if found is None:
+            raise MissingError("the running plan is of an engine that is in use no more")
+        return found
+
+    def turn(self, step: Step) -> Message:
+        """One tick of the tape; the message of its verdict. Raises `EdgedError` for what is missing."""
+        facts = step.facts
+        self._swap(step)
+        running, worker = self._slot.running, self._slot.worker
+        self._published_ns = facts["published_ns"]
+        self._watch.give(step.readings)
+        self._ticks.next = self._perception.tick = step.tick
+        self._perception.looks = facts["looks"]
+        self._slot.waits = bool(facts.get("pending"))
+        if "vacancy" in facts:
+            reason, detail, captured_ns = facts["vacancy"]
+            self._slot.vacancy = Hold(Reason(reason), detail, captured_ns)
+        self._inputs.hear(facts.get("said", {}))
+        if running is None or worker is None or running.inference.moves:
+            for look in facts["looks"]:
+                self._inputs.feed(look)
+        self._arming_expects(facts)
+        self._publisher.set_alarms(facts.get("alarms", ()))
+        told = facts.get("inference")
+        if isinstance(worker, FedWorker):
+            worker.inference = told
+        elif running is not None and told is not None:
+            running.inference.encoder.repeat(heeded(told))
+        self._loop.turn()
+        if self._arming is not None:
+            self._arming.finish()
+        assert self._outlet.newest is not None, "every tick publishes"
+        return decode(self._outlet.newest)
+
+    def _arming_expects(self, facts: Mapping[str, Any]) -> None:
+        if self._arming is not None:
+            self._arming.expect([tuple(act) for act in facts.get("acts", ())])
+        if facts.get("forget"):
+            self._motion.ask_to_forget()
+
+    def _swap(self, step: Step) -> None:
+        """Take over what the recorded slot took over before this tick."""
+        if not step.facts.get("swapped"):
+            return
+        identity = bytes.fromhex(step.facts.get("engine", ""))
+        self._current = identity
+        if not identity:
+            self._slot.offer(None)
+            return
+        if step.memory is None:
+            raise MissingError(f"what engine {identity.hex()} began with is not in the recording")
+        memory = load(step.memory, self._tape.frame)
+        pipeline = self._pipeline_of(memory)
+        if self._instead is not None:
+            return
+        self._slot.offer(pipeline, carry=False)
+        self._slot.current()
+        pipeline.inference.encoder.recall(memory["encoder"])
+
+    def _pipeline_of(self, memory: Mapping[str, Any]) -> Pipeline:
+        assert self.config is not None, "made with the first snapshot"
+        identity: bytes = memory["engine"]
+        key = bytes(0) if self._instead is not None else identity
+        if key not in self._pipelines:
+            engine = self._instead or self._open(memory["engine_name"], memory["engine_version"], identity)
+            if self._instead is None and engine.identity != identity:
+                fact = f"{memory['engine_name']} {memory['engine_version']} here is not the recorded engine"
+                raise RefusedError(fact, "give the store that has it with --store, or compare with it by --engine")
+            self._pipelines[key] = make_pipeline(engine, self.config, lambda engine: memory["run_ns"])
+        return self._pipelines[key]
+
+    def _make(self, memory: Mapping[str, Any]) -> None:
+        config = self.config or Config.model_validate(memory["config"])
+        self.config, self.daemon = config, memory
+        measured, enable = _sensor(config.guard.measured), _sensor(config.guard.enable)
+        max_age_ns = ns(config.sensors[enable].max_age_ms) if enable else 0
+        stop = threading.Event()
+        self._arming = FedArming(config, enable, max_age_ns) if config.stream == "action" else None
+        self._motion = make_motion(config, self._arming)
+        self._inputs = FedInputs(config, self._tape, measured, enable)
+        self._slot = FedSlot(self._now, make_worker=FedWorker)
+        self._ticks = FedTicks(config.period_ns)
+        self._outlet = Kept(f"{memory['name']}/{config.stream}")
+        results = Kept(f"{memory['name']}/results") if config.inspects else None
+        sender = Sender(memory["name"], memory["session"], memory["boot"])
+        self._publisher = Publisher(
+            self._outlet, sender, config.valid_ns, config.period_ns, self._now, results, make_judge(config)  # type: ignore[arg-type]
+        )  # fmt: skip
+        self._perception = FedPerception(self._inputs, stop, self._now, config.period_ns)
+        self._loop = Loop(
+            stop, self._ticks, self._slot, self._inputs, self._motion, self._publisher, Health(self._now),
+            watch=self._watch, perception=self._perception,
+        )  # fmt: skip
+
+    def _now(self) -> int:
+        return self._published_ns
+
+    def close(self) -> None:
+        for pipeline in self._pipelines.values():
+            pipeline.engine.close()
+
+
+def _sensor(reference: str | None) -> str | None:
+    return reference.removeprefix("sensor:") if reference else None

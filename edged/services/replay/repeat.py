@@ -1,0 +1,68 @@
+"""repeat: every tick of a tape once more, and whether its verdict is the recorded one.
+
+A verdict is equal when its whole message is, byte for byte. A tick that something is missing of is not replayable, and
+so are those after it until the next snapshot: never equal for want of a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from edged.core.errors import EdgedError
+from edged.services.replay.cell import RecordedCell
+from edged.services.replay.tape import Step, Tape
+from edged.wire import Message
+
+State = Literal["equal", "different", "not replayable"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeated:
+    """One tick. `why`: what is missing, of a tick that is not replayable; `recorded`, `made`: the two messages."""
+
+    step: Step
+    state: State
+    why: str = ""
+    recorded: Message | None = None
+    made: Message | None = None
+
+
+def repeat(tape: Tape, cell: RecordedCell) -> Iterator[Repeated]:
+    """Every tick of `tape` in `cell`, in order."""
+    lost = "no snapshot came before it"
+    for step in tape.steps:
+        if step.gap and not lost:
+            lost = "trace messages before it are missing"
+        if step.is_snapshot and lost:
+            lost = _recall(cell, step)
+            continue
+        if step.facts["trace"] != "tick":
+            continue
+        if not lost and step.is_lost:
+            lost = "the daemon could not tell of it"
+        if lost:
+            yield Repeated(step, "not replayable", lost)
+            continue
+        try:
+            made = cell.turn(step)
+        except EdgedError as error:
+            lost = str(error)
+            yield Repeated(step, "not replayable", lost)
+            continue
+        recorded = tape.messages.get(step.facts["sent"])
+        if recorded is None:
+            yield Repeated(step, "not replayable", "its message is not in the recording", None, made)
+            continue
+        equal = bytes(made.raw) == bytes(recorded.raw)
+        yield Repeated(step, "equal" if equal else "different", "", recorded, made)
+
+
+def _recall(cell: RecordedCell, step: Step) -> str:
+    """Go on at a snapshot; why that cannot be, "" when it can."""
+    try:
+        cell.recall(step)
+    except EdgedError as error:
+        return str(error)
+    return ""

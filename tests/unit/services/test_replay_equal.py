@@ -1,0 +1,214 @@
+"""A replay gives every verdict of a traced run again, byte for byte; what it cannot give it does not call equal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import traced
+from cells import MS
+from traced import LateWorker, TracedCell
+
+from edged.engine.registry import open_engine
+from edged.services.replay.cell import RecordedCell
+from edged.services.replay.repeat import Repeated, repeat
+from edged.services.replay.tape import Tape, make_tape
+
+
+def night(cell: TracedCell, ticks: int, events: bool = True) -> None:
+    """So many ticks, with operators, swaps and slow engines between them by chance."""
+    chance, version = cell.chance, 2
+    LateWorker.took_ns = staticmethod(lambda: int(chance.integers(5 * MS, 60 * MS)))
+    for number in range(ticks):
+        what = chance.integers(0, 60) if events and number > 20 else -1
+        if what == 0 and cell.arming is not None:
+            cell.arming.hold("ann", "a hand in the cell")
+        elif what in (1, 2, 3) and cell.arming is not None:
+            cell.arming.resume("ann")
+        elif what == 4 and not cell.slot.pending:
+            cell.install(cell.make(str(version)), 30.0)
+            version += 1
+        elif what == 9 and not cell.slot.pending:
+            cell.remove("the operator took it away")
+        elif what > 40 and cell.slot.running is None and not cell.slot.pending:
+            cell.install(cell.make(str(version)), 30.0)
+            version += 1
+        elif what == 5:
+            cell.motion.ask_to_forget()
+        elif what == 6:
+            cell.publisher.set_alarms(("scratch",) if chance.random() < 0.5 else ())
+        elif what == 7 and cell.config.stream == "action" and cell.slot.running is not None:
+            cell.slot.running.inference.encoder.settings.set(traced.SETTABLE, float(chance.random()))
+        elif what == 8:
+            cell.clock.advance(int(chance.integers(5 * MS, 80 * MS)))
+        cell.tick()
+
+
+def tape_of(cell: TracedCell) -> Tape:
+    pictures = {}
+    for name, camera in cell.cameras.items():
+        track = camera._cursor._track
+        pictures |= {(name, number + 1): image.copy() for number, image in enumerate(track.values)}
+    return make_tape(cell.messages, pictures)
+
+
+def repeated(cell: TracedCell, tape: Tape | None = None) -> list[Repeated]:
+    replay = RecordedCell(tape or tape_of(cell), cell.open)
+    try:
+        return list(repeat(tape or tape_of(cell), replay))
+    finally:
+        replay.close()
+
+
+def states(done: list[Repeated]) -> Counter[str]:
+    return Counter(one.state for one in done)
+
+
+def assert_equal(done: list[Repeated]) -> None:
+    different = [one for one in done if one.state == "different"]
+    for one in different[:1]:
+        print(one.step.facts, one.recorded, one.made, sep="\n")
+    assert not different, [one.step.number for one in different][:20]
+    missing = [(one.step.number, one.why) for one in done if one.state == "not replayable"]
+    assert [number for number, _ in missing] == [1], missing[:5]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[list[TracedCell]]:
+    cells: list[TracedCell] = []
+    yield cells
+    for cell in cells:
+        cell.close()
+
+
+def policy_night(folder: Path, inference: str, steps: int, ticks: int, seed: int = 1, **execution: Any) -> TracedCell:
+    cell = TracedCell(
+        folder, traced.policy_config(inference, execution), traced.sensor_recording(ticks / 45, seed), seed
+    )
+    cell.make = partial(traced.policy, steps=steps)
+    cell.install(cell.make("1"), 30.0 if inference == "async" else 1.0)
+    night(cell, ticks)
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("inference", "steps", "execution"),
+    [
+        ("async", 12, {"replan": 4}),
+        ("async", 12, {"join": "blend"}),
+        ("inline", 12, {"join": "ensemble"}),
+        ("inline", 1, {}),
+    ],
+)
+def test_a_policy_with_holds_swaps_and_gaps(
+    tmp_path: Path, made: list[TracedCell], inference: str, steps: int, execution: dict[str, Any]
+) -> None:
+    made.append(cell := policy_night(tmp_path, inference, steps, 260, **execution))
+    done = repeated(cell)
+    assert_equal(done)
+    kinds = Counter(one.recorded.header.get("reason", one.recorded.kind.name) for one in done if one.recorded)
+    assert kinds["ACTION"] > 50, kinds
+    assert len(kinds) > 3, kinds
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("inference", "steps"), [("async", 12), ("inline", 12)])
+def test_ten_thousand_ticks_of_a_policy(tmp_path: Path, made: list[TracedCell], inference: str, steps: int) -> None:
+    made.append(cell := policy_night(tmp_path, inference, steps, 10_000, 5))
+    assert_equal(repeated(cell))
+
+
+@pytest.mark.soak
+def test_ten_thousand_ticks_of_an_inspection(tmp_path: Path, made: list[TracedCell]) -> None:
+    cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(420, 3), 3)
+    made.append(cell)
+    cell.install(traced.segmenter("1"), 30.0)
+    night(cell, 10_000)
+    assert_equal(repeated(cell))
+
+
+def test_it_begins_at_any_snapshot_and_goes_on_after_a_gap(tmp_path: Path, made: list[TracedCell]) -> None:
+    made.append(cell := policy_night(tmp_path, "async", 12, 700))
+    snapshots = [at for at, one in enumerate(cell.traces.messages) if one.header["trace"] == "snapshot"]
+    assert len(snapshots) > 3
+    begin, gap, after = snapshots[1] - 40, snapshots[2] - 60, snapshots[2]
+    kept = [*cell.traces.messages[begin:gap], *cell.traces.messages[gap + 1 :]]
+    done = repeated(cell, make_tape([*cell.verdicts.messages, *kept], {}))
+    assert "different" not in states(done)
+    missing = [one for one in done if one.state == "not replayable"]
+    first = [one for one in missing if one.why == "no snapshot came before it"]
+    lost = [one for one in missing if one.why == "trace messages before it are missing"]
+    assert (len(first), len(lost)) == (40, after - gap - 1)
+    assert len(first) + len(lost) == len(missing)
+    assert done[-1].state == "equal"
+
+
+def test_what_is_missing_is_never_equal(tmp_path: Path, made: list[TracedCell]) -> None:
+    cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(8, 3), 3)
+    made.append(cell)
+    cell.install(traced.segmenter("1"), 30.0)
+    night(cell, 120, events=False)
+    tape = tape_of(cell)
+    looked = [one.facts["inference"]["frames"]["line"] for one in tape.steps[30:40] if "inference" in one.facts]
+    del tape.pictures["line", looked[0]]
+    gone = max(tape.messages)
+    del tape.messages[gone]
+    done = repeated(cell, tape)
+    why = Counter(one.why for one in done if one.state == "not replayable")
+    assert why.pop(f"the picture {looked[0]} of camera line is not in the recording") > 1, "until the next snapshot"
+    assert why == {"no snapshot came before it": 1, "its message is not in the recording": 1}
+    assert states(done)["different"] == 0
+    assert states(done)["equal"] > 20
+
+
+def test_an_input_that_was_another_is_a_difference(tmp_path: Path, made: list[TracedCell]) -> None:
+    made.append(cell := policy_night(tmp_path, "inline", 12, 120))
+    tape = tape_of(cell)
+    step = next(one for one in tape.steps[60:] if "inference" in one.facts)
+    step.facts["looks"][0]["samples"]["joints"][-1][2][0] += 0.01
+    done = repeated(cell, tape)
+    different = [one.step.number for one in done if one.state == "different"]
+    assert different, "an input of the policy"
+    assert different[0] >= step.number
+
+
+def test_another_engine_than_the_recorded_one_is_refused(tmp_path: Path, made: list[TracedCell]) -> None:
+    made.append(cell := policy_night(tmp_path, "inline", 12, 20))
+    other = traced.policy("9")
+    done = list(repeat(tape_of(cell), RecordedCell(tape_of(cell), lambda *_: open_engine(other, "cpu", 1))))
+    (why,) = {one.why for one in done[1:]}
+    assert why.startswith("reach 1 here is not the recorded engine; ")
+
+
+def test_nothing_is_sent_or_kept_while_nobody_listens(tmp_path: Path, made: list[TracedCell]) -> None:
+    cell = TracedCell(tmp_path, traced.policy_config("inline"), traced.sensor_recording(3, 1), 1)
+    made.append(cell)
+    cell.install(traced.policy("1"), 1.0)
+    cell.traces.peers = 0
+    night(cell, 40, events=False)
+    assert not cell.traces.messages
+    assert cell.inputs.looks is None
+    cell.traces.peers = 1
+    night(cell, 40, events=False)
+    assert states(repeated(cell))["equal"] >= 23, "from the first look at subscribers on"
+    cell.traces.peers = 0
+    night(cell, 40, events=False)
+    assert cell.inputs.looks is None
+
+
+@pytest.mark.parametrize(
+    ("inference", "clock"), [("async", "camera:line"), ("inline", "camera:line"), ("async", "timer")]
+)
+def test_an_inspection_with_swaps_and_gaps(tmp_path: Path, made: list[TracedCell], inference: str, clock: str) -> None:
+    cell = TracedCell(tmp_path, traced.inspection_config(inference, clock), traced.picture_recording(12, 3), 3)
+    made.append(cell)
+    cell.install(traced.segmenter("1"), 30.0)
+    night(cell, 220)
+    done = repeated(cell)
+    assert_equal(done)
+    results = Counter(one.recorded.header.get("result") for one in done if one.recorded)
+    assert min(results["PASS"], results["FAIL"], results["NOT_INSPECTED"]) > 5, results
