@@ -1,0 +1,70 @@
+"""python -m benchmarks.night: 40 faults in 20 minutes, and the report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
+
+from benchmarks.night.cell import MAX_AGE_MS, MAX_SKEW_MS  # noqa: E402 - where the rig is found is said above
+from benchmarks.night.run import KINDS, UNDER_WAY_NS, Night, run  # noqa: E402
+
+
+def report(command: str, night: Night) -> str:
+    """As kept in benchmarks/results/."""
+    named = sum(fault.entry is not None for fault in night.faults)
+    good = sum(fault.ok for fault in night.faults)
+    late = sorted(fault.late_ms for fault in night.faults if fault.entry)
+    kinds = len({fault.kind.name for fault in night.faults})
+    p50, worst = (late[len(late) // 2], late[-1]) if late else (0.0, 0.0)
+    where = f"{os.cpu_count()} processors, load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}"
+    lines = [
+        f"# A scripted night, {time.strftime('%Y-%m-%d', time.gmtime())}",
+        "",
+        f"    {command}",
+        "",
+        f"{where}. {night.seconds:.0f} s, {night.ticks} ticks at 30 Hz; inputs may be {MAX_AGE_MS} ms old, the IMU "
+        f"{MAX_SKEW_MS} ms away from the picture.",
+        "",
+        f"**{named} of {len(night.faults)} faults of {kinds} kinds are named by their cause; {good} begin with the "
+        f"first tick after the moment at which they count**, p50 {p50:.1f} ms and at worst {worst:.1f} ms after it (a "
+        f"tick that was under way, and published within {UNDER_WAY_NS / 1e6:.0f} ms, could not see it). Holds that "
+        f"nobody scripted (the machine was late, or a recovery went through them): {len(night.others)}.",
+        "",
+        "| # | fault | named | begin after it counts | ticks | lasted | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for number, fault in enumerate(night.faults, 1):
+        if fault.entry is None:
+            lines.append(f"| {number} | {fault.kind.name} | - | - | - | - | **missed** |")
+            continue
+        word = "ok" if fault.ok else "**late**"
+        lasted = f"{fault.entry.lasted_s:.2f} s" if fault.entry.lasted_s else "-"
+        begin = f"{fault.late_ms:.1f} ms | {fault.ticks}"
+        lines.append(f"| {number} | {fault.kind.name} | {fault.entry.cause} | {begin} | {lasted} | {word} |")
+    return "\n".join([*lines, ""])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.night", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1200.0)
+    parser.add_argument("--faults", type=int, default=40)
+    parser.add_argument("--report", type=Path, help="where to (default: benchmarks/results/DATE-night.md)")
+    asked = parser.parse_args()
+    night = run(asked.seconds, asked.faults)
+    command = f"python -m benchmarks.night --seconds {asked.seconds:g} --faults {asked.faults}"
+    text = report(command, night)
+    path = asked.report or ROOT / "benchmarks" / "results" / f"{time.strftime('%Y-%m-%d', time.gmtime())}-night.md"
+    path.write_text(text, encoding="utf-8")
+    print(text)
+    return 0 if all(fault.ok for fault in night.faults) and len(night.faults) >= len(KINDS) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
