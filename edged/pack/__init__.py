@@ -20,6 +20,7 @@ from edged.bundle.manifest import (
     ImageInput,
     LabelsOutput,
     Manifest,
+    PrefixInput,
     StateInput,
     dump_manifest,
     lowest_schema,
@@ -35,7 +36,7 @@ from edged.pack.heads import bake_head
 from edged.pack.image import Image, bake_image_input
 from edged.pack.labels import Labels, bake_labels_output
 from edged.pack.measure import measure
-from edged.pack.normalise import Action, State, bake_action_output, bake_state_input
+from edged.pack.normalise import Action, State, bake_action_output, bake_prefix_input, bake_state_input
 from edged.pack.opsets import settle
 from edged.pack.prove import Progress, Reference, Wanted, prove, run_packed, same, session
 from edged.pack.recipe import Recipe, check_recipe
@@ -169,6 +170,8 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
             bake_image_input(model, tensor, step)
         elif isinstance(role, StateInput):
             bake_state_input(model, tensor, role.shape, step if isinstance(step, State) else State())
+        elif isinstance(role, PrefixInput):
+            bake_prefix_input(model, tensor, _axes(recipe), step if isinstance(step, State) else State())
     drop_outputs(model, recipe.drop)
     if recipe.dense is not None:
         bake_head(model, recipe.dense)
@@ -180,6 +183,11 @@ def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
             bake_labels_output(model, tensor, done, len(recipe.classes))
     make_reproducible(model)
     return infer_shapes(model)
+
+
+def _axes(recipe: Recipe) -> int:
+    """How many axes its action has."""
+    return next((len(out.axes) for out in recipe.outputs.values() if isinstance(out, ActionOutput)), 0)
 
 
 def _check_repeats(manifest: Manifest, first: Wanted, again: Wanted) -> None:

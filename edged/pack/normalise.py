@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -75,6 +75,24 @@ def bake_state_input(model: onnx.ModelProto, tensor: str, given: Sequence[int], 
         chain.add("Pad", "padded", behind, np.array(0, np.float32))
     finish_input(model, value, chain, dims, inner)
     set_value(value, FLOAT, list(given))
+
+
+def bake_prefix_input(model: onnx.ModelProto, tensor: str, width: int, state: State) -> None:
+    """Make graph input `tensor`, [1, T, D or more], take the first `width` columns in physical units; zeros behind.
+
+    Statistics per step are cut to its steps.
+    """
+    dims = [part.dim_value for part in graph_input(model, tensor).type.tensor_type.shape.dim]
+    if len(dims) != 3 or not all(dims) or dims[2] < width:
+        raise RefusedError(f"{tensor!r} is {dims}, a prefix is [1, T, {width} or more]", "export it with these sizes")
+    bake_state_input(model, tensor, [1, dims[1], width], replace(cut(state, dims[1]), pad_to=dims[2]))
+
+
+def cut(state: State, steps: int) -> State:
+    """The same for the first `steps` steps of an action."""
+    if state.affine is None or state.affine.center.ndim < 2:
+        return state
+    return replace(state, affine=Affine(state.affine.center[:steps], state.affine.scale[:steps]))
 
 
 def _broadcast(part: NDArray[np.float64], rank: int) -> NDArray[np.float64]:

@@ -14,7 +14,16 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edged.bundle.graph_check import Tensor
-from edged.bundle.manifest import INSTANCES, ConstInput, FeedbackInput, Manifest, NoiseInput
+from edged.bundle.manifest import (
+    INSTANCES,
+    ActionOutput,
+    ConstInput,
+    DelayInput,
+    FeedbackInput,
+    Manifest,
+    NoiseInput,
+    PrefixInput,
+)
 from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
 from edged.core.types import Instances
@@ -85,8 +94,8 @@ class Reference:
         return Wanted(made, published(recipe.dense, raw, recipe.head))
 
     def fill(self, samples: Sequence[Arrays]) -> list[Outputs]:
-        """The samples with every recurrent state (zeros in the first, in the others what the one before gave) and with
-        noise, where they do not bring their own."""
+        """The samples with every recurrent state (zeros in the first, in the others what the one before gave), noise,
+        and plans to be continued, where they do not bring their own."""
         filled: list[Outputs] = []
         memory: dict[str, NDArray[Any]] = {}
         fed_back = {
@@ -94,8 +103,8 @@ class Reference:
         }
         noises = [tensor for tensor, role in self._recipe.inputs.items() if isinstance(role, NoiseInput)]
         rng = np.random.default_rng(NOISE_SEED)
-        for sample in samples:
-            complete = dict(sample)
+        for number, sample in enumerate(samples):
+            complete = {**self._ahead(number, rng), **sample}
             for tensor in noises:
                 drawn = rng.standard_normal(self._shape(tensor), np.float32)
                 complete.setdefault(tensor, drawn)
@@ -106,6 +115,18 @@ class Reference:
                 made = self.run(complete).tensors
                 memory = {tensor: made[output] for tensor, output in fed_back.items()}
         return filled
+
+    def _ahead(self, number: int, rng: np.random.Generator) -> Outputs:
+        """A prefix within the axes' ranges, and a delay, another one for each sample."""
+        action = next((out for out in self._recipe.outputs.values() if isinstance(out, ActionOutput)), None)
+        made: Outputs = {}
+        for tensor, role in self._recipe.inputs.items():
+            if isinstance(role, PrefixInput) and action is not None:
+                low, high = np.array([axis.range for axis in action.axes]).T
+                made[tensor] = rng.uniform(low, high, (1, self._shape(tensor)[1], len(low))).astype(np.float32)
+            elif isinstance(role, DelayInput):
+                made[tensor] = np.full(self._shape(tensor), number % 3, self._types[tensor].dtype)
+        return made
 
     def _zeros(self, tensor: str) -> NDArray[Any]:
         return np.zeros(self._shape(tensor), self._types[tensor].dtype)

@@ -15,6 +15,7 @@ from edged.bundle.manifest import (
     LabelsOutput,
     Output,
     Precision,
+    PrefixInput,
     StateInput,
     Task,
 )
@@ -33,10 +34,11 @@ class Recipe:
     """Tensors are called in the bundle what they are called in the network; those of an instance head what
     `dense.MAKES` calls them.
 
-    `before` and `after` map tensors to what is baked into them: an image input needs an `Image`, a state input may have
-    a `State`, an action output an `Action`, a labels output a `Labels` (when the export has logits). `dense` makes
-    the outputs of an instance head; the outputs in `drop` are left out. `version` "" = the first 12 hex digits of the
-    packed model's sha256. `fixed` gives open dimensions a size (batch becomes 1), by their name or by `fixed_key`.
+    `before` and `after` map tensors to what is baked into them: an image input needs an `Image`, a state input or a
+    prefix may have a `State`, an action output an `Action`, a labels output a `Labels` (when the export has logits).
+    `dense` makes the outputs of an instance head; the outputs in `drop` are left out. `version` "" = the first 12 hex
+    digits of the packed model's sha256. `fixed` gives open dimensions a size (batch becomes 1), by their name or by
+    `fixed_key`.
     `tolerance` overrides what the precision promises. `reduce_range`: 7-bit weights for int8 on CPUs without VNNI.
     """
 
@@ -60,11 +62,11 @@ class Recipe:
 
 def check_recipe(recipe: Recipe) -> None:
     """Every step belongs to a tensor of the role it is for; an image is never left unsaid."""
-    fits: dict[type[object], type[object]] = {
-        Image: ImageInput,
-        State: StateInput,
-        Action: ActionOutput,
-        Labels: LabelsOutput,
+    fits: dict[type[object], tuple[type[object], ...]] = {
+        Image: (ImageInput,),
+        State: (StateInput, PrefixInput),
+        Action: (ActionOutput,),
+        Labels: (LabelsOutput,),
     }
     roles: dict[str, Input | Output] = {**recipe.inputs, **recipe.outputs}
     for tensor, step in {**recipe.before, **recipe.after}.items():

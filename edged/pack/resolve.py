@@ -7,20 +7,23 @@ from typing import Any
 
 from edged.bundle.manifest import Head, Input, Output, Task
 from edged.bundle.roles import (
+    ActionOutput,
     BoxesOutput,
     ClassesOutput,
     CoefficientsOutput,
     FeedbackInput,
     MasksOutput,
+    PrefixInput,
     PrototypesOutput,
     ScoresOutput,
     StateInput,
 )
+from edged.core.errors import RefusedError
 from edged.pack.answers import Questions
 from edged.pack.dense import KINDS, MAKES, PARTS, ROWS, BoxForm, Dense, Layout
 from edged.pack.image import Image
 from edged.pack.network import Network, Tensor
-from edged.pack.normalise import After, Before
+from edged.pack.normalise import Action, After, Before, State, cut
 from edged.pack.recipe import Recipe
 from edged.pack.resolve_inputs import resolve_input
 from edged.pack.resolve_outputs import resolve_output
@@ -85,6 +88,8 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
         if done is not None:
             after[tensor] = done
     questions.settle(what)
+    for tensor in (tensor for tensor, role in inputs.items() if isinstance(role, PrefixInput)):
+        before[tensor] = _like_action(network.inputs[tensor], outputs, after)
     return Recipe(
         name=name,
         version=spec.version or "",
@@ -111,6 +116,18 @@ def _likely(spec: Spec, network: Network) -> Task:
         return "instance"
     maps = [out for out in network.outputs.values() if out.rank == 4 or (out.rank == 3 and not out.is_float)]
     return "semantic" if maps else "policy"
+
+
+def _like_action(found: Tensor, outputs: Mapping[str, Output], after: Mapping[str, After]) -> State:
+    """What a prefix goes through: the network takes it as it gives actions, the cell in physical units."""
+    done = next((after.get(tensor) for tensor, out in outputs.items() if isinstance(out, ActionOutput)), None)
+    if not isinstance(done, Action):
+        return State()
+    if done.take not in ((), tuple(range(len(done.take)))):
+        fact = f"the axes are columns {list(done.take)} of the action, and a prefix has no values for those between"
+        raise RefusedError(fact, "let the network take and give the axes first, or leave the prefix out")
+    steps, width = [size if isinstance(size, int) else 0 for size in (*found.shape, 0, 0, 0)][1:3]
+    return cut(State(done.affine, width), steps)
 
 
 def _ordered(spec: Spec) -> tuple[str, ...]:

@@ -7,7 +7,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edged.bundle.manifest import ConstInput, FeedbackInput, History, ImageInput, Input, NoiseInput, StateInput
+from edged.bundle.manifest import (
+    ConstInput,
+    DelayInput,
+    FeedbackInput,
+    History,
+    ImageInput,
+    Input,
+    NoiseInput,
+    PrefixInput,
+    StateInput,
+)
 from edged.pack.answers import Questions
 from edged.pack.image import Image
 from edged.pack.network import Tensor
@@ -55,7 +65,12 @@ def resolve_input(
             return ConstInput(value=value, settable=bool(given.settable)), None
         case "noise":
             return NoiseInput(), None
-    questions.asked.append(f'{where}.role: "image", "state", "feedback", "const" or "noise"? It is {list(found.shape)}')
+        case "prefix":
+            return PrefixInput(), None
+        case "delay":
+            return DelayInput(), None
+    roles = '"image", "state", "feedback", "const", "noise", "prefix" or "delay"'
+    questions.asked.append(f"{where}.role: {roles}? It is {list(found.shape)}")
     return None, None
 
 

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from edged.bundle.manifest import (
     SCHEMA,
     ConstInput,
+    DelayInput,
     FeedbackInput,
     ImageInput,
     Input,
     Manifest,
     NoiseInput,
+    PrefixInput,
     StateInput,
 )
 from edged.bundle.samples import split_samples
@@ -87,7 +89,7 @@ def _rows(arrays: Mapping[str, NDArray[Any]], most: int, path: Path, in_order: b
 
 
 def _checked(samples: Samples, recipe: Recipe, path: Path) -> Samples:
-    filled = ConstInput | FeedbackInput | NoiseInput
+    filled = ConstInput | FeedbackInput | NoiseInput | PrefixInput | DelayInput
     optional = {name for name, role in recipe.inputs.items() if isinstance(role, filled)}
     for sample in samples[:1]:
         missing, extra = (

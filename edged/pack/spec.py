@@ -45,9 +45,9 @@ class StatisticsSpec(Part, frozen=True):
 
 class InputSpec(Part, frozen=True):
     """image: source … frame, history; state: parts, statistics, pad_to, history; feedback: output, reset; const: value,
-    settable; noise: nothing."""
+    settable; noise, prefix, delay: nothing."""
 
-    role: Literal["image", "state", "feedback", "const", "noise"] | None = None
+    role: Literal["image", "state", "feedback", "const", "noise", "prefix", "delay"] | None = None
     source: str | None = None
     size: tuple[int, int] | None = None
     resize: Resize | None = None
