@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, SomeDaemon, find_daemon
+from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, SomeDaemon, complete_stream, find_daemon
 from edged.cli.output import discard_output, print_answer, who
 from edged.core.errors import EXIT_FAILED, EdgedError, UsageError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="show it again every second until Ctrl-C")]
 
+STREAMS = "action, masks, masks.zstd, health, events or frames-<camera>"
 WATCH_S = 1.0
 MOVES_WITHIN_S = 1.0  # a resume that moves has moved by then: two turns of the slowest common loop
 LOOK_S = 0.05
@@ -144,7 +145,7 @@ def _obstacle(daemon: Located) -> str:
 
 def tail(
     daemon: Daemon,
-    stream: Annotated[str, typer.Argument(help="action, masks, masks.zstd, health, events or frames-<camera>")] = "",
+    stream: Annotated[str, typer.Argument(help=STREAMS, autocompletion=complete_stream)] = "",
     count: Annotated[int, typer.Option("-n", "--count", help="stop after so many; 0 = never", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
     server_key: ServerKey = None,

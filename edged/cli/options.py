@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edged.core.errors import UsageError
+from edged.core.errors import EdgedError, UsageError
 
 if TYPE_CHECKING:
     from edged.cli.locate import Located
@@ -30,6 +30,29 @@ def complete_engine(incomplete: str) -> list[str]:
     from edged.cli.list_engines import engine_names
 
     return sorted({*complete_daemon(incomplete), *(name for name in engine_names() if name.startswith(incomplete))})
+
+
+def complete_stream(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: the streams of the daemon that is named before it."""
+    from edged.cli.locate import locate
+
+    try:
+        folder = locate(str(ctx.params.get("daemon") or "")).runtime
+        found = [path.name for path in folder.iterdir() if path.is_socket()] if folder else []
+    except (EdgedError, OSError):
+        return []
+    return sorted(name for name in found if name != "control" and name.startswith(incomplete))
+
+
+def complete_version(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: the versions that the daemon named before it could run."""
+    from edged.cli.locate import ASK_MS, locate
+
+    try:
+        listed = locate(str(ctx.params.get("daemon") or "")).ask("engines", timeout_ms=ASK_MS)
+    except EdgedError:
+        return []
+    return [entry["version"] for entry in listed if entry["version"].startswith(incomplete)]
 
 
 WHICH = "a running daemon: its name (or its engine's), its TOML file, its runtime folder, or tcp://HOST:PORT"

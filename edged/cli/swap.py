@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, StorePath, find_daemon
+from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, StorePath, complete_version, find_daemon
 from edged.cli.output import print_answer, who
 from edged.core.errors import EXIT_OK, EXIT_REFUSED, EdgedError
 
@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def swap(
     daemon: Daemon,
-    version: Annotated[str, typer.Argument(help="version in the store", metavar="VERSION")],
+    version: Annotated[
+        str, typer.Argument(help="version in the store", metavar="VERSION", autocompletion=complete_version)
+    ],
     wait: Wait = False,
     allow_contract_change: Annotated[
         bool, typer.Option("--allow-contract-change", help="other inputs, axes or classes; only while holding")
@@ -54,7 +56,10 @@ def rollback(
 
 def reset(
     daemon: Daemon,
-    version: Annotated[str | None, typer.Option(help="forget its crashes, so that it may be tried again")] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="forget its crashes, so that it may be tried again", autocompletion=complete_version),
+    ] = None,
     server_key: ServerKey = None,
     key: OwnKey = None,
 ) -> None:
@@ -68,7 +73,12 @@ def minimum(
     name: Annotated[
         str, typer.Argument(help="a running daemon, as elsewhere; with --store an engine", metavar="DAEMON")
     ],
-    version: Annotated[str, typer.Argument(help="the oldest version that may run from now on", metavar="VERSION")],
+    version: Annotated[
+        str,
+        typer.Argument(
+            help="the oldest version that may run from now on", metavar="VERSION", autocompletion=complete_version
+        ),
+    ],
     store: StorePath = None,
     server_key: ServerKey = None,
     key: OwnKey = None,

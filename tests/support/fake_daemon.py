@@ -53,6 +53,7 @@ class Machine:
             "status": Operation(lambda args: status),
             "swap": Operation(lambda args: {"job": 1, "name": engine, **args}, args=frozenset(SWAP)),
             "hold": Operation(lambda args: {"state": "held"}, args=frozenset({"reason"})),
+            "engines": Operation(lambda args: [{"name": engine, "version": version}]),
         }
         with zmq.Context() as context:
             control = Control(Door(context, "control", f"ipc://{runtime / 'control'}"), operations)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from fake_daemon import Machine, machine
 from rig import PATIENCE_S, Daemon, Rig, is_action, rig, state_cell
 from waiting import until
 
 from edged import __version__
-from edged.cli.options import complete_daemon, complete_engine
+from edged.cli.main import app
+from edged.cli.options import complete_daemon, complete_engine, complete_stream, complete_version
 from edged.cli.overview import overview, show_overview
 
 __all__ = ["machine", "rig"]
@@ -26,6 +29,9 @@ def _spawn(rig: Rig, *arguments: str) -> subprocess.Popen[str]:
     environ = {**os.environ, "XDG_RUNTIME_DIR": str(rig.folder)}
     command = [sys.executable, "-m", "edged", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+
+
+click_command = typer.main.get_command(app)
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +70,6 @@ def test_two_of_one_name_are_told_apart_by_their_folders(machine: Machine) -> No
 
 
 def test_one_that_does_not_answer_hides_no_other(machine: Machine) -> None:
-    import socket
-
     frozen = machine.session / "frozen"
     frozen.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent, machine.daemon(machine.run / "pick"):
@@ -81,6 +85,21 @@ def test_the_shell_completes_daemons_and_engines(machine: Machine) -> None:
         assert complete_daemon("") == ["inspect", "pick"]
         assert complete_daemon("pi") == ["pick"]
         assert {"pick", "plate"} <= set(complete_engine("p"))
+
+
+def test_the_shell_completes_what_depends_on_the_daemon(machine: Machine) -> None:
+    given = typer.Context(click_command, info_name="edged")
+    given.params = {"daemon": "pick"}
+    assert complete_stream(given, "") == complete_version(given, "") == []  # nobody is there
+    folder = machine.run / "pick"
+    folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as health, machine.daemon(folder):
+        health.bind(str(folder / "health"))
+        (folder / "lock").touch()
+        assert complete_stream(given, "") == ["health"]
+        assert complete_stream(given, "x") == []
+        assert complete_version(given, "") == ["1"]
+        assert complete_version(given, "2") == []
 
 
 @pytest.fixture
