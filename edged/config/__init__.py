@@ -1,5 +1,6 @@
 """The config of one daemon: a TOML file, checked once at the edge and trusted inside."""
 
+from edged.config.engine import EngineConfig
 from edged.config.execution import ExecutionConfig
 from edged.config.load import DaemonPlaces, load_config, load_daemon
 from edged.config.paths import default_runtime, default_store, runtime_roots, unit_environ
@@ -8,7 +9,6 @@ from edged.config.sections import (
     BusConfig,
     CameraConfig,
     DaemonConfig,
-    EngineConfig,
     GuardConfig,
     LimitConfig,
     LogConfig,

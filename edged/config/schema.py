@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edged.config.engine import EngineConfig
 from edged.config.execution import ExecutionConfig
 from edged.config.sections import (
     BusConfig,
     CameraConfig,
     DaemonConfig,
-    EngineConfig,
     GuardConfig,
     InspectionConfig,
     LogConfig,
