@@ -157,11 +157,9 @@ def _serve(
             duties.watch(camera)
     start_compressed(outlets, duties, stack)
     _describe(config, inputs, motion, slot, health)
-    for name, read in supply.sections().items():
+    ours = {"threads": duties.describe, "readers": peers.readers, "descriptors": peers.doors.describe}
+    for name, read in {**supply.sections(), **ours}.items():
         health.section(name, read)
-    health.section("threads", duties.describe)
-    health.section("readers", peers.readers)
-    health.section("descriptors", peers.doors.describe)
     if warning := peers.fit(to_spare(limit := raise_limit()), limit):
         health.warn(warning)
     for thread in (journal, reporter, control, peers, *supply.threads):

@@ -14,6 +14,7 @@ from pathlib import Path
 from edged.bundle.bundle import Bundle
 from edged.bundle.cell_check import hints, misfits
 from edged.bundle.minimum import refuse_below
+from edged.bundle.replayed import refuse_replayed
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.cli.check_inputs import check_inputs, exists
@@ -152,6 +153,8 @@ def _engine(config: Config) -> Iterator[Finding]:
         refuse_below(config.daemon.store, bundle.name, bundle.version)
         if unsigned := check_signature(bundle, config.engine.trusted, config.engine.require_signature):
             yield warning("engine", *_split(unsigned))
+        if config.engine.require_signature:
+            refuse_replayed(Store(config.daemon.store), bundle)
         problems = misfits(bundle.manifest, config)
         for text in problems:
             yield fault("engine", *_split(text), EXIT_REFUSED)

@@ -61,6 +61,8 @@ def find_engine(word: str, store: Path | None = None) -> Found:
         if (path / "control").exists():
             return _of_daemon(word)
         raise UsageError(f"{word} holds no engine", f"give a folder with {MANIFEST} and {SUMS}, or a {SUFFIX} file")
+    if (word.startswith(("/", ".")) or word.count("/") > 1) and not path.exists():
+        raise UsageError(f"there is no {word}", "give a version's folder, a .edged file, NAME or NAME/VERSION")
     name, _, version = word.partition("/")
     home = _home(name, bool(version)) if store is None else Home(store)
     if home is None:

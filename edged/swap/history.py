@@ -72,7 +72,7 @@ class History:
     def settle(self, version: str, engine: str) -> None:
         """Before anything changes: have it written that `version`, which runs, is committed."""
         if self.entries.get(version, Entry()).committed != engine:
-            self._add(version, "committed", "ran when the first swap began", "edged", 0, engine)
+            self._add(version, "committed", "it ran before anything changed", "edged", 0, engine)
 
     def forget(self, version: str, who: str) -> None:
         """Forget crashes, so that a version is tried again."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from edged.bundle.bundle import Bundle
 from edged.bundle.cell_check import misfits
 from edged.bundle.minimum import refuse_below
+from edged.bundle.replayed import refuse_replayed
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
 from edged.config import Config
@@ -92,12 +93,14 @@ def load_in_time(
 
 
 def vet(bundle: Bundle, config: Config) -> list[str]:
-    """Refuse what manifest, minimum and signature alone rule out; returns what is less than it should be."""
+    """Refuse what manifest, minimum, signature and journal rule out; returns what is less than it should be."""
     if bundle.name != config.engine.name:
         fact = f"this is {bundle.name} {bundle.version}, the daemon runs {config.engine.name}"
         raise RefusedError(fact, "put it where it belongs")
     refuse_below(config.daemon.store, bundle.name, bundle.version)
     warning = check_signature(bundle, config.engine.trusted, config.engine.require_signature)
+    if config.engine.require_signature:
+        refuse_replayed(Store(config.daemon.store), bundle)
     if problems := misfits(bundle.manifest, config):
         more = f" (and {len(problems) - 1} more, see 'edged check FILE')" if len(problems) > 1 else ""
         raise RefusedError(f"{bundle.name} {bundle.version} does not fit this cell: {problems[0]}{more}")

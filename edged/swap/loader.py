@@ -104,6 +104,7 @@ class Loader(Duty):
         else:
             self._swapper.hand_over(installed)
             self._loaded(installed)
+            self._settle(installed)
             if lacking is not None and installed.engine.backend != "tensorrt":
                 self._upgrade.instead_of(installed, lacking, warnings)
                 if (running := self._slot.running) is not None and running is not installed:
@@ -113,6 +114,16 @@ class Loader(Duty):
         manifest = installed.engine.manifest
         facts = {"name": manifest.name, "version": manifest.version, "backend": installed.engine.backend}
         self._notifier.emit(Event("loaded", {**facts, "engine": installed.engine.identity.hex()}))
+
+    def _settle(self, installed: Pipeline) -> None:
+        """Where signatures are required, write down which content this version has: see `refuse_replayed`."""
+        version = installed.version
+        if not self._config.engine.require_signature or version not in self._store.versions(self._config.engine.name):
+            return
+        try:
+            self._history.settle(version, installed.engine.identity.hex())
+        except EdgedError as error:
+            self._notifier.warn(f"the journal of {self._config.engine.name} cannot be kept: {error}")
 
     def _recover(self) -> None:
         name, version = self._config.engine.name, self._config.engine.version

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from configs import REACH_SENSORS
+from rig import Rig, rig
 from signing import bundle_path, keys, sign_bundle
+from swap_engines import NAME, model
+from swaps import open_cell
+from waiting import until
 
 from edged.bundle.store import Store
 from edged.config import load_config
 from edged.core.errors import RefusedError
 from edged.swap.load import load_engine
 
-__all__ = ["bundle_path", "keys"]
+__all__ = ["bundle_path", "keys", "rig"]
 
 
 CELL = (
@@ -69,3 +74,38 @@ def test_a_daemon_refuses_a_key_it_does_not_trust(bundle_path: Path, keys: Path,
     sign_bundle(bundle_path, keys / "bob.pem")
     with pytest.raises(RefusedError, match="not trusted"):
         load_as(bundle_path, engine)
+
+
+def test_a_version_keeps_the_content_that_was_committed_under_it(rig: Rig, keys: Path) -> None:
+    """Two contents were signed with one number: whoever has the older one may not put it back."""
+    engine = f"name = '{NAME}'\nrequire_signature = true\ntrusted = '{keys.parent / 'trusted'}'"
+    cell = open_cell(rig, signed=keys / "alice.pem", engine=engine)
+    until(lambda: any(line["state"] == "committed" and line["engine"] for line in cell.journal()))
+    for version, seed in (("2", 2), ("3", 3)):
+        cell.add(version, model(seed=seed))
+        sign_bundle(cell.home / version, keys / "alice.pem")
+        assert cell.swapped(version)["state"] == "committed"
+    shutil.rmtree(cell.home / "2")
+    cell.add("2", model(seed=4))
+    sign_bundle(cell.home / "2", keys / "alice.pem")
+    again = "2 is not what was committed here under that number"
+    assert again in cell.swapped("2")["reason"]
+    assert cell.running() == "3"
+
+    cell.daemon.terminate()
+    shutil.rmtree(cell.home / "3")
+    cell.add("3", model(seed=5))
+    sign_bundle(cell.home / "3", keys / "alice.pem")
+    restarted = rig.daemon(cell.daemon.path)
+    restarted.wait_status(lambda status: "3 is not what was committed here" in status["engine"].get("detail", ""))
+    checked = rig.edged("check", str(cell.daemon.path))
+    assert (checked.returncode, "3 is not what was committed here" in checked.stdout) == (3, True), checked
+
+
+def test_without_required_signatures_a_version_may_be_made_again(rig: Rig) -> None:
+    cell = open_cell(rig)
+    for seed in (2, 3):
+        shutil.rmtree(cell.home / "2", ignore_errors=True)
+        cell.add("2", model(seed=seed))
+        assert cell.swapped("2")["state"] == "committed"
+        assert cell.swapped("1")["state"] == "committed"
