@@ -11,6 +11,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +28,27 @@ if sys.version_info < (3, 13):  # the oldest has no wheel for it
 LIBRARIES = {"libnvinfer": "INFER", "libnvonnxparser": "ONNX", "libnvinfer_plugin": "PLUGIN"}
 
 
-@dataclasses.dataclass(frozen=True)
 class Real:
-    """One version of the real bindings, and the null libraries under it."""
+    """One version of the real bindings over the null libraries, loaded once, in a process of its own."""
 
-    version: str
-    wheel: Path
-    libraries: Path
+    def __init__(self, version: str, wheel: Path, libraries: Path) -> None:
+        self.version, self.major = version, version.split(".")[0]
+        argv = [sys.executable, BINDINGS / "check.py", wheel, libraries, self.major]
+        self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    @property
-    def major(self) -> str:
-        return self.version.split(".")[0]
-
-    def check(self, uses: list[Use], folder: Path, fake: Path | None = None) -> list[str]:
-        listed = folder / "uses.json"
-        listed.write_text(json.dumps([use.plain() for use in uses]))
-        given = [self.wheel, self.libraries, self.major, listed, fake or ""]
-        argv = [sys.executable, str(BINDINGS / "check.py"), *map(str, given)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        said: dict[str, Any] = json.loads(done.stdout)
+    def check(self, uses: list[Use], fake: Path | str = "") -> list[str]:
+        """What is wrong with these uses, and with that fake."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps({"uses": [use.plain() for use in uses], "fake": str(fake)}) + "\n")
+        self._child.stdin.flush()
+        said: dict[str, Any] = json.loads(self._child.stdout.readline())
+        assert "error" not in said, said["error"]
         assert said["version"] == self.version
         return list(said["problems"])
+
+    def close(self) -> None:
+        self._child.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,11 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=WHEELS, ids=[version for _, version in WHEELS])
-def real(request: pytest.FixtureRequest, libraries: Path) -> Real:
+def real(request: pytest.FixtureRequest, libraries: Path) -> Iterator[Real]:
     name, version = request.param
-    return Real(version, install(name, version), libraries)
+    made = Real(version, install(name, version), libraries)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +80,12 @@ def test_every_use_can_be_followed(ours: Reading) -> None:
     assert {use.name for use in ours.uses} >= {"Builder.build_serialized_network", "MemoryPoolType.WORKSPACE"}
 
 
-def test_what_we_use_exists(real: Real, ours: Reading, tmp_path: Path) -> None:
-    assert real.check(ours.uses, tmp_path) == []
+def test_what_we_use_exists(real: Real, ours: Reading) -> None:
+    assert real.check(ours.uses) == []
 
 
-def test_the_fake_offers_nothing_that_the_real_one_lacks(real: Real, tmp_path: Path) -> None:
-    assert real.check([], tmp_path, FAKE) == []
+def test_the_fake_offers_nothing_that_the_real_one_lacks(real: Real) -> None:
+    assert real.check([], FAKE) == []
 
 
 def test_the_fake_hides_everything_of_its_own() -> None:
@@ -95,10 +97,10 @@ def test_the_fake_hides_everything_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", ["name", "get", "set", "call", "new", "subclass"])
-def test_a_renamed_attribute_is_noticed(real: Real, ours: Reading, tmp_path: Path, kind: str) -> None:
+def test_a_renamed_attribute_is_noticed(real: Real, ours: Reading, kind: str) -> None:
     use = next(use for use in ours.uses if use.kind == kind)
     renamed = dataclasses.replace(use, name=f"{use.name}_renamed")
-    assert real.check([renamed], tmp_path) == [f"{use.where}: {renamed.name} does not exist"]
+    assert real.check([renamed]) == [f"{use.where}: {renamed.name} does not exist"]
 
 
 @pytest.mark.parametrize(
@@ -123,17 +125,17 @@ def test_a_renamed_attribute_is_noticed(real: Real, ours: Reading, tmp_path: Pat
         ("class M(trt.ILogger):\n    def lag(self, severity, msg): pass", "a subclass of ILogger has to override"),
     ],
 )
-def test_wrong_uses_are_noticed(real: Real, tmp_path: Path, source: str, problem: str) -> None:
+def test_wrong_uses_are_noticed(real: Real, source: str, problem: str) -> None:
     reading = read_source(f"import tensorrt as trt\n{source}\n", "here", Reading())
-    problems = real.check(reading.uses, tmp_path)
+    problems = real.check(reading.uses)
     assert any(problem in found for found in problems), problems
 
 
-def test_what_a_version_lacks_is_noticed(real: Real, tmp_path: Path) -> None:
+def test_what_a_version_lacks_is_noticed(real: Real) -> None:
     """The very names that 11 dropped: with 10 they are there."""
     source = "def f(e: trt.ICudaEngine) -> None:\n    print(e.device_memory_size, trt.BuilderFlag.FP16)"
     reading = read_source(f"import tensorrt as trt\n{source}\n", "here", Reading())
-    gone = real.check(reading.uses, tmp_path)
+    gone = real.check(reading.uses)
     assert len(gone) == (2 if real.major == "11" else 0)
 
 
@@ -191,15 +193,15 @@ def test_objects_are_followed_to_where_they_are_used() -> None:
     assert not reading.complaints
 
 
-def test_what_was_followed_is_held_against_the_bindings(real: Real, tmp_path: Path) -> None:
+def test_what_was_followed_is_held_against_the_bindings(real: Real) -> None:
     uses = read_source(FOLLOWED, "here", Reading()).uses
-    assert real.check(uses, tmp_path) == [f"here:9: {VOLUME} does not exist"]
+    assert real.check(uses) == [f"here:9: {VOLUME} does not exist"]
     wrong = (
         FOLLOWED.replace("execute_async_v3", "execute_async_v9")
         .replace("ERROR", "ERRORS")
         .replace("shape or", "size or")
     )
-    gone = {problem.partition(": ")[2] for problem in real.check(read_source(wrong, "here", Reading()).uses, tmp_path)}
+    gone = {problem.partition(": ")[2] for problem in real.check(read_source(wrong, "here", Reading()).uses)}
     assert gone >= {
         "ICudaEngine.create_execution_context().execute_async_v9 does not exist",
         "ILogger.Severity.ERRORS does not exist",
@@ -242,5 +244,5 @@ HIDDEN = "    def __init__(self):\n        raise TypeError('No constructor defin
     ],
 )
 def test_a_fake_that_offers_more_is_noticed(real: Real, tmp_path: Path, body: str, problem: str) -> None:
-    problems = real.check([], tmp_path, a_fake(tmp_path, body))
+    problems = real.check([], a_fake(tmp_path, body))
     assert any(problem in found for found in problems), problems

@@ -13,8 +13,10 @@ import ctypes
 import importlib.util
 import inspect
 import json
+import os
 import re
 import sys
+import traceback
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -252,13 +254,25 @@ def has_buffer(kind: type) -> bool:
     return bool(ctypes.pythonapi.PyObject_CheckBuffer(ctypes.py_object(kind.__new__(kind))))
 
 
-def main() -> None:
-    wheel, libraries, major, uses, fake = sys.argv[1:]
-    trt = load_bindings(wheel, libraries, major)
-    found = [(use["where"], check_use(trt, use)) for use in json.loads(Path(uses).read_text(encoding="utf-8"))]
+def answer(trt: Any, uses: list[dict[str, Any]], fake: str) -> dict[str, Any]:
+    found = [(use["where"], check_use(trt, use)) for use in uses]
     problems = [f"{where}: {problem}" for where, problem in found if problem]
     problems += [f"fake: {problem}" for problem in check_fake(trt, load_fake(fake))] if fake else []
-    print(json.dumps({"version": trt.__version__, "problems": problems}))
+    return {"version": trt.__version__, "problems": problems}
+
+
+def main() -> None:
+    """A question a line, {"uses", "fake"}; each is answered by a process of its own, which has the bindings already."""
+    trt = load_bindings(*sys.argv[1:])
+    for line in sys.stdin:
+        sys.stdout.flush()
+        if os.fork() == 0:
+            try:
+                print(json.dumps(answer(trt, **json.loads(line))), flush=True)
+            except BaseException:
+                print(json.dumps({"error": traceback.format_exc()}), flush=True)
+            os._exit(0)
+        os.wait()
 
 
 if __name__ == "__main__":
