@@ -71,7 +71,7 @@ def relative(folder: Path) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     settings = step["config"] if step else config
     enabled = settings.get("enabled", settings.get("use_relative_actions", False))
     excluded = settings.get("exclude_joints", settings.get("relative_exclude_joints")) or ()
-    names = settings.get("action_names") or ()
+    names = settings.get("action_names") or config.get("relative_action_names") or ()
     return bool(enabled), tuple(str(word).lower() for word in excluded), tuple(str(name) for name in names)
 
 

@@ -23,7 +23,7 @@ def _words(text: str) -> frozenset[str]:
 
 READ = _words(
     "type input_features output_features normalization_mapping n_obs_steps chunk_size horizon n_action_steps "
-    "use_relative_actions relative_exclude_joints temporal_ensemble_coeff"
+    "use_relative_actions relative_exclude_joints relative_action_names temporal_ensemble_coeff"
 )
 SHAPE: Mapping[str, frozenset[str]] = {
     "act": _words(
@@ -43,7 +43,7 @@ ELSEWHERE = _words(
     "device use_amp push_to_hub repo_id private tags license pretrained_path use_peft dropout kl_weight optimizer_lr "
     "optimizer_weight_decay optimizer_lr_backbone optimizer_betas optimizer_eps scheduler_name "
     "scheduler_warmup_steps drop_n_last_frames do_mask_loss_for_padding compile_model compile_mode "
-    "gradient_checkpointing crop_is_random relative_action_names"
+    "gradient_checkpointing crop_is_random"
 )
 NOTHING: tuple[object, ...] = (None, (), [], {}, "")
 """Values with which a key says that something is not done; an unknown key may have them."""
@@ -78,7 +78,7 @@ class Folder:
 
 def check_folder(folder: Folder, network: Network) -> None:
     """`RefusedError` naming the first thing that would be left out."""
-    for fact in (*_config(folder.config, network), *_steps(folder)):
+    for fact in (*_config(folder.config, network), *_steps(folder), *_names(folder)):
         raise RefusedError(fact, REMEDY)
 
 
@@ -134,6 +134,16 @@ def _steps(folder: Folder) -> Iterator[str]:
         there = [_active(folder.step(name)) for name in (before, after)]
         if there[0] != there[1]:
             yield f"{before if there[0] else after} is a step, and {after if there[0] else before} is none"
+
+
+def _names(folder: Folder) -> Iterator[str]:
+    """By their names axes are left out of what is relative: two lists that differ leave out different ones."""
+    own = folder.config.get("relative_action_names") or []
+    step = (folder.step("relative_actions_processor").get("config") or {}).get("action_names") or own
+    if not isinstance(own, list) or not all(isinstance(name, str) for name in own):
+        yield f"config.json: relative_action_names = {_short(own)} is no list of names"
+    elif own and step != own:
+        yield f"config.json: relative_action_names = {_short(own)}, the relative_actions_processor has {_short(step)}"
 
 
 def _active(step: Step) -> bool:

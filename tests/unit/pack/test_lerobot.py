@@ -45,6 +45,25 @@ def test_no_normalisation_has_to_be_said_by_the_policy(tmp_path: Path, network: 
     assert spec.outputs["action"].statistics.form == "none"
 
 
+def test_names_of_relative_actions_are_the_configs_where_the_step_gives_none(tmp_path: Path) -> None:
+    names = [f"{side}.pos" for side in ("a", "b", "c", "d", "e", "f", "gripper")]
+    said = {"use_relative_actions": True, "relative_exclude_joints": ["gripper"], "relative_action_names": names}
+    assert relative(lerobot_policy(tmp_path / "a", **said)) == (True, ("gripper",), tuple(names))
+
+
+@pytest.mark.parametrize(("own", "says"), [(["x", "y"], "the relative_actions_processor has"), ("x", "is no list")])
+def test_names_that_contradict_each_other_are_refused(tmp_path: Path, network: Network, own: Any, says: str) -> None:
+    folder = lerobot_policy(tmp_path, relative_action_names=own)
+    for file, name in (("pre", "relative_actions_processor"), ("post", "absolute_actions_processor")):
+        path = folder / f"policy_{file}processor.json"
+        steps = json.loads(path.read_text())
+        extra = {"action_names": ["x", "z"]} if file == "pre" else {}
+        steps["steps"].append({"registry_name": name, "config": {"enabled": True, **extra}})
+        path.write_text(json.dumps(steps))
+    with pytest.raises(RefusedError, match=says):
+        read_policy(folder, network)
+
+
 def test_relative_actions(tmp_path: Path) -> None:
     assert relative(lerobot_policy(tmp_path / "a")) == (False, (), ())
     said = {"use_relative_actions": True, "relative_exclude_joints": ["Gripper"]}
