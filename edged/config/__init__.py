@@ -2,6 +2,7 @@
 
 from edged.config.engine import EngineConfig
 from edged.config.execution import ExecutionConfig
+from edged.config.guard import GuardConfig, LimitConfig
 from edged.config.load import DaemonPlaces, load_config, load_daemon
 from edged.config.paths import default_runtime, default_store, runtime_roots, unit_environ
 from edged.config.schema import HISTORY, Config
@@ -9,8 +10,6 @@ from edged.config.sections import (
     BusConfig,
     CameraConfig,
     DaemonConfig,
-    GuardConfig,
-    LimitConfig,
     LogConfig,
     LoopConfig,
     SensorConfig,

@@ -30,6 +30,7 @@ else:
 Tables = dict[str, Any]
 _PATHS = {("daemon", "store"), ("daemon", "cache"), ("daemon", "runtime")} | {
     ("engine", "trusted"),
+    ("guard", "urdf"),
     ("bus", "secret_key"),
     ("bus", "authorized"),
 }

@@ -13,11 +13,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from edged.config.engine import EngineConfig
 from edged.config.execution import ExecutionConfig
+from edged.config.guard import GuardConfig
 from edged.config.sections import (
     BusConfig,
     CameraConfig,
     DaemonConfig,
-    GuardConfig,
     InspectionConfig,
     LogConfig,
     LoopConfig,

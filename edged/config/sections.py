@@ -114,46 +114,6 @@ class SensorConfig(_Section):
         return (self.unit,) * len(self.names) if isinstance(self.unit, str) else self.unit
 
 
-class LimitConfig(_Section):
-    """Limits of one action axis in its own unit; what is absent is not limited."""
-
-    min: Finite | None = Field(default=None, description="lowest target")
-    max: Finite | None = Field(default=None, description="highest target")
-    step: Positive | None = Field(default=None, description="largest change from one tick to the next")
-    velocity: Positive | None = Field(default=None, description="largest change per second")
-    acceleration: Positive | None = Field(
-        default=None, description="largest change of velocity per second; with it every message ends in a way to rest"
-    )
-    min_hold_ms: Millis | None = Field(default=None, description="a binary axis keeps a value at least for so long")
-    rest: Positive | None = Field(default=None, description="as guard.rest, for this axis and in its unit")
-    on: Literal["hold", "limit"] = Field(
-        default="hold", description="beyond a limit: publish a Hold, or the nearest allowed value"
-    )
-
-
-class GuardConfig(_Section):
-    """What stands between a model and a robot. Read from the file alone; a daemon with this section is a policy's."""
-
-    start: Literal["disarmed", "armed"] = Field(default="disarmed", description="'armed' moves without 'edged resume'")
-    enable: str | None = Field(
-        default=None, pattern=r"^sensor:.+$", description="'sensor:<name>'; its rising edge arms, low holds"
-    )
-    measured: str | None = Field(
-        default=None, pattern=r"^sensor:.+$", description="'sensor:<name>' that says where the robot is"
-    )
-    rest: Positive = Field(
-        default=0.005,
-        description="at rest is what moves less than this within the window, rad; in deg as much, else in the unit",
-    )
-    stop_ms: float = Field(
-        default=0.0, ge=0, le=60_000, description="shortest stop: worst braking time and delay, where nothing measures"
-    )
-    following_error: Positive | None = Field(
-        default=None, description="largest |measured - commanded| of an axis, in its unit, before Hold(TRACKING)"
-    )
-    limits: dict[str, LimitConfig] = Field(default={}, description="limits per action axis")
-
-
 Point = tuple[Finite, Finite]
 Polygon = Annotated[tuple[Point, ...], Field(min_length=3, max_length=256)]
 Area = Annotated[float, Field(ge=0, le=1e12)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.bundle.limits import limits_of
 from edged.bundle.manifest import Axis, Manifest
 from edged.config import Config, GuardConfig
 from edged.core.clock import NS_PER_S, ns
@@ -62,6 +63,8 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
     guard = config.guard
     if action and (unknown := sorted(set(guard.limits) - {axis.name for axis in axes})):
         raise RefusedError(f"guard.limits.{unknown[0]} limits no axis of {manifest.name}", "correct its name")
+    if action:
+        guard = guard.model_copy(update={"limits": dict(limits_of(guard, axes))})
     step, velocity = _column(guard, axes, "step", math.inf), _column(guard, axes, "velocity", math.inf)
     rate_free = np.array([axis.kind == "binary" for axis in axes], bool)
     step[rate_free] = velocity[rate_free] = math.inf  # opening a gripper slowly is not a smaller command
