@@ -91,3 +91,59 @@ def udp(
             run(plant, options, wait)
         finally:
             plant.close()
+
+
+@app.command()
+def mqtt(
+    daemon: Daemon,
+    broker: Annotated[str, typer.Option(help="HOST:PORT of the broker")],
+    prefix: Annotated[str, typer.Option(help="topics begin with it; edged/NAME unless given")] = "",
+    user: Annotated[str, typer.Option(help="name at the broker")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="file whose first line is the password")] = None,
+    ca: Annotated[Path | None, typer.Option(help="certificate authority of the broker: TLS is used")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="our own certificate")] = None,
+    key: Annotated[Path | None, typer.Option(help="its private key")] = None,
+    quiet_ms: Quiet = None,
+    result_ms: Shown = 2000.0,
+) -> None:
+    """Publish a daemon's state and results as JSON at an MQTT broker (docs/gateways.md)."""
+    from edged.services.gateway.mqtt import Options, run
+
+    plant = Plant(*expected(daemon), result_ms, quiet_ms)
+    options = Options(
+        parse_listen(broker), prefix or f"edged/{plant.name}", user, password_file, ca, certificate, key
+    )  # fmt: skip
+    with until_ended() as wait:
+        print(f"{plant.name} to {broker} below {options.prefix}", flush=True)
+        try:
+            run(plant, options, wait)
+        finally:
+            plant.close()
+
+
+@app.command()
+def opcua(
+    daemon: Daemon,
+    listen: Annotated[str, typer.Option(help="HOST:PORT to serve at")] = "127.0.0.1:4840",
+    certificate: Annotated[Path | None, typer.Option(help="our own certificate, DER or PEM")] = None,
+    key: Annotated[Path | None, typer.Option(help="its private key")] = None,
+    trusted: Annotated[Path | None, typer.Option(help="folder with the certificates of clients that may act")] = None,
+    quiet_ms: Quiet = None,
+    result_ms: Shown = 10_000.0,
+    insecure: Annotated[bool, typer.Option("--insecure", help="let everybody on the network read")] = False,
+) -> None:
+    """Serve a daemon's state and results to SCADA systems over OPC UA (docs/gateways.md)."""
+    from edged.services.gateway.opcua import Options, run
+
+    here = parse_listen(listen)
+    if (certificate is None) != (key is None) or (trusted is not None and certificate is None):
+        raise UsageError(
+            "a certificate without its key, or clients without one to meet", "give --certificate and --key"
+        )
+    options = Options(here, certificate, key, trusted, is_loopback(here[0]) or insecure)
+    plant = Plant(*expected(daemon), result_ms, quiet_ms)
+    with until_ended() as wait:
+        try:
+            run(plant, options, wait, lambda: print(f"{plant.name} at opc.tcp://{listen}/edged/", flush=True))
+        finally:
+            plant.close()

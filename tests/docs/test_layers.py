@@ -79,6 +79,8 @@ HOMES = {
     "typer": ("cli",),
     "watchfiles": ("swap.drop_watcher",),
     "cryptography": ("bundle.signature", "cli.keys"),
+    "paho": ("services.gateway.mqtt",),
+    "asyncua": ("services.gateway.opcua",),
     "prometheus_client": ("services.metrics",),
     "starlette": ("services.ui",),
     "uvicorn": ("services.ui",),

@@ -1,0 +1,152 @@
+"""mqtt: one daemon as plain JSON for a broker. Its last will says the same as a daemon that is gone.
+
+Topics below `prefix`: `state`, retained, at each change and each second; `result`, one message each, not retained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edged.core.clock import NS_PER_S, monotonic_ns, wall_time
+from edged.core.errors import EdgedError, UsageError
+from edged.services.gateway.plant import NO_ENGINE, Facts, Outcome, Plant
+
+TURN_S = 0.02
+EACH_NS = NS_PER_S  # between two states that are the same: `life` moves
+KEEPALIVE_S = 3  # the broker sends the last will after one and a half of it
+QUEUED = 1000  # messages for a broker that is away; older ones are dropped
+LOST = {"alive": False, "state": "LOST"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`broker`: host and port. `ca`: of the broker's certificate, and TLS is used; `certificate`, `key`: our own.
+    `password_file`: its first line."""
+
+    broker: tuple[str, int]
+    prefix: str
+    user: str = ""
+    password_file: Path | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def state_of(facts: Facts, life: int) -> dict[str, Any]:
+    """What is published as `state`; of a daemon that is gone nothing but that."""
+    if not facts.alive:
+        return {**LOST, "life": life}
+    engine = facts.health.get("engine")
+    running = engine if isinstance(engine, dict) else {}
+    return {
+        "alive": True,
+        "state": facts.state,
+        "good": facts.good,
+        "stop": facts.stop,
+        "detail": facts.detail,
+        "engine": facts.engine.hex() if facts.engine != NO_ENGINE else None,
+        "name": running.get("name"),
+        "version": running.get("version"),
+        "alarms": list(facts.alarms),
+        "age_ms": None if facts.age_ms is None else round(facts.age_ms, 1),
+        "life": life,
+    }
+
+
+def result_of(one: Outcome) -> dict[str, Any]:
+    """What is published as `result`."""
+    return {
+        "entry": one.entry,
+        "line": one.line or None,
+        "part": one.part if one.line else None,
+        "number": one.number,
+        "result": one.result,
+        "why": one.why or None,
+        "decided": list(one.decided),
+        "engine": one.engine.hex() if one.engine != NO_ENGINE else None,
+        "digest": one.digest,
+        "age_ms": round((monotonic_ns() - one.at_ns) / 1e6, 1),
+        "time": wall_time(),
+    }
+
+
+class Publisher:
+    """From facts to messages; for one thread, paho has another one."""
+
+    def __init__(self, plant: Plant, options: Options) -> None:
+        self._plant, self._prefix = plant, options.prefix
+        self._life = 0
+        self._said: tuple[Any, ...] = ()  # of the state last published, what counts as a change
+        self._due_ns = 0
+        self._results: set[tuple[int, int]] = set()  # of those shown now, what was published
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edged-{plant.name}-gateway")
+        self._client.will_set(f"{self._prefix}/state", json.dumps({**LOST, "life": None}), qos=1, retain=True)
+        self._client.max_queued_messages_set(QUEUED)
+        self._client.reconnect_delay_set(1, 10)
+        self._client.on_connect = self._connected
+        self._connects = 0
+        self._secure(options)
+        self._client.connect_async(*options.broker, keepalive=KEEPALIVE_S)
+        self._client.loop_start()
+
+    def _secure(self, options: Options) -> None:
+        try:
+            password = None
+            if options.password_file is not None:
+                password = options.password_file.read_text(encoding="utf-8").partition("\n")[0]
+            if options.user:
+                self._client.username_pw_set(options.user, password)
+            if options.ca is not None:
+                files = [None if one is None else str(one) for one in (options.certificate, options.key)]
+                self._client.tls_set(str(options.ca), files[0], files[1])
+        except (OSError, ValueError, ssl.SSLError) as error:
+            raise EdgedError(f"the broker's credentials cannot be used: {error}", "see their files") from None
+
+    def _connected(self, *_: Any) -> None:
+        """In paho's thread: the broker may have told everybody our last will, or be another one."""
+        self._connects += 1
+
+    def turn(self) -> None:
+        """Publish what has changed, or is due."""
+        facts, now_ns = self._plant.turn(), monotonic_ns()
+        shown = {(one.entry, one.at_ns): one for one in facts.results}
+        for key in sorted(shown.keys() - self._results):
+            self._client.publish(f"{self._prefix}/result", json.dumps(result_of(shown[key])), qos=1)
+        self._results = set(shown)
+        told = (facts.alive, facts.state, facts.good, facts.stop, facts.engine, facts.alarms, self._connects)
+        if told == self._said and now_ns < self._due_ns:
+            return
+        self._life += 1
+        self._said, self._due_ns = told, now_ns + EACH_NS
+        if self._client.is_connected():  # else it would be told later, when it is old
+            self._client.publish(f"{self._prefix}/state", json.dumps(state_of(facts, self._life)), qos=1, retain=True)
+
+    def close(self) -> None:
+        """Tell that nobody tells any more."""
+        if self._client.is_connected():
+            told = self._client.publish(f"{self._prefix}/state", json.dumps({**LOST, "life": None}), qos=1, retain=True)
+            with contextlib.suppress(RuntimeError, ValueError):  # the broker went meanwhile, and sends the last will
+                told.wait_for_publish(1.0)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def run(plant: Plant, options: Options, wait: Callable[[float], bool]) -> None:
+    """Publish until `wait(seconds)` says that it is over; a broker that is away is waited for."""
+    if not options.prefix or any(sign in options.prefix for sign in "+#\0") or options.prefix.startswith(("/", "$")):
+        raise UsageError(f"topics below {options.prefix!r}", "give a --prefix without + and #, such as plant/line1")
+    publisher = Publisher(plant, options)
+    try:
+        while not wait(TURN_S):
+            publisher.turn()
+    finally:
+        publisher.close()
