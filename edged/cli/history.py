@@ -172,13 +172,12 @@ def facts(entries: Sequence[Entry]) -> dict[str, Any]:
             "totals": totals(entries)}  # fmt: skip
 
 
-def page_entries(folder: Path, since: float, now: float, most: int = 500) -> list[dict[str, Any]]:
-    """The newest of one journal that lasted after Unix time `since`, for the page: as `facts` has them, and a line."""
-    found = [entry for entry in assemble(folder.name, read_journal(folder)) if (entry.end or now) >= since]
+def page_entries(folder: Path, most: int = 2000) -> list[dict[str, Any]]:
+    """The newest of one journal, for the page: as `facts` has them, and the line that `show_history` has."""
     return [
         {"what": entry.what, "cause": entry.cause, "begin": entry.begin, "end": entry.end, "open": entry.open,
          "facts": entry.facts, "line": _said(entry)}
-        for entry in found[-most:]
+        for entry in assemble(folder.name, read_journal(folder))[-most:]
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import getpass
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,13 +63,26 @@ def ui(
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     settings = Settings(listen, May(operate, arm), people or people_file(), certificate, key, name or ())
-    serve(lambda: [*running(), *(also or ())], _page_history, settings, lambda url: print(f"page: {url}", flush=True))
+    serve(lambda: [*running(), *(also or ())], _page_history(), settings, lambda url: print(f"page: {url}", flush=True))
 
 
-def _page_history(folder: Path, since: float) -> list[dict[str, Any]]:
+def _page_history() -> Callable[[Path, float], list[dict[str, Any]]]:
+    """Entries of a journal for the page, which is asked every few seconds: a journal that is as it was is not read."""
     from edged.cli.history import page_entries
 
-    return page_entries(folder, since, time.time())
+    kept: dict[Path, tuple[Any, list[dict[str, Any]]]] = {}
+
+    def entries(folder: Path, since: float) -> list[dict[str, Any]]:
+        try:
+            state = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+        except OSError:
+            return []
+        if folder not in kept or kept[folder][0] != state:
+            kept[folder] = state, page_entries(folder)
+        now = time.time()
+        return [entry for entry in kept[folder][1] if (entry["end"] or now) >= since]
+
+    return entries
 
 
 def person(

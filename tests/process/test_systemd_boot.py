@@ -1,96 +1,22 @@
-"""The units under a real systemd: a container boots this machine's /usr with an empty /etc and runs the daemon."""
+"""The units under a real systemd: start, watchdog, reload, crashes, failures, the page."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import sysconfig
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+from container import WANTED, Inside, booted, laid_out, show, until
 
-import edged
-
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(shutil.which("systemd-nspawn") is None, reason="systemd-nspawn is not installed"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="containers are made by root"),
-]
-
-ROOT = Path(__file__).parents[2]
-UNITS = ROOT / "systemd"
-# The base interpreter is bound to a place that ProtectHome leaves open; the environment's packages beside it.
-PROGRAM = f"""#!/bin/sh
-export PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib PYTHONDONTWRITEBYTECODE=1
-export PYTHONPATH=/opt/source:/opt/packages
-exec /opt/python/bin/python{sys.version_info.major}.{sys.version_info.minor} -m edged "$@"
-"""
-
-Inside = Callable[..., str]
+pytestmark = WANTED
 
 
 @pytest.fixture(scope="module")
 def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
     """Run a command in the booted container and return what it printed."""
-    folder = tmp_path_factory.mktemp("container")
-    configs, programs = folder / "etc", folder / "bin"
-    configs.mkdir()
-    shutil.copy(UNITS / "pick.toml", configs)
-    (configs / "wrong.toml").write_text("[loop]\nrate_hz = 0\n", encoding="utf-8")
-    programs.mkdir()
-    (programs / "edged").write_text(PROGRAM, encoding="utf-8")
-    (programs / "edged").chmod(0o755)
-    binds = {
-        configs: "/etc/edged",
-        programs: "/opt/edged/bin",
-        Path(sys.base_prefix): "/opt/python",
-        Path(sysconfig.get_path("purelib")): "/opt/packages",
-        Path(edged.__file__).parent: "/opt/source/edged",
-        UNITS / "edged@.service": "/etc/systemd/system/edged@.service",
-        UNITS / "edged@.service.d": "/etc/systemd/system/edged@.service.d",
-        UNITS / "edged.target": "/etc/systemd/system/edged.target",
-        UNITS / "sysusers.conf": "/etc/sysusers.d/edged.conf",
-    }
-    command = ["systemd-nspawn", "--directory=/", "--volatile=yes", "--boot", "--register=no", "--keep-unit"]
-    command += ["--private-users=no", "--console=pipe", f"--machine=edged-test-{os.getpid()}"]
-    command += [f"--bind-ro={source}:{target}" for source, target in binds.items()]
-    with (folder / "console.txt").open("wb") as console:
-        container = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-    try:
-        leader = until(lambda: first_child(container.pid), "the container has a first process")
-
-        def run(*arguments: str, check: bool = True) -> str:
-            entered = ["nsenter", "--target", leader, "--all", *arguments]
-            return subprocess.run(entered, check=check, capture_output=True, text=True).stdout.strip()
-
-        until(lambda: run("systemctl", "is-active", "multi-user.target", check=False) == "active", "it has booted")
+    with booted(laid_out(tmp_path_factory.mktemp("container"))) as run:
         yield run
-    finally:
-        container.terminate()
-        container.wait(30)
-
-
-def first_child(pid: int) -> str:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").partition(" ")[0]
-
-
-def until(fact: Callable[[], str | bool], what: str, seconds: float = 60) -> str:
-    """Wait until `fact` holds and return it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if held := fact():
-            return str(held)
-        time.sleep(0.2)
-    pytest.fail(f"not within {seconds} s: {what}")
-
-
-def show(inside: Inside, unit: str, key: str) -> str:
-    return inside("systemctl", "show", "--value", "--property", key, unit)
 
 
 @pytest.fixture
@@ -144,3 +70,35 @@ def test_a_wrong_config_is_not_started_again(inside: Inside) -> None:
     assert show(inside, "edged@wrong", "ActiveState") == "failed"
     assert show(inside, "edged@wrong", "ExecMainStatus") == "2"
     assert show(inside, "edged@wrong", "NRestarts") == "0"
+
+
+def test_a_daemon_that_fails_for_good_is_told(inside: Inside) -> None:
+    inside("systemctl", "start", "edged@wrong", check=False)
+    journal = ("journalctl", "--unit", "edged-failed@wrong", "--output", "cat")
+    until(lambda: "hook: wrong" in inside(*journal), "the hook was run")
+    until(lambda: "edged@wrong failed" in inside(*journal, "--priority", "crit"), "it is in the journal")
+
+
+def test_settings_come_from_a_file_that_only_root_reads(inside: Inside, pick: str) -> None:
+    assert "25 Hz" in inside("/opt/edged/bin/edged", "status", "pick")
+
+
+def test_a_storm_of_crashes_leaves_it_running(inside: Inside, pick: str) -> None:
+    """No limit of starts gives it up; with give-up.conf that is another matter."""
+    for _ in range(8):
+        before = show(inside, pick, "MainPID")
+        inside("kill", "-KILL", before, check=False)
+        until(lambda: show(inside, pick, "MainPID") not in (before, "0"), "another process")  # noqa: B023
+    until(lambda: show(inside, pick, "ActiveState") == "active", "it is ready again")
+    assert int(show(inside, pick, "NRestarts")) >= 8
+
+
+def test_the_page_runs_as_a_reader(inside: Inside, pick: str) -> None:
+    inside("systemctl", "start", "edged-ui")
+    try:
+        ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/api/daemons').read().decode())"
+        python = f"/opt/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+        environ = ("env", "PYTHONHOME=/opt/python", "LD_LIBRARY_PATH=/opt/python/lib")
+        until(lambda: '"name":"pick"' in inside(*environ, python, "-c", ask, check=False), "it shows the daemon")
+    finally:
+        inside("systemctl", "stop", "edged-ui")

@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 from browser import MISSING, Browser, browser
 from rig import Daemon, Process, Rig, camera_toml, free_port, is_action, limits_toml, open_rig, state_toml
+from swaps import QUICK
 from waiting import until
 
+from edged.bench.swap import prepare_versions
+from edged.bundle.bundle import read_bundle
 from edged.services.ui.people import put_person
 
 ROOT = Path(__file__).parents[2]
@@ -100,10 +103,13 @@ def _pick(rig: Rig) -> Daemon:
     guard = f"start = 'armed'\nenable = 'sensor:button'\n{limits_toml()}"
     inputs = camera_toml(rig, width=320, height=240) + state_toml(rig) + button
     sections = {"loop": "clock = 'timer'\nrate_hz = 25", "engine": "name = 'bench-state'", "guard": guard,
-                "bus": "valid_ms = 1000\npublish = ['frames']"}  # fmt: skip
+                "bus": "valid_ms = 1000\npublish = ['frames']", "swap": QUICK}  # fmt: skip
     daemon = rig.daemon(rig.config("pick", **sections, inputs=inputs), TMPDIR=str(rig.folder))
     until(lambda: daemon.status()["predictions"] or daemon.ask("resume"), 30)
     daemon.listen().wait(is_action)
+    engine = rig.store / "bench-state"
+    (second,) = prepare_versions(rig.folder, read_bundle(engine / "1"), 1)
+    second.rename(engine / "2")
     return daemon
 
 
@@ -241,6 +247,7 @@ def test_the_page_shows_picture_masks_causes_and_engines(page: Page, chromium: B
     _keep(chromium, tmp_path, "page.jpg")
     chromium.run("document.querySelector(`[data-key='${arguments[0]}']`).click()", page.keys["pick"])
     chromium.wait("return document.querySelectorAll('.axis').length === 7")
+    chromium.wait("return document.querySelector('#episodes li')")
     chromium.run("document.querySelector('#episodes li').click()")
     assert chromium.run("return document.querySelector('#episodes .chosen pre').innerText.length") > 0
     assert chromium.text("#acts") == ""
@@ -248,6 +255,18 @@ def test_the_page_shows_picture_masks_causes_and_engines(page: Page, chromium: B
     assert chromium.wait("return document.documentElement.scrollWidth <= innerWidth")
     _keep(chromium, tmp_path, "page-phone.jpg")
     assert chromium.errors() == []
+
+
+@needs_chromium
+def test_a_swap_is_followed_step_by_step(page: Page, chromium: Browser) -> None:
+    chromium.resize(1280, 900)
+    chromium.open(f"http://{page.host}/#{page.keys['pick']}")
+    chromium.wait("return document.querySelector('#engines').innerText.includes('bench-state 2')")
+    assert page.act(page.login("ann"), "swap", version="2")[0] == 200
+    chromium.wait("return document.querySelector('#swap h2')?.innerText === 'Swap under way'")
+    chromium.wait("return document.querySelectorAll('#swap .done').length > 3")
+    chromium.wait("return document.getElementById('swap').innerText.includes('2: committed, asked by ann (page)')", 60)
+    chromium.wait("return document.getElementById('state').innerText.includes('bench-state 2')")
 
 
 @needs_chromium

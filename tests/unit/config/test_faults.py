@@ -234,3 +234,10 @@ def test_compressed_masks_need_their_package(write: Write, monkeypatch: pytest.M
     assert endpoints(load_config(write(text)))["masks.zstd"].endswith("/masks.zstd")
     monkeypatch.setattr("edged.config.validation.find_spec", lambda name: None)
     assert any("pip install 'edged[zstd]'" in line for line in faults(write(text)))
+
+
+def test_arming_from_afar_needs_an_enable_input(write: Write) -> None:
+    text = PICK.replace("valid_ms = 200", "valid_ms = 200\narm = true")
+    assert load_config(write(text)).bus.arm
+    lines = faults(write(text.replace('enable = "sensor:button"\n', "")))
+    assert any("bus.arm = True: allowed is guard.enable beside it" in line for line in lines), lines

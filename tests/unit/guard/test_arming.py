@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cells import MS, NOW_NS, sample
 
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, RefusedError
 from edged.core.types import Hold, Reason
 from edged.guard.arming import Arming
 
@@ -193,3 +193,25 @@ def test_the_loop_reads_while_others_write(path: Path) -> None:
         assert reason(arming.check(NOW_NS)) in (None, Reason.OPERATOR)
     assert arming.check(NOW_NS) is None
     assert not path.exists()
+
+
+def test_a_lock_ends_by_the_way_it_came_or_at_the_console_also_after_a_restart(path: Path) -> None:
+    arming = Arming(path, "armed")
+    arming.hold("ann", "in the cell", lock="page ann")
+    arming.hold("bob", "me too")  # a hold is never refused, and takes no lock away
+    arming.hold("eve", "mine", lock="page eve")  # nor over
+    for again in (arming, Arming(path, "armed")):
+        assert again.describe() == {"arming": "held", "holder": "ann", "locked": True}
+        for via in ("page bob", "page eve", "key cell"):
+            with pytest.raises(RefusedError, match="ann locked the hold"):
+                again.resume("somebody", via)
+            assert again.state == "held"
+    arming.resume("ann", "page ann")
+    assert arming.state == "armed"
+    assert not path.exists()
+    arming.hold("ann", lock="page ann")
+    arming.resume("root")
+    assert arming.describe() == {"arming": "armed"}
+    arming.hold("ann")
+    arming.resume("bob", "page bob")  # without a lock anybody may
+    assert arming.state == "armed"

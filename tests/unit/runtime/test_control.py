@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.core.errors import EdgedError, RefusedError
+from edged.runtime.clients import Client
 from edged.runtime.control import Control, Operation, answer
 from edged.runtime.door import LIMIT_BYTES, Door
 
@@ -177,3 +178,22 @@ def test_only_owner_and_group_may_command(endpoint: str) -> None:
 def test_endpoint_that_cannot_be_bound(tmp_path: Path) -> None:
     with zmq.Context() as context, pytest.raises(EdgedError, match="cannot bind"):
         Control(Door(context, "control", f"ipc://{tmp_path}/no/such/folder/control"), OPERATIONS)
+
+
+def test_over_the_network_only_what_is_for_it_and_by_the_key_s_own_name() -> None:
+    seen: list[Mapping[str, Any]] = []
+    operations = {
+        "hold": Operation(seen.append, mutates=True, args=frozenset({"via"})),
+        "resume": Operation(seen.append, mutates=True, args=frozenset({"via"}), remote=False),
+    }
+    client = Client("desk", "operate", "key", Path("desk.key"))
+
+    def remote(op: str, **args: Any) -> dict[str, Any]:
+        data = msgspec.msgpack.encode({"v": 1, "id": 1, "op": op, "args": args})
+        return dict(msgspec.msgpack.decode(answer(data, operations, client)))
+
+    assert remote("hold", via="page ann", who="ann")["ok"]
+    assert seen == [{"via": "key desk", "who": "ann"}]  # nobody speaks for others
+    refused = remote("resume", who="ann")["error"]
+    assert (refused["code"], "[bus] arm = true" in refused["remedy"]) == ("refused", True)
+    assert len(seen) == 1

@@ -50,6 +50,8 @@ function choose(key) {
   history.replaceState(null, "", `#${encodeURIComponent(key)}`);
   [points, entries, entry] = [{}, [], null];
   delete $("acts").dataset.for;
+  episodes();
+  engines([]);
   show();
   slow();
 }
