@@ -42,6 +42,7 @@ from edged.runtime.outlets import open_outlets
 from edged.runtime.ownership import claim, lock
 from edged.runtime.parts_run import Triggering, make_triggering, start_parts
 from edged.runtime.peers import Peers
+from edged.runtime.perception import make_perception
 from edged.runtime.places import Places
 from edged.runtime.publish import Publisher
 from edged.runtime.raw_lines import RawLines
@@ -125,7 +126,6 @@ def _serve(
     stack.callback(peers.close)
     judge, heard = make_judge(config), outlets.get("results") if config.trigger is None else None
     publisher = Publisher(outlets[config.stream], sender, config.valid_ns, config.period_ns, results=heard, judge=judge)
-
     triggering = make_triggering(config, sender.session)
     foreign = stack.enter_context(open_context())  # foreign inputs have an I/O thread apart
     inputs = open_inputs(config, foreign, stack, triggering)
@@ -168,8 +168,8 @@ def _serve(
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
     trace = Trace(outlets["trace"], sender, config, publisher.now) if "trace" in outlets else None
     try:
-        ticks = open_ticks(config, inputs, stop)
-        Loop(stop, ticks, slot, inputs, motion, publisher, health, parts, not config.triggered, trace).run()
+        ticks, perception = open_ticks(config, inputs, stop), make_perception(config, inputs, stop, parts, outlets)
+        Loop(stop, ticks, slot, inputs, motion, publisher, health, parts, perception, trace).run()
     except MachineryError as error:
         log.critical("%s", error)
         journal.put("stop", why=str(error))

@@ -134,7 +134,13 @@ def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> l
 
     class Measured(Health):
         def record(
-            self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None, engine: bytes = b""
+            self,
+            tick: Tick,
+            verdict: Verdict,
+            watch: Stopwatch,
+            waiting: Hold | None = None,
+            engine: bytes = b"",
+            standing: Hold | None = None,
         ) -> None:
             if not isinstance(verdict, Hold):
                 spent.append(ms(watch.ended_ns["publish"] - verdict.captured_ns))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from edged.bundle.honoured import not_honoured
 from edged.bundle.limits import limits_of
 from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, PrefixInput, StatePart
+from edged.bundle.several import mixed_up
 from edged.config import Config, LimitConfig, SensorConfig
 from edged.core.errors import RefusedError
 
@@ -56,7 +57,9 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
             yield f"inspection rule {rule.name!r} is about {', '.join(unknown)}; the engine's classes are {known}"
     yield from _thresholds(manifest, config)
     for image in manifest.images.values():
-        yield from _image(image, config)
+        for name in config.execution.cameras or (image.source,):
+            yield from _image(image, name, config)
+    yield from mixed_up(manifest, config, looks_back_ms(manifest))
     for state in manifest.states.values():
         for part in state.parts:
             yield from _part(part, config)
@@ -108,16 +111,16 @@ def _lets_pass(manifest: Manifest, config: Config) -> Iterator[str]:
                 )
 
 
-def _image(image: ImageInput, config: Config) -> Iterator[str]:
-    camera = config.cameras.get(image.source)
+def _image(image: ImageInput, name: str, config: Config) -> Iterator[str]:
+    camera = config.cameras.get(name)
     if camera is None:
-        yield f"camera {image.source!r} is an input of the engine; add [cameras.{image.source}]"
+        yield f"camera {name!r} is an input of the engine; add [cameras.{name}]"
         return
     given, wanted = (camera.width, camera.height), (image.size[1], image.size[0])
     if image.resize == "none" and given != wanted:
         yield (
-            f"camera {image.source!r} is {_size(given)}, the engine takes {_size(wanted)} without resizing; "
-            f"set cameras.{image.source} to {_size(wanted)}"
+            f"camera {name!r} is {_size(given)}, the engine takes {_size(wanted)} without resizing; "
+            f"set cameras.{name} to {_size(wanted)}"
         )
 
 
@@ -218,7 +221,8 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
         )
         yield f"{fact}; set {least_ms:.4g}, or nothing"
     yield from _lets_pass(manifest, config)
-    cameras = {image.source for image in manifest.images.values()} | {config.clock_camera}
+    looked_at = config.execution.cameras or [image.source for image in manifest.images.values()]
+    cameras = {*looked_at, config.clock_camera}
     sensors = {part.sensor for state in manifest.states.values() for part in state.parts}
     sensors |= {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}
     for name in config.cameras:

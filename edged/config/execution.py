@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from edged.config.sections import Millis, _Section
+from edged.config.sections import Millis, Name, _Section
+
+if TYPE_CHECKING:
+    from edged.config.schema import Config
 
 
 class ExecutionConfig(_Section):
@@ -44,6 +47,39 @@ class ExecutionConfig(_Section):
         description="when the next plan is inferred: whenever the engine is free, or so that it takes over when so "
         "many steps of the running one were executed, two steps before its end at the latest",
     )  # fmt: skip
+    cameras: tuple[Name, ...] = Field(
+        default=(),
+        max_length=64,
+        description="a segmenter serves these cameras in turn, each in the place of the engine's own, and publishes "
+        "each on 'masks-<camera>' too; [] = the engine's own camera",
+    )
     hang_ms: Millis = Field(
         default=10_000.0, description="async: a run that takes longer ends the process, as a lost device does"
     )
+
+
+def check_cameras(config: Config) -> list[tuple[str, Any, str]]:
+    """What is wrong between `cameras` and the rest."""
+    key, listed = "execution.cameras", list(config.execution.cameras)
+    found: list[tuple[str, Any, str]] = []
+    if not listed:
+        return found
+    if absent := [name for name in listed if name not in config.cameras]:
+        known = ", ".join(config.cameras) or "none is configured"
+        found.append((key, listed, f"names of [cameras.<name>], which {', '.join(absent)} is not: {known}"))
+        return found
+    if len(set(listed)) != len(listed):
+        found.append((key, listed, "each camera once"))
+    if config.stream == "action":
+        found.append((key, listed, "none: a policy looks at all its cameras at once"))
+    if config.trigger is not None:
+        found.append((key, listed, "none with [trigger]: a daemon of its own for each triggered camera"))
+    if config.loop.clock != "timer":
+        found.append(("loop.clock", config.loop.clock, "'timer' with execution.cameras: none of them is the clock"))
+    if config.execution.inference == "inline":
+        allowed = "'async' or 'auto' with execution.cameras: no camera waits for another"
+        found.append(("execution.inference", "inline", allowed))
+    sizes = {(config.cameras[name].width, config.cameras[name].height) for name in listed}
+    if len(sizes) > 1 and any(rule.region or rule.ignore for rule in config.inspection.rules):
+        found.append((key, listed, "cameras of one size, for which the regions of the rules are drawn"))
+    return found

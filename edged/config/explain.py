@@ -78,15 +78,21 @@ def _locate(parts: Sequence[Any]) -> tuple[list[str], FieldInfo | None]:
             break
         key.append(str(part))
         field = model.model_fields.get(part) if _is_model(model) else None
-        model = (field.annotation if field else None) if _is_model(model) else typing.get_args(model)[1]
+        model = _present(field.annotation if field else None) if _is_model(model) else typing.get_args(model)[1]
     return key, field
 
 
 def _known(location: Sequence[str]) -> list[str]:
     model: Any = Config
     for part in location:
-        model = model.model_fields[part].annotation if _is_model(model) else typing.get_args(model)[1]
+        model = _present(model.model_fields[part].annotation) if _is_model(model) else typing.get_args(model)[1]
     return list(model.model_fields)
+
+
+def _present(annotation: Any) -> Any:
+    """The section itself, of one that may be absent."""
+    choices = typing.get_args(annotation) if typing.get_origin(annotation) in (types.UnionType, typing.Union) else ()
+    return next((one for one in choices if _is_model(one)), annotation)
 
 
 def _is_model(model: Any) -> bool:

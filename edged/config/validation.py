@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from edged.config.execution import check_cameras
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN, CameraConfig, SensorConfig
 from edged.config.trigger import check_trigger
@@ -47,9 +48,11 @@ def streams(config: Config) -> tuple[str, ...]:
     published = config.bus.publish
     frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
     results = ("results",) if config.inspects else ()
-    triggers = ("triggers",) if config.trigger is not None else ("trace",)  # parts are not traced yet
+    triggers = ("triggers",) if config.trigger is not None else ()
+    traced = () if config.trigger is not None or config.execution.cameras else ("trace",)  # these are not traced yet
+    masks = tuple(f"masks-{camera}" for camera in config.execution.cameras)
     zstd = (COMPRESSED,) if COMPRESSED in published else ()
-    return (config.stream, *zstd, *results, *triggers, "health", "events", "control", *frames)
+    return (config.stream, *masks, *zstd, *results, *triggers, *traced, "health", "events", "control", *frames)
 
 
 def endpoints(config: Config) -> dict[str, str]:
@@ -81,6 +84,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     yield from _runtime(config)
     yield from _loop(config)
     yield from _execution(config)
+    yield from check_cameras(config)
     for name, camera in config.cameras.items():
         yield from check_camera(f"cameras.{name}", camera)
     for name, sensor in config.sensors.items():

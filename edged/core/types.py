@@ -169,11 +169,13 @@ class Instances:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """No prediction, and why. `captured_ns` is that of the oldest input seen, 0 = none yet."""
+    """No prediction, and why. `captured_ns` is that of the oldest input seen, 0 = none yet; `camera`: of several that a
+    daemon serves, the one that it is about."""
 
     reason: Reason
     detail: str
     captured_ns: int = 0
+    camera: str = ""
 
     @property
     def stop(self) -> bool:

@@ -65,26 +65,26 @@ def rules_digest(config: InspectionConfig) -> str:
 
 @dataclass(slots=True)
 class Judge:
-    """Of one daemon. `size`: (H, W) that the regions are drawn for, None = any. It remembers what `of_last` needs."""
+    """Of one daemon. `size`: (H, W) that the regions are drawn for, None = any. It remembers what `of_last` needs, of
+    each camera apart."""
 
     config: InspectionConfig
     size: tuple[int, int] | None = None
     digest: str = ""
-    _past: dict[str, deque[bool]] = field(default_factory=dict)
+    _past: dict[str, deque[bool]] = field(default_factory=dict)  # by camera and rule
 
     def __post_init__(self) -> None:
         self.digest = rules_digest(self.config)
-        self._past = {rule.name: deque(maxlen=rule.of_last) for rule in self.config.rules}
 
     def memory(self) -> dict[str, list[bool]]:
-        """What `of_last` looks back on, by rule."""
-        return {name: list(past) for name, past in self._past.items()}
+        """What `of_last` looks back on, by `<camera>/<rule>`."""
+        return {key: list(past) for key, past in self._past.items()}
 
     def recall(self, memory: dict[str, list[bool]]) -> None:
         """Go on from there; rules of other names begin anew."""
-        for name, past in self._past.items():
-            past.clear()
-            past.extend(memory.get(name, ()))
+        lengths = {rule.name: rule.of_last for rule in self.config.rules}
+        named = {key: key.rpartition("/")[2] for key in memory}
+        self._past = {key: deque(memory[key], maxlen=lengths[rule]) for key, rule in named.items() if rule in lengths}
 
     def judge(
         self,
@@ -107,14 +107,14 @@ class Judge:
         if any(name not in classes for rule in self.config.rules for name in rule.classes):
             return Result("NOT_INSPECTED", "UNKNOWN_CLASS")
         table = _objects(verdict, inspection)
-        counted = tuple(self._count(rule, table, classes) for rule in self.config.rules)
+        counted = tuple(self._count(rule, table, classes, verdict.camera) for rule in self.config.rules)
         if any(rule.violated and rule.severity == "fail" for rule in counted):
             return Result("FAIL", "", counted)
         left_out = truncated + (inspection.labels.left_out if inspection.labels is not None else 0)
         reason = "TRUNCATED" if left_out else "ALARM" if alarms else ""
         return Result("NOT_INSPECTED" if reason else "PASS", reason, counted)
 
-    def _count(self, rule: RuleConfig, table: Points, classes: Sequence[str]) -> Counted:
+    def _count(self, rule: RuleConfig, table: Points, classes: Sequence[str], camera: str) -> Counted:
         wanted = [classes.index(name) for name in rule.classes]
         chosen = np.isin(table[:, 0], wanted) if wanted else np.ones(len(table), bool)
         chosen &= (table[:, 1] >= rule.min_score) & (table[:, 2] >= rule.min_area)
@@ -129,7 +129,7 @@ class Judge:
             or (rule.max_count is not None and count > rule.max_count)
             or (rule.max_area is not None and area > rule.max_area)
         )
-        past = self._past[rule.name]
+        past = self._past.setdefault(f"{camera}/{rule.name}", deque(maxlen=rule.of_last))
         past.append(odd)
         violated = sum(past) >= rule.violations
         return Counted(rule.name, violated, count, area, tuple(rows[:MOST_LISTED].tolist()), rule.severity)

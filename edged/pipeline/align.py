@@ -75,7 +75,8 @@ def wanted(config: Config, manifest: Manifest) -> Wanted:
     """
     clock = config.clock_camera
     cameras = dict.fromkeys([clock] if clock is not None else [])
-    cameras |= dict.fromkeys(role.source for role in manifest.images.values())
+    several = config.execution.cameras
+    cameras |= dict.fromkeys(several or [role.source for role in manifest.images.values()])
     sensors = dict.fromkeys(part.sensor for role in manifest.states.values() for part in role.parts)
     back = {name: ns(back_ms) for name, back_ms in looks_back_ms(manifest).items()}
     return Wanted(

@@ -104,7 +104,8 @@ def make_schedule(
     continues = steps > 1 and config.execution.join == "rtc"
     beside = bool(replan) or continues
     inline = wish == "inline" or (wish == "auto" and not beside and run_ns <= INLINE_SHARE * config.deadline_ns)
-    inline &= config.trigger is None  # frames of parts wait for their turn, and ticks for no frame
+    # frames of parts and of several cameras wait for their turn, and ticks for no frame
+    inline &= config.trigger is None and not config.execution.cameras
     period_ns, valid_ns = config.period_ns, config.valid_ns
     max_plan_age_ns = _max_plan_age_ns(config, want, manifest, outputs, run_ns)
     if not inline and manifest.action is None:  # one verdict per result

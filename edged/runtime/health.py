@@ -57,10 +57,16 @@ class Health:
             self.warnings.remove(text)
 
     def record(
-        self, tick: Tick, verdict: Verdict, watch: Stopwatch, waiting: Hold | None = None, engine: bytes = b""
+        self,
+        tick: Tick,
+        verdict: Verdict,
+        watch: Stopwatch,
+        waiting: Hold | None = None,
+        engine: bytes = b"",
+        standing: Hold | None = None,
     ) -> None:
         """Count one tick. Called by the loop after publishing. `waiting`: why a plan gets no successor; `engine`:
-        identity of the current one."""
+        identity of the current one; `standing`: what stands in the way of one of several cameras."""
         self.ticks += 1
         self.skipped += tick.skipped
         self.late.record(max(0, tick.started_ns - tick.due_ns))
@@ -70,17 +76,17 @@ class Health:
                 self.steps[name].record(took_ns)
         self.waiting = waiting
         if isinstance(verdict, Hold):
-            state = verdict.reason.name
-            self.holds[state] += 1
-            self.detail = verdict.detail
+            self.holds[verdict.reason.name] += 1
         else:
-            state = "ok"
             self.predictions += 1
             self.latency.record(published_ns - verdict.captured_ns)
             if isinstance(verdict, ActionChunk) and verdict.changes:
                 for change in verdict.changes:
                     self.changes[change.rule] += 1
-        hold = verdict if isinstance(verdict, Hold) else None
+        hold = standing or (verdict if isinstance(verdict, Hold) else None)
+        state = "ok" if hold is None else hold.reason.name
+        if hold is not None:
+            self.detail = hold.detail
         if changed := self._verdict.follow(hold, published_ns, False, engine):
             if hold is None:
                 self.detail = ""

@@ -118,6 +118,10 @@ class Inputs:
             return observation
         return self.past.extend(observation, want)
 
+    def observe_camera(self, want: Wanted, name: str, frame: Frame | None, now_ns: int) -> Observation | Hold:
+        """What one of several cameras sees now, each for itself; `want`: this one and the sensors."""
+        return observe(want, {name: frame}, self.sensors, now_ns, False, self.cameras)
+
     def interrupt(self) -> None:
         """A stop, or an operator who wants all forgotten: what is observed next has no past."""
         self.past.interrupt()

@@ -19,6 +19,7 @@ from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs, Seen
 from edged.runtime.motion import MotionState
 from edged.runtime.parts import Parts
+from edged.runtime.perception import Perception
 from edged.runtime.publish import Publisher, Sent
 from edged.runtime.sender import NO_ENGINE
 from edged.runtime.slot import Slot
@@ -35,24 +36,20 @@ class Loop:
 
     def __init__(
         self, stop: threading.Event, ticks: Ticks, slot: Slot, inputs: Inputs, motion: MotionState,
-        publisher: Publisher, health: Health, parts: Parts | None = None, free: bool = True,
-        trace: Trace | None = None, watch: Stopwatch | None = None, perception: AsyncPerception | None = None,
+        publisher: Publisher, health: Health, parts: Parts | None = None, perception: Perception | None = None,
+        trace: Trace | None = None, watch: Stopwatch | None = None,
     ) -> None:  # fmt: skip
         self._stop, self._ticks, self._slot, self._inputs = stop, ticks, slot, inputs
         self._motion, self._publisher, self._health = motion, publisher, health
         self._watch = watch or Stopwatch(publisher.now)
         self._policy = AsyncPolicy(inputs, motion)
         self._parts = parts
-        self._triggered: TriggeredPerception | None = None
-        self._perception: AsyncPerception | TriggeredPerception
-        free_running = perception or AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
-        if parts is not None:
-            self._triggered = TriggeredPerception(inputs, stop, publisher.now, parts.matcher, parts.conclude, free)
-            self._perception = self._triggered
-        else:
-            self._perception = free_running
+        self._triggered = perception if isinstance(perception, TriggeredPerception) else None
+        newest = AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
+        self._perception: Perception = perception or newest
+        traced = self._perception if isinstance(self._perception, AsyncPerception) else newest
         self._trace = trace
-        self._remembering = Remembering(inputs, motion, publisher, self._policy, free_running)
+        self._remembering = Remembering(inputs, motion, publisher, self._policy, traced)
         self._seq = 0
         self._before: Pipeline | None = None
 
@@ -132,7 +129,7 @@ class Loop:
         identity = NO_ENGINE if running is None else running.engine.identity
         if self._triggered is not None and turn.part is not None:
             self._triggered.judged(turn.part, sent, tick, identity, self._publisher.alarms)
-        self._health.record(tick, sent.verdict, watch, turn.waiting, identity)
+        self._health.record(tick, sent.verdict, watch, turn.waiting, identity, turn.standing)
         return sent
 
     def _remember(self, turn: Turn, sent: Sent, by: Pipeline | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edged.core.types import Instances, Labels, Tick, Verdict
+from edged.core.types import ActionChunk, Tick, Verdict
 from edged.inspection.rules import Result, result_header
 from edged.inspection.triggers import Outcome
 
@@ -24,7 +24,7 @@ def verdict_result(
 ) -> dict[str, Any]:
     """The header of a verdict's result."""
     header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, **describe_result(result, digest)}
-    if isinstance(verdict, Labels | Instances):
+    if not isinstance(verdict, ActionChunk) and verdict.camera:
         header["camera"] = verdict.camera
     if alarms:
         header["alarms"] = alarms

@@ -30,7 +30,8 @@ class Turn:
 
     `observation`, `prediction`: of the inference that ended in this tick, neither joined nor guarded; None when none
     did. `waiting`: what keeps the next inference away while a plan goes on. `by`: the engine the verdict is from, None
-    = the current one. `part`: the triggered part it is about.
+    = the current one. `part`: the triggered part it is about. `camera`: of several,
+    whose it is; `standing`: what keeps one of them from being seen, also while others are.
     """
 
     verdict: Verdict
@@ -41,6 +42,8 @@ class Turn:
     waiting: Hold | None = None
     by: Pipeline | None = None
     part: Part | None = None
+    camera: str = ""
+    standing: Hold | None = None
 
 
 def spoken(plan: Plan, said: Said | None) -> Turn:

@@ -51,6 +51,8 @@ def describe_verdict(
         case Hold():
             header["reason"] = verdict.reason.name
             header["detail"] = cut(verdict.detail)
+            if verdict.camera:
+                header["camera"] = verdict.camera
             return Kind.HOLD, int(verdict.reason), Flag.STOP if verdict.stop else NO_FLAGS, ()
 
 

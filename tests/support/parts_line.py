@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zmq
@@ -23,15 +25,9 @@ from edged.client import FrameSender, PartResult, PartResults, TriggerSender
 MS = 1_000_000
 HEIGHT, WIDTH = 48, 64
 DELAY_MS, WINDOW_MS, LATE_MS, DEADLINE_MS = 5, 8, 400, 4000
-WENT_WRONG = {
-    "well": {"PASS", "FAIL"},
-    "dropped": {"NO_FRAME"},
-    "doubled": {"AMBIGUOUS"},
-    "triggered twice": {"AMBIGUOUS"},
-    "elsewhere": {"NO_FRAME"},
-}
-IN_BETWEEN = {"RESTART", "LATE", "NO_FRAME", "DEADLINE", "STOPPING", "QUEUE"}
-"""What a part may also come to whose daemon was away, or whose machine was busy: never PASS, never FAIL."""
+SLOW = {"LATE", "DEADLINE"}  # of a machine that was busy elsewhere
+AWAY = {"RESTART", "STOPPING", "NO_FRAME", "QUEUE", *SLOW}
+"""What a part may also come to whose daemon was away: never PASS or FAIL but by its own picture."""
 
 
 def parts_cell(rig: Rig, camera: str = "hardware", run_ms: float = 5) -> dict[str, str]:
@@ -55,9 +51,7 @@ class Passed:
     """A part as it went by. `disturbed`: the daemon was away at some time of its life."""
 
     number: int
-    wrong: str
-    bright: bool
-    captured_ns: int
+    stamp_ns: int
     disturbed: bool = False
 
 
@@ -69,6 +63,7 @@ class Line:
     daemon: Daemon
     seed: int = 0
     passed: dict[int, Passed] = field(default_factory=dict)
+    shots: list[tuple[int, bool]] = field(default_factory=list)  # captured_ns, bright
     results: list[PartResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -107,21 +102,20 @@ class Line:
             self.tend(5)
         if len(self.triggers.waiting) > 200:
             return -1
-        number, stamp_ns = self.triggers.send(), time.monotonic_ns()
-        second = self.triggers.send(stamp_ns=stamp_ns) if wrong == "triggered twice" else None
-        self._sleep(stamp_ns + DELAY_MS * MS)
-        captured_ns = time.monotonic_ns()
-        late_by = captured_ns - stamp_ns > (DELAY_MS + WINDOW_MS - 2) * MS  # this process did not run in time
-        times = {"dropped": [], "doubled": [0, -2], "elsewhere": [20]}.get(wrong, [0])
+        stamp_ns = time.monotonic_ns()
+        number = self.triggers.send(stamp_ns=stamp_ns)
+        self.passed[number] = Passed(number, stamp_ns, away)
+        if wrong == "triggered twice":
+            second = self.triggers.send(stamp_ns=stamp_ns - MS // 2)
+            self.passed[second] = Passed(second, stamp_ns - MS // 2, away)
+        times = {"dropped": [], "doubled": [5, 7], "elsewhere": [25]}.get(wrong, [5])
         for after_ms in times:
-            self._sleep(captured_ns + after_ms * MS)
+            self._sleep(stamp_ns + after_ms * MS)
+            captured_ns = time.monotonic_ns()
             # what lies beside a window is of another brightness, so that taking it would show
             shown = bright if wrong != "elsewhere" else not bright
-            image = np.full((HEIGHT, WIDTH, 3), 255 if shown else 0, np.uint8)
-            self.frames.send(image, captured_ns + after_ms * MS)
-        self.passed[number] = Passed(number, wrong, bright, captured_ns, away or late_by)
-        if second is not None:
-            self.passed[second] = Passed(second, wrong, bright, captured_ns, away or late_by)
+            self.frames.send(np.full((HEIGHT, WIDTH, 3), 255 if shown else 0, np.uint8), captured_ns)
+            self.shots.append((captured_ns, shown))
         self.tend(0)
         self._sleep(stamp_ns + 45 * MS)
         return number
@@ -148,25 +142,46 @@ class Line:
             part.disturbed |= number >= since or number in now
 
     def check(self) -> Counter[str]:
-        """Each has one result, which is one that it may have; what they came to."""
-        counts = Counter(one.number for one in self.results)
-        assert set(counts.values()) <= {1}, "each once"
+        """Each has one result, which is one that it may have by what was sent; what they came to."""
+        assert set(Counter(one.number for one in self.results).values()) <= {1}, "each once"
+        assert [one.entry for one in self.results] == list(range(1, len(self.results) + 1))
+        lines = self.check_journal()
+        claims = self._claims()
         came: Counter[str] = Counter()
         for one in self.results:
-            part = self.passed[one.number]
-            said = one.why or one.result
-            may = WENT_WRONG[part.wrong] | (IN_BETWEEN if part.disturbed else set())
-            assert said in may, (part, one)
+            part, said = self.passed[one.number], one.why or one.result
+            mine = claims[one.number]
+            rivals = [other for other in self.passed if other != one.number and abs(other - one.number) < 8
+                      and set(claims[other]) & set(mine)]  # fmt: skip
             if one.result in ("PASS", "FAIL"):
-                assert one.passed == (not part.bright), (part, one)
-                assert one.message is None or one.message.captured_ns == part.captured_ns
+                captured_ns = lines[one.number]["captured_ns"]
+                assert captured_ns in mine, (part, one, mine)
+                assert one.passed == (not mine[captured_ns]), (part, one)
+                assert one.message is None or one.message.captured_ns == captured_ns
+                assert part.disturbed or (len(mine) == 1 and not rivals), (part, one, mine, rivals)
+            elif part.disturbed:
+                assert said in AWAY | {"AMBIGUOUS"}, (part, one)
+            elif said not in SLOW:
+                assert said == ("AMBIGUOUS" if len(mine) > 1 or rivals else "NO_FRAME"), (part, one, mine, rivals)
+                assert mine or said == "NO_FRAME", (part, one)
+                assert said == "AMBIGUOUS" or not mine, (part, one, mine)
             came[said] += 1
-        assert [one.entry for one in self.results] == list(range(1, len(self.results) + 1))
-        self.check_journal()
         return came
 
-    def check_journal(self) -> None:
-        """The files themselves: a line of acceptance and one of its result for each part."""
+    def _claims(self) -> dict[int, dict[int, bool]]:
+        """Part -> its pictures: captured_ns, bright."""
+        shots = sorted(self.shots)
+        stamps = [captured_ns for captured_ns, _ in shots]
+        found = {}
+        for number, part in self.passed.items():
+            middle_ns = part.stamp_ns + DELAY_MS * MS
+            begin = bisect_left(stamps, middle_ns - WINDOW_MS * MS)
+            end = bisect_right(stamps, middle_ns + WINDOW_MS * MS)
+            found[number] = dict(shots[begin:end])
+        return found
+
+    def check_journal(self) -> dict[int, dict[str, Any]]:
+        """The files themselves: a line of acceptance and one of its result for each part; the latter by number."""
         lines = read(self.rig.store / ".history" / self.daemon.name / "parts")
         for kind in ("part", "result"):
             found = Counter(line["number"] for line in lines if line["kind"] == kind)
@@ -174,7 +189,9 @@ class Line:
             assert set(found.values()) <= {1}, kind
             assert set(found) >= acknowledged, kind
         published = {one.number: one.result for one in self.results}
-        assert published == {line["number"]: line["result"] for line in lines if line["kind"] == "result"}
+        ended = {line["number"]: line for line in lines if line["kind"] == "result"}
+        assert published == {number: line["result"] for number, line in ended.items()}
+        return ended
 
     def _sleep(self, until_ns: int) -> None:
         while (left_ns := until_ns - time.monotonic_ns()) > 0:
@@ -186,7 +203,7 @@ class Line:
         self._context.term()
 
 
-def read(folder: Path) -> list[dict[str, object]]:
+def read(folder: Path) -> list[dict[str, Any]]:
     lines = []
     for path in sorted(folder.glob("*.jsonl")):
         for text in path.read_text(encoding="utf-8").splitlines():

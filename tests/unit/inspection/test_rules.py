@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -22,6 +23,12 @@ SIZE = (60, 80)
 def judge(*rules: dict[str, Any], size: tuple[int, int] | None = SIZE) -> Judge:
     made = tuple(RuleConfig(**{"name": f"r{index}", **rule}) for index, rule in enumerate(rules))
     return Judge(InspectionConfig(rules=made), size)
+
+
+def test_n_of_m_counts_each_camera_apart() -> None:
+    rules = judge({"max_count": 0, "violations": 2, "of_last": 2})
+    from_left, from_right = (replace(objects(("bolt", 0.9, 5, 5, 4)), camera=name) for name in ("left", "right"))
+    assert [said(rules, found).status for found in (from_left, from_right, from_left)] == ["PASS", "PASS", "FAIL"]
 
 
 def objects(*rows: tuple[str, float, int, int, int]) -> Instances:
