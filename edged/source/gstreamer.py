@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import shlex
 import shutil
@@ -18,13 +19,18 @@ import numpy as np
 
 from edged.core.clock import NS_PER_S, Now
 from edged.core.environment import for_children
-from edged.source.grabber import Grab, SourceError
+from edged.source.grabber import BadFrame, Grab, SourceError
 
 PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for
 FIRST_FRAME_NS = 10 * NS_PER_S  # a CSI camera and its ISP take seconds to start
 NEXT_FRAME_NS = 2 * NS_PER_S
 POLL_MS = 100
 DEBUG_INFO = "Additional debug info:"
+# What decoders say of damage: into their log alone. Of `videodecoder` those lines that are about data.
+DEBUG = {"GST_DEBUG": "*:1,libav:2,openh264dec:2,jpegdec:2,videodecoder:2", "GST_DEBUG_NO_COLOR": "1"}
+COMPLAINT = re.compile(rb"(WARN|ERROR) +(libav|openh264dec|jpegdec|videodecoder [^\n]*_gst_video_decoder_error)\b")
+DAMAGED_NS = NS_PER_S  # what is decoded from a damaged picture is so too, until a key frame that we do not see
+DAMAGED = "its decoder reports damage, and pictures are refused until it has been silent for a second"
 
 
 class GstGrabber:
@@ -37,6 +43,7 @@ class GstGrabber:
         self._silent_since_ns = now()
         self._patience_ns = FIRST_FRAME_NS
         self._complaint = b""
+        self._damaged_ns: int | None = None
         self._is_listening = True
         self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
         try:
@@ -92,12 +99,16 @@ class GstGrabber:
         image = np.ascontiguousarray(self._rows[:, : width * 3]).reshape(height, width, 3)
         self._begin()
         self._patience_ns = NEXT_FRAME_NS
+        if self._damaged_ns is not None and arrival_ns - self._damaged_ns < DAMAGED_NS:
+            raise BadFrame(f"the pipeline: {DAMAGED}", "look at the camera's cable and network")
         return Grab(image, arrival_ns)
 
     def _listen(self) -> None:
         """Keep the end of the child's output, so that it never blocks on us."""
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(self._stderr, 4096)
+            if COMPLAINT.search(self._complaint[-256:] + chunk):
+                self._damaged_ns = self._now()
             self._complaint = (self._complaint + chunk)[-4096:]
             if not chunk and self._is_listening:  # poll would report its end for ever
                 self._ready.unregister(self._stderr)
@@ -122,7 +133,9 @@ def _start(pipeline: str, width: int, height: int, pipe: int) -> subprocess.Pope
     except ValueError as error:
         raise SourceError(f"the pipeline cannot be read: {error}", "close its quotes") from None
     caps = f"video/x-raw,format=BGR,width={width},height={height}"
-    tail = f"! videoconvert ! {caps} ! queue leaky=downstream max-size-buffers=1 ! fdsink fd={pipe}"
+    # what a decoder itself marks as damaged goes no further
+    whole = "identity drop-buffer-flags=corrupted"
+    tail = f"! {whole} ! videoconvert ! {caps} ! queue leaky=downstream max-size-buffers=1 ! fdsink fd={pipe}"
     # Dies with the thread that reads it, also when we are killed. setpriv rather than preexec_fn: forking a process
     # with threads and locked memory would stall the loop.
     leash = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
@@ -132,6 +145,6 @@ def _start(pipeline: str, width: int, height: int, pipe: int) -> subprocess.Pope
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         pass_fds=(pipe,),
-        env=for_children(),
+        env={**DEBUG, **for_children()},
         start_new_session=True,  # Ctrl-C at a terminal is for us to handle
     )

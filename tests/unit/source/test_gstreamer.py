@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from videos import HEIGHT, RATE, WIDTH, damaged, encode
 from waiting import camera, frames, leaves_nothing, until
+
+from edged.source.gstreamer import COMPLAINT, DAMAGED
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None, reason="needs gstreamer1.0-tools and gstreamer1.0-plugins-base"
@@ -140,3 +143,32 @@ def test_twenty_times_open_and_close_leaves_nothing_behind() -> None:
             frames(thread, 1)
 
     leaves_nothing(cycle)
+
+
+def has_element(name: str) -> bool:
+    return subprocess.run(["gst-inspect-1.0", name], capture_output=True, check=False).returncode == 0
+
+
+def test_what_a_decoder_reports_as_damaged_is_refused_and_named(tmp_path: Path) -> None:
+    """A stream whose pictures were damaged on the way: without a word smears would be shown."""
+    if not has_element("openh264dec"):
+        pytest.skip("needs gstreamer1.0-plugins-bad")
+    good = encode(tmp_path / "a.mp4", "libx264")
+    play = "gst:filesrc location={} ! qtdemux ! h264parse ! openh264dec ! identity sync=true"
+    seen = {}
+    for name, path in (("whole", good), ("damaged", damaged(good, 0))):
+        states: set[str] = set()
+        with camera(play.format(path), width=WIDTH, height=HEIGHT, fps=RATE) as thread:
+            until(lambda: states.add(thread.stats()["state"]) or "exit status 0" in thread.stats()["state"])  # noqa: B023
+            seen[name] = (thread.stats()["refused"], any(DAMAGED in state for state in states))
+    assert seen["whole"] == (0, False)
+    assert seen["damaged"][0] >= 10
+    assert seen["damaged"][1]
+
+
+def test_lines_of_a_decoder_are_told_from_others() -> None:
+    said = b"0:00:00.2 1 0x5 WARN  openh264dec :0::<openh264dec0> [OpenH264] Warning:DecodeCurrentAccessUnit() failed"
+    assert COMPLAINT.search(said)
+    assert COMPLAINT.search(b"WARN  videodecoder gstvideodecoder.c:4795:_gst_video_decoder_error:<j> error: Failed")
+    assert not COMPLAINT.search(b"WARN  videodecoder gstvideodecoder.c:2810:gst_video_decoder_chain:<j> no new-segment")
+    assert not COMPLAINT.search(b"WARNING: from element /GstPipeline:pipeline0/GstV4l2Src: cannot set rate")

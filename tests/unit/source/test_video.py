@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from videos import HEIGHT, RATE, WIDTH, damaged, encode, scene
 from waiting import camera, until
 
 from edged.config import CameraConfig
@@ -24,30 +23,6 @@ from edged.core.clock import monotonic_ns
 from edged.source.files import FileGrabber
 from edged.source.grabber import BadFrame, SourceError
 from edged.source.video import DAMAGED, Video
-
-WIDTH, HEIGHT, RATE, KEY = 160, 128, 25, 12
-
-
-def scene(index: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
-    """A square that moves over a texture."""
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    image = np.stack([(x + index) * 3 % 256, (y * 2) % 256, (x ^ y) % 256], axis=2).astype(np.uint8)
-    image[20:60, (4 * index) % (width - 40) :][:, :40] = 255
-    return image
-
-
-def encode(path: Path, codec: str, count: int = 48, width: int = WIDTH, height: int = HEIGHT, rate: int = RATE) -> Path:
-    with av.open(str(path), "w") as container:
-        options = {"g": str(KEY), "bf": "0", "crf": "28"} if codec == "libx264" else {"g": str(KEY)}
-        stream = container.add_stream(codec, rate=rate, options=options)
-        stream.width, stream.height, stream.bit_rate = width, height, 2_000_000
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for index in range(count):
-            frame = av.VideoFrame.from_ndarray(scene(index, width, height), format="bgr24")
-            frame.pts, frame.time_base = index, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 def shown(path: Path) -> list[NDArray[np.uint8] | BadFrame]:
@@ -61,17 +36,6 @@ def shown(path: Path) -> list[NDArray[np.uint8] | BadFrame]:
 def is_smeared(image: NDArray[np.uint8], right: list[NDArray[np.uint8]]) -> bool:
     """Whether it is none of those; several, since what is lost altogether moves all that follow."""
     return min(np.abs(image.astype(int) - other).max() for other in right) > 60
-
-
-def damaged(path: Path, seed: int, share: tuple[float, float] = (0.3, 0.5), runs: int = 4) -> Path:
-    """Some bytes overwritten in the middle of a file."""
-    data, rng = bytearray(path.read_bytes()), random.Random(seed)
-    for _ in range(runs):
-        at = rng.randrange(round(len(data) * share[0]), round(len(data) * share[1]))
-        data[at : at + 24] = rng.randbytes(24)
-    bad = path.with_name(f"bad{seed}{path.suffix}")
-    bad.write_bytes(data)
-    return bad
 
 
 @pytest.mark.parametrize(
