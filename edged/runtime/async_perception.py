@@ -68,7 +68,8 @@ class AsyncPerception:
         self._inputs.drain(watch.started_ns)
         done = worker.take()
         if done is None:
-            return Turn(self._cause or self._late(running, worker, tick))
+            late = self._cause or self._late(running, worker, tick)
+            return Turn(late, observation=self._unanswered(running, worker))
         if more:
             self._begin(worker, watch.started_ns)
         watch.adopt(done.watch)
@@ -109,6 +110,14 @@ class AsyncPerception:
         else:
             next_ns = max(self._begun_ns + self._period_ns if clock is None else 0, now_ns + LOOK_NS)
             sleep_until(min(next_ns, now_ns + left_ns))
+
+    def _unanswered(self, running: Pipeline, worker: InferenceThread) -> Observation | None:
+        """What the shadow of a swap is shown while a run hangs: the newest input."""
+        if not worker.hangs or not self._inputs.shadow.watched:
+            return None
+        frame = self._inputs.cameras[running.want.cameras[0].name].mailbox.newest()
+        seen = self._inputs.observe_frame(running.want, frame) if frame is not None else None
+        return seen if isinstance(seen, Observation) else None
 
     def _late(self, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
         """Nothing came in time, and no input was refused."""

@@ -85,9 +85,9 @@ class AsyncPolicy:
         if turn is not None and not isinstance(turn.verdict, Hold):
             return replace(turn, waiting=waiting)
         planned = self._planned(running, worker, tick, moving, waiting)
-        return planned if turn is None else replace(
-            planned, observation=turn.observation, motion=turn.motion, prediction=turn.prediction
-        )  # fmt: skip
+        if turn is None:
+            return replace(planned, observation=_unanswered(worker, observation), motion=moving)
+        return replace(planned, observation=turn.observation, motion=turn.motion, prediction=turn.prediction)
 
     def _current(self, worker: InferenceThread) -> Done | None:
         """The result that has just come, if it belongs to the motion that goes on."""
@@ -193,3 +193,8 @@ class AsyncPolicy:
         running = f"the next inference has been running for {spent_ms:.0f} ms" if spent_ms else "no inference runs"
         remedy = "use a faster engine or longer chunks, or raise [execution] max_plan_age_ms"
         return Hold(Reason.LATE, f"{why}, {running}; {remedy}", captured_ns)
+
+
+def _unanswered(worker: InferenceThread, observation: Observation | Hold) -> Observation | None:
+    """What the shadow of a swap is shown while no inference ends: the input that a run which hangs keeps waiting."""
+    return observation if worker.hangs and isinstance(observation, Observation) else None

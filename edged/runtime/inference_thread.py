@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from edged.core.clock import NS_PER_S, Now, ms
+from edged.core.clock import NS_PER_MS, NS_PER_S, Now, ms
 from edged.core.errors import MachineryError
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction
@@ -18,6 +18,7 @@ from edged.pipeline.encode import NOTHING, Heeded
 from edged.pipeline.pipeline import Pipeline
 
 JOIN_S = 0.5
+OVERDUE_FACTOR, OVERDUE_NS = 4, 500 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,9 +124,10 @@ class InferenceThread(threading.Thread):
         """For the loop: how long ago it gave the job whose result it has not taken yet; 0 without one."""
         return now_ns - self._job.begin_ns if self._job is not None else 0
 
-    def overdue(self, factor: int, spare_ns: int) -> bool:
-        """Whether the run under way takes far longer than usual."""
-        return self.running_for_ns() > factor * self.pipeline.schedule.run_ns + spare_ns
+    @property
+    def hangs(self) -> bool:
+        """Whether the run under way takes so much longer than usual that nobody waits for it."""
+        return self.running_for_ns() > OVERDUE_FACTOR * self.pipeline.schedule.run_ns + OVERDUE_NS
 
     def describe(self) -> dict[str, Any]:
         """For health: completed runs, those that came for nothing, plans that came later than they were made for, and

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
+from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.errors import MachineryError
 from edged.core.types import Hold, Reason
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.inference_thread import InferenceThread
 
 LOOK_S = 0.0005
-OVERDUE_FACTOR, OVERDUE_NS = 4, 500 * NS_PER_MS
 """A run that has taken four times its usual time and half a second is not waited for by a swap."""
 
 
@@ -142,7 +141,7 @@ class Slot:
         if done is None:
             return None
         if worker is not None and worker.is_alive():
-            if not worker.overdue(OVERDUE_FACTOR, OVERDUE_NS):
+            if not worker.hangs:
                 return None
             self._stuck.append(worker)
         elif worker is not None and isinstance(worker.broken, MachineryError):
@@ -208,4 +207,4 @@ class Slot:
 def _worth_waiting(held: _Held) -> bool:
     """Whether a run is under way whose result is still wanted."""
     worker = held.worker
-    return worker is not None and worker.busy and not worker.overdue(OVERDUE_FACTOR, OVERDUE_NS)
+    return worker is not None and worker.busy and not worker.hangs

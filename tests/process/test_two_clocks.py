@@ -12,17 +12,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from rig import Daemon, Rig, camera_toml, limits_toml, rig, state_cell, state_toml
+from swap_engines import counting, golden
 from waiting import until
 
 from edged.bench import ENGINES
 from edged.bench.slow import write_slow
 from edged.bundle.bundle import read_bundle, write_bundle
-from edged.bundle.roles import StateInput
+from edged.bundle.roles import ImageInput, StateInput
 from edged.core.types import Reason
 from edged.wire import Kind, Message
 
 __all__ = ["rig"]
 
+ASYNC = "inference = 'async'"
 MEASURED = "start = 'armed'\nmeasured = 'sensor:state'\nfollowing_error = 1.0"
 
 
@@ -180,6 +182,59 @@ def test_sigterm_does_not_wait_for_a_run_that_hangs(rig: Rig) -> None:
     assert actions.messages[-1].reason == Reason.STOPPING
 
 
+@pytest.mark.parametrize("reset", ["stop", "never"])
+def test_a_stop_ends_what_a_policy_remembers_as_its_manifest_says(rig: Rig, reset: str) -> None:
+    data, manifest = counting("1", reset)
+    write_bundle(rig.store, manifest, data, golden(data), replace=True)
+    rig.feed("state", np.zeros(15), rate_hz=200.0)
+    daemon = rig.daemon(rig.config(**{**state_cell(rig, guard=MEASURED, rate_hz=50.0), "execution": ASYNC}))
+    actions = daemon.listen()
+
+    def counted(message: Message) -> int:
+        """How often the engine ran, of the plan in this message."""
+        return round(float(message.arrays["action"][-1, 0]) / 0.001) if is_action(message) else 0
+
+    before = counted(actions.wait(lambda message: counted(message) >= 40))
+    daemon.ask("hold", who="test")
+    actions.wait(lambda message: message.stop, actions.mark())
+    mark = actions.mark()
+    daemon.ask("resume", who="test")
+    first = counted(actions.wait(is_action, mark))
+    if reset == "stop":
+        assert 1 <= first < 10, "it begins afresh"
+    else:
+        assert first > before, "the run that the stop threw away has been counted all the same"
+
+
+def test_a_slow_segmenter_of_one_of_two_cameras_on_a_timer(rig: Rig) -> None:
+    bundle = read_bundle(write_slow(rig.store, "bench-slow-masks", 60))
+    image = bundle.manifest.inputs["image"]
+    assert isinstance(image, ImageInput)
+    inputs = {**bundle.manifest.inputs, "image": msgspec.structs.replace(image, source="right")}
+    changed = msgspec.structs.replace(bundle.manifest, inputs=inputs)
+    write_bundle(rig.store, changed, bundle.model, bundle.golden, replace=True)
+    left, right = (rig.camera(name, fps=30.0) for name in ("left", "right"))
+    cameras = "".join(camera_toml(rig, name, fps=30, max_age_ms=1000) for name in ("left", "right"))
+    cell = {"loop": "clock = 'timer'\nrate_hz = 20", "engine": "name = 'bench-slow-masks'\nthreads = 1", "bus": ""}
+    daemon = rig.daemon(rig.config(**cell, inputs=cameras))
+    masks = daemon.listen("masks")
+    masks.wait(lambda message: message.kind is Kind.LABELS)
+    for camera in (None, left):
+        if camera is not None:
+            camera.kill()
+        mark = masks.mark()
+        masks.wait_count(30, mark)
+        heard = masks.since(mark)
+        results = [message for message in heard if message.kind is Kind.LABELS]
+        assert len(results) > 10
+        assert {message.header["camera"] for message in results} == {"right"}
+        assert {message.reason for message in heard} <= {0, Reason.LATE}, [m.header.get("detail") for m in heard]
+        assert all(later.captured_ns > earlier.captured_ns for earlier, later in pairwise(results)), "each result once"
+    right.kill()
+    stale = masks.wait(lambda message: message.reason == Reason.STALE, masks.mark())
+    assert "right" in stale.header["detail"]
+
+
 QUICK = "shadow_samples = 5\nprobation_predictions = 5\nprobation_seconds = 0.2\nincoming = false"
 
 
@@ -192,6 +247,31 @@ def swapped(daemon: Daemon, version: str) -> dict[str, Any]:
 
     found: dict[str, Any] = until(ended, 90, lambda: daemon.status()["swap"])
     return found
+
+
+def test_a_swap_takes_the_slot_from_a_run_that_hangs(rig: Rig) -> None:
+    feed = rig.feed("state", np.zeros(15), rate_hz=200.0)
+    cell = hanging(rig)
+    write_slow(rig.store, "bench-slow", 20, "2")
+    (rig.store / "bench-slow" / "current").symlink_to("1")
+    daemon = rig.daemon(rig.config(**{**cell, "swap": QUICK}))
+    actions = daemon.listen()
+    actions.wait(is_action)
+    feed.values = np.r_[np.zeros(14), 1e9]
+    late = actions.wait(lambda message: message.reason == Reason.LATE, actions.mark())
+    mark = actions.mark()
+    done = swapped(daemon, "2")
+    assert done["state"] == "committed", done
+    heard = actions.since(mark)
+    engines = [message.engine for message in heard if is_action(message)]
+    assert engines, "the new engine commands"
+    assert set(engines) != {late.engine}
+    assert not [m.header["detail"] for m in heard if m.stop], "nothing was stopped for it"
+    skipped = sum(message.header["skipped"] for message in heard)
+    assert skipped < len(heard), "supervision went on beside a run that has not come back"
+    assert daemon.status()["engine"]["version"] == "2"
+    assert daemon.terminate() == 0
+    assert actions.messages[-1].reason == Reason.STOPPING
 
 
 def test_a_swap_between_slow_policies_leaves_no_gap(rig: Rig) -> None:

@@ -117,8 +117,9 @@ class ScriptedWorker:
     def spent_ns(self, now_ns: int) -> int:
         return now_ns - self.job.begin_ns if self.job is not None else 0
 
-    def overdue(self, factor: int, spare_ns: int) -> bool:
-        return self.running_for_ns() > factor * self.pipeline.schedule.run_ns + spare_ns
+    @property
+    def hangs(self) -> bool:
+        return self.running_for_ns() > 4 * self.pipeline.schedule.run_ns + 500 * MS
 
     def discard(self) -> None:
         self.discarded += 1

@@ -198,7 +198,8 @@ class FedWorker(InferenceThread):
         self.taken = Done(job, failed, prediction, watch, inference.encoder.heeded)
         return self.taken
 
-    def overdue(self, factor: int, spare_ns: int) -> bool:
+    @property
+    def hangs(self) -> bool:
         """Whoever swaps waits for nothing: the tape says when."""
         return True
 

@@ -139,6 +139,23 @@ def test_an_engine_that_is_offered_takes_over_between_two_runs_and_the_old_plan_
     assert done.gap_ns == PERIOD
 
 
+def test_a_shadow_sees_live_input_while_the_running_engine_hangs(cell: ScriptedCell) -> None:
+    for _ in range(10):
+        cell.tick()
+    ScriptedWorker.took_ns = 5000 * MS
+    while not cell.worker.hangs:
+        cell.tick()
+    with cell.inputs.shadow as shown:
+        captures = []
+        for _ in range(5):
+            cell.tick()
+            seen = shown.take()
+            assert seen is not None
+            assert seen.prediction is None
+            captures.append(seen.observation.captured_ns)
+    assert all(later > earlier for earlier, later in pairwise(captures)), "each time the newest"
+
+
 def test_a_plan_that_controllers_gave_up_in_a_stall_begins_again_within_the_limits(cell: ScriptedCell) -> None:
     for _ in range(10):
         cell.tick()
