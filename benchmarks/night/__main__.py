@@ -29,8 +29,8 @@ def report(command: str, night: Night) -> str:
         "",
         f"    {command}",
         "",
-        f"{where}. {night.seconds:.0f} s, {night.ticks} ticks at 30 Hz; inputs may be {MAX_AGE_MS} ms old, the IMU "
-        f"{MAX_SKEW_MS} ms away from the picture.",
+        f"{where}, nice {os.nice(0)}. {night.seconds:.0f} s, {night.ticks} ticks at 30 Hz; inputs may be {MAX_AGE_MS} "
+        f"ms old, the IMU {MAX_SKEW_MS} ms away from the picture.",
         "",
         f"**{named} of {len(night.faults)} faults of {kinds} kinds are named by their cause; {good} begin with the "
         f"first tick after the moment at which they count**, p50 {p50:.1f} ms and at worst {worst:.1f} ms after it (a "
@@ -42,7 +42,8 @@ def report(command: str, night: Night) -> str:
     ]
     for number, fault in enumerate(night.faults, 1):
         if fault.entry is None:
-            lines.append(f"| {number} | {fault.kind.name} | - | - | - | - | **missed** |")
+            instead = "; ".join(fault.instead[:4]) or "nothing"
+            lines.append(f"| {number} | {fault.kind.name} | instead: {instead} | - | - | - | **missed** |")
             continue
         word = "ok" if fault.ok else "**late**"
         lasted = f"{fault.entry.lasted_s:.2f} s" if fault.entry.lasted_s else "-"

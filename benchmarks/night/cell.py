@@ -18,7 +18,7 @@ from edged.demo.arm import LOWER, MAX_VELOCITY, UPPER_LIMIT
 from edged.demo.bus import JOINTS
 from edged.wire.sockets import open_context
 
-MAX_AGE_MS, MAX_SKEW_MS = 500, 120
+MAX_AGE_MS, MAX_SKEW_MS = 600, 250
 WIDTH, HEIGHT = 160, 120
 RATE_HZ, SENSOR_HZ = 30.0, 100.0
 REST = np.array([0.0, 0.6, 0.0, 0.0, 0.7, 0.0])

@@ -30,12 +30,13 @@ def metrics(
 ) -> None:
     """Give the metrics of all daemons of this machine to Prometheus."""
     from edged.cli.locate import running
+    from edged.engine.gpu_info import read_gpu
     from edged.services.metrics import serve as job
 
     if once:
-        sys.stdout.write(job.once(running))
+        sys.stdout.write(job.once(running, read_gpu))
         return
-    job.serve(running, listen, insecure, lambda url: print(f"metrics of all daemons: {url}", flush=True))
+    job.serve(running, listen, insecure, lambda url: print(f"metrics of all daemons: {url}", flush=True), read_gpu)
 
 
 PeopleFile = Annotated[
@@ -57,12 +58,13 @@ def ui(
 ) -> None:
     """Show all daemons of this machine in the browser: states, pictures, ages, causes, engines; with --operate act."""
     from edged.cli.locate import running
+    from edged.engine.gpu_info import read_gpu
     from edged.services.ui.cell import May
     from edged.services.ui.people import people_file
     from edged.services.ui.serve import Settings, serve
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
-    settings = Settings(listen, May(operate, arm), people or people_file(), certificate, key, name or ())
+    settings = Settings(listen, May(operate, arm), people or people_file(), certificate, key, name or (), read_gpu)
     serve(lambda: [*running(), *(also or ())], _page_history(), settings, lambda url: print(f"page: {url}", flush=True))
 
 

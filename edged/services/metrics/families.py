@@ -47,6 +47,7 @@ def families(seen: Iterable[Seen]) -> Iterator[Metric]:
     yield _gauge("edged_warnings", "warnings that stand", alive, lambda health: len(health.get("warnings", ())))
     yield _gauge("edged_armed", "1 while the robot may move", alive, _armed)
     yield _gauge("edged_swap_active", "1 while an engine is being swapped", alive, _swapping)
+    yield from _swaps(alive)
     yield _steps(alive)
     yield from _inputs(alive)
     yield from _readers(alive)
@@ -95,6 +96,21 @@ def _armed(health: Mapping[str, Any]) -> float | None:
 
 def _swapping(health: Mapping[str, Any]) -> float | None:
     return float(bool(health["swap"].get("active"))) if "swap" in health else None
+
+
+def _swaps(seen: Iterable[Seen]) -> Iterator[Metric]:
+    """Jobs are numbered from 1 by each daemon, so the highest number is their count."""
+    jobs = CounterMetricFamily("edged_swap_jobs", "swaps and rollbacks asked for", labels=["daemon"])
+    ended = GaugeMetricFamily("edged_swap_last", "1 for how the last one ended", labels=["daemon", "state", "version"])
+    for one in seen:
+        swap = one.health.get("swap") or {}
+        past = list(swap.get("past", ()))
+        told = [job for job in (*past, swap.get("active"), *swap.get("waiting", ())) if job]
+        jobs.add_metric([one.name], float(max((int(job.get("job", 0)) for job in told), default=0)))
+        if past:
+            ended.add_metric([one.name, str(past[-1].get("state", "")), str(past[-1].get("version", ""))], 1.0)
+    yield jobs
+    yield ended
 
 
 def _steps(seen: Iterable[Seen]) -> HistogramMetricFamily:

@@ -22,8 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from edged.client import RequestError
 from edged.core.errors import EXIT_REFUSED, EXIT_USAGE, EdgedError
-from edged.services.metrics.families import families
-from edged.services.metrics.serve import exposition
+from edged.services.metrics.serve import everything, exposition
 from edged.services.ui.cell import Cell
 from edged.services.ui.people import Person
 from edged.services.ui.safety import Guarded
@@ -129,7 +128,7 @@ class _Page:
         """For Prometheus; where one has to log in, with name and password as HTTP has them (Basic)."""
         if self._stranger(request) and not await run_in_threadpool(self._basic, request):
             return Response("log in", 401, {"WWW-Authenticate": 'Basic realm="edged"'})
-        data = await run_in_threadpool(lambda: exposition(families(self._cell.seen)))
+        data = await run_in_threadpool(lambda: exposition(everything(self._cell.seen, self._cell.gpu())))
         return Response(data, media_type=METRICS)
 
     async def view(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edged.client import Kind, Message, RequestError, request
 from edged.core.errors import EdgedError, RefusedError, UsageError
+from edged.services.metrics.serve import Gpu
 from edged.services.ui.live import Live, view
 from edged.services.ui.people import Person
 from edged.services.ui.series import Series
@@ -43,8 +44,8 @@ class May:
 class Cell:
     """The daemons by key, a short word made of their runtime folder. For any number of threads."""
 
-    def __init__(self, find: Callable[[], Iterable[Path]], history: History, may: May) -> None:
-        self.may = may
+    def __init__(self, find: Callable[[], Iterable[Path]], history: History, may: May, gpu: Gpu = dict) -> None:
+        self.may, self.gpu = may, gpu
         self._history = history
         self._watch = Watch(find)
         self._live = Live()

@@ -12,6 +12,7 @@ import uvicorn
 
 from edged.core.errors import EdgedError, UsageError
 from edged.services.address import is_loopback, parse_listen
+from edged.services.metrics.serve import Gpu
 from edged.services.ui.app import make_app
 from edged.services.ui.cell import Cell, History, May
 from edged.services.ui.people import people_file, read_people
@@ -32,6 +33,7 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     names: Sequence[str] = ()
+    gpu: Gpu = dict
 
 
 def serve(
@@ -42,7 +44,7 @@ def serve(
     is_open, tls = is_loopback(host), settings.certificate is not None
     _check(settings, host, is_open)
     scheme = "https" if tls else "http"
-    cell = Cell(find, history, settings.may)
+    cell = Cell(find, history, settings.may, settings.gpu)
     sessions = Sessions(lambda: read_people(settings.people))
     app = make_app(cell, sessions, _hosts(host, port, scheme, settings.names), scheme, is_open)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

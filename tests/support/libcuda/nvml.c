@@ -21,5 +21,12 @@ int nvmlDeviceGetMaxClockInfo(void *handle, int kind, unsigned *mhz) { return gi
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) { return give(celsius, 41); }
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *mw) { return getenv("EDGED_NVML_OLD") ? NOT_SUPPORTED : give(mw, 71250); }
 int nvmlDeviceGetEnforcedPowerLimit(void *handle, unsigned *mw) { return getenv("EDGED_NVML_OLD") ? NOT_SUPPORTED : give(mw, 700000); }
+int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *total_free_used) {
+    total_free_used[0] = 80ull << 30;
+    total_free_used[1] = 79ull << 30;
+    total_free_used[2] = 1ull << 30;
+    return OK;
+}
+int nvmlDeviceGetUtilizationRates(void *handle, unsigned *gpu_memory) { gpu_memory[1] = 5; return give(gpu_memory, 37); }
 int nvmlDeviceGetPersistenceMode(void *handle, unsigned *on) { return give(on, 1); }
 int nvmlDeviceGetCurrentClocksThrottleReasons(void *handle, unsigned long long *reasons) { *reasons = 0x21; return OK; }

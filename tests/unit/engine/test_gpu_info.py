@@ -29,6 +29,8 @@ def test_nvml_is_asked_for_everything(tmp_path: Path) -> None:
         "name": "NVIDIA Pretend 1",
         "driver": "580.1",
         "clocks_mhz": {"sm": 1980, "sm_max": 1980, "memory": 2619},
+        "memory_mib": {"used": 1024, "total": 81920},
+        "busy_percent": 37,
         "temperatures_c": {"gpu": 41},
         "power_w": 71.2,
         "power_limit_w": 700.0,

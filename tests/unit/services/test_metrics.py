@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from waiting import until
 
 from edged.core.errors import UsageError
 from edged.services.address import is_loopback, parse_listen
+from edged.services.metrics.families import families
+from edged.services.metrics.gpu import gpu_families
+from edged.services.metrics.serve import exposition
+from edged.services.watch import Seen
 
 __all__ = ["rig"]
 
@@ -154,3 +159,36 @@ def test_what_this_machine_alone_reaches() -> None:
     assert [is_loopback(host) for host in ("127.0.0.2", "::1", "localhost", "10.0.0.1", "cell")] == [
         True, True, True, False, False
     ]  # fmt: skip
+
+
+def test_what_a_gpu_says_is_in_base_units_and_nothing_without_one() -> None:
+    facts = {
+        "clocks_mhz": {"sm": 1410, "sm_max": 1980}, "memory_mib": {"used": 512, "total": 81920}, "power_w": 250.5,
+        "temperatures_c": {"gpu": 61}, "busy_percent": 37, "throttled": ["thermal"], "name": "H100",
+    }  # fmt: skip
+    found = {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(exposition(gpu_families(facts)).decode())
+        for sample in family.samples
+    }
+    assert found == {
+        "edged_gpu_clock_hertz sm": 1.41e9,
+        "edged_gpu_clock_hertz sm_max": 1.98e9,
+        "edged_gpu_memory_bytes used": 512 * 2**20,
+        "edged_gpu_memory_bytes total": 81920 * 2**20,
+        "edged_gpu_celsius gpu": 61,
+        "edged_gpu_watts": 250.5,
+        "edged_gpu_busy_ratio": 0.37,
+        "edged_gpu_throttled": 1,
+    }
+    assert list(gpu_families({"missing": "no NVML"})) == []
+
+
+def test_swaps_are_counted_by_their_numbers() -> None:
+    past = [{"job": 3, "state": "refused", "version": "8"}, {"job": 4, "state": "committed", "version": "9"}]
+    swap = {"active": {"job": 5, "state": "shadow", "version": "10"}, "waiting": [{"job": 6}], "past": past}
+    seen = Seen("cell", Path("/run/cell"), {"swap": swap}, time.monotonic())
+    found = values(exposition(families([seen])).decode())
+    assert found["edged_swap_jobs_total"] == 6
+    assert found["edged_swap_last committed 9"] == 1
+    assert found["edged_swap_active"] == 1
