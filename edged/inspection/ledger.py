@@ -63,6 +63,10 @@ class Ledger:
         ahead = (part - before) % span
         return before + (ahead if ahead < span // 2 or before + ahead - span < 0 else ahead - span)
 
+    def count(self, line: str, number: int) -> None:
+        """A part that is about to be written: those that come with it are counted on from there."""
+        self._numbers[line] = max(self._numbers.get(line, 0), number)
+
     def find(self, line: str, number: int, stamp_ns: int, wall_ns: int) -> Known | None:
         """The part that was accepted under this number. Raises `RefusedError` where that was another one."""
         known = self._parts.get((line, number))
@@ -106,7 +110,7 @@ class Ledger:
     def _add_part(self, line: str, number: int, part: int, entry: Entry) -> None:
         known = Known(int(entry["stamp_ns"]), str(entry["boot"]), int(entry["wall_ns"]), part)
         self._parts.setdefault((line, number), known)
-        self._numbers[line] = max(self._numbers.get(line, 0), number)
+        self.count(line, number)
         while len(self._parts) > self._kept:
             (old, gone), _ = self._parts.popitem(last=False)
             self._gone[old] = max(self._gone.get(old, -1), gone)

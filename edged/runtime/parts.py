@@ -206,6 +206,7 @@ class Parts(Duty):
             if part is None:
                 raise EdgedError("too many parts have no result yet", "send it again; see why results take so long")
         self._unaccepted[key] = part
+        self._ledger.count(args.line, number)
         fresh[key] = part, self._ledger.accepted(part, wall_ns)
         return {**facts, "stamp_ns": part.stamp_ns, "known": False, "entry": None}, part
 

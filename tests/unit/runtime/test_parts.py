@@ -1,0 +1,187 @@
+"""The thread of parts: on disk, then acknowledged; on disk, then published; once each, whatever fails."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+from waiting import until
+
+from edged.client import PartResults, RequestError, TriggerSender, request
+from edged.core.clock import boot_id, monotonic_ns
+from edged.inspection.triggers import Matcher, Timing
+from edged.runtime.door import Door
+from edged.runtime.journal import read_journal, write_lines
+from edged.runtime.parts import Parts
+from edged.runtime.publish import Outlet
+from edged.runtime.sender import Sender
+
+MS = 1_000_000
+TIMING = Timing(0, 5 * MS, 20 * MS, 30 * MS, 60 * MS, 8, 8)
+SESSIONS = itertools.count(1)
+
+
+class Line:
+    """A thread of parts on a folder; `full`: the disk takes nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.full = folder, False
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.triggers, self.results = f"ipc://{folder}/triggers", f"ipc://{folder}/results"
+        self.start()
+
+    def start(self) -> None:
+        self.matcher = Matcher(TIMING)
+        self.outlet = Outlet(self.context, "line/results", [self.results])
+        door = Door(self.context, "triggers", self.triggers)
+        sender = Sender("line", next(SESSIONS), boot_id())
+        self.parts = Parts(
+            self.matcher, door, self.outlet, sender, self.folder / "parts", "digest", "camera", 1000 * MS,
+            write=self.write,
+        )  # fmt: skip
+        self.parts.start()
+
+    def write(self, folder: Path, lines: bytes) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        write_lines(folder, lines)
+
+    def end(self, die: bool = False) -> None:
+        if die:  # as by SIGKILL: nothing more is written
+            self.full = True
+        self.parts.close()
+        self.outlet.close()
+        self.full = False
+
+    def lines(self, kind: str) -> list[dict[str, Any]]:
+        return [one for one in read_journal(self.folder / "parts") if one["kind"] == kind]
+
+    def trigger(self, part: int, **args: Any) -> Any:
+        given = {"line": "a", "part": part, "ago_ns": 0, **args}
+        return request(self.triggers, "trigger", given, 5000, self.context)
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    made = Line(tmp_path)
+    yield made
+    made.end()
+    made.context.term()
+
+
+def test_an_acknowledged_part_is_on_disk_and_a_repeat_is_the_same_part(line: Line) -> None:
+    first = line.trigger(1)
+    assert [one["number"] for one in line.lines("part")] == [1]
+    again = line.trigger(1)
+    assert (first["known"], again["known"], again["stamp_ns"]) == (False, True, first["stamp_ns"])
+    until(lambda: line.parts.conclude(monotonic_ns()) or line.lines("result"), 10)
+    assert line.trigger(1)["entry"] == 1
+    assert len(line.lines("part")) == len(line.lines("result")) == 1
+
+
+def test_a_disk_that_is_full_acknowledges_and_publishes_nothing_until_there_is_room(line: Line) -> None:
+    with PartResults(line.results, "line/results", line.triggers, context=line.context) as heard:
+        line.trigger(1)
+        line.full = True
+        with pytest.raises(RequestError, match="cannot be brought to disk"):
+            line.trigger(2)
+        until(lambda: line.parts.conclude(monotonic_ns()) or line.parts._unwritten, 10)
+        assert heard.receive(300) == []
+        assert line.parts.is_alive()
+        line.full = False
+        assert line.trigger(2)["known"] is False, "what was not acknowledged is accepted when it comes again"
+        found: list[Any] = []
+        until(lambda: line.parts.conclude(monotonic_ns()) or found.extend(heard.receive(20)) or len(found) == 2, 10)
+    assert [(one.part, one.entry, one.why) for one in found] == [(1, 1, "NO_FRAME"), (2, 2, "NO_FRAME")]
+
+
+def test_after_a_crash_open_parts_are_over_and_a_client_that_was_away_finds_all(line: Line) -> None:
+    for part in (1, 2, 3):
+        line.trigger(part)
+    line.end(die=True)
+    assert line.lines("result") == []
+    line.start()
+    with PartResults(line.results, "line/results", line.triggers, context=line.context) as away:
+        found: list[Any] = []
+        until(lambda: found.extend(away.receive(20)) or len(found) == 3, 10)
+    assert [(one.part, one.why) for one in found] == [(1, "RESTART"), (2, "RESTART"), (3, "RESTART")]
+    assert line.trigger(2)["entry"] == 2, "a repeat from before the crash"
+    line.end()
+    line.start()
+    line.trigger(4)
+    assert len(line.lines("result")) == 3, "once"
+
+
+def test_an_orderly_end_says_so(line: Line) -> None:
+    line.trigger(1)
+    line.end()
+    assert [(one["result"], one["why"]) for one in line.lines("result")] == [("NOT_INSPECTED", "STOPPING")]
+    line.start()
+
+
+def test_the_sender_repeats_until_somebody_is_there(line: Line) -> None:
+    line.end()
+    with TriggerSender(line.triggers, "a", bits=16, again_ms=20, context=line.context) as sender:
+        sender._next = 65_535
+        assert [sender.send(), sender.send()] == [65_535, 0]
+        assert sender.tend(100) == 2
+        line.start()
+        until(lambda: sender.tend(20) == 0, 10)
+        assert list(sender.refused) == []
+    assert [(one["part"], one["number"]) for one in line.lines("part")] == [(65_535, 65_535), (0, 65_536)]
+    until(lambda: line.parts.conclude(monotonic_ns()) or len(line.lines("result")) == 2, 10)
+    assert {one["why"] for one in line.lines("result")} <= {"LATE", "NO_FRAME"}
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        ({"part": "seven"}, "usage"),
+        ({"part": 70_000, "bits": 16}, "usage"),
+        ({"part": 1, "ago_ns": -5}, "failed"),
+        ({"part": 1, "line": ""}, "usage"),
+        ({"part": 1, "boot": boot_id().hex(), "stamp_ns": 1 << 61}, "failed"),
+        ({"part": 1, "more": 1}, "usage"),
+    ],
+)
+def test_a_bad_request_is_answered_and_nothing_is_written(line: Line, args: dict[str, Any], code: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        request(line.triggers, "trigger", {"line": "a", "ago_ns": 0, **args}, 5000, line.context)
+    assert caught.value.code == code
+    assert line.lines("part") == []
+    assert line.trigger(1)["known"] is False
+
+
+def test_bytes_of_any_kind_end_nothing(line: Line) -> None:
+    with contextlib.closing(line.context.socket(zmq.DEALER)) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(line.triggers)
+        for data in (b"", b"\xff" * 70_000, msgspec.msgpack.encode([1]), msgspec.msgpack.encode({"v": 1, "id": 1})):
+            socket.send(data)
+            assert socket.poll(5000)
+            assert msgspec.msgpack.decode(socket.recv())["ok"] is False
+        socket.send_multipart([b"a", b"b", b"c"])
+    assert line.trigger(1)["known"] is False
+
+
+def test_a_foreign_clock_is_what_it_says_it_is_ago(line: Line) -> None:
+    before_ns = monotonic_ns()
+    told = line.trigger(1, boot="ab" * 8, stamp_ns=5, ago_ns=400 * MS)
+    assert before_ns - 400 * MS <= told["stamp_ns"] <= monotonic_ns() - 400 * MS
+    stamp_ns = monotonic_ns()
+    assert line.trigger(2, boot=boot_id().hex(), stamp_ns=stamp_ns)["stamp_ns"] == stamp_ns
+
+
+def test_an_edge_is_kept_until_it_is_on_disk(line: Line) -> None:
+    line.full = True
+    line.parts.trigger("edges-1", 1, monotonic_ns())
+    until(lambda: line.parts.failures > 1, 10)
+    line.full = False
+    until(lambda: line.lines("part"), 10)
+    assert [(one["line"], one["part"]) for one in line.lines("part")] == [("edges-1", 1)]
