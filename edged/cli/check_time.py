@@ -37,7 +37,8 @@ def judge(config: Config, pipeline: Pipeline) -> Iterator[Finding]:
         yield warning("execution.join", fact, remedy)
     if not schedule.inline and pipeline.inference.moves:
         yield from _gaps(config, pipeline, run_ms)
-    if not schedule.inline and config.bus.valid_ms is not None and schedule.valid_ns < 3 * schedule.period_ns:
+    per_result = not schedule.inline and not pipeline.inference.moves
+    if per_result and config.bus.valid_ms is not None and schedule.valid_ns < 3 * schedule.period_ns:
         fact = f"valid_ms {config.bus.valid_ms:g} ends before the next result, which takes {run_ms:.3g} ms"
         yield warning("bus.valid_ms", fact, f"set [bus] valid_ms = {_up(3 * ms(schedule.period_ns) + 10):g}")
     for name, camera in config.cameras.items():

@@ -87,3 +87,22 @@ def test_a_frame_that_is_too_old_before_the_next_one_comes_is_a_warning(tmp_path
     camera = "[cameras.slow]\nuri = '0'\nwidth = 64\nheight = 48\nfps = 5\n"
     _, found = told(tmp_path, 1, camera)
     assert (found.level, found.subject, found.remedy) == ("warning", "cameras.slow", "set max_age_ms = 400")
+
+
+def test_results_further_apart_than_they_are_valid_are_a_segmenters_concern(tmp_path: Path) -> None:
+    path = tmp_path / "line.toml"
+    camera = "[cameras.camera]\nuri = '0'\nwidth = 64\nheight = 48\nfps = 30\n"
+    path.write_text(
+        f"[loop]\nclock = 'camera:camera'\n[engine]\nname = 'bench-slow-masks'\n[bus]\nvalid_ms = 300\n{camera}"
+    )
+    config = load_config(path)
+    with open_engine(read_bundle(ENGINES / "bench-slow-masks" / "1"), "cpu", 1) as engine:
+        _, found = judge(config, make_pipeline(engine, config, lambda engine: 150 * MS))
+    assert (found.subject, found.remedy) == ("bus.valid_ms", "set [bus] valid_ms = 460")
+    assert "before the next result, which takes 150 ms" in found.fact
+    text = cell(tmp_path, 100.0).read_text(encoding="utf-8").replace("valid_ms = 1000", "valid_ms = 20")
+    path.write_text(text, encoding="utf-8")
+    config = load_config(path)
+    with open_engine(read_bundle(ENGINES / "bench-slow" / "1"), "cpu", 1) as engine:
+        found_policy = list(judge(config, make_pipeline(engine, config, lambda engine: 150 * MS)))
+    assert [finding.subject for finding in found_policy] == ["time"], "a policy speaks at every tick"
