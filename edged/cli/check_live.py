@@ -137,6 +137,9 @@ def _camera(
     height, width = newest.image.shape[:2]
     rate, age = float(stats.get("fps", 0.0)), ms(monotonic_ns() - newest.captured_ns)
     fact = f"{width}x{height} at {rate:.3g} fps, the newest {age:.0f} ms old"
+    if age > config.max_age_ms:
+        remedy = "look whether it goes on; a file or folder that ends needs loop = true"
+        return warning(subject, f"{fact}, and max_age_ms is {config.max_age_ms:g}", remedy)
     if steady and rate and abs(rate - config.fps) > OFF * config.fps:
         return warning(subject, f"{fact}; the config says {config.fps:g} fps", f"set fps = {round(rate) or 1}")
     return Finding("ok", subject, fact)

@@ -71,6 +71,8 @@ def collect(words: Sequence[str] = ()) -> Bundle:
     for name, (_, file) in daemons.items():  # first, so that their secrets are known for all that follows
         if file is not None:
             _config(name, file, bundle)
+        else:
+            bundle.missing.append(f"{name}/config.json: its file is not in {paths.SYSTEM_CONFIGS}; name the .toml")
     bundle.add("doctor.json", facts(doctor()))
     versions = sorted({f"{one.metadata['Name']} {one.version}" for one in distributions()}, key=str.lower)
     bundle.add("versions.json", {"edged": __version__, "packages": versions})

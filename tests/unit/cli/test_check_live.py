@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import zmq
@@ -136,3 +137,12 @@ def test_a_device_of_a_running_daemon_is_left_alone(cell: Cell) -> None:
         "cameras.tool"
     ]
     assert tool.level == "untried"
+
+
+def test_a_folder_that_ends_is_told(cell: Cell) -> None:
+    cell.start()
+    pictures = cell.folder / "pictures"
+    pictures.mkdir()
+    assert cv2.imwrite(str(pictures / "1.png"), np.zeros((48, 64, 3), np.uint8))
+    (tool,) = listen(config(cell, f"zmq+ipc://{cell.folder}/tool#cell/tool", str(pictures)))["cameras.tool"]
+    assert (tool.level, "loop = true" in tool.remedy) == ("warning", True), tool

@@ -69,5 +69,6 @@ def test_what_could_not_be_had_is_told(machine: Machine, tmp_path: Path, monkeyp
     said = unpacked(tmp_path / "s.tar.gz")["README.txt"].decode()
     assert "missing: nobody: no daemon answers to nobody" in said
     assert "missing: nobody/log.txt" in said
+    assert "missing: nobody/config.json" in said
     assert "missing: nobody/history.json" in said
     assert edged("support", "-o", tmp_path / "no" / "s.tar.gz").code == 1
