@@ -40,7 +40,7 @@ from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState, make_motion
 from edged.runtime.outlets import open_outlets
 from edged.runtime.ownership import claim, lock
-from edged.runtime.parts_run import Triggering, make_triggering, start_parts
+from edged.runtime.parts_run import Triggering, make_triggering, start_parts, under_inspection
 from edged.runtime.peers import Peers
 from edged.runtime.perception import make_perception
 from edged.runtime.places import Places
@@ -139,7 +139,7 @@ def _serve(
     places.alarm = partial(_report_loss, health, reporter)
     store = Store(config.daemon.store, shipped_store())
     notifier = Notifier(_emitter(reporter, publisher), health.warn, health.withdraw)
-    supply = EngineSupply(config, store, slot, motion, inputs.shadow, notifier)
+    supply = EngineSupply(config, store, slot, motion, inputs.shadow, notifier, under_inspection(triggering))
     stack.callback(lambda: None if slot.close() else hung.set())
     stack.callback(supply.close)
     offered = operations(config, motion, health, supply.operations)

@@ -208,6 +208,16 @@ class SwapConfig(_Section):
         default=None,
         description="'hold' publishes Holds while a new engine is loaded; absent: 'live' on the CPU, 'hold' on a GPU",
     )
+    when: Literal["any", "held", "between_parts"] = Field(
+        default="any",
+        description="when a proven engine may take over: at once, while the robot is held, or while no part is "
+        "under inspection; a rollback never waits",
+    )
+    windows: tuple[str, ...] = Field(
+        default=(),
+        max_length=50,
+        description="and only at these times of the machine's clock: '22:00-05:00' or 'sat-sun 06:00-12:00'",
+    )
     incoming: bool = Field(default=True, description="take engines that are dropped into <store>/<name>/incoming")
     settle_seconds: float = Field(
         default=30.0, gt=0, le=86_400, description="an incomplete drop without a change for so long is refused"

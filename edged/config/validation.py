@@ -12,6 +12,7 @@ from edged.config.execution import check_cameras
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN, CameraConfig, SensorConfig
 from edged.config.trigger import check_trigger
+from edged.config.windows import check_windows
 from edged.core.endpoint import LONGEST_IPC_PATH, is_loopback, usable
 from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 
@@ -97,6 +98,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
         yield "engine.device", config.engine.device, "no GPU where backend is 'cpu': leave one of the two out"
     yield from _guard(config)
     yield from _inspection(config)
+    yield from check_windows(config)
     yield from check_trigger(config)
     yield from _bus(config)
 

@@ -52,6 +52,12 @@ def wall_text(unix_ns: int) -> str:
     return f"{stamp}.{nanoseconds // NS_PER_MS:03d}Z"
 
 
+def week_time() -> tuple[int, int]:
+    """Day of the week (0 = Monday) and minute of the day by the wall clock, in the machine's time zone."""
+    local = time.localtime()
+    return local.tm_wday, 60 * local.tm_hour + local.tm_min
+
+
 def sleep_until(due_ns: int) -> None:
     """Sleep until the monotonic clock reads at least `due_ns`; returns at once when it already does."""
     while (left := due_ns - time.monotonic_ns()) > 0:

@@ -47,6 +47,13 @@ def make_triggering(config: Config, session: int, now: Now = monotonic_ns) -> Tr
     return Triggering(matcher, Tap(take, not config.triggered), edges)
 
 
+def under_inspection(triggering: Triggering | None) -> Callable[[], int]:
+    """How many parts have a trigger and no result yet, for whoever waits until there is none."""
+    if triggering is None:
+        return lambda: 0
+    return lambda: int(triggering.matcher.describe()["open"])
+
+
 def start_parts(
     config: Config,
     triggering: Triggering | None,

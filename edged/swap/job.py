@@ -9,16 +9,16 @@ from typing import Any, Literal
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
 
 State = Literal[
-    "queued", "staged", "verified", "built", "loaded", "warmed", "golden", "shadow", "swapped", "probation",
-    "committed", "refused", "rolled_back", "stopped", "interrupted",
+    "queued", "staged", "verified", "built", "loaded", "warmed", "golden", "shadow", "waiting", "swapped",
+    "probation", "committed", "refused", "rolled_back", "stopped", "interrupted",
 ]  # fmt: skip
 
 ORDER: tuple[State, ...] = (
     "queued", "staged", "verified", "built", "loaded", "warmed", "golden", "shadow", "swapped", "probation",
     "committed",
 )  # fmt: skip
-UNDERWAY = frozenset(ORDER[1:-1])
-"""States in which a crash interrupts something."""
+UNDERWAY = frozenset({*ORDER[1:-1], "waiting"})
+"""`waiting` comes only where the config lets it take over later. States in which a crash interrupts something."""
 
 ENDS = frozenset({"committed", "refused", "rolled_back", "stopped", "interrupted"})
 

@@ -99,6 +99,10 @@ class JobQueue:
     def stopped(self) -> bool:
         return self._stopped
 
+    def ending(self) -> bool:
+        """`stopped`, for whoever has to ask later."""
+        return self._stopped
+
     @property
     def interrupted(self) -> bool:
         """Whether the job under way is to end."""

@@ -24,6 +24,7 @@ from edged.swap.job import Job
 from edged.swap.job_queue import JobQueue
 from edged.swap.loader import Loader
 from edged.swap.minimum import RaisableMinimum
+from edged.swap.moment import Moment
 from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
 from edged.swap.plan_upgrade import PlanUpgrade
@@ -36,14 +37,22 @@ class EngineSupply:
     """`operations`: what the control socket offers about engines. `close()` after the loop has ended."""
 
     def __init__(
-        self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, notifier: Notifier
+        self,
+        config: Config,
+        store: Store,
+        slot: Slot,
+        motion: MotionState,
+        mailbox: SeenMailbox,
+        notifier: Notifier,
+        parts: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store, self._name, self._notifier = store, config.engine.name, notifier
         self._jobs, self._history = JobQueue(), History(store, config.engine.name)
         self.minimum = RaisableMinimum(store, config)
         self._watcher = self._watch(config)
         swapper = Swapper(
-            config, store, slot, motion, mailbox, self._history, self._jobs, notifier.emit,
+            config, store, slot, motion, mailbox, self._history, self._jobs,
+            Moment(config.swap, lambda: motion.holding, parts), notifier.emit,
             self._watcher.take if self._watcher else lambda drop: None, self.minimum,
         )  # fmt: skip
         self._upgrade = PlanUpgrade(config, store, slot, self._jobs, swapper, notifier)

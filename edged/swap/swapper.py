@@ -31,6 +31,7 @@ from edged.swap.job import Job, State
 from edged.swap.job_queue import JobQueue
 from edged.swap.load import load_in_time, vet
 from edged.swap.minimum import RaisableMinimum
+from edged.swap.moment import Moment, vacates
 from edged.swap.probation import baseline, run_probation
 from edged.swap.prune import prune
 from edged.swap.shadow import shadow_in_time
@@ -47,12 +48,12 @@ class Swapper:
 
     def __init__(
         self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, history: History,
-        jobs: JobQueue,
+        jobs: JobQueue, moment: Moment,
         emit: Callable[[Event], None], taken: Callable[[Path], None], minimum: RaisableMinimum,
     ) -> None:  # fmt: skip
         self._config, self._store, self._slot, self._motion, self._mailbox = config, store, slot, motion, mailbox
         self._history, self._jobs, self._emit, self._taken, self._minimum = history, jobs, emit, taken, minimum
-        self._name = config.engine.name
+        self._name, self._moment = config.engine.name, moment
         self._previous: Pipeline | None = None  # what ran before the running one, until the next is loaded
 
     def run(self, job: Job) -> None:
@@ -72,9 +73,6 @@ class Swapper:
         except Exception as error:  # a bug or an exhausted machine: what runs goes on running
             log.exception("swap failed")
             self._end(job, "refused", f"{type(error).__name__}: {error}")
-
-    def _ending(self) -> bool:
-        return self._jobs.stopped
 
     def close(self) -> None:
         """Free what is kept for the way back."""
@@ -109,6 +107,7 @@ class Swapper:
         if (resident := self._resident(job)) is not None:
             self._live(job, running, resident)
             return
+        self._await(job, running if vacates(self._config, running) else None)
         self.close()  # three engines at once would be one too many for a small machine
         self.make_room(job.version, running)
         try:
@@ -137,11 +136,14 @@ class Swapper:
         That is also what an engine on a GPU gets unless configured otherwise: loading another one there has been
         seen to stop it for 300 ms.
         """
-        if running is None:
-            return
-        if (self._config.swap.during or ("live" if running.engine.backend == "cpu" else "hold")) == "hold":
+        if vacates(self._config, running):
             self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {version}")
             self.hand_over(None)
+
+    def _await(self, job: Job, running: Pipeline | None) -> None:
+        """Until the config lets `running` be taken from the loop; without one, and on the way back, at once."""
+        free = job.back or running is None
+        self._moment.wait(None if free else partial(self._enter, job, "waiting"), self._jobs.check)
 
     def _load(self, job: Job) -> Pipeline:
         def reached(state: State) -> None:
@@ -154,7 +156,8 @@ class Swapper:
 
         disturbed = Disturbance(self._slot.running)
         quiet = self._slot.wait_sent
-        loaded = load_in_time(self._config, self._store, job.version, job.digest, note, reached, quiet, self._ending)
+        ending = self._jobs.ending
+        loaded = load_in_time(self._config, self._store, job.version, job.digest, note, reached, quiet, ending)
         if slower := disturbed.describe(ms(self._config.period_ns)):
             note(slower)
         return loaded
@@ -167,7 +170,7 @@ class Swapper:
             other = running is not None and bool(changes(running.engine.manifest, candidate.engine.manifest))
             if self._config.swap.shadow and self._slot.running is not None and not proved and not other:
                 self._shadow(job, candidate)
-            self._jobs.check()
+            self._await(job, self._slot.running)
             if other and not self._motion.holding:
                 remedy = f"edged hold {self._config.daemon.name}, then swap again"
                 raise RefusedError("it changes the contract and the robot is not held", remedy)
@@ -197,11 +200,11 @@ class Swapper:
         self._enter(job, "shadow")
         self._slot.keep_settings(candidate)
         follow = partial(setattr, job, "progress")
-        limit_s = self._config.execution.hang_ms / 1000
+        limit_s, cancelled = self._config.execution.hang_ms / 1000, self._jobs.cancel.is_set
         try:
             shadow = shadow_in_time(
-                candidate, self._mailbox, self._config.swap, self._jobs.cancel.is_set, follow, limit_s, self._ending
-            )
+                candidate, self._mailbox, self._config.swap, cancelled, follow, limit_s, self._jobs.ending
+            )  # fmt: skip
         except HungError:
             self._slot.leave(candidate)
             raise
@@ -223,9 +226,7 @@ class Swapper:
             return self._jobs.why()[1] if self._jobs.interrupted else None
 
         before = baseline(running.tally if running else None)
-        return run_probation(
-            candidate.tally, before, self._config.deadline_ns, self._config.swap, ended, follow
-        )  # fmt: skip
+        return run_probation(candidate.tally, before, self._config.deadline_ns, self._config.swap, ended, follow)
 
     def _commit(self, job: Job, identity: str) -> str | None:
         """Make it what runs after a power cut; why not, when the disk refuses."""

@@ -110,6 +110,27 @@ def test_rollback_ends_what_is_under_way(rig: Rig) -> None:
         cell.daemon.ask("rollback", who="test")
 
 
+def test_an_engine_waits_until_the_robot_is_held_and_the_way_back_does_not(rig: Rig) -> None:
+    cell = open_cell(rig, swap=QUICK + "\nwhen = 'held'")
+    cell.add("2", model(seed=2))
+    job = cell.swap("2")
+    cell.wait_state("waiting")
+    assert "until the robot is held" in cell.swaps()["active"]["reason"]
+    assert cell.running() == "1"
+    cell.daemon.ask("hold", who="test")
+    cell.wait_state("probation")
+    assert cell.running() == "2"
+    cell.daemon.ask("resume", who="test")
+    assert cell.ended(job)["state"] == "committed"
+    assert "waiting" in cell.states("2")
+    assert rig.edged("rollback", "cell", "--wait").returncode == 0
+    assert cell.running() == "1"
+    job = cell.swap("2")
+    cell.wait_state("waiting")
+    assert rig.edged("rollback", "cell").returncode == 0
+    assert cell.ended(job)["state"] == "rolled_back"
+
+
 def test_another_contract_needs_a_hold_and_a_word(cell: Cell) -> None:
     before = cell.running()
     other_axes(cell, "reversed")
