@@ -13,7 +13,6 @@ from dataclasses import replace
 from edged.core.clock import NS_PER_MS, Now, ms
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction, Reason, Tick
-from edged.guard import guard
 from edged.inspection.triggers import Matcher, Outcome, Part, not_inspected
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.inference_thread import InferenceThread, Job
@@ -79,12 +78,9 @@ class TriggeredPerception:
         watch.adopt(done.watch)
         prediction: Prediction | Hold | None = done.failed if done.failed is not None else done.prediction
         assert prediction is not None, "a run that did not fail was decoded"
-        verdict: Prediction | Hold = prediction
-        if not isinstance(prediction, Hold):
-            verdict = guard(prediction, running.rule, None, tick, watch.started_ns)
-            watch.lap("guard")
         part = part_of[1] if part_of is not None and part_of[0] is worker else None
-        return Turn(verdict, None, done.job.observation, prediction=prediction, part=part)
+        # not guarded by its age: a frame may wait, and its part's deadline says how long
+        return Turn(prediction, None, done.job.observation, prediction=prediction, part=part)
 
     def judged(self, part: Part, sent: Sent, tick: Tick, engine: bytes, alarms: tuple[str, ...]) -> None:
         """What went out about a part."""
