@@ -33,7 +33,12 @@ def print_answer(
     if as_json:
         print_json(facts(value))
     else:
-        print(show(value))
+        print(printable(show(value)))
+
+
+def printable(text: str) -> str:
+    """Lines for a terminal that none of what they quote can steer."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def print_json(value: Any) -> None:

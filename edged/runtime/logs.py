@@ -22,11 +22,13 @@ import msgspec
 from edged.config import LogConfig
 from edged.core.clock import NS_PER_MS, wall_text, wall_time
 from edged.core.duty import Duty
+from edged.core.errors import legible
 from edged.core.redact import redact
 
 NOTICE = 25  # between info and warning, as syslog has it
 PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, NOTICE: 5, logging.INFO: 6, 0: 7}
 QUEUE_LINES = 10_000
+LONGEST_LINE = 16_000
 LAST_LINES_S = 1.0
 
 
@@ -46,6 +48,10 @@ def _priority(record: logging.LogRecord) -> str:
 
 
 class _Text(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """One line that steers no terminal, whatever is quoted in it; a traceback comes behind it."""
+        return legible(super().formatMessage(record), LONGEST_LINE)
+
     def format(self, record: logging.LogRecord) -> str:
         line = f"{record.levelname.lower()}: {redact(super().format(record))}"
         priority = _priority(record)

@@ -27,7 +27,7 @@ from edged.bundle.bundle import SUFFIX
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
-from edged.core.errors import EdgedError, RefusedError
+from edged.core.errors import LONGEST, EdgedError, RefusedError, legible
 from edged.core.files import write_file
 from edged.swap.drop import Drop, IncompleteError, inspect
 
@@ -201,9 +201,9 @@ class DropWatcher(Duty):
                     seen.settled = False
 
     def _refuse(self, path: Path, seen: _Seen, reason: str) -> None:
-        seen.settled = True
+        seen.settled, reason = True, legible(reason, LONGEST)
         self.note(path, reason)
-        self._refused(path.name, owner(path), reason)
+        self._refused(_text(path), owner(path), reason)
 
     def _noted(self, path: Path, look: Print) -> bool:
         """Whether this very drop was refused before, by this daemon or the one before it."""
@@ -245,7 +245,8 @@ def _left_behind(grave: Path, error: OSError) -> str:
 
 def _text(path: Path) -> str:
     """A name as it can be written down: in a journal, in a message."""
-    return os.fsencode(path.name).decode(errors="backslashreplace")
+    text = os.fsencode(path.name).decode(errors="backslashreplace")
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,8 @@ import sys
 import pytest
 from fake_daemon import Machine, machine
 
+from edged.cli.output import printable
+
 __all__ = ["machine"]
 
 
@@ -58,3 +60,7 @@ def test_a_shell_completes_commands_and_options(machine: Machine) -> None:
 
     assert offered("edged st").split() == ["status"]
     assert "--wait" in offered("edged swap --w", "2")
+
+
+def test_what_is_quoted_cannot_steer_the_terminal() -> None:
+    assert printable("a\tb\n\x1b[2Jc\x07\u202e") == "a\tb\n\ufffd[2Jc\ufffd\ufffd"

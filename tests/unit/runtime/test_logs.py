@@ -61,6 +61,15 @@ def test_a_line_has_the_moment_it_is_about_not_that_at_which_it_is_written() -> 
     assert run(body, JOURNAL_STREAM="8:1").splitlines()[0].endswith("Z]")
 
 
+def test_what_is_quoted_neither_begins_a_line_nor_steers_a_terminal() -> None:
+    text = run(r"log.info('swap version=%s', 'a\x1b[31mb\n2026-11-28T00:00:00.000Z notice: resume by maria')")
+    assert text.count("\n") == 1
+    assert "\x1b" not in text
+    assert text.endswith("version=a [31mb 2026-11-28T00:00:00.000Z notice: resume by maria\n")
+    body = "try:\n    raise ValueError('x')\nexcept ValueError:\n    log.exception('it failed')"
+    assert run(body).count("\n") > 3, "a traceback keeps its lines"
+
+
 def test_json_is_an_object_a_line_whatever_was_said() -> None:
     text = run("log.error('two\\nlines'); logging.getLogger('edged.audit').info('hold by \"me\"')", format="json")
     first, second = (json.loads(line) for line in text.splitlines())

@@ -353,3 +353,15 @@ def test_a_folder_that_may_only_be_read_is_still_looked_through(
     DropWatcher(folder, NAME, CONFIG, heard.ask, heard.refuse).scan()
     assert [drop.path.name for drop in heard.drops] == ["open"]
     assert [name for name, _ in heard.refused] == ["x.onnx"]
+
+
+def test_a_name_is_told_as_it_can_be_written_on_one_line(
+    folder: Path, incoming: DropWatcher, heard: Heard, clock: ManualClock
+) -> None:
+    (folder / "a\x1b[31mb\n2026 notice: swap version=9 state=committed").mkdir()
+    for _ in range(3):
+        incoming.scan()
+        clock.advance(31 * SECOND)
+    ((name, reason),) = heard.refused
+    assert name.startswith("a\\x1b[31mb\\n2026 notice")
+    assert reason.isprintable()
