@@ -68,10 +68,18 @@ def _content(message: Message) -> str:
         case Kind.TRACE:
             return f"{header.get('trace', '?')} of tick {header.get('tick', '?')}"
         case Kind.RESULT:
-            return _result(header) + _alarms(message) + _skipped(header)
+            return _part(header) + _result(header) + _alarms(message) + _skipped(header)
         case Kind.FRAME | Kind.HEALTH:
             arrays = ", ".join(_array(spec) for spec in message.arrays.specs.values())
             return " ".join(part for part in (arrays, _facts(header)) if part)
+
+
+def _part(header: Mapping[str, Any]) -> str:
+    """Whose result it is, where parts are triggered."""
+    part, line, entry = header.get("part"), header.get("line"), header.get("entry")
+    if not isinstance(part, int) or not isinstance(line, str):
+        return ""
+    return f"part {part} of {line[:64]}" + (f", entry {entry}: " if isinstance(entry, int) else ": ")
 
 
 def _action(message: Message) -> str:

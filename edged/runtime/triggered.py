@@ -45,7 +45,8 @@ class TriggeredPerception:
 
     def wait(self, seq: int, worker: InferenceThread) -> Tick:
         """Until a result is there or patience ends; gives the engine the next part's frame as soon as it is free."""
-        due_ns = self._now() + round(PATIENCE * worker.pipeline.schedule.period_ns)
+        patience_ns = round(PATIENCE * worker.pipeline.schedule.period_ns)
+        due_ns = self._now() + patience_ns
         while not self._stop.is_set() and (now_ns := self._now()) < due_ns:
             self._conclude(now_ns)
             left_ns = max(0, min(due_ns, now_ns + LOOK_NS, self._matcher.due_ns()) - now_ns)
@@ -54,7 +55,9 @@ class TriggeredPerception:
                     break
             elif self._refused is not None:
                 break
-            elif not self._begin(worker, now_ns):
+            elif self._begin(worker, now_ns):
+                due_ns = now_ns + patience_ns
+            else:
                 self._inputs.drain(now_ns)
                 self._matcher.wait(left_ns)
         else:

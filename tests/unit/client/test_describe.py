@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edged.client import describe
 from edged.core.errors import WireError
-from edged.wire import Kind, decode, encode
+from edged.wire import Flag, Kind, Preamble, decode, encode
 
 MS = 1_000_000
 TIMES = {"t0_ns": 7, "step_ns": 3}
@@ -40,7 +40,7 @@ def test_masks_show_how_much_of_what() -> None:
 
 def test_inputs_health_and_events_show_their_values() -> None:
     assert line("sample").endswith("| j1 0.500 rad, j2 -1.250 rad")
-    assert line("frame").endswith("| image uint8 2x3x3 camera=wrist")
+    assert line("frame").endswith("| image uint8 2x3x3 camera=wrist frame=31")
     assert line("health").endswith("ticks=44 skipped=2 holds={STALE=3}")
     assert line("event").endswith("| state before=ok after=STALE detail=wrist 140 ms > 100 ms")
 
@@ -77,3 +77,12 @@ def test_any_header_can_be_described(header: dict[str, Any], kind: int) -> None:
     line = describe(decode(data))
     assert line.isprintable()
     assert len(line) < 600
+
+
+def test_the_result_of_a_part_says_whose_it_is() -> None:
+    header = {"result": "NOT_INSPECTED", "why": "AMBIGUOUS", "line": "line 1", "part": 7, "number": 65_543, "entry": 12}
+    made = Preamble(Kind.RESULT, 0, Flag(0), 1, 1, 0, 5, 0, bytes(8), bytes(8))
+    text = describe(decode(encode("inspect/results", made, header)))
+    assert text.endswith("| part 7 of line 1, entry 12: NOT_INSPECTED: AMBIGUOUS")
+    odd = describe(decode(encode("inspect/results", made, {**header, "part": "seven"})))
+    assert "NOT_INSPECTED" in odd
