@@ -20,6 +20,8 @@ EXTRAS = {
     "prometheus_client": "metrics",
     "starlette": "ui",
     "uvicorn": "ui",
+    "mcap": "record",
+    "foxglove_schemas_protobuf": "record",
     "mujoco": "demo",
     "matplotlib": "demo",
 }

@@ -259,15 +259,8 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         arming().resume(str(args.get("who", "unknown")), str(args.get("via", "")))
         return {"state": arming().state}
 
-    places = {
-        "store": config.daemon.store,
-        "cache": config.daemon.cache,
-        "runtime": config.daemon.runtime,
-        "history": config.history_folder,
-    }
-    folders = {name: str(path.absolute()) for name, path in places.items()}
     return {
-        "status": Operation(lambda args: {**health.snapshot(), "folders": folders}),
+        "status": Operation(lambda args: {**health.snapshot(), "folders": config.folders}),
         "hold": Operation(hold, mutates=True, args=frozenset({"reason", "lock", "via"})),
         "resume": Operation(resume, mutates=True, args=frozenset({"via"}), remote=config.bus.arm),
         "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),

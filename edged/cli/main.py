@@ -19,6 +19,7 @@ from edged.cli import daemons as cli_daemons
 from edged.cli import engines as cli_engines
 from edged.cli import gateway as cli_gateway
 from edged.cli import pack as cli_pack
+from edged.cli import record as cli_record
 from edged.cli import services as cli_services
 from edged.cli import set as cli_set
 from edged.cli import setup as cli_setup
@@ -196,6 +197,7 @@ def version() -> None:
 cli_daemons.register(app)
 cli_engines.register(app)
 cli_services.register(app)
+cli_record.register(app)
 cli_gateway.register(app)
 cli_swap.register(app)
 cli_pack.register(app)

@@ -33,6 +33,7 @@ _PATHS = {("daemon", "store"), ("daemon", "cache"), ("daemon", "runtime")} | {
     ("guard", "urdf"),
     ("bus", "secret_key"),
     ("bus", "authorized"),
+    ("record", "folder"),
 }
 
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from edged.config.engine import EngineConfig
 from edged.config.execution import ExecutionConfig
 from edged.config.guard import GuardConfig
+from edged.config.recording import RecordConfig
 from edged.config.sections import (
     BusConfig,
     CameraConfig,
@@ -29,6 +30,7 @@ from edged.config.trigger import TriggerConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, ns
 
 HISTORY = ".history"  # folder of a store: one of each daemon
+RECORDINGS = ".recordings"  # likewise
 VALID_NS = 100 * NS_PER_MS
 VALID_PERIODS = 3
 VALID_SPARE_NS = 10 * NS_PER_MS
@@ -50,6 +52,7 @@ class Config(BaseSettings):
     trigger: TriggerConfig | None = None
     bus: BusConfig = BusConfig()
     swap: SwapConfig = SwapConfig()
+    record: RecordConfig = RecordConfig()
     log: LogConfig = LogConfig()
 
     @classmethod
@@ -78,6 +81,11 @@ class Config(BaseSettings):
     def triggered(self) -> bool:
         """Whether the camera takes a frame only when it is triggered."""
         return self.trigger is not None and self.trigger.camera == "hardware"
+
+    @property
+    def shows_frames(self) -> bool:
+        """Whether a recorder wants every camera's frames on the bus."""
+        return "record" in self.model_fields_set and self.record.pictures != "none"
 
     @property
     def clock_camera(self) -> str | None:
@@ -118,6 +126,23 @@ class Config(BaseSettings):
     def hold_file(self) -> Path:
         """Where `edged hold` is written before it is answered: in the store, which survives crash and reboot."""
         return self.daemon.store / ".hold" / self.daemon.name
+
+    @property
+    def recordings(self) -> Path:
+        """Where recordings of this daemon go."""
+        return self.record.folder or self.daemon.store / RECORDINGS / self.daemon.name
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Where files of this daemon lie, by what they are."""
+        places = {
+            "store": self.daemon.store,
+            "cache": self.daemon.cache,
+            "runtime": self.daemon.runtime,
+            "history": self.history_folder,
+            "recordings": self.recordings,
+        }
+        return {name: str(path.absolute()) for name, path in places.items()}
 
     @property
     def history_folder(self) -> Path:

@@ -46,7 +46,7 @@ def camera_kind(uri: str) -> CameraKind | None:
 
 def streams(config: Config) -> tuple[str, ...]:
     """The streams this daemon publishes or answers on."""
-    published = config.bus.publish
+    published = (*config.bus.publish, *(("frames",) if config.shows_frames else ()))
     frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
     results = ("results",) if config.inspects else ()
     triggers = ("triggers",) if config.trigger is not None else ()

@@ -46,12 +46,14 @@ class AsyncPolicy:
         took = self._turnaround.memory(self._plan_by)
         return {
             "plan": self._plan, "by": by, "ended": self._ended, "inferred_ns": self._inferred_ns, "took_ns": took,
+            "timeline": self._timeline,
         }  # fmt: skip
 
     def recall(self, memory: Mapping[str, Any], by: Pipeline | None) -> None:
         """Go on from there; `by`: the engine that the plan is of."""
         self._plan, self._plan_by = memory["plan"], by
         self._ended, self._inferred_ns = memory["ended"], memory["inferred_ns"]
+        self._timeline = memory["timeline"]
         if by is not None:
             self._turnaround.recall(by, memory["took_ns"])
 

@@ -14,17 +14,32 @@ import msgspec
 import numpy as np
 
 from edged.core.errors import WireError
-from edged.core.types import ActionChunk, Change, Frame, Hold, Observation, Reason, Sample
+from edged.core.types import ActionChunk, Ahead, Change, Frame, Hold, Observation, Reason, Sample
 from edged.guard import Command
 from edged.guard.follow import Envelope
 from edged.guard.path import Line, Trajectory
 from edged.pipeline.join import Join
 from edged.pipeline.plan import Plan
+from edged.pipeline.timeline import Timeline
 from edged.runtime.inference_thread import Job
 
 KNOWN: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (ActionChunk, Change, Command, Envelope, Hold, Job, Join, Line, Observation, Plan, Sample)
+    for kind in (
+        ActionChunk,
+        Ahead,
+        Change,
+        Command,
+        Envelope,
+        Hold,
+        Job,
+        Join,
+        Line,
+        Observation,
+        Plan,
+        Sample,
+        Timeline,
+    )
 }
 IS = "is"  # key of a map that is none
 

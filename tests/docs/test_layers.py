@@ -55,7 +55,7 @@ STAGES = ("align", "encode", "decode_policy", "decode_semantic", "decode_instanc
 """Files of `pipeline/` that do not know each other: only `pipeline.pipeline` knows their order."""
 
 CUDA_HOME = ("engine.cuda",)
-CV2_HOME = ("source", "pipeline", "inspection", "bench", "demo", "cli", "pack", "services.ui")
+CV2_HOME = ("source", "pipeline", "inspection", "bench", "demo", "cli", "pack", "services.ui", "services.record")
 # Where each package from outside may be imported: rooms, or modules of one. `*` = everywhere, () = nowhere.
 HOMES = {
     "numpy": ("*",),
@@ -72,7 +72,7 @@ HOMES = {
     "cv2": CV2_HOME,
     "av": ("source.video",),
     "mujoco": ("demo.arm",),
-    "matplotlib": ("demo.plot",),
+    "matplotlib": ("demo.plot", "services.replay.plot"),
     "pydantic": ("config",),
     "annotated_types": ("config",),
     "pydantic_settings": ("config",),
@@ -82,6 +82,9 @@ HOMES = {
     "paho": ("services.gateway.mqtt",),
     "asyncua": ("services.gateway.opcua",),
     "prometheus_client": ("services.metrics",),
+    "mcap": ("services.record",),
+    "foxglove_schemas_protobuf": ("services.record",),
+    "google": ("services.record",),
     "starlette": ("services.ui",),
     "uvicorn": ("services.ui",),
     "tomli": ("config", "pack"),

@@ -91,9 +91,9 @@ def test_docstrings_and_comments_name_what_is_there() -> None:
         ("see `lane.py`", ["lane.py"]),
         ("see (runtime/pipeline.py)", ["runtime/pipeline.py"]),
         ("`runtime/loop.py`, loop.py and engine/ort*.py", []),
-        ("`edged replay` does", ["replay"]),
-        ("run 'edged replay x'", ["replay"]),
-        ("    edged replay x.npz", ["replay"]),
+        ("`edged rehearse` does", ["rehearse"]),
+        ("run 'edged rehearse x'", ["rehearse"]),
+        ("    edged rehearse x.npz", ["rehearse"]),
         ("`edged run`: edged runs a daemon", []),
     ],
 )

@@ -76,6 +76,11 @@ class RecordedCell:
         self.config = config
         self.daemon: Mapping[str, Any] = {}
 
+    @property
+    def compares(self) -> bool:
+        """Whether another engine runs than the recorded one."""
+        return self._instead is not None
+
     def recall(self, step: Step) -> None:
         """Go on after the tick that a snapshot followed. Raises `EdgedError` where that cannot be."""
         assert step.memory is not None, "asked of a snapshot"
@@ -152,11 +157,12 @@ class RecordedCell:
             raise MissingError(f"what engine {identity.hex()} began with is not in the recording")
         memory = load(step.memory, self._tape.frame)
         pipeline = self._pipeline_of(memory)
-        if self._instead is not None:
+        if self._instead is not None and self._slot.running is pipeline:
             return
         self._slot.offer(pipeline, carry=False)
         self._slot.current()
-        pipeline.inference.encoder.recall(memory["encoder"])
+        if self._instead is None:
+            pipeline.inference.encoder.recall(memory["encoder"])
 
     def _pipeline_of(self, memory: Mapping[str, Any]) -> Pipeline:
         assert self.config is not None, "made with the first snapshot"

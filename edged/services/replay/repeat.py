@@ -1,7 +1,8 @@
 """repeat: every tick of a tape once more, and whether its verdict is the recorded one.
 
-A verdict is equal when its whole message is, byte for byte. A tick that something is missing of is not replayable, and
-so are those after it until the next snapshot: never equal for want of a difference.
+A verdict is equal when its whole message is, byte for byte; of another engine, when all is but the engine's name in it.
+A tick that something is missing of is not replayable, and so are those after it until the next snapshot: never equal
+for want of a difference.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from edged.core.errors import EdgedError
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.tape import Step, Tape
-from edged.wire import Message
+from edged.wire import Message, Preamble, encode
 
 State = Literal["equal", "different", "not replayable"]
 
@@ -55,8 +58,19 @@ def repeat(tape: Tape, cell: RecordedCell) -> Iterator[Repeated]:
         if recorded is None:
             yield Repeated(step, "not replayable", "its message is not in the recording", None, made)
             continue
-        equal = bytes(made.raw) == bytes(recorded.raw)
+        equal = _verdict(made) == _verdict(recorded) if cell.compares else bytes(made.raw) == bytes(recorded.raw)
         yield Repeated(step, "equal" if equal else "different", "", recorded, made)
+
+
+def _verdict(message: Message) -> bytes:
+    """A message without what says how it was made: which engine, and in what time."""
+    header = {key: value for key, value in message.header.items() if key != "engine_us"}
+    arrays = [(name, message.arrays[name]) for name in message.arrays.specs]
+    return encode(message.topic, msgspec.structs.replace(_preamble(message), engine=bytes(8)), header, arrays)
+
+
+def _preamble(message: Message) -> Preamble:
+    return Preamble(**{name: getattr(message, name) for name in Preamble.__struct_fields__})
 
 
 def _recall(cell: RecordedCell, step: Step) -> str:

@@ -1,0 +1,96 @@
+"""Commands of recordings: record, replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edged.cli.options import AsJson, Daemon, StorePath, find_daemon
+from edged.cli.output import print_answer
+from edged.core.errors import EXIT_FAILED, EdgedError, UsageError
+
+if TYPE_CHECKING:
+    from edged.engine.base import Engine
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `edged`."""
+    for command in (record, replay):
+        app.command()(command)
+
+
+def record(
+    daemon: Daemon,
+    folder: Annotated[Path | None, typer.Option(help="where recordings go, instead of [record] folder")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="record at once, for so many seconds, and end", min=0.1, max=3600)
+    ] = None,
+    now: Annotated[str | None, typer.Option("--now", help="tell the recorder at work to record now, and why")] = None,
+) -> None:
+    """Record a daemon around each stop, FAIL, rollback and alarm, as its [record] says, until SIGTERM."""
+    from edged.services.record.run import ask, run_recorder
+
+    found = find_daemon(daemon)
+    if found.runtime is None:
+        raise UsageError("a recorder works on the daemon's machine", "name the daemon there")
+    if now is not None:
+        place = folder or Path(str(found.ask("status")["folders"]["recordings"]))
+        ask(place, now)
+        print(f"asked the recorder of {place}")
+        return
+    raise typer.Exit(run_recorder(found.runtime, folder, seconds, lambda text: print(text, flush=True)))
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="a recording of 'edged record', whole or not", metavar="FILE")],
+    engine: Annotated[str | None, typer.Option(help="run this engine instead, and say what would be different")] = None,
+    config: Annotated[Path | None, typer.Option(help="with this daemon's config instead of the recorded one")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw what differs into this PNG")] = None,
+    store: StorePath = None,
+    json: AsJson = False,
+) -> None:
+    """Run the recorded ticks again; exit 1 when a verdict is another one, or nothing can be replayed.
+
+    With --engine or --config differences are what was asked for: exit 0.
+    """
+    from edged.config import load_config
+    from edged.services.replay.cell import RecordedCell
+    from edged.services.replay.file import read_tape
+    from edged.services.replay.repeat import repeat
+    from edged.services.replay.report import make_report, show
+
+    tape = read_tape(file)
+    given = load_config(config) if config is not None else None
+    cell = RecordedCell(
+        tape,
+        lambda name, version, identity: _open(f"{name}/{version}", store),
+        None if engine is None else _open(engine, store),
+        given,
+    )
+    try:
+        done = list(repeat(tape, cell))
+        told = make_report(done).describe()
+        if plot is not None:
+            from edged.services.replay.plot import plot_replay
+
+            told["plot"] = str(plot_replay(done, plot, f"{file.name}, {engine or 'the recorded engine'}"))
+    finally:
+        cell.close()
+    print_answer(json, told, show)
+    if not told["equal"] + told["different"]:
+        raise EdgedError(f"nothing of {file} can be replayed", "the lines above say what is missing")
+    if told["different"] and engine is None and config is None:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _open(word: str, store: Path | None) -> Engine:
+    """An engine, warm."""
+    from edged.cli.engine_arg import find_engine
+    from edged.engine.registry import open_engine
+    from edged.swap.load import warm
+
+    opened = open_engine(find_engine(word, store).read(), "cpu")
+    warm(opened)
+    return opened

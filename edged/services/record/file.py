@@ -1,0 +1,203 @@
+"""One recording: an MCAP file of chunks, each on disk before the next begins, under its last name when it is whole.
+
+A recorder that dies loses what is not in a chunk yet; `repair` makes a whole file of what it left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from mcap.exceptions import McapError
+from mcap.records import Channel, Metadata, Schema
+from mcap.records import Message as Record
+from mcap.stream_reader import StreamReader
+from mcap.writer import CompressionType, Writer
+
+from edged.core.errors import EdgedError
+from edged.core.files import sync
+from edged.services.record.shown import Shown
+
+WHOLE, OPEN = ".mcap", ".mcap.part"
+CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_S = 1.0  # oldest that is not on disk
+WIRE = "edged.wire.v1"  # encoding of messages as they were on the bus
+FACTS = "edged"  # name of the metadata
+
+
+class Entry(NamedTuple):
+    """A record as it is read: `data` is a message of the wire where `encoding` is `WIRE`, else protobuf of `schema`."""
+
+    topic: str
+    encoding: str
+    schema: str
+    log_ns: int
+    sequence: int
+    data: bytes
+
+
+class RecordingFile:
+    """For one thread. `path`: its last name; until `close` it lies beside it as `.mcap.part`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes = 0
+        self._open = path.with_name(path.name.removesuffix(WHOLE) + OPEN)
+        self._file = self._open.open("xb")
+        self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.LZ4)
+        self._writer.start(library="edged")
+        self._channels: dict[str, int] = {}
+        self._schemas: dict[str, int] = {}
+        self._synced_s, self._pending = time.monotonic(), 0
+
+    def wire(self, topic: str, data: bytes, log_ns: int, sequence: int) -> None:
+        """A message of the bus as it was."""
+        if topic not in self._channels:
+            self._channels[topic] = self._writer.register_channel(topic, WIRE, 0)
+        self._add(self._channels[topic], data, log_ns, sequence)
+
+    def show(self, shown: Shown, log_ns: int) -> None:
+        """A message for viewers."""
+        if shown.topic not in self._channels:
+            kind = type(shown.proto).DESCRIPTOR
+            if kind.full_name not in self._schemas:
+                data = _file_set(kind)
+                self._schemas[kind.full_name] = self._writer.register_schema(kind.full_name, "protobuf", data)
+            schema = self._schemas[kind.full_name]
+            self._channels[shown.topic] = self._writer.register_channel(shown.topic, "protobuf", schema)
+        self._add(self._channels[shown.topic], shown.proto.SerializeToString(), log_ns, shown.sequence)
+
+    def tend(self) -> None:
+        """Bring what has waited long enough to disk."""
+        if self._pending and time.monotonic() - self._synced_s >= CHUNK_S:
+            self._sync()
+
+    def close(self, facts: Mapping[str, str]) -> Path:
+        """End it with `facts` as its metadata, and give it its name."""
+        self._writer.add_metadata(FACTS, dict(facts))
+        self._writer.finish()  # type: ignore[no-untyped-call]
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._open.rename(self.path)
+        sync(self.path.parent)
+        return self.path
+
+    def abandon(self) -> None:
+        """The disk refuses: leave what is there."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _add(self, channel: int, data: bytes, log_ns: int, sequence: int) -> None:
+        self._writer.add_message(channel, log_ns, data, log_ns, sequence & 0xFFFFFFFF)
+        self.bytes += len(data)
+        self._pending += len(data)
+        if self._pending >= CHUNK_BYTES:
+            self._sync()
+
+    def _sync(self) -> None:
+        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._synced_s, self._pending = time.monotonic(), 0
+
+
+def read(path: Path) -> Iterator[Entry]:
+    """All messages of a recording in the order of the file, whole or not: what follows the last whole chunk is left.
+
+    Raises `EdgedError` for what is no recording.
+    """
+    schemas: dict[int, Schema] = {}
+    channels: dict[int, Channel] = {}
+    try:
+        with path.open("rb") as file:
+            for record in _records(file):
+                if isinstance(record, Schema):
+                    schemas[record.id] = record
+                elif isinstance(record, Channel):
+                    channels[record.id] = record
+                elif isinstance(record, Record):
+                    channel = channels[record.channel_id]
+                    schema = schemas[channel.schema_id].name if channel.schema_id else ""
+                    yield Entry(
+                        channel.topic, channel.message_encoding, schema, record.log_time, record.sequence, record.data
+                    )
+    except OSError as error:
+        raise EdgedError(f"{path} cannot be read: {error.strerror}", "give a recording of 'edged record'") from None
+    except McapError as error:
+        raise EdgedError(f"{path} is no recording: {error}", "give a .mcap file of 'edged record'") from None
+
+
+def facts(path: Path) -> dict[str, str]:
+    """Its metadata; empty where it did not come to its end."""
+    with path.open("rb") as file:
+        for record in _records(file):
+            if isinstance(record, Metadata) and record.name == FACTS:
+                return dict(record.metadata)
+    return {}
+
+
+def repair(part: Path) -> Path:
+    """A whole file of what a recorder that died left in `part`, which is then gone."""
+    whole = part.with_name(part.name.removesuffix(OPEN) + WHOLE)
+    again = whole.with_name(whole.name + ".repaired")
+    with again.open("wb") as out, part.open("rb") as file:
+        writer = Writer(out, chunk_size=CHUNK_BYTES, compression=CompressionType.LZ4)
+        writer.start(library="edged")
+        schemas, channels = {0: 0}, {}
+        for record in _records(file):
+            if isinstance(record, Schema) and record.id not in schemas:
+                schemas[record.id] = writer.register_schema(record.name, record.encoding, record.data)
+            elif isinstance(record, Channel) and record.id not in channels:
+                known = schemas[record.schema_id]
+                channels[record.id] = writer.register_channel(record.topic, record.message_encoding, known)
+            elif isinstance(record, Record):
+                writer.add_message(
+                    channels[record.channel_id], record.log_time, record.data, record.publish_time, record.sequence
+                )
+        writer.add_metadata(FACTS, {"repaired": "the recorder ended before the recording did"})
+        writer.finish()  # type: ignore[no-untyped-call]
+        out.flush()
+        os.fsync(out.fileno())
+    again.rename(whole)
+    part.unlink()
+    sync(whole.parent)
+    return whole
+
+
+def _records(file: Any) -> Iterator[Any]:
+    """Records until the end, or until what was cut off."""
+    records = StreamReader(file).records
+    began = False
+    while True:
+        try:
+            record = next(records)
+        except StopIteration:
+            return
+        except Exception:  # a chunk that was cut off fails in as many ways as it has fields
+            if not began:
+                raise
+            return
+        began = True
+        yield record
+
+
+def _file_set(kind: Any) -> bytes:
+    """The schema of a protobuf message with all it needs, as MCAP wants it."""
+    found: dict[str, Any] = {}
+
+    def add(file: Any) -> None:
+        for needed in file.dependencies:
+            add(needed)
+        found[file.name] = file
+
+    add(kind.file)
+    made = FileDescriptorSet()
+    for file in found.values():
+        file.CopyToProto(made.file.add())
+    return bytes(made.SerializeToString())

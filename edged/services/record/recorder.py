@@ -1,0 +1,238 @@
+"""The recorder: a ring of what is heard, and a file around each cause. It knows no sockets.
+
+Pictures are written two seconds late: by then the trace has said which of them were inferred on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edged.client import Kind, Message
+from edged.config.recording import RecordConfig
+from edged.core.clock import NS_PER_S, unix_ns, wall_text
+from edged.core.errors import WireError
+from edged.core.types import Frame
+from edged.runtime.memory import load
+from edged.services.record import shown
+from edged.services.record.file import OPEN, WHOLE, RecordingFile
+from edged.services.record.ring import Heard, Ring
+
+LATE_NS = 2 * NS_PER_S
+MARGIN_NS = 3 * NS_PER_S  # before what was asked for: the snapshot that a replay begins at
+VERDICTS = (Kind.ACTION, Kind.LABELS, Kind.INSTANCES, Kind.HOLD)
+MIB = 1 << 20
+INFERRED = 8192
+
+log = logging.getLogger("edged.record")
+
+
+class Recorder:
+    """For one thread. `unix`: unix time of a monotonic moment."""
+
+    def __init__(self, daemon: str, config: RecordConfig, folder: Path, unix: Callable[[int], int] = unix_ns) -> None:
+        self.daemon, self.config, self.folder, self._unix = daemon, config, folder, unix
+        before_ns = round(config.before_s * NS_PER_S)
+        self.ring = Ring(before_ns + MARGIN_NS + LATE_NS, config.ring_mb * MIB)
+        self._after_ns, self._longest_ns = round(config.after_s * NS_PER_S), round(config.longest_s * NS_PER_S)
+        self._file: RecordingFile | None = None
+        self._began_ns = self._end_ns = 0
+        self._why: list[str] = []
+        self._stopped: bool | None = None  # whether the newest verdict stops; None = none was heard
+        self._inferred: deque[tuple[str, int]] = deque(maxlen=INFERRED)
+        self._is_traced = False
+        self._names: dict[str, list[str]] = {}
+        self._last: dict[str, tuple[int, int]] = {}
+        self.lost: Counter[str] = Counter()  # messages that did not reach us, by stream
+        self.dropped = 0  # by ourselves, for want of memory
+        self.refused = ""  # why the disk did not take the newest recording
+        self.written: list[Path] = []
+
+    @property
+    def recording(self) -> bool:
+        return self._file is not None
+
+    def hear(self, heard: Heard) -> None:
+        """A message of the bus, in the order of arrival."""
+        message = heard.message
+        self._count(heard)
+        if message.kind is Kind.TRACE:
+            self._learn(message)
+        self.ring.add(heard)
+        if (why := self._cause(message)) is not None:
+            self.trigger(why, heard.at_ns)
+
+    def trigger(self, why: str, at_ns: int, until_ns: int = 0) -> None:
+        """Record around this moment, and at least until the other."""
+        if self._file is None and not self._open(at_ns, why):
+            return
+        if why not in self._why:
+            self._why.append(why)
+        self._end_ns = max(self._end_ns, at_ns + self._after_ns, until_ns)
+
+    def tend(self, now_ns: int) -> None:
+        """Write what has waited for its turn; end what is over. Called several times a second."""
+        if self._file is None:
+            return
+        try:
+            for heard in self.ring.older(min(now_ns - LATE_NS, self._end_ns)):
+                self._write(self._file, heard)
+            self._file.tend()
+            over = now_ns - LATE_NS >= self._end_ns
+            if over or self._end_ns - self._began_ns > self._longest_ns <= now_ns - self._began_ns or self._is_full():
+                self._close(goes_on=not over)
+        except OSError as error:
+            self._refuse(error)
+
+    def close(self, now_ns: int) -> None:
+        """Write all there is, and end."""
+        if self._file is not None:
+            self._end_ns = now_ns + 1
+            self.tend(now_ns + 1 + LATE_NS)
+
+    def _open(self, at_ns: int, why: str) -> bool:
+        stamp = wall_text(self._unix(at_ns)).replace(":", "").replace("-", "").replace(".", "")
+        word = "".join(one if one.isalnum() else "-" for one in why.lower())[:40]
+        path = self.folder / f"{self.daemon}-{stamp}-{word}{WHOLE}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            prune(self.folder, self.config.keep_mb * MIB // 2)
+            self._file = RecordingFile(path)
+        except OSError as error:
+            self._refuse(error)
+            return False
+        self._began_ns, self._end_ns, self._why = at_ns, at_ns + self._after_ns, []
+        if self.ring.short_ns:
+            text = f"what came before is {self.ring.short_ns / NS_PER_S:.1f} s short; raise [record] ring_mb"
+            self._file.show(shown.said(self.daemon, text, self._unix(at_ns)), self._unix(at_ns))
+        log.info("recording %s: %s", why, path)
+        return True
+
+    def _close(self, goes_on: bool) -> None:
+        assert self._file is not None, "asked while recording"
+        facts = {
+            "daemon": self.daemon,
+            "why": "; ".join(self._why),
+            "lost": ", ".join(f"{count} of {stream}" for stream, count in sorted(self.lost.items())),
+            "dropped": str(self.dropped),
+            "ring_short_s": f"{self.ring.short_ns / NS_PER_S:.1f}",
+        }
+        path = self._file.close(facts)
+        self._file = None
+        self.written.append(path)
+        lost = f"; lost {facts['lost']}" if facts["lost"] else ""
+        log.info("recorded %s, %.1f MiB%s", path, path.stat().st_size / MIB, lost)
+        self.lost.clear()
+        self.dropped = self.ring.short_ns = 0
+        prune(self.folder, self.config.keep_mb * MIB)
+        if goes_on:
+            end_ns, why = self._end_ns, self._why
+            if self._open(self._began_ns + self._longest_ns, "goes on"):
+                self._end_ns, self._why = end_ns, why
+
+    def _is_full(self) -> bool:
+        return self._file is not None and self._file.bytes > self.config.keep_mb * MIB // 2
+
+    def _refuse(self, error: OSError) -> None:
+        if self._file is not None:
+            self._file.abandon()
+            self._file = None
+        self.refused = f"{self.folder} does not take the recording: {error.strerror}"
+        log.error("%s; make room, or give another folder", self.refused)
+
+    def _count(self, heard: Heard) -> None:
+        """Messages of the stream that are missing before this one."""
+        message = heard.message
+        session, seq = self._last.get(heard.stream, (message.session, message.seq - 1))
+        if message.session == session and message.seq > seq + 1:
+            self.lost[heard.stream] += message.seq - seq - 1
+        self._last[heard.stream] = message.session, message.seq
+
+    def _cause(self, message: Message) -> str | None:
+        """Why this message is to be recorded."""
+        wanted, header = self.config.on, message.header
+        if message.kind in VERDICTS:
+            before, self._stopped = self._stopped, message.stop
+            if message.stop and before is False and "stop" in wanted:
+                return f"stop {header.get('reason', message.reason)}"
+        elif message.kind is Kind.RESULT and header.get("result") == "FAIL" and "fail" in wanted:
+            return "FAIL"
+        elif message.kind is Kind.EVENT:
+            if header.get("event") == "alarm" and "alarm" in wanted:
+                return f"alarm {header.get('what', '')}".strip()
+            if header.get("event") == "swap" and header.get("state") == "rolled_back" and "rollback" in wanted:
+                return f"rollback {header.get('version', '')}".strip()
+        return None
+
+    def _learn(self, message: Message) -> None:
+        """From the trace: which frames were inferred on, and how the values of sensors are called."""
+        self._is_traced = True
+        if (told := message.header.get("inference")) is not None:
+            self._inferred += told["frames"].items()
+            for camera, numbers in told.get("past_frames", {}).items():
+                self._inferred += [(camera, number) for number in numbers]
+        if message.header.get("trace") == "snapshot" and not self._names and "memory" in message.arrays.specs:
+            try:
+                config = load(message.arrays["memory"].tobytes(), unseen)["config"]
+            except (WireError, LookupError):
+                return
+            self._names = {name: list(one["names"]) for name, one in config.get("sensors", {}).items()}
+
+    def _write(self, file: RecordingFile, heard: Heard) -> None:
+        message = heard.message
+        published_ns = self._unix(message.published_ns)
+        if message.kind is Kind.FRAME:
+            self._write_picture(file, message)
+            return
+        file.wire(f"/wire/{heard.stream}", bytes(message.raw), published_ns, message.seq)
+        if message.kind in VERDICTS:
+            for one in shown.verdict(message, self.daemon, published_ns):
+                file.show(one, published_ns)
+        elif message.kind in (Kind.RESULT, Kind.EVENT):
+            file.show(shown.told(message, self.daemon, published_ns), published_ns)
+        elif message.kind is Kind.TRACE:
+            for look in message.header.get("looks", ()):
+                for captured_ns, one in shown.samples(look, self._names, self.daemon):
+                    at_ns = self._unix(captured_ns)
+                    file.show(shown.stamp(one, at_ns), at_ns)
+
+    def _write_picture(self, file: RecordingFile, message: Message) -> None:
+        header = message.header
+        known = (str(header.get("camera", "")), int(header.get("frame", message.seq)))
+        lossless = not self._is_traced or known in self._inferred
+        if self.config.pictures == "none" or (self.config.pictures == "inferred" and not lossless):
+            return
+        at_ns = self._unix(message.captured_ns)
+        file.show(shown.picture(message, at_ns, lossless, self.config.jpeg_quality), at_ns)
+
+
+def prune(folder: Path, most_bytes: int) -> list[Path]:
+    """Remove the oldest recordings of `folder` until it holds no more than that; returns what is gone."""
+    files = sorted((path for path in folder.glob(f"*{WHOLE}")), key=lambda path: path.stat().st_mtime_ns)
+    sizes = {path: path.stat().st_size for path in files}
+    total = sum(sizes.values()) + sum(path.stat().st_size for path in folder.glob(f"*{OPEN}"))
+    gone = []
+    for path in files:
+        if total <= most_bytes:
+            break
+        path.unlink()
+        total -= sizes[path]
+        gone.append(path)
+    if gone:
+        log.info("removed %d old recordings, [record] keep_mb is reached", len(gone))
+    return gone
+
+
+def unseen(camera: str, seq: int, captured_ns: int) -> Frame:
+    """A frame without its picture."""
+    return Frame(camera, seq, captured_ns, np.zeros((0, 0, 3), np.uint8))
+
+
+def config_of(memory: Mapping[str, Any]) -> RecordConfig:
+    """`[record]` of a daemon, from a snapshot."""
+    return RecordConfig.model_validate(memory["config"].get("record", {}))

@@ -1,0 +1,185 @@
+"""Run: a recorder beside one daemon, until it is ended."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from edged.client import Kind, Message, Subscription
+from edged.config import Config
+from edged.core.clock import monotonic_ns
+from edged.core.errors import EXIT_OK, EdgedError, UsageError, WireError
+from edged.core.files import write_file
+from edged.runtime.memory import load
+from edged.runtime.systemd import READY, STOPPING, notify
+from edged.services.record.file import OPEN, repair
+from edged.services.record.recorder import MIB, Recorder, unseen
+from edged.services.record.ring import Heard
+
+FIRST_S = 10.0  # for the daemon to tell of itself
+TURN_S = 0.05
+LOCK, ASKED = ".lock", ".now"  # in the folder: who records, and what was asked for by hand
+STREAMS = ("trace", "action", "masks", "results", "events")
+
+log = logging.getLogger("edged.record")
+
+
+class Ears(threading.Thread):
+    """Hears all streams of a daemon and keeps what it heard for `take`, at most `most_bytes`."""
+
+    def __init__(self, runtime: Path, most_bytes: int) -> None:
+        super().__init__(name="ears", daemon=True)
+        self._runtime, self._most_bytes = runtime, most_bytes
+        self._heard: deque[Heard] = deque()
+        self._bytes = 0
+        self.dropped = 0
+        self._ended = threading.Event()
+        self._subscriptions: dict[str, Subscription] = {}
+
+    def run(self) -> None:
+        looked_s = 0.0
+        while not self._ended.is_set():
+            if time.monotonic() - looked_s > 1.0:
+                looked_s = time.monotonic()
+                self._look()
+            heard = 0
+            for stream, subscription in self._subscriptions.items():
+                while heard < 1000 and (message := subscription.receive(0)) is not None:
+                    heard += 1
+                    self._keep(Heard(stream, message, monotonic_ns()))
+            if not heard:
+                self._ended.wait(0.002)
+        for subscription in self._subscriptions.values():
+            subscription.close()
+
+    def take(self) -> list[Heard]:
+        """What came since last time."""
+        found = []
+        while self._heard:
+            found.append(self._heard.popleft())
+            self._bytes -= found[-1].size
+        return found
+
+    def close(self) -> None:
+        self._ended.set()
+        self.join(5.0)
+
+    def _look(self) -> None:
+        """Streams that the daemon has now."""
+        names = {path.name for path in self._runtime.glob("frames-*")}
+        for stream in (*STREAMS, *sorted(names)):
+            if stream not in self._subscriptions and (self._runtime / stream).exists():
+                self._subscriptions[stream] = Subscription(f"ipc://{self._runtime / stream}", queue=4096)
+
+    def _keep(self, heard: Heard) -> None:
+        if self._bytes + heard.size > self._most_bytes:
+            self.dropped += 1
+            return
+        self._bytes += heard.size
+        self._heard.append(heard)
+
+
+def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell: Callable[[str], None]) -> int:
+    """Record the daemon whose sockets lie in `runtime`, as its `[record]` says, until SIGTERM or SIGINT.
+
+    `folder`: instead of the configured one; `seconds`: record at once, for so long, and end. Raises `EdgedError` where
+    the daemon tells nothing of itself, or another process records into the folder.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    ears = Ears(runtime, 256 * MIB)
+    ears.start()
+    try:
+        name, config, first = _introduced(ears, runtime, ended)
+        place = folder or config.recordings
+        place.mkdir(parents=True, exist_ok=True)
+        lock = _lock(place)
+        for part in sorted(place.glob(f"*{OPEN}")):
+            tell(f"repaired {repair(part)}")
+        recorder = Recorder(name, config.record, place)
+        for heard in first:
+            recorder.hear(heard)
+        notify(READY)
+        tell(f"recording {name} into {place}" + ("" if seconds is None else f" for {seconds:g} s"))
+        _record(recorder, ears, ended, seconds, place)
+        for path in recorder.written[-1:] if seconds is not None else ():
+            tell(str(path))
+        lock.close()
+    finally:
+        notify(STOPPING)
+        ears.close()
+    return EXIT_OK
+
+
+def ask(folder: Path, why: str) -> None:
+    """Ask the recorder of a folder to record now. Raises `UsageError` where there is none."""
+    try:
+        with (folder / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        write_file(folder / ASKED, why.encode())
+        return
+    except OSError:
+        pass
+    raise UsageError(f"no recorder works in {folder}", "start 'edged record DAEMON' first")
+
+
+def _record(recorder: Recorder, ears: Ears, ended: threading.Event, seconds: float | None, folder: Path) -> None:
+    began_ns = monotonic_ns()
+    until_ns = None if seconds is None else began_ns + round(seconds * 1e9)
+    if until_ns is not None:
+        recorder.trigger("by hand", began_ns, until_ns)
+    while not ended.is_set() and (until_ns is None or recorder.recording):
+        for heard in ears.take():
+            recorder.hear(heard)
+        recorder.dropped += ears.dropped
+        ears.dropped = 0
+        asked = folder / ASKED
+        if asked.exists():
+            recorder.trigger(f"by hand {asked.read_text(errors='replace')[:200]}".strip(), monotonic_ns())
+            asked.unlink(missing_ok=True)
+        recorder.tend(monotonic_ns())
+        ended.wait(TURN_S)
+    recorder.close(monotonic_ns())
+
+
+def _introduced(ears: Ears, runtime: Path, ended: threading.Event) -> tuple[str, Config, list[Heard]]:
+    """The daemon's name and config, from the first snapshot of its trace, and all that was heard until then."""
+    end_s, first = time.monotonic() + FIRST_S, []
+    while time.monotonic() < end_s and not ended.is_set():
+        first += ears.take()
+        for heard in first:
+            if (memory := _snapshot(heard.message)) is not None:
+                return str(memory["name"]), Config.model_validate(memory["config"]), first
+        time.sleep(TURN_S)
+    fact = f"the daemon in {runtime} has told nothing of itself for {FIRST_S:g} s"
+    raise EdgedError(fact, "see with 'edged status' that it runs; one with a [trigger] has no trace")
+
+
+def _snapshot(message: Message) -> dict[str, object] | None:
+    if message.kind is not Kind.TRACE or message.header.get("trace") != "snapshot":
+        return None
+    try:
+        return dict(load(message.arrays["memory"].tobytes(), unseen))
+    except (WireError, LookupError):
+        return None
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    lock = (folder / LOCK).open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise EdgedError(f"another process records into {folder}", "end it, or give another --folder") from None
+    os.set_inheritable(lock.fileno(), False)
+    return lock

@@ -1,0 +1,121 @@
+"""What a replay came to: how many verdicts were equal, and what would have been different."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edged.services.replay.repeat import Repeated
+from edged.wire import Kind, Message
+
+MOST_LISTED = 50
+
+
+@dataclass(slots=True, eq=False)
+class Report:
+    """`add` each tick. Of actions the first knot is compared, in the unit of each axis."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    differing: list[dict[str, Any]] = field(default_factory=list)
+    holds: Counter[str] = field(default_factory=Counter)  # "recorded -> made", where one of them is a Hold
+    results: Counter[str] = field(default_factory=Counter)  # likewise of PASS, FAIL and NOT_INSPECTED
+    axes: dict[str, list[float]] = field(default_factory=dict)  # |made - recorded|
+    pixels: list[float] = field(default_factory=list)  # share of pixels that have another class
+    objects: list[int] = field(default_factory=list)  # made - recorded
+    compared: int = 0
+
+    def add(self, one: Repeated) -> None:
+        self.states[one.state] += 1
+        if one.state == "not replayable":
+            self.missing[one.why] += 1
+        if one.recorded is None or one.made is None:
+            return
+        self.compared += 1
+        self._compare(one.recorded, one.made)
+        if one.state == "different" and len(self.differing) < MOST_LISTED:
+            self.differing.append({"tick": one.step.number, "recorded": _name(one.recorded), "made": _name(one.made)})
+
+    @property
+    def disagreement(self) -> float:
+        """Share of the compared verdicts that are of another kind, reason or result."""
+        apart = sum(self.holds.values()) + sum(self.results.values())
+        return min(1.0, apart / self.compared) if self.compared else 1.0
+
+    def _compare(self, recorded: Message, made: Message) -> None:
+        was, now = _name(recorded), _name(made)
+        if was != now and Kind.HOLD in (recorded.kind, made.kind):
+            self.holds[f"{was} -> {now}"] += 1
+        before, after = recorded.header.get("result"), made.header.get("result")
+        if before != after:
+            self.results[f"{before} -> {after}"] += 1
+        if recorded.kind is not made.kind:
+            return
+        if made.kind is Kind.ACTION:
+            names = [str(name) for name in made.header.get("names", ())]
+            apart = np.abs(made.arrays["action"][0].astype(float) - recorded.arrays["action"][0].astype(float))
+            for name, value in zip(names, apart.tolist(), strict=False):
+                self.axes.setdefault(name, []).append(value)
+        elif made.kind is Kind.LABELS and made.arrays["labels"].shape == recorded.arrays["labels"].shape:
+            self.pixels.append(float(np.mean(made.arrays["labels"] != recorded.arrays["labels"])))
+        elif made.kind is Kind.INSTANCES:
+            self.objects.append(len(made.arrays["xyxy"]) - len(recorded.arrays["xyxy"]))
+
+    def describe(self) -> dict[str, Any]:
+        """As plain data, for `--json`."""
+        told: dict[str, Any] = {
+            "ticks": sum(self.states.values()),
+            "equal": self.states["equal"],
+            "different": self.states["different"],
+            "not_replayable": self.states["not replayable"],
+            "missing": dict(self.missing),
+            "differing": self.differing,
+            "disagreement": round(self.disagreement, 4),
+        }
+        if self.holds:
+            told["holds"] = dict(self.holds.most_common())
+        if self.results:
+            told["results"] = dict(self.results.most_common())
+        if self.axes:
+            told["axes"] = {name: {"mean": float(np.mean(v)), "max": float(np.max(v))} for name, v in self.axes.items()}
+        if self.pixels:
+            told["pixels"] = {"mean": float(np.mean(self.pixels)), "max": float(np.max(self.pixels))}
+        if self.objects:
+            more, fewer = (sum(max(0, sign * count) for count in self.objects) for sign in (1, -1))
+            told["objects"] = {"more": more, "fewer": fewer}
+        return told
+
+
+def make_report(done: Iterable[Repeated]) -> Report:
+    """Of all ticks."""
+    report = Report()
+    for one in done:
+        report.add(one)
+    return report
+
+
+def show(told: dict[str, Any]) -> str:
+    """For people."""
+    lines = [f"{told['ticks']} ticks: {told['equal']} equal, {told['different']} different, "
+             f"{told['not_replayable']} not replayable"]  # fmt: skip
+    lines += [f"  not replayable: {count} x {why}" for why, count in told["missing"].items()]
+    for key in ("holds", "results"):
+        lines += [f"  {count} x {what}" for what, count in told.get(key, {}).items()]
+    for name, apart in told.get("axes", {}).items():
+        lines.append(f"  {name}: {apart['mean']:.4g} apart on average, {apart['max']:.4g} at most")
+    if (pixels := told.get("pixels")) is not None:
+        lines.append(f"  pixels of another class: {100 * pixels['mean']:.3g} % on average, {100 * pixels['max']:.3g} %")
+    if (objects := told.get("objects")) is not None:
+        lines.append(f"  objects: {objects['more']} more, {objects['fewer']} fewer")
+    if told["differing"]:
+        first = told["differing"][0]
+        lines.append(f"  the first difference is tick {first['tick']}: {first['recorded']}, now {first['made']}")
+    return "\n".join(lines)
+
+
+def _name(message: Message) -> str:
+    return str(message.header.get("reason", "HOLD")) if message.kind is Kind.HOLD else message.kind.name

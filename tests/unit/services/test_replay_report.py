@@ -1,0 +1,85 @@
+"""What a replay against another engine says, and a recording's way through its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import traced
+from traced import START, TracedCell
+from traced_night import assert_equal, night, policy_night, repeated, tape_of
+
+from edged.client import Message
+from edged.engine.registry import open_engine
+from edged.services.record.recorder import RecordConfig, Recorder
+from edged.services.record.ring import Heard
+from edged.services.replay.cell import RecordedCell
+from edged.services.replay.file import read_tape
+from edged.services.replay.plot import plot_replay
+from edged.services.replay.repeat import Repeated, repeat
+from edged.services.replay.report import make_report, show
+from edged.services.replay.tape import Tape
+from edged.wire import Kind, Preamble, decode, encode
+
+
+def against(tape: Tape, cell: TracedCell, other: str, **fields: object) -> list[Repeated]:
+    make = traced.policy if cell.config.stream == "action" else traced.segmenter
+    with open_engine(make(other, **fields), "cpu", 1) as engine:  # type: ignore[operator]
+        return list(repeat(tape, RecordedCell(tape, cell.open, engine)))
+
+
+def test_another_policy_is_compared_by_axis_and_drawn(tmp_path: Path) -> None:
+    cell = policy_night(tmp_path, "inline", 12, 120)
+    done = against(tape_of(cell), cell, "77", scale=0.05)
+    told = make_report(done).describe()
+    assert told["different"] > 30
+    assert set(told["axes"]) == {"j1", "j2", "j3"}
+    assert max(apart["max"] for apart in told["axes"].values()) > 1e-4
+    text = show(told)
+    assert "j1: " in text
+    assert "the first difference is tick" in text
+    image = cv2.imread(str(plot_replay(done, tmp_path / "replay.png", "a test")))
+    assert image is not None
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20, "something is drawn"
+    cell.close()
+
+
+def test_another_inspection_is_compared_by_results_and_pixels(tmp_path: Path) -> None:
+    cell = TracedCell(tmp_path, traced.inspection_config("inline"), traced.picture_recording(6, 3), 3)
+    cell.install(traced.segmenter("1"), 5.0)
+    night(cell, 100, events=False)
+    told = make_report(against(tape_of(cell), cell, "9", threshold=120.0)).describe()
+    assert any("PASS -> FAIL" in change for change in told["results"]), told
+    assert told["pixels"]["mean"] > 0.1
+    assert told["disagreement"] > 0.05
+    cell.close()
+
+
+def frame_message(name: str, number: int, image: np.ndarray, at_ns: int) -> Message:
+    made = Preamble(Kind.FRAME, 0, 0, 77, number, at_ns, at_ns, 0, bytes(8), bytes(8))  # type: ignore[arg-type]
+    return decode(encode(f"line/frames-{name}", made, {"camera": name, "frame": number}, (("image", image),)))
+
+
+def test_a_recording_of_an_inspection_is_replayed_from_its_file(tmp_path: Path) -> None:
+    cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(6, 3), 3)
+    cell.install(traced.segmenter("1"), 30.0)
+    night(cell, 120, events=False)
+    track = cell.cameras["line"]._cursor._track
+    frames = [
+        frame_message("line", at + 1, image, START + int(stamp) - int(track.captured_ns[0]))
+        for at, (stamp, image) in enumerate(zip(track.captured_ns, track.values, strict=True))
+    ]
+    heard = [Heard("masks", one, one.published_ns) for one in cell.verdicts.messages]
+    heard += [Heard("trace", one, one.published_ns) for one in cell.traces.messages]
+    heard += [Heard("frames-line", one, one.published_ns) for one in frames]
+    recorder = Recorder("line", RecordConfig(before_s=60, ring_mb=64), tmp_path / "kept", lambda at_ns: at_ns)
+    recorder.hear(heard[0])
+    recorder.trigger("by hand", heard[0].at_ns, cell.clock() + 10**9)
+    for one in sorted(heard[1:], key=lambda one: one.at_ns):
+        recorder.hear(one)
+    recorder.close(cell.clock() + 2 * 10**9)
+    tape = read_tape(recorder.written[0])
+    assert len(tape.messages) == 120
+    assert_equal(repeated(cell, tape))
+    cell.close()
