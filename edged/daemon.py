@@ -89,7 +89,7 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
 
         signal.signal(signal.SIGHUP, reload)
         log.info("edged %s, daemon %s, engine %s", __version__, config.daemon.name, config.engine.name)
-        if config.engine.device is not None and (overruled := choose_gpu(config.engine.device)):
+        if config.engine.gpu is not None and (overruled := choose_gpu(config.engine.gpu)):
             log.warning("%s", overruled)
         if config.stream == "action":
             log.info("guard: %s", config.effective_guard)

@@ -145,7 +145,7 @@ def _store(config: Config) -> Iterator[Finding]:
 def _engine(config: Config) -> Iterator[Finding]:
     """Read, compare, load and prove the engine as the daemon would."""
     name, version = config.engine.name, config.engine.version
-    if config.engine.device is not None and (overruled := choose_gpu(config.engine.device)):
+    if config.engine.gpu is not None and (overruled := choose_gpu(config.engine.gpu)):
         yield warning("engine", overruled, "unset one of the two")
     try:
         bundle = Store(config.daemon.store).read(name, version)

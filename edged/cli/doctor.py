@@ -42,7 +42,7 @@ def wanted_by(config: Config | None, is_service: bool = False) -> Wanted:
     loop, engine = config.loop, config.engine
     cpus = loop.cpus, loop.fifo, loop.mlock
     places = config.daemon.store, config.daemon.cache
-    return Wanted(config.daemon.name, *cpus, engine.backend, engine.device, *places, is_service)
+    return Wanted(config.daemon.name, *cpus, engine.backend, engine.gpu, *places, is_service)
 
 
 def doctor(file: Path | None = None, sets: Sequence[str] = (), root: Path = ROOT) -> list[Finding]:

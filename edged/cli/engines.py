@@ -51,6 +51,9 @@ def verify(
         float, typer.Option(help="an engine that does not answer for so long is refused", min=1, max=86_400)
     ] = 600.0,
     backend: Annotated[
+        str, typer.Option(help="its golden samples have to come out on this [engine] backend as well")
+    ] = "",
+    planner: Annotated[
         Planner | None, typer.Option("--for", help="also whether this back end takes the graph; needs no GPU")
     ] = None,
     json: AsJson = False,
@@ -59,7 +62,7 @@ def verify(
     from edged.cli import verify as job
     from edged.core.errand import left_behind
 
-    verdict = job.verify(target, store, trusted, cache, seconds, for_tensorrt=backend is not None)
+    verdict = job.verify(target, store, trusted, cache, seconds, for_tensorrt=planner is not None, backend=backend)
     print_answer(json, verdict, job.show, job.facts)
     if left_behind():  # a thread that hangs in a library would abort the process on every orderly way out
         sys.stdout.flush()

@@ -64,14 +64,15 @@ def verify(
     limit_s: float = LIMIT_S,
     *,
     for_tensorrt: bool = False,
+    backend: str = "",
 ) -> Verdict:
     """Check what `find_engine` finds by `target`, in `store` alone if that is given.
 
     An engine that does not load or answer for `limit_s` is refused; its thread is left behind.
 
     `trusted` demands a signature by a key of that folder; `cache` is where plans are: that of the daemon whose store it
-    is, else the user's, if absent. `for_tensorrt` asks also whether TensorRT could make a plan of it. Raises
-    `UsageError` for what is no engine at all.
+    is, else the user's, if absent. `for_tensorrt` asks also whether TensorRT could make a plan of it, and
+    `backend` demands the golden samples on that one too. Raises `UsageError` for what is no engine at all.
     """
     rows: list[Row] = []
     bundle: Bundle | None = None
@@ -91,7 +92,7 @@ def verify(
         sealed = bundle
 
         def work(beat: Beat) -> None:
-            for what, row in _engines(sealed, cache or found.cache, found.path if for_tensorrt else None):
+            for what, row in _engines(sealed, cache or found.cache, found.path if for_tensorrt else None, backend):
                 beat()
                 doing.append(what)
                 if row is not None:
@@ -150,7 +151,9 @@ def _signature(bundle: Bundle, trusted: Path | None) -> Row:
     return Row("signature", "warning", warning or "")
 
 
-def _engines(bundle: Bundle, cache: Path | None, to_ask: Path | None) -> Iterator[tuple[str, Row | None]]:
+def _engines(
+    bundle: Bundle, cache: Path | None, to_ask: Path | None, demanded: str
+) -> Iterator[tuple[str, Row | None]]:
     """(what is being done, its row once it is done), so that what fails is known by name."""
     if to_ask is not None:
         yield "tensorrt", None
@@ -162,12 +165,13 @@ def _engines(bundle: Bundle, cache: Path | None, to_ask: Path | None) -> Iterato
         for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
             yield row.check, row
     device = read_device()
-    for backend in () if device is None else ("tensorrt", "cuda"):
+    tried = dict.fromkeys(() if device is None else ("tensorrt", "cuda"))
+    for backend in {**tried, **({} if demanded in ("", "cpu") else {demanded: None})}:
         yield f"golden {backend}", None
         try:
             opened = open_engine(bundle, backend, cache=cache)
         except EdgedError as error:
-            if error.exit_code == EXIT_REFUSED:
+            if error.exit_code == EXIT_REFUSED or backend == demanded:
                 raise
             yield "", Row(f"golden {backend}", "skipped", f"{device.name if device else ''}: {error}")
             continue

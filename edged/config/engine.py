@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,8 +10,9 @@ from pydantic import Field
 
 from edged.config.sections import Name, _Section
 
-PCI = r"([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]"
-Gpu = Annotated[int, Field(ge=0, le=255)] | Annotated[str, Field(pattern=f"^((GPU|MIG)-[0-9A-Fa-f/-]+|{PCI})$")]
+CARD = r"(GPU|MIG)-[0-9A-Fa-f/-]+|([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]"
+KIND = r"(CPU|GPU|NPU)(\.[0-9]{1,2})?"
+Device = Annotated[int, Field(ge=0, le=255)] | Annotated[str, Field(pattern=f"^({CARD}|{KIND})$")]
 
 
 class EngineConfig(_Section):
@@ -22,11 +24,13 @@ class EngineConfig(_Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$",
         description="version, or 'current' for what was last proved",
     )
-    backend: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+    backend: Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "tensorrt-rtx"] = Field(
         default="auto", description="'auto' takes the fastest there is"
     )
-    device: Gpu | None = Field(
-        default=None, description="which GPU: number in PCI order, UUID or PCI address; if absent the first"
+    device: Device | None = Field(
+        default=None,
+        description="which GPU: number in PCI order, UUID or PCI address; with openvino 'CPU', 'GPU.0', 'NPU'; if "
+        "absent the first",
     )
     threads: int = Field(
         default=0, ge=0, le=256, description="CPU threads for one inference; 0 = the backend's default"
@@ -37,3 +41,19 @@ class EngineConfig(_Section):
     )
     require_signature: bool = Field(default=False, description="refuse engines that are not signed by a trusted key")
     trusted: Path | None = Field(default=None, description="folder of public keys that are trusted")
+
+    @property
+    def gpu(self) -> int | str | None:
+        """The card that CUDA is to see alone; None where none is named, or it is of another maker."""
+        return None if self.backend in ("cpu", "openvino") else self.device
+
+    def misnamed_device(self) -> str:
+        """What `device` has to be with this backend, "" where it is that."""
+        if self.device is None:
+            return ""
+        if self.backend == "cpu":
+            return "no device where backend is 'cpu': leave one of the two out"
+        kind = isinstance(self.device, str) and re.fullmatch(KIND, self.device) is not None
+        if self.backend == "openvino":
+            return "" if kind or isinstance(self.device, int) else "'CPU', 'GPU', 'GPU.1' or 'NPU' for openvino"
+        return "a number, a UUID or a PCI address: names of kinds are openvino's" if kind else ""

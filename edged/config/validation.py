@@ -94,8 +94,8 @@ def cross_checks(config: Config) -> Iterator[Finding]:
         yield from _sensor(f"sensors.{name}", sensor)
     if config.engine.require_signature and config.engine.trusted is None:
         yield "engine.require_signature", True, "engine.trusted, the folder of the public keys to trust"
-    if config.engine.device is not None and config.engine.backend == "cpu":
-        yield "engine.device", config.engine.device, "no GPU where backend is 'cpu': leave one of the two out"
+    if wanted := config.engine.misnamed_device():
+        yield "engine.device", config.engine.device, wanted
     yield from _guard(config)
     yield from _inspection(config)
     yield from check_windows(config)

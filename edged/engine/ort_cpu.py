@@ -7,7 +7,8 @@ a plain `run`, and the binding itself does not keep arrays alive).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -33,19 +34,28 @@ NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 class OrtEngine:
     """See `edged.engine.Engine`. `threads` 0: one for a policy, half the CPUs (at most 4) for a segmenter.
-    `chosen`: why it was, for `about`.
+    `chosen`: why it was, for `about`. `load` makes the session where a plug-in does (`plug_in/open.py`).
 
     One thread runs a policy as fast as two and at 1 % of a CPU; half the CPUs leave the cell's other processes theirs.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0, chosen: str = "") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        chosen: str = "",
+        *,
+        load: Callable[[bytes, int], Any] | None = None,
+        backend: str = "cpu",
+        about: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.identity = bundle.identity
-        self.backend = "cpu"
+        self.backend = backend
         self.timings: Mapping[str, Histogram] = MappingProxyType({})
-        self._chosen = {"chosen": chosen} if chosen else {}
+        self._about = {**about, **({"chosen": chosen} if chosen else {})}
         self._threads = threads or default_threads(bundle.manifest.task, len(os.sched_getaffinity(0)))
-        self._session: Any = _session(bundle, self._threads)
+        self._session: Any = load(bundle.model, self._threads) if load else _session(bundle, self._threads)
         inputs, outputs = (tensors(values()) for values in (self._session.get_inputs, self._session.get_outputs))
         check_tensors(bundle.manifest, inputs, outputs)
         self.inputs = MappingProxyType({name: _array(tensor) for name, tensor in inputs.items()})
@@ -53,22 +63,30 @@ class OrtEngine:
         for name, role in bundle.manifest.inputs.items():
             if isinstance(role, ConstInput):
                 role.fill(self.inputs[name])
-        self._binding: Any = self._session.io_binding()
-        for bind, arrays in ((self._binding.bind_input, self.inputs), (self._binding.bind_output, self.outputs)):
+        self._run: Callable[[], None] = self._bound() if load is None else self._copied
+        self.run()  # a graph that loads but cannot run is found out here and not in the loop
+
+    def _bound(self) -> Callable[[], None]:
+        session, binding = self._session, self._session.io_binding()
+        for bind, arrays in ((binding.bind_input, self.inputs), (binding.bind_output, self.outputs)):
             for name, array in arrays.items():
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        self._run = self._session.run_with_iobinding
-        self.run()  # a graph that loads but cannot run is found out here and not in the loop
+        return partial(session.run_with_iobinding, binding)
+
+    def _copied(self) -> None:
+        """For a plug-in: OpenVINO's 1.8.1, bound once, goes on giving what the first inputs gave."""
+        for name, made in zip(self.outputs, self._session.run(list(self.outputs), dict(self.inputs)), strict=True):
+            np.copyto(self.outputs[name], made, casting="no")
 
     @property
     def about(self) -> Mapping[str, str]:
         """What runs this engine, for people."""
-        return {"runtime": f"onnxruntime {onnxruntime.__version__}", "threads": str(self._threads), **self._chosen}
+        return {"runtime": f"onnxruntime {onnxruntime.__version__}", "threads": str(self._threads), **self._about}
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`; raises `EngineError`."""
         try:
-            self._run(self._binding)
+            self._run()
         except Exception as error:  # ONNX Runtime's own exceptions have no public common class
             raise EngineError(f"{self.manifest.name} failed to run: {error}", "re-pack the model") from None
 
@@ -76,9 +94,9 @@ class OrtEngine:
         """A session may be used by any thread: nothing to do."""
 
     def close(self) -> None:
-        """Free session and binding; the arrays stay valid memory, but nothing writes to them any more."""
+        """Free the session; the arrays stay valid memory, but nothing writes to them any more."""
         self._run = _closed
-        self._binding = self._session = None
+        self._session = None
 
     def __enter__(self) -> OrtEngine:
         return self
@@ -119,14 +137,15 @@ def open_session(model: bytes, threads: int = 0) -> Any:
     that do not; it fails for a weight that two nodes share, and then the quantised nodes are computed in float.
     """
     try:
-        return _load(model, _options(threads, {"session.x64quantprecision": "1"}, severity=4))
+        return _load(model, session_options(threads, {"session.x64quantprecision": "1"}, severity=4))
     except Exception as error:
         if "AddInitializ" not in str(error):
             raise
-        return _load(model, _options(threads, {"session.disable_quant_qdq": "1"}))
+        return _load(model, session_options(threads, {"session.disable_quant_qdq": "1"}))
 
 
-def _options(threads: int, entries: Mapping[str, str], severity: int = 3) -> Any:
+def session_options(threads: int, entries: Mapping[str, str] = MappingProxyType({}), severity: int = 3) -> Any:
+    """One graph after the other, without threads that spin. `severity`: ONNX Runtime's, 3 = errors."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -160,5 +179,5 @@ def _array(tensor: Tensor) -> NDArray[Any]:
         ) from None
 
 
-def _closed(_: Any) -> None:
+def _closed() -> None:
     raise EngineError("the engine is closed", "open it again")

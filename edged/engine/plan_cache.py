@@ -127,6 +127,18 @@ class Plans:
         except OSError:
             return b""
 
+    def folder_for(self, key: str) -> Path:
+        """A folder of this cache for what a library compiles and keeps by itself. Code, and nobody else's to write."""
+        try:
+            self._prepare()
+            folder = self.folder / key
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for path in (folder, *folder.iterdir()):
+                self._refuse_foreign(path.lstat(), path)
+        except OSError as error:
+            raise EngineError(f"cannot use the cache {self.folder}: {error.strerror}", "check [daemon] cache") from None
+        return folder
+
     @contextmanager
     def lock(self, parts: Mapping[str, Any], wait: bool = True) -> Iterator[bool]:
         """Hold the right to build this plan; yields False at once when another has it and `wait` is not set."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from edged.bundle.bundle import Bundle
 from edged.core.errors import EngineError
 from edged.engine.base import Engine
+from edged.engine.plug_in import PLUG_INS
 
 log = logging.getLogger("edged")
 
@@ -19,11 +20,13 @@ def open_engine(
     threads: int = 0,
     *,
     memory: str = "auto",
+    device: int | str | None = None,
     cache: Path | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Engine:
     """Load `bundle` on `backend`; "auto" is the fastest there is (see `select.py`) with its reason in log and `about`.
 
+    `device`: one of those that a plug-in offers; a GPU of CUDA's is chosen before (`device.choose_gpu`).
     `threads`: of the CPU, 0 = by the task. `memory`: "auto", "copy" or "mapped", see `stream_graph.py`. `cache`: where
     plans are, the user's if absent. `warn` receives what the log does when a GPU that is there is not used.
 
@@ -51,6 +54,11 @@ def open_engine(
                 return _open_on_gpu(bundle, backend, memory, cache or default_cache(), chosen)
             except EngineError as error:
                 raise EngineError(f"backend {backend!r}: {error}", 'or set [engine] backend = "auto"') from None
+        case word if word in PLUG_INS:
+            from edged.engine.ort_cpu import OrtEngine  # first: it says what is missing
+            from edged.engine.plug_in.open import open_plug_in
+
+            return open_plug_in(bundle, PLUG_INS[word], threads, device, cache or default_cache())
         case _:
             raise EngineError(f"unknown backend {backend!r}", 'set [engine] backend to "auto" or "cpu"')
 

@@ -110,7 +110,9 @@ def vet(bundle: Bundle, config: Config) -> list[str]:
 def open_for(bundle: Bundle, config: Config, warn: Callable[[str], None] = log.warning) -> Engine:
     """The bundle on the back end that the config asks for; `warn` is called when a GPU is left idle."""
     wants = config.engine
-    return open_engine(bundle, wants.backend, wants.threads, memory=wants.memory, cache=config.daemon.cache, warn=warn)
+    device = None if wants.gpu is not None else wants.device
+    cache = config.daemon.cache
+    return open_engine(bundle, wants.backend, wants.threads, memory=wants.memory, device=device, cache=cache, warn=warn)
 
 
 def warm(engine: Engine) -> None:

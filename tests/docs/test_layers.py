@@ -61,7 +61,7 @@ HOMES = {
     "numpy": ("*",),
     "msgspec": ("*",),
     "zmq": ("wire.sockets", "wire.link", "source", "runtime", "client", "demo", "bench", "cli"),
-    "onnxruntime": ("engine.ort_cpu", "engine.ort_cuda", "pack", "cli.verify"),
+    "onnxruntime": ("engine.ort_cpu", "engine.ort_cuda", "engine.plug_in", "pack", "cli.verify"),
     "onnx": ("pack", "engine.plan_build", "cli.verify"),
     "tensorrt": ("engine.tensorrt", "engine.plan_build"),
     "pycuda": CUDA_HOME,

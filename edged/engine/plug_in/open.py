@@ -1,0 +1,93 @@
+"""A session of ONNX Runtime with a plug-in, on one device of those that it offers."""
+
+from __future__ import annotations
+
+import threading
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from edged.bundle.bundle import Bundle
+from edged.core.errors import EngineError, RefusedError
+from edged.engine.ort_cpu import OrtEngine, session_options
+from edged.engine.plan_cache import Plans, plan_key
+from edged.engine.plug_in.provider import Offered, PlugIn
+
+_registering = threading.Lock()
+_registered: set[str] = set()  # a library is registered once in a process, and stays
+
+
+def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | str | None, cache: Path) -> OrtEngine:
+    """Load `bundle` with it. `device`: the name or number of one that it offers; absent, the best that it prefers.
+
+    What it compiles is kept below `cache`, under a key of all that it depends on. Raises `EngineError` where plug-in or
+    device are not there, `RefusedError` for a graph that it does not load.
+    """
+    _register(plug_in)
+    chosen, offered = _choose(plug_in, device)
+    parts = {
+        "engine": bundle.digest.hex(),
+        "plug-in": f"{plug_in.package} {metadata.version(plug_in.package)}",
+        "onnxruntime": onnxruntime.__version__,
+        "device": [offered.name, offered.about],
+        "threads": threads,
+    }
+    folder = Plans(cache / "compiled").folder_for(plan_key(parts))
+
+    def load(model: bytes, count: int) -> Any:
+        options = session_options(count)
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # a part of it on the CPU is no answer
+        options.add_provider_for_devices([chosen], plug_in.options(count, offered, folder))
+        try:
+            session = onnxruntime.InferenceSession(model, options)
+        except Exception as error:  # ONNX Runtime's own exceptions have no public common class
+            fact = f"{bundle.name}: {plug_in.backend} on {offered.name} does not load the graph: {error}"
+            raise RefusedError(fact, 'set [engine] backend = "cpu"') from None
+        if session.get_providers()[0] != plug_in.provider:
+            raise EngineError(f"ONNX Runtime gave {session.get_providers()[0]} for {plug_in.provider}", "reinstall it")
+        return session
+
+    about = {"plug-in": str(parts["plug-in"]), "device": f"{offered.name}: {offered.about}"}
+    return OrtEngine(bundle, threads, load=load, backend=plug_in.backend, about=about)
+
+
+def _register(plug_in: PlugIn) -> None:
+    with _registering:
+        if plug_in.backend in _registered:
+            return
+        if find_spec(plug_in.module) is None:
+            raise EngineError(f"{plug_in.package} is not installed", f"pip install 'edged[{plug_in.extra}]'")
+        try:
+            library = import_module(plug_in.module).get_library_path()
+            onnxruntime.register_execution_provider_library(plug_in.backend, library)
+        except Exception as error:  # an old ONNX Runtime has no such call; the library wants others that are not there
+            fact = f"{plug_in.package} does not load: {error}"
+            raise EngineError(fact, f"it needs {plug_in.devices}, and onnxruntime 1.23 or newer") from None
+        _registered.add(plug_in.backend)
+
+
+def _choose(plug_in: PlugIn, word: int | str | None) -> tuple[Any, Offered]:
+    """ONNX Runtime's device and what it is."""
+    mine = [each for each in onnxruntime.get_ep_devices() if each.ep_name == plug_in.provider]
+    there = [(each, offered) for each in mine if (offered := _offered(plug_in, each)).name]
+    if isinstance(word, int):
+        fitting = there[word : word + 1]
+    elif word is not None:
+        fitting = [pair for pair in there if pair[1].name == word]
+    else:
+        fitting = [pair for kind in plug_in.prefers for pair in there if pair[1].kind == kind]
+    if fitting:
+        return fitting[0]
+    names = ", ".join(f"{offered.name} ({offered.about})" for _, offered in there) or "none"
+    what = "no device" if word is None else f"no device {word!r}"
+    raise EngineError(f"{plug_in.backend} offers {what} here; offered: {names}", f"it needs {plug_in.devices}")
+
+
+def _offered(plug_in: PlugIn, device: Any) -> Offered:
+    facts: dict[str, str] = dict(device.ep_metadata)
+    kind = str(device.device.type).rpartition(".")[2]
+    about = facts.get("FULL_DEVICE_NAME") or f"{device.device.vendor} {kind}"
+    return Offered(plug_in.name_of(facts), kind, about)

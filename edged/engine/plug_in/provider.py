@@ -1,0 +1,36 @@
+"""What is to be known of a plug-in before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A device that a plug-in offers. `name`: what `[engine] device` may call it; `kind`: "CPU", "GPU" or "NPU"."""
+
+    name: str
+    kind: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlugIn:
+    """`module` is that of PyPI's `package`, which the extra `extra` brings; `provider` is ONNX Runtime's name for it.
+
+    `devices`: what it needs, for the refusal where it offers none. `name_of` gives the device's own name from its
+    metadata. `options`: threads, device and the folder for what it compiles -> its options.
+    `prefers`: kinds of device, the best first, where none is named; others are taken by name alone.
+    """
+
+    backend: str
+    package: str
+    module: str
+    provider: str
+    extra: str
+    devices: str
+    prefers: tuple[str, ...]
+    name_of: Callable[[Mapping[str, str]], str]
+    options: Callable[[int, Offered, Path], dict[str, str]]
