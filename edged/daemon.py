@@ -17,7 +17,7 @@ from typing import Any
 from edged import __version__
 from edged.bundle.store import Store, shipped_store
 from edged.config import Config, endpoints, load_config, streams
-from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms, ns
+from edged.core.clock import NS_PER_S, awake_before, boot_id, monotonic_ns, ms, ns
 from edged.core.descriptors import Reserve, raise_limit, to_spare
 from edged.core.duty import Duties, Duty
 from edged.core.errand import left_behind
@@ -237,7 +237,7 @@ def _sensor(reference: str | None) -> str | None:
 def open_ticks(config: Config, inputs: Inputs, stop: threading.Event) -> Ticks:
     """The clock the config asks for."""
     if config.clock_camera is None:
-        return TimerTicks(config.loop.rate_hz, stop=stop)
+        return TimerTicks(config.loop.rate_hz, sleep=awake_before(ns(config.loop.spin_ms)), stop=stop)
     return CameraTicks(inputs.cameras[config.clock_camera].mailbox, config.rate_hz, stop=stop)
 
 

@@ -52,6 +52,12 @@ class LoopConfig(_Section):
     cpus: tuple[Annotated[int, Field(ge=0, le=1023)], ...] = Field(
         default=(), description="CPUs the loop may run on; [] = all"
     )
+    spin_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=20,
+        description="be awake for so long before each tick of the timer; with fifo, on a core of its own",
+    )
     mlock: bool = Field(default=False, description="lock the process's memory, so that the loop never waits for a page")
 
 

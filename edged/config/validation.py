@@ -151,6 +151,8 @@ def _loop(config: Config) -> Iterator[Finding]:
         yield "loop.deadline_ms", loop.deadline_ms, 'nothing: with [execution] inference = "async" no tick waits'
     elif loop.deadline_ms is not None and config.deadline_ns > config.period_ns:
         yield "loop.deadline_ms", loop.deadline_ms, f"at most one period, {config.period_ns / 1e6:g} ms"
+    if loop.spin_ms and (not loop.fifo or camera is not None or loop.spin_ms * 1e6 >= config.period_ns):
+        yield "loop.spin_ms", loop.spin_ms, "0, or less than a period with loop.fifo and the timer as the clock"
 
 
 def _execution(config: Config) -> Iterator[Finding]:

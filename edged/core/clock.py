@@ -64,6 +64,20 @@ def sleep_until(due_ns: int) -> None:
         time.sleep(left / NS_PER_S)
 
 
+def awake_before(spin_ns: int) -> Callable[[int], None]:
+    """A `sleep_until` that is awake for the last `spin_ns`, for a core that would wake up late.
+
+    Other threads of the process get the interpreter meanwhile; the core is busy all that time.
+    """
+
+    def wait(due_ns: int) -> None:
+        sleep_until(due_ns - spin_ns)
+        while time.monotonic_ns() < due_ns:
+            time.sleep(0)
+
+    return wait
+
+
 def boot_id() -> bytes:
     """The first 8 bytes of the kernel's boot id: stamps of another boot cannot be compared with ours."""
     text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")

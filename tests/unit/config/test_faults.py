@@ -54,7 +54,7 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         f"{path} (--set): loop.rate_hz = 0: allowed is > 0 and <= 2000 (ticks per second of the timer clock)",
         f"{path} (environment): loop.fifo = '100': allowed is >= 0 and <= 99 "
         "(SCHED_FIFO priority of the loop; 0 leaves the scheduler alone)",
-        f"{path}: loop.deadline = 5: unknown key; known are clock, rate_hz, deadline_ms, fifo, cpus, mlock",
+        f"{path}: loop.deadline = 5: unknown key; known are clock, rate_hz, deadline_ms, fifo, cpus, spin_ms, mlock",
         f"{path}: bus.valid_ms = -1: allowed is > 0 and <= 60000 "
         "(how long a verdict may be obeyed after it was published; "
         "if absent 100, or three periods and 10 where that is more)",
@@ -96,6 +96,8 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         ("rate_hz = 100", 'rate_hz = 100\ncpus = [0, "1"]', "loop.cpus = '1': allowed is a number, without quotes"),
         ("rate_hz = 100", 'rate_hz = 100\nmlock = "no"', "loop.mlock = 'no': allowed is true or false, without"),
         ("velocity = 1.5", 'velocity = "1.5"', "guard.limits.j1.velocity = '1.5': allowed is a number, without"),
+        ("deadline_ms = 5", "spin_ms = 1", "loop.spin_ms = 1.0: allowed is 0, or less than a period with loop.fifo"),
+        ("deadline_ms = 5", "fifo = 9\nspin_ms = 10", "loop.spin_ms = 10.0: allowed is 0, or less than a period"),
         ("deadline_ms = 5", "deadline_ms = 11", "loop.deadline_ms = 11.0: allowed is at most one period, 10 ms"),
         ("rate_hz = 100", 'clock = "camera:side"', "loop.clock = 'camera:side': allowed is one of timer, camera:tool"),
         ("rate_hz = 100", 'rate_hz = 100\nclock = "camera:tool"', "loop.rate_hz = 100.0: allowed is nothing, or"),

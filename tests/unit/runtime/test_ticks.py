@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.core.clock import NS_PER_MS, ManualClock
+from edged.core.clock import NS_PER_MS, ManualClock, awake_before, monotonic_ns
 from edged.core.types import Frame, Tick
 from edged.runtime.ticks import CameraTicks, TimerTicks
 
@@ -87,3 +88,21 @@ def test_camera_clock_counts_frames_it_was_too_busy_for() -> None:
     assert ticks.wait().skipped == 0
     clock.advance(350 * NS_PER_MS)
     assert ticks.wait().skipped == 2
+
+
+def test_who_is_awake_before_is_never_early_and_has_worked_till_then() -> None:
+    wait = awake_before(20 * NS_PER_MS)
+    for _ in range(20):
+        due_ns, used_ns = monotonic_ns() + 30 * NS_PER_MS, time.thread_time_ns()
+        wait(due_ns)
+        assert monotonic_ns() >= due_ns
+        spent_ns = time.thread_time_ns() - used_ns
+        if spent_ns > NS_PER_MS // 5:  # it shares the machine; asleep it would take a tenth of that
+            return
+    raise AssertionError("it slept all the time")
+
+
+def test_without_it_nobody_is_awake() -> None:
+    wait, used_ns = awake_before(0), time.thread_time_ns()
+    wait(monotonic_ns() + 50 * NS_PER_MS)
+    assert time.thread_time_ns() - used_ns < 20 * NS_PER_MS
