@@ -30,7 +30,7 @@ PLACES = {  # defaults that paths.py finds
     "cache": "systemd's cache directory, else the user's",
     "runtime": "systemd's runtime directory, else the session's",
 }
-INNER = {"rules": "[inspection.rules]"}
+INNER = {"calibration": "inspection.calibration", "rules": "[inspection.rules]"}
 TITLES = {"cameras": "cameras.<name>", "sensors": "sensors.<name>"}
 
 

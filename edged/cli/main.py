@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from edged import __version__
+from edged.cli import calibrate as cli_calibrate
 from edged.cli import daemons as cli_daemons
 from edged.cli import engines as cli_engines
 from edged.cli import gateway as cli_gateway
@@ -202,4 +203,5 @@ cli_gateway.register(app)
 cli_swap.register(app)
 cli_pack.register(app)
 cli_set.register(app)
+cli_calibrate.register(app)
 cli_setup.register(app)

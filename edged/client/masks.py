@@ -35,7 +35,8 @@ def masks_of(message: Message) -> list[tuple[int, int, NDArray[np.bool_]]]:
     return found
 
 
-MEASURES = {"area": (), "centroid": (2,), "oriented_box": (5,), "axis": (), "elongation": (), "at_edge": ()}
+MEASURES = {"area": (), "centroid": (2,), "oriented_box": (5,), "axis": (), "elongation": (), "at_edge": (),
+            "area_mm2": (), "area_mm2_within": ()}  # fmt: skip
 
 
 def measures_of(message: Message) -> dict[str, NDArray[Any]]:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edged.config.calibration import CalibrationConfig
+
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """Daemons, cameras and sensors: they become topics, file names and environment variables."""
@@ -135,12 +137,15 @@ class RuleConfig(_Section):
     )
     ignore: tuple[Polygon, ...] = Field(default=(), description="polygons in which objects do not count")
     min_score: float = Field(default=0.0, ge=0, le=1, description="least score that counts; not below the engine's own")
-    min_area: float = Field(default=0.0, ge=0, le=1e9, description="least area that counts, pixels")
+    min_area: float = Field(default=0.0, ge=0, le=1e9, description="least area that counts")
     min_count: int = Field(default=0, ge=0, le=1_000_000, description="fewer violate it: missing parts")
     max_count: int | None = Field(default=None, ge=0, le=1_000_000, description="more violate it; absent = any")
-    max_area: Area | None = Field(default=None, description="more pixels of them together violate it; absent = any")
+    max_area: Area | None = Field(default=None, description="more area of them together violates it; absent = any")
     violations: int = Field(default=1, ge=1, le=1000, description="in so many of the last results it must be violated")
     of_last: int = Field(default=1, ge=1, le=1000, description="how many results `violations` looks back over")
+    unit: Literal["px", "mm2"] = Field(
+        default="px", description="of min_area and max_area; mm2 needs [inspection.calibration]"
+    )
     severity: Literal["fail", "warn"] = Field(default="fail", description="'warn' is told and decides nothing")
 
 
@@ -153,6 +158,7 @@ class InspectionConfig(_Section):
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={}, description="class -> least score of an object of it, not below the engine's own"
     )
+    calibration: CalibrationConfig | None = Field(default=None, description="what a pixel is in mm: 'edged calibrate'")
 
 
 class BusConfig(_Section):

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from edged.config.execution import check_cameras
+from edged.config.inspection import check_inspection
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN, CameraConfig, SensorConfig
 from edged.config.trigger import check_trigger
@@ -97,7 +98,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     if wanted := config.engine.misnamed_device():
         yield "engine.device", config.engine.device, wanted
     yield from _guard(config)
-    yield from _inspection(config)
+    yield from check_inspection(config)
     yield from check_windows(config)
     yield from check_trigger(config)
     yield from _bus(config)
@@ -240,24 +241,6 @@ def _guard(config: Config) -> Iterator[Finding]:
     for axis, limit in guard.limits.items():
         if limit.min is not None and limit.max is not None and limit.min >= limit.max:
             yield f"guard.limits.{axis}.min", limit.min, f"less than max = {limit.max:g}"
-
-
-def _inspection(config: Config) -> Iterator[Finding]:
-    if config.stream == "action" and config.inspection.rules:
-        yield "inspection.rules", len(config.inspection.rules), "none: a daemon with [guard] moves, it does not inspect"
-    names = [rule.name for rule in config.inspection.rules]
-    for index, rule in enumerate(config.inspection.rules):
-        key = f"inspection.rules.{index}"
-        if names.count(rule.name) > 1:
-            yield f"{key}.name", rule.name, "a name of its own for each rule"
-        if rule.max_count is not None and rule.max_count < rule.min_count:
-            yield f"{key}.max_count", rule.max_count, f"at least min_count = {rule.min_count}"
-        if 0 < len(rule.region) < 3:
-            yield f"{key}.region", [list(point) for point in rule.region], "three corners or more"
-        if rule.violations > rule.of_last:
-            yield f"{key}.violations", rule.violations, f"at most of_last = {rule.of_last}"
-        if not rule.min_count and rule.max_count is None and rule.max_area is None:
-            yield key, rule.name, "min_count, max_count or max_area: without one it is never violated"
 
 
 def _bus(config: Config) -> Iterator[Finding]:

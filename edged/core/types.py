@@ -155,6 +155,7 @@ class Instances:
     uint16; `masks`: N boolean arrays, each cropped to its box (rounded outwards).
 
     `truncated`: at least so many candidates or objects were left out because of a cap; 0 = these are all there are.
+    `cells`: [N] how many pixels of the frame a cell of the network's own map of each mask is across; None = not known.
     """
 
     xyxy: NDArray[np.float32]
@@ -165,6 +166,7 @@ class Instances:
     camera: str = ""
     captured_ns: int = 0
     truncated: int = 0
+    cells: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

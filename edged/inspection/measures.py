@@ -6,7 +6,7 @@ Angles are in rad from the x axis towards y (downwards in a picture), in (-pi/2,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -42,7 +42,8 @@ class ObjectMeasures:
 class LabelMeasures:
     """Of a label map: `class_area` [C] pixels of each class, and its connected parts (8 neighbours) of all but the
     first: `class_id` uint16 [M], `area` [M] pixels, `centroid` [M, 2], `xyxy` [M, 4], the largest first.
-    `left_out`: how many more parts there are, all smaller."""
+    `left_out`: how many more parts there are, all smaller. `area_mm2`, `class_area_mm2`: where a pixel's area is known.
+    """
 
     class_area: NDArray[np.int64]
     class_id: NDArray[np.uint16]
@@ -50,6 +51,8 @@ class LabelMeasures:
     centroid: Floats
     xyxy: Floats
     left_out: int
+    area_mm2: Floats | None = None
+    class_area_mm2: NDArray[np.float64] | None = None
 
 
 def measure_objects(found: Instances) -> ObjectMeasures:
@@ -76,14 +79,18 @@ def measure_objects(found: Instances) -> ObjectMeasures:
     return ObjectMeasures(table[:, 0], table[:, 1:3], table[:, 3:8], table[:, 8], table[:, 9], edges)
 
 
-def measure_labels(labels: Labels, classes: int) -> LabelMeasures:
-    """`classes`: how many there are, the background among them."""
+def measure_labels(labels: Labels, classes: int, density: Floats | None = None) -> LabelMeasures:
+    """`classes`: how many there are, the background among them. `density`: [H, W] mm2 of each pixel."""
     class_area = np.bincount(labels.image.ravel(), minlength=classes)[:classes].astype(np.int64)
-    parts = [_components(labels.image, number) for number in range(1, classes) if class_area[number]]
-    table = np.concatenate([np.zeros((0, 8)), *parts])
+    parts = [_components(labels.image, number, density) for number in range(1, classes) if class_area[number]]
+    table = np.concatenate([np.zeros((0, 9)), *parts])
     table = table[np.argsort(-table[:, 1], kind="stable")]
     left_out, kept = max(0, len(table) - MOST_COMPONENTS), table[:MOST_COMPONENTS].astype(np.float32)
-    return LabelMeasures(class_area, kept[:, 0].astype(np.uint16), kept[:, 1], kept[:, 2:4], kept[:, 4:], left_out)
+    found = LabelMeasures(class_area, kept[:, 0].astype(np.uint16), kept[:, 1], kept[:, 2:4], kept[:, 4:8], left_out)
+    if density is None:
+        return found
+    sums = np.bincount(labels.image.ravel(), density.ravel(), classes)[:classes].astype(np.float64)
+    return replace(found, area_mm2=kept[:, 8], class_area_mm2=sums)
 
 
 def count_classes(found: Instances, classes: int) -> NDArray[np.int64]:
@@ -91,12 +98,13 @@ def count_classes(found: Instances, classes: int) -> NDArray[np.int64]:
     return np.bincount(found.class_id, minlength=classes)[:classes].astype(np.int64)
 
 
-def _components(image: NDArray[np.uint8], number: int) -> NDArray[np.float64]:
-    """[M, 8]: class, area, centre, x1 y1 x2 y2 of each part of a class."""
-    _, _, stats, middle = cv2.connectedComponentsWithStats((image == number).astype(np.uint8), connectivity=8)
+def _components(image: NDArray[np.uint8], number: int, density: Floats | None) -> NDArray[np.float64]:
+    """[M, 9]: class, area, centre, x1 y1 x2 y2 and mm2 (0 where not known) of each part of a class."""
+    _, which, stats, middle = cv2.connectedComponentsWithStats((image == number).astype(np.uint8), connectivity=8)
     left, top, width, height, area = (stats[1:, index] for index in range(5))
     number_column = np.full(len(area), number)
-    return np.column_stack([number_column, area, middle[1:] + 0.5, left, top, left + width, top + height])
+    mm2 = np.zeros(len(area)) if density is None else np.bincount(which.ravel(), density.ravel(), len(stats))[1:]
+    return np.column_stack([number_column, area, middle[1:] + 0.5, left, top, left + width, top + height, mm2])
 
 
 def _principal_axis(moments: dict[str, float]) -> tuple[float, float]:

@@ -2,11 +2,12 @@
 
 A rule counts objects: of its classes, scored and sized enough, whose centroid lies in its region and in none of its
 ignored ones. Of a label map the connected parts are the objects, with a score of 1. It is violated by fewer than
-`min_count`, more than `max_count`, or more than `max_area` pixels of them together; with `of_last` only where that was
+`min_count`, more than `max_count`, or more than `max_area` of them together; with `of_last` only where that was
 so in `violations` of its last results. A rule of severity "warn" is told and decides nothing.
 
 FAIL beats everything: a defect that was seen is one. PASS needs all there was: a result that is truncated, without
-input, without rules, of another size than the regions are drawn for, or made during an alarm is NOT_INSPECTED.
+input, without rules, of another size than the regions are drawn for or, where areas are in mm2, than the calibration
+was made for, or made during an alarm is NOT_INSPECTED.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from edged.config import Config
 from edged.config.sections import InspectionConfig, RuleConfig
 from edged.core.types import Hold, Instances, Labels
+from edged.inspection.calibration import Calibration, make_calibration
 from edged.inspection.inspect import Inspection
 
 Status = Literal["PASS", "FAIL", "NOT_INSPECTED"]
@@ -70,6 +72,7 @@ class Judge:
 
     config: InspectionConfig
     size: tuple[int, int] | None = None
+    calibration: Calibration | None = None
     digest: str = ""
     _past: dict[str, deque[bool]] = field(default_factory=dict)  # by camera and rule
 
@@ -106,6 +109,8 @@ class Judge:
             return Result("NOT_INSPECTED", "SIZE")
         if any(name not in classes for rule in self.config.rules for name in rule.classes):
             return Result("NOT_INSPECTED", "UNKNOWN_CLASS")
+        if inspection.mm2 is None and any(rule.unit == "mm2" for rule in self.config.rules):
+            return Result("NOT_INSPECTED", "CALIBRATION")
         table = _objects(verdict, inspection)
         counted = tuple(self._count(rule, table, classes, verdict.camera) for rule in self.config.rules)
         if any(rule.violated and rule.severity == "fail" for rule in counted):
@@ -117,13 +122,14 @@ class Judge:
     def _count(self, rule: RuleConfig, table: Points, classes: Sequence[str], camera: str) -> Counted:
         wanted = [classes.index(name) for name in rule.classes]
         chosen = np.isin(table[:, 0], wanted) if wanted else np.ones(len(table), bool)
-        chosen &= (table[:, 1] >= rule.min_score) & (table[:, 2] >= rule.min_area)
+        areas = table[:, 5 if rule.unit == "mm2" else 2]
+        chosen &= (table[:, 1] >= rule.min_score) & (areas >= rule.min_area)
         if rule.region:
             chosen &= inside(table[:, 3:5], rule.region)
         for ignored in rule.ignore:
             chosen &= ~inside(table[:, 3:5], ignored)
         rows = np.flatnonzero(chosen)
-        count, area = len(rows), float(table[rows, 2].sum())
+        count, area = len(rows), float(areas[rows].sum())
         odd = (
             count < rule.min_count
             or (rule.max_count is not None and count > rule.max_count)
@@ -140,7 +146,9 @@ def make_judge(config: Config) -> Judge | None:
     if not config.inspects:
         return None
     sizes = {(camera.height, camera.width) for camera in config.cameras.values()}
-    return Judge(config.inspection, sizes.pop() if len(sizes) == 1 else None)
+    given = config.inspection.calibration
+    calibration = None if given is None else make_calibration(given)
+    return Judge(config.inspection, sizes.pop() if len(sizes) == 1 else None, calibration)
 
 
 def inside(points: Points, polygon: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
@@ -167,10 +175,13 @@ def _drawn(rule: RuleConfig) -> bool:
 
 
 def _objects(verdict: Labels | Instances, inspection: Inspection) -> Points:
-    """[N, 5]: class, score, area, x and y of the centroid."""
+    """[N, 6]: class, score, area, x and y of the centroid, area in mm2 (0 where not known)."""
     if isinstance(verdict, Instances) and inspection.objects is not None:
         made = inspection.objects
-        return np.column_stack([verdict.class_id, verdict.score, made.area, made.centroid]).astype(np.float64)
+        mm2 = np.zeros(len(made.area)) if inspection.mm2 is None else inspection.mm2
+        return np.column_stack([verdict.class_id, verdict.score, made.area, made.centroid, mm2]).astype(np.float64)
     parts = inspection.labels
     assert parts is not None, "a label map was measured as one"
-    return np.column_stack([parts.class_id, np.ones(len(parts.area)), parts.area, parts.centroid]).astype(np.float64)
+    mm2 = np.zeros(len(parts.area)) if parts.area_mm2 is None else parts.area_mm2
+    columns: list[Any] = [parts.class_id, np.ones(len(parts.area)), parts.area, parts.centroid, mm2]
+    return np.column_stack(columns).astype(np.float64)

@@ -65,7 +65,9 @@ class InstanceDecoder:
 
 def _rows(found: Instances, kept: NDArray[np.intp]) -> Instances:
     masks = tuple(found.masks[row] for row in kept.tolist())
-    return replace(found, xyxy=found.xyxy[kept], score=found.score[kept], class_id=found.class_id[kept], masks=masks)
+    cells = None if found.cells is None else found.cells[kept]
+    columns: dict[str, Any] = {"xyxy": found.xyxy[kept], "score": found.score[kept], "class_id": found.class_id[kept]}
+    return replace(found, masks=masks, cells=cells, **columns)
 
 
 def _finite(array: NDArray[Any]) -> bool:

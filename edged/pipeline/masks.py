@@ -84,6 +84,7 @@ def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Tra
         maps.mask(int(row), region, box) for row, region, box in zip(rows, _regions(clipped), xyxy, strict=True)
     )
     found = _found(clipped, scores[rows], classes[rows], masks, transform.source)
+    found = replace(found, cells=maps.cells(xyxy))
     return _named(replace(found, truncated=unseen + len(full) - len(kept)), manifest)
 
 
@@ -106,6 +107,7 @@ class _Maps:
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], head: Head, transform: Transform) -> None:
         self._roi = head.kind == "mask-rcnn-roi"
+        self._fit = transform
         self._cropped = head.kind == "yolo-seg"
         self._coefficients = tensors.get("coefficients")
         maps = tensors["prototypes" if self._coefficients is not None else "masks"]
@@ -116,6 +118,15 @@ class _Maps:
             self._pixels = planes.reshape(*self._maps.shape[1:], len(self._maps))
         if not self._roi:
             self._down, self._across = scaling(transform, (self._maps.shape[1], self._maps.shape[2]))
+
+    def cells(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N] pixels of the source that a cell of each object's map is across, the longer side of it."""
+        sides = np.array(self._maps.shape[-1:-3:-1], np.float32)
+        if self._roi:
+            return np.asarray(((boxes[:, 2:] - boxes[:, :2]) / sides).max(axis=1), np.float32)
+        (height, width), (tall, wide), target = self._fit.crop.size, self._fit.place.size, self._fit.target
+        across = np.array([width / wide * target[1], height / tall * target[0]]) / sides
+        return np.full(len(boxes), across.max(), np.float32)
 
     def mask(self, row: int, region: Rect, box: NDArray[np.float32]) -> NDArray[np.bool_]:
         """[h, w] of `region`, whole pixels of the source."""
@@ -196,7 +207,8 @@ def _from_masks(
             left.append(row)
     xyxy = np.array(boxes, np.float32).reshape(-1, 4)
     scores, classes = (tensors[name].reshape(-1)[left] for name in ("scores", "classes"))
-    return _found(xyxy, scores, classes, tuple(masks), transform.source)
+    made = _found(xyxy, scores, classes, tuple(masks), transform.source)
+    return replace(made, cells=maps.cells(xyxy))
 
 
 def _clipped(xyxy: NDArray[np.float32], seen: Rect) -> NDArray[np.float32]:

@@ -185,7 +185,8 @@ def publish(
         else:
             inspection = None
             if isinstance(verdict, Labels | Instances):
-                inspection = inspect(verdict, by.manifest.classes)
+                calibration = None if publisher.judge is None else publisher.judge.calibration
+                inspection = inspect(verdict, by.manifest.classes, calibration)
                 watch.lap("inspect")
             sent = publisher.send(
                 tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting,

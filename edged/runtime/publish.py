@@ -144,7 +144,7 @@ class Publisher:
         judge: Judge | None = None,
     ) -> None:
         self._outlet = outlet
-        self._results, self._judge = results, judge
+        self._results, self.judge = results, judge
         self._sender = sender
         self._valid_ns = valid_ns
         self._hold_ns = hold_ns(period_ns)
@@ -167,7 +167,7 @@ class Publisher:
     def memory(self) -> dict[str, Any]:
         """What is remembered from message to message."""
         results = None if self._results is None else self._results.seq
-        judge = None if self._judge is None else self._judge.memory()
+        judge = None if self.judge is None else self.judge.memory()
         return {"sent": self._outlet.seq, "results": results, "judge": judge}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
@@ -175,8 +175,8 @@ class Publisher:
         self._outlet.seq = memory["sent"]
         if self._results is not None and memory["results"] is not None:
             self._results.seq = memory["results"]
-        if self._judge is not None and memory["judge"] is not None:
-            self._judge.recall(memory["judge"])
+        if self.judge is not None and memory["judge"] is not None:
+            self.judge.recall(memory["judge"])
 
     def set_alarms(self, alarms: Sequence[str]) -> None:
         """What every masks message repeats until it is over, so that a late subscriber cannot miss it."""
@@ -226,16 +226,16 @@ class Publisher:
                 self._meaning = meaning
                 self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
             header.update(self._encoded)
-        if result is not None and self._judge is not None and self._results is not None:
-            header.update(result_header(result, self._judge.digest))
+        if result is not None and self.judge is not None and self._results is not None:
+            header.update(result_header(result, self.judge.digest))
         try:
             data = self._message(verdict, dict(header), published_ns, valid_ns, engine, inspection)
         except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
             verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_valid_ns
             header = {key: value for key, value in header.items() if key not in self._encoded}
             result = self._result(verdict, meaning, None)
-            if result is not None and self._judge is not None and self._results is not None:
-                header.update(result_header(result, self._judge.digest))
+            if result is not None and self.judge is not None and self._results is not None:
+                header.update(result_header(result, self.judge.digest))
             data = self._message(verdict, header, published_ns, valid_ns, engine)
         self._outlet.send(data)
         if result is not None:
@@ -248,21 +248,21 @@ class Publisher:
         self, verdict: Verdict, meaning: Mapping[str, Any] | None, inspection: Inspection | None
     ) -> Result | None:
         """What the rules say; None where nothing is judged."""
-        if self._judge is None or isinstance(verdict, ActionChunk):
+        if self.judge is None or isinstance(verdict, ActionChunk):
             return None
         classes = meaning.get("classes", ()) if meaning is not None else ()
         truncated = (
             verdict.truncated + len(verdict.score) - len(rows_kept(verdict)) if isinstance(verdict, Instances) else 0
         )
-        return self._judge.judge(verdict, inspection, classes, truncated, self.alarmed)
+        return self.judge.judge(verdict, inspection, classes, truncated, self.alarmed)
 
     def _send_result(
         self, result: Result, verdict: Verdict, tick: Tick, published_ns: int, valid_ns: int, engine: bytes
     ) -> None:
         """The same result on its own stream, which nobody conflates."""
-        if self._results is None or self._judge is None:
+        if self._results is None or self.judge is None:
             return
-        header = verdict_result(result, verdict, tick, self._judge.digest, self.alarmed)
+        header = verdict_result(result, verdict, tick, self.judge.digest, self.alarmed)
         seq = self._results.seq + 1
         made = self._sender.preamble(Kind.RESULT, seq, verdict.captured_ns, published_ns, valid_ns, engine=engine)
         self._results.send(encode(self._results.topic, made, header))

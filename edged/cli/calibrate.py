@@ -1,0 +1,68 @@
+"""`edged calibrate`: from pictures of a ChArUco board to the section of a config that makes mm of pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edged.cli.options import AsJson
+from edged.cli.output import print_answer
+from edged.core.errors import UsageError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def register(app: typer.Typer) -> None:
+    """Add `edged calibrate`."""
+    app.command(name="calibrate")(calibrate)
+
+
+def calibrate(
+    pictures: Annotated[list[Path], typer.Argument(help="pictures of the board, or a folder", metavar="PICTURES")],
+    squares: Annotated[str, typer.Option(help="squares across and down, as 9x6", metavar="COLUMNSxROWS")],
+    square_mm: Annotated[float, typer.Option(help="side of a square as printed", min=0.01)],
+    marker_mm: Annotated[float, typer.Option(help="side of a marker as printed", min=0.01)],
+    dictionary: Annotated[str, typer.Option(help="ArUco dictionary of the markers")] = "5X5_100",
+    plane: Annotated[str, typer.Option(help="name of the picture in which the board lies where parts will; default the "
+                                            "last", metavar="PICTURE")] = "",
+    plane_mm: Annotated[float, typer.Option(help="how far above the board parts are measured")] = 0.0,
+    json: AsJson = False,
+) -> None:  # fmt: skip
+    """Make [inspection.calibration] of pictures of a ChArUco board, and say how far it is off in mm.
+
+    Ten pictures or more, the board tilted and in every corner, taken as the daemon takes frames; in one it lies flat.
+    """
+    from edged.inspection.charuco import Board, as_toml, fit_calibration
+
+    files = [path for given in pictures for path in (_folder(given) if given.is_dir() else [given])]
+    across, cross, down = squares.partition("x")
+    if not (cross and across.isdigit() and down.isdigit()):
+        raise UsageError(f"--squares {squares}: COLUMNSxROWS expected", "such as 9x6")
+    board = Board((int(across), int(down)), square_mm, marker_mm, dictionary)
+    read = {path.name: _read(path) for path in files}
+    fitted = fit_calibration(read, board, Path(plane).name or (files[-1].name if files else ""), plane_mm)
+    print_answer(json, fitted, as_toml, facts)
+
+
+def facts(fitted: Any) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "calibration": fitted.config.model_dump(mode="json"), "rms_px": fitted.rms_px, "rms_mm": fitted.rms_mm,
+        "worst_mm": fitted.worst_mm, "pictures": fitted.used, "unused": list(fitted.unused),
+    }  # fmt: skip
+
+
+def _folder(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def _read(path: Path) -> Any:
+    from edged.source.grabber import BadFrame
+    from edged.source.picture import read_picture
+
+    try:
+        return read_picture(path)
+    except BadFrame as error:
+        raise UsageError(error.fact, error.remedy) from None
