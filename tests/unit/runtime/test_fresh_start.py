@@ -58,9 +58,9 @@ class Swinging(Steady):
 
 
 class Cell(ScriptedCell):
-    def __init__(self, folder: Path, begin_ns: int, reset: str, inference: str) -> None:
+    def __init__(self, folder: Path, begin_ns: int, reset: str, inference: str, join: str = "replace") -> None:
         folder.mkdir()
-        super().__init__(folder, inference=inference)
+        super().__init__(folder, inference=inference, join=join)
         self.clock.sleep_until(begin_ns)
         self.imu = Swinging(self.clock, "imu")
         self.inputs.sensors["imu"] = self.imu  # type: ignore[index]
@@ -97,10 +97,14 @@ def stop(cell: Cell) -> None:
     cell.arming.resume("anna")
 
 
+@pytest.mark.parametrize("join", ["replace", "blend", "ensemble"])
 @pytest.mark.parametrize("inference", ["inline", "async"])
 @pytest.mark.parametrize("outage", [gap, stop])
-def test_after_an_outage_everything_is_as_at_a_fresh_start(tmp_path: Path, outage: Any, inference: str) -> None:
-    cell = Cell(tmp_path / "one", 10_000 * MS, "stop", inference)
+def test_after_an_outage_everything_is_as_at_a_fresh_start(
+    tmp_path: Path, outage: Any, inference: str, join: str
+) -> None:
+    """Two seconds in the middle of a policy with a recurrent state, a history and chunks."""
+    cell = Cell(tmp_path / "one", 10_000 * MS, "stop", inference, join)
     cell.ticks(BEFORE)
     assert cell.engine.log[-1]["memory"].any(), "it remembers something before"
     assert not (cell.engine.log[-1]["state"] == cell.engine.log[-1]["state"][:, :1]).all()
@@ -110,7 +114,7 @@ def test_after_an_outage_everything_is_as_at_a_fresh_start(tmp_path: Path, outag
     resumed_ns = cell.clock() // PERIOD * PERIOD
     heard = cell.ticks(AFTER)
 
-    fresh = Cell(tmp_path / "other", resumed_ns, "stop", inference)
+    fresh = Cell(tmp_path / "other", resumed_ns, "stop", inference, join)
     fresh.until_run()
     assert fresh.clock() // PERIOD * PERIOD == resumed_ns
     wanted = fresh.ticks(AFTER)
