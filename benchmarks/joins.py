@@ -30,7 +30,6 @@ from edged.bundle.store import shipped_store
 from edged.client import Player
 from edged.config import Config
 from edged.core.clock import NS_PER_MS, NS_PER_S, ManualClock
-from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Sample
 from edged.demo.arm import JOINTS, LOWER, MAX_VELOCITY, UPPER_LIMIT, Arm
 from edged.demo.bus import FORCE, IMU
@@ -39,9 +38,9 @@ from edged.demo.tool_view import HEIGHT, WIDTH, Scene, ToolView
 from edged.engine.base import Engine
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
-from edged.pipeline.pipeline import Pipeline, make_pipeline
+from edged.pipeline.pipeline import make_pipeline
 from edged.runtime.health import Health
-from edged.runtime.inference_thread import Done, Job
+from edged.runtime.inference_thread import Done, InferenceThread, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
@@ -83,46 +82,21 @@ class Continuing:
     def close(self) -> None: ...
 
 
-class Worker:
-    """An inference that takes `took_ns` of the manual clock."""
+class Worker(InferenceThread):
+    """An inference that takes `took_ns` of the manual clock; no thread is started."""
 
     took_ns = 0
 
-    def __init__(self, pipeline: Pipeline, now: ManualClock, hang_ns: int) -> None:
-        self.pipeline, self._now = pipeline, now
-        self._done: Done | None = None
-        self._ready_ns, self.bridged, self.broken = 0, 0, None
-
     def start(self) -> None: ...
 
-    @property
-    def busy(self) -> bool:
-        return self._done is not None
-
     def submit(self, job: Job) -> None:
-        watch = Stopwatch(self._now)
-        watch.restart(job.begin_ns)
-        self._done = Done(job, self.pipeline.inference.run(job.observation, watch), None, watch)
-        self._ready_ns = self._now() + type(self).took_ns
+        super().submit(job)
+        self._made, self._ready_ns = self._infer(job), self._now() + type(self).took_ns
 
     def take(self) -> Done | None:
-        if self._done is None or self._now() < self._ready_ns:
-            return None
-        done, self._done = self._done, None
-        return done
-
-    def running_for_ns(self) -> int:
-        return 0
-
-    def spent_ns(self, now_ns: int) -> int:
-        return 0
-
-    def discard(self) -> None: ...
-
-    def bridge(self) -> None:
-        self.bridged += 1
-
-    def release(self) -> None: ...
+        if self.busy and self._now() >= self._ready_ns:
+            self._done = self._made
+        return super().take()
 
 
 class Readings:
@@ -205,7 +179,7 @@ class Cell:
         self.eye, self.sensors = Eye(), {name: Readings(name) for name in ("joints", "imu", "force")}
         self.player = Player((*JOINTS, "tool"), 12.0, 0.3, BOOT)
         inputs = Inputs({"tool": self.eye}, self.sensors, "joints")  # type: ignore[dict-item]
-        slot = Slot(self.clock, NS_PER_S, Worker)  # type: ignore[arg-type]
+        slot = Slot(self.clock, NS_PER_S, Worker)
         Worker.took_ns = latency_ms * NS_PER_MS
         period_ns = NS_PER_S // TICK_HZ
         motion = MotionState(Arming(folder / "hold", "armed"), 0, period_ns)
