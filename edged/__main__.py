@@ -18,6 +18,8 @@ EXTRAS = {
     "onnx": "pack",
     "cryptography": "sign",
     "prometheus_client": "metrics",
+    "paho": "mqtt",
+    "asyncua": "opcua",
     "starlette": "ui",
     "uvicorn": "ui",
     "mcap": "record",
