@@ -119,7 +119,8 @@ class ActionChunk:
     between which it is a cubic; None where nothing says how a step is reached. `ramping`: the plan has ended, this is
     the way to rest. `passed`: [K, D] float32 the steps before step 0, which were due too soon to be reached; a switch
     has taken their values all the same. `oldest_ns`: the capture of the oldest prediction that has a part in it, 0 =
-    it has this one's alone; it gates nothing.
+    it has this one's alone; it gates nothing. `deviation`: [D] how far limits keep it from the plan's own path at most,
+    None = not at all.
     """
 
     actions: NDArray[np.float32]
@@ -133,6 +134,7 @@ class ActionChunk:
     ramping: bool = False
     passed: NDArray[np.float32] | None = None
     oldest_ns: int = 0
+    deviation: NDArray[np.float64] | None = None
 
     @property
     def end_ns(self) -> int:

@@ -15,6 +15,8 @@ from edged.core.clock import NS_PER_S
 from edged.core.hermite import hermite
 from edged.guard.follow import Envelope, Flags, Floats, advance, brake
 
+STRAYED = 1e-6  # what rounding may add
+
 
 class Path(Protocol):
     """What a command follows. `end_ns`: its last target is reached then."""
@@ -83,7 +85,9 @@ class Trajectory:
     `known` on are a reference, which a follower makes into a path within limits as far as it is asked for.
     """
 
-    __slots__ = ("_follows", "_known", "_limit", "binary", "end_ns", "grid_ns", "positions", "start_ns", "velocities")
+    __slots__ = (
+        "_follows", "_known", "_limit", "_off", "binary", "end_ns", "grid_ns", "positions", "start_ns", "velocities",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -101,20 +105,22 @@ class Trajectory:
         self.positions, self.velocities, self.binary = positions, velocities, binary
         self._known = len(positions) if known is None or follows is None or limit is None else known
         self._follows, self._limit = follows, limit.of(follows) if limit is not None and follows is not None else None
+        self._off: Floats | None = None  # [N, D] how far knots are from the reference, once one is not on it
 
     def parts(self) -> dict[str, Any]:
         """What it is made of, as far as it is known: `made` makes the same of it."""
         return {
             "start_ns": self.start_ns, "grid_ns": self.grid_ns, "positions": self.positions,
             "velocities": self.velocities, "binary": self.binary, "known": self._known, "follows": self._follows,
-            "limit": self._limit,
+            "limit": self._limit, "off": self._off,
         }  # fmt: skip
 
     @staticmethod
-    def made(limit: Envelope | None, **parts: Any) -> Trajectory:
+    def made(limit: Envelope | None, off: Floats | None = None, **parts: Any) -> Trajectory:
         """The trajectory of `parts()`; its limits are of the axes that follow already."""
         path = Trajectory(**{**parts, "follows": None})
         path._known, path._follows, path._limit = parts["known"], parts["follows"], limit
+        path._off = off
         return path
 
     def at(self, now_ns: int) -> Floats:
@@ -168,4 +174,18 @@ class Trajectory:
             following = advance(position, velocity, goal, goal_velocity, span, limit)
             self.positions[number, axes] = position + span * (velocity + following) / 2
             self.velocities[number, axes] = following
+            self._note(number, axes, np.abs(self.positions[number, axes] - goal))
         self._known = max(self._known, row + 1)
+
+    def _note(self, number: int, axes: Flags, off: Floats) -> None:
+        if self._off is None and (off > STRAYED).any():
+            self._off = np.zeros(self.positions.shape)
+        if self._off is not None:
+            self._off[number, axes] = off
+
+    def strayed(self, first: int, last: int) -> Floats | None:
+        """[D] how far its knots from `first` to `last` are at most from the reference; None where they are on it."""
+        if self._off is None:
+            return None
+        most: Floats = self._off[first : last + 1].max(axis=0, initial=0.0)
+        return most if (most > STRAYED).any() else None

@@ -53,9 +53,11 @@ class Plan:
         if self.braking is None:
             positions, velocities = self.path.sample(start_ns + first * knot_ns, knot_ns, max(cut - first, 0) + 1)
             message = self._message(start_ns + first * knot_ns, positions, velocities, self.end_ns)
+            message = replace(message, deviation=self.path.strayed(first, cut))
             return Said(message, self.path, self.end_ns, NEVER_NS)
         path = self.path.braked(min(first, cut), cut, self.braking)
         message = self._message(path.start_ns, path.positions, path.velocities, path.end_ns)
+        message = replace(message, deviation=self.path.strayed(min(first, cut), cut))
         return Said(message, path, path.end_ns, start_ns + cut * knot_ns)
 
     def ramp(self, path: Trajectory, due_ns: int, now_ns: int) -> Said | None:

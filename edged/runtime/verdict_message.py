@@ -30,6 +30,8 @@ def describe_verdict(
             header["step_ns"] = verdict.step_ns
             if verdict.oldest_ns:
                 header["oldest_ns"] = verdict.oldest_ns
+            if verdict.deviation is not None:
+                header["deviation"] = verdict.deviation.tolist()
             arrays: Sequence[tuple[str, NDArray[Any]]] = (("action", verdict.actions),)
             if verdict.velocities is not None:
                 arrays = (*arrays, ("velocity", verdict.velocities))

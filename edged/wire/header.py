@@ -54,6 +54,7 @@ class _Action(_Verdict):
     changed: int = 0
     waiting: _Text = ""
     oldest_ns: int = 0
+    deviation: list[float] = []
 
 
 class _Judged(_Verdict):

@@ -294,3 +294,29 @@ def test_a_switch_switches_though_each_plan_is_replaced_before_its_first_step() 
         command = Command(path, now_ns, now_ns + 100 * MS)
         seen.append(path.at(now_ns)[1])
     assert seen[2:] == [1.0] * 6
+
+
+@pytest.mark.parametrize("acceleration", [None, 50.0])
+def test_a_message_says_how_far_limits_keep_it_from_the_plans_own_path(acceleration: float | None) -> None:
+    limits = {"velocity": 1.0} if acceleration is None else {"velocity": 1.0, "acceleration": acceleration}
+    made = chunk([[0.05, 0.01 * number, 0.0] for number in range(1, 21)])
+    free, bound = rule(), rule(limits)
+    meant = make_trajectory(made, at_rest(), free, GRID, NOW_NS)
+    followed = make_trajectory(made, at_rest(), bound, GRID, NOW_NS)
+    braking = bound.envelope.acceleration if acceleration else None
+    of = Plan(made, followed, NEVER, 100 * MS, braking)
+    seen = []
+    for tick in range(30):
+        due_ns = NOW_NS + tick * GRID
+        message = said(of, due_ns)
+        knots = 11 if acceleration else len(message.actions)  # after them comes the way to rest
+        wanted = meant.sample(due_ns, GRID, knots)[0]
+        off = np.abs(message.actions[:knots] - wanted).max(axis=0)
+        if message.deviation is None:
+            assert off.max() < 2e-6
+        else:
+            seen.append(message.deviation[0])
+            np.testing.assert_allclose(message.deviation, off, atol=1e-6)
+            assert message.deviation[2] == 0.0, "an axis that keeps its limits by itself"
+    assert seen[0] > 0.01
+    assert seen[-1] < seen[0] / 5, "it is caught up with"

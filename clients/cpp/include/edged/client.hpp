@@ -270,7 +270,7 @@ inline bool skip(Cursor& cursor, const Value& value, int depth, bool in_key) {
 }
 
 // What the values of a header's known keys are, by kind.
-enum class Shape : uint8_t { integer, number, text, texts, text_or_texts, pair, changes };
+enum class Shape : uint8_t { integer, number, text, texts, text_or_texts, pair, numbers, changes };
 
 struct Known {
     std::string_view key;
@@ -294,6 +294,7 @@ constexpr Known known_keys[] = {
     {"changes", Shape::changes, bit(Kind::action)},
     {"changed", Shape::integer, bit(Kind::action)},
     {"oldest_ns", Shape::integer, bit(Kind::action)},
+    {"deviation", Shape::numbers, bit(Kind::action)},
     {"waiting", Shape::text, bit(Kind::action)},
     {"classes", Shape::texts, masks_bits},
     {"camera", Shape::text, masks_bits | bit(Kind::frame) | bit(Kind::result)},
@@ -336,6 +337,10 @@ inline bool fits(const Value& value, Shape shape) {
         case Shape::pair:
             if (value.type != Type::list || value.size() != 2) return false;
             while (members.next(member)) if (!member.is_integer()) return false;
+            return true;
+        case Shape::numbers:
+            if (value.type != Type::list) return false;
+            while (members.next(member)) if (!member.is_number()) return false;
             return true;
         case Shape::changes:
             if (value.type != Type::list) return false;
