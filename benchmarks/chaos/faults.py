@@ -135,16 +135,19 @@ def never_reads(cell: Cell, dice: random.Random) -> bool:
 
 
 def stranger(cell: Cell, dice: random.Random) -> bool:
-    """A connection that is no ZeroMQ, silent or with bytes at random: libzmq ends it."""
+    """A connection that is no ZeroMQ, silent or with bytes at random. libzmq ends it, or takes it for a reader that
+    speaks its oldest protocol: then it is one of those connected."""
     stream = dice.choice(["action", "health", "events", "control"])
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as one:
         one.settimeout(40)
         one.connect(str(cell.daemon.runtime / stream))
+        until_s = time.monotonic() + 40
         try:
             if dice.random() < 0.7:
                 one.sendall(os.urandom(dice.choice([64, 4000])))
             while one.recv(4096):
-                pass
+                if time.monotonic() > until_s or cell.over.is_set():
+                    return bool(cell.status()["readers"][stream]["connected"])
         except ConnectionError:
             return True
         except TimeoutError:
@@ -245,7 +248,7 @@ READERS = (
     Fault("60 readers of one process", "readers.cut", crowd),
     Fault("5 000 or 50 000 subscriptions", "readers.cut", subscriptions),
     Fault("reader that never reads", "readers.cut", never_reads),
-    Fault("connection that is no ZeroMQ", "ended", stranger),
+    Fault("connection that is no ZeroMQ", "ended, or readers.connected", stranger),
 )
 OPERATORS = (
     Fault("100 broken requests", "answered", requests),
