@@ -21,6 +21,7 @@ def check(trials: list[Trial], count: int) -> None:
     assert all(trial.first_stops for trial in trials), "the first verdict after the answer says stop"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("run_ms", "rate_hz", "meanwhile", "count"),
     [(60.0, 100.0, "", 2), (50.0, 100.0, LOADING, 1), (50.0, 100.0, ABSENT, 1), *EVERY],
