@@ -9,7 +9,7 @@ import typer
 
 from edged.cli.options import AsJson, Daemon, StorePath, find_daemon
 from edged.cli.output import print_answer
-from edged.core.errors import EXIT_FAILED, EdgedError, UsageError
+from edged.core.errors import EXIT_FAILED, EdgedError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from edged.engine.base import Engine
@@ -83,6 +83,27 @@ def replay(
         raise EdgedError(f"nothing of {file} can be replayed", "the lines above say what is missing")
     if told["different"] and engine is None and config is None:
         raise typer.Exit(EXIT_FAILED)
+
+
+def prove(file: Path, engine: str, store: Path, bound: float) -> None:
+    """Replay a recording with an engine: `RefusedError` where it disagrees with what was recorded beyond `bound`, or
+    nothing can be compared."""
+    from edged.services.replay.cell import RecordedCell
+    from edged.services.replay.file import read_tape
+    from edged.services.replay.repeat import repeat
+    from edged.services.replay.report import make_report, show
+
+    tape = read_tape(file)
+    cell = RecordedCell(tape, lambda name, version, _: _open(f"{name}/{version}", store), _open(engine, store))
+    try:
+        report = make_report(repeat(tape, cell))
+    finally:
+        cell.close()
+    worst, what = report.worst
+    if worst > bound:
+        told = show(report.describe())
+        fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g} > {bound:g}\n{told}\n"
+        raise RefusedError(fact, "look at 'edged replay FILE --engine', or raise --bound if it is meant to differ")
 
 
 def _open(word: str, store: Path | None) -> Engine:

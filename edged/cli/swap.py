@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,13 +39,25 @@ def swap(
     allow_contract_change: Annotated[
         bool, typer.Option("--allow-contract-change", help="other inputs, axes or classes; only while holding")
     ] = False,
+    evidence: Annotated[
+        Path | None, typer.Option(help="first replay this recording with it, and refuse what disagrees too much")
+    ] = None,
+    bound: Annotated[
+        float, typer.Option(help="with --evidence: largest disagreement, as a share", min=0, max=1)
+    ] = 0.05,
     json: AsJson = False,
     server_key: ServerKey = None,
     key: OwnKey = None,
 ) -> None:
     """Replace the running engine by another version: proved first, watched after, rolled back when it disappoints."""
     args = {"version": version, "allow_contract_change": allow_contract_change}
-    _begin(find_daemon(daemon, server_key, key), "swap", args, wait, json)
+    found = find_daemon(daemon, server_key, key)
+    if evidence is not None:
+        from edged.cli.record import prove
+
+        status = found.ask("status")
+        prove(evidence, f"{status['engine']['name']}/{version}", Path(status["folders"]["store"]), bound)
+    _begin(found, "swap", args, wait, json)
 
 
 def rollback(

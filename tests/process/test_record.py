@@ -60,6 +60,7 @@ def test_a_stop_is_recorded_with_what_came_before_and_replayed_to_the_byte(rig: 
     assert told["equal"] > 50
     other = rig.edged("replay", str(file), "--engine", "bench-state", "--store", str(rig.store))
     assert " 0 different" in other.stdout, other.stdout + other.stderr
+    assert "disagrees" not in rig.edged("swap", "cell", "1", "--evidence", str(file)).stderr
     assert rig.edged("record", "cell", "--now", "looks odd").returncode == 0
     until(lambda: len(whole(folder)) == 2, 30, lambda: recorder.said)
     assert recorder.terminate() == 0

@@ -25,6 +25,7 @@ class Report:
     holds: Counter[str] = field(default_factory=Counter)  # "recorded -> made", where one of them is a Hold
     results: Counter[str] = field(default_factory=Counter)  # likewise of PASS, FAIL and NOT_INSPECTED
     axes: dict[str, list[float]] = field(default_factory=dict)  # |made - recorded|
+    spans: dict[str, tuple[float, float]] = field(default_factory=dict)  # least and greatest recorded
     pixels: list[float] = field(default_factory=list)  # share of pixels that have another class
     objects: list[int] = field(default_factory=list)  # made - recorded
     compared: int = 0
@@ -46,6 +47,24 @@ class Report:
         apart = sum(self.holds.values()) + sum(self.results.values())
         return min(1.0, apart / self.compared) if self.compared else 1.0
 
+    @property
+    def worst(self) -> tuple[float, str]:
+        """The largest disagreement and what it is: the share of verdicts, the mean share of pixels, the mean distance
+        of an axis by the span that was recorded of it, or objects more or fewer per picture. 1 where nothing was
+        compared."""
+        if not self.compared:
+            return 1.0, "nothing could be compared, so"
+        found = [(self.disagreement, "share of verdicts of another kind or result")]
+        if self.pixels:
+            found.append((float(np.mean(self.pixels)), "share of pixels of another class"))
+        if self.objects:
+            found.append((float(np.mean(np.abs(self.objects))), "objects more or fewer per picture"))
+        for name, apart in self.axes.items():
+            low, high = self.spans[name]
+            if (mean := float(np.mean(apart))) > 0:
+                found.append((mean / (high - low) if high > low else 1.0, f"{name}, mean distance by its span"))
+        return max(found)
+
     def _compare(self, recorded: Message, made: Message) -> None:
         was, now = _name(recorded), _name(made)
         if was != now and Kind.HOLD in (recorded.kind, made.kind):
@@ -58,8 +77,10 @@ class Report:
         if made.kind is Kind.ACTION:
             names = [str(name) for name in made.header.get("names", ())]
             apart = np.abs(made.arrays["action"][0].astype(float) - recorded.arrays["action"][0].astype(float))
-            for name, value in zip(names, apart.tolist(), strict=False):
+            for name, value, place in zip(names, apart.tolist(), recorded.arrays["action"][0].tolist(), strict=False):
                 self.axes.setdefault(name, []).append(value)
+                low, high = self.spans.get(name, (place, place))
+                self.spans[name] = min(low, place), max(high, place)
         elif made.kind is Kind.LABELS and made.arrays["labels"].shape == recorded.arrays["labels"].shape:
             self.pixels.append(float(np.mean(made.arrays["labels"] != recorded.arrays["labels"])))
         elif made.kind is Kind.INSTANCES:

@@ -36,6 +36,10 @@ def test_another_policy_is_compared_by_axis_and_drawn(tmp_path: Path) -> None:
     assert told["different"] > 30
     assert set(told["axes"]) == {"j1", "j2", "j3"}
     assert max(apart["max"] for apart in told["axes"].values()) > 1e-4
+    assert make_report(done).worst[0] > 0.05
+    same = make_report(repeat(tape_of(cell), RecordedCell(tape_of(cell), cell.open)))
+    assert same.worst[0] == 0.0
+    assert make_report([]).worst == (1.0, "nothing could be compared, so")
     text = show(told)
     assert "j1: " in text
     assert "the first difference is tick" in text
