@@ -58,7 +58,13 @@ class Timeline:
         return Ahead(self.times_ns, self.actions, self.binary, taken_over_ns, before)
 
 
-def begin_timeline(chunk: ActionChunk, binary: NDArray[np.intp]) -> Timeline:
-    """Of the first plan of a motion."""
+def begin_timeline(
+    chunk: ActionChunk, binary: NDArray[np.intp], at_ns: int | None = None, values: Floats | None = None
+) -> Timeline:
+    """Of the first plan of a motion, which begins at `at_ns` where the robot is, `values` [D]; NaN where unknown."""
     times_ns = chunk.t0_ns + chunk.step_ns * np.arange(len(chunk.actions), dtype=np.int64)
-    return Timeline(times_ns, chunk.actions.astype(np.float64), binary)
+    actions = chunk.actions.astype(np.float64)
+    if at_ns is not None and values is not None and at_ns < chunk.t0_ns:
+        start = np.where(np.isnan(values), actions[0], values)
+        times_ns, actions = np.concatenate(([at_ns], times_ns)), np.vstack((start, actions))
+    return Timeline(times_ns, actions, binary)

@@ -152,7 +152,7 @@ class AsyncPolicy:
         if not running.schedule.continues or answer.joined is None:
             self._timeline = None
         elif self._timeline is None or start.previous is None:
-            self._timeline = begin_timeline(answer.joined, running.rule.binary)
+            self._timeline = begin_timeline(answer.joined, running.rule.binary, start.at_ns, start.values)
         else:
             self._timeline = self._timeline.joined(answer.joined, start.at_ns, answer.bridge_ns)
 

@@ -56,6 +56,14 @@ def test_a_late_plan_is_crossed_over_to_and_its_switches_are_not() -> None:
     np.testing.assert_allclose(steps[2:, 0], x**3 * (10 - 15 * x + 6 * x * x), atol=1e-9)
 
 
+def test_before_its_first_step_a_plan_comes_from_where_the_robot_is() -> None:
+    """Else the next plan would be told to be at the first step already, and go there in no time."""
+    first = ActionChunk(np.array([[1.0, 1.0], [2.0, 1.0]], np.float32), 100 * MS, STEP_MS * MS, 0)
+    line = begin_timeline(first, np.array([1]), 80 * MS, np.array([0.0, np.nan]))
+    np.testing.assert_allclose(line.at(np.array([70, 80, 90, 100, 110]) * MS)[:, 0], [0, 0, 0.5, 1, 1.5])
+    assert line.at(np.array([70, 90]) * MS)[:, 1].tolist() == [1, 1]
+
+
 def decoder(*axes: Any, steps: int = 10, names: Any = NAMES) -> PolicyDecoder:
     outputs = {"action": np.zeros((1, steps, len(axes)), np.float32)}
     return PolicyDecoder(manifest(outputs={"action": action(*axes, step_ms=STEP_MS)}), outputs, names)
