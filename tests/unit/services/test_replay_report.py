@@ -6,11 +6,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import traced
 from traced import START, TracedCell
 from traced_night import assert_equal, night, policy_night, repeated, tape_of
 
+from edged.cli import record as cli
 from edged.client import Message
+from edged.core.errors import RefusedError
 from edged.engine.registry import open_engine
 from edged.services.record.recorder import RecordConfig, Recorder
 from edged.services.record.ring import Heard
@@ -65,7 +68,9 @@ def frame_message(name: str, number: int, image: np.ndarray, at_ns: int) -> Mess
     return decode(encode(f"line/frames-{name}", made, {"camera": name, "frame": number}, (("image", image),)))
 
 
-def test_a_recording_of_an_inspection_is_replayed_from_its_file(tmp_path: Path) -> None:
+def test_a_recording_of_an_inspection_is_replayed_from_its_file_and_is_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(6, 3), 3)
     cell.install(traced.segmenter("1"), 30.0)
     night(cell, 120, events=False)
@@ -86,4 +91,9 @@ def test_a_recording_of_an_inspection_is_replayed_from_its_file(tmp_path: Path) 
     tape = read_tape(recorder.written[0])
     assert len(tape.messages) == 120
     assert_equal(repeated(cell, tape))
+    engines = {"plate/1": traced.segmenter("1"), "plate/9": traced.segmenter("9", threshold=120.0)}
+    monkeypatch.setattr(cli, "_open", lambda word, store: open_engine(engines[word], "cpu", 1))
+    cli.prove(recorder.written[0], "plate/1", tmp_path, 0.0)
+    with pytest.raises(RefusedError, match="disagrees with what was recorded"):
+        cli.prove(recorder.written[0], "plate/9", tmp_path, 0.05)
     cell.close()
