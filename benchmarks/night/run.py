@@ -106,11 +106,13 @@ def _swap(daemon: Daemon, feeder: Feeder) -> int:
     return asked_ns
 
 
+LOST = r"hold STALE {1}\b|{0} {0} {1} lost"  # the verdict, or where a stop hides it the input itself
+
 KINDS = (
-    Kind("camera stops", r"hold STALE tool\b", _silent("tool"), ("tool",)),
+    Kind("camera stops", LOST.format("camera", "tool"), _silent("tool"), ("tool",)),
     Kind("camera of another size", r"camera camera tool lost", _silent("tool", mode="size"), ("tool",)),
-    Kind("camera's stamps stand still", r"hold STALE tool\b", _silent("tool", mode="still"), ("tool",)),
-    Kind("force sensor stops", r"hold STALE force\b", _silent("force"), ("force",)),
+    Kind("camera's stamps stand still", LOST.format("camera", "tool"), _silent("tool", mode="still"), ("tool",)),
+    Kind("force sensor stops", LOST.format("sensor", "force"), _silent("force"), ("force",)),
     Kind(
         "force sensor says what cannot be read",
         r"sensor sensor force lost",
@@ -139,6 +141,7 @@ def run(seconds: float, count: int) -> Night:
             for number, kind in enumerate(islice(cycle(KINDS), count)):
                 due_s = began_s + seconds * number / count
                 time.sleep(max(0.0, due_s - time.monotonic()))
+                _recover(daemon, feeder)  # what the machine did meanwhile is not to hide what is injected
                 night.faults.append(_inject(kind, daemon, feeder))
             night.ticks = len(ticks.published_ns)
         finally:
