@@ -357,14 +357,21 @@ class TwoClocks(RuleBasedStateMachine):
         self.motion = motion
         if message.kind is Kind.ACTION:
             assert message.captured_ns >= self.stop_ns, "what was seen before a stop commands nothing after it"
-            assert message.header["t0_ns"] <= now_ns, "the knot at now is there"
+            soonest = now_ns + self.begins(now_ns)
+            assert message.header["t0_ns"] <= soonest, "the knot at now is there, at the start of a motion the next"
             assert now_ns + message.valid_for_ns <= self.end_of(message)
             if self.plan is None or message.captured_ns > self.plan.captured_ns:
                 self.plan = message
             assert message.captured_ns == self.plan.captured_ns, "no plan comes back"
             self.judge_speed(message, now_ns)
         elif not message.stop and self.plan is not None:
-            assert now_ns >= self.end_of(self.plan), "a plan that is still good is not dropped for a weaker cause"
+            left_ns = self.end_of(self.plan) - now_ns
+            assert left_ns <= self.begins(now_ns), "a plan that is still good is not dropped for a weaker cause"
+
+    def begins(self, now_ns: int) -> int:
+        """From a break on motion begins at the next knot: so much later at most, 0 while commands flow."""
+        flows = self.follows is not None and now_ns < self.follows.published_ns + self.follows.valid_for_ns
+        return 0 if flows else PERIOD
 
     def judge_speed(self, message: Message, now_ns: int) -> None:
         """No joint is asked for more than its limit, and it begins where controllers are: on their way, or at rest at
