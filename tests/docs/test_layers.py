@@ -89,6 +89,7 @@ HOMES = {
     "uvicorn": ("services.ui",),
     "tomli": ("config", "pack"),
     "gpiod": ("source.gpio",),
+    "pycocotools": ("inspection.evaluation",),
     "zstandard": ("wire",),
 }
 STDLIB = sys.stdlib_module_names | {"tomllib"}  # tomllib joined in 3.11
