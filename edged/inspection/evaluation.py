@@ -1,5 +1,4 @@
-"""How well objects and labels were found, against what somebody drew: AP by pycocotools, IoU, confusion, and by rule
-what escaped and what was rejected for nothing.
+"""How well objects were found, against what somebody drew: AP by pycocotools, and confusion.
 
 Objects are paired for the confusion by the greatest IoU of their masks, at least 1/2, whatever their classes are.
 """

@@ -21,8 +21,8 @@ SHIPPED = {
     "edged/demo/poisoned": "4a55df91a26ce8d99cdf938d5a2db4a77f9ddab721cdc1ba7777b3047f71c565",
     "edged/bench/engines/bench-native/1": "f268b9d9b3f143187ec3e3b1af80f15b6a8171643da84e6af923bd8c11bacb8d",
     "edged/bench/engines/bench-state/1": "f6e616770d7b93bef5e8d9d59da669612347099bcc65d61e54b03052e47e47f5",
-    "edged/bench/engines/bench-slow/1": "435f5f28987bdcbf9676fd2c435d32c9535faa640d804452ccd5fb8b000faa9f",
-    "edged/bench/engines/bench-slow-masks/1": "e6fa7e97652d57ec8c3a2834a4ba6f0453cab05ba3346f705f6571e556bf7dbf",
+    "edged/bench/engines/bench-slow/1": "f71491a062406f33cc8148f9e82adb76d6ba74a25e0ae24e1bb5b9a8216df495",
+    "edged/bench/engines/bench-slow-masks/1": "8fbc14e2d97f5dffd37806858972fa5383aefe5df81bf8b92c94198943722712",
     "edged/bench/engines/bench-resize/1": "6755fe095e7e2c76e459c484c68978f906e0de67cbd0c05837f8cf5f77532fd9",
 }
 """The sha256 of each one's SHA256SUMS."""

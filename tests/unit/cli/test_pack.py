@@ -166,7 +166,7 @@ def test_instance_models_say_what_they_are(tmp_path: Path, pictures: Path, model
 
 def test_an_instance_head_is_not_proved_on_noise(tmp_path: Path) -> None:
     path = written(tmp_path, "parts.onnx", yolo_seg())
-    assert "--golden with pictures" in fault(path, "--name", "parts", "--camera", "bin", "--store", tmp_path / "s")
+    assert "pictures that show objects" in fault(path, "--name", "parts", "--camera", "bin", "--store", tmp_path / "s")
     cv2.imwrite(str(tmp_path / "dark.png"), np.zeros((64, 64, 3), np.uint8))
     said = fault(path, "--name", "p", "--camera", "b", "--store", tmp_path / "s", "--golden", tmp_path / "dark.png")
     assert "no object in any golden sample" in said
