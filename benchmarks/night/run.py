@@ -23,6 +23,7 @@ from edged.runtime.journal import read_journal
 NICE = -15
 SHOWN_S = 0.5  # a fault goes on for so long after it counts
 UNDER_WAY_NS = ns(10.0)  # a tick that publishes so soon had looked at its inputs before
+FRAME_NS = ns(1000 / 30)  # newest wins: a wrong frame may have taken the place of the last right one
 SPARE_NS = ns(1.0)  # stamps are rounded to milliseconds somewhere
 
 
@@ -34,6 +35,7 @@ class Kind:
     cause: str
     begin: Callable[[Daemon, Feeder], int]
     ends: tuple[str, ...] = ()  # streams that go back to normal
+    early_ns: int = 0  # how much sooner it may count
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ LOST = r"hold STALE {1}\b|{0} {0} {1} lost"  # the verdict, or where a stop hide
 
 KINDS = (
     Kind("camera stops", LOST.format("camera", "tool"), _silent("tool"), ("tool",)),
-    Kind("camera of another size", r"camera camera tool lost", _silent("tool", mode="size"), ("tool",)),
+    Kind("camera of another size", r"camera camera tool lost", _silent("tool", mode="size"), ("tool",), FRAME_NS),
     Kind("camera's stamps stand still", LOST.format("camera", "tool"), _silent("tool", mode="still"), ("tool",)),
     Kind("force sensor stops", LOST.format("sensor", "force"), _silent("force"), ("force",)),
     Kind(
@@ -189,7 +191,7 @@ def compare(night: Night, entries: list[Entry], ticks: Ticks) -> None:
     taken: set[int] = set()
     for fault in night.faults:
         for index, entry in enumerate(entries):
-            within = fault.counts_ns - SPARE_NS <= entry.mono_ns <= fault.until_ns
+            within = fault.counts_ns - SPARE_NS - fault.kind.early_ns <= entry.mono_ns <= fault.until_ns
             if index not in taken and within and re.match(fault.kind.cause, f"{entry.what} {entry.cause}"):
                 fault.entry = entry
                 taken.add(index)

@@ -93,8 +93,8 @@ def check_memory(mlock: bool, root: Path) -> Iterator[Finding]:
     except OSError:
         shared = 0
     if shared < LEAST_SHM:
-        fact = f"{shared >> 20} MiB of shared memory: too little for frames of edged camera"
-        yield warning("memory", fact, "mount /dev/shm larger (in Docker --shm-size=1g)")
+        fact = f"{shared >> 20} MiB of shared memory: too little for frames of a camera"
+        yield warning("memory", fact, "mount /dev/shm larger (with Docker Compose shm_size: 1gb)")
     if not (swaps and not mlock) and "[always]" not in huge and shared >= LEAST_SHM:
         yield Finding("ok", "memory", f"{shared >> 20} MiB of shared memory")
 
@@ -139,9 +139,7 @@ def _written(folder: Path, kind: str, free: int) -> Finding:
         )
     said = f"{kind or 'a disk'}, {free / 1e9:.0f} GB free, a line is on disk after {max(took_s) * 1000:.1f} ms"
     if max(took_s) > SLOW_SYNC_S:
-        return warning(
-            "store", f"{said}: 'edged hold' is answered only then", "use an SSD; do not log to the same disk"
-        )
+        return warning("store", f"{said}: a hold is answered only then", "use an SSD; do not log to the same disk")
     return Finding("ok", "store", said)
 
 

@@ -57,7 +57,7 @@ def _sections(bundle: Bundle, manifest: Manifest, name: str) -> Iterator[list[st
     if action:
         yield from _guard(action[1], measured)
     yield ["[bus]", "# valid_ms = 100  # how long a controller may do without hearing from us",
-           '# publish = ["frames"]  # pictures as well, for edged ui and recorders']  # fmt: skip
+           '# publish = ["frames"]  # pictures as well, for the page and recorders']  # fmt: skip
 
 
 def _loop(action: ActionOutput | None, cameras: dict[str, ImageInput]) -> list[str]:
@@ -98,7 +98,7 @@ def _sensor(name: str, names: list[str], units: list[str]) -> list[str]:
 
 def _guard(action: ActionOutput, measured: str | None) -> Iterator[list[str]]:
     lines = ["# What the robot may do, whatever the engine says. Not a safety function: see SAFETY.md.", "[guard]",
-             'start = "disarmed"  # it moves after \'edged resume\'',
+             'start = "disarmed"  # it moves after \'edged resume DAEMON\'',
              f"measured = {_text('sensor:' + measured) if measured else ANY}  # where the robot is",
              f"following_error = {ANY}  # further from where it was sent is a stop",
              '# enable = "sensor:enable"  # an enabling device that arms and stops']  # fmt: skip

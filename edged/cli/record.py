@@ -44,7 +44,7 @@ def record(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="a recording of 'edged record', whole or not", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="a recording, whole or not", metavar="FILE")],
     engine: Annotated[str | None, typer.Option(help="run this engine instead, and say what would be different")] = None,
     config: Annotated[Path | None, typer.Option(help="with this daemon's config instead of the recorded one")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw what differs into this PNG")] = None,
@@ -103,7 +103,8 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> None:
     if worst > bound:
         told = show(report.describe())
         fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g} > {bound:g}\n{told}\n"
-        raise RefusedError(fact, "look at 'edged replay FILE --engine', or raise --bound if it is meant to differ")
+        remedy = "look at 'edged replay FILE --engine ENGINE', or raise --bound if it is meant to differ"
+        raise RefusedError(fact, remedy)
 
 
 def _open(word: str, store: Path | None) -> Engine:

@@ -184,7 +184,7 @@ def _log(name: str, bundle: Bundle) -> None:
     if shutil.which("journalctl") is None:
         bundle.missing.append(f"{name}/log.txt: there is no journalctl; add the log of whatever starts it")
         return
-    command = ["journalctl", "-q", "-u", f"edged@{name}", "-o", "short-iso-precise", "--since", "-2d", "--no-pager"]
+    command = ["journalctl", "-q", "-u", f"edged@{name}", "-o", "short-iso-precise", "--since", "-2d"]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired) as error:

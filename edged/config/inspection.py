@@ -30,7 +30,7 @@ def check_inspection(config: Config) -> Iterator[tuple[str, Any, str]]:
         if rule.max_count is not None and rule.max_count < rule.min_count:
             yield f"{key}.max_count", rule.max_count, f"at least min_count = {rule.min_count}"
         if rule.unit == "mm2" and calibration is None:
-            yield f"{key}.unit", rule.unit, "px, or an [inspection.calibration]: 'edged calibrate' makes one"
+            yield f"{key}.unit", rule.unit, "px, or an [inspection.calibration]: 'edged calibrate --help' says how"
         if 0 < len(rule.region) < 3:
             yield f"{key}.region", [list(point) for point in rule.region], "three corners or more"
         if rule.violations > rule.of_last:

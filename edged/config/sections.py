@@ -158,7 +158,9 @@ class InspectionConfig(_Section):
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={}, description="class -> least score of an object of it, not below the engine's own"
     )
-    calibration: CalibrationConfig | None = Field(default=None, description="what a pixel is in mm: 'edged calibrate'")
+    calibration: CalibrationConfig | None = Field(
+        default=None, description="what a pixel is in mm, as edged's calibrate command writes it"
+    )
 
 
 class BusConfig(_Section):

@@ -82,7 +82,8 @@ class Cell:
         return str(self.daemon.status()["engine"].get("version"))
 
     def journal(self) -> list[dict[str, Any]]:
-        lines = (self.home / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        path = self.home / "journal.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []  # before the first entry
         return [json.loads(line) for line in lines]
 
     def states(self, version: str) -> list[str]:

@@ -128,9 +128,9 @@ def read(path: Path) -> Iterator[Entry]:
                         channel.topic, channel.message_encoding, schema, record.log_time, record.sequence, record.data
                     )
     except OSError as error:
-        raise EdgedError(f"{path} cannot be read: {error.strerror}", "give a recording of 'edged record'") from None
+        raise EdgedError(f"{path} cannot be read: {error.strerror}", "give a file that the recorder wrote") from None
     except McapError as error:
-        raise EdgedError(f"{path} is no recording: {error}", "give a .mcap file of 'edged record'") from None
+        raise EdgedError(f"{path} is no recording: {error}", "give a .mcap file that the recorder wrote") from None
 
 
 def facts(path: Path) -> dict[str, str]:

@@ -24,5 +24,6 @@ def read_tape(path: Path) -> Tape:
             camera, pixels = read_picture(entry.data)
             tape.add_picture(camera, entry.sequence, pixels)
     if not tape.ticks:
-        raise EdgedError(f"{path} holds no trace: nothing of it can be replayed", "record it with 'edged record'")
+        fact = f"{path} holds no trace: nothing of it can be replayed"
+        raise EdgedError(fact, "record it with 'edged record DAEMON'")
     return tape

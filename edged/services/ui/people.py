@@ -60,7 +60,7 @@ def read_people(path: Path) -> dict[str, Person]:
     except OSError as error:
         raise EdgedError(f"{path} cannot be read ({error.strerror})", "check its owner") from None
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise EdgedError(f"{path} holds no people", "make it with 'edged person'") from None
+        raise EdgedError(f"{path} holds no people", "make it with 'edged person NAME'") from None
 
 
 def put_person(path: Path, name: str, password: str, rights: frozenset[str]) -> None:

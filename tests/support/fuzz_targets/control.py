@@ -41,7 +41,7 @@ class _Arming:
 
     state = "armed"
 
-    def hold(self, who: str, reason: str) -> None:
+    def hold(self, who: str, reason: str, lock: bool = False) -> None:
         self.state = f"held by {who}: {reason}"
 
     def resume(self, who: str) -> None:

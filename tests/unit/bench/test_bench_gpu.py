@@ -67,15 +67,17 @@ def test_the_benchmark_that_goes_to_a_gpu_machine_runs(machine: dict[str, str], 
     """All of it, so that the time on a real GPU is not spent on typing errors; and what it is says so."""
     argv = [sys.executable, str(BENCHMARK), "--seconds", "0.3", "--out", str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=machine)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     (path,) = tmp_path.glob("gpu-pretended-gpu-*.json")
     results = json.loads(path.read_text())
     assert "not run on a GPU" in results["driver"]
     assert "has no CUDA provider" in results["cuda"]["not_run"]
     part = results["tensorrt"]
-    shipped = [f"{bundle.name} {bundle.version}" for bundle in bundles()[2:]]
     assert [(item["engine"], item["precision"], item["ok"]) for item in part["parity"]] == [
-        (name, precision, True) for name in shipped for precision in ("fp32", "fp16")
+        (f"{bundle.name} {bundle.version}", precision, True)
+        for bundle in bundles()[2:]
+        for precision in ("fp32", "fp16")
+        if (precision, bundle.manifest.task) != ("fp16", "instance")
     ]
     assert part["swap"]["loading"]["ticks"] > 0
     assert part["soak"]["grown"]["device_mb"] == 0

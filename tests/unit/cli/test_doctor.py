@@ -114,7 +114,7 @@ def test_memory(root: Path, tmp_path: Path) -> None:
     ]
     assert [one.fact.partition(":")[0] for one in check_memory(True, root)] == ["transparent huge pages are always on"]
     (root / "dev/shm").rmdir()
-    assert "--shm-size" in list(check_memory(True, root))[-1].remedy
+    assert "shm_size" in list(check_memory(True, root))[-1].remedy
 
 
 @pytest.mark.parametrize(("kind", "says"), [("tmpfs", "forgotten at reboot"), ("nfs4", "on the network")])

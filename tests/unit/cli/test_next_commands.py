@@ -27,7 +27,7 @@ COMMAND = typer.main.get_command(app)
 SAMPLES = {"TASK": "policy", "VERSION": "2"}  # anything else is called by its own name
 MENTIONED = {  # a command that is spoken of, not one to type
     "cli/check.py: edged hold": "what a full disk makes of it",
-    "config/sections.py: edged resume": "a key's description",
+    "config/guard.py: edged resume": "a key's description",
     "demo/run.py: edged demo:": "the prefix of a line",
     "bench/cell.py: edged run": "the name of a process",
     "bench/process.py: edged run": "the name of a process",

@@ -19,7 +19,7 @@ def test_an_unknown_variable_of_ours_is_refused(write: Write, monkeypatch: pytes
     monkeypatch.setenv("EDGED_LOP__RATE_HZ", "1")
     assert faults(write(PICK)) == [
         "EDGED_LOP__RATE_HZ: no section 'lop'; sections are "
-        "daemon, loop, cameras, sensors, engine, execution, guard, inspection, trigger, bus, swap, log"
+        "daemon, loop, cameras, sensors, engine, execution, guard, inspection, trigger, bus, swap, record, log"
     ]
 
 
