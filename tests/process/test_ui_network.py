@@ -72,7 +72,13 @@ def test_a_network_address_takes_tls_and_a_login_also_to_look(rig: Rig) -> None:
         finally:
             connection.close()
 
-    until(lambda: process.alive and ask("GET", "/")[0] == 200, 30)
+    def answers() -> bool:
+        try:
+            return process.alive and ask("GET", "/")[0] == 200
+        except ConnectionRefusedError:  # where it will be is said right before it is there
+            return False
+
+    until(answers, 30)
     for path in ("/api/daemons", "/api/daemons/x/view", "/api/daemons/x/history", "/metrics"):
         assert ask("GET", path)[0] == 401, path
     assert ask("GET", "/", Host=f"10.0.0.1:{port}")[0] == 421
