@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -133,15 +134,7 @@ def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> l
     spent: list[float] = []
 
     class Measured(Health):
-        def record(
-            self,
-            tick: Tick,
-            verdict: Verdict,
-            watch: Stopwatch,
-            waiting: Hold | None = None,
-            engine: bytes = b"",
-            standing: Hold | None = None,
-        ) -> None:
+        def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch, *_: Any, **__: Any) -> None:
             if not isinstance(verdict, Hold):
                 spent.append(ms(watch.ended_ns["publish"] - verdict.captured_ns))
 

@@ -53,12 +53,16 @@ def expected(word: str) -> tuple[list[Path], str]:
 
 
 @contextmanager
-def until_ended() -> Iterator[Callable[[float], bool]]:
-    """`wait(seconds)`, which is True once the process was told to end."""
+def attached(daemon: str, result_ms: float, quiet_ms: float | None) -> Iterator[tuple[Plant, Callable[[float], bool]]]:
+    """What a gateway shows of the daemon, and `wait(seconds)`, which is True once the process was told to end."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    yield ended.wait
+    plant = Plant(*expected(daemon), result_ms, quiet_ms)
+    try:
+        yield plant, ended.wait
+    finally:
+        plant.close()
 
 
 @app.command()
@@ -84,13 +88,9 @@ def udp(
         )
     names = tuple(axes.split(",")) if axes else ()
     options = Options(parse_listen(to), here, rate_hz, names, braking)
-    plant = Plant(*expected(daemon), result_ms, quiet_ms)
-    with until_ended() as wait:
+    with attached(daemon, result_ms, quiet_ms) as (plant, wait):
         print(f"{plant.name} to {to}, {rate_hz:g} datagrams a second", flush=True)
-        try:
-            run(plant, options, wait)
-        finally:
-            plant.close()
+        run(plant, options, wait)
 
 
 @app.command()
@@ -109,16 +109,11 @@ def mqtt(
     """Publish a daemon's state and results as JSON at an MQTT broker (docs/gateways.md)."""
     from edged.services.gateway.mqtt import Options, run
 
-    plant = Plant(*expected(daemon), result_ms, quiet_ms)
-    options = Options(
-        parse_listen(broker), prefix or f"edged/{plant.name}", user, password_file, ca, certificate, key
-    )  # fmt: skip
-    with until_ended() as wait:
+    with attached(daemon, result_ms, quiet_ms) as (plant, wait):
+        below = prefix or f"edged/{plant.name}"
+        options = Options(parse_listen(broker), below, user, password_file, ca, certificate, key)
         print(f"{plant.name} to {broker} below {options.prefix}", flush=True)
-        try:
-            run(plant, options, wait)
-        finally:
-            plant.close()
+        run(plant, options, wait)
 
 
 @app.command()
@@ -141,9 +136,5 @@ def opcua(
             "a certificate without its key, or clients without one to meet", "give --certificate and --key"
         )
     options = Options(here, certificate, key, trusted, is_loopback(here[0]) or insecure)
-    plant = Plant(*expected(daemon), result_ms, quiet_ms)
-    with until_ended() as wait:
-        try:
-            run(plant, options, wait, lambda: print(f"{plant.name} at opc.tcp://{listen}/edged/", flush=True))
-        finally:
-            plant.close()
+    with attached(daemon, result_ms, quiet_ms) as (plant, wait):
+        run(plant, options, wait, lambda: print(f"{plant.name} at opc.tcp://{listen}/edged/", flush=True))
