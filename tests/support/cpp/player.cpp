@@ -1,6 +1,8 @@
 // What the tests ask the C++ player: `trace` reads tests/golden/player_*.txt from stdin and prints a line for each one
 // that it reads; `repeat TRACE` plays a trace, then prints how often operator new was called after its first message.
 
+#include "allocations.hpp"
+
 #include <cstdio>
 #include <cstdlib>
 #include <edged/client.hpp>
@@ -9,17 +11,6 @@
 #include <memory>
 #include <new>
 #include <sstream>
-
-static size_t allocations = 0;
-#ifdef COUNT_ALLOCATIONS  // not beside a sanitizer, which has an operator new of its own
-void* operator new(size_t size) {
-    allocations++;
-    if (void* made = std::malloc(size ? size : 1)) return made;
-    throw std::bad_alloc();
-}
-void operator delete(void* made) noexcept { std::free(made); }
-void operator delete(void* made, size_t) noexcept { std::free(made); }
-#endif
 
 static const edged::Boot boot = {0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88};
 static const char* const refusals[] = {"",           "old",       "future",  "expired", "other axes",

@@ -2,6 +2,8 @@
 // holds, a line each; `stream ENDPOINT TOPIC TIMEOUT_MS` and `events ENDPOINT TOPIC` print what is heard until stdin
 // ends; `samples ENDPOINT TOPIC` sends some; `allocations` counts calls of operator new after the first message.
 
+#include "allocations.hpp"
+
 #include <poll.h>
 #include <unistd.h>
 
@@ -12,17 +14,6 @@
 #include <map>
 #include <memory>
 #include <new>
-
-static thread_local size_t allocations = 0;  // of this thread: libzmq's I/O thread is its own
-#ifdef COUNT_ALLOCATIONS                     // not beside a sanitizer, which has an operator new of its own
-void* operator new(size_t size) {
-    allocations++;
-    if (void* made = std::malloc(size ? size : 1)) return made;
-    throw std::bad_alloc();
-}
-void operator delete(void* made) noexcept { std::free(made); }
-void operator delete(void* made, size_t) noexcept { std::free(made); }
-#endif
 
 using edged::Type;
 using edged::Value;
