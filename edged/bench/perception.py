@@ -1,6 +1,8 @@
 """perception: results per second of the loop, against a bare loop with the same camera and engine and nothing else.
 
-The camera is faster than the engine. Both take turns in blocks, on one pipeline of one process.
+The camera is faster than the engine. Both take turns in short blocks, on one pipeline of one process. What a machine
+does beside it changes an engine's time by more than the bound from one second to the next, so each block of ours is
+compared with the bare one next to it, and the median pair counts.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from edged.wire.sockets import open_context
 ENGINE = "bench-slow-masks"
 RUN_MS, FPS = 50.0, 60.0
 BUDGET = 0.95
+MORE_MS = 2.0
 CONFIG = """[daemon]
 store = '{folder}/engines'
 runtime = '{folder}/run'
@@ -54,31 +57,49 @@ inference = 'async'
 
 def perception() -> Row:
     """Ratio of results per second."""
-    return compare(pairs=3, block_s=3.0)
+    return compare(pairs=16, block_s=1.0)
 
 
 def compare(pairs: int, block_s: float) -> Row:
     """At least 0.95 of the bare loop's rate; capture to bus at most 2 ms more than its capture to result."""
-    rates: list[tuple[bool, float]] = []
-    ours: list[float] = []
-    bare: list[float] = []
+    ours, bare = list[Results](), list[Results]()
     with scratch() as folder, _cell(folder) as (inputs, make):
         for number in range(2 * pairs):
             if number % 4 in (0, 3):
-                found = _bare(inputs, make(), block_s)
-                bare += found
+                bare.append(_bare(inputs, make(), block_s))
             else:
-                found = _loop(folder, inputs, make(), block_s)
-                ours += found
-            rates.append((number % 4 in (0, 3), len(found) / block_s))
-    our_hz = float(np.median([rate for is_bare, rate in rates if not is_bare]))
-    bare_hz = float(np.median([rate for is_bare, rate in rates if is_bare]))
-    ratio, more_ms = our_hz / bare_hz, float(np.median(ours) - np.median(bare))
+                ours.append(_loop(folder, inputs, make(), block_s))
+    beside = list(zip(ours, bare, strict=True))
+    ratio = float(np.median([mine.hz / theirs.hz for mine, theirs in beside]))
+    more_ms = float(np.median([mine.p50_ms - theirs.p50_ms for mine, theirs in beside]))
+    hz, bare_hz = (np.median([block.hz for block in blocks]) for blocks in (ours, bare))
+    p50_ms, bare_ms = (np.median([block.p50_ms for block in blocks]) for blocks in (ours, bare))
     note = (
-        f"{our_hz:.1f} of {bare_hz:.1f} results a second; capture to bus p50 {np.median(ours):.1f} ms, "
-        f"{np.median(bare):.1f} to the bare result"
+        f"{hz:.1f} of {bare_hz:.1f} results a second; capture to bus p50 {p50_ms:.1f} ms, {bare_ms:.1f} to the bare "
+        f"result; {more_ms:+.1f} ms in the median of {pairs} pairs"
     )
-    return Row("perception", round(ratio, 3), "x", BUDGET, ok=ratio >= BUDGET and more_ms <= 2.0, note=note)
+    return Row("perception", round(ratio, 3), "x", BUDGET, ok=ratio >= BUDGET and more_ms <= MORE_MS, note=note)
+
+
+class Results:
+    """Of one block: when each result was there, and what it had taken since its capture."""
+
+    def __init__(self) -> None:
+        self._ready_ns: list[int] = []
+        self._spent_ms: list[float] = []
+
+    def add(self, ready_ns: int, captured_ns: int) -> None:
+        self._ready_ns.append(ready_ns)
+        self._spent_ms.append(ms(ready_ns - captured_ns))
+
+    @property
+    def hz(self) -> float:
+        """From the first result to the last: what a block begins and ends with does not count."""
+        return (len(self._ready_ns) - 1) * NS_PER_S / max(1, self._ready_ns[-1] - self._ready_ns[0])
+
+    @property
+    def p50_ms(self) -> float:
+        return float(np.median(self._spent_ms))
 
 
 @contextlib.contextmanager
@@ -89,12 +110,15 @@ def _cell(folder: Path) -> Iterator[tuple[Inputs, Callable[[], Pipeline]]]:
     config = load_config(folder / "bench.toml")
     cameras = {"camera": CameraThread("camera", config.cameras["camera"])}  # not started: fed by us
     ended = threading.Event()
-    image = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
+    random = np.random.default_rng(1)
+    image = random.integers(0, 256, (480, 640, 3), np.uint8)
     image.setflags(write=False)
 
     def feed() -> None:
         seq = 0
-        while not ended.wait(1 / FPS):
+        while not ended.wait(
+            random.uniform(0.5, 1.5) / FPS
+        ):  # no frame is always of the same age when an engine is free
             seq += 1
             cameras["camera"].mailbox.put(Frame("camera", seq, monotonic_ns(), image))
 
@@ -109,10 +133,10 @@ def _cell(folder: Path) -> Iterator[tuple[Inputs, Callable[[], Pipeline]]]:
             feeder.join(PATIENCE_S)
 
 
-def _bare(inputs: Inputs, pipeline: Pipeline, seconds: float) -> list[float]:
-    """Milliseconds from capture to result, of each frame that a loop without anything else gets to."""
+def _bare(inputs: Inputs, pipeline: Pipeline, seconds: float) -> Results:
+    """Of each frame that a loop without anything else gets to."""
     mailbox, inference = inputs.cameras["camera"].mailbox, pipeline.inference
-    watch, seq, spent = Stopwatch(), 0, []
+    watch, seq, results = Stopwatch(), 0, Results()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         frame = mailbox.wait_newer(seq, NS_PER_S)
@@ -122,21 +146,21 @@ def _bare(inputs: Inputs, pipeline: Pipeline, seconds: float) -> list[float]:
         observation = Observation({"camera": frame}, {}, frame.captured_ns)
         if inference.run(observation, watch) is None:
             inference.decode(observation, 0)
-            spent.append(ms(monotonic_ns() - frame.captured_ns))
-    return spent
+            results.add(monotonic_ns(), frame.captured_ns)
+    return results
 
 
-def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> list[float]:
-    """Milliseconds from capture to bus, of each result that the daemon's loop publishes."""
+def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> Results:
+    """Of each result that the daemon's loop publishes; ready = on the bus."""
     context = open_context()
     (folder / "run").mkdir(exist_ok=True)
     outlet = Outlet(context, "bench/masks", [f"ipc://{folder}/run/masks"])
-    spent: list[float] = []
+    results = Results()
 
     class Measured(Health):
         def record(self, tick: Tick, verdict: Verdict, watch: Stopwatch, *_: Any, **__: Any) -> None:
             if not isinstance(verdict, Hold):
-                spent.append(ms(watch.ended_ns["publish"] - verdict.captured_ns))
+                results.add(watch.ended_ns["publish"], verdict.captured_ns)
 
     stop, slot = threading.Event(), Slot()
     slot.offer(pipeline)
@@ -151,4 +175,4 @@ def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> l
             worker.close()
         outlet.close()
         context.term()
-    return spent
+    return results
