@@ -24,7 +24,7 @@ from pack_models.shipped import PLATE, golden_inputs, raw_plate  # noqa: E402
 
 from edged.bundle.bundle import read_bundle  # noqa: E402
 from edged.demo.plates import CLASSES, TRAIN, UNSEEN  # noqa: E402
-from edged.demo.score import Confusion  # noqa: E402
+from edged.inspection.confusion import Confusion  # noqa: E402
 from edged.pack import Image, Labels, Recipe, pack  # noqa: E402
 from examples.plate.data import MEAN, STD, views  # noqa: E402
 

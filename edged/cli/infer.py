@@ -1,86 +1,28 @@
-"""One image through an engine, without a daemon: what `edged infer` shows."""
+"""Images through an engine, without a daemon: what `edged infer` shows and writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.bundle import Bundle
-from edged.bundle.manifest import Manifest
-from edged.bundle.samples import split_samples
 from edged.cli.engine_arg import find_engine
-from edged.core.clock import NS_PER_MS, Now, monotonic_ns
-from edged.core.errors import EngineError, UsageError
-from edged.core.stopwatch import Stopwatch
-from edged.core.types import Frame, Instances, Labels, Observation, Sample
-from edged.engine.base import Engine
+from edged.core.errors import EdgedError, UsageError
+from edged.core.files import write_file
+from edged.core.types import Labels
 from edged.engine.registry import open_engine
+from edged.evaluation.coco import CocoFindings
+from edged.evaluation.infer import Inferred, infer
+from edged.evaluation.masks import MaskFindings
+from edged.evaluation.pictures import list_pictures
 from edged.inspection.inspect import Inspection, inspect
-from edged.pipeline.inference import make_inference
 from edged.pipeline.overlay import overlay_action, overlay_instances, overlay_labels
 from edged.source.grabber import BadFrame
 from edged.source.opencv import cv2
-from edged.source.picture import read_picture
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inferred:
-    """`labels` of a semantic engine, `instances` of an instance engine, or `actions` [T, D] of a policy as the graph
-    gives them (deltas are not resolved).
-
-    `run_ms`: the engine's own time for this image. `state`: sensor -> name -> the value that was assumed.
-    """
-
-    manifest: Manifest
-    run_ms: float
-    state: Mapping[str, Mapping[str, float]]
-    labels: Labels | None = None
-    instances: Instances | None = None
-    actions: NDArray[np.float32] | None = None
-
-
-def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = monotonic_ns) -> Inferred:
-    """Run `image` ([H, W, 3] uint8 BGR, any size) through every image input of `engine`.
-
-    The state, which a picture does not have, is that of the first golden sample; several moments are all alike. Raises
-    `UsageError` for an engine without an image, or whose input the image does not fit.
-    """
-    manifest = engine.manifest
-    if not manifest.images:
-        raise UsageError(f"{manifest.name} {manifest.version} takes no image", "give an engine that does")
-    names: dict[str, list[str]] = {}
-    values: dict[str, list[float]] = {}
-    given, _ = split_samples(bundle.golden)[0]
-    for tensor, state in manifest.states.items():
-        row = iter(given[tensor].reshape(-1, state.width)[-1].tolist())  # of several moments the newest
-        for part in state.parts:
-            names.setdefault(part.sensor, []).extend(part.names)
-            values.setdefault(part.sensor, []).extend(next(row) for _ in part.names)
-    frames = {role.source: Frame(role.source, 1, 0, image) for role in manifest.images.values()}
-    samples = {sensor: Sample(sensor, 1, 0, np.array(numbers)) for sensor, numbers in values.items()}
-    inference, observation, watch = make_inference(engine, names), Observation(frames, samples, 0), Stopwatch(now)
-    failed = inference.run(observation, watch)
-    if failed is not None and not watch.ended_ns["encode"]:
-        raise UsageError(failed.detail, "give an image of the size that the engine takes")
-    if failed is not None:
-        raise EngineError(failed.detail, "'edged verify ENGINE' says whether the engine is sound")
-    run_ms = watch.engine_took_ns / NS_PER_MS
-    assumed = {sensor: dict(zip(names[sensor], numbers, strict=True)) for sensor, numbers in values.items()}
-    if manifest.action is not None:
-        tensor, role = manifest.action
-        return Inferred(manifest, run_ms, assumed, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
-    match inference.decode(observation, 0):
-        case Labels() as labels:
-            return Inferred(manifest, run_ms, assumed, labels=labels)
-        case Instances() as instances:
-            return Inferred(manifest, run_ms, assumed, instances=instances)
-        case other:
-            raise EngineError(str(other), "re-pack the model")
+from edged.source.picture import is_turned, read_picture
 
 
 def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:
@@ -155,3 +97,45 @@ def infer_file(engine: str, image: Path, output: Path, store: Path | None = None
     if not cv2.imwrite(str(output), overlay(picture, inferred)):
         raise UsageError(f"{output} cannot be written", "give a path that ends in .png in a folder that exists")
     return {**facts(inferred), "overlay": str(output)}
+
+
+def infer_folder(
+    word: str, place: Path, coco: Path | None, masks: Path | None, store: Path | None,
+    progress: Callable[[int, int, str], None],
+) -> dict[str, Any]:  # fmt: skip
+    """A folder through an engine, and what it finds into COCO's JSON, masks or both; `failed` has what could not be."""
+    bundle, pictures = find_engine(word, store).read(), list_pictures(place)
+    manifest = bundle.manifest
+    if manifest.task == "policy":
+        raise UsageError(f"{manifest.name} is a policy and finds nothing in pictures", "give a segmenter")
+    info = {"engine": manifest.name, "version": manifest.version, "identity": bundle.identity.hex()}
+    whole = None if coco is None else CocoFindings(manifest.classes, info)
+    writers: list[CocoFindings | MaskFindings] = [] if whole is None else [whole]
+    if masks is not None:
+        writers.append(MaskFindings(masks, manifest.classes))
+    done: dict[str, Any] = {**info, "pictures": 0, "empty": 0, "truncated": 0, "turned": [], "failed": {},
+                            "other_files": list(pictures.others)}  # fmt: skip
+    with open_engine(bundle, "cpu") as opened:
+        for number, (name, path) in enumerate(pictures.paths.items()):
+            progress(number, len(pictures.paths), name)
+            try:
+                picture = read_picture(path)
+                inferred = infer(opened, bundle, picture)
+            except (BadFrame, EdgedError) as error:
+                done["failed"][name] = str(error)
+                continue
+            found = inferred.labels if inferred.labels is not None else inferred.instances
+            assert found is not None, "a segmenter"
+            if is_turned(path, picture):
+                done["turned"].append(name)
+            done["pictures"] += 1
+            done["empty"] += not (found.image.any() if isinstance(found, Labels) else len(found.score))
+            done["truncated"] += not isinstance(found, Labels) and bool(found.truncated)
+            for writer in writers:
+                writer.add(name, found)
+    if coco is not None and whole is not None:
+        try:
+            write_file(coco, whole.encode(done["failed"]))
+        except OSError as error:
+            raise UsageError(f"{coco} cannot be written: {error.strerror}", "give another with --coco") from None
+    return {**done, "written": [str(path) for path in (coco, masks) if path is not None]}

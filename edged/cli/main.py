@@ -18,6 +18,7 @@ from edged import __version__
 from edged.cli import calibrate as cli_calibrate
 from edged.cli import daemons as cli_daemons
 from edged.cli import engines as cli_engines
+from edged.cli import evaluate as cli_evaluate
 from edged.cli import gateway as cli_gateway
 from edged.cli import pack as cli_pack
 from edged.cli import record as cli_record
@@ -25,7 +26,7 @@ from edged.cli import services as cli_services
 from edged.cli import set as cli_set
 from edged.cli import setup as cli_setup
 from edged.cli import swap as cli_swap
-from edged.cli.options import AsJson, ConfigFile, Sets, StorePath, Target
+from edged.cli.options import AsJson, ConfigFile, Sets
 from edged.cli.output import discard_output, print_answer
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
 
@@ -122,21 +123,6 @@ def check(
 
 
 @app.command()
-def infer(
-    engine: Target,
-    image: Annotated[Path, typer.Argument(help="image file to run it on")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the overlay")] = Path("overlay.png"),
-    store: StorePath = None,
-    json: AsJson = False,
-) -> None:
-    """Run one image through an engine and write an overlay."""
-    from edged.cli.infer import infer_file
-
-    result = infer_file(engine, image, output, store)
-    print_answer(json, result, lambda facts: "\n".join(f"{key}: {value}" for key, value in facts.items()))
-
-
-@app.command()
 def bench(
     json: AsJson = False,
     row: Annotated[list[str] | None, typer.Option("--row", help="only this row; may be repeated")] = None,
@@ -197,6 +183,7 @@ def version() -> None:
 
 cli_daemons.register(app)
 cli_engines.register(app)
+cli_evaluate.register(app)
 cli_services.register(app)
 cli_record.register(app)
 cli_gateway.register(app)

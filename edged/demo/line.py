@@ -27,7 +27,7 @@ from edged.core.clock import NS_PER_S, monotonic_ns, sleep_until
 from edged.core.errors import WireError
 from edged.demo.lifecycle import until_signal, write_line
 from edged.demo.plates import CLASSES, TRAIN, UNSEEN, Conveyor, View
-from edged.demo.score import Confusion
+from edged.inspection.confusion import Confusion
 from edged.pipeline.overlay import overlay_labels
 from edged.runtime.ticks import TimerTicks
 from edged.wire import Kind, Preamble, decode, newer, subscription

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,10 +42,29 @@ def coder() -> Any:
     return mask
 
 
+def decoded(mask: Rle) -> NDArray[np.bool_]:
+    """[H, W] of COCO's RLE."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of numpy 2 about pycocotools' own array
+        return np.asarray(coder().decode(mask) > 0)
+
+
 def draw(masks: NDArray[np.bool_], class_id: NDArray[Any]) -> Drawn:
     """Of masks [N, H, W]."""
     every = tuple(coder().encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks)
     return Drawn(masks.shape[1:], class_id.astype(np.int64), every, np.zeros(len(every), np.bool_))
+
+
+def seen_as(drawn: Drawn) -> Instances:
+    """What was drawn as if it had been found, with a score of 1; crowds are none."""
+    real = np.flatnonzero(~drawn.crowd).tolist()
+    boxes, masks = np.zeros((len(real), 4), np.float32), []
+    for row, number in enumerate(real):
+        left, top, width, height = (int(edge) for edge in coder().toBbox(drawn.masks[number]).tolist())
+        boxes[row] = left, top, left + width, top + height
+        masks.append(decoded(drawn.masks[number])[top : top + height, left : left + width])
+    kinds = drawn.class_id[~drawn.crowd].astype(np.uint16)
+    return Instances(boxes, np.ones(len(real), np.float32), kinds, tuple(masks), drawn.size)
 
 
 def rle(found: Instances) -> list[Rle]:
@@ -87,7 +107,10 @@ def average_precision(pairs: Iterable[tuple[Drawn, Instances]], classes: Sequenc
         for kind, mask, score in zip(found.class_id.tolist(), rle(found), found.score.tolist(), strict=True):
             results.append(_entry(number, kind, mask, score=score))
     if not results:
-        return Precision(0.0, 0.0, 0.0, dict.fromkeys(classes, 0.0))
+        there = {one["category_id"] for one in truth["annotations"]}
+        none = 0.0 if there else float("nan")
+        by_class = {name: 0.0 if number in there else float("nan") for number, name in enumerate(classes, 1)}
+        return Precision(none, none, none, by_class)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
         known = COCO()
         known.dataset = truth

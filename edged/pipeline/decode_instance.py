@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +33,7 @@ class InstanceDecoder:
             raise RefusedError("an instance engine has a head and one image", REMEDY)
         self._manifest = manifest
         self._image: ImageInput = images[0]
-        least = [thresholds.get(name, 0.0) for name in manifest.classes]
-        self._least = np.array(least, np.float32) if any(least) else None
+        self._least = least_scores(thresholds, manifest.classes)
         self._judged = [name for name, role in manifest.outputs.items() if not isinstance(role, HiddenOutput)]
         kinds = {type(manifest.outputs[name]): outputs[name].shape for name in self._judged}
         rows = {shape[1] for kind, shape in kinds.items() if kind not in (PrototypesOutput, CountOutput)}
@@ -58,9 +57,19 @@ class InstanceDecoder:
         if len(found.class_id) and int(found.class_id.max()) >= len(self._manifest.classes):
             fact = f"an object is of a class beyond the {len(self._manifest.classes)} that are named"
             return Hold(Reason.ENGINE, fact, observation.captured_ns)
-        if self._least is not None:
-            found = _rows(found, np.flatnonzero(found.score >= self._least[found.class_id]))
+        found = above(found, self._least)
         return replace(found, camera=frame.camera, captured_ns=frame.captured_ns)
+
+
+def least_scores(thresholds: Mapping[str, float], classes: Sequence[str]) -> NDArray[np.float32] | None:
+    """[classes] what an object has to score; None where every score does."""
+    least = [thresholds.get(name, 0.0) for name in classes]
+    return np.array(least, np.float32) if any(least) else None
+
+
+def above(found: Instances, least: NDArray[np.float32] | None) -> Instances:
+    """The objects that score what is asked of their class."""
+    return found if least is None else _rows(found, np.flatnonzero(found.score >= least[found.class_id]))
 
 
 def _rows(found: Instances, kept: NDArray[np.intp]) -> Instances:

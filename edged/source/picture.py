@@ -62,6 +62,12 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
+def is_turned(path: Path, picture: NDArray[np.uint8]) -> bool:
+    """Whether EXIF turned or mirrored what `read_picture` gave of this file."""
+    stored = cv2.imdecode(np.frombuffer(_bytes(path), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return stored is not None and not np.array_equal(stored, picture)
+
+
 def _depth(image: NDArray[np.generic] | None) -> int:
     """Bits a channel of what a decoder gave; 0 when it gave nothing."""
     return 0 if image is None else 8 * image.itemsize

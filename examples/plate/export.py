@@ -21,7 +21,7 @@ import onnxruntime as ort
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.bundle.manifest import ImageInput, LabelsOutput
 from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN
-from edged.demo.score import Confusion
+from edged.inspection.confusion import Confusion
 from edged.pack import Image, Labels, Packed, Recipe, pack
 from examples.plate.data import MEAN, STD, views
 

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from edged.demo.plates import CLASSES, TRAIN, UNSEEN
-from edged.demo.score import Confusion
+from edged.inspection.confusion import Confusion
 from examples.plate.data import MEAN, STD, crops, views
 from examples.plate.net import UNet
 

@@ -35,10 +35,11 @@ ROOMS: dict[str, set[str]] = {
     "runtime": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection"},
     "swap": {"core", "config", "bundle", "source", "engine", "guard", "pipeline", "runtime"},
     "client": {"core", "wire"},
+    "evaluation": {"core", "config", "bundle", "source", "engine", "pipeline", "inspection"},
     "pack": {"core", "bundle", "source", "engine", "pipeline"},
     "bench": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "runtime", "swap",
               "client"},
-    "demo": {"core", "wire", "bundle", "pipeline", "runtime", "client", "pack"},
+    "demo": {"core", "wire", "bundle", "pipeline", "inspection", "runtime", "client", "pack"},
     "services": {"core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime",
                  "client"},
     "daemon": {
@@ -46,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "cli": {
         "core", "config", "wire", "bundle", "source", "engine", "guard", "pipeline", "inspection", "runtime", "swap",
-        "client", "pack", "bench", "demo", "daemon", "services",
+        "client", "pack", "bench", "demo", "daemon", "services", "evaluation",
     },
     "__main__": {"core", "cli"},
 }  # fmt: skip
@@ -55,7 +56,18 @@ STAGES = ("align", "encode", "decode_policy", "decode_semantic", "decode_instanc
 """Files of `pipeline/` that do not know each other: only `pipeline.pipeline` knows their order."""
 
 CUDA_HOME = ("engine.cuda",)
-CV2_HOME = ("source", "pipeline", "inspection", "bench", "demo", "cli", "pack", "services.ui", "services.record")
+CV2_HOME = (
+    "source",
+    "pipeline",
+    "inspection",
+    "evaluation",
+    "bench",
+    "demo",
+    "cli",
+    "pack",
+    "services.ui",
+    "services.record",
+)
 # Where each package from outside may be imported: rooms, or modules of one. `*` = everywhere, () = nowhere.
 HOMES = {
     "numpy": ("*",),

@@ -10,10 +10,11 @@ import pytest
 from models import policy_golden, policy_model, policy_recipe, segment_golden, segment_model, segment_recipe
 
 from edged.bundle.bundle import Bundle, read_bundle
-from edged.cli.infer import facts, infer, overlay
+from edged.cli.infer import facts, overlay
 from edged.core.clock import ManualClock
 from edged.core.errors import UsageError
 from edged.engine.registry import open_engine
+from edged.evaluation.infer import infer
 from edged.pack import pack
 
 IMAGE = np.random.default_rng(5).integers(0, 256, (48, 64, 3), np.uint8)

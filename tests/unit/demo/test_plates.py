@@ -21,7 +21,7 @@ from edged.core.clock import boot_id, monotonic_ns
 from edged.core.types import Reason
 from edged.demo.line import TOPIC, Scorer
 from edged.demo.plates import CLASSES, PITCH_PX, SIZE, TRAIN, UNSEEN, Conveyor
-from edged.demo.score import Confusion
+from edged.inspection.confusion import Confusion
 from edged.runtime.sender import Sender
 from edged.wire import Flag, Kind, decode, encode, subscription
 

@@ -21,6 +21,12 @@ class Confusion:
         self._counts += np.bincount(pairs, minlength=self._counts.size).reshape(self._counts.shape)
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """[classes, classes + 1] truth by guess; the last column is of guesses that are no class."""
+        made: NDArray[np.int64] = self._counts.copy()
+        return made
+
+    @property
     def iou(self) -> tuple[float, ...]:
         """Intersection over union of each class; NaN for one that was neither there nor guessed."""
         both = np.diag(self._counts)

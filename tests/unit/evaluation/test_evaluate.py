@@ -1,0 +1,180 @@
+"""`edged eval` and `edged infer` of a folder: what an engine finds, taken for the truth and spoiled in known places."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from edged.cli.main import app
+from edged.demo.parts import render
+
+pytest.importorskip("pycocotools")
+CONFIG = """
+[cameras.line]
+uri = "/dev/null"
+width = 320
+height = 320
+fps = 10
+[engine]
+name = "parts"
+[[inspection.rules]]
+name = "cracks"
+classes = ["cracked"]
+max_count = 0
+violations = 2
+of_last = 3
+[[inspection.rules]]
+name = "washers"
+classes = ["washer"]
+min_count = 1
+"""
+CRACKED = {"a": 1, "b": 0, "c": 0, "d": 2}
+
+
+def run(*arguments: object) -> tuple[int, dict[str, Any]]:
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures, and what the shipped engine finds in them."""
+    folder = tmp_path_factory.mktemp("set")
+    (folder / "pictures").mkdir()
+    for number, (name, cracked) in enumerate(CRACKED.items()):
+        assert cv2.imwrite(str(folder / "pictures" / f"{name}.png"), render(1_000_100 + number, 14, cracked).image)
+    code, said = run("infer", "parts", folder / "pictures", "--coco", folder / "all.json", "--masks", folder / "masks")
+    assert (code, said["pictures"], said["failed"]) == (0, 4, {})
+    (folder / "line.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def spoiled(looked_at: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(looked_at, tmp_path / "set"))
+
+
+def test_what_was_found_is_found_again(looked_at: Path) -> None:
+    for how in (("--coco", looked_at / "all.json"), ("--masks", looked_at / "masks")):
+        code, said = run("eval", "parts", looked_at / "pictures", *how, "--config", looked_at / "line.toml",
+                         "--least-ap50", 1, "--most-escapes", 0, "--most-false-rejects", 0)  # fmt: skip
+        assert (code, said["missed"], said["evaluated"]) == (0, [], 4)
+        assert said["ap"] == said["miou"] == 1.0
+        assert said["results"] == {"FAIL": {"FAIL": 2}, "PASS": {"PASS": 2}}
+        (cracks, washers) = said["rules"]
+        assert (cracks["violating"], cracks["good"], cracks["escapes"], cracks["false_rejects"]) == (2, 2, 0, 0)
+        assert washers["violating"] == 0
+
+
+def test_escapes_and_false_rejects_are_those_that_were_made(spoiled: Path) -> None:
+    masks = spoiled / "masks"
+    for file in sorted((masks / "a").glob("*-cracked.png")):  # the engine is wrong to see these
+        file.rename(file.with_name(file.name.replace("cracked", "nut")))
+    first = sorted((masks / "b").glob("*-nut.png"))[0]
+    first.rename(first.with_name("900-cracked.png"))  # and misses this one
+    code, said = run("eval", "parts", spoiled / "pictures", "--masks", masks, "--config", spoiled / "line.toml",
+                     "--most-escapes", 0.4, "--most-false-rejects", 0.4)  # fmt: skip
+    cracks = said["rules"][0]
+    assert (cracks["escaped"], cracks["rejected"]) == (["b.png"], ["a.png"])
+    assert (cracks["violating"], cracks["good"]) == (2, 2)
+    assert said["results"] == {"FAIL": {"PASS": 1, "FAIL": 1}, "PASS": {"FAIL": 1, "PASS": 1}}
+    assert code == 3
+    assert len(said["missed"]) == 2
+    table, names = said["confusion"]["drawn_by_found"], said["confusion"]["classes"]
+    nut, cracked = names.index("nut"), names.index("cracked")
+    assert (table[cracked][nut], table[nut][cracked]) == (1, 1)
+    assert said["ap"] < 1.0
+    digest = said["digest"]
+    _, other = run("eval", "parts", spoiled / "pictures", "--masks", masks, "--config", spoiled / "line.toml",
+                   "--set", "inspection.thresholds.cracked=0.9999")  # fmt: skip
+    assert other["digest"] != digest
+    assert other["rules"][0]["escapes"] == 2, "a raised threshold lets cracks through"
+    assert other["ap"] == said["ap"], "precision is of all that the engine gives"
+
+
+def test_pictures_that_cannot_be_compared_are_named_and_counted(spoiled: Path) -> None:
+    pictures = spoiled / "pictures"
+    (pictures / "b.png").write_bytes((pictures / "b.png").read_bytes()[:500])
+    (pictures / "c.png").write_bytes(b"")
+    (pictures / "new.png").write_bytes((pictures / "a.png").read_bytes())
+    (pictures / "notes.txt").write_text("x")
+    (pictures / "a.png").unlink()
+    code, said = run("eval", "parts", pictures, "--coco", spoiled / "all.json")
+    assert code == 1
+    assert sorted(said["failed"]) == ["a.png", "b.png", "c.png"]
+    assert "is empty" in said["failed"]["c.png"]
+    assert "no such picture" in said["failed"]["a.png"]
+    assert (said["without_truth"], said["other_files"], said["evaluated"]) == (["new.png"], ["notes.txt"], 1)
+    code, said = run("infer", "parts", pictures, "--coco", spoiled / "again.json")
+    assert code == 1
+    assert sorted(said["failed"]) == ["b.png", "c.png"]
+    assert sorted(json.loads((spoiled / "again.json").read_text())["info"]["failed"]) == ["b.png", "c.png"]
+
+
+def test_a_picture_that_exif_turns_is_named(spoiled: Path) -> None:
+    """Orientation 6: to be shown a quarter turn clockwise; the annotations were made on pictures as they are shown."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    wide = cv2.imread(str(spoiled / "pictures" / "a.png"))[:200]
+    jpeg = cv2.imencode(".jpg", wide)[1].tobytes()
+    (spoiled / "pictures" / "a.jpg").write_bytes(
+        jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    )
+    known = json.loads((spoiled / "all.json").read_text())
+    for entry, name in ((1, "a.png"), (2, "b.png")):
+        assert known["images"][entry - 1]["file_name"] == name
+    known["images"][0] |= {"file_name": "a.jpg", "width": 320, "height": 200}
+    known["annotations"] = [one for one in known["annotations"] if one["image_id"] != 1]
+    (spoiled / "turned.json").write_text(json.dumps(known))
+    code, said = run("eval", "parts", spoiled / "pictures", "--coco", spoiled / "turned.json")
+    assert (code, said["turned"]) == (1, ["a.jpg"])
+    assert said["failed"] == {"a.jpg": "it was annotated as 320x200, and it is 200x320; its EXIF turns it"}
+    known["images"][0] |= {"width": 200, "height": 320}
+    (spoiled / "turned.json").write_text(json.dumps(known))
+    code, said = run("eval", "parts", spoiled / "pictures", "--coco", spoiled / "turned.json")
+    assert (code, said["turned"], said["failed"]) == (0, ["a.jpg"], {})
+
+
+def test_label_maps_are_compared_pixel_by_pixel(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[3] / "examples" / "plate" / "plate.jpg", tmp_path / "p.jpg")
+    code, _ = run("infer", "plate", tmp_path / "p.jpg", "--masks", tmp_path / "masks")
+    assert code == 0
+    image = cv2.imread(str(tmp_path / "masks" / "p.png"), cv2.IMREAD_UNCHANGED)
+    assert image.ndim == 2
+    pits = image == 2
+    assert pits.any()
+    image[pits], image[:16] = 1, 255
+    assert cv2.imwrite(str(tmp_path / "masks" / "p.png"), image)
+    code, said = run("eval", "plate", tmp_path / "p.jpg", "--masks", tmp_path / "masks")
+    assert code == 0
+    judged = int((image != 255).sum())
+    wrong = int((pits & (image != 255)).sum())
+    table = said["confusion"]["drawn_by_found"]
+    assert sum(map(sum, table)) == judged
+    assert table[1][2] == wrong
+    assert said["iou_of"]["pit"] == 0.0
+    assert said["iou_of"]["scratch"] == pytest.approx(table[1][1] / (table[1][1] + wrong))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["eval", "parts", "{}"], "not known"),
+        (["eval", "parts", "{}", "--masks", "{}", "--coco", "x"], "not known"),
+        (["eval", "parts", "{}", "--masks", "{}", "--most-escapes", "0"], "of rules"),
+        (["eval", "reach", "{}", "--masks", "{}"], "policy"),
+        (["infer", "parts", "{}"], "folder"),
+        (["infer", "reach", "{}", "--masks", "{}/m"], "policy"),
+        (["eval", "parts", "{}/none", "--masks", "{}"], "there is no"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(looked_at: Path, arguments: list[str], why: str) -> None:
+    done = CliRunner().invoke(app, [part.replace("{}", str(looked_at / "pictures")) for part in arguments])
+    assert done.exit_code != 0
+    assert why in str(done.exception)
