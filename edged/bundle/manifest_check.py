@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
 import numpy as np
 
 from edged.bundle.roles import (
@@ -26,6 +25,7 @@ from edged.bundle.roles import (
     PrototypesOutput,
     ScoresOutput,
     Strict,
+    fields_of,
 )
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def newer(value: object, raw: object, path: str = "$") -> Iterator[str]:
     if isinstance(value, Strict) and isinstance(raw, Mapping):
         if isinstance(value, NEW_ROLES) or (isinstance(value, ConstInput) and isinstance(value.value, tuple)):
             yield f"{path}.{'role' if isinstance(value, NEW_ROLES) else 'value'}"
-        for field in msgspec.structs.fields(value):
+        for field in fields_of(type(value)):
             if field.required:
                 yield from newer(getattr(value, field.name), raw[field.encode_name], f"{path}.{field.encode_name}")
             elif field.encode_name in raw:

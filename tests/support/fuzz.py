@@ -153,17 +153,24 @@ def values(depth: int = 12) -> st.SearchStrategy[object]:
 
 
 def fuzz(target: Target, found: Path, seconds: float = 0.0, examples: int = ROUND) -> int:
-    """Try `examples`, each with some changed copies, and on until `seconds` have passed; returns how many inputs
-    that were. What fails lies in `found` afterwards; an example is as small as Hypothesis could make it."""
-    count, began_s, number = 0, time.monotonic(), time.time_ns()
+    """Try inputs until `seconds` have passed, or else `examples` of them, each with some changed copies; returns how
+    many inputs that were. What fails lies in `found` afterwards; an example is as small as Hypothesis could make it.
+    A reader that is slow has fewer inputs, not more time."""
+    count, began_s, number, has_failed = 0, time.monotonic(), time.time_ns(), False
+
+    def is_over() -> bool:
+        return seconds > 0 and count > 0 and time.monotonic() - began_s >= seconds
 
     def attempt(data: bytes, chance: int) -> None:
-        nonlocal count
+        nonlocal count, has_failed
         for one in (data, *mutants(data, target.seeds, chance, target.mutants)):
+            if is_over() and not has_failed:  # what failed is tried until it is small
+                return
             count += 1
             try:
                 target.run(one)
             except BaseException:
+                has_failed = True
                 found.write_bytes(one)
                 raise
 
@@ -171,7 +178,7 @@ def fuzz(target: Target, found: Path, seconds: float = 0.0, examples: int = ROUN
         max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink), derandomize=False,
     )  # fmt: skip
-    while not count or time.monotonic() - began_s < seconds:
+    while not count or (seconds > 0 and not is_over()):
         number += 1
         run = seed(number if seconds else 1)(chosen(given(target.examples(), st.integers(0, 1 << 32))(attempt)))
         try:
