@@ -21,6 +21,7 @@ from edged.cli import engines as cli_engines
 from edged.cli import evaluate as cli_evaluate
 from edged.cli import gateway as cli_gateway
 from edged.cli import pack as cli_pack
+from edged.cli import pull as cli_pull
 from edged.cli import record as cli_record
 from edged.cli import services as cli_services
 from edged.cli import set as cli_set
@@ -189,6 +190,7 @@ cli_record.register(app)
 cli_gateway.register(app)
 cli_swap.register(app)
 cli_pack.register(app)
+cli_pull.register(app)
 cli_set.register(app)
 cli_calibrate.register(app)
 cli_setup.register(app)

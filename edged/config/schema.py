@@ -141,6 +141,7 @@ class Config(BaseSettings):
             "runtime": self.daemon.runtime,
             "history": self.history_folder,
             "recordings": self.recordings,
+            "incoming": self.daemon.store / self.engine.name / "incoming",
         }
         return {name: str(path.absolute()) for name, path in places.items()}
 

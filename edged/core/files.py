@@ -41,7 +41,7 @@ class ChangedError(OSError):
 
 def write_file(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Make `path` a file with this content, replacing what is there. `mode` as in open(2): the umask is taken off."""
-    with _scratch(path.parent) as scratch:
+    with scratch_folder(path.parent) as scratch:
         _create(scratch / "new", content, mode)
         (scratch / "new").replace(path)
     sync(path.parent)
@@ -49,7 +49,7 @@ def write_file(path: Path, content: bytes, mode: int = 0o666) -> None:
 
 def write_new_file(path: Path, content: bytes, mode: int = 0o666) -> None:
     """As `write_file`; raises `FileExistsError` where anything is at `path`, a broken link too."""
-    with _scratch(path.parent) as scratch:
+    with scratch_folder(path.parent) as scratch:
         _create(scratch / "new", content, mode)
         try:
             _renameat2(scratch / "new", path, NO_REPLACE)
@@ -68,7 +68,7 @@ def write_folder(target: Path, files: Mapping[str, bytes], replace: bool = False
     it, as `.<name>.old`, until the new one is there.
     """
     make_folder(target.parent)
-    with _scratch(target.parent) as scratch:
+    with scratch_folder(target.parent) as scratch:
         new = scratch / "new"
         new.mkdir()
         for name, content in files.items():
@@ -85,9 +85,17 @@ def write_folder(target: Path, files: Mapping[str, bytes], replace: bool = False
         sync(target.parent)
 
 
+def move(made: Path, target: Path) -> None:
+    """Bring a file of a scratch folder to disk, and to its place, replacing what is there."""
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    made.replace(target)
+    sync(target.parent)
+
+
 def write_link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target`, replacing the one that is there."""
-    with _scratch(path.parent) as scratch:
+    with scratch_folder(path.parent) as scratch:
         (scratch / "new").symlink_to(target)
         (scratch / "new").replace(path)
     sync(path.parent)
@@ -117,7 +125,7 @@ def append_line(path: Path, line: bytes, mode: int = 0o644) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all that is in it. Others see it whole or not at all."""
-    with _scratch(path.parent) as scratch:
+    with scratch_folder(path.parent) as scratch:
         path.rename(scratch / "old")
     sync(path.parent)
 
@@ -215,7 +223,7 @@ def _open_writable(path: Path, flags: int, mode: int) -> int:
 
 
 @contextlib.contextmanager
-def _scratch(place: Path) -> Iterator[Path]:
+def scratch_folder(place: Path) -> Iterator[Path]:
     """A private folder in `place`, removed with all that is in it. Its lock marks it as in use."""
     _sweep(place)
     folder, handle = _locked_folder(place)

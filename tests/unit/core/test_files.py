@@ -164,7 +164,7 @@ def test_many_writers_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 def test_a_scratch_folder_in_use_is_not_swept(tmp_path: Path) -> None:
-    with files._scratch(tmp_path) as scratch:
+    with files.scratch_folder(tmp_path) as scratch:
         write_file(tmp_path / "other", b"x")
         assert scratch.is_dir()
     assert not scratches(tmp_path)

@@ -1,0 +1,1 @@
+"""Engines from an OCI registry into `incoming/`."""
