@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from edged.cli.finding import Finding, fault, warning
 from edged.config import Config
+from edged.config.sections import POLICY_HZ
 from edged.core.clock import NS_PER_S, ms
 from edged.core.types import NEVER_NS
 from edged.engine.base import Engine
@@ -32,6 +33,7 @@ def judge(config: Config, pipeline: Pipeline) -> Iterator[Finding]:
     if never is not None:
         yield never
         return
+    yield from _rate(config, pipeline)
     for doubt in schedule.doubts():
         fact, _, remedy = doubt.partition("; ")
         yield warning("execution.join", fact, remedy)
@@ -61,6 +63,21 @@ def _never(config: Config, pipeline: Pipeline, run_ms: float) -> Finding | None:
         fact = f"all steps of a chunk of {ms(chunk_ns):.4g} ms have passed when a run of {run_ms:.3g} ms ends"
         return fault("engine", f"{fact}: no action would ever be published", "use a faster engine or longer chunks")
     return None
+
+
+def _rate(config: Config, pipeline: Pipeline) -> Iterator[Finding]:
+    """The timer of a policy; a camera that is the clock may be slower."""
+    least, most = POLICY_HZ
+    rate_hz = config.rate_hz
+    if not pipeline.inference.moves or config.clock_camera is not None or least <= rate_hz <= most:
+        return
+    if rate_hz < least:
+        fact = (
+            f"a stop may take {1000 / rate_hz:.3g} ms to leave: it waits for a tick, of which {rate_hz:g} a second come"
+        )
+    else:
+        fact = f"{rate_hz:g} ticks a second are {1000 / rate_hz:.3g} ms each: more than this daemon is made for"
+    yield warning("loop.rate_hz", fact, f"set rate_hz between {least:g} and {most:g}; inference has a clock of its own")
 
 
 def _gaps(config: Config, pipeline: Pipeline, run_ms: float) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from edged.bundle.bundle import Bundle
 from edged.bundle.manifest import Manifest
 from edged.bundle.roles import ActionOutput, ImageInput
 from edged.config.explain import OPEN
+from edged.config.sections import POLICY_HZ
 from edged.core.errors import UsageError
 
 ANY = f'"{OPEN}"'
@@ -63,7 +64,7 @@ def _sections(bundle: Bundle, manifest: Manifest, name: str) -> Iterator[list[st
 def _loop(action: ActionOutput | None, cameras: dict[str, ImageInput]) -> list[str]:
     if action is None and cameras:
         return ["[loop]", f"clock = {_text('camera:' + next(iter(cameras)))}  # a tick at each frame"]
-    rate = f"{1000 / action.step_ms:.6g}" if action else ANY
+    rate = f"{min(max(1000 / action.step_ms, POLICY_HZ[0]), POLICY_HZ[1]):.6g}" if action else ANY
     why = f"  # a step of the engine is {action.step_ms:g} ms" if action else ""
     return ["[loop]", f"rate_hz = {rate}{why}",
             "# fifo = 50  # SCHED_FIFO priority", "# cpus = [3]  # of its own: see 'edged doctor'"]  # fmt: skip

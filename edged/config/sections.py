@@ -33,6 +33,10 @@ class DaemonConfig(_Section):
     runtime: Path = Field(description="folder of the sockets and the lock; at most 107 bytes with the longest stream")
 
 
+POLICY_HZ = (50.0, 500.0)
+"""Ticks per second that a policy is made for: a stop leaves with the next one, and a machine has to keep up."""
+
+
 class LoopConfig(_Section):
     """When the loop ticks and how the kernel treats it."""
 

@@ -29,6 +29,8 @@ PICK = (
 runtime = "run"
 store = "engines"
 cache = "cache"
+[loop]
+rate_hz = 50
 [cameras.tool]
 uri = "frames"
 width = 64

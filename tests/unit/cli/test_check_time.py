@@ -106,3 +106,15 @@ def test_results_further_apart_than_they_are_valid_are_a_segmenters_concern(tmp_
     with open_engine(read_bundle(ENGINES / "bench-slow" / "1"), "cpu", 1) as engine:
         found_policy = list(judge(config, make_pipeline(engine, config, lambda engine: 150 * MS)))
     assert [finding.subject for finding in found_policy] == ["time"], "a policy speaks at every tick"
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "fact"),
+    [(20, "a stop may take 50 ms to leave"), (50, ""), (500, ""), (1000, "1000 ticks a second are 1 ms each")],
+)
+def test_a_policy_on_a_timer_ticks_fifty_to_five_hundred_times_a_second(
+    tmp_path: Path, rate_hz: float, fact: str
+) -> None:
+    rates = [finding for finding in told(tmp_path, 0.1, rate_hz=rate_hz) if finding.subject == "loop.rate_hz"]
+    assert [finding.level for finding in rates] == (["warning"] if fact else [])
+    assert all(fact in finding.fact and "between 50 and 500" in finding.remedy for finding in rates)
