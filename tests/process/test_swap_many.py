@@ -120,9 +120,8 @@ def swaps(rig: Rig, count: int, pause_s: float, rest_every: int = 1000) -> Laten
     found = lateness(heard[mark:], [m.published_ns for m in firsts], 100.0)
     print(f"near swaps, ms: {found.histogram(found.near)}")
     print(f"elsewhere, ms: {found.histogram(~found.near)}")
-    print(
-        f"gaps, ms: {sorted(fact['gap_ms'] for fact in told)[-5:]}; {early.rss_mb:.1f} -> {late.rss_mb:.1f} MB; skipped {status['skipped']}"
-    )
+    grown = f"{early.rss_mb:.1f} -> {late.rss_mb:.1f} MB"
+    print(f"gaps, ms: {sorted(fact['gap_ms'] for fact in told)[-5:]}; {grown}; skipped {status['skipped']}")
     return found
 
 
