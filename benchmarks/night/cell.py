@@ -13,7 +13,7 @@ from rig import Daemon, Rig
 from waiting import until
 
 from edged.client import FrameSender, Kind, Message, SensorSender, Stream, Subscription
-from edged.core.clock import monotonic_ns
+from edged.core.clock import monotonic_ns, ns
 from edged.demo.arm import LOWER, MAX_VELOCITY, UPPER_LIMIT
 from edged.demo.bus import JOINTS
 from edged.wire.sockets import open_context
@@ -21,6 +21,7 @@ from edged.wire.sockets import open_context
 MAX_AGE_MS, MAX_SKEW_MS = 600, 250
 WIDTH, HEIGHT = 160, 120
 RATE_HZ, SENSOR_HZ = 30.0, 100.0
+STALL_NS = ns(100.0)  # of 10 ms of sleep
 REST = np.array([0.0, 0.6, 0.0, 0.0, 0.7, 0.0])
 NAMES = {
     "joints": list(JOINTS),
@@ -50,6 +51,7 @@ class Feeder(threading.Thread):
         self._said = Said()
         self._ended = threading.Event()
         self.frames: list[int] = []  # stamps of all good ones
+        self.stalls: list[tuple[int, int]] = []  # from when to when this thread was kept from its work
 
     def set(self, stream: str, mode: str = "") -> None:
         """`mode`: "", "silent", "still" (the stamp), "size", "nan", "babble", "low", "away"."""
@@ -83,7 +85,7 @@ class Feeder(threading.Thread):
             action = Stream(f"ipc://{self._folder}/edged/night/action", "night/action", 1000.0, context=context)
             position, next_frame_s = REST.copy(), time.monotonic()
             try:
-                while not self._ended.wait(1 / SENSOR_HZ):
+                while not self._slept():
                     heard = action.latest()
                     if isinstance(heard, Message) and heard.kind is Kind.ACTION:
                         position = np.asarray(heard.arrays["action"][0][: len(JOINTS)], np.float64)
@@ -96,6 +98,18 @@ class Feeder(threading.Thread):
             finally:
                 for one in (camera, *senders.values(), action):
                     one.close()
+
+    def _slept(self) -> bool:
+        """Until the next samples are due; true at the end."""
+        began_ns = monotonic_ns()
+        ended = self._ended.wait(1 / SENSOR_HZ)
+        if (now_ns := monotonic_ns()) - began_ns > STALL_NS:
+            self.stalls.append((began_ns, now_ns))
+        return ended
+
+    def stood_still(self, since_ns: int, until_ns: int) -> bool:
+        """Whether this machine kept its processes from their work meanwhile."""
+        return any(began_ns < until_ns and ended_ns > since_ns for began_ns, ended_ns in list(self.stalls))
 
     def _say(self, name: str, sender: SensorSender, values: Any) -> None:
         with self._lock:
