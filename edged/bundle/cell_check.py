@@ -157,8 +157,8 @@ def _guard(action: ActionOutput, config: Config) -> Iterator[str]:
     for name, limit in guard.limits.items():
         if name not in axes:
             yield f"guard.limits.{name} limits no axis of the engine; it has {', '.join(axes)}"
-        elif axes[name].kind in RATE_FREE_KINDS and any((limit.step, limit.velocity, limit.acceleration)):
-            never = f"never rate-limited; guard.limits.{name} has no step, velocity or acceleration"
+        elif axes[name].kind in RATE_FREE_KINDS and any((limit.step, limit.velocity, limit.acceleration, limit.jerk)):
+            never = f"never rate-limited; guard.limits.{name} has no step, velocity, acceleration or jerk"
             yield f"axis {name!r} is {axes[name].kind}, {never}"
         elif axes[name].kind not in RATE_FREE_KINDS and limit.min_hold_ms is not None:
             yield f"guard.limits.{name}.min_hold_ms is for switches, and axis {name!r} is {axes[name].kind}"

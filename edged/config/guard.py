@@ -20,6 +20,9 @@ class LimitConfig(_Section):
     acceleration: Positive | None = Field(
         default=None, description="largest change of velocity per second; with it every message ends in a way to rest"
     )
+    jerk: Positive | None = Field(
+        default=None, description="largest change of acceleration per second; needs acceleration beside it"
+    )
     min_hold_ms: Millis | None = Field(default=None, description="a binary axis keeps a value at least for so long")
     rest: Positive | None = Field(default=None, description="as guard.rest, for this axis and in its unit")
     on: Literal["hold", "limit"] = Field(

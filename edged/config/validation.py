@@ -241,6 +241,8 @@ def _guard(config: Config) -> Iterator[Finding]:
     for axis, limit in guard.limits.items():
         if limit.min is not None and limit.max is not None and limit.min >= limit.max:
             yield f"guard.limits.{axis}.min", limit.min, f"less than max = {limit.max:g}"
+        if limit.jerk is not None and limit.acceleration is None:
+            yield f"guard.limits.{axis}.jerk", limit.jerk, "acceleration beside it: jerk says how quickly that changes"
 
 
 def _bus(config: Config) -> Iterator[Finding]:

@@ -40,13 +40,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """Where commands continue from: `values` [D] and `velocity` [D] per second at `at_ns`; a value is NaN for an axis
-    that is not measured and not needed."""
+    """Where commands continue from: `values`, `velocity` per second and `acceleration`, each [D], at `at_ns`; a value
+    is NaN for an axis that is not measured and not needed."""
 
     values: Floats
     at_ns: int
     velocity: Floats
     previous: Command | None = None  # what is obeyed until then, None after a break
+    acceleration: Floats | None = None  # None = 0
 
 
 def anchor(
@@ -77,7 +78,7 @@ def anchor(
         if begin_ns is None:
             return Anchor(command.at(now_ns), now_ns, rule.still, command)
         positions, velocities = command.path.sample(begin_ns, 1, 1)
-        return Anchor(positions[0], begin_ns, velocities[0], command)
+        return Anchor(positions[0], begin_ns, velocities[0], command, command.path.acceleration(begin_ns))
     state = _state(rule, measured, now_ns)
     if isinstance(state, str):
         if rule.anchored.any() or rule.following_error is not None:

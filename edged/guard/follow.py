@@ -22,11 +22,12 @@ TIGHT = 1 + 1e-9  # what rounding may add to a limit
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Limits [D], infinite where there is none: `velocity` per second, `acceleration` per second squared, and the
-    range of positions."""
+    """Limits [D], infinite where there is none: `velocity` per second, `acceleration` per second squared, `jerk` per
+    second cubed, which only an axis with an acceleration limit has, and the range of positions."""
 
     velocity: Floats
     acceleration: Floats
+    jerk: Floats
     low: Floats
     high: Floats
 
@@ -40,12 +41,27 @@ class Envelope:
         """Whether a stop takes time."""
         return bool(np.isfinite(self.acceleration).any())
 
-    def of(self, axes: Flags) -> Envelope:
+    def columns(self) -> tuple[Floats, ...]:
+        """All of them."""
+        return self.velocity, self.acceleration, self.jerk, self.low, self.high
+
+    def at(self, velocity: Floats, position: Floats) -> Envelope:
+        """With another limit of the velocity, and for axes at `position`: one out of its range goes no further out."""
+        low, high = np.minimum(self.low, position), np.maximum(self.high, position)
+        return Envelope(velocity, self.acceleration, self.jerk, low, high)
+
+    @property
+    def smooth(self) -> Flags:
+        """[D] whose jerk is limited."""
+        return np.isfinite(self.jerk)
+
+    def of(self, axes: Flags | NDArray[np.intp]) -> Envelope:
         """The limits of some axes."""
-        return Envelope(self.velocity[axes], self.acceleration[axes], self.low[axes], self.high[axes])
+        ends = self.low[axes], self.high[axes]
+        return Envelope(self.velocity[axes], self.acceleration[axes], self.jerk[axes], *ends)
 
 
-def within(positions: Floats, velocities: Floats, span: float, limit: Envelope) -> Flags:
+def keeps(positions: Floats, velocities: Floats, span: float, limit: Envelope) -> Flags:
     """[D] whether the cubics through knots `span` seconds apart keep all limits, in between too."""
     if not limit.limits:
         return np.ones(positions.shape[1], np.bool_)
@@ -83,7 +99,7 @@ def _extremes(positions: Floats, begin: Floats, rise: Floats, bend: Floats, span
     return lowest, highest
 
 
-def brake(position: Floats, velocity: Floats, span: float, acceleration: Floats) -> tuple[Floats, Floats]:
+def slow_down(position: Floats, velocity: Floats, span: float, acceleration: Floats) -> tuple[Floats, Floats]:
     """Positions and velocities [N, D] of the knots that follow one in motion, until all axes are at rest."""
     with np.errstate(invalid="ignore"):
         spans = np.ceil(np.where(velocity != 0, np.maximum(np.abs(velocity) / (acceleration * span), 1e-9), 0.0))

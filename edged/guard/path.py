@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
 from edged.core.hermite import hermite
-from edged.guard.follow import Envelope, Flags, Floats, advance, brake
+from edged.guard.follow import Envelope, Floats
+from edged.guard.jerk import brake
+from edged.guard.pursuit import Pursuit
 
 STRAYED = 1e-6  # what rounding may add
 
@@ -30,6 +32,10 @@ class Path(Protocol):
 
     def asked(self, now_ns: int) -> Floats:
         """[D] the target that a policy which counts from its previous action counts from."""
+        ...
+
+    def acceleration(self, now_ns: int) -> Floats:
+        """[D] the acceleration at `now_ns`, per second squared."""
         ...
 
     def sample(self, first_ns: int, step_ns: int, count: int) -> tuple[Floats, Floats]:
@@ -68,6 +74,9 @@ class Line:
         moving = np.array([self.from_ns <= when < self.end_ns for when in times])
         return np.array([self.at(when) for when in times]), np.where(moving[:, None], self.slope(), 0.0)
 
+    def acceleration(self, now_ns: int) -> Floats:
+        return np.zeros(len(self.origin))
+
     def slope(self) -> Floats:
         """[D] its velocity per second, 0 where the origin is not known."""
         per_s = NS_PER_S / max(self.end_ns - self.from_ns, 1)
@@ -79,47 +88,45 @@ class Line:
 
 
 class Trajectory:
-    """Knots at `start_ns + i * grid_ns`: `positions` and `velocities` per second, both [N, D].
+    """Knots at `start_ns + i * grid_ns`: `positions`, `velocities` per second and `accelerations`, all [N, D].
 
-    It stands still before the first knot and from the last one on. With `limit`, the axes `follows` of the knots from
-    `known` on are a reference, which a follower makes into a path within limits as far as it is asked for.
+    It stands still before the first knot and from the last one on. With a `pursuit`, the axes that it is about are a
+    reference in the knots from `known` on, which it makes into a path within limits as far as that is asked for.
     """
 
     __slots__ = (
-        "_follows", "_known", "_limit", "_off", "binary", "end_ns", "grid_ns", "positions", "start_ns", "velocities",
+        "_known", "_off", "_pursuit", "accelerations", "binary", "end_ns", "grid_ns", "positions", "start_ns",
+        "velocities",
     )  # fmt: skip
 
     def __init__(
         self,
         start_ns: int,
         grid_ns: int,
-        positions: Floats,
-        velocities: Floats,
+        knots: tuple[Floats, Floats, Floats],
         binary: NDArray[np.intp],
         known: int | None = None,
-        follows: Flags | None = None,
-        limit: Envelope | None = None,
+        pursuit: Pursuit | None = None,
     ) -> None:
-        self.start_ns, self.grid_ns = start_ns, grid_ns
-        self.end_ns = start_ns + (len(positions) - 1) * grid_ns
-        self.positions, self.velocities, self.binary = positions, velocities, binary
-        self._known = len(positions) if known is None or follows is None or limit is None else known
-        self._follows, self._limit = follows, limit.of(follows) if limit is not None and follows is not None else None
+        self.positions, self.velocities, self.accelerations = knots
+        self.start_ns, self.grid_ns, self.binary = start_ns, grid_ns, binary
+        self.end_ns = start_ns + (len(self.positions) - 1) * grid_ns
+        self._known = len(self.positions) if known is None or pursuit is None else known
+        self._pursuit = pursuit
         self._off: Floats | None = None  # [N, D] how far knots are from the reference, once one is not on it
 
     def parts(self) -> dict[str, Any]:
         """What it is made of, as far as it is known: `made` makes the same of it."""
         return {
-            "start_ns": self.start_ns, "grid_ns": self.grid_ns, "positions": self.positions,
-            "velocities": self.velocities, "binary": self.binary, "known": self._known, "follows": self._follows,
-            "limit": self._limit, "off": self._off,
+            "start_ns": self.start_ns, "grid_ns": self.grid_ns,
+            "knots": (self.positions, self.velocities, self.accelerations), "binary": self.binary,
+            "known": self._known, "pursuit": self._pursuit, "off": self._off,
         }  # fmt: skip
 
     @staticmethod
-    def made(limit: Envelope | None, off: Floats | None = None, **parts: Any) -> Trajectory:
-        """The trajectory of `parts()`; its limits are of the axes that follow already."""
-        path = Trajectory(**{**parts, "follows": None})
-        path._known, path._follows, path._limit = parts["known"], parts["follows"], limit
+    def made(off: Floats | None = None, **parts: Any) -> Trajectory:
+        """The trajectory of `parts()`."""
+        path = Trajectory(**parts)
         path._off = off
         return path
 
@@ -129,6 +136,17 @@ class Trajectory:
 
     def asked(self, now_ns: int) -> Floats:
         return self.at(now_ns)
+
+    def acceleration(self, now_ns: int) -> Floats:
+        """[D] the acceleration at `now_ns`, between knots that of a constant jerk."""
+        row, rest_ns = divmod(now_ns - self.start_ns, self.grid_ns)
+        last = len(self.positions) - 1
+        self._reach(min(row + 1, last))
+        if row < 0 or row >= last:
+            return np.zeros(self.positions.shape[1])
+        share = rest_ns / self.grid_ns
+        there: Floats = self.accelerations[row] * (1 - share) + self.accelerations[row + 1] * share
+        return there
 
     def sample(self, first_ns: int, step_ns: int, count: int) -> tuple[Floats, Floats]:
         since_ns, last = first_ns - self.start_ns, len(self.positions) - 1
@@ -155,33 +173,27 @@ class Trajectory:
         velocities[still] = 0.0
         return positions, velocities
 
-    def braked(self, first: int, cut: int, acceleration: Floats) -> Trajectory:
-        """Its knots from `first` to `cut`, and from there the shortest way to rest within `acceleration` [D]."""
+    def braked(self, first: int, cut: int, limit: Envelope) -> Trajectory:
+        """Its knots from `first` to `cut`, and from there the shortest way to rest within `limit`."""
         self._reach(cut)
-        kept, speeds = self.positions[first : cut + 1], self.velocities[first : cut + 1]
-        tail = brake(kept[-1], speeds[-1], self.grid_ns / NS_PER_S, acceleration)
-        positions, velocities = np.concatenate((kept, tail[0])), np.concatenate((speeds, tail[1]))
-        return Trajectory(self.start_ns + first * self.grid_ns, self.grid_ns, positions, velocities, self.binary)
+        kept = [knots[first : cut + 1] for knots in (self.positions, self.velocities, self.accelerations)]
+        tail = brake((kept[0][-1], kept[1][-1], kept[2][-1]), self.grid_ns / NS_PER_S, limit)
+        positions, velocities, accelerations = (np.concatenate(both) for both in zip(kept, tail, strict=True))
+        start_ns = self.start_ns + first * self.grid_ns
+        return Trajectory(start_ns, self.grid_ns, (positions, velocities, accelerations), self.binary)
 
     def _reach(self, row: int) -> None:
         """Make the path known as far as `row`."""
-        span, axes, limit = self.grid_ns / NS_PER_S, self._follows, self._limit
-        if axes is None or limit is None:
+        if self._pursuit is None:
             return
+        knots, span = (self.positions, self.velocities, self.accelerations), self.grid_ns / NS_PER_S
         for number in range(self._known, row + 1):
-            position, velocity = self.positions[number - 1, axes], self.velocities[number - 1, axes]
-            goal, goal_velocity = self.positions[number, axes], self.velocities[number, axes]
-            following = advance(position, velocity, goal, goal_velocity, span, limit)
-            self.positions[number, axes] = position + span * (velocity + following) / 2
-            self.velocities[number, axes] = following
-            self._note(number, axes, np.abs(self.positions[number, axes] - goal))
+            off = self._pursuit.advance(*knots, number, span)
+            if self._off is None and (off > STRAYED).any():
+                self._off = np.zeros(self.positions.shape)
+            if self._off is not None:
+                self._off[number, self._pursuit.axes] = off
         self._known = max(self._known, row + 1)
-
-    def _note(self, number: int, axes: Flags, off: Floats) -> None:
-        if self._off is None and (off > STRAYED).any():
-            self._off = np.zeros(self.positions.shape)
-        if self._off is not None:
-            self._off[number, axes] = off
 
     def strayed(self, first: int, last: int) -> Floats | None:
         """[D] how far its knots from `first` to `last` are at most from the reference; None where they are on it."""

@@ -105,6 +105,7 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         envelope=Envelope(
             velocity=np.minimum(velocity, step / (step_ns / NS_PER_S)),
             acceleration=np.where(rate_free, math.inf, _column(guard, axes, "acceleration", math.inf)),
+            jerk=np.where(rate_free, math.inf, _column(guard, axes, "jerk", math.inf)),
             low=np.where(_limited(low), low.astype(np.float64), -math.inf),
             high=np.where(_limited(high), high.astype(np.float64), math.inf),
         ),

@@ -8,13 +8,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core.clock import NS_PER_S
+from edged.core.clock import NS_PER_MS, NS_PER_S
 from edged.core.hermite import hermite
 from edged.core.types import ActionChunk
 from edged.guard.anchor import Anchor, Command
-from edged.guard.follow import Floats, within
+from edged.guard.follow import Envelope, Floats
 from edged.guard.path import Trajectory
+from edged.guard.pursuit import Pursuit, within
 from edged.guard.rules import Rules
+
+NOISE_NS = 100 * NS_PER_MS  # half a window, in which the steps of a plan are taken for noise about a parabola
 
 
 def make_trajectory(
@@ -37,27 +40,63 @@ def make_trajectory(
     count = -(-(max(chunk.t0_ns + len(chunk.actions) * chunk.step_ns, times_ns[-1]) - start.at_ns) // grid_ns) + 1
     knots_ns = start.at_ns + grid_ns * np.arange(count, dtype=np.int64)
     velocities = spline((times_ns - times_ns[0]) / NS_PER_S, points, start.velocity)
-    positions, velocities = evaluate(times_ns, points, velocities, knots_ns)
-    positions[0], velocities[0] = points[0], start.velocity
+    knots = evaluate(times_ns, points, velocities, knots_ns)
+    knots[0][0], knots[1][0] = points[0], start.velocity
     if rule.binary.size:
-        positions[:, rule.binary] = _switched(chunk, points[0], rule.binary, knots_ns)
-        velocities[:, rule.binary] = 0.0
+        knots[0][:, rule.binary] = _switched(chunk, points[0], rule.binary, knots_ns)
+        knots[1][:, rule.binary] = knots[2][:, rule.binary] = 0.0
     if blend_ns and start.previous is not None:
-        _blend(
-            start.previous, knots_ns[knots_ns - start.at_ns < blend_ns], times_ns[-1], blend_ns, (positions, velocities)
-        )
-    fine = within(positions, velocities, grid_ns / NS_PER_S, rule.envelope)
+        _blend(start.previous, knots_ns[knots_ns - start.at_ns < blend_ns], times_ns[-1], blend_ns, knots)
+    begun = rule.still if start.acceleration is None else start.acceleration
+    fine = within(*knots, begun, grid_ns / NS_PER_S, rule.envelope)
     fine[rule.binary] = True
-    lead = (start.at_ns - from_ns) // grid_ns
-    if lead > 0 and start.previous is not None:
-        before = start.previous.path.sample(start.at_ns - lead * grid_ns, grid_ns, lead)
-        positions, velocities = np.concatenate((before[0], positions)), np.concatenate((before[1], velocities))
-    else:
-        lead = 0
-    known = None if fine.all() else lead + 1
-    return Trajectory(
-        start.at_ns - lead * grid_ns, grid_ns, positions, velocities, rule.binary, known, ~fine, rule.envelope
-    )  # fmt: skip
+    if fine.all():
+        return _led(start, from_ns, grid_ns, knots, rule, None)
+    axes = np.flatnonzero(~fine)
+    knots[2][0, axes] = begun[axes]
+    meant = knots[0][:, axes].copy()
+    noisy = _smoothed(knots, axes[rule.envelope.smooth[axes]], grid_ns, rule.envelope)
+    pursuit = Pursuit(axes, rule.envelope.of(axes), meant if noisy else None)
+    return _led(start, from_ns, grid_ns, knots, rule, pursuit)
+
+
+def _led(
+    start: Anchor, from_ns: int, grid_ns: int, knots: tuple[Floats, ...], rule: Rules, pursuit: Pursuit | None
+) -> Trajectory:
+    """`knots`, and some of the way that was commanded before them."""
+    lead = max(0, (start.at_ns - from_ns) // grid_ns) if start.previous is not None else 0
+    first_ns = start.at_ns - lead * grid_ns
+    if lead and start.previous is not None:
+        path = start.previous.path
+        turning = np.array([path.acceleration(first_ns + number * grid_ns) for number in range(lead)])
+        before = (*path.sample(first_ns, grid_ns, lead), turning)
+        knots = tuple(np.concatenate(both) for both in zip(before, knots, strict=True))
+        pursuit = None if pursuit is None else pursuit.later(lead)
+    positions, velocities, accelerations = knots
+    known = lead + 1 if pursuit is not None else None
+    return Trajectory(first_ns, grid_ns, (positions, velocities, accelerations), rule.binary, known, pursuit)
+
+
+def _smoothed(knots: tuple[Floats, ...], axes: NDArray[np.intp], grid_ns: int, limit: Envelope) -> bool:
+    """Take the noise out of `axes` of a reference, in place: those of which most knots break the jerk limit; whether
+    there were any. Chasing each of them would lead further away than leaving it out.
+
+    Local parabolas, of equal weights (Savitzky and Golay, 1964): what is no noise keeps its place and its bends. The
+    window is as long on both sides, so it is shorter at the ends.
+    """
+    jerk = np.abs(np.diff(knots[2][:, axes], axis=0)) * (NS_PER_S / grid_ns)
+    noisy = axes[np.median(jerk, axis=0) > limit.jerk[axes]] if len(jerk) else axes[:0]
+    half, last = max(2, NOISE_NS // grid_ns), len(knots[0]) - 1
+    if not noisy.size:
+        return False
+    meant = [column[:, noisy].copy() for column in knots]
+    for row in range(1, last):
+        m = min(half, row, last - row)
+        i = np.arange(-m, m + 1)
+        weights = (3 * (3 * m * m + 3 * m - 1) - 15 * i * i) / ((2 * m - 1) * (2 * m + 1) * (2 * m + 3))
+        for column, values in zip(knots, meant, strict=True):
+            column[row, noisy] = weights @ values[row - m : row + m + 1]
+    return True
 
 
 def _switched(chunk: ActionChunk, start: Floats, binary: NDArray[np.intp], knots_ns: NDArray[np.int64]) -> Floats:
@@ -71,11 +110,9 @@ def _switched(chunk: ActionChunk, start: Floats, binary: NDArray[np.intp], knots
     return found
 
 
-def _blend(
-    before: Command, knots_ns: NDArray[np.int64], end_ns: int, blend_ns: int, new: tuple[Floats, Floats]
-) -> None:
-    """Make the first knots of `new` (positions and velocities, in place) a crossfade from the plan `before`, with a
-    share that begins and ends without velocity and acceleration. Switches are not blended."""
+def _blend(before: Command, knots_ns: NDArray[np.int64], end_ns: int, blend_ns: int, new: tuple[Floats, ...]) -> None:
+    """Make the first knots of `new` (positions, velocities, accelerations, in place) a crossfade from the plan
+    `before`, with a share that begins and ends without velocity and acceleration. Switches are not blended."""
     path = before.path if before.meant is None else before.meant
     begin_ns = int(knots_ns[0])
     window_ns = min(blend_ns, path.end_ns - begin_ns, end_ns - begin_ns)
@@ -84,13 +121,17 @@ def _blend(
         return
     count, step_ns = len(knots_ns), int(knots_ns[1] - knots_ns[0])
     x = ((knots_ns - begin_ns) / window_ns)[:, None]
-    share, rate = x**3 * (10 - 15 * x + 6 * x * x), 30 * x**2 * (1 - x) ** 2 * (NS_PER_S / window_ns)
+    per_s = NS_PER_S / window_ns
+    share, rate = x**3 * (10 - 15 * x + 6 * x * x), 30 * x**2 * (1 - x) ** 2 * per_s
+    bend = 60 * x * (1 - x) * (1 - 2 * x) * per_s * per_s
     old, speed = path.sample(begin_ns, step_ns, count)
+    turning = np.array([path.acceleration(int(now_ns)) for now_ns in knots_ns])
     axes = np.setdiff1d(np.arange(old.shape[1]), path.binary)
     gap = new[0][:count] - old
-    faster = speed + (new[1][:count] - speed) * share + gap * rate
+    faster, harder = new[1][:count] - speed, new[2][:count] - turning
     new[0][:count, axes] = (old + gap * share)[:, axes]
-    new[1][:count, axes] = faster[:, axes]
+    new[1][:count, axes] = (speed + faster * share + gap * rate)[:, axes]
+    new[2][:count, axes] = (turning + harder * share + 2 * faster * rate + gap * bend)[:, axes]
 
 
 def spline(times: Floats, points: Floats, velocity: Floats) -> Floats:
@@ -118,13 +159,18 @@ def spline(times: Floats, points: Floats, velocity: Floats) -> Floats:
 
 def evaluate(
     times_ns: NDArray[np.int64], points: Floats, velocities: Floats, at_ns: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
-    """Positions and velocities [M, D] at `at_ns` [M] of the cubics between knots at `times_ns` [N]; still beyond."""
+) -> tuple[Floats, Floats, Floats]:
+    """Positions, velocities and accelerations [M, D] at `at_ns` [M] of cubics between knots at `times_ns` [N]; still
+    beyond."""
     row = np.clip(np.searchsorted(times_ns, at_ns, side="right") - 1, 0, len(times_ns) - 2)
     span = (times_ns[row + 1] - times_ns[row])[:, None] / NS_PER_S
     share = np.clip((at_ns - times_ns[row])[:, None] / NS_PER_S / span, 0.0, 1.0)
     positions, found = hermite(
         (points[row], points[row + 1]), (velocities[row], velocities[row + 1]), share, span
     )  # fmt: skip
-    found[(at_ns < times_ns[0]) | (at_ns >= times_ns[-1])] = 0.0
-    return positions, found
+    begin, end = velocities[row], velocities[row + 1]
+    slope = (points[row + 1] - points[row]) / span
+    turning = (6 * slope - 4 * begin - 2 * end + share * 6 * (begin + end - 2 * slope)) / span
+    still = (at_ns < times_ns[0]) | (at_ns >= times_ns[-1])
+    found[still] = turning[still] = 0.0
+    return positions, found, turning

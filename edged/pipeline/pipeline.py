@@ -169,7 +169,7 @@ class Pipeline:
         blend_ns = schedule.blend_ns if blend_ns is None else blend_ns
         from_ns = schedule.first_ns(start.previous, due_ns)
         path = make_trajectory(verdict, start, self.rule, schedule.knot_ns, from_ns, blend_ns)
-        braking = self.rule.envelope.acceleration if self.rule.envelope.brakes else None
+        braking = self.rule.envelope if self.rule.envelope.brakes else None
         return Plan(verdict, path, schedule.max_plan_age_ns, schedule.valid_ns, braking)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edged.core.types import NEVER_NS, ActionChunk
-from edged.guard.follow import Floats
+from edged.guard.follow import Envelope, Floats
 from edged.guard.path import Trajectory
 
 
@@ -25,14 +25,14 @@ class Said(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """`chunk` passed the guard at its hand-over, `path` leads through it. `max_age_ns`: capture to the last step
-    executed; `valid_ns`: for how long a message has knots; `braking`: [D] the acceleration of a way to rest at the end
-    of each message, None = it has none."""
+    executed; `valid_ns`: for how long a message has knots; `braking`: the limits of a way to rest at the end of
+    each message, None = it has none."""
 
     chunk: ActionChunk
     path: Trajectory
     max_age_ns: int
     valid_ns: int
-    braking: Floats | None = None
+    braking: Envelope | None = None
 
     @property
     def end_ns(self) -> int:

@@ -18,6 +18,7 @@ from edged.core.types import ActionChunk, Ahead, Change, Frame, Hold, Observatio
 from edged.guard import Command
 from edged.guard.follow import Envelope
 from edged.guard.path import Line, Trajectory
+from edged.guard.pursuit import Pursuit
 from edged.pipeline.join import Join
 from edged.pipeline.plan import Plan
 from edged.pipeline.timeline import Timeline
@@ -37,6 +38,7 @@ KNOWN: dict[str, type[Any]] = {
         Line,
         Observation,
         Plan,
+        Pursuit,
         Sample,
         Timeline,
     )

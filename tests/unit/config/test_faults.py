@@ -89,6 +89,7 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         ('measured = "sensor:joints"', "", "guard.following_error = 0.2: allowed is guard.measured"),
         ("min = -3.1, max = 3.1", "min = 3.1, max = -3.1", "guard.limits.j1.min = 3.1: allowed is less than max"),
         ("velocity = 1.5", "velocity = -1.5", "guard.limits.j1.velocity = -1.5: allowed is > 0"),
+        ("velocity = 1.5", "jerk = 50", "guard.limits.j1.jerk = 50.0: allowed is acceleration beside it"),
         ("velocity = 1.5", "speed = 1.5", "guard.limits.j1.speed = 1.5: unknown key; known are min, max, step"),
         ('on = "limit"', 'on = "clip"', "guard.limits.j2.on = 'clip': allowed is one of hold, limit"),
         ("rate_hz = 100", 'rate_hz = "100"', "loop.rate_hz = '100': allowed is a number, without quotes"),

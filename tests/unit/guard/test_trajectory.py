@@ -200,7 +200,7 @@ def test_with_acceleration_limits_every_message_ends_in_a_way_to_rest_within_all
     guarded = guard(chunk(steps), by, begin, Tick(1, NOW_NS, NOW_NS), NOW_NS)
     assert isinstance(guarded, ActionChunk)
     path = make_trajectory(guarded, begin, by, GRID, NOW_NS)
-    made = Plan(guarded, path, NEVER, 100 * MS, by.envelope.acceleration)
+    made = Plan(guarded, path, NEVER, 100 * MS, by.envelope)
     for tick in range(0, len(steps) * 20, 10):
         told = made.publish(NOW_NS + tick * MS, NOW_NS + tick * MS)
         assert told is not None
@@ -221,7 +221,7 @@ def test_after_its_end_a_plan_is_ramped_down_from_what_was_published_last() -> N
     by = rule({"velocity": 2.0, "acceleration": 5.0})
     made = chunk([[0.02 * number] * 3 for number in range(1, 16)])
     path = make_trajectory(made, at_rest(), by, GRID, NOW_NS)
-    plan = Plan(made, path, 170 * MS, 100 * MS, by.envelope.acceleration)
+    plan = Plan(made, path, 170 * MS, 100 * MS, by.envelope)
     last = plan.publish(NOW_NS + 160 * MS, NOW_NS + 160 * MS)
     assert last is not None
     assert not last.chunk.ramping
@@ -296,14 +296,17 @@ def test_a_switch_switches_though_each_plan_is_replaced_before_its_first_step() 
     assert seen[2:] == [1.0] * 6
 
 
-@pytest.mark.parametrize("acceleration", [None, 50.0])
-def test_a_message_says_how_far_limits_keep_it_from_the_plans_own_path(acceleration: float | None) -> None:
-    limits = {"velocity": 1.0} if acceleration is None else {"velocity": 1.0, "acceleration": acceleration}
+@pytest.mark.parametrize(("acceleration", "jerk"), [(None, None), (50.0, None), (50.0, 4000.0)])
+def test_a_message_says_how_far_limits_keep_it_from_the_plans_own_path(
+    acceleration: float | None, jerk: float | None
+) -> None:
+    limits = {"velocity": 1.0, "acceleration": acceleration, "jerk": jerk}
+    limits = {key: value for key, value in limits.items() if value is not None}
     made = chunk([[0.05, 0.01 * number, 0.0] for number in range(1, 21)])
     free, bound = rule(), rule(limits)
     meant = make_trajectory(made, at_rest(), free, GRID, NOW_NS)
     followed = make_trajectory(made, at_rest(), bound, GRID, NOW_NS)
-    braking = bound.envelope.acceleration if acceleration else None
+    braking = bound.envelope if acceleration else None
     of = Plan(made, followed, NEVER, 100 * MS, braking)
     seen = []
     for tick in range(30):
