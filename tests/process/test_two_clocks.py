@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from rig import Daemon, Rig, camera_toml, limits_toml, rig, state_cell, state_toml
+from rig import Rig, camera_toml, limits_toml, rig, state_cell, state_toml
+from slow_cells import ASYNC, MEASURED, hanging, is_action, policy_cell
 from swap_engines import counting, golden
-from waiting import until
 
-from edged.bench import ENGINES
 from edged.bench.slow import write_slow
 from edged.bundle.bundle import read_bundle, write_bundle
-from edged.bundle.roles import ImageInput, StateInput
+from edged.bundle.roles import ImageInput
 from edged.core.types import Reason
 from edged.wire import Kind, Message
 
 __all__ = ["rig"]
-
-ASYNC = "inference = 'async'"
-MEASURED = "start = 'armed'\nmeasured = 'sensor:state'\nfollowing_error = 1.0"
-
-
-def is_action(message: Message) -> bool:
-    return message.kind is Kind.ACTION
-
-
-def policy_cell(rig: Rig, run_ms: float, rate_hz: float = 100.0, **sections: str) -> dict[str, str]:
-    write_slow(rig.store, "bench-slow", run_ms)
-    inputs = state_toml(rig)
-    cell = state_cell(rig, guard=MEASURED, rate_hz=rate_hz, inputs=inputs, engine="name = 'bench-slow'\nthreads = 1")
-    return {**cell, "bus": "", **sections}
 
 
 def test_a_policy_slower_than_its_tick_speaks_at_every_tick(rig: Rig) -> None:
@@ -145,26 +127,6 @@ def test_perception_publishes_one_verdict_per_result(rig: Rig) -> None:
     assert masks.messages[-1].reason == Reason.STOPPING
 
 
-def hanging(rig: Rig) -> dict[str, str]:
-    """A cell whose engine takes as many rounds as the last value of the sensor says: quick at 0, for ever at 1e9."""
-    bundle = read_bundle(ENGINES / "bench-slow" / "1")
-    graph = onnx.load_from_string(bundle.model)
-    (rounds,) = (given for given in graph.graph.input if given.name == "rounds")
-    rounds.CopyFrom(helper.make_tensor_value_info("asked", TensorProto.FLOAT, [1, 1]))
-    graph.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one_axis"))
-    graph.graph.node.insert(0, helper.make_node("Reshape", ["asked", "one_axis"], ["rounds"]))
-    state = bundle.manifest.inputs["state"]
-    assert isinstance(state, StateInput)
-    (part,) = state.parts
-    asked = StateInput(parts=(msgspec.structs.replace(part, names=part.names[-1:]),))
-    manifest = msgspec.structs.replace(bundle.manifest, inputs={"state": state, "asked": asked})
-    golden = {name.replace("rounds", "asked"): value for name, value in bundle.golden.items()}
-    golden = {name: value.reshape(1, 1) if "asked" in name else value for name, value in golden.items()}
-    write_bundle(rig.store, manifest, graph.SerializeToString(), golden, replace=True)
-    cell = state_cell(rig, guard=MEASURED, rate_hz=100.0, engine="name = 'bench-slow'\nthreads = 1")
-    return {**cell, "bus": "", "execution": "inference = 'async'\nhang_ms = 60000"}
-
-
 def test_sigterm_does_not_wait_for_a_run_that_hangs(rig: Rig) -> None:
     feed = rig.feed("state", np.zeros(15), rate_hz=200.0)
     daemon = rig.daemon(rig.config(**hanging(rig)))
@@ -233,90 +195,3 @@ def test_a_slow_segmenter_of_one_of_two_cameras_on_a_timer(rig: Rig) -> None:
     right.kill()
     stale = masks.wait(lambda message: message.reason == Reason.STALE, masks.mark())
     assert "right" in stale.header["detail"]
-
-
-QUICK = "shadow_samples = 5\nprobation_predictions = 5\nprobation_seconds = 0.2\nincoming = false"
-
-
-def swapped(daemon: Daemon, version: str) -> dict[str, Any]:
-    """How the swap ended."""
-    job = daemon.ask("swap", version=version, who="test")["job"]
-
-    def ended() -> dict[str, Any] | None:
-        return next((one for one in daemon.status()["swap"]["past"] if one["job"] == job), None)
-
-    found: dict[str, Any] = until(ended, 90, lambda: daemon.status()["swap"])
-    return found
-
-
-def test_a_swap_takes_the_slot_from_a_run_that_hangs(rig: Rig) -> None:
-    feed = rig.feed("state", np.zeros(15), rate_hz=200.0)
-    cell = hanging(rig)
-    write_slow(rig.store, "bench-slow", 20, "2")
-    (rig.store / "bench-slow" / "current").symlink_to("1")
-    daemon = rig.daemon(rig.config(**{**cell, "swap": QUICK}))
-    actions = daemon.listen()
-    actions.wait(is_action)
-    feed.values = np.r_[np.zeros(14), 1e9]
-    late = actions.wait(lambda message: message.reason == Reason.LATE, actions.mark())
-    mark = actions.mark()
-    done = swapped(daemon, "2")
-    assert done["state"] == "committed", done
-    heard = actions.since(mark)
-    engines = [message.engine for message in heard if is_action(message)]
-    assert engines, "the new engine commands"
-    assert set(engines) != {late.engine}
-    assert not [m.header["detail"] for m in heard if m.stop], "nothing was stopped for it"
-    skipped = sum(message.header["skipped"] for message in heard)
-    assert skipped < len(heard), "supervision went on beside a run that has not come back"
-    assert daemon.status()["engine"]["version"] == "2"
-    assert daemon.terminate() == 0
-    assert actions.messages[-1].reason == Reason.STOPPING
-
-
-def test_a_swap_between_slow_policies_leaves_no_gap(rig: Rig) -> None:
-    rig.feed("state", np.zeros(15), rate_hz=200.0)
-    cell = policy_cell(rig, 40, 50.0, swap=QUICK)
-    write_slow(rig.store, "bench-slow", 60, "2")
-    (rig.store / "bench-slow" / "current").symlink_to("1")
-    daemon = rig.daemon(rig.config(**cell))
-    actions = daemon.listen()
-    actions.wait(is_action)
-    mark = actions.mark()
-    done = swapped(daemon, "2")
-    assert done["state"] == "committed", done
-    assert daemon.status()["engine"]["version"] == "2"
-    heard = [message for message in actions.since(mark) if message.kind in (Kind.ACTION, Kind.HOLD)]
-    held = [message for message in heard if message.reason not in (0, Reason.LATE)]
-    assert not held, held
-    engines = [message.engine for message in heard if is_action(message)]
-    change = engines.index(engines[-1])
-    assert set(engines[:change]) == {engines[0]}
-    assert set(engines[change:]) == {engines[-1]} != {engines[0]}, "the old plan speaks until the new engine has one"
-    assert {message.header["motion"] for message in heard} == {1}
-    assert daemon.ask("rollback", who="test")["version"] == "1"
-    daemon.wait_status(lambda status: status["engine"]["version"] == "1" and status["swap"]["active"] is None)
-
-
-def test_a_swap_from_a_quick_segmenter_to_a_slow_one_and_back(rig: Rig) -> None:
-    write_slow(rig.store, "bench-slow-masks", 0)
-    write_slow(rig.store, "bench-slow-masks", 80, "2")
-    (rig.store / "bench-slow-masks" / "current").symlink_to("1")
-    cell = {
-        "loop": "clock = 'camera:camera'",
-        "engine": "name = 'bench-slow-masks'\nthreads = 1",
-        "bus": "",
-        "swap": QUICK,
-        "inputs": camera_toml(rig, fps=10, max_age_ms=400),
-    }
-    rig.camera(fps=10.0)
-    daemon = rig.daemon(rig.config(**cell))
-    masks = daemon.listen("masks")
-    masks.wait(lambda message: message.kind is Kind.LABELS)
-    for version in ("2", "1"):
-        done = swapped(daemon, version)
-        assert done["state"] == "committed", done
-        mark = masks.mark()
-        masks.wait(lambda message: message.kind is Kind.LABELS, mark)
-    ticks = [message.header["tick"] for message in masks.messages]
-    assert ticks == list(range(ticks[0], ticks[0] + len(ticks))), "one count through both clocks"
