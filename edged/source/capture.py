@@ -1,21 +1,36 @@
-"""Live cameras through OpenCV: V4L2 devices."""
+"""Live cameras through OpenCV: V4L2 devices.
+
+A camera that sends JPEGs is asked for their bytes, for OpenCV would fill up with grey what a full USB bus cut off, and
+say nothing. Other formats come without a length of their own: what the driver hands over is taken for a picture.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_MS, Now
-from edged.source.grabber import Grab, SourceError
+from edged.source.grabber import BadFrame, Grab, SourceError
 from edged.source.opencv import cv2
+from edged.source.picture import decode_picture
+
+JPEG = frozenset({cv2.VideoWriter.fourcc(*"MJPG"), cv2.VideoWriter.fourcc(*"JPEG")})
+CABLE = "give the camera a USB bus of its own, or a smaller mode; then look at its cable"
+SAME_FPS = 0.02
+
+log = logging.getLogger("edged")
 
 
 class CaptureGrabber:
     """An open `cv2.VideoCapture`. A failed read is final: the handle stays dead although it may report itself open."""
 
     def __init__(self, capture: cv2.VideoCapture, what: str, now: Now) -> None:
+        if int(capture.get(cv2.CAP_PROP_FOURCC)) in JPEG:
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # where it cannot be done, decoded pictures go on coming
         self._capture = capture
         self._what = what
         self._now = now
@@ -28,10 +43,21 @@ class CaptureGrabber:
         if not retrieved or image is None:
             raise SourceError(f"{self._what} stopped sending")
         stream_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * NS_PER_MS)
-        return Grab(np.asarray(image, np.uint8), arrival_ns, stream_ns if stream_ns > 0 else None)
+        return Grab(self._picture(np.asarray(image)), arrival_ns, stream_ns if stream_ns > 0 else None)
 
     def close(self) -> None:
         self._capture.release()
+
+    def _picture(self, image: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """[H, W, 3] BGR; `BadFrame` names what else it is."""
+        if image.dtype != np.uint8:
+            raise BadFrame(f"{self._what} gives {8 * image.itemsize} bits a channel", "set a mode with 8")
+        if image.size and 1 in image.shape[:2] and image.size in image.shape:  # a row of bytes: no picture
+            return decode_picture(image.tobytes(), f"a JPEG of {self._what}", CABLE)
+        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            shape = "x".join(map(str, image.shape))
+            raise BadFrame(f"{self._what} gives pictures of shape {shape}, not of three colours", "set a colour mode")
+        return np.asarray(image, np.uint8)
 
 
 def open_device(uri: str, width: int, height: int, fps: float, now: Now) -> CaptureGrabber:
@@ -50,4 +76,12 @@ def open_device(uri: str, width: int, height: int, fps: float, now: Now) -> Capt
         (cv2.CAP_PROP_FPS, fps),
     ):
         capture.set(setting, value)
+    warn_of_rate(capture, path, fps)
     return CaptureGrabber(capture, str(path), now)
+
+
+def warn_of_rate(capture: cv2.VideoCapture, path: Path, fps: float) -> None:
+    """A driver takes the nearest rate it has; 0 is no answer."""
+    given = float(capture.get(cv2.CAP_PROP_FPS))
+    if given > 0 and abs(given - fps) > SAME_FPS * fps:
+        log.warning("%s gives %g pictures a second in this mode, the config says %g: correct fps", path, given, fps)

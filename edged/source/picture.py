@@ -38,27 +38,31 @@ class Claim(NamedTuple):
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """The picture as [H, W, 3] uint8 BGR, turned by its EXIF orientation. `BadFrame` names what is wrong with it."""
-    data = _bytes(path)
+    return decode_picture(_bytes(path), str(path), AGAIN)
+
+
+def decode_picture(data: bytes, what: str, remedy: str) -> NDArray[np.uint8]:
+    """The same of bytes that are called `what`; `remedy` is that for bytes that are not whole."""
     try:
         claim = _claim(data)
     except ValueError as error:
-        raise BadFrame(f"{path} is not whole: {error}", AGAIN) from None
+        raise BadFrame(f"{what} is not whole: {error}", remedy) from None
     if claim.width * claim.height > MOST_PIXELS:
-        fact = f"{path} says that it has {claim.width}x{claim.height} pixels, {MOST_PIXELS:,} are read at most"
+        fact = f"{what} says that it has {claim.width}x{claim.height} pixels, {MOST_PIXELS:,} are read at most"
         raise BadFrame(fact, "give a smaller picture")
     try:
         coded = np.frombuffer(data, np.uint8)
         depth = claim.bits or _depth(cv2.imdecode(coded, cv2.IMREAD_UNCHANGED))
         if depth > 8:
-            raise BadFrame(f"{path} has {depth} bits a channel, frames have 8", "save it with 8 bits a channel")
+            raise BadFrame(f"{what} has {depth} bits a channel, frames have 8", "save it with 8 bits a channel")
         image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise BadFrame(f"{path} cannot be decoded: {error.err or 'OpenCV refuses it'}", AGAIN) from None
+        raise BadFrame(f"{what} cannot be decoded: {error.err or 'OpenCV refuses it'}", remedy) from None
     if image is None:
-        raise BadFrame(f"{path} is not an image that OpenCV can read", "give a PNG or JPEG file")
+        raise BadFrame(f"{what} is not an image that OpenCV can read", "give a PNG or JPEG file")
     if claim.width and claim.height and {image.shape[0], image.shape[1]} != {claim.height, claim.width}:
-        fact = f"{path} says {claim.width}x{claim.height}, and {image.shape[1]}x{image.shape[0]} came out of it"
-        raise BadFrame(fact, AGAIN)
+        fact = f"{what} says {claim.width}x{claim.height}, and {image.shape[1]}x{image.shape[0]} came out of it"
+        raise BadFrame(fact, remedy)
     return np.asarray(image, np.uint8)
 
 
