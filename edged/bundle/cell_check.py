@@ -15,6 +15,7 @@ from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, Pref
 from edged.bundle.several import mixed_up
 from edged.config import Config, LimitConfig, SensorConfig
 from edged.core.errors import RefusedError
+from edged.core.pixels import seen_as
 
 RATE_FREE_KINDS = ("binary",)  # these axes are never interpolated or rate-limited
 
@@ -122,6 +123,10 @@ def _image(image: ImageInput, name: str, config: Config) -> Iterator[str]:
             f"camera {name!r} is {_size(given)}, the engine takes {_size(wanted)} without resizing; "
             f"set cameras.{name} to {_size(wanted)}"
         )
+    pixels = seen_as(camera.format)
+    if pixels != image.format and (pixels, image.format) != ("mono8", "bgr8"):
+        fact = f"camera {name!r} gives {pixels}, the engine takes {image.format}"
+        yield f"{fact}; correct cameras.{name}.format, or pack the network for that camera"
 
 
 def _kept(manifest: Manifest, config: Config) -> Iterator[str]:

@@ -87,8 +87,8 @@ def _misfits(manifest: Manifest, inputs: Mapping[str, Tensor], outputs: Mapping[
 
 def _input_tensor(role: Input, outputs: Mapping[str, Tensor]) -> Tensor | None:
     match role:
-        case ImageInput(shape=shape):
-            return Tensor("uint8", shape)
+        case ImageInput(shape=shape, dtype=dtype):
+            return Tensor(dtype.name, shape)
         case StateInput(shape=shape):
             return Tensor("float32", shape)
         case FeedbackInput(output=output):

@@ -14,6 +14,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from edged.core.pixels import SeenFormat
+
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Extent = Annotated[int, Meta(ge=1, le=16384)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -62,7 +64,8 @@ class History(Strict, frozen=True):
 class ImageInput(Strict, frozen=True, tag_field="role", tag="image"):
     """[1, H, W, 3] uint8 BGR from camera `source`; `size` is (H, W); `resize` is how a frame gets there.
 
-    With `history` [1, n, H, W, 3].
+    With `history` [1, n, H, W, 3]. With `format` "mono8" the last side is 1; with "mono16" too, and the camera's
+    numbers are float32: TensorRT has no integers of 16 bits, and float32 holds them exactly.
     """
 
     source: Name
@@ -71,10 +74,16 @@ class ImageInput(Strict, frozen=True, tag_field="role", tag="image"):
     interpolation: Literal["linear", "area", "cubic"]
     pad: Annotated[int, Meta(ge=0, le=255)]
     history: History | None = None
+    format: SeenFormat = "bgr8"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (1, *((self.history.steps,) if self.history else ()), *self.size, 3)
+        moments = (self.history.steps,) if self.history else ()
+        return (1, *moments, *self.size, 3 if self.format == "bgr8" else 1)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32 if self.format == "mono16" else np.uint8)
 
 
 class StateInput(Strict, frozen=True, tag_field="role", tag="state"):

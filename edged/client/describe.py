@@ -69,7 +69,7 @@ def _content(message: Message) -> str:
             return f"{header.get('trace', '?')} of tick {header.get('tick', '?')}"
         case Kind.RESULT:
             return _part(header) + _result(header) + _alarms(message) + _skipped(header)
-        case Kind.FRAME | Kind.HEALTH:
+        case Kind.FRAME | Kind.PICTURE | Kind.HEALTH:
             arrays = ", ".join(_array(spec) for spec in message.arrays.specs.values())
             return " ".join(part for part in (arrays, _facts(header)) if part)
 

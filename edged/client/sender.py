@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import zmq
@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from edged.client.reach import reach
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.core.errors import EdgedError, UsageError
+from edged.core.pixels import PixelFormat, dtype_of, shape_of
 from edged.wire import Flag, Kind, Preamble, encode
 from edged.wire.sockets import READABLE, Context, Options, bind, open_context
 
@@ -86,7 +87,7 @@ class _Sender:
             boot=self._boot,
             engine=NO_ENGINE,
         )
-        name = "image" if self._kind is Kind.FRAME else "values"
+        name = "values" if self._kind is Kind.SAMPLE else "image"
         return encode(self.topic, preamble, self._header, ((name, array),))
 
     def _send(self, array: NDArray[Any], captured_ns: int | None) -> int:
@@ -187,7 +188,8 @@ class SensorSender(_Sender):
 
 
 class FrameSender(_Sender):
-    """Sends the frames of one camera, BGR; the daemon reads them with `uri = "zmq+ipc://..."` or `zmq+tcp://...`.
+    """Sends the pictures of one camera; the daemon reads them with `uri = "zmq+ipc://..."` or `zmq+tcp://...`, and its
+    `format` is our `pixels`.
 
     Raises `EdgedError` where the endpoint cannot be bound. A given `context` stays open at `close()`.
     """
@@ -197,6 +199,7 @@ class FrameSender(_Sender):
         endpoint: str,
         topic: str,
         camera: str = "",
+        pixels: PixelFormat = "bgr8",
         *,
         valid_ms: float = 1000.0,
         queue: int = FRAMES,
@@ -204,18 +207,26 @@ class FrameSender(_Sender):
         session: int | None = None,
         now: Now = monotonic_ns,
     ) -> None:
+        if pixels not in get_args(PixelFormat):
+            raise UsageError(f"pixels of format {pixels!r}", f"one of {', '.join(get_args(PixelFormat))}")
         header = {"camera": camera} if camera else {}
-        super().__init__(Kind.FRAME, endpoint, topic, header, valid_ms, queue, context, session, now)
+        header |= {"format": pixels} if pixels != "bgr8" else {}
+        self._pixels, self._dtype = pixels, dtype_of(pixels)
+        kind = Kind.FRAME if pixels == "bgr8" else Kind.PICTURE
+        super().__init__(kind, endpoint, topic, header, valid_ms, queue, context, session, now)
 
     def __enter__(self) -> FrameSender:
         return self
 
-    def send(self, image: NDArray[np.uint8], captured_ns: int | None = None) -> int:
-        """Send `image` [H, W, 3] uint8 BGR, captured at `captured_ns` of CLOCK_MONOTONIC (None = now); its seq.
+    def send(self, image: NDArray[Any], captured_ns: int | None = None) -> int:
+        """Send `image`, captured at `captured_ns` of CLOCK_MONOTONIC (None = now); its seq. It is [H, W, 3] uint8 BGR,
+        of other pixels than bgr8 [H, W] uint8, of mono16 uint16.
 
         Raises `UsageError` for another shape or dtype, or a stamp that is not of this machine's clock.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        wanted = shape_of(self._pixels, *image.shape[:2]) if image.ndim >= 2 else ()
+        if image.shape != wanted or image.dtype != self._dtype or not image.size:
             fact = f"an image of shape {list(image.shape)} {image.dtype} on {self.topic}"
-            raise UsageError(fact, "send [H, W, 3] uint8 in the order blue, green, red")
+            colours = "[H, W, 3] uint8 in the order blue, green, red"
+            raise UsageError(fact, f"send {colours if self._pixels == 'bgr8' else f'[H, W] {self._dtype}'}")
         return self._send(image, captured_ns)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edged.config.calibration import CalibrationConfig
+from edged.core.pixels import PixelFormat
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -79,6 +80,11 @@ class CameraConfig(_Section):
     width: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
     height: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
     fps: float = Field(default=30.0, gt=0, le=1000, description="nominal frames per second")
+    format: PixelFormat = Field(
+        default="bgr8",
+        description="what comes from the camera: bgr8, mono8, mono16, or the mosaic of its colour filter, "
+        "bayer_rggb8, bayer_bggr8, bayer_gbrg8 or bayer_grbg8, which becomes bgr8",
+    )
     loop: bool = Field(default=False, description="start a file or folder again at its end")
     latency_ms: float = Field(
         default=0.0, ge=0, le=10_000, description="capture to arrival, subtracted from arrival stamps"
@@ -93,7 +99,7 @@ class CameraConfig(_Section):
     blank: Literal["off", "hold"] | None = Field(
         default=None,
         description="'hold': a black or saturated picture is Hold(STALE); absent: 'hold' for devices, 'off' for the "
-        "others",
+        "others and mono16",
     )
 
 

@@ -15,6 +15,7 @@ from edged.config.sections import NAME_PATTERN, CameraConfig, SensorConfig
 from edged.config.trigger import check_trigger
 from edged.config.windows import check_windows
 from edged.core.endpoint import LONGEST_IPC_PATH, is_loopback, usable
+from edged.core.pixels import BAYER, bytes_of, seen_as
 from edged.core.quota import MIB, SMALL_BYTES, Quota, divide, least_bytes
 
 PEER = f"tcp://<address>:<port>, or ipc://<path> of at most {LONGEST_IPC_PATH} bytes"
@@ -185,6 +186,12 @@ def check_camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
         yield f"{key}.uri", camera.uri, f"zmq+{PEER}, and the topic after a #"
     elif kind == "shm" and not re.fullmatch(NAME_PATTERN, camera.uri.removeprefix("shm:")):
         yield f"{key}.uri", camera.uri, "shm:<name>, the name that frames are shared under"
+    elif kind in ("shm", "replay") and camera.format in BAYER:
+        yield f"{key}.format", camera.format, "bgr8: a mosaic is shared and recorded as the colours it was made into"
+    elif kind == "rtsp" and camera.format != "bgr8":
+        yield f"{key}.format", camera.format, "bgr8: what RTSP sends is decoded to colours"
+    if camera.format == "mono16" and camera.blank == "hold":
+        yield f"{key}.blank", "hold", "'off' with mono16: nobody says how many of its 16 bits are light"
     if camera.latency_ms >= camera.max_age_ms:
         yield f"{key}.latency_ms", camera.latency_ms, f"less than max_age_ms = {camera.max_age_ms:g}"
 
@@ -259,7 +266,7 @@ def _bus(config: Config) -> Iterator[Finding]:
     if bus.arm and config.guard.enable is None:
         yield "bus.arm", True, "guard.enable beside it: who arms from afar needs somebody at the machine who agrees"
     for camera, of in config.cameras.items():
-        size = 3 * of.width * of.height
+        size = bytes_of(seen_as(of.format), of.height, of.width)
         if f"frames-{camera}" in known and size > LARGEST_FRAME:
             allowed = f"cameras of at most {LARGEST_FRAME >> 20} MiB a frame; {camera} has {size >> 20}"
             yield "bus.publish", list(bus.publish), allowed

@@ -42,12 +42,13 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One camera image. `image`: [H, W, 3] uint8 BGR, read-only; `flaw`: why nothing may be made of it, "" = none."""
+    """One camera image. `image`, read-only: [H, W, 3] uint8 BGR, or of a camera without colours [H, W] uint8 or uint16;
+    `flaw`: why nothing may be made of it, "" = none."""
 
     camera: str
     seq: int
     captured_ns: int
-    image: NDArray[np.uint8]
+    image: NDArray[Any]
     flaw: str = ""
 
 

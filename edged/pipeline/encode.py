@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ from edged.bundle.manifest import (
 from edged.core.clock import NS_PER_MS
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Observation, Reason
-from edged.pipeline.geometry import fit
+from edged.pipeline.image_writer import ImageWriter
 from edged.pipeline.past import Seen, nearest
 from edged.pipeline.settings import Settings
 
@@ -32,7 +31,6 @@ Arrays = Mapping[str, NDArray[Any]]
 ResetEvent = Literal["start", "swap", "stop"]
 """`stop`: anything that ended an unbroken stretch of input and motion, a gap too."""
 
-INTERPOLATION = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
 RESET_BY: Mapping[str, tuple[ResetEvent, ...]] = {
     "never": ("start",),
     "swap": ("start", "swap", "stop"),
@@ -85,7 +83,7 @@ class Encoder:
             match role:
                 case ImageInput():
                     back = _moments(role.history)
-                    _check(tensor, array, role.shape, np.uint8)
+                    _check(tensor, array, role.shape, role.dtype.type)
                     rows = array[0] if role.history else array
                     self._images += [(ImageWriter(tensor, role, row), ns) for row, ns in zip(rows, back, strict=True)]
                 case StateInput():
@@ -228,46 +226,6 @@ def _moments(history: History | None) -> list[int]:
 def _earlier(newest: Seen, past: Sequence[Seen] | None, reference_ns: int, back_ns: int) -> Seen:
     """What of a stream was captured nearest to `back_ns` before the reference; the oldest there is of what is newer."""
     return nearest(past or (newest,), (reference_ns or newest.captured_ns) - back_ns)
-
-
-class ImageWriter:
-    """One picture of an image tensor: its view into the engine's buffer and the plan for the frame size seen last."""
-
-    def __init__(self, tensor: str, role: ImageInput, target: NDArray[np.uint8]) -> None:
-        self.camera = role.source
-        self._tensor, self._role, self._target = tensor, role, target
-        self._interpolation = INTERPOLATION[role.interpolation]
-        self._shape: tuple[int, ...] = ()
-        self._crop: tuple[slice, slice] | None = None
-        self._place = target
-        self._size = (0, 0)  # (width, height) for OpenCV
-
-    def write(self, frame: NDArray[np.uint8]) -> str | None:
-        """Resize `frame` into the buffer; the reason when that cannot be done."""
-        if frame.shape != self._shape and (refusal := self._plan(frame.shape)) is not None:
-            return refusal
-        source = frame if self._crop is None else frame[self._crop]
-        if source.shape == self._place.shape:
-            np.copyto(self._place, source)
-        else:
-            cv2.resize(source, self._size, dst=self._place, interpolation=self._interpolation)
-        return None
-
-    def _plan(self, shape: tuple[int, ...]) -> str | None:
-        """Fix crop and place for frames of `shape` and paint the padding, which later frames never touch."""
-        if len(shape) != 3 or shape[2] != 3:
-            return f"a frame of '{self.camera}' has shape {shape}, '{self._tensor}' takes [H, W, 3]"
-        try:
-            transform = fit(self._role.resize, (shape[0], shape[1]), self._role.size)
-        except ValueError as error:
-            return f"'{self._tensor}' from '{self.camera}': {error}; set its size, or pack with a resize"
-        whole = transform.crop.size == transform.source
-        self._crop = None if whole else transform.crop.slices
-        self._target.fill(self._role.pad)
-        self._place = self._target[transform.place.slices]
-        self._size = (self._place.shape[1], self._place.shape[0])
-        self._shape = shape
-        return None
 
 
 def _state_plan(

@@ -9,6 +9,7 @@ from functools import partial
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.duty import Duty
+from edged.core.pixels import format_of
 from edged.core.types import Frame
 from edged.runtime.publish import Outlet
 from edged.runtime.sender import Sender
@@ -46,8 +47,12 @@ class FramePublisher(Duty):
         if self._outlet.count_peers() == 0:
             return
         now_ns = self._now()
-        preamble = self._sender.preamble(Kind.FRAME, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
+        pixels = format_of(frame.image)
+        kind = Kind.FRAME if pixels == "bgr8" else Kind.PICTURE
+        preamble = self._sender.preamble(kind, self._outlet.seq + 1, frame.captured_ns, now_ns, NS_PER_S)
         header = {"camera": self._camera, "frame": frame.seq, **({"flaw": frame.flaw} if frame.flaw else {})}
+        if kind is Kind.PICTURE:
+            header["format"] = pixels
         self._outlet.send(encode(self._outlet.topic, preamble, header, (("image", frame.image),)))
 
     def close(self) -> None:

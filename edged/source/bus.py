@@ -1,22 +1,21 @@
 """Frames that another process publishes: `zmq+ipc://<path>#<topic>` and `zmq+tcp://<host>:<port>#<topic>`.
 
-The topic is the URI's fragment; without one every FRAME message on that endpoint counts.
+The topic is the URI's fragment; without one every picture on that endpoint counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
-import numpy as np
 import zmq
 
 from edged.config import CameraConfig, camera_kind
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
 from edged.core.errors import WireError
+from edged.core.pixels import bytes_of, shape_of
 from edged.core.types import Frame
-from edged.source.grabber import BadFrame, Grab, OtherSizeError
+from edged.source.grabber import BadFrame, Grab, OtherPixelsError, OtherSizeError
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
 from edged.source.shm import ShmGrabber
@@ -32,14 +31,16 @@ BESIDES = 64 * 1024  # topic, preamble, header
 
 
 class BusGrabber:
-    """The newest FRAME message, or `every` one in order. The capture stamps of a sender of this boot are trusted; those
-    of another boot are a stream clock."""
+    """The newest FRAME or PICTURE message, or `every` one in order. The capture stamps of a sender of this boot are
+    trusted; those of another boot are a stream clock."""
 
     def __init__(self, config: CameraConfig, now: Now, context: Context | None = None, every: bool = False) -> None:
         endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
         self._now = now
-        self._wanted = (config.height, config.width, 3)
-        self._most_bytes = min(MAX_MESSAGE, OTHER_MODE * prod(self._wanted) + BESIDES)
+        self._format = config.format
+        self._wanted = shape_of(config.format, config.height, config.width)
+        size = bytes_of(config.format, config.height, config.width)
+        self._most_bytes = min(MAX_MESSAGE, OTHER_MODE * size + BESIDES)
         self._boot = boot_id()
         self._order = Order(self._boot)
         prefix = subscription(topic) if topic else b""
@@ -76,13 +77,16 @@ class BusGrabber:
         arrival_ns = self._now()
         try:
             message = decode(received)
-            if message.kind is not Kind.FRAME:
+            if message.kind not in (Kind.FRAME, Kind.PICTURE):
                 raise BadFrame(f"{message.topic} carries {message.kind.name}", "name the frames' topic in the uri")
+            pixels = "bgr8" if message.kind is Kind.FRAME else str(message.header["format"])
+            if pixels != self._format:
+                raise OtherPixelsError(pixels, self._format)
             if message.arrays.specs["image"].shape != self._wanted:  # before 2 KB of zstd become 64 MB
                 raise OtherSizeError(message.arrays.specs["image"].shape, self._wanted)
             if flaw := message.header.get("flaw"):
                 raise BadFrame(f"its sender says of the picture: {flaw}", "look at that camera")
-            image = np.asarray(message.arrays["image"], np.uint8)
+            image = message.arrays["image"]
         except (WireError, MemoryError) as error:
             raise BadFrame(f"not a message: {error}") from None
         if refusal := self._order.refusal(message, arrival_ns):

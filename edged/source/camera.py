@@ -30,7 +30,7 @@ def open_grabber(
         case "device":
             from edged.source.capture import open_device
 
-            return open_device(config.uri, config.width, config.height, config.fps, now)
+            return open_device(config.uri, config.width, config.height, config.fps, now, config.format)
         case "rtsp":
             from edged.source.rtsp import RtspGrabber
 
@@ -38,7 +38,7 @@ def open_grabber(
         case "gst":
             from edged.source.gstreamer import GstGrabber
 
-            return GstGrabber(config.uri.removeprefix("gst:"), config.width, config.height, now)
+            return GstGrabber(config.uri.removeprefix("gst:"), config.width, config.height, now, config.format)
         case "bus":
             from edged.source.bus import BusGrabber
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_MS, Now
+from edged.core.pixels import PixelFormat
 from edged.source.grabber import BadFrame, Grab, SourceError
 from edged.source.opencv import cv2
 from edged.source.picture import decode_picture
@@ -24,14 +26,21 @@ SAME_FPS = 0.02
 
 log = logging.getLogger("edged")
 
+# https://docs.kernel.org/userspace-api/media/v4l/pixfmt-bayer.html and pixfmt-yuv-luma.html
+FOURCC = {
+    "mono8": "GREY", "mono16": "Y16 ", "bayer_rggb8": "RGGB", "bayer_bggr8": "BA81", "bayer_gbrg8": "GBRG",
+    "bayer_grbg8": "GRBG",
+}  # fmt: skip
+
 
 class CaptureGrabber:
     """An open `cv2.VideoCapture`. A failed read is final: the handle stays dead although it may report itself open."""
 
-    def __init__(self, capture: cv2.VideoCapture, what: str, now: Now) -> None:
+    def __init__(self, capture: cv2.VideoCapture, what: str, now: Now, pixels: PixelFormat = "bgr8") -> None:
         if int(capture.get(cv2.CAP_PROP_FOURCC)) in JPEG:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # where it cannot be done, decoded pictures go on coming
         self._capture = capture
+        self._pixels = pixels
         self._what = what
         self._now = now
 
@@ -48,8 +57,10 @@ class CaptureGrabber:
     def close(self) -> None:
         self._capture.release()
 
-    def _picture(self, image: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """[H, W, 3] BGR; `BadFrame` names what else it is."""
+    def _picture(self, image: NDArray[Any]) -> NDArray[Any]:
+        """[H, W, 3] BGR, or [H, W] of one channel; `BadFrame` names what else it is."""
+        if self._pixels != "bgr8":  # what size and type it has is looked at by the intake
+            return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
         if image.dtype != np.uint8:
             raise BadFrame(f"{self._what} gives {8 * image.itemsize} bits a channel", "set a mode with 8")
         if image.size and 1 in image.shape[:2] and image.size in image.shape:  # a row of bytes: no picture
@@ -60,8 +71,13 @@ class CaptureGrabber:
         return np.asarray(image, np.uint8)
 
 
-def open_device(uri: str, width: int, height: int, fps: float, now: Now) -> CaptureGrabber:
-    """A V4L2 device by index or path, asked for this mode; what it really delivers is checked frame by frame."""
+def open_device(
+    uri: str, width: int, height: int, fps: float, now: Now, pixels: PixelFormat = "bgr8"
+) -> CaptureGrabber:
+    """A V4L2 device by index or path, asked for this mode; what it really delivers is checked frame by frame.
+
+    Other `pixels` than bgr8 are asked for by their V4L2 code, and come as the driver gives them.
+    """
     path = Path(f"/dev/video{uri}" if uri.isdigit() else uri)
     if not path.exists():
         raise SourceError(f"no such device {path}", "plug the camera in or correct its uri")
@@ -70,6 +86,13 @@ def open_device(uri: str, width: int, height: int, fps: float, now: Now) -> Capt
     capture = cv2.VideoCapture(int(uri) if uri.isdigit() else uri, cv2.CAP_V4L2)
     if not capture.isOpened():
         raise SourceError(f"{path} does not open as a camera", "is another program using it?")
+    if pixels != "bgr8":
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*FOURCC[pixels]))
+        capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        if round(capture.get(cv2.CAP_PROP_FOURCC)) != cv2.VideoWriter.fourcc(*FOURCC[pixels]):
+            capture.release()
+            fact = f"{path} does not give {pixels} (V4L2 code '{FOURCC[pixels]}')"
+            raise SourceError(fact, "see v4l2-ctl --list-formats, correct the camera's format")
     for setting, value in (
         (cv2.CAP_PROP_FRAME_WIDTH, width),
         (cv2.CAP_PROP_FRAME_HEIGHT, height),
@@ -77,7 +100,7 @@ def open_device(uri: str, width: int, height: int, fps: float, now: Now) -> Capt
     ):
         capture.set(setting, value)
     warn_of_rate(capture, path, fps)
-    return CaptureGrabber(capture, str(path), now)
+    return CaptureGrabber(capture, str(path), now, pixels)
 
 
 def warn_of_rate(capture: cv2.VideoCapture, path: Path, fps: float) -> None:

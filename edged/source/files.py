@@ -6,8 +6,8 @@ import logging
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edged.config import CameraConfig
@@ -17,7 +17,7 @@ from edged.source.picture import read_picture
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
-Image = NDArray[np.uint8]
+Image = NDArray[Any]
 LEAST_FPS, MOST_FPS = 0.01, 1000.0  # what is beyond no camera made, but a guess
 SAME_FPS = 0.02  # 29.97 and 30
 
@@ -38,6 +38,10 @@ class FileGrabber:
         self._fps = self._nominal = config.fps
         self._has_warned = False
         self._loop = config.loop
+        self._pixels = config.format
+        if self._is_video and config.format != "bgr8":
+            fact = f"{self._path} is a video, and those are decoded to colours"
+            raise SourceError(fact, f"set format = 'bgr8', or give pictures of {config.format} in a folder")
         self._latency_ns = ns(config.latency_ms)
         self._now = now
         self._stop = stop
@@ -102,6 +106,6 @@ class FileGrabber:
         for path in paths:
             if path.suffix.lower() in IMAGES:
                 try:
-                    yield read_picture(path)
+                    yield read_picture(path, self._pixels)
                 except BadFrame as error:
                     yield error

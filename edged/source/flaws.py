@@ -32,7 +32,7 @@ class Flaws:
         asked = config.frozen if config.frozen is not None else default if raw else "off"
         self._frames = 0 if asked == "off" else int(asked)
         self._least_ns = FROZEN_NS if steady else 0
-        self._blank = config.blank == "hold" or (config.blank is None and raw)
+        self._blank = config.blank == "hold" or (config.blank is None and raw and config.format != "mono16")
         self._before: Image | None = None
         self._equal, self._since_ns = 1, 0
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S, Now
 from edged.core.errors import EdgedError
+from edged.core.pixels import PixelFormat
 
 
 class SourceError(EdgedError):
@@ -31,8 +31,20 @@ class OtherSizeError(BadFrame):
     def __init__(self, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
         height, width, *channels = shape
         self.geometry = "x".join(str(size) for size in (width, height, *channels)).removesuffix("x3")
+        if shape[:2] == wanted[:2]:
+            kinds = {2: "of one channel", 3: "of three channels"}
+            theirs, ours = kinds.get(len(shape), str(shape)), kinds[len(wanted)]
+            super().__init__(f"frames are {theirs} where the config's format is {ours}", "correct the camera's format")
+            return
         fact = f"frames are {self.geometry} where the config says {wanted[1]}x{wanted[0]}"
         super().__init__(fact, "set the camera's mode, or width and height")
+
+
+class OtherPixelsError(BadFrame):
+    """A picture whose pixels are not of the config's `format`."""
+
+    def __init__(self, what: str, wanted: PixelFormat) -> None:
+        super().__init__(f"pictures are {what} where the config says format = '{wanted}'", "set the camera's format")
 
 
 class Ended(Exception):
@@ -42,11 +54,12 @@ class Ended(Exception):
 class Grab(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One image and what is known about its time; all nanoseconds.
 
-    `image`: [H, W, 3] uint8 BGR, owned by whoever gets it. `arrival_ns`: our clock when it came. `stream_ns`: the
-    same moment on a clock of the stream's own, whose offset to ours is unknown. `captured_ns`: capture on our clock.
+    `image`: [H, W, 3] uint8 BGR, or [H, W] as `format` of the config says, a mosaic as it is; owned by whoever gets it.
+    `arrival_ns`: our clock when it came. `stream_ns`: the same moment on a clock of the stream's own, whose
+    offset to ours is unknown. `captured_ns`: capture on our clock.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray[Any]
     arrival_ns: int
     stream_ns: int | None = None
     captured_ns: int | None = None

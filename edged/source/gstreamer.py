@@ -1,4 +1,4 @@
-"""Any GStreamer pipeline as a camera: a child process decodes and we read raw BGR from a pipe.
+"""Any GStreamer pipeline as a camera: a child process decodes and we read raw pixels from a pipe.
 
 The OpenCV wheels know no GStreamer, and a decoder that crashes takes only the child along. The pipeline comes from
 the config; behind it we put the conversion, a queue that drops the older frame when we are late, and the pipe.
@@ -19,8 +19,12 @@ import numpy as np
 
 from edged.core.clock import NS_PER_S, Now
 from edged.core.environment import for_children
+from edged.core.pixels import BAYER, PixelFormat, bytes_of, dtype_of, shape_of
 from edged.source.grabber import BadFrame, Grab, SourceError
 
+CAPS = {
+    "bgr8": "video/x-raw,format=BGR", "mono8": "video/x-raw,format=GRAY8", "mono16": "video/x-raw,format=GRAY16_LE",
+}  # fmt: skip
 PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for
 FIRST_FRAME_NS = 10 * NS_PER_S  # a CSI camera and its ISP take seconds to start
 NEXT_FRAME_NS = 2 * NS_PER_S
@@ -36,9 +40,10 @@ DAMAGED = "its decoder reports damage, and pictures are refused until it has bee
 class GstGrabber:
     """The frames of `pipeline`, which must deliver `width` x `height`; other sizes make the child end with an error."""
 
-    def __init__(self, pipeline: str, width: int, height: int, now: Now) -> None:
-        self._shape = (height, width)
-        self._stride = -(-width * 3 // 4) * 4  # GStreamer pads each row to 4 bytes
+    def __init__(self, pipeline: str, width: int, height: int, now: Now, pixels: PixelFormat = "bgr8") -> None:
+        self._shape, self._dtype = shape_of(pixels, height, width), dtype_of(pixels)
+        self._row = bytes_of(pixels, 1, width)
+        self._stride = -(-self._row // 4) * 4  # GStreamer pads each row to 4 bytes
         self._now = now
         self._silent_since_ns = now()
         self._patience_ns = FIRST_FRAME_NS
@@ -48,7 +53,7 @@ class GstGrabber:
         self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-            self._child = _start(pipeline, width, height, theirs)
+            self._child = _start(pipeline, width, height, theirs, pixels)
         except BaseException:
             os.close(self._pipe)
             raise
@@ -95,8 +100,7 @@ class GstGrabber:
         self._left = self._left[count:]
         if self._left:
             return None
-        height, width = self._shape
-        image = np.ascontiguousarray(self._rows[:, : width * 3]).reshape(height, width, 3)
+        image = np.ascontiguousarray(self._rows[:, : self._row]).view(self._dtype).reshape(self._shape)
         self._begin()
         self._patience_ns = NEXT_FRAME_NS
         if self._damaged_ns is not None and arrival_ns - self._damaged_ns < DAMAGED_NS:
@@ -125,17 +129,23 @@ class GstGrabber:
         return "try the pipeline with gst-launch-1.0"
 
 
-def _start(pipeline: str, width: int, height: int, pipe: int) -> subprocess.Popen[bytes]:
+def bayer(pixels: PixelFormat) -> str:
+    """GStreamer's caps of a mosaic."""
+    return f"video/x-bayer,format={pixels.removeprefix('bayer_').removesuffix('8')}"
+
+
+def _start(pipeline: str, width: int, height: int, pipe: int, pixels: PixelFormat) -> subprocess.Popen[bytes]:
     if shutil.which("gst-launch-1.0") is None:
         raise SourceError("gst-launch-1.0 is not installed", "install the package gstreamer1.0-tools")
     try:
         elements = shlex.split(pipeline)
     except ValueError as error:
         raise SourceError(f"the pipeline cannot be read: {error}", "close its quotes") from None
-    caps = f"video/x-raw,format=BGR,width={width},height={height}"
+    caps = f"{CAPS.get(pixels) or bayer(pixels)},width={width},height={height}"
+    convert = "" if pixels in BAYER else "videoconvert ! "  # nothing makes another mosaic of one
     # what a decoder itself marks as damaged goes no further
     whole = "identity drop-buffer-flags=corrupted"
-    tail = f"! {whole} ! videoconvert ! {caps} ! queue leaky=downstream max-size-buffers=1 ! fdsink fd={pipe}"
+    tail = f"! {whole} ! {convert}{caps} ! queue leaky=downstream max-size-buffers=1 ! fdsink fd={pipe}"
     # Dies with the thread that reads it, also when we are killed. setpriv rather than preexec_fn: forking a process
     # with threads and locked memory would stall the loop.
     leash = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []

@@ -8,11 +8,13 @@ from typing import Any
 
 from edged.config import CameraConfig
 from edged.core.clock import NS_PER_S, Now, ns
+from edged.core.pixels import dtype_of, shape_of
 from edged.core.redact import hide
 from edged.core.types import Frame
 from edged.source.flaws import Flaws
-from edged.source.grabber import BadFrame, Grab, Grabber, OtherSizeError
+from edged.source.grabber import BadFrame, Grab, Grabber, OtherPixelsError, OtherSizeError
 from edged.source.mailbox import Mailbox
+from edged.source.mosaic import interpolated
 from edged.source.stamps import Stamps
 
 QUIET_NS = NS_PER_S
@@ -32,7 +34,8 @@ class Intake:
         self._now = now
         self._stamps = Stamps(round(NS_PER_S / config.fps), ns(config.latency_ms), steady)
         self._flaws = Flaws(config, steady)
-        self._wanted = (config.height, config.width, 3)
+        self._wanted = shape_of(config.format, config.height, config.width)
+        self._dtype = dtype_of(config.format)
         self._geometry = ""
         self._good = f"{config.width}x{config.height}"
         self._frames = self._discarded = self._refused = 0
@@ -100,6 +103,8 @@ class Intake:
         captured_ns = self._stamps.captured_ns(grab)
         if grab.image.shape != self._wanted:
             raise OtherSizeError(grab.image.shape, self._wanted)
+        if grab.image.dtype != self._dtype:
+            raise OtherPixelsError(f"{grab.image.dtype} values", self._config.format)
         if captured_ns is None:
             self._discarded += 1
             self.state = f"waiting until frames come as they are made, not faster than {self._config.fps:g} a second"
@@ -113,6 +118,7 @@ class Intake:
         elif PACE.sub("", trouble) != PACE.sub("", self.state):
             self.fail(trouble)
         self._geometry = self._good
-        grab.image.setflags(write=False)
-        self.mailbox.put(Frame(self._name, self._frames, captured_ns, grab.image, flaw))
+        image = interpolated(grab.image, self._config.format)
+        image.setflags(write=False)
+        self.mailbox.put(Frame(self._name, self._frames, captured_ns, image, flaw))
         return True

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from edged.config import CameraConfig, SensorConfig, camera_kind
 from edged.core.clock import Now, monotonic_ns, ns, sleep_until
+from edged.core.pixels import dtype_of, shape_of
 from edged.core.redact import shown
 from edged.core.types import Sample
 from edged.source.bus import BusCamera
@@ -75,10 +78,11 @@ def open_camera(
         if camera_kind(config.uri) in ("bus", "shm") and not shared and tap is None:
             return BusCamera(name, config, now, context)
         return CameraThread(name, config, now, context, tap)
-    cursor, shape = _replayed("cameras", name, config.uri)
-    if shape != (config.height, config.width, 3):
-        fact = f"{shown(config.uri)} holds frames of {shape[1]}x{shape[0]}"
-        raise SourceError(f"{fact}, cameras.{name} says {config.width}x{config.height}", "set width and height")
+    cursor, shape, dtype = _replayed("cameras", name, config.uri)
+    if shape != shape_of(config.format, config.height, config.width) or dtype != dtype_of(config.format):
+        fact = f"{shown(config.uri)} holds frames of {shape[1]}x{shape[0]}, {dtype}{' BGR' * (len(shape) == 3)}"
+        says = f"cameras.{name} says {config.width}x{config.height} {config.format}"
+        raise SourceError(f"{fact}, {says}", "set width, height and format")
     return ReplayCamera(name, cursor, now, sleep_until)
 
 
@@ -100,18 +104,21 @@ def open_sensor(
 
 def replay_sensor(name: str, config: SensorConfig) -> ReplaySensor:
     """The sensor at `replay:<file.npz>`. Raises `SourceError` as `open_sensor` does."""
-    cursor, shape = _replayed("sensors", name, config.endpoint)
+    cursor, shape, _ = _replayed("sensors", name, config.endpoint)
     if shape != (len(config.names),):
         fact = f"{shown(config.endpoint)} holds {shape[0]} values a sample"
         raise SourceError(f"{fact}, sensors.{name} names {len(config.names)}", "correct names")
     return ReplaySensor(name, cursor, ns(config.history_ms))
 
 
-def _replayed(kind: Literal["cameras", "sensors"], name: str, address: str) -> tuple[Cursor, tuple[int, ...]]:
-    """Where to read one stream of a recording, and the shape of one value."""
+def _replayed(
+    kind: Literal["cameras", "sensors"], name: str, address: str
+) -> tuple[Cursor, tuple[int, ...], np.dtype[Any]]:
+    """Where to read one stream of a recording, and shape and type of one value."""
     path, _, given = address.removeprefix(REPLAY).partition("#")
     recording, origin_ns = shared_recording(Path(path))
     tracks = recording.cameras if kind == "cameras" else recording.sensors
     if (track := tracks.get(given or name)) is None:
         raise SourceError(f"{path} holds no {kind}/{given or name}", f"name one of {', '.join(tracks) or 'none'}")
-    return Cursor(track, recording.start_ns, origin_ns, recording.span_ns), track.values.shape[1:]
+    cursor = Cursor(track, recording.start_ns, origin_ns, recording.span_ns)
+    return cursor, track.values.shape[1:], track.values.dtype

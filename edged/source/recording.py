@@ -2,6 +2,7 @@
 
     cameras/<name>/captured_ns  [N] int64, ascending      sensors/<name>/captured_ns  [N] int64, ascending
     cameras/<name>/image        [N, H, W, 3] uint8 BGR     sensors/<name>/values       [N, D] float64
+                                [N, H, W] uint8 or uint16, of a camera without colours
     cameras/<name>/arrived_ns   [N] int64, optional        sensors/<name>/arrived_ns   [N] int64, optional
 
 All stamps are of one clock with any zero. `arrived_ns` is when a reader could first see it; absent = when captured.
@@ -31,12 +32,15 @@ class Track:
 
     @staticmethod
     def make(captured_ns: Any, values: Any, arrived_ns: Any = None) -> Track:
-        """Check and convert; `values` becomes uint8 frames if it has four dimensions, float64 samples if two."""
+        """Check and convert; `values` becomes uint8 frames if it has four dimensions, float64 samples if two; three are
+        frames without colours, uint8 or uint16 as they are."""
         stamps = np.asarray(captured_ns, np.int64)
         arrived = stamps if arrived_ns is None else np.asarray(arrived_ns, np.int64)
-        array = np.array(values, np.uint8 if np.ndim(values) == 4 else np.float64)
-        if array.ndim not in (2, 4) or (array.ndim == 4 and array.shape[3] != 3):
-            raise SourceError(f"values of shape {array.shape}", "frames are [N, H, W, 3], samples [N, D]")
+        kind = {4: np.uint8, 3: np.uint16 if np.asarray(values).dtype == np.uint16 else np.uint8}
+        array = np.array(values, kind.get(np.ndim(values), np.float64))
+        if array.ndim not in (2, 3, 4) or (array.ndim == 4 and array.shape[3] != 3):
+            fact = f"values of shape {array.shape}"
+            raise SourceError(fact, "frames are [N, H, W, 3], without colours [N, H, W], samples [N, D]")
         if not len(stamps) == len(arrived) == len(array) > 0:
             raise SourceError(f"{len(stamps)} stamps for {len(array)} values", "one stamp for each, at least one")
         if np.any(np.diff(stamps) < 0) or np.any(np.diff(arrived) < 0) or np.any(arrived < stamps):

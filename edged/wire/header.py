@@ -81,6 +81,10 @@ class _Frame(msgspec.Struct):
     frame: int = 0
 
 
+class _Picture(_Frame):
+    format: _Text = ""
+
+
 class _Sample(msgspec.Struct):
     names: list[_Text] = []
     unit: _Text | list[_Text] = ""
@@ -104,6 +108,7 @@ HOLD = 4
 _TIMES = b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff"  # how timestamps begin; numbers may hold these bytes too
 _KNOWN: dict[int, type[msgspec.Struct]] = {
     1: _Action, 2: _Masks, 3: _Masks, HOLD: _Hold, 5: _Frame, 6: _Sample, 8: _Event, 9: _Result, 10: _Trace,
+    11: _Picture,
 }  # fmt: skip
 
 

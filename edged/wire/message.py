@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.errors import WireError
+from edged.core.pixels import ONE_CHANNEL, dtype_of
 from edged.core.types import Reason
 from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec, align, check_arrays, check_padding, lay_out
 from edged.wire.header import read_header
@@ -40,6 +41,7 @@ class Kind(IntEnum):
     EVENT = 8
     RESULT = 9
     TRACE = 10
+    PICTURE = 11
 
 
 class Flag(IntFlag):
@@ -50,7 +52,7 @@ class Flag(IntFlag):
     RAMPING = 4
 
 
-_REPEATING = (Kind.FRAME, Kind.SAMPLE)
+_REPEATING = (Kind.FRAME, Kind.SAMPLE, Kind.PICTURE)
 _KINDS = {int(kind): kind for kind in Kind}
 _FLAGS = tuple(Flag(bits) for bits in range(8))
 _STOP = int(Flag.STOP)  # operators of IntFlag cost a microsecond
@@ -231,6 +233,12 @@ def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec
         first = specs[0] if specs else None
         if first is None or (first.name, first.dtype, len(first.shape)) != _FIRST[kind]:
             raise WireError(f"{kind.name} without its first array {_FIRST[kind]}")
+    if kind is Kind.PICTURE:
+        first, pixels = specs[0] if specs else None, header.get("format")
+        if first is None or first.name != "image" or len(first.shape) != 2 or pixels not in ONE_CHANNEL:
+            raise WireError(f"PICTURE of format {pixels!r} without its first array 'image' [H, W]")
+        if first.dtype != dtype_of(pixels).name:
+            raise WireError(f"PICTURE of format {pixels} as {first.dtype}")
     if kind is Kind.ACTION:
         times = (header.get("t0_ns"), header.get("step_ns"))
         if not (_is_time(times[0]) and _is_time(times[1])):

@@ -8,6 +8,8 @@ the old one, which readers notice; one that is killed leaves whole frames behind
     0 "EDGSHM1" NUL | 8 u32 slots | 12 u32 height | 16 u32 width | 20 u32 pid | 24 u64 session | 32 8 bytes boot
     40 u32 notes, a futex, one more with each frame | 44 u32 closed | 48 u64 newest, 0 = none yet | 4096 slots
     slot: 0 u64 lock | 8 i64 captured_ns | 16 i64 published_ns | 64 image, H x W x 3 BGR, up to a multiple of 4096
+
+Of frames that are not bgr8 the magic is "EDGSHM2" NUL, and 56 u32 their format: 1 mono8, 2 mono16 (little-endian).
 """
 
 from __future__ import annotations
@@ -20,17 +22,21 @@ import struct
 import sys
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
 from edged.core.errors import UsageError
+from edged.core.pixels import SeenFormat, bytes_of, dtype_of, shape_of
 from edged.wire import futex
 
 FOLDER = Path("/dev/shm")
-MAGIC = b"EDGSHM1\0"
+MAGIC, OTHER_PIXELS = b"EDGSHM1\0", b"EDGSHM2\0"
+FORMATS: tuple[SeenFormat, ...] = ("bgr8", "mono8", "mono16")  # by their number
 NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
 HEAD, SLOT_HEAD, PAGE = 4096, 64, 4096
 LEAST_SLOTS, MOST_SLOTS, MOST_SIDE = 3, 64, 16384
@@ -39,7 +45,7 @@ TRIES = 4  # of one read, each with the newest frame
 POOL = 4  # buffers kept for copies
 
 FIXED = struct.Struct("<8s4IQ8s")
-NOTES, CLOSED = 10, 11  # as 32-bit words
+NOTES, CLOSED, FORMAT = 10, 11, 14  # as 32-bit words
 NEWEST = 6  # as 64-bit words
 
 
@@ -52,7 +58,7 @@ class RingFrame:
     boot: bytes
     captured_ns: int
     published_ns: int
-    image: NDArray[np.uint8]
+    image: NDArray[Any]
 
 
 def ring_path(name: str) -> Path:
@@ -69,8 +75,12 @@ class Mapping:
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         self.memory = mmap.mmap(descriptor, 0, access=access)
         magic, self.slots, self.height, self.width, self.pid, self.session, self.boot = FIXED.unpack_from(self.memory)
-        self.step = slot_bytes(self.height, self.width)
-        if magic != MAGIC or not LEAST_SLOTS <= self.slots <= MOST_SLOTS or self.height * self.width == 0:
+        number = int.from_bytes(self.memory[4 * FORMAT : 4 * FORMAT + 4], "little")
+        if (magic, number > 0) not in ((MAGIC, False), (OTHER_PIXELS, True)) or number >= len(FORMATS):
+            raise ValueError("no ring of frames")
+        self.pixels = FORMATS[number]
+        self.step = slot_bytes(self.height, self.width, self.pixels)
+        if not LEAST_SLOTS <= self.slots <= MOST_SLOTS or self.height * self.width == 0:
             raise ValueError("no ring of frames")
         if max(self.height, self.width) > MOST_SIDE or len(self.memory) < HEAD + self.slots * self.step:
             raise ValueError("sizes do not fit")
@@ -80,14 +90,14 @@ class Mapping:
         self.notes_at = int(self.words.ctypes.data) + 4 * NOTES
         at = [HEAD + slot * self.step for slot in range(self.slots)]
         self.heads = [np.frombuffer(self.memory, np.int64, 3, offset) for offset in at]
-        shape, size = (self.height, self.width, 3), self.height * self.width * 3
-        pixels = [np.frombuffer(self.memory, np.uint8, size, offset + SLOT_HEAD) for offset in at]
-        self.images = [flat.reshape(shape) for flat in pixels]
+        shape, dtype = shape_of(self.pixels, self.height, self.width), dtype_of(self.pixels)
+        flats = [np.frombuffer(self.memory, dtype, prod(shape), offset + SLOT_HEAD) for offset in at]
+        self.images = [flat.reshape(shape) for flat in flats]
 
 
-def slot_bytes(height: int, width: int) -> int:
+def slot_bytes(height: int, width: int, pixels: SeenFormat = "bgr8") -> int:
     """What one slot takes, head included."""
-    size = SLOT_HEAD + height * width * 3
+    size = SLOT_HEAD + bytes_of(pixels, height, width)
     return size + -size % PAGE
 
 
@@ -107,7 +117,7 @@ class RingReader:
         self._key = (0, 0)  # device and inode of what is mapped
         self._taken = 0
         self._look_ns = 0
-        self._pool: list[NDArray[np.uint8]] = []
+        self._pool: list[NDArray[Any]] = []
         self.tend()
 
     def read(self) -> RingFrame | None:
@@ -121,7 +131,7 @@ class RingReader:
             before = int(head[0])
             futex.fence()
             stamps = int(head[1]), int(head[2])
-            buffer = self._buffer(mapped.images[0].shape)
+            buffer = self._buffer(mapped.images[0])
             np.copyto(buffer, mapped.images[newest % mapped.slots])
             futex.fence()
             if before == int(head[0]) == 2 * newest:
@@ -130,13 +140,14 @@ class RingReader:
             self.torn += 1
         return None
 
-    def _buffer(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    def _buffer(self, like: NDArray[Any]) -> NDArray[Any]:
         """Memory that nobody looks at any more, or new: the first touch of 900 KB costs more than the copy."""
-        self._pool = [buffer for buffer in self._pool if buffer.shape == shape]
+        shape, dtype = like.shape, like.dtype
+        self._pool = [buffer for buffer in self._pool if (buffer.shape, buffer.dtype) == (shape, dtype)]
         for at in range(len(self._pool)):
             if sys.getrefcount(self._pool[at]) == 2:  # the list and this call; each view that is out counts one
                 return self._pool[at]
-        buffer = np.empty(shape, np.uint8)
+        buffer = np.empty(shape, dtype)
         self._pool = [*self._pool[-POOL + 1 :], buffer]
         return buffer
 

@@ -8,16 +8,20 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import Now, boot_id, monotonic_ns
 from edged.core.errors import EdgedError, UsageError
+from edged.core.pixels import SeenFormat
 from edged.wire import futex
 from edged.wire.shm import (
     CLOSED,
     FIXED,
+    FORMAT,
+    FORMATS,
     HEAD,
     LEAST_SLOTS,
     MAGIC,
@@ -25,6 +29,7 @@ from edged.wire.shm import (
     MOST_SLOTS,
     NEWEST,
     NOTES,
+    OTHER_PIXELS,
     Mapping,
     is_at,
     ring_path,
@@ -33,31 +38,31 @@ from edged.wire.shm import (
 
 
 class RingWriter:
-    """The writing side of the ring `name`, of frames [height, width, 3]. For one thread.
+    """The writing side of the ring `name`, of frames in the format `pixels`. For one thread.
 
     Raises `EdgedError` while another process writes it, or where there is no memory for it. `mode` is the file's: the
     group may read.
     """
 
     def __init__(self, name: str, height: int, width: int, slots: int = 6, mode: int = 0o640,
-                 now: Now = monotonic_ns) -> None:  # fmt: skip
+                 now: Now = monotonic_ns, pixels: SeenFormat = "bgr8") -> None:  # fmt: skip
         self.path = ring_path(name)
         if not (0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE and LEAST_SLOTS <= slots <= MOST_SLOTS):
             fact = f"{slots} slots of {width}x{height}"
             raise UsageError(fact, f"{LEAST_SLOTS} to {MOST_SLOTS} slots, sides up to {MOST_SIDE}")
         self.seq = 0
         self._now = now
-        size = HEAD + slots * slot_bytes(height, width)
+        size = HEAD + slots * slot_bytes(height, width, pixels)
         with _sole_writer(self.path) as replaces:
-            self._descriptor = _create(self.path, replaces, size, mode, (slots, height, width, now()))
+            self._descriptor = _create(self.path, replaces, size, mode, (slots, height, width, now()), pixels)
         self._map = Mapping(self._descriptor, writable=True)
 
-    def begin(self) -> NDArray[np.uint8]:
-        """The memory of the next frame, [height, width, 3], to be filled before `commit`."""
+    def begin(self) -> NDArray[Any]:
+        """The memory of the next frame, [height, width, 3] or [height, width], to be filled before `commit`."""
         slot = (self.seq + 1) % self._map.slots
         self._map.heads[slot][0] = 2 * (self.seq + 1) + 1
         futex.fence()
-        image: NDArray[np.uint8] = self._map.images[slot]
+        image: NDArray[Any] = self._map.images[slot]
         return image
 
     def commit(self, captured_ns: int) -> int:
@@ -73,11 +78,12 @@ class RingWriter:
         futex.wake(self._map.notes_at)
         return self.seq
 
-    def write(self, image: NDArray[np.uint8], captured_ns: int) -> int:
+    def write(self, image: NDArray[Any], captured_ns: int) -> int:
         """Copy `image` in and share it. Raises `UsageError` for another shape or dtype."""
-        wanted = (self._map.height, self._map.width, 3)
-        if image.shape != wanted or image.dtype != np.uint8:
-            raise UsageError(f"{self.path.name} holds {wanted} uint8, not {image.shape} {image.dtype}", "convert it")
+        wanted = self._map.images[0]
+        if image.shape != wanted.shape or image.dtype != wanted.dtype:
+            holds = f"{self.path.name} holds {wanted.shape} {wanted.dtype}"
+            raise UsageError(f"{holds}, not {image.shape} {image.dtype}", "convert it")
         np.copyto(self.begin(), image)
         return self.commit(captured_ns)
 
@@ -127,7 +133,9 @@ def _sole_writer(path: Path) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _create(path: Path, replaces: bool, size: int, mode: int, facts: tuple[int, int, int, int]) -> int:
+def _create(
+    path: Path, replaces: bool, size: int, mode: int, facts: tuple[int, int, int, int], pixels: SeenFormat
+) -> int:
     """A new file in the place of the old one, locked by us and filled with what does not change; its descriptor."""
     slots, height, width, session = facts
     made = path.with_name(f".{path.name}.{os.getpid()}")
@@ -140,7 +148,9 @@ def _create(path: Path, replaces: bool, size: int, mode: int, facts: tuple[int, 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.posix_fallocate(descriptor, 0, size)  # else a full memory is a SIGBUS later
-        os.pwrite(descriptor, FIXED.pack(MAGIC, slots, height, width, os.getpid(), session, boot_id()), 0)
+        magic, number = MAGIC if pixels == "bgr8" else OTHER_PIXELS, FORMATS.index(pixels)
+        os.pwrite(descriptor, number.to_bytes(4, "little"), 4 * FORMAT)
+        os.pwrite(descriptor, FIXED.pack(magic, slots, height, width, os.getpid(), session, boot_id()), 0)
         os.fchmod(descriptor, mode)
         if replaces:
             made.rename(path)

@@ -157,6 +157,14 @@ GOLDEN = {
         (("image", np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)),),
         engine=bytes(8),
     ),
+    "picture": Golden(
+        "cell/frames-side",
+        Kind.PICTURE,
+        17,
+        {"camera": "side", "frame": 18, "format": "mono16"},
+        (("image", np.arange(0, 6 * 700, 700, dtype=np.uint16).reshape(2, 3)),),
+        engine=bytes(8),
+    ),
     "sample": Golden(
         "cell/joints",
         Kind.SAMPLE,

@@ -14,6 +14,7 @@ from types import FrameType
 from edged.config.cameras import Shared, load_cameras
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EXIT_OK, UsageError
+from edged.core.pixels import seen_as
 from edged.runtime.systemd import READY, STOPPING, WATCHDOG, notify, status, watchdog_period
 from edged.source.camera import CameraThread
 from edged.wire.shm_writer import RingWriter
@@ -48,7 +49,7 @@ def run_camera(path: Path, name: str = "", shared_as: str = "") -> int:
 def _share(shared: Shared, name: str, shared_as: str, ended: threading.Event) -> None:
     config = shared.cameras[name]
     camera = CameraThread(name, config)
-    with RingWriter(shared_as, config.height, config.width, shared.share.slots) as ring:
+    with RingWriter(shared_as, config.height, config.width, shared.share.slots, pixels=seen_as(config.format)) as ring:
         camera.start()
         try:
             log.info("%s is shared as shm:%s, %d slots", name, shared_as, shared.share.slots)

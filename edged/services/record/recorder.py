@@ -186,7 +186,7 @@ class Recorder:
     def _write(self, file: RecordingFile, heard: Heard) -> None:
         message = heard.message
         published_ns = self._unix(message.published_ns)
-        if message.kind is Kind.FRAME:
+        if message.kind in (Kind.FRAME, Kind.PICTURE):
             self._write_picture(file, message)
             return
         file.wire(f"/wire/{heard.stream}", bytes(message.raw), published_ns, message.seq)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from numpy.typing import NDArray
 
 from edged.client import Kind, Message
+from edged.core.pixels import SeenFormat, dtype_of, for_eyes, shape_of
 
 GREEN, RED = (0.1, 0.9, 0.2, 1.0), (0.95, 0.15, 0.1, 1.0)
 PICTURE = "foxglove.RawImage"
@@ -36,19 +37,21 @@ def picture(message: Message, at_ns: int, lossless: bool, quality: int) -> Shown
     image = message.arrays["image"]
     if lossless:
         height, width = image.shape[:2]
-        made = RawImage(
-            frame_id=camera, width=width, height=height, encoding="bgr8", step=3 * width, data=image.tobytes()
-        )
+        pixels, step = str(message.header.get("format", "bgr8")), image.nbytes // max(1, height)
+        made = RawImage(frame_id=camera, width=width, height=height, encoding=pixels, step=step, data=image.tobytes())
         return Shown(f"/{camera}/image", _at(made, at_ns), number)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(for_eyes(image)), [cv2.IMWRITE_JPEG_QUALITY, quality])
     made = CompressedImage(frame_id=camera, format="jpeg", data=data.tobytes())
     return Shown(f"/{camera}/image/jpeg", _at(made, at_ns), number)
 
 
-def read_picture(data: bytes) -> tuple[str, NDArray[np.uint8]]:
-    """Camera and pixels [H, W, 3] of a lossless frame, read-only."""
+def read_picture(data: bytes) -> tuple[str, NDArray[Any]]:
+    """Camera and pixels of a lossless frame, read-only. Raises `ValueError` for a format that frames do not have."""
     image = RawImage.FromString(data)
-    return image.frame_id, np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+    if image.encoding not in get_args(SeenFormat):
+        raise ValueError(f"a picture of format {image.encoding!r}")
+    flat = np.frombuffer(image.data, dtype_of(image.encoding))
+    return image.frame_id, flat.reshape(shape_of(image.encoding, image.height, image.width))
 
 
 def verdict(message: Message, daemon: str, at_ns: int) -> Iterator[Shown]:

@@ -17,7 +17,7 @@ from edged.core.stopwatch import STEPS, Readings
 from edged.core.types import Frame, Tick
 from edged.wire import Kind, Message
 
-Picture = NDArray[np.uint8]
+Picture = NDArray[Any]
 VERDICTS = (Kind.ACTION, Kind.LABELS, Kind.INSTANCES, Kind.HOLD)
 
 
@@ -89,7 +89,7 @@ class Tape:
             self.steps.append(Step(message.header, memory, gap))
 
     def add_picture(self, camera: str, number: int, image: Picture) -> None:
-        """A frame as it was inferred on, [H, W, 3] uint8 BGR."""
+        """A frame as it was inferred on."""
         image.setflags(write=False)
         self.pictures[camera, number] = image
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from edged.client import Kind, Lost, Message, Stream, Subscription
 from edged.core.clock import NS_PER_MS, monotonic_ns
+from edged.core.pixels import for_eyes
 
 IDLE_S = 3.0  # a stream that nobody asked for so long is not read any more
 PACE_S = 0.08  # pictures a second: what is in between is overtaken
@@ -135,8 +136,8 @@ def view(frame: Message | None, verdict: Message | Lost | None, number: int, exa
         about["parts"].append([name, len(data)])
         parts.append(data)
 
-    if frame is not None and frame.kind is Kind.FRAME:
-        image = frame.arrays["image"]
+    if frame is not None and frame.kind in (Kind.FRAME, Kind.PICTURE):
+        image = for_eyes(frame.arrays["image"])
         about["frame"] = {**_stamps(frame), "size": [image.shape[1], image.shape[0]],
                           "camera": str(frame.header.get("camera", "")), "exact": exact}  # fmt: skip
         put("jpeg", _jpeg(image))

@@ -130,6 +130,22 @@ def test_a_camera_of_the_wrong_size_fits_only_with_resizing() -> None:
     assert misfits(unresized, Config(**small)) == []
 
 
+@pytest.mark.parametrize(
+    ("camera", "engine", "fits"),
+    [("mono8", "bgr8", True), ("bayer_rggb8", "bgr8", True), ("mono16", "bgr8", False), ("bgr8", "mono8", False),
+     ("mono8", "mono8", True), ("mono8", "mono16", False), ("mono16", "mono16", True)],
+)  # fmt: skip
+def test_a_camera_gives_the_pixels_that_the_engine_takes(camera: str, engine: str, fits: bool) -> None:
+    packed = (
+        manifest("schema", 2)
+        if engine == "bgr8"
+        else parse_manifest(msgspec.json.encode(change(change(REACH, "schema", 2), "inputs.image.format", engine)))
+    )
+    problems = misfits(packed, cell("cameras.tool.format", camera))
+    seen = "bgr8" if camera == "bayer_rggb8" else camera
+    assert problems == [] if fits else problems[0].startswith(f"camera 'tool' gives {seen}, the engine takes {engine};")
+
+
 def test_a_segmenter_has_no_guard() -> None:
     changed = change(change(REACH, "task", "semantic"), "classes", ["background", "scratch"])
     changed = change(change(changed, "outputs", {"labels": {"role": "labels"}}), "tolerance", {"labels": 0.999})

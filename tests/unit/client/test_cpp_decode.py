@@ -98,6 +98,18 @@ BROKEN = {
         header(arrays=[entry(name="action", dtype="float32", shape=[0, 2], length=0)]), kind=1
     ),
 }
+PIXELS = entry(name="image", shape=[1, 3])
+BROKEN |= {
+    why: hand_made(packed({**format, "arrays": specs}), b"123", kind=11)
+    for why, format, specs in (
+        ("a picture without a format", {}, [PIXELS]),
+        ("a picture of a format that nobody knows", {"format": "mono12"}, [PIXELS]),
+        ("a picture whose format is a list", {"format": ["mono8"]}, [PIXELS]),
+        ("a picture of 16 bits in bytes", {"format": "mono16"}, [PIXELS]),
+        ("a picture of three dimensions", {"format": "mono8"}, [{**PIXELS, "shape": [1, 1, 3]}]),
+        ("a picture of another name", {"format": "mono8"}, [{**PIXELS, "name": "pixels"}]),
+    )
+}
 SPEED = entry(name="velocity", dtype="float32", shape=[1, 2], length=8, offset=8)
 BROKEN |= {
     why: hand_made(header(arrays=specs), ACTION["payload"] + bytes(size), kind=1)
@@ -124,6 +136,11 @@ SOUND = {
     "numbers of all widths": hand_made(
         packed({"a": [0, -1, 127, -128, 2**15, -(2**15), 2**31, -(2**31), 2**64 - 1, -(2**63), 0.5, None, True, b"x"]})
     ),
+    "a picture of 16 bits": hand_made(
+        packed({"format": "mono16", "arrays": [entry(name="image", dtype="uint16", shape=[1, 2], length=4)]}),
+        b"1234",
+        kind=11,
+    ),
     "a float of 32 bits": hand_made(b"\x81\xa1a\xca\x3f\x80\0\0"),
 }
 
@@ -141,6 +158,7 @@ def test_every_kind_and_known_key_is_known_to_both(reader: Path) -> None:
     """Whoever adds one to Python is told here that `known_keys` or `newest_kind` of the header lacks it."""
     keys = sorted({field for known in _KNOWN.values() for field in known.__struct_fields__})
     firsts: dict[int, Any] = {
+        11: (entry(name="image", shape=[1, 3]), 3),
         1: (SPEC, 8), 2: (entry(name="labels", shape=[1, 3]), 3), 5: (entry(name="image", shape=[1, 1, 3]), 3),
         3: (entry(name="xyxy", dtype="float32", shape=[0, 4], length=0), 0),
         6: (entry(name="values", dtype="float64", shape=[1], length=8), 8),
@@ -148,7 +166,7 @@ def test_every_kind_and_known_key_is_known_to_both(reader: Path) -> None:
     messages = []
     for kind in range(20):
         spec, size = firsts.get(kind, (None, 0))
-        base = {**TIMES, "arrays": [spec]} if spec else {}
+        base = {**TIMES, "arrays": [spec], **({"format": "mono8"} if kind == 11 else {})} if spec else {}
         for value in (None, {}, b"x", 1, 1.5, "x", ["x"], [1, 2], [["x", 1, "y", 0.5, None]]):
             for key in keys:
                 head = packed({**base, key: value})

@@ -32,7 +32,7 @@ def observation(pixels: NDArray[np.uint8] | None = None, **values: Any) -> Obser
 def encoded(pixels: NDArray[np.uint8], **role: Any) -> NDArray[np.uint8]:
     """What arrives in an engine input filled with rubbish before."""
     wanted = image(**role)
-    array = np.full((1, *wanted.size, 3), 99, np.uint8)
+    array = np.full(wanted.shape, 99, wanted.dtype)
     encoder = Encoder(manifest({"image": wanted}), {"image": array}, NO_OUTPUTS, {})
     assert encoder.encode(observation(pixels)) is None
     return array[0]
@@ -56,6 +56,40 @@ def test_letterbox_keeps_the_aspect_and_paints_the_rest() -> None:
 def test_crop_takes_the_middle() -> None:
     got = encoded(photo(), size=(96, 96), resize="crop")
     np.testing.assert_array_equal(got, cv2.resize(np.ascontiguousarray(photo()[:, 80:560]), (96, 96)))
+
+
+@pytest.mark.parametrize("size", [(96, 96), (480, 640)])
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
+def test_a_grey_frame_is_in_each_channel_of_an_engine_of_colours(fit: str, size: tuple[int, int]) -> None:
+    grey = photo()[..., 0]
+    got = encoded(grey, size=size, resize=fit, pad=7)
+    assert got.shape == (*size, 3)
+    np.testing.assert_array_equal(got, encoded(np.repeat(grey[..., None], 3, 2), size=size, resize=fit, pad=7))
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
+def test_an_engine_of_one_channel_gets_the_cameras_own_numbers(fit: str) -> None:
+    grey, deep = photo()[..., 0], photo()[..., 1].astype(np.uint16) * 256 + 77
+    got = encoded(grey, size=(96, 96), resize=fit, format="mono8", pad=3)
+    assert (got.shape, got.dtype) == ((96, 96, 1), np.uint8)
+    as_colours = encoded(np.repeat(grey[..., None], 3, 2), size=(96, 96), resize=fit, pad=3)
+    np.testing.assert_array_equal(got[..., 0], as_colours[..., 0])
+    got = encoded(deep, size=(480, 640), resize=fit, format="mono16")
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got[..., 0], deep.astype(np.float32))
+    got = encoded(deep, size=(96, 128), resize=fit, format="mono16")
+    np.testing.assert_array_equal(got[..., 0], cv2.resize(deep, (128, 96)).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "takes"), [(np.uint16, "bgr8"), (np.uint16, "mono8"), (np.uint8, "mono16"), (None, "mono8")]
+)
+def test_pixels_that_an_engine_does_not_take_are_a_hold(pixels: Any, takes: str) -> None:
+    wanted = image(format=takes)
+    encoder = Encoder(manifest({"image": wanted}), {"image": np.zeros(wanted.shape, wanted.dtype)}, NO_OUTPUTS, {})
+    hold = encoder.encode(observation(photo() if pixels is None else photo()[..., 0].astype(pixels)))
+    assert isinstance(hold, Hold)
+    assert f"'image' takes {takes}" in hold.detail
 
 
 def test_equal_sizes_are_copied_bit_by_bit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from google.protobuf.message import Message as Proto
 
 from edged.core.types import Reason
 from edged.services.record import recorder as module
+from edged.services.record import shown
 from edged.services.record.file import OPEN, WIRE, facts, read, repair
 from edged.services.record.recorder import RecordConfig, Recorder, prune
 from edged.services.record.ring import Heard, Ring
@@ -209,3 +211,16 @@ def test_a_file_cut_off_anywhere_is_read_to_its_last_chunk_and_repaired(tmp_path
         counts.append(len(found))
     assert counts == sorted(counts)
     assert counts[-1] > 100
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pictures_without_colours_are_kept_to_the_bit(dtype: Any) -> None:
+    image = (np.arange(12, dtype=dtype) * 20).reshape(3, 4)
+    pixels = "mono16" if dtype == np.uint16 else "mono8"
+    made = Preamble(Kind.PICTURE, 0, Flag(0), 5, 1, 0, 10, 0, bytes(8), bytes(8))
+    message = decode(encode("a", made, {"camera": "side", "frame": 7, "format": pixels}, (("image", image),)))
+    kept = shown.picture(message, 10, True, 80)
+    camera, again = shown.read_picture(kept.proto.SerializeToString())
+    assert (camera, kept.sequence, kept.proto.encoding, again.dtype) == ("side", 7, pixels, dtype)
+    np.testing.assert_array_equal(again, image)
+    assert shown.picture(message, 10, False, 80).topic == "/side/image/jpeg"

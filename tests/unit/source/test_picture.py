@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,7 +87,82 @@ def test_sizes_that_cannot_be_are_refused_before_memory_is_taken(tmp_path: Path)
 @pytest.mark.parametrize("kind", [".png", ".tif", ".ppm"])
 def test_deeper_pixels_are_refused_by_name(tmp_path: Path, kind: str):
     deep = NOISE.astype(np.uint16) * 16
-    assert refusal(tmp_path / f"a{kind}", coded(kind, deep)) == "has 16 bits a channel, frames have 8"
+    assert refusal(tmp_path / f"a{kind}", coded(kind, deep)) == "has 16 bits a channel, bgr8 has 8"
+
+
+def with_orientation(orientation: int) -> bytes:
+    """A JPEG whose EXIF says how it is to be turned (tag 0x0112 of its first directory)."""
+    tiff = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x0112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0" + tiff
+    data = coded(".jpg", CORNER, cv2.IMWRITE_JPEG_QUALITY, 100)
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+
+
+CORNER = np.zeros((48, 64, 3), np.uint8)
+CORNER[:16, :16] = 255  # at the top left, as the sensor saw it
+
+
+@pytest.mark.parametrize("pixels", ["bgr8", "mono8"])
+@pytest.mark.parametrize(
+    ("orientation", "shape", "corner"),
+    [(1, (48, 64), (0, 0)), (2, (48, 64), (0, -1)), (3, (48, 64), (-1, -1)), (4, (48, 64), (-1, 0)),
+     (5, (64, 48), (0, 0)), (6, (64, 48), (0, -1)), (7, (64, 48), (-1, -1)), (8, (64, 48), (-1, 0))],
+)  # fmt: skip
+def test_pictures_are_turned_as_their_exif_says(
+    tmp_path: Path, pixels: Any, orientation: int, shape: tuple[int, int], corner: tuple[int, int]
+):
+    (tmp_path / "a.jpg").write_bytes(with_orientation(orientation))
+    image = read_picture(tmp_path / "a.jpg", pixels)
+    assert image.shape[:2] == shape
+    light = {at: int(image[at].min()) for at in ((0, 0), (0, -1), (-1, 0), (-1, -1))}
+    assert [at for at, value in light.items() if value > 200] == [corner]
+    assert sum(value < 50 for value in light.values()) == 3
+
+
+@pytest.mark.parametrize("kind", [".png", ".webp", ".tif"])
+def test_an_opaque_alpha_channel_is_left_out_and_a_transparent_pixel_refused(tmp_path: Path, kind: str):
+    clear = np.dstack([NOISE, np.full((48, 64), 255, np.uint8)])
+    lossless = (cv2.IMWRITE_WEBP_QUALITY, 101) if kind == ".webp" else ()
+    (tmp_path / f"a{kind}").write_bytes(coded(kind, clear, *lossless))
+    assert np.array_equal(read_picture(tmp_path / f"a{kind}"), NOISE)
+    clear[20, 30, 3] = 254
+    said = refusal(tmp_path / f"b{kind}", coded(kind, clear, *lossless))
+    assert said == "has transparent pixels, and cameras see none"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grey_is_repeated_and_colours_become_grey(tmp_path: Path, kind: str):
+    lossless = (cv2.IMWRITE_WEBP_QUALITY, 101) if kind == ".webp" else (cv2.IMWRITE_JPEG_QUALITY, 100)
+    options = lossless if kind in (".webp", ".jpg") else ()
+    smooth = cv2.GaussianBlur(NOISE, (0, 0), 6)  # which a JPEG keeps
+    grey = smooth[..., 1]
+    plain = np.repeat(grey[..., None], 3, 2) if kind in (".pgm", ".ppm") else grey  # as `coded` and OpenCV want it
+    (tmp_path / f"grey{kind}").write_bytes(coded(kind, plain, *options))
+    (tmp_path / f"colour{kind}").write_bytes(coded(kind, smooth, *options))
+    seen = read_picture(tmp_path / f"grey{kind}")
+    assert np.abs(seen.astype(int) - grey[..., None]).max() <= 2
+    assert np.abs(read_picture(tmp_path / f"grey{kind}", "mono8").astype(int) - grey).max() <= 2
+    weights = smooth[..., 0] if kind == ".pgm" else smooth @ np.array([0.114, 0.587, 0.299])
+    assert np.abs(read_picture(tmp_path / f"colour{kind}", "mono8") - weights).max() <= 3
+
+
+@pytest.mark.parametrize("kind", [".png", ".tif", ".pgm"])
+def test_16_bits_are_kept_where_the_format_has_them(tmp_path: Path, kind: str):
+    deep = (NOISE[..., 0].astype(np.uint16) << 4) + 7
+    path = tmp_path / f"a{kind}"
+    ok, data = cv2.imencode(kind, deep)
+    path.write_bytes(bytes(data))
+    assert ok
+    assert np.array_equal(read_picture(path, "mono16"), deep)
+    assert "bits a channel, mono8 has 8" in _refused(path, "mono8")
+    path.write_bytes(coded(kind))
+    assert "mono16 has one of 16" in _refused(path, "mono16")
+
+
+def _refused(path: Path, pixels: Any) -> str:
+    with pytest.raises(BadFrame) as caught:
+        read_picture(path, pixels)
+    return caught.value.fact
 
 
 def test_a_changed_byte_of_a_png_is_found(tmp_path: Path):

@@ -180,7 +180,7 @@ SIZE = {"width": 6, "height": 4}
 def test_by_config_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cell.npz"
     recording().save(path)
-    with pytest.raises(SourceError, match=r"frames of 6x4, cameras\.tool says 64x48"):
+    with pytest.raises(SourceError, match=r"frames of 6x4, uint8 BGR, cameras\.tool says 64x48 bgr8"):
         open_camera("tool", CameraConfig(uri=f"replay:{path}", width=64, height=48))
     with pytest.raises(SourceError, match="name one of tool"):
         open_camera("line", CameraConfig(uri=f"replay:{path}", width=64, height=48))

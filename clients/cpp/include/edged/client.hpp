@@ -44,8 +44,8 @@ constexpr size_t max_message = 256 + 80 + size_t(max_header) + max_payload;
 constexpr int max_arrays = 64, max_dimensions = 8, max_depth = 16;
 constexpr uint32_t longest_text = 65536;  // characters of a text in a header
 
-enum class Kind : uint8_t { action = 1, labels, instances, hold, frame, sample, health, event, result, trace };
-constexpr uint8_t newest_kind = 10;
+enum class Kind : uint8_t { action = 1, labels, instances, hold, frame, sample, health, event, result, trace, picture };
+constexpr uint8_t newest_kind = 11;
 
 enum Flag : uint16_t { changed = 1, stop = 2, ramping = 4 };
 
@@ -281,6 +281,7 @@ struct Known {
 constexpr uint32_t bit(Kind kind) { return 1u << uint8_t(kind); }
 constexpr uint32_t masks_bits = bit(Kind::labels) | bit(Kind::instances);
 constexpr uint32_t judged_bits = masks_bits | bit(Kind::hold) | bit(Kind::result);
+constexpr uint32_t pictures_bits = bit(Kind::frame) | bit(Kind::picture);
 constexpr uint32_t verdict_bits = bit(Kind::action) | judged_bits;
 
 constexpr Known known_keys[] = {
@@ -297,7 +298,7 @@ constexpr Known known_keys[] = {
     {"deviation", Shape::numbers, bit(Kind::action)},
     {"waiting", Shape::text, bit(Kind::action)},
     {"classes", Shape::texts, masks_bits},
-    {"camera", Shape::text, masks_bits | bit(Kind::frame) | bit(Kind::result)},
+    {"camera", Shape::text, masks_bits | pictures_bits | bit(Kind::result)},
     {"size", Shape::pair, masks_bits},
     {"truncated", Shape::integer, masks_bits | bit(Kind::result)},
     {"result", Shape::text, judged_bits},
@@ -308,7 +309,8 @@ constexpr Known known_keys[] = {
     {"detail", Shape::text, bit(Kind::hold)},
     {"unit", Shape::text_or_texts, bit(Kind::sample)},
     {"event", Shape::text, bit(Kind::event)},
-    {"frame", Shape::integer, bit(Kind::frame)},
+    {"frame", Shape::integer, pictures_bits},
+    {"format", Shape::text, bit(Kind::picture)},
     {"trace", Shape::text, bit(Kind::trace)},
 };
 constexpr int known_count = sizeof known_keys / sizeof known_keys[0];
@@ -570,6 +572,18 @@ inline const char* Message::check_kind() const {
         if (!array_count_ || array.name != first.name || array.dtype != first.dtype
             || array.dimensions != first.dimensions)
             return "without the first array of its kind";
+    }
+    if (kind() == Kind::picture) {
+        struct Pixels { std::string_view format, dtype; };
+        constexpr Pixels known[] = {{"mono8", "uint8"}, {"mono16", "uint16"}, {"bayer_rggb8", "uint8"},
+                                    {"bayer_bggr8", "uint8"}, {"bayer_gbrg8", "uint8"}, {"bayer_grbg8", "uint8"}};
+        const Array& array = arrays_[0];
+        bool is_known = false;
+        for (const Pixels& one : known)
+            is_known |= find("format").type == Type::text && find("format").text() == one.format
+                        && array.dtype == one.dtype;
+        if (!array_count_ || array.name != "image" || array.dimensions != 2 || !is_known)
+            return "a picture that is not as its format says";
     }
     if (kind() == Kind::action) {
         for (const Value* time : {&t0_, &step_})
