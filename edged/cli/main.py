@@ -155,11 +155,17 @@ def demo(
         str, typer.Option(help="reach, reach-chunk (16 steps at a time) or reach-lstm (with a memory)")
     ] = "reach",
     delay: Annotated[float, typer.Option(help="ms that the policy's engine takes longer", min=0, max=2000)] = 0.0,
+    line: Annotated[bool, typer.Option("--line", help="sort trays of parts instead: triggers, rules, results")] = False,
+    trays: Annotated[int, typer.Option(help="with --line: stop after so many trays", min=1, max=1_000_000)] = 200,
 ) -> None:
     """Drive a simulated robot cell: a policy, an inspection, and a controller that obeys the bus."""
+    shown = PAGE if page else ""
+    if line:
+        from edged.demo.sorting import run_line
+
+        raise typer.Exit(run_line(seconds, trays, seed, json, snapshot, shown))
     from edged.demo.run import run_demo
 
-    shown = PAGE if page else ""
     played = run_demo(seconds, targets, seed, json, snapshot, blank, swap, controller.value, shown, policy, delay)
     raise typer.Exit(played)
 

@@ -141,6 +141,7 @@ class Matcher:
         self.timing = timing
         self._open: list[Part] = []
         self._closed: deque[Part] = deque()  # as long as a frame of their window may come
+        self._missed: deque[Part] = deque(maxlen=MOST_OPEN)  # told NO_FRAME: their frame may yet come
         self._frames: deque[_Seen] = deque()
         self._changed = threading.Condition(threading.Lock())
         self.counts: Counter[str] = Counter()
@@ -175,6 +176,9 @@ class Matcher:
             for part in (*self._closed, *self._open):
                 if part.first_ns <= seen.captured_ns <= part.last_ns:
                     self._pair(part, seen)
+            for part in [one for one in self._missed if one.first_ns <= seen.captured_ns <= one.last_ns]:
+                self._missed.remove(part)
+                self.counts["late_frames"] += 1
             self.counts["frames"] += 1
             self._changed.notify_all()
 
@@ -252,6 +256,8 @@ class Matcher:
         for part, outcome in over:
             part.frame, part.closed = None, True
             self._closed.append(part)
+            if outcome.result.reason == "NO_FRAME":
+                self._missed.append(part)
             self.counts[outcome.result.reason or outcome.result.status] += 1
 
     def _forget(self, now_ns: int) -> None:
@@ -268,4 +274,6 @@ class Matcher:
             self._frames[index].frame = None
         while self._closed and now_ns > self._closed[0].settled_ns:
             self._closed.popleft()
+        while self._missed and now_ns > self._missed[0].deadline_ns + FORGOTTEN_NS:
+            self._missed.popleft()
         self._open = [one for one in self._open if one.accepted or now_ns < one.deadline_ns + FORGOTTEN_NS]

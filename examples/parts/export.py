@@ -121,15 +121,23 @@ def main() -> None:
     parser.add_argument("--version", default="1")
     parser.add_argument("--views", type=int, default=1000, help="held-out views to score it on")
     parser.add_argument("--replace", action="store_true", help="overwrite that version")
+    parser.add_argument("--score", type=Path, metavar="ENGINE", help="only score this engine's folder")
     args = parser.parse_args()
 
+    if args.score is not None:
+        _tell(args.score, args.views)
+        return
     model = args.run / "parts.onnx"
     print(f"{model}: opset {OPSET}, within {export(args.run / 'parts.pt', model):.1e} of PyTorch", flush=True)
     provenance = {"made_by": "examples/parts", "trained_on": "rendered parts, seeds from 0"}
     packed = seal(model, args.store, args.version, provenance, replace=args.replace)
-    found = score(read_bundle(packed.path), range(HELD_OUT, HELD_OUT + args.views))
+    _tell(packed.path, args.views)
+
+
+def _tell(engine: Path, views: int) -> None:
+    found = score(read_bundle(engine), range(HELD_OUT, HELD_OUT + views))
     by_class = "  ".join(f"{name} {value:.3f}" for name, value in found.by_class.items())
-    print(f"{packed.path}: {args.views} held-out views, seeds from {HELD_OUT}: AP50 {found.ap50:.4f}  "
+    print(f"{engine}: {views} held-out views, seeds from {HELD_OUT}: AP50 {found.ap50:.4f}  "
           f"AP75 {found.ap75:.4f}  AP {found.ap:.4f} ({by_class})")  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def run(line: Line, count: int, times: int, seed: int) -> None:
         line.part("well" if rng.random() < 0.6 else str(rng.choice(WRONG)))
         if index in deaths:
             mark = min(line.missing() | set(line.triggers.waiting), default=max(line.passed))
+            line.late_frames += line.count_late()
             line.daemon.kill()
             for _ in range(int(rng.integers(0, 8))):
                 line.part("well", away=True)
@@ -68,7 +69,10 @@ def test_each_part_has_one_result_and_it_is_its_own(line: Line) -> None:
 @pytest.mark.soak
 def test_ten_thousand_parts(line: Line) -> None:
     run(line, 10_000, 12, 6)
-    print(line.check())
+    came = line.check()
+    print(came, f"{len(line.late)} pictures were read too late, by a machine that was busy elsewhere")
+    assert came["PASS"] > 1000
+    assert came["FAIL"] > 1000
 
 
 def test_edges_of_a_sensor_are_parts(rig: Rig) -> None:

@@ -84,6 +84,19 @@ def test_what_comes_too_late_is_late_and_what_does_not_come_is_no_frame() -> Non
     assert said(matcher, T0 + 100 * MS + TIMING.settle_ns) == {2: "NO_FRAME"}
 
 
+def test_a_frame_that_comes_after_its_part_was_told_no_frame_is_counted() -> None:
+    """A camera's thread that waits for a processor: the picture was taken in time, and is read too late."""
+    matcher = Matcher(TIMING)
+    accepted(matcher, 1, 0)
+    accepted(matcher, 2, 50 * MS)
+    assert said(matcher, TIMING.settle_ns) == {1: "NO_FRAME"}
+    matcher.frame(frame(50 * MS + DELAY), TIMING.settle_ns + 1)
+    matcher.frame(frame(DELAY), TIMING.settle_ns + 2)
+    matcher.frame(frame(DELAY + 1), TIMING.settle_ns + 3)
+    assert matcher.describe()["late_frames"] == 1
+    assert look(matcher, TIMING.settle_ns + 4) is not None, "the other part has its own"
+
+
 def test_a_result_after_the_deadline_is_none() -> None:
     matcher = Matcher(TIMING)
     accepted(matcher, 1, T0)
