@@ -48,6 +48,7 @@ from edged.bundle.roles import (
     Strict,
 )
 from edged.core.errors import RefusedError
+from edged.core.pixels import SeenFormat
 
 __all__ = [
     "HEAD_OUTPUTS",
@@ -122,6 +123,12 @@ class Manifest(Strict, frozen=True):
     @property
     def images(self) -> dict[str, ImageInput]:
         return {tensor: role for tensor, role in self.inputs.items() if isinstance(role, ImageInput)}
+
+    @property
+    def seen_format(self) -> SeenFormat:
+        """What pictures are read as that all images of the model are to be made of; bgr8 without an image."""
+        formats = {role.format for role in self.images.values()}
+        return formats.pop() if len(formats) == 1 else "bgr8"
 
     @property
     def states(self) -> dict[str, StateInput]:

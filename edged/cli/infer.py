@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edged.cli.engine_arg import find_engine
 from edged.core.errors import EdgedError, UsageError
 from edged.core.files import write_file
+from edged.core.pixels import for_eyes
 from edged.core.types import Labels
 from edged.engine.registry import open_engine
 from edged.evaluation.coco import CocoFindings
@@ -25,8 +26,9 @@ from edged.source.opencv import cv2
 from edged.source.picture import is_turned, read_picture
 
 
-def overlay(image: NDArray[np.uint8], inferred: Inferred) -> NDArray[np.uint8]:
+def overlay(image: NDArray[Any], inferred: Inferred) -> NDArray[np.uint8]:
     """`image` with what the engine made of it drawn over or beside it."""
+    image = for_eyes(image)
     manifest = inferred.manifest
     caption = f"{manifest.name} {manifest.version}  {inferred.run_ms:.1f} ms"
     if inferred.labels is not None:
@@ -88,10 +90,10 @@ def _label_facts(measured: Inspection, classes: Sequence[str]) -> dict[str, Any]
 def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:
     """What `edged infer` does with what `find_engine` finds: writes the overlay, returns the facts."""
     try:
-        picture = read_picture(image)
+        bundle = find_engine(engine, store).read()
+        picture = read_picture(image, bundle.manifest.seen_format)
     except BadFrame as error:
         raise UsageError(error.fact, error.remedy) from None
-    bundle = find_engine(engine, store).read()
     with open_engine(bundle, "cpu") as opened:
         inferred = infer(opened, bundle, picture)
     if not cv2.imwrite(str(output), overlay(picture, inferred)):
@@ -119,7 +121,7 @@ def infer_folder(
         for number, (name, path) in enumerate(pictures.paths.items()):
             progress(number, len(pictures.paths), name)
             try:
-                picture = read_picture(path)
+                picture = read_picture(path, manifest.seen_format)
                 inferred = infer(opened, bundle, picture)
             except (BadFrame, EdgedError) as error:
                 done["failed"][name] = str(error)

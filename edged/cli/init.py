@@ -79,6 +79,7 @@ def _camera(source: str, image: ImageInput) -> list[str]:
         f"uri = {ANY}  # /dev/v4l/by-id/..., rtsp://, a file, zmq+ipc://, shm:",
         f"width = {width if fixed else ANY}  # {how}" + ("" if fixed else f"; it is made {width}x{height}"),
         f"height = {height if fixed else ANY}",
+        *([f'format = "{image.format}"  # the engine takes one channel'] if image.format != "bgr8" else []),
         f"fps = {ANY}",
         "# latency_ms = 20  # from capture to arrival",
         "# max_age_ms = 100  # an older frame is a Hold",

@@ -163,7 +163,7 @@ class _Run:
             self._progress(number, len(names), name)
             path = self._pictures.paths[name]
             try:
-                picture = read_picture(path)
+                picture = read_picture(path, self.made.bundle.manifest.seen_format)
                 size: Size = (picture.shape[0], picture.shape[1])
                 if is_turned(path, picture):
                     self.made.turned.append(name)

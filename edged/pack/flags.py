@@ -26,7 +26,7 @@ OF_HEADS = {
     "mask_side": "mask_side",
     "mask_scores": "mask_scores",
 }
-OF_IMAGES = ("channels", "pixels", "resize", "interpolation", "pad")
+OF_IMAGES = ("channels", "pixels", "resize", "interpolation", "pad", "format")
 
 
 def from_flags(flags: Flags, network: Network) -> Spec:
@@ -58,7 +58,7 @@ def _images(flags: Flags, network: Network) -> dict[str, Any]:
     table: dict[str, Any] = {key: flags[key] for key in OF_IMAGES if flags.get(key) is not None}
     for key in ("mean", "std"):
         if flags.get(key) is not None:
-            table[key] = _numbers(f"--{key}", flags[key], 3)
+            table[key] = _numbers(f"--{key}", flags[key])
     for key in ("size", "frame"):
         if flags.get(key) is not None:
             table[key] = _size(f"--{key}", flags[key])
@@ -180,13 +180,13 @@ def _span(text: str) -> list[float]:
     return [float(low), float(high)]
 
 
-def _numbers(flag: str, text: str, count: int) -> list[float]:
+def _numbers(flag: str, text: str) -> list[float]:
     try:
         numbers = [float(word) for word in _words(text)]
     except ValueError:
         numbers = []
-    if len(numbers) != count:
-        raise UsageError(f"{flag} {text}: {count} numbers expected", "such as 0.485,0.456,0.406")
+    if len(numbers) not in (1, 3):
+        raise UsageError(f"{flag} {text}: a number for each channel expected", "such as 0.485,0.456,0.406")
     return numbers
 
 

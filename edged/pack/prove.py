@@ -76,7 +76,7 @@ class Reference:
             if tensor not in self._types:
                 raise RefusedError(f"the samples have {tensor!r}; the network takes {sorted(self._types)}", "rename it")
             step = self._recipe.before.get(tensor)
-            ready = step.before(value.astype(np.uint8) if isinstance(step, Image) else value) if step else value
+            ready = step.before(value.astype(step.dtype) if isinstance(step, Image) else value) if step else value
             made[tensor] = _as_declared(np.asarray(ready), self._types[tensor])
         return made
 

@@ -97,5 +97,7 @@ def _check_image(tensor: str, role: ImageInput, image: Before | None) -> None:
         raise RefusedError(f"image {tensor!r} has no pre-processing", "say scale, mean, std and channel order")
     if image.given != role.size:
         raise RefusedError(f"image {tensor!r} is {role.size}, its Image {image.given}", "make them equal")
+    if image.format != role.format:
+        raise RefusedError(f"image {tensor!r} is {role.format}, its Image {image.format}", "make them equal")
     if image.frame is not None and role.resize != "none":
         raise RefusedError(f"image {tensor!r} is resized in the graph and before it", 'set its resize to "none"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from edged.bundle.manifest import (
     PrefixInput,
     StateInput,
 )
+from edged.core.pixels import SeenFormat
 from edged.pack.answers import Questions
 from edged.pack.image import Image
 from edged.pack.network import Tensor
@@ -28,7 +30,8 @@ from edged.pack.statistics import KEYS, Affine, affine
 from edged.pipeline.geometry import Mode
 
 SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (2 / 255, 1.0)}
-"""Factor, and what is then taken off, by the range of a pixel before mean and std."""
+SCALES_16 = {"0..65535": (1.0, 0.0), "0..1": (1 / 65535, 0.0), "-1..1": (2 / 65535, 1.0)}
+"""Factor, and what is then taken off, by the range of a pixel before mean and std; of mono16."""
 
 
 def resolve_input(
@@ -128,7 +131,8 @@ def _role(tensor: str, found: Tensor, questions: Questions) -> str | None:
 
 
 def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) -> tuple[ImageInput | None, Image | None]:
-    layout = given.layout or _layout(where, found, questions)
+    pixels_of = _format(where, found, given, questions)
+    layout = given.layout or _layout(where, found, questions, 3 if pixels_of == "bgr8" else 1)
     height, width = found.shape[-2:] if layout == "NCHW" else found.shape[-3:-1]
     size = given.size
     if size is None and isinstance(height, int) and isinstance(width, int):
@@ -136,28 +140,31 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
     size = questions.need(size, (1, 1), f"{where}.size: --size HEIGHTxWIDTH; the network leaves it open")
     source = questions.need(given.source, "camera", f"{where}.source: --camera NAME, as in the config's [cameras.NAME]")
     rgb: Literal["rgb", "bgr"] = "rgb"
-    channels = questions.need(given.channels, rgb, f"{where}.channels: --channels rgb or bgr")
-    pixels = questions.need(
-        given.pixels, "0..1", f"{where}.pixels: --pixels 0..255, 0..1 or -1..1, before mean and std"
-    )
-    mean = questions.need(given.mean, (0.0, 0.0, 0.0), f"{where}.mean: --mean in those units; 0,0,0 for none")
-    std = questions.need(given.std, (1.0, 1.0, 1.0), f"{where}.std: --std in those units; 1,1,1 for none")
+    channels = rgb
+    if pixels_of == "bgr8":
+        channels = questions.need(given.channels, rgb, f"{where}.channels: --channels rgb or bgr")
+    scales = SCALES_16 if pixels_of == "mono16" else SCALES
+    shown = f"{where}.pixels: --pixels {', '.join(scales)}, before mean and std"
+    pixels = questions.need(given.pixels if given.pixels in scales else None, "0..1", shown)
+    mean = _per_channel(where, "mean", given.mean, "0", pixels_of, questions)
+    std = _per_channel(where, "std", given.std, "1", pixels_of, questions)
     none: Mode = "none"
     ways = "--resize stretch, letterbox (with --pad, the grey around it, 0 to 255), crop or none"
     resize = questions.need(given.resize, none, f"{where}.resize: {ways}")
     pad = given.pad
     if resize == "letterbox":
         pad = questions.need(pad, 0, f"{where}.pad: --pad, the grey around a letterboxed image, 0 to 255")
-    scale, shift = SCALES[pixels]
+    scale, shift = scales[pixels]
     centre = tuple(value + shift for value in mean)
     history = _history(where, found, 5, given, questions)
     steps = history.steps if history else 0
-    image = Image(size, scale, (centre[0], centre[1], centre[2]), std, channels, layout, steps=steps)
+    image = Image(size, scale, centre, std, channels, layout, steps=steps, format=pixels_of)
     if given.frame is not None:
-        inside = Image(size, scale, image.mean, std, channels, layout, given.frame, resize, pad or 0, steps)
+        inside = replace(image, frame=given.frame, resize=resize, pad=pad or 0)
         role = ImageInput(
-            source=source, size=given.frame, resize="none", interpolation="linear", pad=0, history=history
-        )
+            source=source, size=given.frame, resize="none", interpolation="linear", pad=0, history=history,
+            format=pixels_of,
+        )  # fmt: skip
         return role, inside
     interpolation = given.interpolation
     if resize != "none" or given.resize is None:
@@ -171,12 +178,32 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
         interpolation=interpolation or "linear",
         pad=pad or 0,
         history=history,
+        format=pixels_of,
     )
     return role, image
 
 
-def _layout(where: str, found: Tensor, questions: Questions) -> Any:
-    planes, pixels = found.shape[-3:-2] == (3,), found.shape[-1:] == (3,)
+def _format(where: str, found: Tensor, given: InputSpec, questions: Questions) -> SeenFormat:
+    """What the camera gives; asked for where the network takes one channel."""
+    one = 1 in (found.shape[-3:-2] or ()) or found.shape[-1:] == (1,)
+    colours = 3 in (found.shape[-3:-2] or ()) or found.shape[-1:] == (3,)
+    if given.format is None and not (one and not colours):
+        return "bgr8"
+    grey: SeenFormat = "mono8"
+    return questions.need(given.format, grey, f"{where}.format: --format mono8 or mono16, as the camera gives it")
+
+
+def _per_channel(
+    where: str, key: str, given: tuple[float, ...] | None, none: str, pixels_of: SeenFormat, questions: Questions
+) -> tuple[float, ...]:
+    count = 3 if pixels_of == "bgr8" else 1
+    shown = f"{where}.{key}: --{key} in those units, one for each of {count} channels; "
+    shown += f"{','.join([none] * count)} for none"
+    return questions.need(given if given is None or len(given) == count else None, (float(none),) * count, shown)
+
+
+def _layout(where: str, found: Tensor, questions: Questions, channels: int) -> Any:
+    planes, pixels = found.shape[-3:-2] == (channels,), found.shape[-1:] == (channels,)
     if planes and pixels:
         return questions.need(None, "NCHW", f"{where}.layout: NCHW or NHWC? Both fit {list(found.shape)}")
     return questions.infer(None, "NHWC" if pixels else "NCHW", f"{where}.layout")

@@ -31,6 +31,7 @@ from edged.bundle.manifest import (
 )
 from edged.bundle.samples import split_samples
 from edged.core.errors import UsageError
+from edged.core.pixels import SeenFormat
 from edged.core.types import Frame, Observation, Sample
 from edged.pack.recipe import Recipe
 from edged.pack.trained import PREFIX
@@ -52,7 +53,7 @@ def read_given(path: Path, recipe: Recipe, most: int) -> Samples:
     if path.is_dir():
         path = path / "golden.npz"
     if path.suffix in SUFFIXES:
-        return _fitted(recipe, [_picture(path)])
+        return _fitted(recipe, [path])
     if path.suffix != ".npz":
         raise UsageError(f"samples in {path.name}?", "give a folder of pictures, a recording or arrays (.npz)")
     try:
@@ -110,8 +111,9 @@ def _checked(samples: Samples, recipe: Recipe, path: Path) -> Samples:
 
 def _misfit(role: Input, array: NDArray[Any]) -> str:
     shape = ", ".join(map(str, role.shape[1:])) if isinstance(role, ImageInput | StateInput) else ""
-    if isinstance(role, ImageInput) and (array.shape != role.shape or array.dtype != np.uint8):
-        return f"pictures are uint8 [N, {shape}], BGR"
+    if isinstance(role, ImageInput) and (array.shape != role.shape or array.dtype != role.dtype):
+        colours = "BGR" if role.format == "bgr8" else role.format
+        return f"pictures are {role.dtype} [N, {shape}], {colours}"
     if isinstance(role, StateInput) and (array.shape != role.shape or array.dtype.kind not in "fiu"):
         return f"a state is [N, {shape}] in physical units"
     if isinstance(role, NoiseInput) and array.dtype != np.float32:
@@ -123,22 +125,22 @@ def _pictures(folder: Path, recipe: Recipe, most: int) -> Samples:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise UsageError(f"no picture in {folder}", f"put {', '.join(SUFFIXES)} files there")
-    return _fitted(recipe, (_picture(paths[index]) for index in spread(len(paths), most)))
+    return _fitted(recipe, (paths[index] for index in spread(len(paths), most)))
 
 
-def _picture(path: Path) -> NDArray[np.uint8]:
+def _picture(path: Path, pixels: SeenFormat) -> NDArray[Any]:
     try:
-        return read_picture(path)
+        return read_picture(path, pixels)
     except BadFrame as error:
         raise UsageError(error.fact, f"{error.remedy}, or remove it") from None
 
 
-def _fitted(recipe: Recipe, pictures: Iterable[NDArray[np.uint8]]) -> Samples:
+def _fitted(recipe: Recipe, paths: Iterable[Path]) -> Samples:
     roles = [role for role in recipe.inputs.values() if isinstance(role, ImageInput)]
     if len(roles) != 1 or any(isinstance(role, StateInput) for role in recipe.inputs.values()):
         raise UsageError("pictures alone do not feed this network", "give a recording or arrays (.npz)")
-    filler = _Filler(recipe, {})
-    return [filler.fill({roles[0].source: Frame(roles[0].source, 1, 0, picture)}, {}) for picture in pictures]
+    filler, source = _Filler(recipe, {}), roles[0].source
+    return [filler.fill({source: Frame(source, 1, 0, _picture(path, roles[0].format))}, {}) for path in paths]
 
 
 def _recording(recording: Recording, recipe: Recipe, most: int) -> Samples:
@@ -204,7 +206,7 @@ class _Filler:
     def __init__(self, recipe: Recipe, names: Mapping[str, Sequence[str]]) -> None:
         roles = {tensor: role for tensor, role in recipe.inputs.items() if isinstance(role, ImageInput | StateInput)}
         self._arrays: dict[str, NDArray[Any]] = {
-            tensor: np.zeros(role.shape, np.uint8 if isinstance(role, ImageInput) else np.float32)
+            tensor: np.zeros(role.shape, role.dtype if isinstance(role, ImageInput) else np.float32)
             for tensor, role in roles.items()
         }
         manifest = Manifest(

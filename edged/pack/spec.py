@@ -14,6 +14,7 @@ import msgspec
 
 from edged.bundle.manifest import History, Precision, Rotation, StatePart, Task
 from edged.core.errors import UsageError
+from edged.core.pixels import SeenFormat
 from edged.pack.dense import Background, BoxForm, Layout
 from edged.pack.statistics import Form
 
@@ -22,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Pixels = Literal["0..255", "0..1", "-1..1"]
+Pixels = Literal["0..255", "0..65535", "0..1", "-1..1"]
 Resize = Literal["stretch", "letterbox", "crop", "none"]
 
 
@@ -54,8 +55,9 @@ class InputSpec(Part, frozen=True):
     interpolation: Literal["linear", "area", "cubic"] | None = None
     pad: int | None = None
     pixels: Pixels | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    format: SeenFormat | None = None
     channels: Literal["rgb", "bgr"] | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
     frame: tuple[int, int] | None = None

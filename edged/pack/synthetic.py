@@ -33,12 +33,13 @@ def synthetic(recipe: Recipe, count: int) -> list[dict[str, NDArray[Any]]]:
     ]
 
 
-def _picture(rng: np.random.Generator, role: ImageInput) -> NDArray[np.uint8]:
+def _picture(rng: np.random.Generator, role: ImageInput) -> NDArray[Any]:
     height, width = role.size
-    coarse = rng.integers(0, 256, (1, COARSE, COARSE, 3))
+    coarse = rng.integers(0, 256, (1, COARSE, COARSE, role.shape[-1]))
     rows, columns = np.arange(height) * COARSE // height, np.arange(width) * COARSE // width
     noise = rng.integers(-12, 13, role.shape)
-    return np.asarray(np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255), np.uint8)
+    picture = np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255)
+    return np.asarray(picture * 257 if role.format == "mono16" else picture, role.dtype)
 
 
 def _state(rng: np.random.Generator, tensor: str, role: StateInput, recipe: Recipe) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ INPUTS = {
         "delay": Tensor("int32", (1,)),
         "memory": Tensor("float32", (1, 64)),
     },
-    "semantic-2": {"image": Tensor("uint8", (1, 512, 512, 3))},
+    "semantic-2": {"image": Tensor("uint8", (1, 512, 512, 1))},
     "instance-2": {"image": Tensor("uint8", (1, 640, 640, 3))},
 }
 OUTPUTS = {
