@@ -13,4 +13,5 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks/results"
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests/support")]

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
-from benchmarks.chaos import ROOT
 from benchmarks.chaos import __doc__ as purpose
 from benchmarks.chaos.judge import judge
-from benchmarks.chaos.report import report
+from benchmarks.chaos.report import place, report
 from benchmarks.chaos.run import run
-
-RESULTS = ROOT / "benchmarks/results"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=str(purpose).splitlines()[0])
     parser.add_argument("--seconds", type=float, default=900.0, help="how long (default: 900)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report", type=Path, help="where to (default: benchmarks/results/DATE-chaos.md)")
+    parser.add_argument(
+        "--report", type=Path, help="where to (default: benchmarks/results/DATE-chaos.md; an earlier one stays)"
+    )
     parser.add_argument("--log", type=Path, help="keep the daemon's log here")
     asked = parser.parse_args()
     wild, calm = run(asked.seconds, asked.seed)
@@ -29,7 +27,7 @@ def main() -> int:
     verdicts = judge(wild, calm)
     command = f"python -m benchmarks.chaos --seconds {asked.seconds:g} --seed {asked.seed}"
     text = report(command, wild, calm, verdicts)
-    path = asked.report or RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-chaos.md"
+    path = asked.report or place()
     path.write_text(text, encoding="utf-8")
     print(text)
     return 1 if any(one.ok is False for one in verdicts) else 0

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from edged.bench import ENGINES
 from edged.bench.swap import prepare_versions
 from edged.bundle.bundle import read_bundle
 from edged.client import RequestError, request
+from edged.runtime.journal import read_journal
 
 HERE = Path(__file__).parent
 ENGINE = "bench-resize"
@@ -90,13 +92,15 @@ class Cell:
         self.rig, self.daemon, self._stack = rig, daemon, stack
         self.home = rig.store / ENGINE
         self.incoming = self.home / "incoming"
+        self._numbers = count(1)
         self.over = threading.Event()
         self.frozen_s = 0.0  # for so long the daemon was stopped
         self.sources: dict[str, Child] = {}
         self.recorders: dict[tuple[str, str], Child] = {}
 
     def child(self, name: str, *arguments: object) -> Child:
-        child = Child(self.rig.folder / f"{name}.log", *arguments)
+        """With a log of its own: what an earlier one of that name said is not taken for its word."""
+        child = Child(self.rig.folder / f"{name}-{next(self._numbers)}.log", *arguments)
         self._stack.callback(child.kill)
         return child
 
@@ -125,6 +129,12 @@ class Cell:
         with contextlib.suppress(OSError):
             return (self.home / "journal.jsonl").read_text(encoding="utf-8", errors="replace")
         return ""
+
+    def history(self) -> list[Status]:
+        """What the daemon has written down for later."""
+        with contextlib.suppress(OSError):
+            return list(read_journal(self.rig.store / ".history" / self.daemon.name))
+        return []
 
     def accounts(self) -> dict[str, Account]:
         """End the recorders, and what they have to tell."""

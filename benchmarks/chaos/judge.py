@@ -25,7 +25,13 @@ class Verdict:
 
 def judge(chaos: Outcome, control: Outcome) -> list[Verdict]:
     """Everything the run has to show."""
-    return [*_recorders(chaos, control), _slots(chaos, control), *_held(chaos), *_visible(chaos), _alive(chaos)]
+    return [
+        *_recorders(chaos, control),
+        _slots(chaos, control),
+        *_held(chaos, control),
+        *_visible(chaos),
+        _alive(chaos),
+    ]
 
 
 def _recorders(chaos: Outcome, control: Outcome) -> Iterator[Verdict]:
@@ -46,11 +52,13 @@ def _slots(chaos: Outcome, control: Outcome) -> Verdict:
     return Verdict("at most 0.5 % more slots skipped", more <= MORE_SKIPPED, fact)
 
 
-def _held(chaos: Outcome) -> Iterator[Verdict]:
+def _held(chaos: Outcome, control: Outcome) -> Iterator[Verdict]:
     slope = chaos.watch.slope()
     low, high = slope.mb_per_hour - SURE * slope.error, slope.mb_per_hour + SURE * slope.error
     ok = True if high <= MOST_GROWTH else False if low > MOST_GROWTH else None
     fact = f"{slope.mb_per_hour:+.1f} +- {SURE * slope.error:.1f} MB/h over the last {slope.seconds:.0f} s"
+    other = control.watch.slope()
+    fact += f", {other.mb_per_hour:+.1f} +- {SURE * other.error:.1f} without faults"
     yield Verdict("memory grows by at most 1 MB/h", ok, fact + (": too short a run to tell" if ok is None else ""))
     yield Verdict("at most 200 MB", chaos.watch.peak_mb <= MOST_MB, f"peak {chaos.watch.peak_mb:.0f} MB")
     for what, then, now in (

@@ -6,13 +6,14 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import psutil
 
-from benchmarks.chaos import ROOT
+from benchmarks.chaos import RESULTS, ROOT
 from benchmarks.chaos.drops import DROPS
 from benchmarks.chaos.faults import OPERATORS, READERS, SOURCES
 from benchmarks.chaos.judge import Verdict
@@ -41,8 +42,15 @@ def report(command: str, chaos: Outcome, control: Outcome, verdicts: Sequence[Ve
         lines.append(f"| {fault.name} | {chaos.done[fault.name]} | {fault.shown} | {chaos.seen[fault.name]} |")
     swaps = ", ".join(f"{count} {state}" for state, count in sorted(chaos.swaps.items()))
     lines += [f"| swap, every 10 s | {sum(chaos.swaps.values())} | status.swap | {swaps} |", ""]
-    lines += [_readers(chaos), "", _memory(chaos), ""]
+    lines += [_readers(chaos), "", f"{_memory(chaos)} Without faults: {_tenths(control)}.", ""]
     return "\n".join(lines)
+
+
+def place(folder: Path = RESULTS) -> Path:
+    """Where the report of today goes: an earlier one stays."""
+    name = f"{time.strftime('%Y-%m-%d', time.gmtime())}-chaos"
+    numbers = (f"-{number}" if number > 1 else "" for number in count(1))
+    return next(path for number in numbers if not (path := folder / f"{name}{number}.md").exists())
 
 
 def _machine(chaos: Outcome, control: Outcome) -> str:
@@ -70,8 +78,12 @@ def _readers(chaos: Outcome) -> str:
 
 
 def _memory(chaos: Outcome) -> str:
-    tenths = [f"{median(part):.1f}" for part in np.array_split([one.rss_mb for one in chaos.watch.seen], 10)]
-    return f"Resident memory in MB, medians of tenths of the run: {', '.join(tenths)}."
+    return f"Resident memory in MB, medians of tenths of the run: {_tenths(chaos)}."
+
+
+def _tenths(run: Outcome) -> str:
+    parts = np.array_split([one.rss_mb for one in run.watch.seen], 10)
+    return ", ".join(f"{median(part):.1f}" for part in parts)
 
 
 def _cell(text: str) -> str:

@@ -34,7 +34,8 @@ from edged.wire.connection import name, owner, owner_at, port, queued
 MOST_SUBSCRIPTIONS = 32  # of one peer, and as many changes of them within a second
 GROWTH_BYTES = 16 << 20  # of our memory within ten seconds, from which on it is looked who sends
 SAMPLES, SAMPLE_S = 50, 0.002
-MOST_HEARD = 4  # samples at which something waited to be taken in
+MOST_HEARD = 4  # samples at which more than `SMALL_BYTES` waited to be taken in
+SMALL_BYTES = 1024  # heartbeats and subscriptions of a reader, also where we come to them a second late
 STALLED_NS = 10 * NS_PER_S
 LOOK_NS = NS_PER_S
 LOOK_MS = 250
@@ -232,7 +233,8 @@ class Peers(Duty):
                 self._cut(descriptor, peer, "not reading")
 
     def _look_at_memory(self) -> None:
-        """Where it grows, see who sends: readers have next to nothing to say.
+        """Where it grows, see who sends: readers have next to nothing to say. It also grows while an engine is loaded,
+        when heartbeats may wait for a busy machine: whoever sends little has nothing to do with it.
 
         libzmq holds the parts of a message until the last one is there, does not bound them, and then takes them in at
         the loop's expense.
@@ -242,7 +244,7 @@ class Peers(Duty):
             return
         peers, heard = dict(self._peers), Counter[int]()
         for _ in range(SAMPLES):
-            heard.update(number for number in peers if queued(number, termios.FIONREAD))
+            heard.update(number for number in peers if queued(number, termios.FIONREAD) > SMALL_BYTES)
             self.stopping.wait(SAMPLE_S)
         for number, count in heard.items():
             if count >= MOST_HEARD and self._peers.get(number) is peers[number]:

@@ -14,7 +14,7 @@ from benchmarks.chaos.drops import DROPS, KINDS, version
 from benchmarks.chaos.faults import OPERATORS, READERS, SOURCES
 from benchmarks.chaos.judge import judge
 from benchmarks.chaos.recorder import Account, note
-from benchmarks.chaos.report import report
+from benchmarks.chaos.report import place, report
 from benchmarks.chaos.run import Outcome, run
 from benchmarks.chaos.watch import Held, Watch, slope_of
 from edged.bundle.bundle import open_bundle
@@ -28,8 +28,9 @@ CHAOS_S = 1800.0
 def test_half_an_hour_of_everything_at_once(soak_scale: float, tmp_path: Path) -> None:
     wild, calm = run(CHAOS_S * soak_scale, seed=1)
     verdicts = judge(wild, calm)
-    text = report("pytest -m soak tests/process/test_chaos.py", wild, calm, verdicts)
-    (tmp_path / "report.md").write_text(text, encoding="utf-8")
+    scale = f" --soak-scale {soak_scale:g}" if soak_scale != 1 else ""
+    text = report(f"pytest -m soak tests/process/test_chaos.py{scale}", wild, calm, verdicts)
+    place().write_text(text, encoding="utf-8")
     (tmp_path / "daemon.log").write_text(wild.log, encoding="utf-8")
     print(text)
     assert [one for one in verdicts if one.ok is False] == []
@@ -111,6 +112,14 @@ def test_the_judge_finds_what_does_not_hold(changes: dict[str, object], what: st
     assert len(failed) == bool(what)
     assert all(re.search(what, one) for one in failed)
     assert report("a command", outcome(**changes), outcome(), verdicts).count("**FAIL**") == len(failed)
+
+
+def test_a_report_takes_the_place_of_no_other(tmp_path: Path) -> None:
+    names = []
+    for _ in range(3):
+        place(tmp_path).write_text("a report", encoding="utf-8")
+        names.append(sorted(path.name.partition("-chaos")[2] for path in tmp_path.iterdir()))
+    assert names[-1] == ["-2.md", "-3.md", ".md"]
 
 
 def test_whoever_was_cut_off_for_cause_may_miss_something() -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -258,3 +259,25 @@ def test_who_sends_a_message_without_end_is_cut_off_before_it_fills_the_memory(
     assert peers.readers()["action"]["cut"].keys() == {"sending"}
     outlet.send(b"x")
     assert modest.poll(2000)
+
+
+def test_a_reader_whose_heartbeats_wait_while_memory_grows_is_not_taken_for_a_flood(
+    bus: tuple[Peers, Outlet], readers: Readers, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine is loaded on a busy machine: 16 MB within ten seconds, and nobody has time for what waits."""
+    peers, outlet = bus
+    reader(readers, endpoint)
+    until(lambda: outlet.count_peers() == 1)
+    waiting, looked = [300], [0]
+
+    def queued(descriptor: int, direction: int) -> int:
+        looked[0] += direction == termios.FIONREAD
+        return waiting[0]
+
+    grown = itertools.count(home.resident_bytes(), home.GROWTH_BYTES)
+    monkeypatch.setattr(home, "queued", queued)
+    monkeypatch.setattr(home, "resident_bytes", lambda: next(grown))
+    until(lambda: looked[0] > 3 * home.SAMPLES, 20)
+    assert peers.readers()["action"]["cut"] == {}
+    waiting[0] = 100_000
+    until(lambda: peers.readers()["action"]["cut"].get("sending"), 20)
