@@ -169,7 +169,7 @@ def _serve(
     trace = Trace(outlets["trace"], sender, config, publisher.now) if "trace" in outlets else None
     try:
         ticks, perception = open_ticks(config, inputs, stop), make_perception(config, inputs, stop, parts, outlets)
-        Loop(stop, ticks, slot, inputs, motion, publisher, health, parts, perception, trace).run()
+        Loop(stop, ticks, slot, inputs, motion, publisher, health, perception, trace).run()
     except MachineryError as error:
         log.critical("%s", error)
         journal.put("stop", why=str(error))

@@ -52,10 +52,9 @@ def streams(config: Config) -> tuple[str, ...]:
     frames = [f"frames-{camera}" for camera in config.cameras if {"frames", f"frames-{camera}"} & set(published)]
     results = ("results",) if config.inspects else ()
     triggers = ("triggers",) if config.trigger is not None else ()
-    traced = () if config.trigger is not None or config.execution.cameras else ("trace",)  # these are not traced yet
     masks = tuple(f"masks-{camera}" for camera in config.execution.cameras)
     zstd = (COMPRESSED,) if COMPRESSED in published else ()
-    return (config.stream, *masks, *zstd, *results, *triggers, *traced, "health", "events", "control", *frames)
+    return (config.stream, *masks, *zstd, *results, *triggers, "trace", "health", "events", "control", *frames)
 
 
 def endpoints(config: Config) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from edged.core.clock import NS_PER_S
 from edged.core.errors import RefusedError, UsageError
-from edged.inspection.triggers import Outcome, Part
+from edged.inspection.part import Outcome, Part
 
 KEPT = 20_000  # parts that are remembered, and results that can be asked for
 LONGEST_LINE = 64  # characters of a line session

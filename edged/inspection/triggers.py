@@ -11,118 +11,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edged.config.trigger import TriggerConfig
-from edged.core.clock import NS_PER_S, ns
+from edged.core.clock import NS_PER_S
 from edged.core.types import NEVER_NS, Frame
-from edged.inspection.rules import Result
+from edged.inspection.part import Outcome, Part, Timing, made_part, not_inspected
 
 MOST_OPEN = 256  # parts without a result
 MOST_FRAMES = 4096  # of which the stamps are kept
 FORGOTTEN_NS = 60 * NS_PER_S  # after its deadline, a part that was never written down
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """`[trigger]` in nanoseconds. `images`: of so many frames the picture is kept for a trigger that comes later."""
-
-    delay_ns: int
-    window_ns: int
-    late_ns: int
-    settle_ns: int
-    deadline_ns: int
-    queue: int
-    images: int
-
-
-def timing_of(trigger: TriggerConfig, fps: float) -> Timing:
-    """What the matcher needs of the config, for a camera of `fps`."""
-    return Timing(
-        ns(trigger.delay_ms), ns(trigger.window_ms), ns(trigger.late_ms), trigger.settle_ns,
-        ns(trigger.deadline_ms), trigger.queue, trigger.images(fps),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A result and what it was made from. `engine`: the first 8 bytes of its identity; `captured_ns`: of the part's
-    frame, 0 = it had none."""
-
-    result: Result
-    captured_ns: int = 0
-    engine: bytes = bytes(8)
-    tick: int = 0
-    alarms: tuple[str, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
-class Part:
-    """One trigger. `line`: the session of whoever counts the parts; `part`: as it was sent; `number`: without wraps."""
-
-    line: str
-    part: int
-    number: int
-    stamp_ns: int
-    timing: Timing
-    late: bool = False
-    accepted: bool = False  # it is on disk
-    ambiguous: bool = False
-    dropped: bool = False  # its picture could not be kept
-    frames: int = 0  # in its window
-    frame: Frame | None = None  # until the engine has seen it
-    running: bool = False
-    closed: bool = False  # told; it still claims what comes
-    outcome: Outcome | None = None
-
-    @property
-    def first_ns(self) -> int:
-        return self.stamp_ns + self.timing.delay_ns - self.timing.window_ns
-
-    @property
-    def last_ns(self) -> int:
-        return self.stamp_ns + self.timing.delay_ns + self.timing.window_ns
-
-    @property
-    def settled_ns(self) -> int:
-        return self.stamp_ns + self.timing.settle_ns
-
-    @property
-    def deadline_ns(self) -> int:
-        return self.stamp_ns + self.timing.deadline_ns
-
-    def conclusion(self, now_ns: int) -> Outcome | None:
-        """What it has come to; None while that is open."""
-        if not self.accepted:
-            return None
-        captured_ns = self.outcome.captured_ns if self.outcome is not None else 0
-        if self.ambiguous:
-            return not_inspected("AMBIGUOUS", captured_ns)
-        if self.late:
-            return not_inspected("LATE")
-        if now_ns >= self.settled_ns:
-            if self.outcome is not None:
-                return self.outcome
-            if not self.frames:
-                return not_inspected("NO_FRAME")
-        if self.dropped:
-            return not_inspected("QUEUE")
-        return not_inspected("DEADLINE") if now_ns >= self.deadline_ns else None
-
-    def due_ns(self) -> int:
-        """When to ask for the conclusion next."""
-        if not self.accepted:
-            return NEVER_NS
-        if self.ambiguous or self.late or self.dropped:
-            return 0
-        return self.settled_ns if self.outcome is not None or not self.frames else self.deadline_ns
-
-
-def not_inspected(reason: str, captured_ns: int = 0) -> Outcome:
-    """Why a part was not."""
-    return Outcome(Result("NOT_INSPECTED", reason), captured_ns)
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +44,29 @@ class Matcher:
         self._frames: deque[_Seen] = deque()
         self._changed = threading.Condition(threading.Lock())
         self.counts: Counter[str] = Counter()
+        self._events = 0
+        self._noted: list[tuple[Any, ...]] | None = None  # while a trace is read
+
+    def note(self, wanted: bool) -> None:
+        """Whether what happens is kept for `notes`."""
+        with self._changed:
+            self._noted = [] if wanted else None
+
+    def notes(self) -> list[tuple[Any, ...]]:
+        """What happened since last time, in order, each with its number: what was called, and with what."""
+        with self._changed:
+            noted, self._noted = self._noted or [], None if self._noted is None else []
+            return noted
+
+    def mark(self) -> None:
+        """The loop's turn begins: what it does from here on is no part of its wait."""
+        with self._changed:
+            self._note("turn")
+
+    def _note(self, *event: Any) -> None:
+        self._events += 1
+        if self._noted is not None:
+            self._noted.append((self._events, *event))
 
     def claim(self, line: str, part: int, number: int, stamp_ns: int, now_ns: int) -> Part | None:
         """A trigger that came at `now_ns`; None where too many parts are open. Its conclusion waits for `accept`."""
@@ -153,6 +75,7 @@ class Matcher:
             if len(self._open) >= MOST_OPEN:
                 return None
             late = now_ns > stamp_ns + self.timing.late_ns
+            self._note("claim", line, part, number, stamp_ns, now_ns)
             made = Part(line, part, number, stamp_ns, self.timing, late)
             self._open.append(made)
             for seen in self._frames:
@@ -164,12 +87,14 @@ class Matcher:
     def accept(self, part: Part) -> None:
         """It is on disk: from now on it has a result, whatever happens."""
         with self._changed:
+            self._note("accept", part.line, part.number)
             part.accepted = True
             self._changed.notify_all()
 
     def frame(self, frame: Frame, now_ns: int) -> None:
         """A frame that the camera delivered."""
         with self._changed:
+            self._note("frame", frame.camera, frame.seq, frame.captured_ns, frame.flaw, now_ns)
             self._forget(now_ns)
             seen = _Seen(frame.captured_ns, frame)
             self._frames.append(seen)
@@ -188,12 +113,14 @@ class Matcher:
             waiting = [part for part in self._waiting() if now_ns < part.deadline_ns]
             chosen = min(waiting, key=lambda part: part.deadline_ns, default=None)
             if chosen is not None:
+                self._note("next", now_ns)
                 chosen.running = True
             return chosen
 
     def judged(self, part: Part, outcome: Outcome, now_ns: int) -> None:
         """What the rules made of its frame. After its deadline that is no result any more."""
         with self._changed:
+            self._note("judged", now_ns)
             part.frame = None
             if now_ns < part.deadline_ns:
                 part.outcome = outcome
@@ -203,6 +130,8 @@ class Matcher:
         """The parts that are over, each told once."""
         with self._changed:
             over = [(part, outcome) for part in self._open if (outcome := part.conclusion(now_ns)) is not None]
+            if over:
+                self._note("conclude", now_ns)
             self._close(over)
             return over
 
@@ -228,6 +157,32 @@ class Matcher:
         """For health."""
         with self._changed:
             return {"open": len(self._open), "waiting": sum(1 for _ in self._waiting()), **self.counts}
+
+    def memory(self, *others: Part | None) -> dict[str, Any]:
+        """What is remembered; `others`: parts that the loop has in its hands."""
+        with self._changed:
+            held = [one for one in others if one is not None]
+            known = [*self._closed, *self._open, *(part for seen in self._frames for part in seen.parts), *held]
+            parts = list({id(part): part for part in known}.values())
+            at = {id(part): number for number, part in enumerate(parts)}
+            return {
+                "events": self._events,
+                "parts": [part.memory() for part in parts],
+                "open": [at[id(part)] for part in self._open],
+                "closed": [at[id(part)] for part in self._closed],
+                "frames": [(one.captured_ns, one.frame, [at[id(part)] for part in one.parts]) for one in self._frames],
+                "others": [None if part is None else at[id(part)] for part in others],
+            }
+
+    def recall(self, memory: Mapping[str, Any]) -> list[Part | None]:
+        """Go on from there; gives the parts that the loop had in its hands."""
+        parts = [made_part(one, self.timing) for one in memory["parts"]]
+        with self._changed:
+            self._events = memory["events"]
+            self._open = [parts[number] for number in memory["open"]]
+            self._closed = deque(parts[number] for number in memory["closed"])
+            self._frames = deque(_Seen(at, frame, [parts[n] for n in them]) for at, frame, them in memory["frames"])
+        return [None if number is None else parts[number] for number in memory["others"]]
 
     def _waiting(self) -> Iterator[Part]:
         return (

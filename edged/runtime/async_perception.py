@@ -35,13 +35,13 @@ class AsyncPerception:
         self._skipped = 0
         self._cause: Hold | None = None
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self, worker: InferenceThread | None) -> dict[str, Any]:
         """What is remembered from tick to tick."""
         return {
             "begun_ns": self._begun_ns, "frame_seq": self._frame_seq, "skipped": self._skipped, "cause": self._cause,
         }  # fmt: skip
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
+    def recall(self, memory: Mapping[str, Any], worker: InferenceThread | None) -> None:
         """Go on from there."""
         self._begun_ns, self._frame_seq = memory["begun_ns"], memory["frame_seq"]
         self._skipped, self._cause = memory["skipped"], memory["cause"]
@@ -95,9 +95,10 @@ class AsyncPerception:
         self._cause = observation if isinstance(observation, Hold) else None
         if not isinstance(observation, Observation):
             return False
-        if frame is not None:
-            self._skipped += frame.seq - self._frame_seq - 1 if self._frame_seq else 0
-            self._frame_seq = frame.seq
+        if want.clock is not None:
+            seen = observation.frames[want.clock].seq  # by now a newer one may have come than the one above
+            self._skipped += seen - self._frame_seq - 1 if self._frame_seq else 0
+            self._frame_seq = seen
         self._begun_ns = now_ns
         worker.submit(Job(observation, 0, now_ns))
         return True

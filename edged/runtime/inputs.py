@@ -118,9 +118,35 @@ class Inputs:
             return observation
         return self.past.extend(observation, want)
 
+    def observe_part(self, want: Wanted, frame: Frame) -> Observation | Hold:
+        """Likewise, of a part's frame, and told in the trace."""
+        observation = self._look(want, {frame.camera: frame}, frame.captured_ns)
+        return self.past.extend(observation, want) if isinstance(observation, Observation) else observation
+
     def observe_camera(self, want: Wanted, name: str, frame: Frame | None, now_ns: int) -> Observation | Hold:
         """What one of several cameras sees now, each for itself; `want`: this one and the sensors."""
-        return observe(want, {name: frame}, self.sensors, now_ns, False, self.cameras)
+        return self._look(want, {name: frame}, now_ns, name)
+
+    def glance(self, name: str, now_ns: int) -> Frame | None:
+        """The newest frame of one of several cameras, told in the trace."""
+        frame = self.cameras[name].mailbox.newest()
+        if self.looks is not None:
+            self.looks.look(now_ns, {name: frame}, camera=name)
+        return frame
+
+    def state(self, camera: str) -> str:
+        """What a camera says of itself, told in the trace."""
+        return str((self.cameras if self.looks is None else self.looks.cameras)[camera].stats()["state"])
+
+    def _look(
+        self, want: Wanted, frames: Mapping[str, Frame | None], now_ns: int, camera: str = ""
+    ) -> Observation | Hold:
+        if self.looks is None:
+            return observe(want, frames, self.sensors, now_ns, False, self.cameras)
+        look = self.looks.look(now_ns, frames, camera=camera)
+        observation = observe(want, frames, self.looks.rings, now_ns, False, self.looks.cameras)
+        look.begun = isinstance(observation, Observation)
+        return observation
 
     def interrupt(self) -> None:
         """A stop, or an operator who wants all forgotten: what is observed next has no past."""

@@ -29,7 +29,8 @@ class Ring(Protocol):
 class Look:
     """`samples`: by sensor, what had come since the look before; `frames`: what lay in the mailboxes that were looked
     into; `back_ns`: how far back an engine in the shadow looks, by stream, None without one. `begun`: it became an
-    observation. `waited`: a perception engine's, made before its tick."""
+    observation. `waited`: a perception engine's, made before its tick. `camera`: of several, the one that was looked
+    through."""
 
     now_ns: int
     samples: dict[str, list[Sample]]
@@ -37,6 +38,7 @@ class Look:
     back_ns: Mapping[str, int] | None = None
     begun: bool = False
     waited: bool = False
+    camera: str = ""
 
 
 class Looks:
@@ -53,19 +55,34 @@ class Looks:
         self.cameras: Mapping[str, Overheard] = {name: Overheard(self, name, one) for name, one in cameras.items()}
         self.rings: Mapping[str, Ring] = {name: OverheardRing(self, name, one) for name, one in sensors.items()}
 
-    def look(self, now_ns: int, frames: Mapping[str, Frame | None], shadow: Wanted | None) -> Look:
+    def look(
+        self, now_ns: int, frames: Mapping[str, Frame | None], shadow: Wanted | None = None, camera: str = ""
+    ) -> Look:
         """A look begins; whoever looks says in it what came of it."""
-        if self._made and not self._made[-1].begun:
-            del self._made[-1]
-            self._seen = self._before
-            if self.waiting:
-                self.said.clear()
+        self._forget(camera)
         back_ns = None
         if shadow is not None:
             back_ns = {one.name: one.back_ns for one in (*shadow.cameras, *shadow.sensors) if one.back_ns}
-        look = Look(now_ns, self._new(), frames, back_ns, waited=self.waiting)
+        look = Look(now_ns, self._new(), frames, back_ns, waited=self.waiting, camera=camera)
         self._made.append(look)
         return look
+
+    def _forget(self, camera: str) -> None:
+        """The look before, if nothing came of it; what it saw of sensors is seen by the next one."""
+        of_it = [number for number, one in enumerate(self._made) if one.camera == camera]
+        if not of_it or (before := self._made[of_it[-1]]).begun or before.waited is not self.waiting:
+            return
+        del self._made[of_it[-1]]
+        if of_it[-1] == len(self._made):
+            self._seen = self._before
+        else:
+            after = self._made[of_it[-1]]
+            for name, samples in before.samples.items():
+                after.samples[name] = [*samples, *after.samples.get(name, ())]
+        if self.waiting and camera:
+            self.said.pop(camera, None)
+        elif self.waiting:
+            self.said.clear()
 
     def take(self, now_ns: int) -> tuple[list[Look], dict[str, str]]:
         """All looks of a tick, and what was said; the last look has what came and nobody looked at."""

@@ -11,14 +11,13 @@ from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Observation, Reason, Tick, Verdict
 from edged.inspection.inspect import inspect
-from edged.inspection.triggers import Part
+from edged.inspection.part import Part
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.async_policy import AsyncPolicy
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs, Seen
 from edged.runtime.motion import MotionState
-from edged.runtime.parts import Parts
 from edged.runtime.perception import Perception
 from edged.runtime.publish import Publisher, Sent
 from edged.runtime.sender import NO_ENGINE
@@ -36,20 +35,17 @@ class Loop:
 
     def __init__(
         self, stop: threading.Event, ticks: Ticks, slot: Slot, inputs: Inputs, motion: MotionState,
-        publisher: Publisher, health: Health, parts: Parts | None = None, perception: Perception | None = None,
+        publisher: Publisher, health: Health, perception: Perception | None = None,
         trace: Trace | None = None, watch: Stopwatch | None = None,
     ) -> None:  # fmt: skip
         self._stop, self._ticks, self._slot, self._inputs = stop, ticks, slot, inputs
         self._motion, self._publisher, self._health = motion, publisher, health
         self._watch = watch or Stopwatch(publisher.now)
         self._policy = AsyncPolicy(inputs, motion)
-        self._parts = parts
         self._triggered = perception if isinstance(perception, TriggeredPerception) else None
-        newest = AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
-        self._perception: Perception = perception or newest
-        traced = self._perception if isinstance(self._perception, AsyncPerception) else newest
+        self._perception: Perception = perception or AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
         self._trace = trace
-        self._remembering = Remembering(inputs, motion, publisher, self._policy, traced)
+        self._remembering = Remembering(inputs, motion, publisher, self._policy, self._perception)
         self._seq = 0
         self._before: Pipeline | None = None
 
@@ -91,8 +87,8 @@ class Loop:
         else:
             turn = self._perception.turn(running, worker, tick, watch, more)
         sent = self._send(turn.by or running, tick, turn, running)
-        if self._parts is not None:
-            self._parts.conclude(sent.published_ns)
+        if self._triggered is not None:
+            self._triggered.conclude(sent.published_ns)
         if running is not None:
             running.tally.record(sent.verdict, watch, running.rule.deadline_ns)
         if self._inputs.shadow.watched and turn.observation is not None:
@@ -108,7 +104,7 @@ class Loop:
         engine, `by`: the one that its plan is of."""
         self._seq, self._before = memory["tick"], before
         self._policy.recall(memory["policy"], by)
-        self._remembering.perception.recall(memory["perception"])
+        self._perception.recall(memory["perception"], self._slot.worker)
         self._motion.recall(memory["motion"])
         self._inputs.past.recall(memory["past"])
         self._publisher.recall(memory["publisher"])

@@ -19,6 +19,8 @@ from edged.guard import Command
 from edged.guard.follow import Envelope
 from edged.guard.path import Line, Trajectory
 from edged.guard.pursuit import Pursuit
+from edged.inspection.part import Outcome
+from edged.inspection.rules import Counted, Result
 from edged.pipeline.join import Join
 from edged.pipeline.plan import Plan
 from edged.pipeline.timeline import Timeline
@@ -31,14 +33,17 @@ KNOWN: dict[str, type[Any]] = {
         Ahead,
         Change,
         Command,
+        Counted,
         Envelope,
         Hold,
         Job,
         Join,
         Line,
         Observation,
+        Outcome,
         Plan,
         Pursuit,
+        Result,
         Sample,
         Timeline,
     )
@@ -47,6 +52,11 @@ IS = "is"  # key of a map that is none
 
 MakeFrame = Callable[[str, int, int], Frame]
 """From camera, seq and captured_ns."""
+
+
+def flawed(camera: str, seq: int, captured_ns: int, flaw: str) -> Frame:
+    """A frame of which no picture is looked at."""
+    return Frame(camera, seq, captured_ns, np.zeros((0, 0, 3), np.uint8), flaw)
 
 
 def dump(value: object) -> bytes:
@@ -88,7 +98,8 @@ def _plain(value: Any, paths: list[Trajectory]) -> Any:
             paths.append(value)
         return {IS: "path", "number": known}
     if isinstance(value, Frame):
-        return {IS: "frame", "camera": value.camera, "seq": value.seq, "captured_ns": value.captured_ns}
+        flaw = {"flaw": value.flaw} if value.flaw else {}
+        return {IS: "frame", "camera": value.camera, "seq": value.seq, "captured_ns": value.captured_ns, **flaw}
     if (name := type(value).__name__) in KNOWN:
         return {IS: name, **{field.name: _plain(getattr(value, field.name), paths) for field in fields(value)}}
     return [_plain(one, paths) for one in value]
@@ -112,7 +123,8 @@ def _value(plain: Any, paths: list[Any], frame: MakeFrame) -> Any:
     if kind == "path":
         return paths[plain["number"]]
     if kind == "frame":
-        return frame(str(plain["camera"]), int(plain["seq"]), int(plain["captured_ns"]))
+        made = str(plain["camera"]), int(plain["seq"]), int(plain["captured_ns"])
+        return flawed(*made, str(plain["flaw"])) if plain.get("flaw") else frame(*made)
     given = {key: _value(one, paths, frame) for key, one in plain.items() if key != IS}
     if kind == "Hold":
         given["reason"] = Reason(given["reason"])

@@ -21,7 +21,8 @@ from edged.core.clock import NS_PER_MS, Now, monotonic_ns, wall_time
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
 from edged.inspection.ledger import Ledger
-from edged.inspection.triggers import Matcher, Outcome, Part, not_inspected
+from edged.inspection.part import Outcome, Part, not_inspected
+from edged.inspection.triggers import Matcher
 from edged.runtime.control import Request, failure, parse_request
 from edged.runtime.door import Asked, Door
 from edged.runtime.journal import encode_line, read_journal, write_lines

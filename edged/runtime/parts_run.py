@@ -10,8 +10,9 @@ from edged.config import Config, endpoints
 from edged.core.clock import Now, monotonic_ns
 from edged.core.duty import Duties
 from edged.core.types import Frame
+from edged.inspection.part import timing_of
 from edged.inspection.rules import Judge
-from edged.inspection.triggers import Matcher, timing_of
+from edged.inspection.triggers import Matcher
 from edged.runtime.door import Door
 from edged.runtime.edge_triggers import EdgeTriggers
 from edged.runtime.health import Health

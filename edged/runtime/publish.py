@@ -20,8 +20,8 @@ from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
 from edged.core.types import NEVER_NS, ActionChunk, Hold, Instances, Reason, Tick, Verdict
 from edged.inspection.inspect import Inspection
+from edged.inspection.part import Part
 from edged.inspection.rules import Judge, Result, result_header
-from edged.inspection.triggers import Part
 from edged.pipeline.schedule import Schedule, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places

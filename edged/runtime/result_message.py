@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edged.core.types import ActionChunk, Tick, Verdict
+from edged.inspection.part import Outcome
 from edged.inspection.rules import Result, result_header
-from edged.inspection.triggers import Outcome
 
 
 def describe_result(result: Result, digest: str) -> dict[str, Any]:

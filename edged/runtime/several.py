@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from edged.core.clock import NS_PER_MS, Now, ms, ns
 from edged.core.stopwatch import Stopwatch
@@ -52,7 +53,22 @@ class SeveralPerception:
         self._choose = choose
         self._inputs, self._stop, self._now = inputs, stop, now
         self._cameras = [_Camera(name, period_ns, told_ns=now()) for name, period_ns in periods.items()]
-        self._running: tuple[InferenceThread, _Camera] | None = None
+        self._running: tuple[InferenceThread | None, _Camera] | None = None
+
+    def memory(self, worker: InferenceThread | None) -> dict[str, Any]:
+        """What is remembered from tick to tick."""
+        running = None if self._running is None else (self._running[1].name, self._running[0] is worker)
+        cameras = [{one.name: getattr(camera, one.name) for one in fields(camera)} for camera in self._cameras]
+        return {"cameras": cameras, "running": running}
+
+    def recall(self, memory: Mapping[str, Any], worker: InferenceThread | None) -> None:
+        """Go on from there."""
+        self._cameras = [_Camera(**one) for one in memory["cameras"]]
+        self._running = None
+        if memory["running"] is not None:
+            name, is_of_it = memory["running"]
+            camera = next(one for one in self._cameras if one.name == name)
+            self._running = (worker if is_of_it else None, camera)
 
     def wait(self, seq: int, worker: InferenceThread) -> Tick:
         """Until a result is there or a camera's patience ends; gives the engine the next frame once it is free."""
@@ -94,20 +110,23 @@ class SeveralPerception:
         """Give the engine the next camera's newest frame, if one has something new that is good."""
         for camera in list(self._cameras):
             frame = self._inputs.cameras[camera.name].mailbox.newest()
-            if frame is None or frame.seq == camera.seq:
-                continue
-            observation = self._observe(worker.pipeline, camera, frame, now_ns)
-            camera.cause = observation if isinstance(observation, Hold) else None
-            if not isinstance(observation, Observation):
-                continue
-            camera.skipped += frame.seq - camera.seq - 1 if camera.seq else 0
-            camera.seq = frame.seq
-            self._running = worker, camera
-            self._cameras.remove(camera)
-            self._cameras.append(camera)  # the others are next
-            worker.submit(Job(observation, 0, now_ns))
-            return True
+            if frame is not None and frame.seq != camera.seq and self._offer(worker, camera, frame, now_ns):
+                return True
         return False
+
+    def _offer(self, worker: InferenceThread, camera: _Camera, frame: Frame, now_ns: int) -> bool:
+        """Give the engine this frame if it is good; else the camera's cause says why not."""
+        observation = self._observe(worker.pipeline, camera, frame, now_ns)
+        camera.cause = observation if isinstance(observation, Hold) else None
+        if not isinstance(observation, Observation):
+            return False
+        camera.skipped += frame.seq - camera.seq - 1 if camera.seq else 0
+        camera.seq = frame.seq
+        self._running = worker, camera
+        self._cameras.remove(camera)
+        self._cameras.append(camera)  # the others are next
+        worker.submit(Job(observation, 0, now_ns))
+        return True
 
     def _observe(self, running: Pipeline, camera: _Camera, frame: Frame | None, now_ns: int) -> Observation | Hold:
         """What the engine would see through this camera, in the place of its own."""
@@ -131,9 +150,9 @@ class SeveralPerception:
     def _why(self, camera: _Camera, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
         if camera.cause is not None and camera.cause.reason is not Reason.STARTING:
             return camera.cause
-        frame = self._inputs.cameras[camera.name].mailbox.newest()
+        frame = self._inputs.glance(camera.name, tick.started_ns)
         if frame is not None and frame.seq != camera.seq and worker.busy:
-            spent_ms, usual_ms = ms(worker.running_for_ns()), ms(running.schedule.run_ns)
+            spent_ms, usual_ms = ms(worker.spent_ns(tick.started_ns)), ms(running.schedule.run_ns)
             detail = f"{camera.name}: no turn yet, a run has been under way for {spent_ms:.0f} ms"
             return Hold(Reason.LATE, f"{detail}, {usual_ms:.0f} ms when loaded; use a faster engine or fewer cameras")
         seen = self._observe(running, camera, frame, tick.started_ns)

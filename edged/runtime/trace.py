@@ -20,17 +20,19 @@ from edged.core.errors import WireError
 from edged.core.redact import redacted
 from edged.core.stopwatch import STEPS, Step, Stopwatch
 from edged.core.types import Frame, Hold, Observation, Sample, Tick
+from edged.inspection.triggers import Matcher
 from edged.pipeline.encode import Heeded
 from edged.pipeline.pipeline import Pipeline
-from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.async_policy import AsyncPolicy
 from edged.runtime.inference_thread import InferenceThread
 from edged.runtime.inputs import Inputs
 from edged.runtime.looks import Look, Looks
 from edged.runtime.memory import dump
 from edged.runtime.motion import MotionState
+from edged.runtime.perception import Perception
 from edged.runtime.publish import Outlet, Publisher
 from edged.runtime.sender import Sender
+from edged.runtime.triggered import TriggeredPerception
 from edged.runtime.turn import Turn
 from edged.wire import Kind, encode
 
@@ -47,7 +49,12 @@ class Remembering:
     motion: MotionState
     publisher: Publisher
     policy: AsyncPolicy
-    perception: AsyncPerception
+    perception: Perception
+
+    @property
+    def matcher(self) -> Matcher | None:
+        """Where parts are triggered, what pairs them with frames."""
+        return self.perception.matcher if isinstance(self.perception, TriggeredPerception) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +100,8 @@ class Trace:
                 self._snapshot_ns = 0
             elif not on:
                 whole.inputs.looks = None
+            if on is not self.on and whole.matcher is not None:
+                whole.matcher.note(on)
             self.on = on
         return self.on
 
@@ -154,6 +163,8 @@ def _header(facts: Facts, whole: Remembering, looks: list[Look], said: Mapping[s
         header["engine"] = facts.running.engine.identity.hex()
     else:
         header["vacancy"] = _hold(facts.vacancy)
+    if whole.matcher is not None:
+        header["parts"] = whole.matcher.notes()
     if said:
         header["said"] = said
     if arming is not None and (acts := arming.acts()):
@@ -184,6 +195,8 @@ def _look(look: Look) -> dict[str, Any]:
         told["begun"] = True
     if look.waited:
         told["waited"] = True
+    if look.camera:
+        told["camera"] = look.camera
     return told
 
 
@@ -198,7 +211,7 @@ def _sample(sample: Sample) -> tuple[int, int, list[float]]:
 def _inference(observation: Observation, watch: Stopwatch, heeded: Heeded) -> dict[str, Any]:
     told: dict[str, Any] = {
         "number": heeded.number, "captured_ns": observation.captured_ns,
-        "frames": {name: frame.seq for name, frame in observation.frames.items()},
+        "frames": {frame.camera: frame.seq for frame in observation.frames.values()},
         "samples": {name: sample.seq for name, sample in observation.samples.items()},
         "ended_ns": [watch.ended_ns[step] for step in INFERENCE],
     }  # fmt: skip
@@ -239,7 +252,7 @@ def _memory(facts: Facts, whole: Remembering) -> dict[str, Any]:
         "job": job,
         "motion": whole.motion.memory(oldest_ns),
         "policy": whole.policy.memory(),
-        "perception": whole.perception.memory(),
+        "perception": whole.perception.memory(facts.worker),
         "past": whole.inputs.past.memory(),
         "publisher": whole.publisher.memory(),
         "rings": {name: _ring(sensor.since(0)) for name, sensor in whole.inputs.sensors.items()},

@@ -7,13 +7,15 @@ triggered and all is well, else why not.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from edged.core.clock import NS_PER_MS, Now, ms
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction, Reason, Tick
-from edged.inspection.triggers import Matcher, Outcome, Part, not_inspected
+from edged.inspection.part import Outcome, Part, not_inspected
+from edged.inspection.triggers import Matcher
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.inference_thread import InferenceThread, Job
 from edged.runtime.inputs import Inputs
@@ -38,18 +40,31 @@ class TriggeredPerception:
         conclude: Callable[[int], None],
         free: bool,
     ) -> None:
-        self._inputs, self._stop, self._now, self._matcher = inputs, stop, now, matcher
-        self._conclude, self._free = conclude, free
-        self._running: tuple[InferenceThread, Part] | None = None
+        self._inputs, self._stop, self._now, self.matcher = inputs, stop, now, matcher
+        self.conclude, self._free = conclude, free
+        self._running: tuple[InferenceThread | None, Part] | None = None
         self._refused: tuple[Part, Hold] | None = None
+
+    def memory(self, worker: InferenceThread | None) -> dict[str, Any]:
+        """What is remembered from tick to tick."""
+        running, refused = self._running, self._refused
+        matched = self.matcher.memory(running and running[1], refused and refused[0])
+        hold = None if refused is None else refused[1]
+        return {"matcher": matched, "is_of_it": running is not None and running[0] is worker, "refused": hold}
+
+    def recall(self, memory: Mapping[str, Any], worker: InferenceThread | None) -> None:
+        """Go on from there."""
+        part, refused = self.matcher.recall(memory["matcher"])
+        self._running = None if part is None else (worker if memory["is_of_it"] else None, part)
+        self._refused = None if refused is None else (refused, memory["refused"])
 
     def wait(self, seq: int, worker: InferenceThread) -> Tick:
         """Until a result is there or patience ends; gives the engine the next part's frame as soon as it is free."""
         patience_ns = round(PATIENCE * worker.pipeline.schedule.period_ns)
         due_ns = self._now() + patience_ns
         while not self._stop.is_set() and (now_ns := self._now()) < due_ns:
-            self._conclude(now_ns)
-            left_ns = max(0, min(due_ns, now_ns + LOOK_NS, self._matcher.due_ns()) - now_ns)
+            self.conclude(now_ns)
+            left_ns = max(0, min(due_ns, now_ns + LOOK_NS, self.matcher.due_ns()) - now_ns)
             if worker.busy:
                 if worker.wait(left_ns):
                     break
@@ -59,7 +74,7 @@ class TriggeredPerception:
                 due_ns = now_ns + patience_ns
             else:
                 self._inputs.drain(now_ns)
-                self._matcher.wait(left_ns)
+                self.matcher.wait(left_ns)
         else:
             return Tick(seq + 1, due_ns, self._now(), timed_out=True)
         now_ns = self._now()
@@ -67,6 +82,7 @@ class TriggeredPerception:
 
     def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
         """The result as a verdict, with its part, else why there is none. `more`: the next inference may begin."""
+        self.matcher.mark()
         self._inputs.drain(watch.started_ns)
         if self._refused is not None:
             (refused, hold), self._refused = self._refused, None
@@ -89,14 +105,14 @@ class TriggeredPerception:
         """What went out about a part."""
         result = sent.result if sent.result is not None else not_inspected("NO_RULES").result
         outcome = Outcome(result, sent.verdict.captured_ns, engine, tick.seq, alarms)
-        self._matcher.judged(part, outcome, sent.published_ns)
+        self.matcher.judged(part, outcome, sent.published_ns)
 
     def _begin(self, worker: InferenceThread, now_ns: int) -> bool:
         """Give the engine the most urgent part's frame; True when it runs, or why it does not is to be told."""
-        part = self._matcher.next(now_ns)
+        part = self.matcher.next(now_ns)
         if part is None or part.frame is None:
             return False
-        observation = self._inputs.observe_frame(worker.pipeline.want, part.frame)
+        observation = self._inputs.observe_part(worker.pipeline.want, part.frame)
         if not isinstance(observation, Observation):
             self._refused = part, observation
             return True
@@ -106,14 +122,14 @@ class TriggeredPerception:
 
     def _why(self, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
         if worker.busy:
-            spent_ms, usual_ms = ms(worker.running_for_ns()), ms(running.schedule.run_ns)
+            spent_ms, usual_ms = ms(worker.spent_ns(tick.started_ns)), ms(running.schedule.run_ns)
             detail = f"no result yet: inference has been running for {spent_ms:.0f} ms, {usual_ms:.0f} ms when loaded"
             return Hold(Reason.LATE, f"{detail}; use a faster engine or fewer parts")
         if self._free:
             seen = self._inputs.observe(running.want, replace(tick, timed_out=False), tick.started_ns)
             if isinstance(seen, Hold):
                 return seen
-        for name, camera in self._inputs.cameras.items():
-            if not (state := str(camera.stats()["state"])).startswith(UNREMARKABLE):
+        for name in self._inputs.cameras:
+            if not (state := self._inputs.state(name)).startswith(UNREMARKABLE):
                 return Hold(Reason.STALE, f"{name}: {state}")
         return Hold(Reason.WAITING, "no part was triggered")

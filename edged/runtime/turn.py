@@ -9,7 +9,7 @@ import numpy as np
 
 from edged.core.types import NEVER_NS, ActionChunk, Hold, Observation, Prediction, Reason, Verdict
 from edged.guard.path import Line, Path
-from edged.inspection.triggers import Part
+from edged.inspection.part import Part
 from edged.pipeline.pipeline import AT_REST, Answer, Motion, Pipeline
 from edged.pipeline.plan import Plan, Said
 

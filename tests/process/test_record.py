@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from mcap.reader import make_reader
+from parts_line import Line, parts_cell, wait_ready
 from rig import Rig, camera_cell, is_action, rig, state_cell
 from waiting import until
 
@@ -90,3 +92,24 @@ def test_a_recorder_that_is_killed_loses_its_last_chunk_alone(rig: Rig) -> None:
     told = json.loads(done.stdout)
     assert told["different"] == 0, told
     assert told["equal"] > 20, told
+
+
+def test_parts_of_a_line_are_recorded_and_replayed_with_their_results(rig: Rig) -> None:
+    with contextlib.closing(Line(rig, rig.daemon(rig.config(**parts_cell(rig), record=RECORD)))) as line:
+        wait_ready(line)
+        folder = rig.folder / "kept"
+        arguments = ("record", line.daemon.name, "--folder", str(folder), "--seconds", "5")
+        recorder = rig.process("recorder", "-m", "edged", *arguments, XDG_RUNTIME_DIR=str(rig.folder))
+        until(lambda: "recording" in recorder.said, what=lambda: recorder.said)
+        for number in range(40):
+            line.part("dropped" if number % 8 == 3 else "doubled" if number % 8 == 6 else "well")
+            if number == 15:
+                line.daemon.ask("swap", version="2")
+        line.finish()
+        assert recorder.exit_code(60) == 0, recorder.said
+    (file,) = whole(folder)
+    told = json.loads(rig.edged("replay", str(file), "--store", str(rig.store), "--json").stdout)
+    assert told["different"] == 0, told
+    assert told["equal"] > 30, told
+    assert told["parts"]["equal"] > 25, told
+    assert told["parts"]["different"] == 0, told

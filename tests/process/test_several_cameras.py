@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from rig import Rig, rig
+from waiting import until
 
 from edged.bench.slow import write_slow
 from edged.client import FrameSender, Kind, Message
@@ -62,6 +64,7 @@ def test_each_camera_has_its_turn_and_none_waits_for_one_that_fails(rig: Rig, ca
         "execution": "cameras = ['left', 'middle', 'right']",
         "inspection": "[[inspection.rules]]\nname = 'stains'\nclasses = ['bright']\nmax_count = 0",
         "inputs": inputs,
+        "record": "before_s = 1\nafter_s = 1",
     }
     daemon = rig.daemon(rig.config(**cell))
     heard = {name: daemon.listen(f"masks-{name}") for name in BRIGHT}
@@ -78,6 +81,9 @@ def test_each_camera_has_its_turn_and_none_waits_for_one_that_fails(rig: Rig, ca
         assert message.header["result"] == ("FAIL" if BRIGHT[name] else "PASS")
     daemon.wait_status(lambda status: status["state"] == "ok")
 
+    arguments = ("record", daemon.name, "--folder", str(rig.folder / "kept"), "--seconds", "4")
+    recorder = rig.process("recorder", "-m", "edged", *arguments, XDG_RUNTIME_DIR=str(rig.folder))
+    until(lambda: "recording" in recorder.said, what=lambda: recorder.said)
     cameras.silent.add("middle")
     stale = heard["middle"].wait(lambda message: message.reason == Reason.STALE, heard["middle"].mark())
     assert stale.header["camera"] == "middle"
@@ -105,4 +111,9 @@ def test_each_camera_has_its_turn_and_none_waits_for_one_that_fails(rig: Rig, ca
             assert (message.header["result"] == "FAIL") == bool(BRIGHT[message.header["camera"]])
     changes = [event for event in daemon.status()["holds"].items() if event[0] == "ENGINE"]
     assert not changes
+    assert recorder.exit_code(60) == 0, recorder.said
+    (file,) = (rig.folder / "kept").glob("*.mcap")
+    told = json.loads(rig.edged("replay", str(file), "--store", str(rig.store), "--json").stdout)
+    assert told["different"] == 0, told
+    assert told["equal"] > 30, told
     assert daemon.terminate() == 0

@@ -6,7 +6,7 @@ Engines are real graphs: a policy with a recurrent state, noise, a history and a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from edged.runtime.inference_thread import Done, InferenceThread, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.loop import Loop
 from edged.runtime.motion import make_motion
+from edged.runtime.perception import Perception, make_perception
 from edged.runtime.publish import Publisher
 from edged.runtime.sender import Sender
 from edged.runtime.slot import Slot
@@ -143,6 +144,24 @@ def segmenter(version: str, threshold: float = 200.0) -> Bundle:
     return Bundle("plate", version, manifest, (1 + int(version)).to_bytes(8, "little") * 4, model, {}, b"")
 
 
+class ClockEvent(threading.Event):
+    """Whoever waits for it makes time pass."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clock.advance(round((timeout or 0.0) * 1e9))
+        return self.is_set()
+
+
+class Shown:
+    """An outlet that is told whose the next message is."""
+
+    camera = ""
+
+
 class LateWorker(InferenceThread):
     """Runs a job at once and gives its result when the time for it has come."""
 
@@ -214,10 +233,10 @@ class TracedCell:
         sender = Sender(config.daemon.name, 77, bytes(range(8)))
         self.publisher = Publisher(
             self.verdicts, sender, config.valid_ns, config.period_ns, self.clock,  # type: ignore[arg-type]
-            self.results if config.inspects else None, make_judge(config),  # type: ignore[arg-type]
+            self.results if config.inspects and config.trigger is None else None, make_judge(config),  # type: ignore[arg-type]
         )  # fmt: skip
         self.trace = Trace(self.traces, sender, config, self.clock)  # type: ignore[arg-type]
-        self.stop = threading.Event()
+        self.stop: threading.Event = ClockEvent(self.clock)
         ticks: Any = TimerTicks(config.rate_hz, self.clock, self.clock.sleep_until, self.stop)
         if config.clock_camera is not None:
             ticks = CameraTicks(self.cameras[config.clock_camera].mailbox, config.rate_hz, self.clock, self.stop)
@@ -229,12 +248,17 @@ class TracedCell:
             self.motion,
             self.publisher,
             Health(self.clock),
-            trace=self.trace,
+            self.perception(),
+            self.trace,
         )
         self.bundles: dict[bytes, Bundle] = {}
         self.engines: list[Engine] = []
         self.pipelines: list[Pipeline] = []
         self.make: Callable[[str], Bundle] = policy if config.stream == "action" else segmenter
+
+    def perception(self) -> Perception | None:
+        """None: the newest of everything; several cameras as the config asks."""
+        return make_perception(self.config, self.inputs, self.stop, None, {self.config.stream: Shown()}, self.clock)  # type: ignore[dict-item]
 
     def install(self, bundle: Bundle, run_ms: float, carry: bool = True) -> None:
         engine = open_engine(bundle, "cpu", 1)
@@ -300,8 +324,13 @@ def sensor_recording(seconds: float, seed: int, gaps: int = 4, troubles: int = 2
     return Recording({}, tracks)
 
 
-def picture_recording(seconds: float, seed: int, fps: float = 30.0) -> Recording:
-    """Pictures of a line at `fps` with pauses; some have a bright spot."""
+def picture_recording(seconds: float, seed: int, fps: float = 30.0, cameras: Sequence[str] = ("line",)) -> Recording:
+    """Pictures of a line at `fps` with pauses, through each camera others; some have a bright spot."""
+    tracks = {name: _pictures(seconds, seed + number, fps) for number, name in enumerate(cameras)}
+    return Recording(tracks, {})
+
+
+def _pictures(seconds: float, seed: int, fps: float) -> Track:
     chance = np.random.default_rng(seed)
     count = round(seconds * fps)
     stamps = START + (np.arange(count) * 1e9 / fps).astype(np.int64)
@@ -312,7 +341,7 @@ def picture_recording(seconds: float, seed: int, fps: float = 30.0) -> Recording
     for begin in chance.integers(0, count, 3):
         kept[begin : begin + int(chance.integers(4, 20))] = False
     arrived = np.maximum.accumulate(stamps + chance.integers(1 * MS, 8 * MS, count))
-    return Recording({"line": Track.make(stamps[kept], images[kept], arrived[kept])}, {})
+    return Track.make(stamps[kept], images[kept], arrived[kept])
 
 
 def inspection_config(inference: str, clock: str = "camera:line", **fields: Any) -> Config:

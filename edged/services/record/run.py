@@ -105,7 +105,8 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
         lock = _lock(place)
         for part in sorted(place.glob(f"*{OPEN}")):
             tell(f"repaired {repair(part)}")
-        recorder = Recorder(name, config.record, place)
+        wanted = config.record if seconds is None else config.record.model_copy(update={"on": ()})  # asked for, no more
+        recorder = Recorder(name, wanted, place)
         for heard in first:
             recorder.hear(heard)
         notify(READY)
@@ -162,7 +163,7 @@ def _introduced(ears: Ears, runtime: Path, ended: threading.Event) -> tuple[str,
                 return str(memory["name"]), Config.model_validate(memory["config"]), first
         time.sleep(TURN_S)
     fact = f"the daemon in {runtime} has told nothing of itself for {FIRST_S:g} s"
-    raise EdgedError(fact, "see with 'edged status' that it runs; one with a [trigger] has no trace")
+    raise EdgedError(fact, "see with 'edged status' that it runs")
 
 
 def _snapshot(message: Message) -> dict[str, object] | None:

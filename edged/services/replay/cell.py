@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from edged.config import Config
 from edged.core.clock import ns
 from edged.core.errors import RefusedError
 from edged.core.stopwatch import STEPS, Readings, Replayed
 from edged.core.types import Hold, Reason, Tick
 from edged.engine.base import Engine
+from edged.inspection.part import timing_of
 from edged.inspection.rules import make_judge
 from edged.pipeline.pipeline import Pipeline, make_pipeline
 from edged.runtime.health import Health
@@ -19,8 +22,11 @@ from edged.runtime.loop import Loop
 from edged.runtime.memory import load
 from edged.runtime.motion import make_motion
 from edged.runtime.publish import Publisher
+from edged.runtime.result_message import part_result
 from edged.runtime.sender import Sender
-from edged.services.replay.fed import FedArming, FedInputs, FedPerception, FedSlot, FedWorker, heeded
+from edged.services.replay.fed import FedArming, FedInputs, FedSlot, FedWorker, heeded
+from edged.services.replay.fed_matcher import FedMatcher
+from edged.services.replay.fed_perception import FedPerception, FedSeveral, FedTriggered
 from edged.services.replay.tape import MissingError, Step, Tape
 from edged.wire import Message, decode
 
@@ -117,6 +123,9 @@ class RecordedCell:
         self._watch.give(step.readings)
         self._ticks.next = self._perception.tick = step.tick
         self._perception.looks = facts["looks"]
+        triggered = self._perception if isinstance(self._perception, FedTriggered) else None
+        if triggered is not None:
+            triggered.expect(facts.get("parts", ()))
         self._slot.waits = bool(facts.get("pending"))
         if "vacancy" in facts:
             reason, detail, captured_ns = facts["vacancy"]
@@ -135,6 +144,8 @@ class RecordedCell:
         self._loop.turn()
         if self._arming is not None:
             self._arming.finish()
+        if triggered is not None:
+            triggered.matcher.finish()
         assert self._outlet.newest is not None, "every tick publishes"
         return decode(self._outlet.newest)
 
@@ -188,16 +199,44 @@ class RecordedCell:
         self._slot = FedSlot(self._now, make_worker=FedWorker)
         self._ticks = FedTicks(config.period_ns)
         self._outlet = Kept(f"{memory['name']}/{config.stream}")
-        results = Kept(f"{memory['name']}/results") if config.inspects else None
+        results = Kept(f"{memory['name']}/results") if config.inspects and config.trigger is None else None
         sender = Sender(memory["name"], memory["session"], memory["boot"])
         self._publisher = Publisher(
             self._outlet, sender, config.valid_ns, config.period_ns, self._now, results, make_judge(config)  # type: ignore[arg-type]
         )  # fmt: skip
-        self._perception = FedPerception(self._inputs, stop, self._now, config.period_ns)
+        self._perception = self._make_perception(config, stop)
         self._loop = Loop(
             stop, self._ticks, self._slot, self._inputs, self._motion, self._publisher, Health(self._now),
-            watch=self._watch, perception=self._perception,
+            self._perception, watch=self._watch,
         )  # fmt: skip
+
+    def _make_perception(self, config: Config, stop: threading.Event) -> FedPerception | FedSeveral | FedTriggered:
+        if config.trigger is not None:
+            (camera,) = config.cameras.values()
+            matcher = FedMatcher(timing_of(config.trigger, camera.fps), self._tape)
+            return FedTriggered(self._inputs, stop, self._now, matcher, not config.triggered)
+        if config.execution.cameras:
+            return FedSeveral(self._inputs, stop, self._now, config)
+        return FedPerception(self._inputs, stop, self._now, config.period_ns)
+
+    def over(self) -> list[tuple[Message | None, dict[str, Any]]]:
+        """Of parts that came to their results in this tick: the recorded message, None where it is not on the tape, and
+        the header that it would have now."""
+        if not isinstance(self._perception, FedTriggered) or (judge := self._publisher.judge) is None:
+            return []
+        found = []
+        for part, outcome in self._perception.over:
+            recorded = self._tape.results.get((part.line, part.number))
+            entry = 0 if recorded is None else recorded.header.get("entry")
+            facts = {
+                "digest": judge.digest, "line": part.line, "part": part.part, "number": part.number, "entry": entry,
+                "stamp_ns": part.stamp_ns,
+            }  # fmt: skip
+            (camera,) = self._inputs.cameras
+            made = part_result(outcome, facts, camera)
+            made["captured_ns"], made["engine"] = outcome.captured_ns, outcome.engine.hex()
+            found.append((recorded, msgspec.msgpack.decode(msgspec.msgpack.encode(made))))
+        return found
 
     def _now(self) -> int:
         return self._published_ns

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import numpy as np
 from edged.config import Config
 from edged.core.clock import ns
 from edged.core.stopwatch import STEPS, Readings, Replayed
-from edged.core.types import NEVER_NS, Frame, Hold, Sample, Tick
+from edged.core.types import NEVER_NS, Frame, Hold, Sample
 from edged.guard.arming import Act, Arming
 from edged.pipeline.align import Stream, Wanted
 from edged.pipeline.encode import Heeded
-from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.inference_thread import Done, InferenceThread, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.slot import Slot
@@ -215,29 +213,6 @@ class FedSlot(Slot):
     @property
     def pending(self) -> bool:
         return self.waits
-
-
-class FedPerception(AsyncPerception):
-    """Looks as often as the recorded one did, and never waits."""
-
-    def __init__(self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], period_ns: int) -> None:
-        super().__init__(inputs, stop, now, period_ns)
-        self._fed = inputs
-        self.looks: Sequence[Mapping[str, Any]] = ()
-        self.tick = Tick(0, 0, 0)
-
-    def wait(self, seq: int, worker: Any) -> Tick:
-        waited = [look for look in self.looks if look.get("waited")]
-        for look in waited:
-            self._fed.feed(look)
-            if not worker.busy:
-                self._begin(worker, look["now_ns"])
-        for look in self.looks:
-            if not look.get("waited"):
-                self._fed.feed(look)
-        if not self.tick.timed_out:
-            self._skipped = 0
-        return self.tick
 
 
 def heeded(told: Mapping[str, Any]) -> Heeded:

@@ -7,9 +7,9 @@ for want of a difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,18 +18,22 @@ from edged.services.replay.cell import RecordedCell
 from edged.services.replay.tape import Step, Tape
 from edged.wire import Message, Preamble, encode
 
+Parts = Sequence[tuple[Message | None, dict[str, Any]]]
 State = Literal["equal", "different", "not replayable"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Repeated:
-    """One tick. `why`: what is missing, of a tick that is not replayable; `recorded`, `made`: the two messages."""
+    """One tick. `why`: what is missing, of a tick that is not replayable; `recorded`, `made`: the two messages;
+    `parts`: of triggered ones that came to their results, the recorded message (None = it is missing) and the header
+    that is made now."""
 
     step: Step
     state: State
     why: str = ""
     recorded: Message | None = None
     made: Message | None = None
+    parts: Parts = ()
 
 
 def repeat(tape: Tape, cell: RecordedCell) -> Iterator[Repeated]:
@@ -54,12 +58,20 @@ def repeat(tape: Tape, cell: RecordedCell) -> Iterator[Repeated]:
             lost = str(error)
             yield Repeated(step, "not replayable", lost)
             continue
-        recorded = tape.messages.get(step.facts["sent"])
+        recorded, parts = tape.messages.get(step.facts["sent"]), cell.over()
         if recorded is None:
-            yield Repeated(step, "not replayable", "its message is not in the recording", None, made)
+            yield Repeated(step, "not replayable", "its message is not in the recording", None, made, parts)
             continue
         equal = _verdict(made) == _verdict(recorded) if cell.compares else bytes(made.raw) == bytes(recorded.raw)
-        yield Repeated(step, "equal" if equal else "different", "", recorded, made)
+        equal &= all(was is None or same_result(was, now, cell.compares) for was, now in parts)
+        yield Repeated(step, "equal" if equal else "different", "", recorded, made, parts)
+
+
+def same_result(recorded: Message, made: Mapping[str, Any], compares: bool) -> bool:
+    """Whether a part's result is the recorded one; `compares`: of another engine."""
+    was = {**recorded.header, "captured_ns": recorded.captured_ns, "engine": recorded.engine.hex()}
+    apart = {"engine"} if compares else set()
+    return {key: was[key] for key in was.keys() - apart} == {key: made[key] for key in made.keys() - apart}
 
 
 def _verdict(message: Message) -> bytes:

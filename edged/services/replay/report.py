@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from edged.services.replay.repeat import Repeated
+from edged.services.replay.repeat import Repeated, same_result
 from edged.wire import Kind, Message
 
 MOST_LISTED = 50
@@ -28,18 +28,31 @@ class Report:
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)  # least and greatest recorded
     pixels: list[float] = field(default_factory=list)  # share of pixels that have another class
     objects: list[int] = field(default_factory=list)  # made - recorded
+    parts: Counter[str] = field(default_factory=Counter)  # triggered ones: equal, different, not recorded
     compared: int = 0
 
     def add(self, one: Repeated) -> None:
         self.states[one.state] += 1
         if one.state == "not replayable":
             self.missing[one.why] += 1
+        for was, made in one.parts:
+            self._compare_part(was, made)
         if one.recorded is None or one.made is None:
             return
         self.compared += 1
         self._compare(one.recorded, one.made)
         if one.state == "different" and len(self.differing) < MOST_LISTED:
             self.differing.append({"tick": one.step.number, "recorded": _name(one.recorded), "made": _name(one.made)})
+
+    def _compare_part(self, was: Message | None, made: Mapping[str, Any]) -> None:
+        if was is None:
+            self.parts["not recorded"] += 1
+            return
+        self.compared += 1
+        before, after = (one.get("why") or one["result"] for one in (was.header, made))
+        self.parts["equal" if same_result(was, made, True) else "different"] += 1
+        if before != after:
+            self.results[f"{before} -> {after}"] += 1
 
     @property
     def disagreement(self) -> float:
@@ -97,6 +110,8 @@ class Report:
             "differing": self.differing,
             "disagreement": round(self.disagreement, 4),
         }
+        if self.parts:
+            told["parts"] = {name: self.parts[name] for name in ("equal", "different", "not recorded")}
         if self.holds:
             told["holds"] = dict(self.holds.most_common())
         if self.results:
@@ -124,6 +139,8 @@ def show(told: dict[str, Any]) -> str:
     lines = [f"{told['ticks']} ticks: {told['equal']} equal, {told['different']} different, "
              f"{told['not_replayable']} not replayable"]  # fmt: skip
     lines += [f"  not replayable: {count} x {why}" for why, count in told["missing"].items()]
+    if (parts := told.get("parts")) is not None:
+        lines.append("  results of parts: " + ", ".join(f"{count} {name}" for name, count in parts.items()))
     for key in ("holds", "results"):
         lines += [f"  {count} x {what}" for what, count in told.get(key, {}).items()]
     for name, apart in told.get("axes", {}).items():

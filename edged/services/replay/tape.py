@@ -71,10 +71,12 @@ class Step:
 
 @dataclass(slots=True, eq=False)
 class Tape:
-    """`messages`: verdicts as published, by their number; `pictures`: by camera and the number of the frame."""
+    """`messages`: verdicts as published, by their number; `results`: of triggered parts, by line and number;
+    `pictures`: by camera and the number of the frame."""
 
     steps: list[Step] = field(default_factory=list)
     messages: dict[int, Message] = field(default_factory=dict)
+    results: dict[tuple[str, int], Message] = field(default_factory=dict)
     pictures: dict[tuple[str, int], Picture] = field(default_factory=dict)
     _last: tuple[int, int] = (0, 0)  # session and seq of the newest trace message
 
@@ -82,6 +84,8 @@ class Tape:
         """A message of the trace, or of the stream of verdicts, in the order of publishing."""
         if message.kind in VERDICTS:
             self.messages[message.seq] = message
+        elif message.kind is Kind.RESULT and "number" in message.header:
+            self.results[str(message.header["line"]), int(message.header["number"])] = message
         elif message.kind is Kind.TRACE:
             gap = (message.session, message.seq) != (self._last[0], self._last[1] + 1)
             self._last = message.session, message.seq

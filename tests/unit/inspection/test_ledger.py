@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from edged.core.errors import RefusedError, UsageError
 from edged.inspection.ledger import Ledger
+from edged.inspection.part import Outcome, Part, Timing
 from edged.inspection.rules import Result
-from edged.inspection.triggers import Outcome, Part, Timing
 
 BOOT = "00" * 8
 S = 1_000_000_000

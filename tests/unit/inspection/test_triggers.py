@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.core.types import NEVER_NS, Frame
+from edged.inspection.part import Outcome, Part, Timing
 from edged.inspection.rules import Result
-from edged.inspection.triggers import Matcher, Outcome, Part, Timing
+from edged.inspection.triggers import Matcher
 
 MS = 1_000_000
 T0 = 10_000 * MS

@@ -15,7 +15,8 @@ from waiting import until
 
 from edged.client import PartResults, RequestError, TriggerSender, request
 from edged.core.clock import boot_id, monotonic_ns
-from edged.inspection.triggers import Matcher, Timing
+from edged.inspection.part import Timing
+from edged.inspection.triggers import Matcher
 from edged.runtime.door import Door
 from edged.runtime.journal import read_journal, write_lines
 from edged.runtime.parts import Parts

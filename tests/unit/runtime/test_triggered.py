@@ -11,8 +11,9 @@ import numpy as np
 from edged.core.clock import ManualClock
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Hold, Labels, Observation, Reason, Tick
+from edged.inspection.part import Timing
 from edged.inspection.rules import Result
-from edged.inspection.triggers import Matcher, Timing
+from edged.inspection.triggers import Matcher
 from edged.runtime.inference_thread import Done, Job
 from edged.runtime.publish import Sent
 from edged.runtime.triggered import TriggeredPerception
@@ -60,7 +61,7 @@ class Inputs:
     def drain(self, now_ns: int) -> None:
         """No sensors."""
 
-    def observe_frame(self, want: object, frame: Frame) -> Observation | Hold:
+    def observe_part(self, want: object, frame: Frame) -> Observation | Hold:
         return self.refusal or Observation({"line": frame}, {}, frame.captured_ns)
 
 
@@ -98,7 +99,7 @@ def test_a_frame_that_waited_for_long_is_judged_all_the_same() -> None:
     assert done.part is not None
     sent = Sent(done.verdict, clock(), clock() + MS, Result("PASS"))
     perception.judged(done.part, sent, Tick(1, clock(), clock()), bytes(8), ())
-    perception._conclude(clock())
+    perception.conclude(clock())
     assert told == ["PASS"]
 
 
@@ -113,7 +114,7 @@ def test_a_frame_that_may_not_be_looked_at_is_no_pass_and_says_why() -> None:
     sent = Sent(done.verdict, clock(), clock() + MS, Result("NOT_INSPECTED", "STALE"))
     perception.judged(done.part, sent, Tick(1, clock(), clock()), bytes(8), ())
     clock.advance(31 * MS)
-    perception._conclude(clock())
+    perception.conclude(clock())
     assert told == ["STALE"]
 
 
@@ -134,5 +135,5 @@ def test_a_run_of_an_engine_that_was_swapped_away_is_no_part_of_the_next_one() -
     assert turn(perception, other, clock).part.part == 2
     assert turn(perception, worker, clock).part is None
     clock.advance(60_000 * MS)
-    perception._conclude(clock())
+    perception.conclude(clock())
     assert told == ["DEADLINE", "DEADLINE"]

@@ -1,0 +1,108 @@
+"""Perception that is fed from a tape: it looks when the recorded one did, and never waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edged.config import Config
+from edged.core.clock import NS_PER_S
+from edged.core.types import Tick
+from edged.inspection.part import Outcome, Part
+from edged.runtime.async_perception import AsyncPerception
+from edged.runtime.several import SeveralPerception
+from edged.runtime.triggered import TriggeredPerception
+from edged.services.replay.fed import FedInputs
+from edged.services.replay.fed_matcher import FedMatcher
+
+Looks = Sequence[Mapping[str, Any]]
+
+
+def waited(looks: Looks) -> Looks:
+    """Those before the tick."""
+    return [look for look in looks if look.get("waited")]
+
+
+class FedPerception(AsyncPerception):
+    """Looks as often as the recorded one did, and never waits."""
+
+    def __init__(self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], period_ns: int) -> None:
+        super().__init__(inputs, stop, now, period_ns)
+        self._fed = inputs
+        self.looks: Looks = ()
+        self.tick = Tick(0, 0, 0)
+
+    def wait(self, seq: int, worker: Any) -> Tick:
+        for look in waited(self.looks):
+            self._fed.feed(look)
+            if not worker.busy:
+                self._begin(worker, look["now_ns"])
+        for look in self.looks:
+            if not look.get("waited"):
+                self._fed.feed(look)
+        if not self.tick.timed_out:
+            self._skipped = 0
+        return self.tick
+
+
+class FedSeveral(SeveralPerception):
+    """Gives the engine the camera that the recorded one gave it."""
+
+    def __init__(self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], config: Config) -> None:
+        periods = {name: round(NS_PER_S / config.cameras[name].fps) for name in config.execution.cameras}
+        super().__init__(inputs, stop, now, periods)
+        self._fed = inputs
+        self.looks: Looks = ()
+        self.tick = Tick(0, 0, 0)
+
+    def wait(self, seq: int, worker: Any) -> Tick:
+        for look in waited(self.looks):
+            self._fed.feed(look)
+            camera = next(one for one in self._cameras if one.name == look["camera"])
+            frame = self._fed.cameras[camera.name].mailbox.newest()
+            if not worker.busy and frame is not None:
+                self._offer(worker, camera, frame, look["now_ns"])
+        for look in self.looks:
+            if not look.get("waited"):
+                self._fed.feed(look)
+        if not self.tick.timed_out:
+            self._skipped()
+        return self.tick
+
+
+class FedTriggered(TriggeredPerception):
+    """Gives the engine the part that is due at the moments when the recorded one looked for it; `over`: what parts came
+    to in this tick."""
+
+    matcher: FedMatcher
+
+    def __init__(
+        self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], matcher: FedMatcher, free: bool
+    ) -> None:
+        super().__init__(inputs, stop, now, matcher, self._collect, free)
+        self._fed = inputs
+        self.looks: Looks = ()
+        self.tick = Tick(0, 0, 0)
+        self.over: list[tuple[Part, Outcome]] = []
+
+    def expect(self, events: Sequence[Sequence[Any]]) -> None:
+        """What happens to parts in the next tick."""
+        self.matcher.expect(events)
+        self.over = []
+
+    def _collect(self, now_ns: int) -> None:
+        self.over += self.matcher.conclude(now_ns)
+
+    def wait(self, seq: int, worker: Any) -> Tick:
+        for look in waited(self.looks):
+            self._fed.feed(look)
+        for call, now_ns in self.matcher.waiting_calls():
+            if call == "conclude":
+                self.conclude(now_ns)
+            elif not worker.busy:
+                self._begin(worker, now_ns)
+        for look in self.looks:
+            if not look.get("waited"):
+                self._fed.feed(look)
+        return self.tick
