@@ -19,6 +19,7 @@ from edged.client import Kind, Message
 from edged.core.pixels import SeenFormat, dtype_of, for_eyes, shape_of
 
 GREEN, RED = (0.1, 0.9, 0.2, 1.0), (0.95, 0.15, 0.1, 1.0)
+CLEAR, SHADE = (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.6)  # what is not filled, and what text stands on
 PICTURE = "foxglove.RawImage"
 LABELS = "8UC1"  # class numbers
 
@@ -129,13 +130,19 @@ def _objects(message: Message, at_ns: int) -> ImageAnnotations:
         _at(box, at_ns)
         for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2)):
             box.points.add(x=x, y=y)
-        box.outline_color.r, box.outline_color.g, box.outline_color.b, box.outline_color.a = GREEN
+        _paint(box.outline_color, GREEN)
+        _paint(box.fill_color, CLEAR)
         name = classes[number] if number < len(classes) else str(number)
         label = made.texts.add(text=f"{name} {score:.2f}", font_size=12.0)
         _at(label, at_ns)
         label.position.x, label.position.y = x1, y1
-        label.text_color.r, label.text_color.g, label.text_color.b, label.text_color.a = RED
+        _paint(label.text_color, RED)
+        _paint(label.background_color, SHADE)
     return made
+
+
+def _paint(color: Any, rgba: tuple[float, float, float, float]) -> None:
+    color.r, color.g, color.b, color.a = rgba
 
 
 def _log(daemon: str, level: Any, text: str, at_ns: int, topic: str = "holds") -> Shown:

@@ -59,14 +59,26 @@ def serve(
                 http="h11", ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
             )  # fmt: skip
             config.load()
-            ready(f"{scheme}://{settings.listen}")
-            uvicorn.Server(config).run(sockets=[listener])
+            _Announced(config, lambda: ready(f"{scheme}://{settings.listen}")).run(sockets=[listener])
     except OSError as error:
         raise EdgedError(
             f"{settings.listen}: {error.strerror or error}", "give another --listen, or check the files"
         ) from None
     except KeyboardInterrupt:
         return
+
+
+class _Announced(uvicorn.Server):
+    """Says so once it listens: whoever reads the address may come at once."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
 
 def _check(settings: Settings, host: str, is_open: bool) -> None:
