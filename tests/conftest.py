@@ -38,7 +38,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-new-skips", action="store_true", help="fail on a skip that tests/skips.txt does not list")
-    parser.addoption("--soak-scale", type=float, default=1.0, help="how many times as long fuzzers and chaos go on")
+    parser.addoption("--soak-scale", type=float, default=1.0, help="how many times as long, or often, a soak goes on")
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,14 @@ def unit_of(test: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker: the longest unit first, or the other worker waits for it; and last what has to be alone."""
+    """In a worker: the longest unit first, or the other worker waits for it; and last what has to be alone. A soak that
+    goes on for longer may take longer."""
+    scale = max(1.0, float(config.getoption("--soak-scale")))
+    for item in items if scale > 1 else ():
+        marked = item.get_closest_marker("timeout")
+        if item.get_closest_marker("soak"):
+            limit_s = float(marked.args[0] if marked else config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit_s * scale), append=False)
     if hasattr(config, "workerinput"):
         order = {DAEMONS: 0, ALONE[0]: 2}
         items.sort(key=lambda item: order.get(unit_of(item.nodeid), 1))

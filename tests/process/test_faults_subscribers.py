@@ -40,7 +40,8 @@ def longest_gap_s(actions: Listener, count: int, seconds: float) -> float:
 
 
 @pytest.mark.parametrize("seconds", [3.0, pytest.param(10.0, marks=pytest.mark.soak)])
-def test_frozen_subscribers_cost_their_queue_and_nothing_else(rig: Rig, seconds: float) -> None:
+def test_frozen_subscribers_cost_their_queue_and_nothing_else(rig: Rig, seconds: float, soak_scale: float) -> None:
+    seconds *= max(1.0, soak_scale)
     rig.camera(width=WIDTH, height=HEIGHT, fps=FPS)
     inputs = camera_toml(rig, width=WIDTH, height=HEIGHT, fps=FPS, max_age_ms=1000)
     bus = "valid_ms = 1000\npublish = ['frames']"

@@ -8,7 +8,7 @@ import pytest
 
 from edged.bench.hold import ABSENT, LOADING, RATES_HZ, RUNS_MS, Trial, hold_trials, row_of
 
-FULL = 20
+FULL = 2
 EVERY = [
     *(pytest.param(*each, FULL, marks=pytest.mark.soak) for each in product(RUNS_MS, RATES_HZ, ("", LOADING))),
     *(pytest.param(0.0, rate_hz, ABSENT, FULL, marks=pytest.mark.soak) for rate_hz in RATES_HZ),
@@ -26,7 +26,10 @@ def check(trials: list[Trial], count: int) -> None:
     ("run_ms", "rate_hz", "meanwhile", "count"),
     [(60.0, 100.0, "", 2), (50.0, 100.0, LOADING, 1), (50.0, 100.0, ABSENT, 1), *EVERY],
 )
-def test_nothing_moves_after_the_answer(run_ms: float, rate_hz: float, meanwhile: str, count: int) -> None:
+def test_nothing_moves_after_the_answer(
+    run_ms: float, rate_hz: float, meanwhile: str, count: int, soak_scale: float
+) -> None:
+    count = max(1, round(count * soak_scale))
     check(list(hold_trials(run_ms, rate_hz, count, meanwhile)), count)
 
 

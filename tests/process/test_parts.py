@@ -67,12 +67,12 @@ def test_each_part_has_one_result_and_it_is_its_own(line: Line) -> None:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.soak
-def test_ten_thousand_parts(line: Line) -> None:
-    run(line, 10_000, 12, 6)
+def test_hundreds_of_parts(line: Line, soak_scale: float) -> None:
+    count = max(20, round(300 * soak_scale))
+    run(line, count, max(1, count // 200), 6)
     came = line.check()
     print(came, f"{len(line.late)} pictures were read too late, by a machine that was busy elsewhere")
-    assert came["PASS"] > 1000
-    assert came["FAIL"] > 1000
+    assert min(came["PASS"], came["FAIL"]) > count / 10
 
 
 def test_edges_of_a_sensor_are_parts(rig: Rig) -> None:

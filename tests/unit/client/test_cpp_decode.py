@@ -225,8 +225,8 @@ def test_mutants_are_judged_alike(reader: Path) -> None:
 
 
 @pytest.mark.soak
-def test_a_million_mutants_are_judged_alike(reader: Path) -> None:
-    agree(reader, mutants(1_000_000))
+def test_a_million_mutants_are_judged_alike(reader: Path, soak_scale: float) -> None:
+    agree(reader, mutants(round(1_000_000 * soak_scale)))
 
 
 def test_the_corpus_is_judged_alike(reader: Path) -> None:

@@ -49,18 +49,20 @@ def test_a_policy_with_holds_swaps_and_gaps(
 @pytest.mark.soak
 @pytest.mark.timeout(86_400)
 @pytest.mark.parametrize(("inference", "steps"), [("async", 12), ("inline", 12)])
-def test_ten_thousand_ticks_of_a_policy(tmp_path: Path, made: list[TracedCell], inference: str, steps: int) -> None:
-    made.append(cell := policy_night(tmp_path, inference, steps, 10_000, 5))
+def test_thousands_of_ticks_of_a_policy(
+    tmp_path: Path, made: list[TracedCell], inference: str, steps: int, soak_scale: float
+) -> None:
+    made.append(cell := policy_night(tmp_path, inference, steps, round(3000 * soak_scale), 5))
     assert_equal(repeated(cell))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(86_400)
-def test_ten_thousand_ticks_of_an_inspection(tmp_path: Path, made: list[TracedCell]) -> None:
+def test_ten_thousand_ticks_of_an_inspection(tmp_path: Path, made: list[TracedCell], soak_scale: float) -> None:
     cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(420, 3), 3)
     made.append(cell)
     cell.install(traced.segmenter("1"), 30.0)
-    night(cell, 10_000)
+    night(cell, round(10_000 * soak_scale))
     assert_equal(repeated(cell))
 
 

@@ -74,15 +74,15 @@ def test_parts_and_their_results(tmp_path: Path, made: list[TracedCell], camera:
 
 @pytest.mark.soak
 @pytest.mark.timeout(86_400)
-def test_ten_thousand_ticks_of_several_cameras(tmp_path: Path, made: list[TracedCell]) -> None:
-    made.append(cell := several(tmp_path, 10_000))
+def test_thousands_of_ticks_of_several_cameras(tmp_path: Path, made: list[TracedCell], soak_scale: float) -> None:
+    made.append(cell := several(tmp_path, round(3000 * soak_scale)))
     assert_equal(repeated(cell))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(86_400)
-def test_ten_thousand_ticks_of_parts(tmp_path: Path, made: list[TracedCell]) -> None:
-    made.append(cell := parts(tmp_path, 10_000))
+def test_thousands_of_ticks_of_parts(tmp_path: Path, made: list[TracedCell], soak_scale: float) -> None:
+    made.append(cell := parts(tmp_path, round(3000 * soak_scale)))
     done = replayed(cell)
     assert_equal(done)
     assert make_report(done).parts["different"] == 0

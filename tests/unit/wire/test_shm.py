@@ -292,7 +292,7 @@ def test_killed_and_frozen_writers_and_readers_leave_no_torn_frame(name: str) ->
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_five_minutes_of_kills_and_freezes(name: str) -> None:
-    read, recoveries = torture(name, 300.0)
-    assert read > 500
+def test_a_minute_of_kills_and_freezes(name: str, soak_scale: float) -> None:
+    read, recoveries = torture(name, 60.0 * soak_scale)
+    assert read > 50 * soak_scale
     assert max(recoveries) < 1000, recoveries
