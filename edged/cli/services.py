@@ -64,7 +64,9 @@ def ui(
     from edged.services.ui.serve import Settings, serve
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
-    settings = Settings(listen, May(operate, arm), people or people_file(), certificate, key, name or (), read_gpu)
+    settings = Settings(
+        listen, May(operate, arm), people or people_file(), certificate, key, name or (), read_gpu, _page_recordings()
+    )  # fmt: skip
     serve(lambda: [*running(), *(also or ())], _page_history(), settings, lambda url: print(f"page: {url}", flush=True))
 
 
@@ -85,6 +87,37 @@ def _page_history() -> Callable[[Path, float], list[dict[str, Any]]]:
         return [entry for entry in kept[folder][1] if (entry["end"] or now) >= since]
 
     return entries
+
+
+def _page_recordings() -> Callable[[Path], list[dict[str, Any]]]:
+    """Recordings of a folder for the page, each looked into once; none where edged[record] is not installed."""
+    from edged.core.errors import EdgedError
+
+    try:
+        from edged.services.record.file import WHOLE, span
+    except ImportError:
+        return lambda folder: []
+    kept: dict[Path, tuple[int, dict[str, Any] | None]] = {}
+
+    def look(path: Path) -> dict[str, Any] | None:
+        try:
+            begin_ns, end_ns = span(path)
+        except EdgedError:
+            return None
+        size_mb = round(path.stat().st_size / 1e6, 1)
+        return {"name": path.name, "path": str(path), "begin": begin_ns / 1e9, "end": end_ns / 1e9, "mb": size_mb}
+
+    def recordings(folder: Path) -> list[dict[str, Any]]:
+        try:
+            found = {path: path.stat().st_mtime_ns for path in sorted(folder.glob(f"*{WHOLE}"))}
+        except OSError:
+            return []
+        for path, state in found.items():
+            if path not in kept or kept[path][0] != state:
+                kept[path] = state, look(path)
+        return [told for path in found if (told := kept[path][1]) is not None]
+
+    return recordings
 
 
 def person(

@@ -33,6 +33,7 @@ def settings(path: Path) -> dict[str, str]:
 def installed(tmp_path: Path) -> Path:
     """The units as installed, except that they start a program which is there."""
     others = ("edged.target", "edged-failed@.service", "edged-ui.service", "edged-gateway@.service")
+    others += ("edged-record@.service",)
     for unit in (SERVICE, *(UNITS / name for name in others)):
         text = unit.read_text(encoding="utf-8").replace("/opt/edged/bin/edged", "/bin/true")
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
@@ -49,7 +50,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 def verify(folder: Path) -> str:
     """What systemd finds wrong with the units in `folder`: unknown keys do not change its exit status."""
     units = [*(f"edged@{name}.service" for name in EXAMPLES), "edged-gateway@line1.service", "edged.target"]
-    units += ["edged-failed@pick.service", "edged-ui.service"]
+    units += ["edged-failed@pick.service", "edged-ui.service", "edged-record@pick.service"]
     done = analyze("verify", *(str(folder / unit) for unit in units))
     return done.stderr + (f"exit status {done.returncode}" if done.returncode else "")
 
@@ -66,6 +67,7 @@ def test_systemd_has_nothing_to_say_about_the_units(installed: Path) -> None:
         "edged@.service",
         "edged@.service.d/10-devices.conf",
         "edged-ui.service",
+        "edged-record@.service",
         "edged-gateway@.service",
         "edged.target",
     ],

@@ -24,6 +24,7 @@ from waiting import until
 
 from edged.bench.swap import prepare_versions
 from edged.bundle.bundle import read_bundle
+from edged.services.record.file import RecordingFile
 from edged.services.ui.people import put_person
 
 ROOT = Path(__file__).parents[2]
@@ -241,20 +242,49 @@ def test_the_page_shows_picture_masks_causes_and_engines(page: Page, chromium: B
     chromium.wait("return Number(document.getElementById('canvas').dataset.drawn) > 2")
     chromium.wait("return document.querySelector('#engines').innerText.includes('plate 1')")
     chromium.wait("return document.querySelector('#episodes').innerText.includes('start')")
-    assert "inspect: RUNNING" in chromium.text("#state")
+    chromium.wait("return document.getElementById('state').innerText.includes('inspect: RUNNING')")
     assert chromium.wait(COLOURED) > 100  # a grey plate has no colours: these are the masks
     time.sleep(2.0)  # for a line in the charts
     _keep(chromium, tmp_path, "page.jpg")
     chromium.run("document.querySelector(`[data-key='${arguments[0]}']`).click()", page.keys["pick"])
     chromium.wait("return document.querySelectorAll('.axis').length === 7")
     chromium.wait("return document.querySelector('#episodes li')")
+    recording = _record(page)
     chromium.run("document.querySelector('#episodes li').click()")
+    chromium.wait("return document.querySelector('#episodes .chosen a.recording')")
+    assert chromium.text("#episodes .chosen a.recording") == recording
+    assert f"edged replay {recording}" in chromium.text("#episodes .chosen code").replace(f"{_recordings(page)}/", "")
     assert chromium.run("return document.querySelector('#episodes .chosen pre').innerText.length") > 0
     assert chromium.text("#acts") == ""
     chromium.resize(390, 1100)
     assert chromium.wait("return document.documentElement.scrollWidth <= innerWidth")
     _keep(chromium, tmp_path, "page-phone.jpg")
     assert chromium.errors() == []
+
+
+def _recordings(page: Page) -> Path:
+    return page.rig.store / ".recordings" / "pick"
+
+
+def _record(page: Page) -> str:
+    """A recording of the last hour of the first daemon."""
+    _recordings(page).mkdir(parents=True, exist_ok=True)
+    file = RecordingFile(_recordings(page) / "pick-stop.mcap")
+    for at_ns in (time.time_ns() - 3600 * 10**9, time.time_ns()):
+        file.wire("/wire/events", b"", at_ns, 1)
+    return file.close({"daemon": "pick"}).name
+
+
+def test_the_recording_of_a_moment_is_found_and_given(page: Page) -> None:
+    name, key = _record(page), page.keys["pick"]
+    (one,) = page.get(f"/api/daemons/{key}/recordings?at={time.time() - 60}")
+    assert (one["name"], one["path"]) == (name, str(_recordings(page) / name))
+    assert page.get(f"/api/daemons/{key}/recordings?at={time.time() - 7200}") == []
+    status, headers, data = page.ask("GET", f"/api/daemons/{key}/recordings/{name}")
+    assert (status, data) == (200, (_recordings(page) / name).read_bytes())
+    assert "attachment" in headers["content-disposition"]
+    for wrong in ("..%2F..%2Fpick%2Fx", "%2Fetc%2Fpasswd", "other.mcap"):
+        assert page.ask("GET", f"/api/daemons/{key}/recordings/{wrong}")[0] == 404
 
 
 @needs_chromium

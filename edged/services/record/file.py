@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from mcap.exceptions import McapError
+from mcap.reader import make_reader
 from mcap.records import Channel, Metadata, Schema
 from mcap.records import Message as Record
 from mcap.stream_reader import StreamReader
@@ -140,6 +141,18 @@ def facts(path: Path) -> dict[str, str]:
             if isinstance(record, Metadata) and record.name == FACTS:
                 return dict(record.metadata)
     return {}
+
+
+def span(path: Path) -> tuple[int, int]:
+    """Unix times of the first and the last message of a whole recording, from its end alone. Raises `EdgedError`."""
+    try:
+        with path.open("rb") as file:
+            summary = make_reader(file).get_summary()
+    except (OSError, McapError) as error:
+        raise EdgedError(f"{path} is no whole recording: {error}", "give a .mcap file of the recorder") from None
+    if summary is None or summary.statistics is None:
+        raise EdgedError(f"{path} does not say what is in it", "give a .mcap file of the recorder")
+    return summary.statistics.message_start_time, summary.statistics.message_end_time
 
 
 def repair(part: Path) -> Path:

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -59,6 +59,8 @@ def make_app(cell: Cell, sessions: Sessions, hosts: Iterable[str], scheme: str, 
         Route("/api/daemons", page.read(lambda request: cell.tiles())),
         Route("/api/daemons/{key}/points", page.read(lambda request: cell.points(_key(request), _since(request)))),
         Route("/api/daemons/{key}/history", page.read(lambda request: cell.history(_key(request), _since(request)))),
+        Route("/api/daemons/{key}/recordings", page.read(lambda request: cell.recordings(_key(request), _at(request)))),
+        Route("/api/daemons/{key}/recordings/{name}", page.recording),
         Route("/api/daemons/{key}/engines", page.read(lambda request: cell.engines(_key(request)))),
         Route("/api/daemons/{key}/view", page.view),
         Route("/api/daemons/{key}/act", page.act, methods=["POST"]),
@@ -141,6 +143,17 @@ class _Page:
             return _refusal(404, error.fact, error.remedy)
         return Response(data, media_type="application/octet-stream")
 
+    async def recording(self, request: Request) -> Response:
+        """The file, to be kept."""
+        if self._stranger(request):
+            return _refusal(401, "log in first", "")
+        name = str(request.path_params["name"])
+        try:
+            path = await run_in_threadpool(self._cell.recording, _key(request), name)
+        except EdgedError as error:
+            return _refusal(404, error.fact, error.remedy)
+        return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
     async def act(self, request: Request) -> Response:
         found = self._find(request)
         if found is None:
@@ -208,6 +221,10 @@ def _key(request: Request) -> str:
 
 def _since(request: Request) -> float:
     return _number(request, "since")
+
+
+def _at(request: Request) -> float:
+    return _number(request, "at")
 
 
 def _number(request: Request, name: str) -> float:

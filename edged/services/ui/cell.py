@@ -29,8 +29,15 @@ WAIT_S = 1.0  # for the next picture
 
 History = Callable[[Path, float], Any]
 """Entries of the journal in a folder that lasted after a Unix time, as plain values."""
+Recordings = Callable[[Path], list[dict[str, Any]]]
+"""What lies in a folder: `name`, `path`, `begin` and `end` as Unix times, `mb`."""
 
 log = logging.getLogger("edged.services.ui")
+
+
+def no_recordings(folder: Path) -> list[dict[str, Any]]:
+    """Where recordings cannot be read."""
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +51,12 @@ class May:
 class Cell:
     """The daemons by key, a short word made of their runtime folder. For any number of threads."""
 
-    def __init__(self, find: Callable[[], Iterable[Path]], history: History, may: May, gpu: Gpu = dict) -> None:
+    def __init__(
+        self, find: Callable[[], Iterable[Path]], history: History, may: May, gpu: Gpu = dict,
+        recordings: Recordings = no_recordings,
+    ) -> None:  # fmt: skip
         self.may, self.gpu = may, gpu
-        self._history = history
+        self._history, self._recordings = history, recordings
         self._watch = Watch(find)
         self._live = Live()
         self._series = Series(lambda: self._watch.seen)
@@ -82,12 +92,31 @@ class Cell:
 
     def history(self, key: str, since: float) -> Any:
         """Entries of its journal; it is read from the disk, so that it is there when the daemon is not."""
+        folder = self._folder(key, "history")
+        return [] if folder is None else self._history(folder, since)
+
+    def recordings(self, key: str, at: float) -> list[dict[str, Any]]:
+        """Recordings that have a moment (Unix time) in them."""
+        folder = self._folder(key, "recordings")
+        found = [] if folder is None else self._recordings(folder)
+        return [one for one in found if one["begin"] <= at <= one["end"]]
+
+    def recording(self, key: str, name: str) -> Path:
+        """The file of one. Raises `EdgedError` where there is none of that name."""
+        folder = self._folder(key, "recordings")
+        for one in [] if folder is None else self._recordings(folder):
+            if one["name"] == name:
+                return Path(one["path"])
+        raise EdgedError(f"there is no recording {name!r} any more", "the oldest go first: see [record] keep_mb")
+
+    def _folder(self, key: str, what: str) -> Path | None:
+        """A folder of a daemon that was heard once, also when it is gone."""
         one = self._one(key)
         folders = self._folders.get(one.runtime)
         if folders is None and one.alive:
             folders = self._ask(one, "status", {}).get("folders", {})
             self._folders[one.runtime] = folders
-        return self._history(Path(folders["history"]), since) if folders and "history" in folders else []
+        return Path(folders[what]) if folders and what in folders else None
 
     def engines(self, key: str) -> Any:
         """Its versions with provenance and state."""

@@ -14,7 +14,7 @@ from edged.core.errors import EdgedError, UsageError
 from edged.services.address import is_loopback, parse_listen
 from edged.services.metrics.serve import Gpu
 from edged.services.ui.app import make_app
-from edged.services.ui.cell import Cell, History, May
+from edged.services.ui.cell import Cell, History, May, Recordings, no_recordings
 from edged.services.ui.people import people_file, read_people
 from edged.services.ui.sessions import Sessions
 
@@ -34,6 +34,7 @@ class Settings:
     key: Path | None = None
     names: Sequence[str] = ()
     gpu: Gpu = dict
+    recordings: Recordings = no_recordings
 
 
 def serve(
@@ -44,7 +45,7 @@ def serve(
     is_open, tls = is_loopback(host), settings.certificate is not None
     _check(settings, host, is_open)
     scheme = "https" if tls else "http"
-    cell = Cell(find, history, settings.may, settings.gpu)
+    cell = Cell(find, history, settings.may, settings.gpu, settings.recordings)
     sessions = Sessions(lambda: read_people(settings.people))
     app = make_app(cell, sessions, _hosts(host, port, scheme, settings.names), scheme, is_open)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

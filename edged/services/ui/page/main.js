@@ -9,7 +9,7 @@ const make = (tag, text, more = {}) => Object.assign(document.createElement(tag)
 const STEPS = ["queued", "staged", "verified", "built", "loaded", "warmed", "golden", "shadow", "swapped", "probation", "committed"];
 const SPAN = 600;
 const picture = new Picture();
-let chosen = decodeURIComponent(location.hash.slice(1)), daemons = [], points = {}, entries = [], entry = null, hit = () => null;
+let chosen = decodeURIComponent(location.hash.slice(1)), daemons = [], points = {}, entries = [], entry = null, hit = () => null, recorded = { of: 0, found: [], asked: 0 };
 
 function duration(seconds) {
   if (seconds < 120) return `${seconds.toFixed(1)} s`;
@@ -123,14 +123,35 @@ function episodes() {
     row.onclick = () => pick(each === entry ? null : each);
     if (each === entry) {
       row.className = "chosen";
-      row.append(make("pre", JSON.stringify(each.facts, null, 1)));
+      row.append(recordings(each), make("pre", JSON.stringify(each.facts, null, 1)));
     }
     return row;
   }));
 }
 
+// What was recorded of the moment, to be kept and replayed.
+function recordings(each) {
+  const place = make("div", ""), key = chosen;
+  place.onclick = (event) => event.stopPropagation();
+  const again = !recorded.found.length && Date.now() - recorded.asked > 4000; // a recording ends seconds after its cause
+  if (recorded.of !== each.begin || again) {
+    recorded = { of: each.begin, found: [], asked: Date.now() };
+    get(`daemons/${key}/recordings?at=${each.begin}`).then((found) => {
+      if (!found.length || key !== chosen || recorded.of !== each.begin) return;
+      recorded.found = found;
+      episodes();
+    }, () => {});
+  }
+  for (const one of recorded.found) {
+    const link = make("a", one.name, { href: `api/daemons/${key}/recordings/${encodeURIComponent(one.name)}`, download: one.name, className: "recording" });
+    place.append(link, make("span", ` ${one.mb} MB `, { className: "dim" }), make("code", `edged replay ${one.path}`));
+  }
+  return place;
+}
+
 function pick(each) {
   entry = each;
+  recorded = { of: 0, found: [], asked: 0 };
   episodes();
   charts();
   document.querySelector("#episodes .chosen")?.scrollIntoView({ block: "nearest" });
