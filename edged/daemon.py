@@ -158,6 +158,8 @@ def _serve(
     start_compressed(outlets, duties, stack)
     _describe(config, inputs, motion, slot, health)
     ours = {"threads": duties.describe, "readers": peers.readers, "descriptors": peers.doors.describe}
+    if judge is not None and judge.config.rules:
+        health.section("results", lambda: dict(judge.counts))
     for name, read in {**supply.sections(), **ours}.items():
         health.section(name, read)
     if warning := peers.fit(to_spare(limit := raise_limit()), limit):

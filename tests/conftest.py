@@ -22,6 +22,7 @@ WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "2" if len(os.sched_getaffini
 DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
 ALONE = (  # trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done
     "tests/process/test_control_remote.py",
+    "tests/process/test_fleet.py",
     "tests/process/test_swap_",
     "tests/process/test_two_clocks.py",
     "tests/gpu_fake/test_cuda_swap.py",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="show it again every second until Ctrl-C")]
 
 STREAMS = "action, masks, masks.zstd, health, events or frames-<camera>"
+BY_PEOPLE = ("OPERATOR", "DISARMED", "DISABLED")  # holds that end when somebody acts
 WATCH_S = 1.0
 MOVES_WITHIN_S = 1.0  # a resume that moves has moved by then: two turns of the slowest common loop
 LOOK_S = 0.05
@@ -48,6 +49,9 @@ def status(
     daemon: SomeDaemon = None,
     watch: Watch = False,
     json: AsJson = False,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="exit 1 unless it gives answers, or a person keeps it from that")
+    ] = False,
     server_key: ServerKey = None,
     key: OwnKey = None,
 ) -> None:
@@ -65,10 +69,16 @@ def status(
         daemon = str(found[0])
 
     def once() -> bool:
-        print_answer(json, find_daemon(daemon, server_key, key).ask("status"), show_status)
-        return True
+        snapshot = find_daemon(daemon, server_key, key).ask("status")
+        print_answer(json, snapshot, show_status)
+        return not ready or is_ready(snapshot)
 
     _repeat(once, watch, json)
+
+
+def is_ready(snapshot: Mapping[str, Any]) -> bool:
+    """An engine is loaded, and its answers flow, or a person has to act first: what an orchestrator waits for."""
+    return bool(snapshot["engine"]["loaded"]) and snapshot["state"] in ("ok", *BY_PEOPLE)
 
 
 def _repeat(once: Callable[[], bool], watch: bool, json: bool) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -74,6 +74,7 @@ class Judge:
     size: tuple[int, int] | None = None
     calibration: Calibration | None = None
     digest: str = ""
+    counts: Counter[str] = field(default_factory=Counter, compare=False)  # of results, by PASS, FAIL, NOT_INSPECTED
     _past: dict[str, deque[bool]] = field(default_factory=dict)  # by camera and rule
 
     def __post_init__(self) -> None:
@@ -97,7 +98,19 @@ class Judge:
         truncated: int = 0,
         alarms: Sequence[str] = (),
     ) -> Result:
-        """The result of one verdict. `truncated`: how many objects are not in it."""
+        """The result of one verdict, counted. `truncated`: how many objects are not in it."""
+        result = self._result(verdict, inspection, classes, truncated, alarms)
+        self.counts[result.status] += 1
+        return result
+
+    def _result(
+        self,
+        verdict: Labels | Instances | Hold,
+        inspection: Inspection | None,
+        classes: Sequence[str],
+        truncated: int,
+        alarms: Sequence[str],
+    ) -> Result:
         if isinstance(verdict, Hold):
             return Result("NOT_INSPECTED", verdict.reason.name)
         if not self.config.rules:

@@ -64,6 +64,8 @@ class Reporter(Duty):
         self._input_log = InputLog()
         self._recent = Recent(health, now())
         health.section("recent", lambda: self._recent.since(self._now()))
+        self._alarms: dict[str, Any] = {"count": 0}
+        health.section("alarms", self._alarms.copy)
         self._ready = False
         self._fed_ticks = 0
         self._ticked_ns = now()
@@ -73,6 +75,8 @@ class Reporter(Duty):
 
     def emit(self, event: Event) -> None:
         """Publish an event and log it; returns at once."""
+        if event.name == "alarm":
+            self._alarms.update(count=self._alarms["count"] + 1, newest=dict(event.facts))
         self._events.put(event)
 
     def work(self) -> None:

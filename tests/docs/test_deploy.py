@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from edged.config import load_config
+from edged.services.pull.reference import parse_reference
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -55,6 +56,18 @@ def test_the_daemon_of_the_manifest_is_one_of_ours(tmp_path: Path) -> None:
     assert container["resources"]["requests"] == container["resources"]["limits"]
     for probe in ("startupProbe", "livenessProbe"):
         assert container[probe]["exec"]["command"] == ["edged", "status", config.daemon.name]
+    assert container["readinessProbe"]["exec"]["command"] == ["edged", "status", config.daemon.name, "--ready"]
+    (puller,) = (one for one in pod["initContainers"] if one["name"] == "engine")
+    command, reference, target, auth = puller["args"]
+    assert (command, target, auth.partition("=")[0]) == ("pull", container["args"][1], "--auth")
+    assert parse_reference(reference).digest
+    assert {mount["mountPath"] for mount in puller["volumeMounts"]} >= {target, "/registry", "/var/lib/edged"}
+    engine = pod["nodeSelector"]["edged/engine"]
+    assert engine.startswith(f"{config.engine.name}-")
+    labels = {"app": "edged-pick", "engine": engine}
+    assert by_kind["DaemonSet"]["spec"]["selector"]["matchLabels"] == labels
+    assert by_kind["DaemonSet"]["spec"]["template"]["metadata"]["labels"] == labels
+    assert by_kind["Service"]["spec"]["selector"].items() <= labels.items()
 
 
 def test_the_compose_file_runs_what_there_is() -> None:

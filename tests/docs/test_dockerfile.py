@@ -73,7 +73,7 @@ def test_packages_come_without_recommendations_and_leave_no_lists() -> None:
 
 def test_opencv_is_the_systems() -> None:
     text = " ".join(of("RUN"))
-    assert "[jetson]" in text
+    assert "[jetson,pull]" in text
     assert "python3-opencv" in text
     assert "--system-site-packages" in text
     assert "opencv-python" not in text

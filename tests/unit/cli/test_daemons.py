@@ -18,6 +18,7 @@ from rig import PATIENCE_S, Daemon, Rig, is_action, rig, state_cell
 from waiting import until
 
 from edged import __version__
+from edged.cli.daemons import is_ready
 from edged.cli.main import app
 from edged.cli.options import complete_daemon, complete_engine, complete_stream, complete_version
 from edged.cli.overview import overview, show_overview
@@ -115,6 +116,8 @@ def test_status_without_a_name_is_that_of_the_only_one(moving: tuple[Rig, Daemon
     assert rig.edged("status").stdout.startswith("cell  ")
     status = json.loads(rig.edged("status", "--json").stdout)
     assert status["daemon"]["name"] == "cell"
+    assert status["alarms"] == {"count": 0}
+    assert rig.edged("status", "--ready").returncode == 0
     for window in ("minute", "hour"):
         assert 0 < status["recent"][window]["ticks"] <= status["ticks"]
     assert "recent   last " in rig.edged("status").stdout
@@ -153,3 +156,13 @@ def test_resume_says_what_still_keeps_it_from_moving(rig: Rig) -> None:
     until(lambda: json.loads(rig.edged("status", "cell", "--json").stdout)["state"] == "STALE", PATIENCE_S)
     said = rig.edged("resume", "cell").stdout
     assert said.startswith("cell: armed, and does not move yet: STALE: state ")
+
+
+@pytest.mark.parametrize(
+    ("state", "loaded", "ready"),
+    [("ok", True, True), ("OPERATOR", True, True), ("DISARMED", True, True), ("DISABLED", True, True),
+     ("STALE", True, False), ("none", True, False), ("STARTING", True, False), ("ENGINE", False, False),
+     ("OPERATOR", False, False)],
+)  # fmt: skip
+def test_ready_is_an_engine_that_answers_or_waits_for_a_person(state: str, loaded: bool, ready: bool) -> None:
+    assert is_ready({"state": state, "engine": {"loaded": loaded}}) is ready

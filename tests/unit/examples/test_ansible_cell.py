@@ -1,0 +1,146 @@
+"""The judgement of one cell in a roll-out, against a daemon that says whatever a test wants."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.client import RequestError
+
+PATH = Path(__file__).parents[3] / "deploy/ansible/roles/edged/library/edged_cell.py"
+spec = importlib.util.spec_from_file_location("edged_cell", PATH)
+assert spec is not None
+assert spec.loader is not None
+edged_cell = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(edged_cell)
+
+GIVEN = {"predictions": 100, "limit_seconds": 0.3, "fail_shift": 0.02, "hold_shift": 0.02, "poll_seconds": 0.001,
+         "gone_seconds": 0.2}  # fmt: skip
+
+
+def status(version: str = "1", job_state: str = "", **changed: Any) -> dict[str, Any]:
+    """Of a daemon that runs `version`; `job_state`: of its job for version 2."""
+    job = {"job": 5, "version": "2", "state": job_state, "reason": ""} if job_state else None
+    ended = job_state in edged_cell.ENDS
+    swap = {"active": None if ended else job, "waiting": [], "past": [job] if job and ended else []}
+    engine = {"name": "reach", "version": version, "identity": version * 16}
+    before = {"state": "ok", "detail": "", "uptime_s": 100.0, "predictions": 1000, "holds": {}, "engine": engine}
+    return {**before, "swap": swap, "alarms": {"count": 0}, **changed}
+
+
+class Told:
+    """A cell of these statuses, one after the other, the last for ever."""
+
+    Error = RequestError
+
+    def __init__(self, *statuses: dict[str, Any] | Exception, stored: tuple[str, ...] = ("1", "2")) -> None:
+        self._statuses: Iterator[Any] = itertools.chain(statuses, itertools.repeat(statuses[-1]))
+        self._stored = stored
+        self.swaps: list[str] = []
+
+    def ask(self, op: str, **args: Any) -> Any:
+        if op == "status":
+            answer = next(self._statuses)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        if op == "engines":
+            return [{"version": version} for version in self._stored]
+        self.swaps.append(args["version"])
+        return {"job": 5}
+
+
+def judged(told: Told, looked: dict[str, Any] | None = None, **given: Any) -> tuple[str, str]:
+    judge = edged_cell.Judge(told, {**GIVEN, "version": "2", "looked": edged_cell.look(looked or status()), **given})
+    with pytest.raises(edged_cell.Judged) as verdict:
+        judge.run()
+    return verdict.value.verdict, verdict.value.detail
+
+
+def test_a_canary_has_succeeded_when_it_committed_and_predicted_enough() -> None:
+    told = Told(
+        status(), status("1", "shadow"), status("2", "probation", predictions=1000),
+        status("2", "committed", predictions=1050), status("2", "committed", predictions=1100),
+    )  # fmt: skip
+    assert judged(told) == ("committed", "100 predictions while armed")
+    assert told.swaps == ["2"]  # asked for once: it was in the store
+
+
+def test_committed_is_not_enough_without_predictions() -> None:
+    verdict, detail = judged(Told(status(), status("2", "committed", predictions=1099)), predictions=100)
+    assert verdict == "undecided"
+    assert "committed, 0 predictions of 100" in detail
+
+
+def test_a_held_or_idle_cell_is_undecided_after_the_limit() -> None:
+    for told in (
+        Told(status(), status("1", "waiting", state="OPERATOR", detail="held by ann")),
+        Told(status(), status("2", "probation", state="DISARMED")),
+        Told(status(), status(), stored=("1",)),  # a drop that never came
+    ):
+        assert judged(told)[0] == "undecided"
+
+
+@pytest.mark.parametrize("state", ["refused", "rolled_back", "stopped", "interrupted"])
+def test_what_did_not_commit_is_told_with_its_reason(state: str) -> None:
+    ended = status("1", state)
+    ended["swap"]["past"][0]["reason"] = "3 Hold(NON_FINITE) on probation"
+    wanted = "refused" if state == "refused" else "rolled_back"
+    assert judged(Told(status(), ended)) == (wanted, "3 Hold(NON_FINITE) on probation")
+
+
+def test_what_ran_there_already_is_left_alone() -> None:
+    told = Told(status("2"))
+    assert judged(told, status("2"))[0] == "already"
+    assert told.swaps == []
+    assert judged(Told(status("2", "refused")), status("2"))[0] == "already"  # it was dropped once more
+
+
+def test_an_alarm_stops() -> None:
+    alarm = {"count": 1, "newest": {"what": "engine", "detail": "it hangs"}}
+    assert judged(Told(status(), status("1", "loaded", alarms=alarm))) == ("alarm", "what=engine detail=it hangs")
+
+
+def test_an_engine_that_did_not_stay_is_rolled_back() -> None:
+    assert judged(Told(status(), status("1", "committed")))[0] == "rolled_back"
+
+
+def test_a_daemon_that_went_or_began_anew_stops() -> None:
+    gone = RequestError("no_answer", "nobody answers")
+    assert judged(Told(status(), gone))[0] == "gone"
+    assert judged(Told(status(), status("2", "probation", uptime_s=3.0)))[0] == "gone"
+    assert judged(Told(status(), gone, status("2", "committed"), status("2", "committed", predictions=2000)))[0] == (
+        "committed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ({"FAIL": 20, "PASS": 980}, {"FAIL": 120, "PASS": 1080}, "50.0% of its results are FAIL, 2.0% before"),
+        ({"FAIL": 500, "PASS": 500}, {"FAIL": 500, "PASS": 1000}, "0.0% of its results are FAIL, 50.0% before"),
+        ({"FAIL": 20, "PASS": 980}, {"FAIL": 24, "PASS": 1176}, ""),
+        ({"FAIL": 0, "PASS": 1000}, {"FAIL": 1, "PASS": 1050}, ""),  # one may be chance
+        ({}, {"FAIL": 5, "PASS": 5}, ""),  # nothing to compare with
+    ],
+)
+def test_a_shift_of_fail_stops(before: dict[str, int], after: dict[str, int], said: str) -> None:
+    first = status("2", "committed", results=before)
+    told = Told(status(results=before), first, status("2", "committed", results=after, predictions=1200))
+    assert judged(told, status(results=before)) == (
+        ("shift", said) if said else ("committed", "200 predictions while armed")
+    )
+
+
+def test_holding_more_often_stops_and_an_operators_hold_does_not() -> None:
+    more: Callable[..., Told] = lambda **holds: Told(  # noqa: E731
+        status(), status("2", "committed"), status("2", "committed", predictions=1200, holds=holds)
+    )
+    assert judged(more(STALE=40))[1] == "it holds 16.7% of the time, 0.0% before"
+    assert judged(more(STALE=2))[0] == "committed"
+    assert judged(more(OPERATOR=400, DISARMED=400))[0] == "committed"
