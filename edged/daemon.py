@@ -49,6 +49,7 @@ from edged.runtime.raw_lines import RawLines
 from edged.runtime.realtime import after_sockets, before_sockets, pin
 from edged.runtime.reporter import Reporter
 from edged.runtime.sender import Sender
+from edged.runtime.share import start_shared
 from edged.runtime.slot import Slot
 from edged.runtime.systemd import STOPPING, notify
 from edged.runtime.ticks import CameraTicks, Ticks, TimerTicks
@@ -155,6 +156,7 @@ def _serve(
             duties.start(frames)
         if isinstance(camera, Duty):
             duties.watch(camera)
+    start_shared(config, {name: one.mailbox for name, one in inputs.cameras.items()}, health, duties, stack)
     start_compressed(outlets, duties, stack)
     _describe(config, inputs, motion, slot, health)
     ours = {"threads": duties.describe, "readers": peers.readers, "descriptors": peers.doors.describe}

@@ -101,6 +101,7 @@ class CameraConfig(_Section):
         description="'hold': a black or saturated picture is Hold(STALE); absent: 'hold' for devices, 'off' for the "
         "others and mono16",
     )
+    share: str = Field(default="", max_length=64, description="also put its frames into shared memory, as shm:<share>")
 
 
 class SensorConfig(_Section):

@@ -89,6 +89,8 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     yield from check_cameras(config)
     for name, camera in config.cameras.items():
         yield from check_camera(f"cameras.{name}", camera)
+        if camera.share in {other.share for key, other in config.cameras.items() if key < name} - {""}:
+            yield f"cameras.{name}.share", camera.share, "a name for each camera"
     for name, sensor in config.sensors.items():
         if name in config.cameras:
             yield f"sensors.{name}", name, "a name that no camera has: Holds say which stream they are about"
@@ -191,6 +193,10 @@ def check_camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
         yield f"{key}.format", camera.format, "bgr8: what RTSP sends is decoded to colours"
     if camera.format == "mono16" and camera.blank == "hold":
         yield f"{key}.blank", "hold", "'off' with mono16: nobody says how many of its 16 bits are light"
+    if camera.share and not re.fullmatch(NAME_PATTERN, camera.share):
+        yield f"{key}.share", camera.share, "the <name> of shm:<name>, that others read the frames by"
+    elif camera.share and kind in ("shm", "replay"):
+        yield f"{key}.share", camera.share, "nothing: they are shared already, or not live"
     if camera.latency_ms >= camera.max_age_ms:
         yield f"{key}.latency_ms", camera.latency_ms, f"less than max_age_ms = {camera.max_age_ms:g}"
 

@@ -57,6 +57,11 @@ class RingWriter:
             self._descriptor = _create(self.path, replaces, size, mode, (slots, height, width, now()), pixels)
         self._map = Mapping(self._descriptor, writable=True)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file is not where readers look for it any more: somebody removed or replaced it."""
+        return not is_at(self.path, self._descriptor)
+
     def begin(self) -> NDArray[Any]:
         """The memory of the next frame, [height, width, 3] or [height, width], to be filled before `commit`."""
         slot = (self.seq + 1) % self._map.slots

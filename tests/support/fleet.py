@@ -117,7 +117,8 @@ def play(
     extra = json.dumps({**given, "edged_report_file": str(report)})
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "-f", "20", "-e", extra]
     about = {"ANSIBLE_LOCAL_TEMP": str(folder / "ansible"), "ANSIBLE_REMOTE_TMP": str(folder / "ansible"),
-             "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1", "ANSIBLE_HOME": str(folder / "ansible"), "LC_ALL": "C.UTF-8"}  # fmt: skip
+             "ANSIBLE_NOCOLOR": "1",
+             "ANSIBLE_PIPELINING": "1", "ANSIBLE_HOME": str(folder / "ansible"), "LC_ALL": "C.UTF-8"}  # fmt: skip
     done = subprocess.run(
         [*command, str(ANSIBLE / f"{name}.yml")], env={**os.environ, **about, **environ}, cwd=folder,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False,

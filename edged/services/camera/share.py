@@ -42,7 +42,7 @@ def run_camera(path: Path, name: str = "", shared_as: str = "") -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    _share(shared, name, shared_as or name, ended)
+    _share(shared, name, shared_as or shared.cameras[name].share or name, ended)
     return EXIT_OK
 
 
