@@ -55,6 +55,17 @@ def complete_version(ctx: typer.Context, incomplete: str) -> list[str]:
     return [entry["version"] for entry in listed if entry["version"].startswith(incomplete)]
 
 
+def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: the constants that the engine of the daemon named before it lets an operator set."""
+    from edged.cli.locate import ASK_MS, locate
+
+    try:
+        engine = locate(str(ctx.params.get("daemon") or "")).ask("status", timeout_ms=ASK_MS).get("engine", {})
+    except EdgedError:
+        return []
+    return sorted(name for name in engine.get("settings", {}) if name.startswith(incomplete))
+
+
 WHICH = "a running daemon: its name (or its engine's), its TOML file, its runtime folder, or tcp://HOST:PORT"
 Daemon = Annotated[str, typer.Argument(help=WHICH, metavar="DAEMON", autocompletion=complete_daemon)]
 SomeDaemon = Annotated[str | None, typer.Argument(help=WHICH, metavar="[DAEMON]", autocompletion=complete_daemon)]

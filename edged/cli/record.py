@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,9 +36,13 @@ def record(
     found = find_daemon(daemon)
     if found.runtime is None:
         raise UsageError("a recorder works on the daemon's machine", "name the daemon there")
+    if folder is None:  # the daemon's word for it: its store may be another user's than ours
+        with contextlib.suppress(EdgedError):
+            folder = Path(str(found.ask("status")["folders"]["recordings"]))
     if now is not None:
-        place = folder or Path(str(found.ask("status")["folders"]["recordings"]))
-        ask(place, now)
+        if folder is None:
+            raise EdgedError(f"{daemon} does not say where its recordings are", "give the recorder's --folder")
+        ask(place := folder, now)
         print(f"asked the recorder of {place}")
         return
     raise typer.Exit(run_recorder(found.runtime, folder, seconds, lambda text: print(text, flush=True)))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, find_daemon
+from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, complete_input, find_daemon
 from edged.cli.output import print_answer, who
 from edged.core.errors import UsageError
 
@@ -22,7 +22,14 @@ def register(app: typer.Typer) -> None:
 
 def set_(
     daemon: Daemon,
-    name: Annotated[str, typer.Argument(help="an input that may be set; 'edged status' lists them", metavar="INPUT")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="an input that may be set; 'edged status' lists them",
+            metavar="INPUT",
+            autocompletion=complete_input,
+        ),
+    ],
     value: Annotated[str, typer.Argument(help="number, list, or @FILE (.json, .npy)", metavar="VALUE")] = "",
     default: Annotated[bool, typer.Option("--default", help="the value that was packed, instead of VALUE")] = False,
     json: AsJson = False,

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import swap_engines
 from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -113,3 +114,22 @@ def test_parts_of_a_line_are_recorded_and_replayed_with_their_results(rig: Rig) 
     assert told["equal"] > 30, told
     assert told["parts"]["equal"] > 25, told
     assert told["parts"]["different"] == 0, told
+
+
+def test_evidence_against_a_version_keeps_it_out_of_a_daemon(rig: Rig) -> None:
+    """`edged swap --evidence` as an operator types it."""
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig, rate_hz=50.0, record=RECORD)))
+    daemon.listen().wait(is_action)
+    folder = rig.folder / "kept"
+    done = rig.edged("record", "cell", "--folder", str(folder), "--seconds", "3")
+    assert done.returncode == 0, done.stderr
+    (file,) = whole(folder)
+    swap_engines.put(rig.store / "bench-state" / "2", swap_engines.files("2", swap_engines.model(seed=9)))
+    refused = rig.edged("swap", "cell", "2", "--evidence", str(file), "--bound", "0.01")
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert "disagrees with what was recorded" in refused.stderr
+    assert daemon.status()["engine"]["version"] == "1"
+    nowhere = rig.edged("record", "cell", "--folder", "/proc/nowhere", "--seconds", "1")
+    assert nowhere.returncode == 1
+    assert "takes no recordings" in nowhere.stderr

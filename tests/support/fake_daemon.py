@@ -47,6 +47,7 @@ class Machine:
         """Something that answers in `runtime`; without `store` it does not say where its files are, as once."""
         runtime.mkdir(parents=True, exist_ok=True)
         status = {"daemon": {"name": runtime.name}, "engine": {"name": engine, "version": version}}
+        status["engine"]["settings"] = {"goal": 0.5, "speed": 1.0}
         if store is not None:
             status["folders"] = {"store": str(store), "cache": str(self.folder / "cache"), "runtime": str(runtime)}
         operations = {

@@ -101,7 +101,6 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
     try:
         name, config, first = _introduced(ears, runtime, ended)
         place = folder or config.recordings
-        place.mkdir(parents=True, exist_ok=True)
         lock = _lock(place)
         for part in sorted(place.glob(f"*{OPEN}")):
             tell(f"repaired {repair(part)}")
@@ -176,7 +175,12 @@ def _snapshot(message: Message) -> dict[str, object] | None:
 
 
 def _lock(folder: Path) -> IO[bytes]:
-    lock = (folder / LOCK).open("ab")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("ab")
+    except OSError as error:
+        fact = f"{folder} takes no recordings: {error.strerror}"
+        raise EdgedError(fact, "give another --folder, or record as a user who may write there") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -20,7 +20,7 @@ from waiting import until
 from edged import __version__
 from edged.cli.daemons import is_ready
 from edged.cli.main import app
-from edged.cli.options import complete_daemon, complete_engine, complete_stream, complete_version
+from edged.cli.options import complete_daemon, complete_engine, complete_input, complete_stream, complete_version
 from edged.cli.overview import overview, show_overview
 
 __all__ = ["machine", "rig"]
@@ -91,7 +91,7 @@ def test_the_shell_completes_daemons_and_engines(machine: Machine) -> None:
 def test_the_shell_completes_what_depends_on_the_daemon(machine: Machine) -> None:
     given = typer.Context(click_command, info_name="edged")
     given.params = {"daemon": "pick"}
-    assert complete_stream(given, "") == complete_version(given, "") == []  # nobody is there
+    assert complete_stream(given, "") == complete_version(given, "") == complete_input(given, "") == []  # nobody
     folder = machine.run / "pick"
     folder.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as health, machine.daemon(folder):
@@ -101,6 +101,8 @@ def test_the_shell_completes_what_depends_on_the_daemon(machine: Machine) -> Non
         assert complete_stream(given, "x") == []
         assert complete_version(given, "") == ["1"]
         assert complete_version(given, "2") == []
+        assert complete_input(given, "") == ["goal", "speed"]
+        assert complete_input(given, "g") == ["goal"]
 
 
 @pytest.fixture
