@@ -49,6 +49,8 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
             yield fault(subject, "gst-launch-1.0 is not installed", "install gstreamer1.0-tools")
         case "gst":
             yield untried(subject, f"the pipeline was not run; it has to give {size}")
+        case "genicam":
+            yield untried(subject, f"the camera was not opened; it has to give {size}, see 'edged check --live'")
         case "bus":
             yield _peer(subject, camera.uri.removeprefix("zmq+").partition("#")[0])
         case "shm":

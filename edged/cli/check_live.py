@@ -32,7 +32,7 @@ TURN_S = 0.005
 MOST_TOPICS = 32
 MOST_TURN = 256  # messages of one endpoint in a turn
 SHOWN = 5
-OWNED = ("device", "gst")  # one process at a time has them
+OWNED = ("device", "gst", "genicam")  # one process at a time has them
 OFF = 0.2  # a rate this much off the nominal one is told
 
 

@@ -74,8 +74,8 @@ class CameraConfig(_Section):
     uri: str = Field(
         min_length=1,
         repr=False,  # it may hold a password
-        description="index, /dev path, rtsp://, file, image folder, gst:<pipeline>, zmq+ipc://, zmq+tcp://, shm:<name> "
-        "or replay:",
+        description="index, /dev path, rtsp://, file, image folder, gst:<pipeline>, genicam:<id>, zmq+ipc://, "
+        "zmq+tcp://, shm:<name> or replay:",
     )
     width: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
     height: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
@@ -94,12 +94,13 @@ class CameraConfig(_Section):
     frozen: Literal["off"] | Annotated[int, Field(ge=2, le=1_000_000)] | None = Field(
         default=None,
         description="so many bit-equal pictures in a second or more (in a row, where a trigger makes them) are "
-        "Hold(STALE); absent: 10 (2) for devices, 'off' for the others",
+        "Hold(STALE); absent: 10 (2) for devices, 'off' for the others; a frame number of genicam: that comes again "
+        "is, unless 'off'",
     )
     blank: Literal["off", "hold"] | None = Field(
         default=None,
-        description="'hold': a black or saturated picture is Hold(STALE); absent: 'hold' for devices, 'off' for the "
-        "others and mono16",
+        description="'hold': a black or saturated picture is Hold(STALE); absent: 'hold' for devices and "
+        "genicam:, 'off' for the others and mono16",
     )
     share: str = Field(default="", max_length=64, description="also put its frames into shared memory, as shm:<share>")
 

@@ -26,7 +26,7 @@ TRACE_BYTES = 4096  # of a tick; of the snapshots between them more
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
 
 Finding = tuple[str, Any, str]
-CameraKind = Literal["device", "rtsp", "path", "gst", "bus", "shm", "replay"]
+CameraKind = Literal["device", "rtsp", "path", "gst", "genicam", "bus", "shm", "replay"]
 
 
 def camera_kind(uri: str) -> CameraKind | None:
@@ -37,6 +37,8 @@ def camera_kind(uri: str) -> CameraKind | None:
         return "rtsp"
     if re.match(r"gst:\s*\S", uri):
         return "gst"
+    if re.match(r"genicam:\S", uri):
+        return "genicam"
     if re.match(r"zmq\+(ipc|tcp)://.", uri):
         return "bus"
     if re.match(r"shm:.", uri):
@@ -181,7 +183,7 @@ def check_camera(key: str, camera: CameraConfig) -> Iterator[Finding]:
     kind = camera_kind(camera.uri)
     if kind is None:
         shared = "zmq+ipc://, zmq+tcp://, shm:<name>"
-        allowed = f"an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, {shared}, replay:"
+        allowed = f"an index, a /dev path, rtsp://, a file or folder, gst:<pipeline>, genicam:<id>, {shared}, replay:"
         yield f"{key}.uri", camera.uri, allowed
     elif kind == "bus" and not usable(camera.uri.removeprefix("zmq+").partition("#")[0], "connect"):
         yield f"{key}.uri", camera.uri, f"zmq+{PEER}, and the topic after a #"

@@ -39,6 +39,11 @@ def open_grabber(
             from edged.source.gstreamer import GstGrabber
 
             return GstGrabber(config.uri.removeprefix("gst:"), config.width, config.height, now, config.format)
+        case "genicam":
+            from edged.source.genicam import GenicamGrabber
+
+            name = config.uri.removeprefix("genicam:")
+            return GenicamGrabber(name, config.width, config.height, config.fps, now, config.format)
         case "bus":
             from edged.source.bus import BusGrabber
 

@@ -2,6 +2,7 @@
 
 A sensor's noise makes two pictures of the same scene differ somewhere, so many bit-equal ones in a row come from a
 buffer, not from the world. That holds for raw pictures alone: lossy codecs and renderers repeat pictures to the bit.
+Cameras that number their frames say it themselves: a number that comes again is no other picture.
 """
 
 from __future__ import annotations
@@ -27,22 +28,31 @@ class Flaws:
     all the time, and not for each part."""
 
     def __init__(self, config: CameraConfig, steady: bool = True) -> None:
-        raw = camera_kind(config.uri) == "device"
+        kind = camera_kind(config.uri)
+        raw = kind in ("device", "genicam")
         default = FROZEN_FRAMES if steady else FROZEN_PARTS
-        asked = config.frozen if config.frozen is not None else default if raw else "off"
+        asked = config.frozen if config.frozen is not None else default if kind == "device" else "off"
         self._frames = 0 if asked == "off" else int(asked)
+        self._numbered = config.frozen != "off"
+        self._number: int | None = None
         self._least_ns = FROZEN_NS if steady else 0
         self._blank = config.blank == "hold" or (config.blank is None and raw and config.format != "mono16")
         self._before: Image | None = None
         self._equal, self._since_ns = 1, 0
 
-    def look(self, image: Image, captured_ns: int) -> str:
-        """What is wrong with the picture, "" when nothing is. Costs some microseconds while pictures differ."""
+    def look(self, image: Image, captured_ns: int, number: int | None = None) -> str:
+        """What is wrong with the picture, "" when nothing is. Costs some microseconds while pictures differ.
+
+        `number`: the camera's own of the frame.
+        """
+        before, self._number = self._number, number
+        if self._numbered and number is not None and number == before:
+            return f"frozen: frame {number} of the camera came again"
         return self._frozen(image, captured_ns) or self._one_grey(image)
 
     def reset(self) -> None:
         """The camera was opened again."""
-        self._before = None
+        self._before, self._number = None, None
 
     def _frozen(self, image: Image, captured_ns: int) -> str:
         if not self._frames:

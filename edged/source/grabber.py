@@ -56,13 +56,15 @@ class Grab(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     `image`: [H, W, 3] uint8 BGR, or [H, W] as `format` of the config says, a mosaic as it is; owned by whoever gets it.
     `arrival_ns`: our clock when it came. `stream_ns`: the same moment on a clock of the stream's own, whose
-    offset to ours is unknown. `captured_ns`: capture on our clock.
+    offset to ours is unknown. `captured_ns`: capture on our clock. `number`: the camera's own of
+    the frame.
     """
 
     image: NDArray[Any]
     arrival_ns: int
     stream_ns: int | None = None
     captured_ns: int | None = None
+    number: int | None = None
 
 
 class Grabber(Protocol):

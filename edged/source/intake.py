@@ -111,7 +111,7 @@ class Intake:
             return False
         self._frames += 1
         self._arrivals.append(grab.arrival_ns)
-        flaw = self._flaws.look(grab.image, captured_ns)
+        flaw = self._flaws.look(grab.image, captured_ns, grab.number)
         trouble = flaw or self._stamps.trouble
         if not trouble:
             self.state = "streaming"

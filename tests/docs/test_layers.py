@@ -83,6 +83,7 @@ HOMES = {
     "torch": (),
     "cv2": CV2_HOME,
     "av": ("source.video",),
+    "gi": ("source.genicam_child",),
     "mujoco": ("demo.arm",),
     "matplotlib": ("demo.plot", "services.replay.plot"),
     "pydantic": ("config",),
