@@ -47,6 +47,12 @@ class GuardConfig(_Section):
     stop_ms: float = Field(
         default=0.0, ge=0, le=60_000, description="shortest stop: worst braking time and delay, where nothing measures"
     )
+    fade_ms: float = Field(
+        default=500.0,
+        ge=0,
+        le=60_000,
+        description="velocity limits grow from a fifth to the whole for so long, where a motion or an engine begins",
+    )
     following_error: Positive | None = Field(
         default=None, description="largest |measured - commanded| of an axis, in its unit, before Hold(TRACKING)"
     )

@@ -121,7 +121,7 @@ class ActionChunk:
     the way to rest. `passed`: [K, D] float32 the steps before step 0, which were due too soon to be reached; a switch
     has taken their values all the same. `oldest_ns`: the capture of the oldest prediction that has a part in it, 0 =
     it has this one's alone; it gates nothing. `deviation`: [D] how far limits keep it from the plan's own path at most,
-    None = not at all.
+    None = not at all. `easing`: velocity limits are still growing, for a motion or an engine has just begun.
     """
 
     actions: NDArray[np.float32]
@@ -136,6 +136,7 @@ class ActionChunk:
     passed: NDArray[np.float32] | None = None
     oldest_ns: int = 0
     deviation: NDArray[np.float64] | None = None
+    easing: bool = False
 
     @property
     def end_ns(self) -> int:

@@ -23,7 +23,8 @@ class Command:
     """What controllers follow: `path`, as published at `from_ns`.
 
     `until_ns`: the end of its validity, or of its way to rest; from then on controllers have stopped by themselves.
-    `cut_ns`: from here on they are on that way.
+    `cut_ns`: from here on they are on that way. `begun_ns`: when the motion began that it belongs to, or its engine
+    took over.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Command:
     cut_ns: int = NEVER_NS
     meant: Path | None = None  # the path without the way to rest at its end, None = it has none
     since_ns: Mapping[int, int] = field(default_factory=dict)  # per switch that is watched, when it took its value
+    begun_ns: int = 0
 
     def at(self, now_ns: int) -> Floats:
         """[D] where controllers are commanded to be at `now_ns`."""
@@ -49,6 +51,11 @@ class Anchor:
     previous: Command | None = None  # what is obeyed until then, None after a break
     acceleration: Floats | None = None  # None = 0
 
+    @property
+    def begun_ns(self) -> int:
+        """When this motion began, or its engine took over."""
+        return self.at_ns if self.previous is None else self.previous.begun_ns
+
 
 def anchor(
     rule: Rules,
@@ -62,8 +69,9 @@ def anchor(
     (Hold(TRACKING): disarm).
 
     With None or an expired command: the measured state. Hold(ANCHOR) when `measured` is needed but missing, stale or
-    not finite. Pass command=None after any verdict that stops. `followed` [D]: where controllers were commanded to be
-    when `measured` was captured, if that was before `command`.
+    not finite, Hold(BOUNDS) where it is out of bounds by more than `rest`; by less, the axis moves inwards alone. Pass
+    command=None after any verdict that stops. `followed` [D]: where controllers were commanded to be when `measured`
+    was captured, if that was before `command`.
     """
     if command is not None and now_ns < command.until_ns:
         if rule.following_error is not None:
@@ -89,6 +97,8 @@ def anchor(
         name = rule.names[int(unknown.argmax())]
         detail = f"{name} is limited relative to where it is, and guard.measured does not say where"
         return Hold(Reason.ANCHOR, detail, _stamp(measured))
+    if (outside := _outside(rule, state)) is not None:
+        return Hold(Reason.BOUNDS, outside, _stamp(measured))
     return Anchor(state, now_ns if begin_ns is None else begin_ns, rule.still)
 
 
@@ -124,6 +134,18 @@ def _lost(rule: Rules, state: Floats, commanded: Floats) -> str | None:
     worst = int(beyond.argmax())
     name, unit = rule.names[worst], rule.units[worst]
     return f"{name} is {abs(error[worst]):.4g} {unit} from where it was told to be > {most:g} {unit}"
+
+
+def _outside(rule: Rules, state: Floats) -> str | None:
+    """Names the axis that is out of its bounds by more than is noise; from there no command brings it back."""
+    beyond = np.maximum(rule.low - state, state - rule.high) > rule.rest  # false for nan
+    if not beyond.any():
+        return None
+    axis = int(beyond.argmax())
+    name, unit, where = rule.names[axis], rule.units[axis], state[axis]
+    bounds = f"{rule.low[axis]:.6g} .. {rule.high[axis]:.6g}"
+    fact = f"{name} is at {where:.6g} {unit}, bounds are {bounds}"
+    return f"{fact}: more out of them than {rule.rest[axis]:g}; move it back by hand"
 
 
 def _stamp(sample: Sample | None) -> int:

@@ -61,8 +61,9 @@ class Envelope:
         return Envelope(self.velocity[axes], self.acceleration[axes], self.jerk[axes], *ends)
 
 
-def keeps(positions: Floats, velocities: Floats, span: float, limit: Envelope) -> Flags:
-    """[D] whether the cubics through knots `span` seconds apart keep all limits, in between too."""
+def keeps(positions: Floats, velocities: Floats, span: float, limit: Envelope, pace: Floats | None = None) -> Flags:
+    """[D] whether the cubics through knots `span` seconds apart keep all limits, in between too. `pace` [N, D]: that of
+    the velocity in the span up to each knot, None = `limit.velocity`."""
     if not limit.limits:
         return np.ones(positions.shape[1], np.bool_)
     slope = np.diff(positions, axis=0) / span
@@ -72,9 +73,10 @@ def keeps(positions: Floats, velocities: Floats, span: float, limit: Envelope) -
         vertex = -rise / (2 * bend)
         turning = np.abs(begin + vertex * (rise + vertex * bend))
     inner = np.where((vertex > 0) & (vertex < 1), turning, 0.0)
-    fast = np.maximum(inner.max(axis=0, initial=0.0), np.abs(velocities).max(axis=0))
+    fast = np.maximum(inner, np.maximum(np.abs(begin), np.abs(end)))
+    fastest = limit.velocity if pace is None else pace[1:]
     sharp = np.maximum(np.abs(rise), np.abs(rise + 2 * bend)).max(axis=0, initial=0.0) / span  # a line: ends suffice
-    fine: Flags = (fast <= limit.velocity * TIGHT) & (sharp <= limit.acceleration * TIGHT)
+    fine: Flags = (fast <= fastest * TIGHT).all(axis=0) & (sharp <= limit.acceleration * TIGHT)
     if not np.isfinite(limit.low).any() and not np.isfinite(limit.high).any():
         return fine
     lowest, highest = _extremes(positions, begin, rise, bend, span)

@@ -164,25 +164,27 @@ def stoppable(position: Floats, velocity: Floats, acceleration: Floats, span: fl
 
 def follow(state: State, goal: State, span: float, axis: Axis, velocity: float) -> float:
     """The acceleration at the next knot, `span` seconds from here, on the way to a reference that is at `goal` then:
-    within the limits of acceleration and jerk, and so that `velocity`, the limit there, can be kept from then on.
+    within the limits of acceleration and jerk, and so that `velocity`, the limit there, can be kept from then on; from
+    above it, back.
 
     A distance is made up for by a velocity, and a difference in velocity by an acceleration, neither of them greater
     than what can be taken back in time.
     """
     change = axis.jerk * span
     alike = state.after(goal.acceleration, span)
-    off, slower = goal.position - alike.position, goal.velocity - alike.velocity
+    off = goal.position - alike.position
     far = abs(off)
     catch = min(
         CATCH * far,
         math.sqrt(2 * BRAKE_SHARE * axis.acceleration * far),
         (BRAKE_SHARE * axis.jerk * far * far) ** (1 / 3),
     )
-    slower += math.copysign(catch, off)
+    wanted = min(max(goal.velocity + math.copysign(catch, off), -velocity), velocity)
+    slower = wanted - alike.velocity
     quick = min(SETTLE * abs(slower), math.sqrt(2 * BRAKE_SHARE * axis.jerk * abs(slower)))
     wish = goal.acceleration + math.copysign(quick, slower)
-    wish = min(wish, _rising(state, velocity, change, span, axis.jerk))
-    wish = max(wish, -_rising(State(0.0, -state.velocity, -state.acceleration), velocity, change, span, axis.jerk))
+    wish = min(wish, _rising(state.velocity, state.acceleration, velocity, change, span))
+    wish = max(wish, -_rising(-state.velocity, -state.acceleration, velocity, change, span))
     least, most = (
         max(state.acceleration - change, -axis.acceleration),
         min(state.acceleration + change, axis.acceleration),
@@ -190,13 +192,16 @@ def follow(state: State, goal: State, span: float, axis: Axis, velocity: float) 
     return min(max(wish, least), most)
 
 
-def _rising(state: State, velocity: float, change: float, span: float, jerk: float) -> float:
+def _rising(speed: float, rising: float, limit: float, change: float, span: float) -> float:
     """The greatest acceleration at the next knot from which the velocity can be kept below its limit: ramping it down
     to zero in whole spans takes a^2/2J, and at most J span^2/8 more."""
-    room = velocity - state.velocity - span * state.acceleration / 2
+    ramped = speed + rising * abs(rising) * span / (2 * change)
+    if ramped > limit:  # that was another one, and is kept to
+        limit = ramped + change * span / 8
+    room = limit - speed - span * rising / 2
     if room < 0:
         return 2 * room / span
-    return max(math.sqrt(2 * jerk * room) - change / 2, 0.0)
+    return max(math.sqrt(2 * change / span * room) - change / 2, 0.0)
 
 
 def is_clear(state: State, span: float, axis: Axis) -> bool:

@@ -14,8 +14,11 @@ from edged.guard.follow import Flags, Floats
 from edged.guard.rules import Rules
 
 
-def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick, now_ns: int) -> Prediction | Hold:
-    """The prediction itself (the same object) when nothing is wrong with it.
+def guard(
+    prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick, now_ns: int, shaped: bool = False
+) -> Prediction | Hold:
+    """The prediction itself (the same object) when nothing is wrong with it. `shaped`: a trajectory is made of it,
+    which keeps limits on the way to the first of several steps, however far that is.
 
     An ActionChunk whose violated axes are all `on = "limit"` comes back as a new one with the nearest allowed values
     and every change listed. All else is a Hold: NON_FINITE, BOUNDS (naming axis, value, limit), LATE.
@@ -23,7 +26,7 @@ def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick,
     verdict: Prediction | Hold = prediction
     match prediction:
         case ActionChunk():
-            verdict = _actions(prediction, rule, start)
+            verdict = _actions(prediction, rule, start, shaped and len(prediction.actions) > 1)
             if rule.min_hold_ns and isinstance(verdict, ActionChunk) and start is not None:
                 verdict = _keep_switches(verdict, rule, start)
         case Instances():
@@ -46,7 +49,7 @@ def guard(prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick,
     return verdict
 
 
-def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChunk | Hold:
+def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None, led: bool) -> ActionChunk | Hold:
     if _single_is_fine(chunk, rule, start):
         return chunk
     actions = chunk.actions
@@ -62,9 +65,11 @@ def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> ActionChu
     allowed = _allowed(chunk, rule, chunk.step_ns if start is None else chunk.t0_ns - start.at_ns)
     near = np.abs(path[1:] - path[:-1]) <= allowed  # false for nan
     near |= rule.unrated
+    if led:  # the way to it is not the plan's
+        near[0] |= np.isfinite(path[0])
     if fine and near.all():
         return chunk
-    return _violated(chunk, rule, inside & near, path, allowed)
+    return _violated(chunk, rule, inside & near, path, allowed, led)
 
 
 def _keep_switches(chunk: ActionChunk, rule: Rules, start: Anchor) -> ActionChunk:
@@ -127,11 +132,15 @@ def _allowed(chunk: ActionChunk, rule: Rules, first_ns: int) -> Floats:
     return allowed
 
 
-def _violated(chunk: ActionChunk, rule: Rules, fine: Flags, path: Floats, allowed: Floats) -> ActionChunk | Hold:
+def _violated(
+    chunk: ActionChunk, rule: Rules, fine: Flags, path: Floats, allowed: Floats, led: bool
+) -> ActionChunk | Hold:
     """The Hold for what may not be limited, else the limited chunk. Loops, because it is seldom."""
     if np.isnan(path[0, ~rule.unrated]).any():
         return Hold(Reason.ANCHOR, "nothing to measure the first step from", chunk.captured_ns)
-    allowed = np.broadcast_to(allowed, chunk.actions.shape)
+    allowed = np.broadcast_to(allowed, chunk.actions.shape).copy()
+    if led:
+        allowed[0] = math.inf
     forbidden = ~fine & ~rule.limits
     if forbidden.any():
         step, axis = np.argwhere(forbidden)[0]
@@ -159,9 +168,11 @@ def _limit(chunk: ActionChunk, rule: Rules, axis: int, before: float, allowed: F
             reach = float(allowed[step])
             lowest, highest = max(low, _reachable(before, reach, False)), min(high, _reachable(before, reach, True))
         if lowest > highest:  # the robot is out of bounds, and further than one step may bring it back
-            where = f"{rule.names[axis]} is at {before:.6g} {rule.units[axis]}, bounds are {low:.6g} .. {high:.6g}"
-            detail = f"{where}, and no target is both in reach and in bounds; move it back by hand"
-            return Hold(Reason.BOUNDS, detail, chunk.captured_ns)
+            if max(low - before, before - high) > rule.rest[axis]:
+                where = f"{rule.names[axis]} is at {before:.6g} {rule.units[axis]}, bounds are {low:.6g} .. {high:.6g}"
+                detail = f"{where}, and no target is both in reach and in bounds; move it back by hand"
+                return Hold(Reason.BOUNDS, detail, chunk.captured_ns)
+            lowest = highest = lowest if before > high else highest  # inwards, as far as it can get
         given = min(max(asked, lowest), highest)
         if given != asked:
             changes.append(Change(rule.names[axis], step, _rule(rule, axis, given, chunk.step_ns), asked, given))

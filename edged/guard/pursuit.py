@@ -15,12 +15,12 @@ UNFELT = 1e-3  # of what a span allows: a jump of the acceleration that is none
 SHARES = np.linspace(1.0, 0.0, 9)[:-1, None]  # of the way from the stop to what is wished, where a bound is near
 
 
-def within(
-    positions: Floats, velocities: Floats, accelerations: Floats, begun: Floats, span: float, limit: Envelope
-) -> Flags:
-    """[D] whether the knots [N, D] of a reference keep all limits, and what is between them. `begun` [D]: the
-    acceleration of what is commanded at the first one, which may not jump where jerk is limited."""
-    fine = keeps(positions, velocities, span, limit)
+def within(knots: tuple[Floats, ...], begun: Floats, span: float, limit: Envelope, pace: Floats | None = None) -> Flags:
+    """[D] whether the knots of a reference keep all limits, and what is between them: positions, velocities and
+    accelerations [N, D]. `begun` [D]: the acceleration of what is commanded at the first one, which may not jump where
+    jerk is limited; `pace` [N, D]: see `Pursuit`."""
+    positions, velocities, accelerations = knots
+    fine = keeps(positions, velocities, span, limit, pace)
     axes = np.flatnonzero(limit.smooth & fine)
     if not axes.size:
         return fine
@@ -37,17 +37,22 @@ def within(
 @dataclass(frozen=True, eq=False)
 class Pursuit:
     """`axes` [M]: their numbers; `limit`: theirs; `meant` [N, M]: where the plan is at each knot, None = the reference
-    is the plan's own path."""
+    is the plan's own path; `pace` [N, M]: velocity limits in the span up to each knot, None = those of `limit`."""
 
     axes: NDArray[np.intp]
     limit: Envelope
     meant: Floats | None = None
+    pace: Floats | None = None
 
     def later(self, knots: int) -> Pursuit:
         """Of a trajectory that has so many knots more, before the others."""
-        if self.meant is None or not knots:
+        if not knots:
             return self
-        return Pursuit(self.axes, self.limit, np.concatenate((np.repeat(self.meant[:1], knots, axis=0), self.meant)))
+        meant, pace = (
+            None if column is None else np.concatenate((np.repeat(column[:1], knots, axis=0), column))
+            for column in (self.meant, self.pace)
+        )
+        return Pursuit(self.axes, self.limit, meant, pace)
 
     @cached_property
     def _smooth(self) -> list[tuple[int, int, Axis]]:
@@ -65,7 +70,7 @@ class Pursuit:
     def advance(self, positions: Floats, velocities: Floats, accelerations: Floats, number: int, span: float) -> Floats:
         """Put the path in place of the reference at knot `number`, all [N, D]; [M] how far it is from the plan."""
         meant = positions[number, self.axes] if self.meant is None else self.meant[number]
-        pace = self.limit.velocity
+        pace = self.limit.velocity if self.pace is None else self.pace[number]
         if self._rough.size:
             axes = self.axes[self._rough]
             here, speed = positions[number - 1, axes], velocities[number - 1, axes]

@@ -48,6 +48,7 @@ class Rules:
     binary: NDArray[np.intp]  # which axes are switches
     min_hold_ns: tuple[tuple[int, int], ...]  # axis and how long it keeps a value, of switches that have such a limit
     envelope: Envelope  # what holds between steps too
+    fade_ns: int  # how long velocity limits grow where a motion or an engine begins
     following_error: float | None
     slack: Floats  # following_error where an axis can be compared with its command, infinite elsewhere
 
@@ -109,6 +110,7 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
             low=np.where(_limited(low), low.astype(np.float64), -math.inf),
             high=np.where(_limited(high), high.astype(np.float64), math.inf),
         ),
+        fade_ns=ns(guard.fade_ms),
         following_error=guard.following_error,
         slack=np.where((measured >= 0) & ~rate_free, guard.following_error or math.inf, math.inf),
     )

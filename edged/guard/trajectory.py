@@ -12,7 +12,8 @@ from edged.core.clock import NS_PER_MS, NS_PER_S
 from edged.core.hermite import hermite
 from edged.core.types import ActionChunk
 from edged.guard.anchor import Anchor, Command
-from edged.guard.follow import Envelope, Floats
+from edged.guard.fade import pace_of
+from edged.guard.follow import TIGHT, Envelope, Flags, Floats
 from edged.guard.path import Trajectory
 from edged.guard.pursuit import Pursuit, within
 from edged.guard.rules import Rules
@@ -41,6 +42,9 @@ def make_trajectory(
     knots_ns = start.at_ns + grid_ns * np.arange(count, dtype=np.int64)
     velocities = spline((times_ns - times_ns[0]) / NS_PER_S, points, start.velocity)
     knots = evaluate(times_ns, points, velocities, knots_ns)
+    far = np.abs(points[1] - points[0]) > rule.envelope.velocity * (times_ns[1] - times_ns[0]) / NS_PER_S * TIGHT
+    if len(points) > 2 and far.any():
+        _alone(times_ns[1:], points[1:, far], knots_ns, far, knots)
     knots[0][0], knots[1][0] = points[0], start.velocity
     if rule.binary.size:
         knots[0][:, rule.binary] = _switched(chunk, points[0], rule.binary, knots_ns)
@@ -48,7 +52,9 @@ def make_trajectory(
     if blend_ns and start.previous is not None:
         _blend(start.previous, knots_ns[knots_ns - start.at_ns < blend_ns], times_ns[-1], blend_ns, knots)
     begun = rule.still if start.acceleration is None else start.acceleration
-    fine = within(*knots, begun, grid_ns / NS_PER_S, rule.envelope)
+    pace = pace_of(rule, start, knots_ns)
+    fine = within(knots, begun, grid_ns / NS_PER_S, rule.envelope, pace)
+    fine &= ~far
     fine[rule.binary] = True
     if fine.all():
         return _led(start, from_ns, grid_ns, knots, rule, None)
@@ -56,7 +62,8 @@ def make_trajectory(
     knots[2][0, axes] = begun[axes]
     meant = knots[0][:, axes].copy()
     noisy = _smoothed(knots, axes[rule.envelope.smooth[axes]], grid_ns, rule.envelope)
-    pursuit = Pursuit(axes, rule.envelope.of(axes), meant if noisy else None)
+    slow = None if pace is None else pace[:, axes]
+    pursuit = Pursuit(axes, rule.envelope.of(axes), meant if noisy else None, slow)
     return _led(start, from_ns, grid_ns, knots, rule, pursuit)
 
 
@@ -97,6 +104,22 @@ def _smoothed(knots: tuple[Floats, ...], axes: NDArray[np.intp], grid_ns: int, l
         for column, values in zip(knots, meant, strict=True):
             column[row, noisy] = weights @ values[row - m : row + m + 1]
     return True
+
+
+def _alone(
+    times_ns: NDArray[np.int64], points: Floats, knots_ns: NDArray[np.int64], axes: Flags, knots: tuple[Floats, ...]
+) -> None:
+    """Put in place of some `axes` of `knots` the way of a plan whose first step is out of reach: as if it had begun
+    before, so that a follower joins it on its way and does not rush to where it was."""
+    slope = (points[1] - points[0]) * (NS_PER_S / (times_ns[1] - times_ns[0]))
+    velocities = spline((times_ns - times_ns[0]) / NS_PER_S, points, slope)
+    before = knots_ns < times_ns[0]
+    for column, values in zip(knots, evaluate(times_ns, points, velocities, knots_ns), strict=True):
+        column[:, axes] = values
+    early = ((knots_ns[before] - times_ns[0]) / NS_PER_S)[:, None]
+    knots[0][np.ix_(before, axes)] = points[0] + slope * early
+    knots[1][np.ix_(before, axes)] = slope
+    knots[2][np.ix_(before, axes)] = 0.0
 
 
 def _switched(chunk: ActionChunk, start: Floats, binary: NDArray[np.intp], knots_ns: NDArray[np.int64]) -> Floats:

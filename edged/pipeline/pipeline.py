@@ -18,6 +18,7 @@ from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Observation, Prediction, Reason, Sample, Tick
 from edged.engine.base import Engine
 from edged.guard import Anchor, Command, Rules, anchor, guard, rules
+from edged.guard.fade import ease, eases
 from edged.guard.follow import Floats
 from edged.guard.trajectory import make_trajectory
 from edged.pipeline.align import Wanted, wanted
@@ -118,12 +119,14 @@ class Pipeline:
         if isinstance(prediction, Hold):
             return Answer(prediction, prediction)
         joined = self._joined(prediction, observation, motion) if isinstance(prediction, ActionChunk) else prediction
-        verdict = guard(joined, self.rule, start, tick, decoded_ns)
+        verdict = guard(joined, self.rule, start, tick, decoded_ns, bool(self.schedule.knot_ns))
         plan, bridge_ns = None, 0
         if self.schedule.knot_ns and isinstance(verdict, ActionChunk) and start is not None:
             bridge_ns = self._bridge_ns(joined, observation, start) if self.schedule.continues else 0
             plan = self.plan(verdict, start, tick.due_ns, bridge_ns if self.schedule.continues else None)
             verdict = verdict if plan.end_ns > begin_ns else _too_late(plan, begin_ns)
+        elif isinstance(verdict, ActionChunk) and start is not None:
+            verdict = ease(verdict, self.rule, start)
         watch.lap("guard")
         return Answer(prediction, verdict, start, plan, joined if isinstance(joined, ActionChunk) else None, bridge_ns)
 
@@ -170,7 +173,8 @@ class Pipeline:
         from_ns = schedule.first_ns(start.previous, due_ns)
         path = make_trajectory(verdict, start, self.rule, schedule.knot_ns, from_ns, blend_ns)
         braking = self.rule.envelope if self.rule.envelope.brakes else None
-        return Plan(verdict, path, schedule.max_plan_age_ns, schedule.valid_ns, braking)
+        eased_ns = start.begun_ns + self.rule.fade_ns if eases(self.rule, start.begun_ns, from_ns) else 0
+        return Plan(verdict, path, schedule.max_plan_age_ns, schedule.valid_ns, braking, eased_ns)
 
 
 def make_pipeline(engine: Engine, config: Config, measure: Callable[[Engine], int] = lambda engine: 0) -> Pipeline:

@@ -26,13 +26,14 @@ class Said(NamedTuple):
 class Plan:
     """`chunk` passed the guard at its hand-over, `path` leads through it. `max_age_ns`: capture to the last step
     executed; `valid_ns`: for how long a message has knots; `braking`: the limits of a way to rest at the end of
-    each message, None = it has none."""
+    each message, None = it has none. `eased_ns`: until then velocity limits grow."""
 
     chunk: ActionChunk
     path: Trajectory
     max_age_ns: int
     valid_ns: int
     braking: Envelope | None = None
+    eased_ns: int = 0
 
     @property
     def end_ns(self) -> int:
@@ -53,11 +54,12 @@ class Plan:
         if self.braking is None:
             positions, velocities = self.path.sample(start_ns + first * knot_ns, knot_ns, max(cut - first, 0) + 1)
             message = self._message(start_ns + first * knot_ns, positions, velocities, self.end_ns)
-            message = replace(message, deviation=self.path.strayed(first, cut))
+            message = replace(message, deviation=self.path.strayed(first, cut), easing=now_ns < self.eased_ns)
             return Said(message, self.path, self.end_ns, NEVER_NS)
         path = self.path.braked(min(first, cut), cut, self.braking)
         message = self._message(path.start_ns, path.positions, path.velocities, path.end_ns)
-        message = replace(message, deviation=self.path.strayed(min(first, cut), cut))
+        strayed = self.path.strayed(min(first, cut), cut)
+        message = replace(message, deviation=strayed, easing=now_ns < self.eased_ns)
         return Said(message, path, path.end_ns, start_ns + cut * knot_ns)
 
     def ramp(self, path: Trajectory, due_ns: int, now_ns: int) -> Said | None:

@@ -178,7 +178,7 @@ class AsyncPolicy:
             missed and not said.chunk.ramping
         ):  # controllers gave up meanwhile: the plan begins again from where they are
             rest = plan.rest(place.at_ns)
-            guarded = None if rest is None else guard(rest, by.rule, place, tick, now_ns)
+            guarded = None if rest is None else guard(rest, by.rule, place, tick, now_ns, True)
             if not isinstance(guarded, ActionChunk):
                 return Turn(guarded or Hold(Reason.LATE, "the plan has ended", plan.chunk.captured_ns))
             self._plan = plan = by.plan(guarded, place, tick.due_ns)

@@ -188,6 +188,8 @@ class MotionState:
             self.command = self._join = None
         else:
             self._join = join_after(before.manifest, self.command, now_ns)
+            if self.command is not None:
+                self.command = self._commands[-1] = replace(self.command, begun_ns=now_ns)
         return forget
 
     def now(self, measured: Sample | None, captured_ns: int | None = None) -> pipeline.Motion:
@@ -235,7 +237,8 @@ class MotionState:
                 self._said.clear()
             until_ns = sent.until_ns if path.rest_ns is None else path.rest_ns
             since_ns = self._switches(path.path, sent.published_ns)
-            self.command = Command(path.path, sent.published_ns, until_ns, path.cut_ns, path.meant, since_ns)
+            begun_ns = self._commands[-1].begun_ns if self._commands else sent.published_ns
+            self.command = Command(path.path, sent.published_ns, until_ns, path.cut_ns, path.meant, since_ns, begun_ns)
             self._rested = None
             self._commands.append(self.command)
         elif isinstance(verdict, Hold) and verdict.stop:

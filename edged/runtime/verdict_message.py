@@ -35,7 +35,7 @@ def describe_verdict(
             arrays: Sequence[tuple[str, NDArray[Any]]] = (("action", verdict.actions),)
             if verdict.velocities is not None:
                 arrays = (*arrays, ("velocity", verdict.velocities))
-            flags = Flag.RAMPING if verdict.ramping else NO_FLAGS
+            flags = (Flag.RAMPING if verdict.ramping else NO_FLAGS) | (Flag.EASING if verdict.easing else NO_FLAGS)
             if not verdict.changes:
                 return Kind.ACTION, 0, flags, arrays
             listed = verdict.changes[:CHANGES_LISTED]

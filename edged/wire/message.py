@@ -50,11 +50,12 @@ class Flag(IntFlag):
     CHANGED = 1
     STOP = 2
     RAMPING = 4
+    EASING = 8
 
 
 _REPEATING = (Kind.FRAME, Kind.SAMPLE, Kind.PICTURE)
 _KINDS = {int(kind): kind for kind in Kind}
-_FLAGS = tuple(Flag(bits) for bits in range(8))
+_FLAGS = tuple(Flag(bits) for bits in range(16))
 _STOP = int(Flag.STOP)  # operators of IntFlag cost a microsecond
 _STOPS = {int(reason): reason.stop for reason in Reason}
 # The first array of a kind, where a gateway finds it without reading the header: name, dtype, dimensions.
@@ -179,7 +180,7 @@ def _decode(buffer: bytes | memoryview) -> Message:
     if len(specs) > 1:
         check_padding(specs, raw, payload_at)
     arrays = Arrays(raw, payload_at, specs)
-    message = Message(kind, reason, _FLAGS[bits & 7], *rest, topic=topic, header=header, arrays=arrays, raw=raw)
+    message = Message(kind, reason, _FLAGS[bits & 15], *rest, topic=topic, header=header, arrays=arrays, raw=raw)
     _check_preamble(message)
     return message
 

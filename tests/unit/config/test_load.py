@@ -49,6 +49,7 @@ def test_the_effective_guard_is_plain_data(write: Write) -> None:
         "following_error": 0.2,
         "rest": 0.005,
         "stop_ms": 0.0,
+        "fade_ms": 500.0,
         "limits": {
             "j1": {"min": -3.1, "max": 3.1, "velocity": 1.5, "on": "hold"},
             "j2": {"min": -2.0, "max": 2.0, "step": 0.05, "on": "limit"},

@@ -139,8 +139,29 @@ def test_a_switch_is_never_rate_limited() -> None:
 
 def test_a_robot_far_out_of_bounds_is_not_moved_at_all() -> None:
     by = rule({"j1": {"min": -1, "max": 1, "velocity": 5, "on": "limit"}})
-    assert "by hand" in held(checked(chunk([0, 0, 0]), by, at(2, 0, 0)), Reason.BOUNDS)
-    assert limited(checked(chunk([0, 0, 0]), by, at(1.05, 0, 0))).actions[0, 0] == pytest.approx(0.95)
+    found = sample("joints", 0, (1.0051, 0, 0))
+    detail = held(anchor(by, None, found, NOW_NS), Reason.BOUNDS)
+    assert detail == "j1 is at 1.0051 rad, bounds are -1 .. 1: more out of them than 0.005; move it back by hand"
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_robot_a_little_out_of_bounds_moves_inwards_alone(side: int) -> None:
+    by = rule({"j1": {"min": -1, "max": 1, "velocity": 0.05, "on": "limit"}})  # 1 mrad in 20 ms
+    start = anchor(by, None, sample("joints", 0, (side * 1.0049, 0, 0)), NOW_NS)
+    assert isinstance(start, Anchor)
+    got = limited(checked(chunk([side * 1.5, 0, 0], *[[side, 0, 0]] * 5), by, start))
+    np.testing.assert_allclose(side * got.actions[:, 0], [1.0039, 1.0029, 1.0019, 1.0009, 1, 1], atol=1e-6)
+
+
+def test_the_way_to_a_plan_of_steps_is_not_judged_where_a_trajectory_shapes_it() -> None:
+    by = rule({"j1": {"velocity": 5}})
+    asked = chunk([0.28, 0, 0], [0.37, 0, 0])
+    held(checked(asked, by), Reason.BOUNDS)
+    assert guard(asked, by, at(0, 0, 0), TICK, NOW_NS, True) is asked
+    held(guard(chunk([0.28, 0, 0]), by, at(0, 0, 0), TICK, NOW_NS, True), Reason.BOUNDS)
+    late = guard(chunk([0.28, 0, 0], [0.39, 0, 0]), by, at(0, 0, 0), TICK, NOW_NS, True)
+    assert held(late, Reason.BOUNDS).endswith("step 1"), "from step to step it is"
+    held(guard(asked, by, at(math.nan, 0, 0), TICK, NOW_NS, True), Reason.ANCHOR)
 
 
 def test_a_rate_limit_without_an_anchor_is_never_skipped() -> None:
@@ -183,7 +204,7 @@ def test_whatever_comes_out_keeps_every_limit_and_says_what_changed(
         path = [start[index], *map(float, got.actions[:, index])]
         for step, (before, value) in enumerate(pairwise(path)):
             took_ns = first_ns if step == 0 else STEP_NS
-            assert limit.get("min", -math.inf) <= value <= limit.get("max", math.inf)
+            assert min(before, limit.get("min", -math.inf)) <= value <= max(before, limit.get("max", math.inf))
             assert abs(value - before) <= limit.get("velocity", math.inf) * (took_ns / 1e9)
             assert abs(value - before) <= limit.get("step", math.inf) * max(1.0, took_ns / STEP_NS)
     if got is asked:
@@ -196,7 +217,9 @@ def test_whatever_comes_out_keeps_every_limit_and_says_what_changed(
         assert replayed[change.step, column] == change.asked != change.given
         replayed[change.step, column] = change.given
     np.testing.assert_array_equal(replayed, got.actions)
-    assert checked(got, rule(dict(zip(JOINTS, limits, strict=True))), at(*start)) is got
+    again = checked(got, rule(dict(zip(JOINTS, limits, strict=True))), at(*start))
+    inside = all(one.get("min", -9) <= x <= one.get("max", 9) for one, x in zip(limits, start, strict=True))
+    assert again is got or not inside
 
 
 # --- guard: time, and the other predictions

@@ -83,10 +83,12 @@ def test_axes_with_and_without_jerk_limits_stop_side_by_side() -> None:
     assert positions[-1, 2] < -1 / 16
 
 
-def rule(low: float, high: float, fast: float, sharp: float, jerk: float, step_ms: float = 20) -> Rules:
+def rule(
+    low: float, high: float, fast: float, sharp: float, jerk: float, step_ms: float = 20, fade_ms: float = 0
+) -> Rules:
     limits = {"min": low, "max": high, "velocity": fast, "acceleration": sharp, "jerk": jerk, "on": "limit"}
     made = manifest(outputs={"action": action(*(axis(name) for name in JOINTS), step_ms=step_ms)})
-    guarded = config({"measured": "sensor:joints", "limits": dict.fromkeys(JOINTS, limits)})
+    guarded = config({"measured": "sensor:joints", "fade_ms": fade_ms, "limits": dict.fromkeys(JOINTS, limits)})
     return rules(guarded, made, NEVER, NEVER)
 
 

@@ -47,7 +47,7 @@ constexpr uint32_t longest_text = 65536;  // characters of a text in a header
 enum class Kind : uint8_t { action = 1, labels, instances, hold, frame, sample, health, event, result, trace, picture };
 constexpr uint8_t newest_kind = 11;
 
-enum Flag : uint16_t { changed = 1, stop = 2, ramping = 4 };
+enum Flag : uint16_t { changed = 1, stop = 2, ramping = 4, easing = 8 };
 
 // CLOCK_MONOTONIC in nanoseconds, what all stamps are of.
 inline int64_t monotonic_ns() {
