@@ -1,7 +1,7 @@
 """python -m benchmarks.looked_at: what it costs the tick that somebody looks at it.
 
-One daemon runs at 100 Hz; blocks with an open page, its live picture and a scrape a second alternate with blocks
-without.
+One daemon runs at 100 Hz; blocks with an open page, its live picture, a scrape a second and a recorder that writes
+alternate with blocks without.
 The browser is played by requests at its pace: tiles and points once a second, pictures as fast as they come.
 Measured is the lateness of ticks, due to started, from the difference of the daemon's own histograms.
 """
@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
+from processes import Process  # noqa: E402
 from rig import Daemon, Rig, camera_toml, free_port, is_action, limits_toml, open_rig, state_toml  # noqa: E402
 from waiting import until  # noqa: E402
 
@@ -112,6 +113,17 @@ def page(rig: Rig) -> Iterator[Looker]:
         looker.close()
 
 
+def record(rig: Rig) -> Process:
+    """A recorder that writes from now on; each block's recording takes the place of the one before."""
+    folder = rig.folder / "kept"
+    for path in folder.glob("*.mcap"):
+        path.unlink()
+    arguments = ("record", "pick", "--folder", str(folder), "--seconds", "600")
+    recorder = rig.process("recorder", "-m", "edged", *arguments, XDG_RUNTIME_DIR=str(rig.folder))
+    until(lambda: "recording" in recorder.said, 60, lambda: recorder.said)
+    return recorder
+
+
 def lateness(daemon: Daemon, seconds: float) -> Figures:
     """p50 and p99 in us of the ticks of so many seconds."""
     with Subscription(daemon.endpoint("health"), queue=64) as heard:
@@ -153,13 +165,14 @@ def report(command: str, without: list[Figures], looked_at: list[Figures], pictu
         rows.append(f"| {name} | {medians[0]:.0f} us | {medians[1]:.0f} us | {found:.2f} | {added:+.0f} us | "
                     f"<= {ratio:g} or +{more:g} us | {'ok' if ok else '**FAIL**'} |")  # fmt: skip
     lines = [
-        f"# What a page costs the tick, {time.strftime('%Y-%m-%d', time.gmtime())}",
+        f"# What a page and a recorder cost the tick, {time.strftime('%Y-%m-%d', time.gmtime())}",
         "",
         f"    {command}",
         "",
         f"{os.cpu_count()} processors, load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}. A policy at "
         f"{RATE_HZ:g} Hz with a {SIZE[0]}x{SIZE[1]} camera at {FPS:g} fps; {len(without)} pairs of blocks of "
-        f"{BLOCK_S:g} s. Looked at: tiles, points and /metrics once a second, {pictures:.1f} pictures a second. "
+        f"{BLOCK_S:g} s. Looked at: tiles, points and /metrics once a second, {pictures:.1f} pictures a second, and a "
+        "recorder that writes all there is, each frame raw or as JPEG. "
         "Lateness of ticks, due to started; medians of the pairs.",
         "",
         "| | without | looked at | ratio | added | allowed | |",
@@ -181,8 +194,12 @@ def main() -> int:
 
             def measure(looked: bool) -> Figures:
                 (looker.looking.set if looked else looker.looking.clear)()
+                recorder = record(rig) if looked else None
                 time.sleep(SETTLE_S)
-                return lateness(daemon, BLOCK_S)
+                found = lateness(daemon, BLOCK_S)
+                if recorder is not None:
+                    assert recorder.terminate() == 0, recorder.said
+                return found
 
             without, looked_at = compare(asked.blocks, measure)
             pictures = looker.pictures / (asked.blocks * (BLOCK_S + SETTLE_S))
