@@ -10,10 +10,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from edged.cli.locate import locate
+from edged.cli.locate import Located, locate, running
 from edged.cli.show import seconds
 from edged.cli.stores import homes, of_file
 from edged.client import RequestError
+from edged.client.reach import no_right
 from edged.config import HISTORY, load_daemon, unit_environ
 from edged.core.errors import EdgedError, UsageError
 from edged.runtime.journal import read_journal
@@ -50,27 +51,55 @@ def folders(word: str) -> dict[str, Path]:
     if word.endswith(".toml"):
         name = load_daemon(Path(word), unit_environ(Path(word))).name
         return {name: of_file(Path(word)).store / HISTORY / name}
-    found = _on_disk()
+    found, closed = _on_disk()
     if not word:
+        found, closed = _told(found, closed)
+        if closed is not None and not found:  # what may not be read is not nothing
+            raise closed
         return found
     try:
-        status = locate(word).ask("status")
-        return {str(status["daemon"]["name"]): Path(status["folders"]["history"])}
-    except (RequestError, LookupError):
+        return _asked(locate(word))
+    except (RequestError, LookupError) as error:
         if word in found:
             return {word: found[word]}
+        if isinstance(error, RequestError) and error.code == "permission":
+            raise
+        if closed is not None:
+            raise closed from None
         raise UsageError(f"there is no history of {word}", f"there is one of: {', '.join(found) or 'none'}") from None
 
 
-def _on_disk() -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for home in homes()[0]:
+def _asked(daemon: Located) -> dict[str, Path]:
+    status = daemon.ask("status")
+    return {str(status["daemon"]["name"]): Path(status["folders"]["history"])}
+
+
+def _told(found: dict[str, Path], closed: EdgedError | None) -> tuple[dict[str, Path], EdgedError | None]:
+    """Those that run as well, wherever their stores are."""
+    for folder in running():
         try:
-            for folder in sorted((home.store / HISTORY).iterdir()):
+            found = {**found, **_asked(locate(str(folder)))}
+        except RequestError as error:
+            closed = error if error.code == "permission" else closed
+        except LookupError:  # a daemon from before it said where
+            continue
+    return found, closed
+
+
+def _on_disk() -> tuple[dict[str, Path], EdgedError | None]:
+    """Name to journal in the usual places; and why some of them may not be looked at, if that is so."""
+    found: dict[str, Path] = {}
+    closed: EdgedError | None = None
+    for home in homes()[0]:
+        place = home.store / HISTORY
+        try:
+            for folder in sorted(place.iterdir()):
                 found.setdefault(folder.name, folder)
+        except PermissionError:
+            closed = EdgedError(*no_right(place))
         except OSError:
             continue
-    return found
+    return found, closed
 
 
 def read_history(word: str, since: str = "", now: float | None = None) -> list[Entry]:

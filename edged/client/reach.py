@@ -47,6 +47,8 @@ def no_right(path: Path) -> tuple[str, str]:
     owner, group = _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
     if status.st_mode & 0o020 or (place.is_dir() and status.st_mode & 0o010):
         remedy = f"join its group (sudo usermod -aG {group} $USER, then log in again), or use sudo"
+        if not status.st_gid:  # whoever joins that one may do far more than this
+            remedy = "use sudo, or run the daemon as a user and group of its own (User= and Group= of its unit)"
         return f"you may not use {path}: it is for {owner} and group {group}", remedy
     return f"you may not use {path}: it is {owner}'s alone", f"use sudo, or ask as {owner}"
 

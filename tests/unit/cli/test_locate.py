@@ -173,7 +173,9 @@ def test_who_has_no_right_is_told_the_group_in_one_line(machine: Machine) -> Non
     path = machine.service("pick")
     with machine.daemon(machine.run / "pick"):
         words = ["pick", str(path), str(machine.run / "pick"), f"{machine.run}/pick/control"]
-        done = as_outsider(machine, [line for word in words for line in commands(word)])
+        lines = [["history"], *(["history", word] for word in words if word != str(path))]
+        lines += [["set", word, "goal", "1"] for word in words]
+        done = as_outsider(machine, [*lines, *(line for word in words for line in commands(word))])
     for one in done:
         assert (one.code, one.out) == (1, ""), one
         assert one.err.startswith("edged: you may not use "), one
