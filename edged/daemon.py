@@ -31,6 +31,7 @@ from edged.runtime.compressed import start_compressed
 from edged.runtime.control import Control, Operation
 from edged.runtime.curve import open_curve
 from edged.runtime.door import Door
+from edged.runtime.evidence import start_evidence
 from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
@@ -149,6 +150,7 @@ def _serve(
     control = Control(door, offered, acts(journal))
     stack.callback(control.close)
     parts = start_parts(config, triggering, doors, outlets, sender, judge, health, duties, stack)
+    evidence = start_evidence(config, "" if judge is None else judge.digest, health, duties, stack)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
             frames = FramePublisher(name, camera.mailbox, outlet, sender)
@@ -173,7 +175,7 @@ def _serve(
     trace = Trace(outlets["trace"], sender, config, publisher.now) if "trace" in outlets else None
     try:
         ticks, perception = open_ticks(config, inputs, stop), make_perception(config, inputs, stop, parts, outlets)
-        Loop(stop, ticks, slot, inputs, motion, publisher, health, perception, trace).run()
+        Loop(stop, ticks, slot, inputs, motion, publisher, health, perception, trace, None, evidence).run()
     except MachineryError as error:
         log.critical("%s", error)
         journal.put("stop", why=str(error))

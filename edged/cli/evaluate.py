@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +11,13 @@ import typer
 
 from edged.cli.options import AsJson, Sets, StorePath, Target
 from edged.cli.output import print_answer, print_json, printable
-from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, UsageError
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from edged.cli.progress import Bar
     from edged.evaluation.evaluate import Evaluation
 
-Coco = Annotated[Path | None, typer.Option("--coco", metavar="FILE", help="COCO's JSON of instances")]
+Coco = Annotated[Path | None, typer.Option("--coco", metavar="FILE", help="COCO's JSON, or a folder of it")]
 Masks = Annotated[Path | None, typer.Option("--masks", metavar="DIR", help="a folder of masks, see docs/evaluation.md")]
 Share = Annotated[float | None, typer.Option(min=0, max=1, help="exit 3 where it is less")]
 MostShare = Annotated[float | None, typer.Option(min=0, max=1, help="exit 3 where more of the pictures are")]
@@ -118,6 +119,8 @@ def run_evaluation(
     bundle, listed = find_engine(engine, store).read(), list_pictures(pictures)
     classes, semantic = bundle.manifest.classes, bundle.manifest.task == "semantic"
     truth: CocoTruth | MaskTruth
+    if coco is not None and coco.is_dir():  # of evidence, beside its pictures
+        listed = replace(listed, others=tuple(name for name in listed.others if not name.endswith(".json")))
     if coco is not None:
         truth = CocoTruth(coco, classes, semantic)
     else:
@@ -125,6 +128,26 @@ def run_evaluation(
         truth = MaskTruth(masks, tuple(listed.paths), classes, semantic)
     with open_engine(bundle, "cpu") as opened:
         return evaluate(opened, bundle, listed, truth, loaded, progress)
+
+
+def prove_by_pictures(folder: Path, engine: str, store: Path | None, daemon: str, bound: float) -> None:
+    """Evaluate an engine on a folder of pictures with COCO's JSON beside them, such as a daemon's evidence, by the
+    rules of `daemon`'s file. `RefusedError` where more than `bound` of the bad escape or of the good are rejected, or a
+    picture cannot be judged."""
+    if not daemon.endswith(".toml"):
+        raise UsageError("which rules decide is not known", "name the daemon by its TOML file")
+    made = run_evaluation(engine, folder, folder, None, Path(daemon), (), store)
+    why = [f"{name} cannot be judged: {reason}" for name, reason in made.failed.items()][:SHOWN]
+    escapes, rejects = made.wrong
+    if escapes > bound:
+        why.append(f"{escapes:.1%} of the bad pictures would pass")
+    if rejects > bound:
+        why.append(f"{rejects:.1%} of the good pictures would not")
+    if not {"FAIL", "PASS"} & set(made.results):
+        why.append("the rules of the file make nothing of these pictures")
+    if why:
+        remedy = f"'edged eval {engine} {folder} --coco {folder} --config {daemon}' names them; or raise --bound"
+        raise RefusedError(f"on {folder} {engine} does not hold: {'; '.join(why)}", remedy)
 
 
 def shortcomings(
@@ -138,7 +161,7 @@ def shortcomings(
             raise UsageError("this engine finds no objects and has no AP", "leave --least-ap50 out")
         if not made.precision.ap50 >= least_ap50:
             missed.append(f"AP50 is {made.precision.ap50:.4f}, less than {least_ap50:g}")
-    escapes, rejects = made.share("FAIL", "PASS"), 1 - made.share("PASS", "PASS") if "PASS" in made.results else 0.0
+    escapes, rejects = made.wrong
     if most_escapes is not None:
         if "FAIL" not in made.results:
             missed.append("no picture violates a rule: whether one would escape was not seen")
@@ -175,7 +198,12 @@ def show(told: dict[str, Any]) -> str:
         lines.append(f"of {sum(found.values())} that are {drawn}: {each}")
     if told["digest"]:
         lines.append(f"rules and calibration: {told['digest']}")
-    for what, key in (("without truth", "without_truth"), ("turned by EXIF", "turned"), ("no pictures", "other_files")):
+    for what, key in (
+        ("without truth", "without_truth"),
+        ("turned by EXIF", "turned"),
+        ("gone meanwhile", "gone"),
+        ("no pictures", "other_files"),
+    ):
         if told[key]:
             lines.append(f"{what}: {len(told[key])}{_names(told[key])}")
     if told["failed"]:

@@ -40,10 +40,12 @@ def swap(
         bool, typer.Option("--allow-contract-change", help="other inputs, axes or classes; only while holding")
     ] = False,
     evidence: Annotated[
-        Path | None, typer.Option(help="first replay this recording with it, and refuse what disagrees too much")
+        Path | None,
+        typer.Option(help="first replay this recording, or judge this folder of pictures; refuse what differs"),
     ] = None,
     bound: Annotated[
-        float, typer.Option(help="with --evidence: largest disagreement, as a share", min=0, max=1)
+        float,
+        typer.Option(help="with --evidence: largest disagreement, or share of escapes", min=0, max=1),
     ] = 0.05,
     json: AsJson = False,
     server_key: ServerKey = None,
@@ -53,10 +55,16 @@ def swap(
     args = {"version": version, "allow_contract_change": allow_contract_change}
     found = find_daemon(daemon, server_key, key)
     if evidence is not None:
-        from edged.cli.record import prove
-
         status = found.ask("status")
-        prove(evidence, f"{status['engine']['name']}/{version}", Path(status["folders"]["store"]), bound)
+        engine, store = f"{status['engine']['name']}/{version}", Path(status["folders"]["store"])
+        if evidence.is_dir():
+            from edged.cli.evaluate import prove_by_pictures
+
+            prove_by_pictures(evidence, engine, store, daemon, bound)
+        else:
+            from edged.cli.record import prove
+
+            prove(evidence, engine, store, bound)
     _begin(found, "swap", args, wait, json)
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edged.config.engine import EngineConfig
+from edged.config.evidence import EvidenceConfig
 from edged.config.execution import ExecutionConfig
 from edged.config.guard import GuardConfig
 from edged.config.recording import RecordConfig
@@ -50,6 +51,7 @@ class Config(BaseSettings):
     guard: GuardConfig = GuardConfig()
     inspection: InspectionConfig = InspectionConfig()
     trigger: TriggerConfig | None = None
+    evidence: EvidenceConfig | None = None
     bus: BusConfig = BusConfig()
     swap: SwapConfig = SwapConfig()
     record: RecordConfig = RecordConfig()

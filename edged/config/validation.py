@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from edged.config.evidence import check_evidence
 from edged.config.execution import check_cameras
 from edged.config.inspection import check_inspection
 from edged.config.schema import Config
@@ -103,6 +104,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
         yield "engine.device", config.engine.device, wanted
     yield from _guard(config)
     yield from check_inspection(config)
+    yield from check_evidence(config)
     yield from check_windows(config)
     yield from check_trigger(config)
     yield from _bus(config)

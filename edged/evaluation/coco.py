@@ -49,41 +49,53 @@ class _File(msgspec.Struct):
 
 
 class CocoTruth:
-    """The annotations of a file, whose categories have to be classes of the engine. Raises `UsageError`."""
+    """The annotations of a file, or of all `*.json` of a folder, as evidence has them. Their categories have to be
+    classes of the engine. Raises `UsageError`."""
 
     def __init__(self, path: Path, classes: Sequence[str], semantic: bool = False) -> None:
         coder()
-        self._semantic = semantic
+        self._semantic, self._classes = semantic, tuple(classes)
+        self._images: dict[str, _Image] = {}
+        self._objects: dict[str, list[tuple[int, _Annotation]]] = {}
+        for one in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+            if one.exists() or not path.is_dir():  # the oldest evidence goes while the daemon runs
+                self._add(one)
+        if not self._images:
+            raise UsageError(f"{path} tells of no picture", "give COCO's JSON, or a folder of it")
+        self.names: Sequence[str] = tuple(self._images)
+
+    def _add(self, path: Path) -> None:
         file = _read(path)
         categories = {one.id: one.name for one in file.categories}
-        self._numbers = class_numbers(categories, classes)
+        numbers = class_numbers(categories, self._classes)
         strange = sorted({str(categories.get(one.category_id, one.category_id)) for one in file.annotations
-                          if one.category_id not in self._numbers})  # fmt: skip
+                          if one.category_id not in numbers})  # fmt: skip
         if strange:
-            fact = f"{path} has objects of {', '.join(strange[:5])}, and the engine's classes are {', '.join(classes)}"
+            theirs = f"the engine's classes are {', '.join(self._classes)}"
+            fact = f"{path} has objects of {', '.join(strange[:5])}, and {theirs}"
             raise UsageError(fact, "rename those categories, or leave their annotations out of the file")
-        self._images = {one.file_name: one for one in file.images}
-        if len(self._images) < len(file.images):
-            raise UsageError(f"{path} names a picture twice", "give each image of the file a file_name of its own")
-        self._objects: dict[int, list[_Annotation]] = {one.id: [] for one in file.images}
-        for one in file.annotations:
-            if one.image_id not in self._objects:
-                raise UsageError(
-                    f"annotation {one.id} of {path} is of image {one.image_id}, which is not there", EXPORT
-                )
-            self._objects[one.image_id].append(one)
-        self.names: Sequence[str] = tuple(self._images)
+        named = {one.id: one.file_name for one in file.images}
+        for one in file.images:
+            if one.file_name in self._images:
+                fact = f"{path} names {one.file_name} a second time"
+                raise UsageError(fact, "give each image a file_name of its own")
+            self._images[one.file_name], self._objects[one.file_name] = one, []
+        for mask in file.annotations:
+            if mask.image_id not in named:
+                fact = f"annotation {mask.id} of {path} is of image {mask.image_id}, which is not there"
+                raise UsageError(fact, EXPORT)
+            self._objects[named[mask.image_id]].append((numbers[mask.category_id], mask))
 
     def of(self, name: str, size: Size) -> Drawn | Labels:
         image = self._images[name]
         if (image.height, image.width) != size:
             raise BadTruth(f"it was annotated as {image.width}x{image.height}, and it is {size[1]}x{size[0]}")
-        objects = self._objects[image.id]
+        objects = self._objects[name]
         drawn = Drawn(
             size,
-            np.array([self._numbers[one.category_id] for one in objects], np.int64),
-            tuple(_mask(one, size) for one in objects),
-            np.array([bool(one.iscrowd) for one in objects], np.bool_),
+            np.array([number for number, _ in objects], np.int64),
+            tuple(_mask(one, size) for _, one in objects),
+            np.array([bool(one.iscrowd) for _, one in objects], np.bool_),
         )
         return paint(drawn) if self._semantic else drawn
 

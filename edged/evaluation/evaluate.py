@@ -61,6 +61,7 @@ class Evaluation:
     turned: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     without_truth: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     others: tuple[str, ...] = ()
     precision: Precision | None = None
     confusion: NDArray[np.int64] | None = None
@@ -76,10 +77,12 @@ class Evaluation:
         return {name: both / either if either else float("nan")
                 for name, (both, either) in zip(classes, self.overlap.tolist(), strict=True)}  # fmt: skip
 
-    def share(self, drawn: str, found: str) -> float:
-        """Of the pictures that are `drawn`, how many are `found`: 0 where there are none."""
-        row = self.results.get(drawn, {})
-        return row.get(found, 0) / max(1, sum(row.values()))
+    @property
+    def wrong(self) -> tuple[float, float]:
+        """The share of the bad pictures that pass, and of the good ones that do not; 0 where there are none."""
+        bad, good = self.results.get("FAIL", {}), self.results.get("PASS", {})
+        rejected = sum(good.values()) - good.get("PASS", 0)
+        return bad.get("PASS", 0) / max(1, sum(bad.values())), rejected / max(1, sum(good.values()))
 
 
 def evaluate(
@@ -170,7 +173,10 @@ class _Run:
                 drawn = self._truth.of(name, size)
                 found = infer(self._engine, self.made.bundle, picture)
             except BadFrame as error:
-                self.made.failed[name] = error.fact
+                if path.exists() or path.is_symlink():
+                    self.made.failed[name] = error.fact
+                else:  # evidence of a daemon that goes on
+                    self.made.gone.append(name)
             except EdgedError as error:
                 self.made.failed[name] = str(error)
             except BadTruth as error:
@@ -234,7 +240,7 @@ def facts(made: Evaluation) -> dict[str, Any]:
         "engine": manifest.name, "version": manifest.version, "identity": made.bundle.identity.hex(),
         "digest": made.digest or None, "scores_from": None if head is None else head.score_threshold,
         "evaluated": made.evaluated, "nothing_drawn": made.empty, "failed": made.failed, "turned": made.turned,
-        "without_truth": made.without_truth, "other_files": list(made.others),
+        "without_truth": made.without_truth, "gone": made.gone, "other_files": list(made.others),
     }  # fmt: skip
     if (precision := made.precision) is not None:
         told |= {"drawn": made.drawn, "found": made.found, "truncated": made.truncated}

@@ -15,6 +15,7 @@ from edged.inspection.part import Part
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.async_policy import AsyncPolicy
+from edged.runtime.evidence import Evidence
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs, Seen
 from edged.runtime.motion import MotionState
@@ -36,12 +37,13 @@ class Loop:
     def __init__(
         self, stop: threading.Event, ticks: Ticks, slot: Slot, inputs: Inputs, motion: MotionState,
         publisher: Publisher, health: Health, perception: Perception | None = None,
-        trace: Trace | None = None, watch: Stopwatch | None = None,
+        trace: Trace | None = None, watch: Stopwatch | None = None, evidence: Evidence | None = None,
     ) -> None:  # fmt: skip
         self._stop, self._ticks, self._slot, self._inputs = stop, ticks, slot, inputs
         self._motion, self._publisher, self._health = motion, publisher, health
         self._watch = watch or Stopwatch(publisher.now)
         self._policy = AsyncPolicy(inputs, motion)
+        self._evidence = evidence
         self._triggered = perception if isinstance(perception, TriggeredPerception) else None
         self._perception: Perception = perception or AsyncPerception(inputs, stop, publisher.now, ticks.period_ns)
         self._trace = trace
@@ -125,6 +127,8 @@ class Loop:
         identity = NO_ENGINE if running is None else running.engine.identity
         if self._triggered is not None and turn.part is not None:
             self._triggered.judged(turn.part, sent, tick, identity, self._publisher.alarms)
+        if self._evidence is not None:
+            self._evidence.offer(sent, turn, by)
         self._health.record(tick, sent.verdict, watch, turn.waiting, identity, turn.standing)
         return sent
 

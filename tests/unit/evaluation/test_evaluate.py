@@ -11,8 +11,11 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
+from edged.cli.evaluate import prove_by_pictures
 from edged.cli.main import app
+from edged.core.errors import RefusedError, UsageError
 from edged.demo.parts import render
+from edged.source import picture
 
 pytest.importorskip("pycocotools")
 CONFIG = """
@@ -116,6 +119,42 @@ def test_pictures_that_cannot_be_compared_are_named_and_counted(spoiled: Path) -
     assert code == 1
     assert sorted(said["failed"]) == ["b.png", "c.png"]
     assert sorted(json.loads((spoiled / "again.json").read_text())["info"]["failed"]) == ["b.png", "c.png"]
+
+
+def test_evidence_that_goes_meanwhile_is_counted_and_proves_nothing(spoiled: Path) -> None:
+    """A folder with a file of JSON for each picture, as a daemon keeps it; the oldest goes while it is looked at."""
+    known, pictures = json.loads((spoiled / "all.json").read_text()), spoiled / "pictures"
+    for image in known["images"]:
+        mine = [one for one in known["annotations"] if one["image_id"] == image["id"]]
+        name = Path(image["file_name"]).with_suffix(".json")
+        (pictures / name).write_text(json.dumps({**known, "images": [image], "annotations": mine}))
+    how = (pictures, "--coco", pictures, "--config", spoiled / "line.toml")
+    code, said = run("eval", "parts", *how)
+    assert (code, said["evaluated"], said["ap"], said["other_files"]) == (0, 4, 1.0, [])
+    prove_by_pictures(pictures, "parts", None, str(spoiled / "line.toml"), 0.0)
+    with pytest.raises(UsageError, match="TOML"):
+        prove_by_pictures(pictures, "parts", None, "line", 0.0)
+    lax = CONFIG + "[inspection.thresholds]\ncracked = 0.9999\n"
+    (spoiled / "lax.toml").write_text(lax)
+    with pytest.raises(RefusedError, match=r"100\.0% of the bad pictures would pass"):
+        prove_by_pictures(pictures, "parts", None, str(spoiled / "lax.toml"), 0.05)
+    (pictures / "c.png").write_bytes(b"")
+    with pytest.raises(RefusedError, match=r"c\.png cannot be judged"):
+        prove_by_pictures(pictures, "parts", None, str(spoiled / "line.toml"), 1.0)
+
+    read, first = picture.read_picture, pictures / "a.png"
+
+    def going(path: Path, *rest: Any) -> Any:
+        if path == first:
+            first.unlink()
+        return read(path, *rest)
+
+    (pictures / "c.png").unlink()
+    (pictures / "c.json").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edged.evaluation.evaluate.read_picture", going)
+        code, said = run("eval", "parts", *how)
+    assert (code, said["gone"], said["evaluated"], said["failed"]) == (0, ["a.png"], 2, {})
 
 
 def test_a_picture_that_exif_turns_is_named(spoiled: Path) -> None:
