@@ -17,6 +17,7 @@ from edged.guard.follow import BRAKE_SHARE, CATCH, Envelope, Flags, Floats, slow
 SETTLE = 40.0  # per second: how quickly a difference in velocity is made up; with four times `CATCH` nothing swings
 FUZZ = 1e-9  # what rounding may add, relative to a limit
 LATER = 2  # spans that a stop on the grid may take longer than one in continuous time
+LONGEST = 8  # such spans that are tried, so that nothing can keep a tick for ever
 
 
 class Axis(NamedTuple):
@@ -86,12 +87,13 @@ def _spans(
     time = (turned + 2 * np.minimum(peak, most)) / jerk + beyond
     count = np.maximum(np.ceil(time / span - 1e-6), np.ceil(np.abs(acceleration) / (jerk * span) - 1e-6))
     change = jerk * span
-    while True:
+    for _ in range(LONGEST):
         enough = _most(count, acceleration, most, change) >= needed - FUZZ * most
         enough &= _most(count, -acceleration, most, change) >= -needed - FUZZ * most
         if enough.all():
-            return count, -side * np.minimum(peak, most)
+            break
         count = np.where(enough, count, count + 1)
+    return count, -side * np.minimum(peak, most)
 
 
 def _most(count: Floats, acceleration: Floats, most: Floats, change: Floats) -> Floats:
@@ -160,6 +162,15 @@ def stoppable(position: Floats, velocity: Floats, acceleration: Floats, span: fl
         (fast <= limit.velocity * (1 + FUZZ)) & (lowest >= limit.low - slack) & (highest <= limit.high + slack)
     )
     return fine
+
+
+def surely_stoppable(position: Floats, velocity: Floats, acceleration: Floats, span: float, limit: Envelope) -> Flags:
+    """[N, M] whether velocity and bounds are so far away that no stop comes near them; False is no verdict."""
+    fastest = np.abs(velocity) + acceleration * acceleration / (2 * limit.jerk)
+    longest = 2 * np.sqrt(fastest / limit.jerk) + np.abs(acceleration) / limit.jerk + fastest / limit.acceleration
+    way = fastest * (longest + LATER * span)
+    clear: Flags = (position - way >= limit.low) & (position + way <= limit.high)
+    return clear & (fastest + limit.jerk * span * span / 8 <= limit.velocity)
 
 
 def follow(state: State, goal: State, span: float, axis: Axis, velocity: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.guard.follow import TIGHT, Envelope, Flags, Floats, advance, keeps
-from edged.guard.jerk import Axis, State, follow, is_clear, stoppable, stops
+from edged.guard.jerk import Axis, State, follow, is_clear, stoppable, stops, surely_stoppable
 
 UNFELT = 1e-3  # of what a span allows: a jump of the acceleration that is none
 SHARES = np.linspace(1.0, 0.0, 9)[:-1, None]  # of the way from the stop to what is wished, where a bound is near
@@ -28,9 +28,11 @@ def within(knots: tuple[Floats, ...], begun: Floats, span: float, limit: Envelop
     jumps = np.abs(accelerations[0, axes] - begun[axes]) / span
     fine[axes] &= (sharp <= limit.jerk[axes] * TIGHT) & (jumps <= limit.jerk[axes] * UNFELT)
     axes = axes[fine[axes]]
-    where, fast, turning = (column[:, axes].ravel() for column in (positions, velocities, accelerations))
-    stops_inside = stoppable(where, fast, turning, span, limit.of(np.tile(axes, len(positions))))
-    fine[axes] &= stops_inside.reshape(len(positions), len(axes)).all(axis=0)
+    where, fast, turning = positions[:, axes], velocities[:, axes], accelerations[:, axes]
+    near = np.nonzero(~surely_stoppable(where, fast, turning, span, limit.of(axes)))
+    columns = near[1]
+    inside = stoppable(where[near], fast[near], turning[near], span, limit.of(axes[columns]))
+    fine[axes[columns[~inside]]] = False
     return fine
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edged.core.types import ActionChunk, Hold, Tick
 from edged.guard import Anchor, Command, Rules, guard, rules
 from edged.guard.follow import Envelope
-from edged.guard.jerk import brake, stops
+from edged.guard.jerk import Axis, State, brake, is_clear, stoppable, stops, surely_stoppable
 from edged.guard.path import Trajectory
 from edged.guard.trajectory import make_trajectory
 from edged.pipeline.plan import Plan
@@ -214,3 +214,22 @@ def test_a_replay_that_begins_in_the_middle_goes_the_same_way_on() -> None:
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(path.strayed(0, 59), again.strayed(0, 59))
     assert path.strayed(0, 59) is not None
+
+
+@given(
+    position=st.floats(-0.5, 0.5),
+    speed=st.floats(-1, 1),
+    share=st.floats(-1, 1),
+    most=st.floats(0.5, 40),
+    jerk=st.floats(5, 4000),
+)
+def test_a_quick_look_never_finds_room_where_the_stop_has_none(
+    position: float, speed: float, share: float, most: float, jerk: float
+) -> None:
+    limit = Envelope(*(np.full(1, one) for one in (1.0, most, jerk, -0.5, 0.5)))
+    free = Envelope(*(np.full(1, one) for one in (9e9, most, jerk, -0.5, 0.5)))
+    state = np.full(1, position), np.full(1, speed), np.full(1, share * most)
+    if surely_stoppable(*state, H, limit)[0]:
+        assert stoppable(*state, H, limit)[0]
+    if is_clear(State(position, speed, share * most), H, Axis(9e9, most, jerk, -0.5, 0.5)):
+        assert stoppable(*state, H, free)[0]
