@@ -27,7 +27,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Slope:
-    """MB an hour over the last 20 minutes, and its standard error: from the means of blocks, nearly independent."""
+    """MB an hour over the last 20 minutes, and its standard error: from blocks, nearly independent."""
 
     mb_per_hour: float
     error: float
@@ -81,13 +81,14 @@ class Watch(threading.Thread):
 
 
 def slope_of(at_s: list[float], rss_mb: list[float], blocks: int = 8) -> Slope:
-    """A line through the means of so many blocks. Its error comes from how far they lie beside it."""
+    """A line through the lower quartiles of so many blocks: what a flood takes for some seconds is no growth, and what
+    is never given back raises them like all else. Its error comes from how far they lie beside it."""
     if len(at_s) < 2 * blocks:
         return Slope(float("nan"), float("inf"), at_s[-1] - at_s[0] if at_s else 0.0)
     hours = np.array([part.mean() for part in np.array_split(np.array(at_s) / 3600, blocks)])
-    means = np.array([part.mean() for part in np.array_split(np.array(rss_mb), blocks)])
-    line = np.polyfit(hours, means, 1)
-    beside = means - np.polyval(line, hours)
+    held = np.array([np.quantile(part, 0.25) for part in np.array_split(np.array(rss_mb), blocks)])
+    line = np.polyfit(hours, held, 1)
+    beside = held - np.polyval(line, hours)
     spread = np.sqrt(np.sum((hours - hours.mean()) ** 2))
     error = float(np.sqrt(np.sum(beside**2) / (blocks - 2)) / spread)
     return Slope(float(line[0]), error, at_s[-1] - at_s[0])

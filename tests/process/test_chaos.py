@@ -69,6 +69,17 @@ def test_a_slope_is_told_from_noise_only_where_the_run_is_long_enough() -> None:
     assert slope_of([1.0, 2.0], [1.0, 2.0]).error == float("inf")
 
 
+def test_what_is_held_for_some_seconds_is_no_growth_and_a_leak_beside_it_is() -> None:
+    at_s = list(range(1200))
+    floods = [20.0 * (second % 97 < 7) for second in at_s]
+    for leak in (0.0, 6.0):
+        slope = slope_of(
+            [float(second) for second in at_s], [90 + leak * s / 3600 + f for s, f in zip(at_s, floods, strict=True)]
+        )
+        assert abs(slope.mb_per_hour - leak) < 0.5
+        assert slope.error < 0.2
+
+
 class _Seen(Watch):
     """A watch that has seen `rss_mb`, one a second."""
 
