@@ -101,6 +101,7 @@ HOMES = {
     "mcap": ("services.record",),
     "foxglove_schemas_protobuf": ("services.record",),
     "google": ("services.record",),
+    "anyio": ("services.ui",),
     "starlette": ("services.ui",),
     "uvicorn": ("services.ui",),
     "tomli": ("config", "pack"),

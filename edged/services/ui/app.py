@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -28,6 +31,9 @@ from edged.services.ui.people import Person
 from edged.services.ui.safety import Guarded
 from edged.services.ui.sessions import Session, Sessions, TooManyTries, same
 
+BODY_S = 10.0  # for a request to be there as a whole
+MOST_ACTS = 8  # at once, on threads of their own: a hold waits for no picture and no password
+MOST_LOGINS, MOST_LOGINS_EACH = 16, 2  # at once, of all and of one address
 PAGE = Path(__file__).parent / "page"
 COOKIE = "edged-session"
 METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -73,6 +79,8 @@ class _Page:
     def __init__(self, cell: Cell, sessions: Sessions, is_tls: bool, is_open: bool) -> None:
         self._cell, self._sessions, self._is_tls, self._is_open = cell, sessions, is_tls, is_open
         self._cookie = f"__Host-{COOKIE}" if is_tls else COOKIE
+        self.acts, self._hashes = CapacityLimiter(MOST_ACTS), CapacityLimiter(1)
+        self._entering: Counter[str] = Counter()
 
     def read(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
         """An address whose answer is a value, for whoever may look."""
@@ -104,13 +112,19 @@ class _Page:
         except (ValueError, LookupError, TypeError):
             return _refusal(400, "no name and password", "")
         address = _address(request)
+        if self._entering[address] >= MOST_LOGINS_EACH or self._entering.total() >= MOST_LOGINS:
+            return _refusal(429, "too many log in at once", "try again")
+        self._entering[address] += 1
         try:
-            entered = await run_in_threadpool(self._sessions.login, name, password, address)
+            entered = await to_thread.run_sync(self._sessions.login, name, password, address, limiter=self._hashes)
         except TooManyTries as error:
             log.warning("login as %r from %s: %s", name[:64], address, error)
             return _refusal(429, str(error), "")
         except EdgedError as error:
             return _refusal(500, error.fact, error.remedy)
+        finally:
+            self._entering[address] -= 1
+            self._entering += Counter()  # without those that have left
         if entered is None:
             log.warning("login as %r from %s: wrong", name[:64], address)
             return _refusal(401, "wrong name or password", "")
@@ -167,7 +181,7 @@ class _Page:
         except (ValueError, LookupError, TypeError):
             return _refusal(400, "no act", "")
         key, address = _key(request), _address(request)
-        return await _answered(lambda _: self._cell.act(key, op, args, person, address), request)
+        return await _answered(lambda _: self._cell.act(key, op, args, person, address), request, self.acts)
 
     def _find(self, request: Request) -> Found:
         try:
@@ -191,9 +205,11 @@ class _Page:
         return bool(entered)
 
 
-async def _answered(answer: Callable[[Request], Any], request: Request) -> Response:
+async def _answered(
+    answer: Callable[[Request], Any], request: Request, limiter: CapacityLimiter | None = None
+) -> Response:
     try:
-        return _json(await run_in_threadpool(answer, request))
+        return _json(await to_thread.run_sync(answer, request, limiter=limiter))
     except RequestError as error:
         return _refusal(STATUS.get(error.exit_code, 502), error.fact, error.remedy)
     except EdgedError as error:
@@ -201,7 +217,10 @@ async def _answered(answer: Callable[[Request], Any], request: Request) -> Respo
 
 
 async def _body(request: Request) -> Mapping[str, Any]:
-    given = json.loads(await request.body())
+    try:
+        given = json.loads(await asyncio.wait_for(request.body(), BODY_S))
+    except asyncio.TimeoutError:
+        raise ValueError("its body did not come") from None
     if not isinstance(given, dict):
         raise TypeError("no object")
     return given

@@ -15,6 +15,7 @@ from edged.services.address import is_loopback, parse_listen
 from edged.services.metrics.serve import Gpu
 from edged.services.ui.app import make_app
 from edged.services.ui.cell import Cell, History, May, Recordings, no_recordings
+from edged.services.ui.door import PatientProtocol
 from edged.services.ui.people import people_file, read_people
 from edged.services.ui.sessions import Sessions
 
@@ -57,7 +58,7 @@ def serve(
             config = uvicorn.Config(
                 app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, lifespan="on",
                 timeout_graceful_shutdown=GRACE_S, limit_concurrency=MOST_AT_ONCE, ws="none", loop="asyncio",
-                http="h11", ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
+                http=PatientProtocol, ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
             )  # fmt: skip
             config.load()
             _Announced(config, lambda: ready(f"{scheme}://{settings.listen}")).run(sockets=[listener])

@@ -53,6 +53,7 @@ class Sessions:
         """A new session and its token; None for a wrong name or password. Raises `TooManyTries`."""
         self._wait(name, address)
         with self._hashing:
+            self._wait(name, address)  # those that came with this one may have been wrong meanwhile
             person = check_password(self._people(), name, password)
         with self._lock:
             if person is None:

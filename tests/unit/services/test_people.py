@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,31 @@ def test_guessing_gets_slower_by_name_and_by_address(file: Path, monkeypatch: py
     clock.now_ns += 3 * 10**9
     with pytest.raises(TooManyTries):
         sessions.login("ann", "wrong", "10.0.0.1")
+
+
+def test_guesses_that_come_together_are_no_more_than_one_after_the_other(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looked = Clock(), []
+    sessions = Sessions(lambda: read_people(file), clock)
+    together = threading.Barrier(20)
+
+    def check(people: object, name: str, password: str) -> None:
+        time.sleep(0.01)
+        looked.append(password)
+
+    def guess() -> None:
+        together.wait()
+        with contextlib.suppress(TooManyTries):
+            sessions.login("ann", "wrong", "10.0.0.1")
+
+    monkeypatch.setattr("edged.services.ui.sessions.check_password", check)
+    guesses = [threading.Thread(target=guess) for _ in range(20)]
+    for one in guesses:
+        one.start()
+    for one in guesses:
+        one.join()
+    assert len(looked) == FREE_TRIES + 1
 
 
 def test_sessions_are_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
