@@ -69,32 +69,42 @@ def overlay_labels(image: Image, labels: NDArray[np.uint8], classes: Sequence[st
 def overlay_instances(image: Image, instances: Instances, classes: Sequence[str], caption: str = "") -> Image:
     """Masks and boxes of `instances` over `image` [H, W, 3] BGR, each with its number in the message and a shade of its
     class's colour; with few of them also the class and score. A count per class is below, and what was left out."""
-    canvas, factor = _enlarged(image)
-    size = max(0.4, canvas.shape[1] / 2600)
-    few = len(instances.score) <= FEW
-    seen: Counter[int] = Counter()
-    tags = []
-    for index, (box, score, number, mask) in enumerate(
-        zip(instances.xyxy, instances.score, instances.class_id.tolist(), instances.masks, strict=True)
-    ):
-        colour = shade_of(number, seen[number])
-        seen[number] += 1
-        left, top = (max(0, int(np.floor(edge))) * factor for edge in box[:2])
-        big = mask.astype(np.uint8)
-        if factor > 1:
-            big = cv2.resize(big, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-        window = canvas[top : top + big.shape[0], left : left + big.shape[1]]
-        _tint_part(window, big[: window.shape[0], : window.shape[1]], colour)
-        corners = np.round(box * factor).astype(int).tolist()
-        cv2.rectangle(canvas, corners[:2], corners[2:], colour, 1)
-        text = f"{index} {_name(classes, number)} {score:.2f}" if few else str(index)
-        tags.append((text, (corners[0], corners[1]), colour))
-    for text, corner, colour in tags:  # after all masks, so that none covers a number
-        _tag(canvas, text, corner, colour, size)
-    entries = [(colour_of(number), f"{_name(classes, number)} x{count}") for number, count in sorted(seen.items())]
+    kinds = instances.class_id.tolist()
+    entries = [(colour_of(number), f"{_name(classes, number)} x{n}") for number, n in sorted(Counter(kinds).items())]
     if instances.truncated:
         entries.append((ALERT, f"truncated: at least {instances.truncated} more"))
-    return np.vstack([canvas, _legend(canvas.shape[1], entries or [(DIM, "nothing found")], caption)])
+    entries = entries or [(DIM, "nothing found")]
+    factor = _factor(image)
+    height, width = image.shape[0] * factor, image.shape[1] * factor
+    legend = _legend(width, entries, caption)
+    picture = np.empty((height + len(legend), width, 3), np.uint8)
+    picture[height:] = legend
+    canvas = picture[:height]
+    canvas[:] = image if factor == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    size = max(0.4, width / 2600)
+    few = len(kinds) <= FEW
+    seen: Counter[int] = Counter()
+    tags = []
+    firsts = (np.maximum(np.floor(instances.xyxy[:, :2]), 0).astype(int) * factor).tolist()
+    corners = np.round(instances.xyxy * factor).astype(int).tolist()
+    for index, (score, number, mask) in enumerate(zip(instances.score.tolist(), kinds, instances.masks, strict=True)):
+        colour = shade_of(number, seen[number])
+        seen[number] += 1
+        big = np.ascontiguousarray(mask).view(np.uint8)
+        if factor > 1 and big.size:
+            big = cv2.resize(big, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        left, top = firsts[index]
+        window = canvas[top : top + big.shape[0], left : left + big.shape[1]]
+        if window.size:
+            _tint_part(window, big[: window.shape[0], : window.shape[1]], colour)
+        box = corners[index]
+        cv2.rectangle(canvas, box[:2], box[2:], colour, 1)
+        text = f"{index} {_name(classes, number)} {score:.2f}" if few else str(index)
+        tags.append((text, box, colour))
+    taken = np.zeros((len(tags), 4), int)
+    for row, (text, box, colour) in enumerate(tags):  # after all masks, so that none covers a number
+        taken[row] = _tag(canvas, text, box, colour, size, taken[:row])
+    return picture
 
 
 def overlay_action(
@@ -161,9 +171,14 @@ def _name(classes: Sequence[str], class_id: int) -> str:
     return classes[class_id] if class_id < len(classes) else f"class {class_id}"
 
 
+def _factor(image: Image) -> int:
+    """By which whole number a small image is enlarged."""
+    return max(1, -(-MIN_WIDTH // int(image.shape[1])))
+
+
 def _enlarged(image: Image) -> tuple[Image, int]:
     """A private copy of `image`, at least MIN_WIDTH wide, and the whole factor it was enlarged by."""
-    factor = max(1, -(-MIN_WIDTH // image.shape[1]))
+    factor = _factor(image)
     if factor == 1:
         return image.copy(), 1
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC).astype(np.uint8), factor
@@ -179,13 +194,11 @@ def _tint(canvas: Image, mask: NDArray[np.uint8], colour: Colour) -> None:
 
 def _tint_part(window: Image, mask: NDArray[np.uint8], colour: Colour) -> None:
     """Blend `colour` into the masked pixels of a part of the canvas and draw their outline, a pixel wide."""
-    inside = mask > 0
-    window[inside] = (window[inside] * np.float32(0.6) + np.float32(0.4) * np.array(colour, np.float32)).astype(
-        np.uint8
-    )
-    edge = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    edge = (edge - cv2.erode(edge, CROSS))[1:-1, 1:-1]
-    window[edge > 0] = colour
+    flat = np.empty_like(window)
+    flat[:] = colour
+    cv2.copyTo(cv2.addWeighted(window, 0.6, flat, 0.4, 0.0), mask, window)
+    inner = cv2.erode(mask, CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    cv2.copyTo(flat, mask - inner, window)
 
 
 def _legend(width: int, entries: Sequence[tuple[Colour, str]], caption: str) -> Image:
@@ -207,14 +220,29 @@ def _legend(width: int, entries: Sequence[tuple[Colour, str]], caption: str) -> 
     return strip
 
 
-def _tag(canvas: Image, text: str, corner: tuple[int, int], colour: Colour, size: float) -> None:
-    """Dark letters on `colour`, above `corner` where there is room and below where not, and within the canvas."""
+def _tag(
+    canvas: Image, text: str, box: Sequence[int], colour: Colour, size: float, taken: NDArray[np.int_]
+) -> tuple[int, int, int, int]:
+    """Dark letters on `colour` at a corner of `box`, the first where there is room beside those `taken` [N, 4], and
+    within the canvas; where it went: x1, y1, x2, y2."""
     width, high = _width(text, size) + 6, round(36 * size)
-    x = max(0, min(corner[0], canvas.shape[1] - width))
-    top = corner[1] - high if corner[1] >= high else max(0, corner[1])
-    canvas[top : top + high, x : x + width] = colour
+    left, top, right, bottom = box
+    spots = [(left, top - high), (left, bottom), (right - width, top - high), (right - width, bottom), (left, top),
+             (right, top), (left - width, top), (right, bottom - high), (left - width, bottom - high)]  # fmt: skip
+    fitting = [(x, y) for x, y in spots if 0 <= x <= canvas.shape[1] - width and 0 <= y <= canvas.shape[0] - high]
+    first = max(0, min(left, canvas.shape[1] - width)), max(0, min(top, canvas.shape[0] - high))
+    free = (spot for spot in fitting if not _meets(spot, width, high, taken))
+    x, y = next(free, fitting[0] if fitting else first)
+    canvas[y : y + high, x : x + width] = colour
     ink = (20, 20, 20) if sum(colour) > 280 else (245, 245, 245)
-    _text(canvas, text, (x + 3, top + round(26 * size)), size, ink)
+    _text(canvas, text, (x + 3, y + round(26 * size)), size, ink)
+    return x, y, x + width, y + high
+
+
+def _meets(spot: tuple[int, int], width: int, high: int, taken: NDArray[np.int_]) -> bool:
+    x, y = spot
+    apart = (taken[:, 0] >= x + width) | (taken[:, 2] <= x) | (taken[:, 1] >= y + high) | (taken[:, 3] <= y)
+    return not apart.all()
 
 
 def _text(canvas: Image, text: str, corner: tuple[int, int], size: float, colour: Colour) -> None:

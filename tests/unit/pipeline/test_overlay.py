@@ -10,7 +10,7 @@ import pytest
 
 from edged.core.types import Instances
 from edged.demo.plot import latency_plot
-from edged.pipeline.overlay import MIN_WIDTH, colour_of, overlay_action, overlay_instances, overlay_labels
+from edged.pipeline.overlay import MIN_WIDTH, colour_of, overlay_action, overlay_instances, overlay_labels, shade_of
 
 CLASSES = ("background", "scratch", "pit")
 
@@ -62,6 +62,16 @@ def test_instances_are_drawn_whatever_they_are(count: int) -> None:
     picture = overlay_instances(image, instances(count), CLASSES)
     assert has(picture[:480], colour_of(1)) == (count > 0)
     assert not image.any()
+
+
+def test_no_number_covers_another_where_objects_lie_on_each_other() -> None:
+    count = 6
+    boxes = np.tile(np.array([[900, 500, 960, 560]], np.float32), (count, 1))
+    masks = tuple(np.zeros((60, 60), bool) for _ in range(count))
+    found = Instances(boxes, np.ones(count, np.float32), np.zeros(count, np.uint16), masks, (1080, 1920))
+    picture = overlay_instances(np.zeros((1080, 1920, 3), np.uint8), found, CLASSES)
+    areas = [int((picture == np.array(shade_of(0, index), np.uint8)).all(axis=2).sum()) for index in range(count)]
+    assert min(areas) > 400, areas  # of each tag what its letters leave
 
 
 def test_an_action_gets_a_row_per_axis_with_or_without_limits() -> None:
