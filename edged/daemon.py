@@ -35,6 +35,7 @@ from edged.runtime.evidence import start_evidence
 from edged.runtime.frames import FramePublisher
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
+from edged.runtime.journal import journal_piece
 from edged.runtime.journal_run import acts, open_episodes, open_journal
 from edged.runtime.logs import apply_log, start_log
 from edged.runtime.loop import Loop
@@ -275,6 +276,7 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         "reset": Operation(swaps.reset, mutates=True, args=frozenset({"version"})),
         "minimum": Operation(swaps.minimum, mutates=True, args=frozenset({"version"})),
         "engines": Operation(swaps.engines),
+        "history": Operation(partial(journal_piece, config.history_folder), args=frozenset({"file", "offset"})),
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, SomeDaemon, complete_stream, find_daemon
+from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, SomeDaemon, complete_stream, find_daemon, read_keys
 from edged.cli.output import discard_output, print_answer, who
 from edged.core.errors import EXIT_FAILED, EdgedError, UsageError
 
@@ -109,11 +109,14 @@ def history(
     daemon: SomeDaemon = None,
     since: Annotated[str, typer.Option(help="22:00, 2026-11-27, '2026-11-27 22:00', or 90m ago")] = "",
     json: AsJson = False,
+    server_key: ServerKey = None,
+    key: OwnKey = None,
 ) -> None:
     """Show what happened and why: holds by cause, lost inputs, acts, swaps, starts; of one daemon or of all."""
     from edged.cli import history as job
 
-    print_answer(json, job.read_history(daemon or "", since), job.show_history, job.facts)
+    found = job.read_history(daemon or "", since, keys=read_keys(server_key, key))
+    print_answer(json, found, job.show_history, job.facts)
 
 
 def hold(

@@ -13,11 +13,11 @@ from typing import Any
 from edged.cli.locate import Located, locate, running
 from edged.cli.show import seconds
 from edged.cli.stores import homes, of_file
-from edged.client import RequestError
+from edged.client import CurveKeys, RequestError
 from edged.client.reach import no_right
 from edged.config import HISTORY, load_daemon, unit_environ
 from edged.core.errors import EdgedError, UsageError
-from edged.runtime.journal import read_journal
+from edged.runtime.journal import parse_lines, read_journal
 
 AGO = re.compile(r"(\d+)\s*(s|m|min|h|d)")
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
@@ -46,8 +46,6 @@ class Entry:
 
 def folders(word: str) -> dict[str, Path]:
     """Name to journal of the daemon that is meant, of all if `word` is empty. Raises `UsageError` for one without."""
-    if "://" in word:
-        raise UsageError("a history lies on the disk of its machine", "log in there")
     if word.endswith(".toml"):
         name = load_daemon(Path(word), unit_environ(Path(word))).name
         return {name: of_file(Path(word)).store / HISTORY / name}
@@ -102,17 +100,43 @@ def _on_disk() -> tuple[dict[str, Path], EdgedError | None]:
     return found, closed
 
 
-def read_history(word: str, since: str = "", now: float | None = None) -> list[Entry]:
+def read_history(word: str, since: str = "", now: float | None = None, keys: CurveKeys | None = None) -> list[Entry]:
     """Entries that lasted after `since`, by their begin."""
     after = parse_since(since, time.time() if now is None else now)
     entries: list[Entry] = []
-    for name, folder in folders(word).items():
-        try:
-            entries += assemble(name, read_journal(folder))
-        except OSError as error:
-            raise EdgedError(f"{folder} cannot be read ({error.strerror})", "join its group, or use sudo") from None
+    if "://" in word:
+        daemon = locate(word, keys)
+        entries = assemble(str(daemon.ask("status")["daemon"]["name"]), fetch_journal(daemon))
+    elif keys is not None:
+        raise UsageError("keys are for a daemon on the network", "name it: tcp://HOST:PORT")
+    else:
+        entries = [entry for name, folder in folders(word).items() for entry in _on_this_disk(name, folder)]
     kept = [entry for entry in entries if entry.open or (entry.end or entry.begin) >= after]
     return sorted(kept, key=lambda entry: (entry.begin, entry.daemon))
+
+
+def _on_this_disk(name: str, folder: Path) -> list[Entry]:
+    try:
+        return assemble(name, read_journal(folder))
+    except OSError as error:
+        raise EdgedError(f"{folder} cannot be read ({error.strerror})", "join its group, or use sudo") from None
+
+
+def fetch_journal(daemon: Located) -> Iterator[dict[str, Any]]:
+    """The lines of a daemon on the network, a piece at a time. Raises `RequestError`."""
+    for known in daemon.ask("history")["files"]:
+        content = bytearray()
+        while len(content) < known["bytes"]:
+            try:
+                piece = daemon.ask("history", {"file": known["file"], "offset": len(content)})["data"]
+            except RequestError as error:
+                if error.code != "usage":  # the oldest has just gone
+                    raise
+                break
+            if not piece:
+                break
+            content += piece
+        yield from parse_lines(bytes(content).splitlines())
 
 
 def assemble(daemon: str, lines: Iterable[Mapping[str, Any]]) -> list[Entry]:

@@ -13,13 +13,14 @@ import json
 import logging
 import os
 import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edged.core.clock import Now, monotonic_ns, wall_time
 from edged.core.duty import Duty
+from edged.core.errors import EdgedError, UsageError
 from edged.core.files import append_line, make_folder, open_regular
 from edged.wire.bounded import bounded
 
@@ -28,6 +29,7 @@ FILE_BYTES = 1 << 20
 FILES = 16  # about 50 000 lines
 QUEUED = 4096
 MOST_AT_ONCE = 256  # lines for one fsync
+PIECE_BYTES = 1 << 18  # of one answer over the network
 ALIVE_S = 5.0  # how far apart the marks are by which a crash is dated
 
 log = logging.getLogger("edged")
@@ -126,11 +128,37 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
         except FileNotFoundError:  # the oldest has just gone
             continue
         with os.fdopen(handle, "rb") as file:
-            for line in file:
-                with contextlib.suppress(ValueError):
-                    entry = json.loads(line)
-                    if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
-                        yield entry
+            yield from parse_lines(file)
+
+
+def parse_lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The entries of those that are whole."""
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
+                yield entry
+
+
+def journal_piece(folder: Path, args: Mapping[str, Any]) -> dict[str, Any]:
+    """For who reads it over the network, a piece at a time and as it lies there: parsing would keep the loop waiting.
+
+    `{}` -> `{files: [{file, bytes}]}`, oldest first; `{file, offset}` -> `{data}`, at most `PIECE_BYTES`.
+    """
+    try:
+        names = _names(folder)
+        if (name := args.get("file")) is None:
+            return {"files": [{"file": name, "bytes": (folder / name).stat().st_size} for name in names]}
+        offset = args.get("offset", 0)
+        if name not in names or not isinstance(offset, int) or not 0 <= offset < 1 << 40:
+            raise UsageError(f"the history has no {name!r} from {offset!r} on", "ask for its files first")
+        handle = open_regular(folder / name)
+        try:
+            return {"data": os.pread(handle, PIECE_BYTES, offset)}
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise EdgedError(f"the history cannot be read: {error.strerror}", "ask again, or see its disk") from None
 
 
 def last_seen(folder: Path) -> float | None:

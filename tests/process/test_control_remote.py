@@ -4,6 +4,7 @@ the key is there."""
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,3 +129,26 @@ def test_a_revoked_key_is_cut_off_and_a_demoted_one_commands_no_more(rig: Rig) -
             assert not msgspec.msgpack.decode(socket.recv())["ok"]
         assert remote.cell.daemon.status()["guard"]["arming"] == "armed"
         assert remote.cell.daemon.ask("hold", who="ann")["state"] == "held"  # the local one needs no key
+
+
+def test_a_history_is_read_over_the_network(rig: Rig) -> None:
+    """The same as on the machine, by a key that may only read; and no other file than the journal's."""
+    remote = Remote(rig)
+    request(remote.control, "hold", {"who": "ann"}, keys=remote.operator)
+    with pytest.raises(RequestError):
+        request(remote.control, "hold", {"who": "bob"}, keys=remote.reader)
+    over = ("--server-key", str(remote.keys / "daemon.key"), "--key", str(remote.keys / "reader.key_secret"))
+
+    def acts(*words: str) -> list[dict[str, object]]:
+        said = rig.edged("history", *words, "--json")
+        assert said.returncode == 0, said.stderr
+        entries = [entry for entry in json.loads(said.stdout)["entries"] if entry["what"] == "act"]
+        return entries if len(entries) == 2 else []
+
+    here = until(lambda: acts("cell"), 20)
+    assert acts(remote.control, *over) == here
+    assert ["key operator" in str(here[0]), "key reader" in str(here[1])] == [True, True], here
+    for file in ("../../cell.toml", "/etc/passwd", "", 3, None):
+        args = {"file": file} if file is not None else {"file": "00000001.jsonl", "offset": -1}
+        with pytest.raises(RequestError, match="ask for its files first"):
+            request(remote.control, "history", args, keys=remote.reader)

@@ -50,13 +50,13 @@ def test_a_good_engine_goes_to_all_and_a_bad_one_stops_at_the_first(rig: Rig, tm
 @needs_registry
 def test_twenty_cells(rig: Rig, tmp_path: Path) -> None:
     """From a registry: one cell, two, seventeen; and a bad engine that reaches one of them."""
-    fleet = Fleet(rig, 20, rate_hz=10)
+    fleet = Fleet(rig, 20, rate_hz=4)  # seventeen trials at once leave little of two cores
     with docker_registry(tmp_path) as address:
         references = {}
         for version, content in (("2", files("2")), ("3", poisoned("3"))):
             archive = write_archive(tmp_path / f"{NAME}-{version}.edged", content)
             references[version] = push(address, f"{NAME}:{version}", archive)
-        given = {"edged_pull_options": "--plain-http", "edged_limit_seconds": 600}
+        given = {"edged_pull_options": "--plain-http", "edged_limit_seconds": 600, "edged_hold_shift": 0.6}
         code, report, said = fleet.roll(fleet.inventory(), "2", edged_reference=references["2"], **given)
         assert code == 0, said
         assert set(verdicts(report).values()) == {"committed"}

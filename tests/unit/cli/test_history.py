@@ -133,5 +133,6 @@ def test_no_history_is_told_as_that(rig: Rig) -> None:
     assert done.returncode == 2
     assert "there is no history of nobody" in done.stderr
     assert rig.edged("history").stdout == "nothing happened\n"
-    assert rig.edged("history", "tcp://cell:5600").returncode == 2
+    assert rig.edged("history", "tcp://127.0.0.1:9").returncode == 1
+    assert rig.edged("history", "nobody", "--key", "mine").returncode == 2
     assert Entry("a", "hold", "", 1.0, None, 0).lasted_s == 0

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waiting import until
 
-from edged.runtime.journal import Journal, last_seen, read_journal
+from edged.core.errors import EdgedError
+from edged.runtime.journal import PIECE_BYTES, Journal, journal_piece, last_seen, parse_lines, read_journal
 
 
 def write(folder: Path, count: int, **sizes: int) -> Journal:
@@ -123,3 +124,24 @@ def test_a_killed_writer_leaves_whole_lines_without_a_gap(tmp_path: Path) -> Non
     seen = last_seen(tmp_path)
     assert seen is not None
     assert abs(seen - time.time()) < 60
+
+
+def test_pieces_make_up_the_files(tmp_path: Path) -> None:
+    """What is read over the network, a piece at a time, is what lies there; other files are not to be had."""
+    (tmp_path / "00000001.jsonl").write_bytes(b'{"kind": "hold"}\n' * 40_000)
+    (tmp_path / "00000002.jsonl").write_bytes(b'{"kind": "end"}\ntorn')
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "00000003.jsonl").symlink_to(tmp_path / "secret")
+    listed = journal_piece(tmp_path, {})["files"]
+    assert [one["file"] for one in listed][:2] == ["00000001.jsonl", "00000002.jsonl"]
+    content = b""
+    while piece := journal_piece(tmp_path, {"file": "00000001.jsonl", "offset": len(content)})["data"]:
+        assert len(piece) <= PIECE_BYTES
+        content += piece
+    assert content == (tmp_path / "00000001.jsonl").read_bytes()
+    torn = journal_piece(tmp_path, {"file": "00000002.jsonl"})["data"]
+    assert list(parse_lines(torn.splitlines())) == [{"kind": "end"}]
+    for args in ({"file": "secret"}, {"file": "../x"}, {"file": 1}, {"file": "00000001.jsonl", "offset": "0"},
+                 {"file": "00000003.jsonl"}):  # fmt: skip
+        with pytest.raises(EdgedError):
+            journal_piece(tmp_path, args)
