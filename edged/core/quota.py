@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MIB = 1 << 20
-LEAST_READERS, MOST_READERS = 3, 32
+LEAST_READERS, USUAL_READERS, MOST_READERS = 3, 32, 64
 LEAST_MESSAGES, GOOD_MESSAGES, MOST_MESSAGES = 2, 16, 20_000  # a queue of one loses half the traffic
+LONG_MESSAGES = 256  # where so many can still wait for each, more readers than usual are let in
 SMALL_BYTES = 16 * 1024
 WEIGHTS = {"action": 4, "masks": 4, "health": 1, "events": 1, "control": 1}
 OTHERS_WEIGHT = 2
@@ -22,7 +23,7 @@ class Quota:
     """Of one stream: so many readers, and so many messages of about `message_bytes` queued for each."""
 
     message_bytes: int = 1024
-    readers: int = MOST_READERS
+    readers: int = USUAL_READERS
     messages: int = 1000
 
     @property
@@ -47,7 +48,9 @@ def divide(queue_bytes: int, sizes: Mapping[str, int]) -> dict[str, Quota]:
     quotas = {}
     for stream, size in sizes.items():
         share = LEAST_READERS * LEAST_MESSAGES * size + rest * weights[stream] // whole
-        readers = max(LEAST_READERS, min(MOST_READERS, share // (GOOD_MESSAGES * size)))
+        is_small = share // (MOST_READERS * size) >= LONG_MESSAGES
+        most = MOST_READERS if is_small else USUAL_READERS
+        readers = max(LEAST_READERS, min(most, share // (GOOD_MESSAGES * size)))
         messages = max(LEAST_MESSAGES, min(MOST_MESSAGES, share // (readers * size)))
         quotas[stream] = Quota(size, readers, messages)
     return quotas

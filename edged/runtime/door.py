@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import zmq
 
 from edged.core.errors import EdgedError
-from edged.core.quota import MOST_READERS
+from edged.core.quota import USUAL_READERS
 from edged.runtime.clients import Client, Clients
 from edged.runtime.peers import Peers
 from edged.wire.sockets import Context, CurveServer, Options, bind
@@ -71,7 +71,7 @@ class Door:
     def _bind(self, context: Context, endpoint: str, remedy: str, curve: CurveServer | None = None) -> None:
         def watch(router: zmq.Socket[bytes]) -> None:
             if self._peers is not None:
-                self._peers.watch(self._stream, router, endpoint, MOST_READERS)
+                self._peers.watch(self._stream, router, endpoint, USUAL_READERS)
 
         router = bind(context, zmq.ROUTER, endpoint, remedy, self._options, curve, watch)
         self._routers.append(router)

@@ -30,7 +30,7 @@ def test_a_good_engine_goes_to_all_and_a_bad_one_stops_at_the_first(rig: Rig, tm
     good = write_archive(tmp_path / f"{NAME}-2.edged", files("2"))
     bad = write_archive(tmp_path / f"{NAME}-3.edged", poisoned("3"))
     away = {"cell9": {"edged_control": f"tcp://127.0.0.1:{free_port()}"}}
-    code, report, said = fleet.roll(fleet.inventory(away), "2", edged_engine_file=str(good))
+    code, report, said = fleet.roll(fleet.inventory(away), "2", edged_engine_file=str(good), edged_gone_seconds=4)
     assert code == 0, said
     assert verdicts(report) == {"cell1": "committed", "cell2": "committed", "cell9": "unreachable"}
     assert fleet.running() == {"cell1": "2", "cell2": "2"}
@@ -56,7 +56,12 @@ def test_twenty_cells(rig: Rig, tmp_path: Path) -> None:
         for version, content in (("2", files("2")), ("3", poisoned("3"))):
             archive = write_archive(tmp_path / f"{NAME}-{version}.edged", content)
             references[version] = push(address, f"{NAME}:{version}", archive)
-        given = {"edged_pull_options": "--plain-http", "edged_limit_seconds": 600, "edged_hold_shift": 0.6}
+        given = {
+            "edged_pull_options": "--plain-http",
+            "edged_limit_seconds": 600,
+            "edged_hold_shift": 0.6,
+            "edged_gone_seconds": 60,
+        }
         code, report, said = fleet.roll(fleet.inventory(), "2", edged_reference=references["2"], **given)
         assert code == 0, said
         assert set(verdicts(report).values()) == {"committed"}

@@ -119,6 +119,13 @@ def test_a_daemon_that_went_or_began_anew_stops() -> None:
     )
 
 
+def test_a_busy_machine_is_asked_again_and_an_absent_one_is_told() -> None:
+    gone = RequestError("no_answer", "nobody answers")
+    assert edged_cell.first_look(Told(gone, status()), 5.0)["verdict"] == "reachable"
+    found = edged_cell.first_look(Told(gone), 0.0)
+    assert (found["verdict"], found["detail"]) == ("unreachable", "nobody answers")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [

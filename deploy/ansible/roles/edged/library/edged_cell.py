@@ -75,6 +75,18 @@ def look(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def first_look(cell: Cell, patience_s: float) -> dict[str, Any]:
+    """Whether it answers, and how it is; a machine that is busy is asked again."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return {"verdict": "reachable", "detail": "", **look(cell.ask("status"))}
+        except cell.Error as error:
+            if time.monotonic() > until:
+                return {"verdict": "unreachable", "detail": str(error)}
+            time.sleep(0.2)
+
+
 def counts(status: dict[str, Any]) -> dict[str, int]:
     """What is compared: predictions, ticks that held for no operator's sake, results and those that are FAIL."""
     held = sum(count for reason, count in status["holds"].items() if reason not in ASKED_FOR)
@@ -234,10 +246,8 @@ def main() -> None:
     )
     cell = Cell(module)
     if module.params["version"] is None or module.check_mode:
-        try:
-            module.exit_json(changed=False, verdict="reachable", detail="", **look(cell.ask("status")))
-        except cell.Error as error:
-            module.exit_json(changed=False, verdict="unreachable", detail=str(error))
+        found = first_look(cell, module.params["gone_seconds"])
+        module.exit_json(changed=False, **found)
     judge, began = Judge(cell, module.params), time.monotonic()
     try:
         judge.run()
