@@ -62,6 +62,9 @@ def check_cameras(config: Config) -> list[tuple[str, Any, str]]:
     """What is wrong between `cameras` and the rest."""
     key, listed = "execution.cameras", list(config.execution.cameras)
     found: list[tuple[str, Any, str]] = []
+    for name, camera in config.cameras.items():
+        if camera.share in {other.share for key, other in config.cameras.items() if key < name} - {""}:
+            found.append((f"cameras.{name}.share", camera.share, "a name for each camera"))
     if not listed:
         return found
     if absent := [name for name in listed if name not in config.cameras]:

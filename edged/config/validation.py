@@ -92,8 +92,6 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     yield from check_cameras(config)
     for name, camera in config.cameras.items():
         yield from check_camera(f"cameras.{name}", camera)
-        if camera.share in {other.share for key, other in config.cameras.items() if key < name} - {""}:
-            yield f"cameras.{name}.share", camera.share, "a name for each camera"
     for name, sensor in config.sensors.items():
         if name in config.cameras:
             yield f"sensors.{name}", name, "a name that no camera has: Holds say which stream they are about"

@@ -19,7 +19,7 @@ def test_an_unknown_variable_of_ours_is_refused(write: Write, monkeypatch: pytes
     monkeypatch.setenv("EDGED_LOP__RATE_HZ", "1")
     assert faults(write(PICK)) == [
         "EDGED_LOP__RATE_HZ: no section 'lop'; sections are "
-        "daemon, loop, cameras, sensors, engine, execution, guard, inspection, trigger, bus, swap, record, log"
+        "daemon, loop, cameras, sensors, engine, execution, guard, inspection, trigger, evidence, bus, swap, record, log"
     ]
 
 
@@ -74,6 +74,8 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         ("[loop]", "[lop]", "lop = {'rate_hz': 100, 'deadline_ms': 5}: unknown key; known are daemon, loop"),
         ('uri = "/dev/video0"', "uri = 0", "cameras.tool.uri = 0: allowed is a valid string"),
         ("width = 640", "width = 640.5", "cameras.tool.width = 640.5: allowed is >= 16 and <= 8192"),
+        ("width = 640", "width = 640\nshare = 'No Name'", "cameras.tool.share = 'No Name': allowed is the <name> of"),
+        ('uri = "/dev/video0"', "uri = 'shm:x'\nshare = 'y'", "cameras.tool.share = 'y': allowed is nothing: they are"),
         ("width = 640", "width = nan", "cameras.tool.width = nan: allowed is >= 16"),
         ("valid_ms = 200", "valid_ms = inf", "bus.valid_ms = inf: allowed is > 0"),
         ("[cameras.tool]", "[cameras.Tool]", "name cameras.Tool = 'Tool': allowed is lower-case letters"),
