@@ -31,7 +31,9 @@ def test_a_reader_that_goes_away_is_no_error(machine: Machine, command: str, rea
     assert done.returncode in (0, 1)  # 1: it was in the middle of it
 
 
-@pytest.mark.parametrize("command", ["engines", "engines --json", "version"])
+@pytest.mark.parametrize(
+    "command", ["engines", "engines --json", "version", "doctor --json", "history", "history --json", "init plate"]
+)
 def test_a_full_disk_is_told_in_one_line(machine: Machine, command: str) -> None:
     done = shell(machine, f"edged {command} > /dev/full")
     assert done.returncode == 1
@@ -39,7 +41,10 @@ def test_a_full_disk_is_told_in_one_line(machine: Machine, command: str) -> None
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["engines", "status nobody", "verify nothing/1", "--help", "swap --help"])
+@pytest.mark.parametrize(
+    "command",
+    ["engines", "status nobody", "verify nothing/1", "--help", "swap --help", "doctor", "init plate", "gateway --help"],
+)
 def test_forty_columns_of_ascii_are_enough(machine: Machine, command: str) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "COLUMNS": "40"}
     done = shell(machine, f"edged {command}", **ascii_only)
