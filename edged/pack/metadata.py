@@ -5,7 +5,10 @@ ONNX           Image.BitmapPixelFormat, Image.NominalPixelRange, Image.ColorSpac
 torchvision    outputs boxes, labels, scores, masks; or `out` of its segmenters, with `aux` beside it
 rfdetr         outputs dets [1, Q, 4], labels, masks
 mmdeploy       outputs dets [1, N, 5], labels, masks
-NVIDIA         outputs num_detections, detection_boxes, detection_scores, detection_classes, detection_masks
+NVIDIA         outputs num_detections, detection_boxes, detection_scores, detection_classes, detection_masks: those of
+               the plug-in EfficientNMS_TRT (github.com/NVIDIA/TensorRT, plugin/efficientNMSPlugin/README.md, "Outputs":
+               corners, int32 classes, so many rows valid) and the masks of samples/python/detectron2, whose infer.py
+               reads a box as y1 x1 y2 x2 in 0..1 of the input
 ONNX zoo       outputs 6568, 6570, 6572, 6887 of its Mask R-CNN; with other names, their shapes and types
 transformers   outputs class_queries_logits, masks_queries_logits
 """

@@ -80,6 +80,8 @@ def _rows(found: Instances, kept: NDArray[np.intp]) -> Instances:
 
 
 def _finite(array: NDArray[Any]) -> bool:
-    """A sum is not finite when a value is not, and needs no array of its own; one that is too large says nothing."""
+    """A sum of squares is not finite when a value is not, and needs no array of its own; one that is too large says
+    nothing."""
+    flat = array.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+        return bool(np.isfinite(np.dot(flat, flat))) or bool(np.isfinite(array).all())
