@@ -18,8 +18,8 @@ write, quiet_environment = configs.write, configs.quiet_environment
 def test_an_unknown_variable_of_ours_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGED_LOP__RATE_HZ", "1")
     assert faults(write(PICK)) == [
-        "EDGED_LOP__RATE_HZ: no section 'lop'; sections are "
-        "daemon, loop, cameras, sensors, engine, execution, guard, inspection, trigger, evidence, bus, swap, record, log"
+        "EDGED_LOP__RATE_HZ: no section 'lop'; sections are daemon, loop, cameras, sensors, engine, execution, guard, "
+        "inspection, trigger, evidence, bus, swap, record, log"
     ]
 
 
