@@ -146,12 +146,14 @@ class Recorder:
         log.error("%s; make room, or give another folder", self.refused)
 
     def _count(self, heard: Heard) -> None:
-        """Messages of the stream that are missing before this one."""
+        """Messages of the stream that are missing before this one, and frames that were seen and never sent."""
         message = heard.message
-        session, seq = self._last.get(heard.stream, (message.session, message.seq - 1))
-        if message.session == session and message.seq > seq + 1:
-            self.lost[heard.stream] += message.seq - seq - 1
-        self._last[heard.stream] = message.session, message.seq
+        given = message.header.get("frame") if message.kind in (Kind.FRAME, Kind.PICTURE) else None
+        number = given if isinstance(given, int) else message.seq
+        session, before = self._last.get(heard.stream, (message.session, number - 1))
+        if message.session == session and number > before + 1:
+            self.lost[heard.stream] += number - before - 1
+        self._last[heard.stream] = message.session, number
 
     def _cause(self, message: Message) -> str | None:
         """Why this message is to be recorded."""

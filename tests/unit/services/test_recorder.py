@@ -149,11 +149,13 @@ def test_what_was_lost_and_what_the_ring_could_not_hold_is_said(tmp_path: Path, 
     recorder.ring = Ring(60 * S, 200_000)  # 20 frames
     go(recorder, bus, 20)
     recorder.hear(bus.message("action", Kind.ACTION, lost=4))
+    unsent = bus._seq["frames-tool"] + 4  # three were seen by the daemon and never sent
+    recorder.hear(bus.message("frames-tool", Kind.FRAME, camera="tool", frame=unsent))
     recorder.dropped += 2
     recorder.hear(hold(bus))
     go(recorder, bus, 6)
     told = facts(recorder.written[0])
-    assert told["lost"] == "4 of action"
+    assert told["lost"] == "4 of action, 3 of frames-tool"
     assert told["dropped"] == "2"
     assert 55 < float(told["ring_short_s"]) < 60
     texts = [entry.data for entry in read(recorder.written[0]) if entry.topic == "/pick/recorder"]
