@@ -152,7 +152,7 @@ def config_of(folder: Path, join: str, latency_ms: int, limits: bool) -> Config:
     camera = {"uri": "0", "width": WIDTH, "height": HEIGHT, "fps": 25.0, "max_age_ms": 150}
     named = {"joints": (JOINTS, "rad"), "imu": (IMU, ("m/s^2",) * 3 + ("rad/s",) * 3), "force": (FORCE, "N")}
     each = {
-        name: {"min": low, "max": high, "velocity": fastest, "acceleration": 12.0, "on": "limit"}
+        name: {"min": low, "max": high, "velocity": fastest, "acceleration": 12.0, "jerk": 300.0, "on": "limit"}
         for name, low, high, fastest in zip(JOINTS, LOWER, UPPER_LIMIT, MAX_VELOCITY, strict=True)
     }
     beside = latency_ms > 0 or join == "rtc"

@@ -52,8 +52,8 @@ AT_REST = Motion()
 class Answer:
     """`prediction` as the engine gave it, neither joined nor guarded: what engines are compared by. `verdict`: what may
     go out; where that is a chunk of steps, `plan` has what is published of it, `joined` what it was before the guard.
-    `start`: where its motion starts, None when it has none. `bridge_ns`: the crossfade to a plan that continues the one
-    before it, and came later than it expected; 0 = it came in time."""
+    `start`: where its motion starts, None when it has none. `bridge_ns`: the crossfade to a plan that ought to continue
+    the one before it and does not: it was told of no step, or came later than it expected (`late`); 0 = it does."""
 
     prediction: Prediction | Hold
     verdict: Prediction | Hold
@@ -61,6 +61,7 @@ class Answer:
     plan: Plan | None = None
     joined: ActionChunk | None = None
     bridge_ns: int = 0
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,9 +110,9 @@ class Pipeline:
             place = self.anchor(motion, tick.due_ns, ready_ns)
             begin_ns = place.at_ns if isinstance(place, Anchor) else ready_ns
         start = place if isinstance(place, Anchor) else None
-        continued = self.schedule.continues and start is not None and observation.ahead is not None
+        told = self._told(observation) if start is not None else 0
         # what continues a plan is gone to within half a step; else there is a whole one to go
-        decode_ns = begin_ns - self.rule.step_ns // 2 if continued else begin_ns
+        decode_ns = begin_ns - self.rule.step_ns // 2 if told else begin_ns
         prediction = self.inference.decode(observation, decode_ns, start, self._before(start, motion))
         decoded_ns = watch.lap("decode")
         if isinstance(place, Hold):
@@ -120,26 +121,34 @@ class Pipeline:
             return Answer(prediction, prediction)
         joined = self._joined(prediction, observation, motion) if isinstance(prediction, ActionChunk) else prediction
         verdict = guard(joined, self.rule, start, tick, decoded_ns, bool(self.schedule.knot_ns))
-        plan, bridge_ns = None, 0
+        plan, bridge_ns, late = None, 0, False
         if self.schedule.knot_ns and isinstance(verdict, ActionChunk) and start is not None:
-            bridge_ns = self._bridge_ns(joined, observation, start) if self.schedule.continues else 0
+            late = self._is_late(observation, start, told)
+            if self.schedule.continues and start.previous is not None and (late or not told):
+                bridge_ns = self.schedule.blend_ns
             plan = self.plan(verdict, start, tick.due_ns, bridge_ns if self.schedule.continues else None)
             verdict = verdict if plan.end_ns > begin_ns else _too_late(plan, begin_ns)
         elif isinstance(verdict, ActionChunk) and start is not None:
             verdict = ease(verdict, self.rule, start)
         watch.lap("guard")
-        return Answer(prediction, verdict, start, plan, joined if isinstance(joined, ActionChunk) else None, bridge_ns)
+        asked = joined if isinstance(joined, ActionChunk) else None
+        return Answer(prediction, verdict, start, plan, asked, bridge_ns, late)
 
-    def _bridge_ns(self, chunk: Prediction, observation: Observation, start: Anchor) -> int:
-        """How long to cross over to a plan of which more steps were executed by the one before than it was told."""
-        if not isinstance(chunk, ActionChunk) or start.previous is None:
+    def _told(self, observation: Observation) -> int:
+        """How many steps of the running plan a plan begins with, as it was inferred; 0 = it continues nothing."""
+        decoder, prefix = self.inference.decoder, self.inference.encoder.prefix
+        if not self.schedule.continues or observation.ahead is None or prefix is None:
             return 0
+        assert isinstance(decoder, PolicyDecoder)
+        return decoder.prefix(observation, prefix.shape[1])[1]
+
+    def _is_late(self, observation: Observation, start: Anchor, told: int) -> bool:
+        """Whether more steps of the plan before it were executed than this one was told."""
+        if not self.schedule.continues or start.previous is None:
+            return False
         decoder = self.inference.decoder
         assert isinstance(decoder, PolicyDecoder)
-        assert self.inference.encoder.prefix is not None
-        _, told = decoder.prefix(observation, self.inference.encoder.prefix.shape[1])
-        late = decoder.executed(observation.captured_ns, start.at_ns) > told
-        return self.schedule.blend_ns if late or observation.ahead is None else 0
+        return observation.ahead is None or decoder.executed(observation.captured_ns, start.at_ns) > told
 
     def _joined(self, chunk: ActionChunk, observation: Observation, motion: Motion) -> ActionChunk:
         """With what earlier predictions say about its steps, and what is left of the engine before."""

@@ -143,7 +143,7 @@ class AsyncPolicy:
             if answer.start.previous is not None:  # the first plan of a motion begins at once
                 self._turnaround.record(running, answer.start.at_ns - done.job.begin_ns)
             self._remember(running, answer, answer.start)
-        if answer.bridge_ns:
+        if answer.late:
             worker.bridge()
         return turn
 

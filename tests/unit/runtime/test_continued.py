@@ -22,16 +22,17 @@ from edged.pipeline.pipeline import make_pipeline
 class ContinuingEngine(ScriptedEngine):
     """The ramp of `ScriptedEngine`, off by up to 0.03 rad each time; it begins with the prefix and leaves it slowly."""
 
-    def __init__(self, identity: int, continues: bool = True) -> None:
+    def __init__(self, identity: int, continues: bool = True, step_ms: float = STEP / MS) -> None:
         super().__init__(identity)
         self._rng = np.random.default_rng(5)
         self.given: list[tuple[NDArray[Any], int, NDArray[Any]]] = []  # prefix, delay, what came of it
+        roles: dict[str, Any] = {"state": cells.state(imu=IMU)}
         if continues:
             self.inputs |= {"prefix": np.zeros((1, STEPS, 3), np.float32), "delay": np.zeros(1, np.float32)}
-            self.manifest = cells.manifest(
-                inputs={"state": cells.state(imu=IMU), "prefix": PrefixInput(), "delay": DelayInput()}, schema=2,
-                version=str(identity), outputs={"action": cells.action(step_ms=STEP / MS)},
-            )  # fmt: skip
+            roles |= {"prefix": PrefixInput(), "delay": DelayInput()}
+        self.manifest = cells.manifest(
+            inputs=roles, schema=2, version=str(identity), outputs={"action": cells.action(step_ms=step_ms)}
+        )
 
     def run(self) -> None:
         self.runs += 1
@@ -46,10 +47,12 @@ class ContinuingEngine(ScriptedEngine):
         self.outputs["action"][...] = own
 
 
-def run(folder: Path, join: str, took_ms: list[int], ticks: int = 150) -> tuple[ScriptedCell, ContinuingEngine]:
+def run(
+    folder: Path, join: str, took_ms: list[int], ticks: int = 150, step_ms: float = STEP / MS
+) -> tuple[ScriptedCell, ContinuingEngine]:
     """`took_ms`: what the runs take, the last one for ever."""
     cell = ScriptedCell(folder, join=join)
-    engine = ContinuingEngine(1, join == "rtc")
+    engine = ContinuingEngine(1, join == "rtc", step_ms)
     ScriptedWorker.took_ns = took_ms[0] * MS
     cell.slot.offer(make_pipeline(engine, cell.config, lambda engine: took_ms[0] * MS))
     for _ in range(ticks):
@@ -131,3 +134,11 @@ def test_without_the_inputs_it_is_refused_and_blend_is_named() -> None:
     assert not [text for text in misfits(made, wanted) if "rtc" in text or "prefix" in text]
     inline = config(execution={"join": "rtc", "inference": "inline"})
     assert "execution.join" in {key for key, _, _ in cross_checks(inline)}
+
+
+def test_a_plan_that_was_told_of_no_step_is_crossed_over_to_and_not_counted(tmp_path: Path) -> None:
+    """A run that is over before the first step is due: such a plan continues nothing, and disagrees like any other."""
+    continued, engine = run(tmp_path, "rtc", [1], step_ms=67)
+    assert {delay for _, delay, _ in engine.given[2:]} == {0}
+    assert continued.worker.bridged == 0
+    assert _sharpest(continued) < 60, "140 where it replaced the running plan at once"
