@@ -49,6 +49,9 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
             yield fault(subject, "gst-launch-1.0 is not installed", "install gstreamer1.0-tools")
         case "gst":
             yield untried(subject, f"the pipeline was not run; it has to give {size}")
+            if "jpegdec" in camera.uri and "jpegparse" not in camera.uri:
+                fact = "jpegdec shows pictures that were cut off as if they were whole, in silence"
+                yield warning(subject, fact, "write jpegparse before it, which ends the pipeline there and begins anew")
         case "genicam":
             yield untried(subject, f"the camera was not opened; it has to give {size}, see 'edged check --live'")
         case "bus":

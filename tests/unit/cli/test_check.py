@@ -270,6 +270,16 @@ def test_gstreamer_that_is_not_installed(cell: Path, monkeypatch: pytest.MonkeyP
     assert faults(findings) == ["cameras.tool: gst-launch-1.0 is not installed; install gstreamer1.0-tools"]
 
 
+@pytest.mark.parametrize(("pipeline", "warned"), [("v4l2src ! jpegdec", 1), ("v4l2src ! jpegparse ! jpegdec", 0)])
+def test_a_decoder_that_hides_damage_is_a_warning(
+    cell: Path, monkeypatch: pytest.MonkeyPatch, pipeline: str, warned: int
+) -> None:
+    monkeypatch.setattr("edged.cli.check_inputs.shutil.which", lambda name: name)
+    findings = check(change(cell, 'uri = "frames"', f'uri = "gst:{pipeline}"'))
+    told = [finding for finding in findings if finding.subject == "cameras.tool" and finding.level == "warning"]
+    assert ["jpegdec shows pictures that were cut off" in one.fact for one in told] == [True] * warned
+
+
 def test_a_publisher_that_is_not_there_yet_is_a_warning(cell: Path) -> None:
     change(cell, 'uri = "frames"', 'uri = "zmq+ipc:///nowhere/tool#cell/tool"')
     findings = check(change(cell, "tcp://127.0.0.1:5555", "ipc:///nowhere/joints"))

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -172,3 +173,22 @@ def test_lines_of_a_decoder_are_told_from_others() -> None:
     assert COMPLAINT.search(b"WARN  videodecoder gstvideodecoder.c:4795:_gst_video_decoder_error:<j> error: Failed")
     assert not COMPLAINT.search(b"WARN  videodecoder gstvideodecoder.c:2810:gst_video_decoder_chain:<j> no new-segment")
     assert not COMPLAINT.search(b"WARNING: from element /GstPipeline:pipeline0/GstV4l2Src: cannot set rate")
+
+
+@pytest.mark.skipif(
+    subprocess.run(["gst-inspect-1.0", "--exists", "jpegparse"], check=False).returncode != 0
+    if shutil.which("gst-inspect-1.0")
+    else True,
+    reason="needs gstreamer1.0-plugins-good and gstreamer1.0-plugins-bad",
+)
+def test_a_jpeg_that_was_cut_off_ends_the_pipeline_where_it_is_parsed(tmp_path: Path) -> None:
+    """What `edged check` says of jpegdec: alone it would show it, grey from where its bytes end."""
+    for number, share in enumerate((*[1.0] * 10, 0.5, 1.0)):
+        scene = np.random.default_rng(number).integers(0, 100, (48, 64, 3), np.uint8)
+        data = cv2.imencode(".jpg", scene)[1].tobytes()
+        (tmp_path / f"{number}.jpg").write_bytes(data[: int(share * len(data))])
+    source = f"multifilesrc location={tmp_path}/%d.jpg index=0 stop-index=11 loop=true caps=image/jpeg,framerate=20/1"
+    with camera(f"gst:{source} ! identity sleep-time=60000 ! jpegparse ! jpegdec") as thread:
+        seen = frames(thread, 5)
+        until(lambda: "SOF marker" in thread.stats()["last_error"], what=thread.stats)
+    assert all(frame.image[-8:].std() > 10 for frame in seen), "grey"
