@@ -1,10 +1,11 @@
 """A 640x480 frame to another process and an answer back: shared memory against ZeroMQ ipc, in one run.
 
-    python benchmarks/ring.py [--rounds 400]
+    python benchmarks/ring.py [--rounds 400] [--dora BIN]
 
 The other process answers with 16 bytes over ZeroMQ ipc each time it has the whole frame in an array of its own. What is
 compared is the time of a round less that of one with a single byte in place of the frame; rounds of the three
-alternate, and the medians of each block of 40 give the spread.
+alternate, and the medians of each block of 40 give the spread. `--dora`: the `bin` folder of an environment with
+dora-rs and dora-rs-cli, which is then measured right after it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import zmq
 
+from benchmarks.ring_dora import measure
 from edged.client import FrameSender
 from edged.wire import decode
 from edged.wire.shm import RingReader
@@ -52,7 +55,9 @@ def answer(folder: str, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=400)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--dora", type=Path, help="bin folder of an environment with dora-rs and dora-rs-cli")
+    asked = parser.parse_args()
+    rounds = asked.rounds
     image = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
     name = f"bench-{os.getpid()}"
     with tempfile.TemporaryDirectory() as folder, zmq.Context() as context, RingWriter(name, 480, 640) as ring:
@@ -99,6 +104,12 @@ def main() -> None:
     print(
         f"(ring - byte) / (ipc - byte): median {np.median(ratios):.2f}, blocks {ratios.min():.2f} to {ratios.max():.2f}"
     )
+    if asked.dora is not None:
+        dora = {name: float(np.median(took)) for name, took in measure(asked.dora.absolute(), rounds).items()}
+        print(
+            f"dora-rs: one byte {dora['ping']:.0f} us, frame {dora['image']:.0f} us; "
+            f"(frame - byte) / (ipc - byte): {(dora['image'] - dora['ping']) / float(np.median(bus - one)):.2f}"
+        )
 
 
 if __name__ == "__main__":
