@@ -32,8 +32,8 @@ def test_every_tray_has_one_result_and_the_bad_ones_are_rejected(rig: Rig) -> No
 @pytest.mark.timeout(3600)
 @pytest.mark.soak
 def test_bad_trays_are_rejected_and_the_good_ones_are_not(rig: Rig, soak_scale: float) -> None:
-    """A thousand bad ones with `--soak-scale 58`."""
-    count = max(20, round(40 * soak_scale))
+    """A thousand bad ones with `--soak-scale 96`."""
+    count = max(20, round(24 * soak_scale))
     seconds = 1.3 * count + 30
     said = run(rig, "--trays", f"{count}", "--seconds", f"{seconds:.0f}", patience_s=seconds + 300)
     print(said)

@@ -68,7 +68,7 @@ def test_each_part_has_one_result_and_it_is_its_own(line: Line) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.soak
 def test_hundreds_of_parts(line: Line, soak_scale: float) -> None:
-    count = max(20, round(300 * soak_scale))
+    count = max(20, round(200 * soak_scale))
     run(line, count, max(1, count // 200), 6)
     came = line.check()
     print(came, f"{len(line.late)} pictures were read too late, by a machine that was busy elsewhere")

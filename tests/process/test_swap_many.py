@@ -132,7 +132,7 @@ def test_twenty_swaps(rig: Rig) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_very_many_swaps(rig: Rig, soak_scale: float) -> None:
-    count = max(20, round(40 * soak_scale))
+    count = max(20, round(30 * soak_scale))
     found = swaps(rig, count, 0.5, rest_every=15)
     assert len(found.near) >= 100 * count
     near, rest = (quantiles(found.late_ms[which].tolist())["p999"] for which in (found.near, ~found.near))
