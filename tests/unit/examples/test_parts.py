@@ -107,3 +107,18 @@ def test_the_shipped_engine_knows_piles_it_has_never_seen() -> None:
     with open_engine(bundle) as engine:
         assert all(item.ok for item in golden_check(engine, bundle))
     assert score(bundle, range(HELD_OUT, HELD_OUT + 12), processes=1).ap50 > 0.8
+
+
+@pytest.mark.train
+@pytest.mark.timeout(1200)
+def test_a_short_training_learns_and_its_network_is_exported(tmp_path: Path) -> None:
+    """Twelve steps on 16 views: the loss falls, and ONNX Runtime gives what PyTorch does. Nothing is found yet."""
+    pytest.importorskip("torch")
+    from examples.parts.export import export
+    from examples.parts.train import train
+
+    first = train(tmp_path / "one", steps=1, batch=2, count=16, threads=2)
+    assert train(tmp_path / "run", steps=12, batch=2, count=16, threads=2) < first
+    model = tmp_path / "parts.onnx"
+    assert export(tmp_path / "run" / "parts.pt", model) < 1e-4
+    assert model.stat().st_size < 5_000_000
