@@ -40,8 +40,8 @@ def make_trajectory(
     points[0] = np.where(np.isnan(points[0]), points[1], points[0])
     count = -(-(max(chunk.t0_ns + len(chunk.actions) * chunk.step_ns, times_ns[-1]) - start.at_ns) // grid_ns) + 1
     knots_ns = start.at_ns + grid_ns * np.arange(count, dtype=np.int64)
-    velocities = spline((times_ns - times_ns[0]) / NS_PER_S, points, start.velocity)
-    knots = evaluate(times_ns, points, velocities, knots_ns)
+    spans = spline((times_ns - times_ns[0]) / NS_PER_S, points, start.velocity)
+    knots = evaluate(times_ns, points, spans, knots_ns)
     far = np.abs(points[1] - points[0]) > rule.envelope.velocity * (times_ns[1] - times_ns[0]) / NS_PER_S * TIGHT
     if len(points) > 2 and far.any():
         _alone(times_ns[1:], points[1:, far], knots_ns, far, knots)
@@ -54,7 +54,7 @@ def make_trajectory(
     begun = rule.still if start.acceleration is None else start.acceleration
     pace = pace_of(rule, start, knots_ns)
     fine = within(knots, begun, grid_ns / NS_PER_S, rule.envelope, pace)
-    fine &= ~far
+    fine &= ~far & (_jerk(times_ns, points, spans) <= rule.envelope.jerk * TIGHT)
     fine[rule.binary] = True
     if fine.all():
         return _led(start, from_ns, grid_ns, knots, rule, None)
@@ -106,6 +106,15 @@ def _smoothed(knots: tuple[Floats, ...], axes: NDArray[np.intp], grid_ns: int, l
     return True
 
 
+def _jerk(times_ns: NDArray[np.int64], points: Floats, velocities: Floats) -> Floats:
+    """[D] the greatest jerk of the cubics, of which knots may see but a mean."""
+    span = np.diff(times_ns)[:, None] / NS_PER_S
+    greatest: Floats = np.abs(
+        6 * (velocities[:-1] + velocities[1:] - 2 * np.diff(points, axis=0) / span) / span**2
+    ).max(0)
+    return greatest
+
+
 def _alone(
     times_ns: NDArray[np.int64], points: Floats, knots_ns: NDArray[np.int64], axes: Flags, knots: tuple[Floats, ...]
 ) -> None:
@@ -136,8 +145,8 @@ def _switched(chunk: ActionChunk, start: Floats, binary: NDArray[np.intp], knots
 def _blend(before: Command, knots_ns: NDArray[np.int64], end_ns: int, blend_ns: int, new: tuple[Floats, ...]) -> None:
     """Make the first knots of `new` (positions, velocities, accelerations, in place) a crossfade from the plan
     `before`, with a share that begins and ends without velocity and acceleration. Switches are not blended."""
-    path = before.path if before.meant is None else before.meant
     begin_ns = int(knots_ns[0])
+    path = before.path if before.meant is None or begin_ns >= before.cut_ns else before.meant  # or on the way to rest
     window_ns = min(blend_ns, path.end_ns - begin_ns, end_ns - begin_ns)
     knots_ns = knots_ns[knots_ns - begin_ns < window_ns]
     if len(knots_ns) < 2:

@@ -123,12 +123,13 @@ STEPS = st.lists(
     plans=st.lists(
         st.tuples(STEPS, st.integers(-3, 4), st.integers(1, 30), st.sampled_from([0, 200])), min_size=1, max_size=5
     ),
+    skipped=st.sampled_from([1, 1, 2, 9]),
     fast=st.floats(0.2, 3),
     sharp=st.floats(1, 30),
     jerk=st.floats(10, 2000),
 )
 def test_nothing_that_is_published_breaks_a_limit_whatever_plans_come(
-    start: Any, plans: Any, fast: float, sharp: float, jerk: float
+    start: Any, plans: Any, skipped: int, fast: float, sharp: float, jerk: float
 ) -> None:
     """From rest on, each plan from what the one before it commands, its way to rest included."""
     by = rule(-1, 1, fast, sharp, jerk)
@@ -153,8 +154,8 @@ def test_nothing_that_is_published_breaks_a_limit_whatever_plans_come(
                 check(said.path, by)
                 if command is not None and now_ns < command.until_ns:
                     np.testing.assert_allclose(said.path.at(now_ns), command.at(now_ns), atol=1e-9)
-                command = Command(said.path, now_ns, said.until_ns, said.cut_ns)
-            now_ns += GRID
+                command = Command(said.path, now_ns, said.until_ns, said.cut_ns, plan.path)
+            now_ns += skipped * GRID
         start = start if command is None else tuple(command.at(now_ns))
 
 
