@@ -63,7 +63,9 @@ class Recorder:
         self._count(heard)
         if message.kind is Kind.TRACE:
             self._learn(message)
-        self.ring.add(heard)
+        gone = self.ring.add(heard)
+        if self._file is not None:  # after its cause all is to be written: the disk or the processor was too slow
+            self.dropped += sum(at_ns >= self._began_ns for at_ns in gone)
         if (why := self._cause(message)) is not None:
             self.trigger(why, heard.at_ns)
 

@@ -32,14 +32,17 @@ class Ring:
     def __len__(self) -> int:
         return len(self._heard)
 
-    def add(self, heard: Heard) -> None:
+    def add(self, heard: Heard) -> list[int]:
+        """When those were heard that had to go for it."""
+        gone = []
         self._heard.append(heard)
         self.bytes += heard.size
         while self._heard and heard.at_ns - self._heard[0].at_ns > self._span_ns:
-            self._drop()
+            gone.append(self._drop())
         while self.bytes > self._most_bytes and len(self._heard) > 1:
             self.short_ns = max(0, self._span_ns - (heard.at_ns - self._heard[0].at_ns))
-            self._drop()
+            gone.append(self._drop())
+        return gone
 
     def older(self, at_ns: int) -> list[Heard]:
         """Take out what came before `at_ns`, the oldest first."""
@@ -49,5 +52,7 @@ class Ring:
             self._drop()
         return found
 
-    def _drop(self) -> None:
-        self.bytes -= self._heard.popleft().size
+    def _drop(self) -> int:
+        gone = self._heard.popleft()
+        self.bytes -= gone.size
+        return gone.at_ns
