@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import tomllib
 from plates_seen import FLAT, MARKER_MM, POSES, SIZE, SQUARE_MM, SQUARES, board_picture, on_plane, pose
 from typer.testing import CliRunner
 
@@ -24,6 +24,11 @@ from edged.inspection.calibration import make_calibration
 from edged.inspection.charuco import Board, Fitted, as_toml, fit_calibration
 from edged.inspection.inspect import inspect
 from edged.inspection.rules import Judge, rules_digest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 BOARD = Board(SQUARES, SQUARE_MM, MARKER_MM)
 HEIGHT_MM = 6.0
