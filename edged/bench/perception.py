@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from edged.bench import Row
@@ -40,6 +41,7 @@ from edged.wire.sockets import open_context
 
 ENGINE = "bench-slow-masks"
 RUN_MS, FPS = 50.0, 60.0
+PARTS = 12  # bright discs on a dark belt: a result has their measures as well, the bare one has not
 BUDGET = 0.95
 MORE_MS = 2.0
 CONFIG = """[daemon]
@@ -111,7 +113,10 @@ def _cell(folder: Path) -> Iterator[tuple[Inputs, Callable[[], Pipeline]]]:
     cameras = {"camera": CameraThread("camera", config.cameras["camera"])}  # not started: fed by us
     ended = threading.Event()
     random = np.random.default_rng(1)
-    image = random.integers(0, 256, (480, 640, 3), np.uint8)
+    image = np.full((480, 640, 3), 60, np.uint8)
+    for _ in range(PARTS):
+        centre = (int(random.integers(640)), int(random.integers(480)))
+        cv2.circle(image, centre, 30, (200, 200, 200), -1)
     image.setflags(write=False)
 
     def feed() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edged.core.types import Instances, Labels
-from edged.inspection.measures import MOST_COMPONENTS, count_classes, measure_labels, measure_objects
+from edged.inspection.measures import FEW_CLASSES, MOST_COMPONENTS, count_classes, measure_labels, measure_objects
 
 SIZE = (60, 80)
 
@@ -126,6 +126,14 @@ def test_parts_of_a_label_map_are_those_of_a_flood_fill(seed: int, height: int, 
     assert len(made) == len(wanted)
     np.testing.assert_allclose(sorted(made), sorted(wanted), atol=1e-4)
     assert (np.diff(got.area) <= 0).all()
+
+
+@pytest.mark.parametrize("classes", [1, 2, FEW_CLASSES, FEW_CLASSES + 1, 250])
+def test_pixels_are_counted_by_class_however_many_there_are(classes: int) -> None:
+    image = np.random.default_rng(classes).integers(0, 256, (30, 40), np.uint8)
+    image[image >= classes] = 0
+    got = measure_labels(Labels(image, "line", 1), classes)
+    assert got.class_area.tolist() == [int((image == number).sum()) for number in range(classes)]
 
 
 def flooded(image: NDArray[np.uint8]) -> list[tuple[float, ...]]:
