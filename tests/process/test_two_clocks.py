@@ -35,7 +35,7 @@ def test_a_policy_slower_than_its_tick_speaks_at_every_tick(rig: Rig) -> None:
     assert 3 <= len(captures) <= 75, "a new plan with each inference, and each is spoken of until the next"
     for message in heard:
         ages = message.published_ns - message.captured_ns
-        assert message.header["t0_ns"] >= message.published_ns - 20_000_000
+        assert message.header["t0_ns"] >= message.published_ns - 200_000_000
         assert message.valid_for_ns <= 100_000_000
         assert ages > 0
     status = daemon.status()
