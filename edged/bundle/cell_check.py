@@ -108,7 +108,7 @@ def _lets_pass(manifest: Manifest, config: Config) -> Iterator[str]:
             if least > own:
                 yield (
                     f"rule {rule.name!r} counts no {name} that scores below {least:g}, and the engine gives them from "
-                    f"{own:g} on: more parts pass; 'edged eval' on pictures of known defects says whether one escapes"
+                    f"{own:g} on: more parts pass; 'edged eval ENGINE DIR' says whether a known defect escapes"
                 )
 
 

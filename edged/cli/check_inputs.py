@@ -53,7 +53,7 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
                 fact = "jpegdec shows pictures that were cut off as if they were whole, in silence"
                 yield warning(subject, fact, "write jpegparse before it, which ends the pipeline there and begins anew")
         case "genicam":
-            yield untried(subject, f"the camera was not opened; it has to give {size}, see 'edged check --live'")
+            yield untried(subject, f"the camera was not opened; it has to give {size}, see 'edged check --live FILE'")
         case "bus":
             yield _peer(subject, camera.uri.removeprefix("zmq+").partition("#")[0])
         case "shm":

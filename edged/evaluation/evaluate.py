@@ -96,7 +96,7 @@ def evaluate(
     """Raises `UsageError` for an engine without masks, rules about other classes, and where nothing can be compared."""
     manifest = bundle.manifest
     if manifest.task == "policy":
-        raise UsageError(f"{manifest.name} is a policy", "give a segmenter; 'edged replay' compares policies")
+        raise UsageError(f"{manifest.name} is a policy", "give a segmenter; 'edged replay FILE' compares policies")
     run = _Run(engine, bundle, pictures, truth, config, progress)
     made = run.made
     known = set(truth.names)

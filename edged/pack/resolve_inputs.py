@@ -198,8 +198,11 @@ def _per_channel(
 ) -> tuple[float, ...]:
     count = 3 if pixels_of == "bgr8" else 1
     shown = f"{where}.{key}: --{key} in those units, one for each of {count} channels; "
+    if given is not None and len(given) != count:
+        said, given = ",".join(f"{value:g}" for value in given), None
+        shown = f"{where}.{key}: --{key} {said}: {count} numbers, one for each channel; "
     shown += f"{','.join([none] * count)} for none"
-    return questions.need(given if given is None or len(given) == count else None, (float(none),) * count, shown)
+    return questions.need(given, (float(none),) * count, shown)
 
 
 def _layout(where: str, found: Tensor, questions: Questions, channels: int) -> Any:

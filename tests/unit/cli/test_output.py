@@ -18,7 +18,13 @@ def shell(machine: Machine, line: str, **environ: str) -> subprocess.CompletedPr
     """A line of bash in which `edged` is the command; the exit code is that of its first part."""
     script = f'edged() {{ {sys.executable} -m edged "$@"; }}; {line}; exit ${{PIPESTATUS[0]}}'
     return subprocess.run(
-        ["bash", "-c", script], env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=60
+        ["bash", "-c", script],
+        env={**os.environ, **environ},
+        cwd=machine.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 

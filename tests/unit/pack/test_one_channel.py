@@ -80,7 +80,7 @@ def test_what_a_camera_gives_is_asked_for(tmp_path: Path) -> None:
     flags = [flag if flag != "0" else "0,0,0" for flag in FLAGS]
     said = fault(model, *flags, "--store", tmp_path / "out")
     assert "inputs.image.format: --format mono8 or mono16" in said
-    assert "inputs.image.mean: --mean in those units, one for each of 1 channels; 0 for none" in said
+    assert "inputs.image.mean: --mean 0,0,0: 1 numbers, one for each channel; 0 for none" in said
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
