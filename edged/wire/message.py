@@ -147,6 +147,9 @@ def encode(
     return b"".join((start, head, bytes(-len(head) % 8), *parts))
 
 
+SHORT = WireError("cannot be read: no stack or no memory is left")  # made before there is none
+
+
 def decode(buffer: bytes | memoryview) -> Message:
     """Read one message, checking everything but compressed content. Raises `WireError` and nothing else.
 
@@ -154,8 +157,8 @@ def decode(buffer: bytes | memoryview) -> Message:
     """
     try:
         return _decode(buffer)
-    except (RecursionError, MemoryError) as error:  # also where the caller has left little of either
-        raise WireError(f"cannot be read: {type(error).__name__}") from None
+    except (RecursionError, MemoryError):  # also where the caller has left little of either
+        raise SHORT.with_traceback(None) from None
 
 
 def _decode(buffer: bytes | memoryview) -> Message:
