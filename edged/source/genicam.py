@@ -7,22 +7,20 @@ delay seen; its frame ids tell a picture that comes again from a new one. Exposu
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import shutil
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import Now
-from edged.core.environment import for_children
 from edged.core.pixels import PixelFormat, dtype_of, shape_of
 from edged.source import genicam_child
 from edged.source.genicam_child import HEAD, MAGIC
 from edged.source.grabber import BadFrame, Grab, OtherSizeError, SourceError
+from edged.source.pipe_child import PipeChild
 
 PYTHON = Path("/usr/bin/python3")
 POLL_MS = 100
@@ -47,29 +45,19 @@ class GenicamGrabber:
     def __init__(self, name: str, width: int, height: int, fps: float, now: Now, pixels: PixelFormat) -> None:
         self._pixels, self._now = pixels, now
         self._shape = shape_of(pixels, height, width)
-        self._said = b""
         self._data: NDArray[np.uint8]
         self._left: memoryview
-        self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
-        try:
-            self._child = _start(name, width, height, fps, theirs, pixels)
-        except BaseException:
-            os.close(self._pipe)
-            raise
-        finally:
-            os.close(theirs)
-        assert self._child.stderr is not None
-        os.set_blocking(self._child.stderr.fileno(), False)
+        self._child = PipeChild(partial(_argv, name, width, height, fps, pixels))
         self._ready = select.poll()
-        self._ready.register(self._pipe, select.POLLIN)
+        self._ready.register(self._child.pipe, select.POLLIN)
         self._expect(HEAD.size)
         self._head: tuple[int, ...] | None = None
 
     def read(self) -> Grab | None:
-        self._listen()
+        self._child.listen()
         if not self._ready.poll(POLL_MS):
             return None
-        count = os.readv(self._pipe, [self._left])
+        count = os.readv(self._child.pipe, [self._left])
         if count == 0:
             raise self._end()
         self._left = self._left[count:]
@@ -84,14 +72,7 @@ class GenicamGrabber:
         return self._grab(head, data)
 
     def close(self) -> None:
-        self._child.terminate()  # a camera that is not let go refuses everybody until its heartbeat is missed
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(END_S)
-        self._child.kill()
-        self._child.wait()
-        assert self._child.stderr is not None
-        self._child.stderr.close()
-        os.close(self._pipe)
+        self._child.close(END_S)  # a camera that is not let go refuses everybody until its heartbeat is missed
 
     def _begin(self, data: bytes) -> None:
         magic, *head = HEAD.unpack(data)
@@ -124,36 +105,18 @@ class GenicamGrabber:
             image = np.ascontiguousarray(image[..., ::-1])
         return Grab(image, min(arrival_ns, self._now()), stamp_ns if stamp_ns > 0 else None, number=number or None)
 
-    def _listen(self) -> None:
-        """Keep the end of what the child says, so that it never blocks on us."""
-        assert self._child.stderr is not None
-        with contextlib.suppress(BlockingIOError):
-            self._said = (self._said + os.read(self._child.stderr.fileno(), 4096))[-4096:]
-
     def _end(self) -> SourceError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(1)
-        self._listen()
-        lines = self._said.decode(errors="replace").strip().splitlines()
+        status = self._child.wait(1)
+        self._child.listen()
+        lines = self._child.said.decode(errors="replace").strip().splitlines()
         fact, _, remedy = (lines[-1] if lines else "").rpartition("; ")
-        return SourceError(fact or f"the camera's process ended with {self._child.returncode}", remedy)
+        return SourceError(fact or f"the camera's process ended with {status}", remedy)
 
 
-def _start(name: str, width: int, height: int, fps: float, pipe: int, pixels: PixelFormat) -> subprocess.Popen[bytes]:
+def _argv(name: str, width: int, height: int, fps: float, pixels: PixelFormat, pipe: int) -> list[str]:
     if not PYTHON.exists():
         raise SourceError(
             f"there is no {PYTHON}, whose Aravis has the camera", "apt install python3-gi gir1.2-aravis-0.8"
         )
-    leash = (
-        ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-    )  # dies with the thread that reads
-    return subprocess.Popen(
-        [*leash, str(PYTHON), "-I", genicam_child.__file__, name, *map(str, (width, height, fps, pipe)),
-         *FORMATS[pixels]],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=(pipe,),
-        env=for_children(),
-        start_new_session=True,  # Ctrl-C at a terminal is for us to handle
-    )  # fmt: skip
+    asked = map(str, (name, width, height, fps, pipe))
+    return [str(PYTHON), "-I", genicam_child.__file__, *asked, *FORMATS[pixels]]

@@ -6,21 +6,19 @@ the config; behind it we put the conversion, a queue that drops the older frame 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
 import select
 import shlex
 import shutil
-import subprocess
+from functools import partial
 
 import numpy as np
 
 from edged.core.clock import NS_PER_S, Now
-from edged.core.environment import for_children
 from edged.core.pixels import BAYER, PixelFormat, bytes_of, dtype_of, shape_of
 from edged.source.grabber import BadFrame, Grab, SourceError
+from edged.source.pipe_child import PipeChild
 
 CAPS = {
     "bgr8": "video/x-raw,format=BGR", "mono8": "video/x-raw,format=GRAY8", "mono16": "video/x-raw,format=GRAY16_LE",
@@ -47,42 +45,26 @@ class GstGrabber:
         self._now = now
         self._silent_since_ns = now()
         self._patience_ns = FIRST_FRAME_NS
-        self._complaint = b""
         self._damaged_ns: int | None = None
         self._is_listening = True
-        self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
-        try:
-            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-            self._child = _start(pipeline, width, height, theirs, pixels)
-        except BaseException:
-            os.close(self._pipe)
-            raise
-        finally:
-            os.close(theirs)
-        assert self._child.stderr is not None
-        self._stderr = self._child.stderr.fileno()
-        os.set_blocking(self._stderr, False)
+        self._child = PipeChild(partial(_argv, pipeline, width, height, pixels), DEBUG, PIPE_BYTES)
         self._ready = select.poll()
-        self._ready.register(self._pipe, select.POLLIN)
-        self._ready.register(self._stderr, select.POLLIN)
+        self._ready.register(self._child.pipe, select.POLLIN)
+        self._ready.register(self._child.stderr, select.POLLIN)
         self._begin()
 
     def read(self) -> Grab | None:
         ready = dict(self._ready.poll(POLL_MS))
-        if self._stderr in ready:
+        if self._child.stderr in ready:
             self._listen()
-        if self._pipe in ready:
+        if self._child.pipe in ready:
             return self._fill()
         if self._now() - self._silent_since_ns > self._patience_ns:
             raise SourceError(f"the pipeline gave no frame for {self._patience_ns / NS_PER_S:g} s", self._reason())
         return None
 
     def close(self) -> None:
-        self._child.kill()
-        self._child.wait()
-        assert self._child.stderr is not None
-        self._child.stderr.close()
-        os.close(self._pipe)
+        self._child.close()
 
     def _begin(self) -> None:
         """A buffer of its own for each frame: readers keep frames."""
@@ -90,12 +72,11 @@ class GstGrabber:
         self._left = self._rows.data.cast("B")
 
     def _fill(self) -> Grab | None:
-        count = os.readv(self._pipe, [self._left])
+        count = os.readv(self._child.pipe, [self._left])
         if count == 0:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(1)
+            status = self._child.wait(1)
             self._listen()
-            raise SourceError(f"the pipeline ended with exit status {self._child.returncode}", self._reason())
+            raise SourceError(f"the pipeline ended with exit status {status}", self._reason())
         arrival_ns = self._silent_since_ns = self._now()
         self._left = self._left[count:]
         if self._left:
@@ -108,19 +89,20 @@ class GstGrabber:
         return Grab(image, arrival_ns)
 
     def _listen(self) -> None:
-        """Keep the end of the child's output, so that it never blocks on us."""
-        with contextlib.suppress(BlockingIOError):
-            chunk = os.read(self._stderr, 4096)
-            if COMPLAINT.search(self._complaint[-256:] + chunk):
-                self._damaged_ns = self._now()
-            self._complaint = (self._complaint + chunk)[-4096:]
-            if not chunk and self._is_listening:  # poll would report its end for ever
-                self._ready.unregister(self._stderr)
-                self._is_listening = False
+        """Look for damage in what the child says."""
+        before = self._child.said[-256:]
+        chunk = self._child.listen()
+        if chunk is None:
+            return
+        if COMPLAINT.search(before + chunk):
+            self._damaged_ns = self._now()
+        if not chunk and self._is_listening:  # poll would report its end for ever
+            self._ready.unregister(self._child.stderr)
+            self._is_listening = False
 
     def _reason(self) -> str:
         """The first error gst-launch reported, or a hint where to look."""
-        lines = self._complaint.decode(errors="replace").splitlines()
+        lines = self._child.said.decode(errors="replace").splitlines()
         for index, line in enumerate(lines):
             if "ERROR" in line or "WARNING" in line:
                 # "Additional debug info:", the place in GStreamer's source, and then what went wrong
@@ -134,7 +116,7 @@ def bayer(pixels: PixelFormat) -> str:
     return f"video/x-bayer,format={pixels.removeprefix('bayer_').removesuffix('8')}"
 
 
-def _start(pipeline: str, width: int, height: int, pipe: int, pixels: PixelFormat) -> subprocess.Popen[bytes]:
+def _argv(pipeline: str, width: int, height: int, pixels: PixelFormat, pipe: int) -> list[str]:
     if shutil.which("gst-launch-1.0") is None:
         raise SourceError("gst-launch-1.0 is not installed", "install the package gstreamer1.0-tools")
     try:
@@ -146,15 +128,4 @@ def _start(pipeline: str, width: int, height: int, pipe: int, pixels: PixelForma
     # what a decoder itself marks as damaged goes no further
     whole = "identity drop-buffer-flags=corrupted"
     tail = f"! {whole} ! {convert}{caps} ! queue leaky=downstream max-size-buffers=1 ! fdsink fd={pipe}"
-    # Dies with the thread that reads it, also when we are killed. setpriv rather than preexec_fn: forking a process
-    # with threads and locked memory would stall the loop.
-    leash = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-    return subprocess.Popen(
-        [*leash, "gst-launch-1.0", "-q", *elements, *shlex.split(tail)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=(pipe,),
-        env={**DEBUG, **for_children()},
-        start_new_session=True,  # Ctrl-C at a terminal is for us to handle
-    )
+    return ["gst-launch-1.0", "-q", *elements, *shlex.split(tail)]

@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,21 +112,19 @@ def test_a_camera_that_is_not_there_is_said_with_the_remedy() -> None:
         assert "arv-camera-test-0.8" in thread.stats()["last_error"]
 
 
-def grabber_of(*sent: bytes, pixels: Any = "mono8") -> GenicamGrabber:
-    """One whose child has sent these bytes and ended."""
-    made = object.__new__(GenicamGrabber)
-    made._pixels, made._now, made._shape, made._said = pixels, monotonic_ns, (2, 4), b""
-    made._pipe, theirs = os.pipe2(os.O_CLOEXEC)
-    for part in sent:
-        os.write(theirs, part)
-    os.close(theirs)
-    made._child = subprocess.Popen(["true"], stderr=subprocess.PIPE)
-    os.set_blocking(made._child.stderr.fileno(), False)
-    made._ready = genicam.select.poll()
-    made._ready.register(made._pipe)
-    made._head = None
-    made._expect(HEAD.size)
-    return made
+@pytest.fixture
+def grabber_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GenicamGrabber]:
+    """One whose child sends these bytes and ends."""
+
+    def make(*sent: bytes, pixels: Any = "mono8") -> GenicamGrabber:
+        file = tmp_path / "sent"
+        file.write_bytes(b"".join(sent))
+        monkeypatch.setattr(
+            genicam, "_argv", lambda *given: ["sh", "-c", f"exec cat {file} > /proc/self/fd/{given[-1]}"]
+        )
+        return GenicamGrabber("any", 4, 2, 25.0, monotonic_ns, pixels)
+
+    return make
 
 
 def head(
@@ -135,13 +134,13 @@ def head(
 
 
 def read(grabber: GenicamGrabber) -> Any:
-    for _ in range(10):
+    for _ in range(100):
         if (grab := grabber.read()) is not None:
             return grab
     raise AssertionError("nothing came")
 
 
-def test_what_a_child_sends_is_read_whole_or_refused() -> None:
+def test_what_a_child_sends_is_read_whole_or_refused(grabber_of: Callable[..., GenicamGrabber]) -> None:
     pixels = bytes(range(8))
     made = grabber_of(
         head(), pixels, head(status=3, length=0), head(code=0x01100007), pixels, head(number=0), pixels, b"EDGC"
