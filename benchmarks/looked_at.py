@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
@@ -30,16 +29,13 @@ from processes import Process  # noqa: E402
 from rig import Daemon, Rig, camera_toml, free_port, is_action, limits_toml, open_rig, state_toml  # noqa: E402
 from waiting import until  # noqa: E402
 
-from edged.client import Kind, Subscription  # noqa: E402
-from edged.services.ui.series import between, quantile  # noqa: E402
+from benchmarks.histograms import Figures, watch  # noqa: E402
 
 BLOCK_S, SETTLE_S = 15.0, 4.0  # a stream is read for 3 s after somebody looked
 RATE_HZ, FPS = 100.0, 30.0
 SIZE = (640, 480)
 RATIO_P50, MORE_P50_US = 1.2, 50.0
 RATIO_P99, MORE_P99_US = 1.5, 500.0
-
-Figures = tuple[float, float]
 
 
 def cell(rig: Rig) -> Daemon:
@@ -124,26 +120,6 @@ def record(rig: Rig) -> Process:
     return recorder
 
 
-def lateness(daemon: Daemon, seconds: float) -> Figures:
-    """p50 and p99 in us of the ticks of so many seconds."""
-    with Subscription(daemon.endpoint("health"), queue=64) as heard:
-
-        def newest() -> dict[str, Any]:
-            while True:
-                message = heard.receive(5000)
-                assert message is not None, daemon.said
-                if message.kind is Kind.HEALTH:
-                    return dict(message.header["histograms"])
-
-        before, end_s = newest(), time.monotonic() + seconds
-        while True:
-            after = newest()
-            if time.monotonic() >= end_s:
-                break
-    counted = between(before, after, "late")
-    return quantile(counted, 0.5, 1.0) or 0.0, quantile(counted, 0.99, 1.0) or 0.0
-
-
 def compare(blocks: int, measure: Callable[[bool], Figures]) -> tuple[list[Figures], list[Figures]]:
     """Figures of blocks without and with, in turn; which comes first alternates too."""
     without: list[Figures] = []
@@ -196,7 +172,7 @@ def main() -> int:
                 (looker.looking.set if looked else looker.looking.clear)()
                 recorder = record(rig) if looked else None
                 time.sleep(SETTLE_S)
-                found = lateness(daemon, BLOCK_S)
+                found = watch(daemon, BLOCK_S, ["late"])["late"]
                 if recorder is not None:
                     assert recorder.terminate() == 0, recorder.said
                 return found

@@ -19,24 +19,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
-from rig import Daemon, is_action, open_rig, state_cell  # noqa: E402
+from rig import is_action, open_rig, state_cell  # noqa: E402
 
-from edged.client import Kind, Subscription  # noqa: E402
-from edged.services.ui.series import between, quantile  # noqa: E402
+from benchmarks.histograms import Figures, watch  # noqa: E402
 
 READERS = 64
 RATE_HZ = 100.0
 SETTLE_S = 2.0
 FIGURES = ("late", "publish")
 RATIO_P50, RATIO_P99, MORE_P99_US = 1.2, 2.0, 500.0
-
-Figures = dict[str, tuple[float, float]]
 
 
 def build(folder: Path) -> Path:
@@ -72,27 +68,7 @@ def crowd(program: Path, endpoint: str, many: bool) -> Iterator[None]:
         yield
 
 
-def ticks(daemon: Daemon, seconds: float) -> Figures:
-    """p50 and p99 in us of the ticks of so many seconds, by figure."""
-    with Subscription(daemon.endpoint("health"), queue=64) as heard:
-
-        def newest() -> dict[str, Any]:
-            while True:
-                message = heard.receive(5000)
-                assert message is not None, daemon.said
-                if message.kind is Kind.HEALTH:
-                    return dict(message.header["histograms"])
-
-        before, end_s = newest(), time.monotonic() + seconds
-        while True:
-            after = newest()
-            if time.monotonic() >= end_s:
-                break
-    counted = {name: between(before, after, name) for name in FIGURES}
-    return {name: (quantile(one, 0.5, 1.0) or 0.0, quantile(one, 0.99, 1.0) or 0.0) for name, one in counted.items()}
-
-
-def rows(one: list[Figures], many: list[Figures]) -> tuple[list[str], bool]:
+def rows(one: list[dict[str, Figures]], many: list[dict[str, Figures]]) -> tuple[list[str], bool]:
     """A line of the table for each figure, and whether all are within what is allowed: medians of the pairs."""
     lines, good = [], True
     for name in FIGURES:
@@ -114,7 +90,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of a block")
     parser.add_argument("--report", type=Path, help="write it there too")
     asked = parser.parse_args()
-    found: dict[bool, list[Figures]] = {False: [], True: []}
+    found: dict[bool, list[dict[str, Figures]]] = {False: [], True: []}
     with open_rig() as rig:
         program = build(rig.folder)
         rig.feed("state", np.zeros(15))
@@ -127,7 +103,7 @@ def main() -> int:
             for many in (number % 2 == 1, number % 2 == 0):
                 with crowd(program, daemon.endpoint("action"), many):
                     time.sleep(SETTLE_S)
-                    found[many].append(ticks(daemon, asked.seconds))
+                    found[many].append(watch(daemon, asked.seconds, FIGURES))
                     if many:
                         rss.append(daemon.status()["rss_mb"])
         cut = daemon.status()["readers"]["action"]["cut"]
