@@ -24,6 +24,13 @@ def waited(looks: Looks) -> Looks:
     return [look for look in looks if look.get("waited")]
 
 
+def feed_later(inputs: FedInputs, looks: Looks) -> None:
+    """Give the inputs what those of the tick itself saw."""
+    for look in looks:
+        if not look.get("waited"):
+            inputs.feed(look)
+
+
 class FedPerception(AsyncPerception):
     """Looks as often as the recorded one did, and never waits."""
 
@@ -38,9 +45,7 @@ class FedPerception(AsyncPerception):
             self._fed.feed(look)
             if not worker.busy:
                 self._begin(worker, look["now_ns"])
-        for look in self.looks:
-            if not look.get("waited"):
-                self._fed.feed(look)
+        feed_later(self._fed, self.looks)
         if not self.tick.timed_out:
             self._skipped = 0
         return self.tick
@@ -63,9 +68,7 @@ class FedSeveral(SeveralPerception):
             frame = self._fed.cameras[camera.name].mailbox.newest()
             if not worker.busy and frame is not None:
                 self._offer(worker, camera, frame, look["now_ns"])
-        for look in self.looks:
-            if not look.get("waited"):
-                self._fed.feed(look)
+        feed_later(self._fed, self.looks)
         if not self.tick.timed_out:
             self._skipped()
         return self.tick
@@ -102,7 +105,5 @@ class FedTriggered(TriggeredPerception):
                 self.conclude(now_ns)
             elif not worker.busy:
                 self._begin(worker, now_ns)
-        for look in self.looks:
-            if not look.get("waited"):
-                self._fed.feed(look)
+        feed_later(self._fed, self.looks)
         return self.tick
