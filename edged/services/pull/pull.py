@@ -7,6 +7,7 @@ removes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -58,7 +59,11 @@ def pull(reference: Reference, target: Target, access: Access) -> Pulled:
     """
     if reference.digest and (known := _known(reference, target)):
         return known
-    registry = Registry(reference, access)
+    with contextlib.closing(Registry(reference, access)) as registry:
+        return _bring(registry, reference, target)
+
+
+def _bring(registry: Registry, reference: Reference, target: Target) -> Pulled:
     digest, blobs = registry.manifest()
     if not reference.digest:
         remedy = f"pin what it means now: {reference.pinned(digest)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,13 +80,16 @@ class Registry:
         verify: bool | str = str(access.ca) if access.ca else True
         options = {"hostname": reference.registry, "insecure": access.plain_http, "tls_verify": verify}
         with self._told():
-            self._client = _Client(**options)
-            kind = "basic" if self._challenge().startswith("basic") else "token"
+            kind = "basic" if self._challenge(options).startswith("basic") else "token"
             self._client = _Client(**options, auth_backend=kind)
         if not self._in_the_clear:
             self._log_in(access.auth)
         if kind == "basic" and not hasattr(self._client.auth, "_basic_auth"):
             raise self._locked_out()
+
+    def close(self) -> None:
+        """Let its connections go."""
+        self._client.session.close()
 
     def manifest(self) -> tuple[str, list[Blob]]:
         """The digest of the artefact's manifest, and its layers. Of a reference with a digest it is that."""
@@ -128,10 +131,11 @@ class Registry:
                 raise RefusedError(fact, "push it again")
         return read.layers
 
-    def _challenge(self) -> str:
+    def _challenge(self, options: Mapping[str, Any]) -> str:
         """How the registry wants to be logged in to, by what it answers to nobody."""
-        url, client = f"{self._client.prefix}://{self._reference.registry}/v2/", self._client
-        with client.session.get(url, verify=client._tls_verify, stream=True) as response:
+        client = _Client(**options)
+        url = f"{client.prefix}://{self._reference.registry}/v2/"
+        with client.session, client.session.get(url, verify=client._tls_verify, stream=True) as response:
             return str(response.headers.get("Www-Authenticate", "")).lower()
 
     def _ask(self, path: str, accept: str = "*/*") -> requests.Response:
