@@ -221,11 +221,23 @@ class _Client(Client):  # type: ignore[misc]
 
 
 class _Patient(HTTPAdapter):
-    """Waits so long for a connection, and so long for the next bytes."""
+    """Waits so long for a connection, and so long for the next bytes. Ends what it gave when it is closed: oras leaves
+    an answer that asks for a login open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: list[requests.Response] = []
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         options["timeout"] = (CONNECT_S, SILENCE_S)
-        return super().send(request, *args, **options)
+        response = super().send(request, *args, **options)
+        self._given.append(response)
+        return response
+
+    def close(self) -> None:
+        for response in self._given:
+            response.close()
+        super().close()
 
 
 def _cause(error: BaseException) -> BaseException:
