@@ -53,13 +53,10 @@ def facts(inferred: Inferred) -> dict[str, Any]:
     if inferred.state:
         about["assumed_state"] = {"from": "first golden sample", **inferred.state}
     if inferred.labels is not None:
-        share = np.bincount(inferred.labels.image.ravel(), minlength=len(manifest.classes)) / inferred.labels.image.size
         measures = _label_facts(inspect(inferred.labels, manifest.classes), manifest.classes)
-        return {
-            **about,
-            **measures,
-            "classes": {name: float(part) for name, part in zip(manifest.classes, share, strict=True)},
-        }
+        pixels = inferred.labels.image.size
+        shares = {name: area / pixels for name, area in measures["class_area"].items()}
+        return {**about, **measures, "classes": shares}
     if (found := inferred.instances) is not None:
         measured = inspect(found, manifest.classes)
         columns = [("score", found.score), ("xyxy", found.xyxy), *measured.per_object]

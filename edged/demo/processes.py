@@ -95,6 +95,12 @@ def wait_for(what: str, ready: Callable[[], bool], children: list[Child], patien
         nap.wait(0.02)
 
 
+def say(text: str) -> None:
+    """A line for who watches the demo."""
+    sys.stderr.write(f"edged demo: {text}\n")
+    sys.stderr.flush()
+
+
 def _die_with_parent() -> None:
     """In the child: a SIGTERM when the demo is killed, so that nothing is left running (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

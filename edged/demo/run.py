@@ -26,7 +26,7 @@ from edged.demo.cpp import build_controller
 from edged.demo.daemons import INSPECT, PICK, POLICIES, inspect_toml, pick_toml
 from edged.demo.plot import latency_plot
 from edged.demo.policy import check_policy, choose_policy
-from edged.demo.processes import Child, wait_for
+from edged.demo.processes import Child, say, wait_for
 from edged.demo.report import Outcome
 from edged.demo.swap import SETTINGS, Swaps
 from edged.demo.workdir import Nap, check_pictures, room
@@ -101,7 +101,7 @@ def run_demo(
             swaps = Swaps(folder) if swap else None
             demo = Demo(folder, snapshot, nap=nap, swaps=swaps, page=page, policy=policy, delay_ms=delay_ms)
             if controller == "cpp":
-                _print("building the controller in C++")
+                say("building the controller in C++")
                 demo.controller = build_controller(folder)
             outcome = _play(demo, seconds, targets, seed, blank, quiet=as_json)
             if snapshot is not None:
@@ -130,7 +130,7 @@ def _play(demo: Demo, seconds: float, targets: int, seed: int, blank: bool, quie
 def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
     """Everything up, in the order in which a cell is switched on."""
     folder = demo.folder
-    _print("starting the cell, two cameras and two daemons")
+    say("starting the cell, two cameras and two daemons")
     settings = ""
     if demo.swaps is not None:
         settings = SETTINGS
@@ -160,7 +160,7 @@ def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
     if demo.page:
         also = [f"--also={folder}/{name}" for name in (PICK, INSPECT)]
         demo.start("page", "edged", "ui", f"--listen={demo.page}", *also)
-        _print(f"look at it: http://{demo.page}")
+        say(f"look at it: http://{demo.page}")
 
 
 def _predicts(demo: Demo, daemon: str) -> bool:
@@ -186,7 +186,7 @@ def _watch(demo: Demo, seconds: float, began_ns: int, quiet: bool) -> None:
                 sys.stderr.flush()
             elif not quiet and spent_s >= next_line_s:
                 next_line_s += 10.0
-                _print(_live(demo, spent_s))
+                say(_live(demo, spent_s))
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
 
@@ -250,9 +250,4 @@ def _save(demo: Demo, outcome: Outcome, target: Path) -> None:
     trace = json.loads((demo.folder / "trace.json").read_text(encoding="utf-8"))
     steps = {name: (step["p50_us"], step["p99_us"]) for name, step in outcome.pick["steps"].items()}
     latency_plot(target / "latency.png", trace["times_s"], trace["latencies_ms"], trace["holds"], steps)
-    _print(f"wrote tool.png, line.png and latency.png to {target}")
-
-
-def _print(text: str) -> None:
-    sys.stderr.write(f"edged demo: {text}\n")
-    sys.stderr.flush()
+    say(f"wrote tool.png, line.png and latency.png to {target}")

@@ -15,7 +15,7 @@ from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_OK
 from edged.demo.bus import endpoint
 from edged.demo.parts import SIZE
-from edged.demo.processes import Child, wait_for
+from edged.demo.processes import Child, say, wait_for
 from edged.demo.trays import DAEMON, DEADLINE_MS, EXPOSURE_MS, FULL, SHORT, TOPIC
 from edged.demo.workdir import Nap, check_pictures, room
 
@@ -111,7 +111,7 @@ def run_line(seconds: float, trays: int, seed: int, as_json: bool, snapshot: Pat
         sorted_ = _play(folder, nap, seconds, trays, seed, page)
         if snapshot is not None and (folder / "tray.png").exists():
             shutil.copy(folder / "tray.png", snapshot / "tray.png")
-            _print(f"wrote tray.png to {snapshot}")
+            say(f"wrote tray.png to {snapshot}")
     sys.stdout.write((json.dumps(sorted_.as_json()) if as_json else sorted_.table()) + "\n")
     return EXIT_OK if sorted_.ok else EXIT_FAILED
 
@@ -125,7 +125,7 @@ def _play(folder: Path, nap: Nap, seconds: float, trays: int, seed: int, page: s
         return children[-1]
 
     try:
-        _print("starting a belt with a light barrier, a camera and an ejector, and the daemon that inspects")
+        say("starting a belt with a light barrier, a camera and an ejector, and the daemon that inspects")
         (folder / f"{DAEMON}.toml").write_text(sort_toml(folder), encoding="utf-8")
         start(DAEMON, "edged", "run", f"{folder}/{DAEMON}.toml", *(['--set=bus.publish=["frames"]'] if page else []))
         runs = lambda: bool(_status(folder).get("engine", {}).get("version"))  # noqa: E731
@@ -136,7 +136,7 @@ def _play(folder: Path, nap: Nap, seconds: float, trays: int, seed: int, page: s
         )  # fmt: skip
         if page:
             start("page", "edged", "ui", f"--listen={page}", f"--also={folder}/{DAEMON}")
-            _print(f"look at it: http://{page}")
+            say(f"look at it: http://{page}")
         wait_for("the camera to be read", lambda: bool(line.last), children, START_S, nap)
         began_ns = monotonic_ns()
         while not line.last.get("final") and (monotonic_ns() - began_ns) / NS_PER_S < seconds:
@@ -173,8 +173,3 @@ def _show(last: Mapping[str, Any]) -> None:
                            for kind in ("good", "cracked", "short"))  # fmt: skip
         sys.stderr.write(f"\r{last['trays']} trays | {counts}\x1b[K")
         sys.stderr.flush()
-
-
-def _print(text: str) -> None:
-    sys.stderr.write(f"edged demo: {text}\n")
-    sys.stderr.flush()

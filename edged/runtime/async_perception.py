@@ -74,8 +74,7 @@ class AsyncPerception:
             self._begin(worker, watch.started_ns)
         watch.adopt(done.watch)
         observation = done.job.observation
-        prediction: Prediction | Hold | None = done.failed if done.failed is not None else done.prediction
-        assert prediction is not None, "a run that did not fail was decoded"
+        prediction = done.outcome
         verdict: Prediction | Hold = prediction
         if not isinstance(prediction, Hold):
             verdict = guard(prediction, running.rule, None, tick, watch.started_ns)

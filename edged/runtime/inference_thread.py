@@ -41,6 +41,13 @@ class Done:
     watch: Stopwatch
     heeded: Heeded = NOTHING
 
+    @property
+    def outcome(self) -> Prediction | Hold:
+        """What a perception engine's run came to."""
+        outcome = self.failed if self.failed is not None else self.prediction
+        assert outcome is not None, "a run that did not fail was decoded"
+        return outcome
+
 
 class InferenceThread(threading.Thread):
     """`submit`, `take`, `wait` are for the loop; `release` ends the thread after the run under way.

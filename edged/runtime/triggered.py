@@ -13,7 +13,7 @@ from typing import Any
 
 from edged.core.clock import NS_PER_MS, Now, ms
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import Hold, Observation, Prediction, Reason, Tick
+from edged.core.types import Hold, Observation, Reason, Tick
 from edged.inspection.part import Outcome, Part, not_inspected
 from edged.inspection.triggers import Matcher
 from edged.pipeline.pipeline import Pipeline
@@ -95,8 +95,7 @@ class TriggeredPerception:
         if more:
             self._begin(worker, watch.started_ns)
         watch.adopt(done.watch)
-        prediction: Prediction | Hold | None = done.failed if done.failed is not None else done.prediction
-        assert prediction is not None, "a run that did not fail was decoded"
+        prediction = done.outcome
         part = part_of[1] if part_of is not None and part_of[0] is worker else None
         # not guarded by its age: a frame may wait, and its part's deadline says how long
         return Turn(prediction, None, done.job.observation, prediction=prediction, part=part)

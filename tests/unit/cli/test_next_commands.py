@@ -28,8 +28,7 @@ SAMPLES = {"TASK": "policy", "VERSION": "2"}  # anything else is called by its o
 MENTIONED = {  # a command that is spoken of, not one to type
     "cli/check.py: edged hold": "what a full disk makes of it",
     "config/guard.py: edged resume": "a key's description",
-    "demo/run.py: edged demo:": "the prefix of a line",
-    "demo/sorting.py: edged demo:": "the prefix of a line",
+    "demo/processes.py: edged demo:": "the prefix of a line",
     "bench/cell.py: edged run": "the name of a process",
     "bench/process.py: edged run": "the name of a process",
     "bench/swap.py: edged run": "the name of a process",
