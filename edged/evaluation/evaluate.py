@@ -161,7 +161,8 @@ class _Run:
 
     def _each(self) -> Iterator[tuple[str, Drawn | Labels, Found]]:
         """One after the other; what cannot be compared is named in `failed`."""
-        names = [name for name in self._pictures.paths if name in set(self._truth.names)]
+        known = set(self._truth.names)
+        names = [name for name in self._pictures.paths if name in known]
         for number, name in enumerate(names):
             self._progress(number, len(names), name)
             path = self._pictures.paths[name]

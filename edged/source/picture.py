@@ -32,6 +32,7 @@ AGAIN = "write the file again, under another name first, and rename it when it i
 JPEG_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PNG_HEAD, JPEG_HEAD = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+EXIF = re.compile(rb"exif", re.IGNORECASE)  # how JPEG, PNG and WebP call the part that has it
 PNG_ALPHA = (4, 6)  # colour types, RFC 2083 section 4.1.1
 READ: Mapping[str, int] = {
     "bgr8": cv2.IMREAD_COLOR, "mono8": cv2.IMREAD_GRAYSCALE, "mono16": cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
@@ -80,8 +81,11 @@ def decode_picture(data: bytes, what: str, remedy: str, pixels: PixelFormat = "b
 
 def is_turned(path: Path, picture: NDArray[Any]) -> bool:
     """Whether EXIF turned or mirrored what `read_picture` gave of this file."""
+    data = _bytes(path)
+    if not EXIF.search(data):
+        return False
     flags = READ[format_of(picture)] | cv2.IMREAD_IGNORE_ORIENTATION
-    stored = cv2.imdecode(np.frombuffer(_bytes(path), np.uint8), flags)
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     return stored is not None and not np.array_equal(stored, picture)
 
 
