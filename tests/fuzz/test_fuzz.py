@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import fuzz
@@ -35,13 +37,32 @@ def test_some_examples_break_no_reader(name: str, tmp_path: Path) -> None:
     assert fuzz.fuzz(fuzz.load(name), tmp_path / name, examples=SAMPLED) >= SAMPLED
 
 
+def long_run(name: str, found: Path, seconds: float) -> int:
+    """In a process of its own."""
+    logging.disable(logging.WARNING)
+    return fuzz.fuzz(fuzz.load(name), found, seconds)
+
+
+@pytest.fixture(scope="module")
+def long_runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, soak_scale: float
+) -> Iterator[dict[str, Future[int]]]:
+    """Those that were asked for, two at a time: each is busy on one processor."""
+    asked = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    names = [item.callspec.params["name"] for item in asked if "long_runs" in item.fixturenames]
+    folder = tmp_path_factory.mktemp("found")
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        yield {name: pool.submit(long_run, name, folder / name, SOAK_S * soak_scale) for name in names}
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(86_400)
 @pytest.mark.parametrize("name", fuzz.TARGETS)
 def test_two_minutes_of_examples_break_no_reader(
-    name: str, tmp_path: Path, soak_scale: float, record_property: Callable[[str, object], None]
+    name: str, long_runs: dict[str, Future[int]], soak_scale: float, record_property: Callable[[str, object], None]
 ) -> None:
-    count = fuzz.fuzz(fuzz.load(name), tmp_path / name, SOAK_S * soak_scale)
+    count = long_runs[name].result()
     record_property("examples", count)
     print(f"{name}: {count} inputs")
     assert count > 1000 * min(1.0, soak_scale)

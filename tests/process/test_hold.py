@@ -8,7 +8,7 @@ import pytest
 
 from edged.bench.hold import ABSENT, LOADING, RATES_HZ, RUNS_MS, Trial, hold_trials, row_of
 
-FULL = 2
+FULL = 20
 EVERY = [
     *(pytest.param(*each, FULL, marks=pytest.mark.soak) for each in product(RUNS_MS, RATES_HZ, ("", LOADING))),
     *(pytest.param(0.0, rate_hz, ABSENT, FULL, marks=pytest.mark.soak) for rate_hz in RATES_HZ),
