@@ -17,6 +17,7 @@ from edged.core.types import Instances, Labels
 
 FEW_CLASSES = 16
 MOST_COMPONENTS = 1024
+MOST_LABELS = 65_534  # of 16 bits, the background's among them
 Floats = NDArray[np.float32]
 
 
@@ -109,7 +110,10 @@ def _class_area(image: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
 def _components(image: NDArray[np.uint8], number: int, density: Floats | None) -> NDArray[np.float64]:
     """[M, 9]: class, area, centre, x1 y1 x2 y2 and mm2 (0 where not known) of each part of a class."""
-    _, which, stats, middle = cv2.connectedComponentsWithStats((image == number).astype(np.uint8), connectivity=8)
+    mask = image == number
+    begun = np.count_nonzero(mask[:, 1:] > mask[:, :-1]) + np.count_nonzero(mask[:, 0])  # at most one part for each
+    labels = cv2.CV_16U if begun < MOST_LABELS else cv2.CV_32S  # the narrow ones take a third of the time
+    _, which, stats, middle = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8, ltype=labels)
     left, top, width, height, area = (stats[1:, index] for index in range(5))
     number_column = np.full(len(area), number)
     mm2 = np.zeros(len(area)) if density is None else np.bincount(which.ravel(), density.ravel(), len(stats))[1:]

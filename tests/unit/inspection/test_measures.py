@@ -167,6 +167,18 @@ def test_of_very_many_parts_the_largest_are_listed_and_the_rest_counted() -> Non
     assert got.area[0] == 7  # the block, and the three that touch it
 
 
+@pytest.mark.parametrize("count", [65_532, 65_533, 65_534, 65_535, 65_536, 70_000])
+def test_as_many_parts_as_there_are_pixels_apart(count: int) -> None:
+    """More than 16 bits can number, and just as many."""
+    image = np.zeros((540, 540), np.uint8)
+    spots = np.zeros(270 * 270, np.uint8)
+    spots[:count] = 1
+    image[::2, ::2] = spots.reshape(270, 270)
+    got = measure_labels(Labels(image, "line", 1), 2)
+    assert len(got.area) + got.left_out == count
+    assert got.area.tolist() == [1.0] * MOST_COMPONENTS
+
+
 def test_objects_are_counted_by_class() -> None:
     mask = np.ones((3, 3), bool)
     assert count_classes(found_of(*[(mask, 0, 0)] * 5), 4).tolist() == [2, 2, 1, 0]
