@@ -30,7 +30,7 @@ def calibrate(
     plane_mm: Annotated[float, typer.Option(help="how far above the board parts are measured")] = 0.0,
     json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Make [inspection.calibration] of pictures of a ChArUco board, and say how far it is off in mm.
+    """Make `inspection.calibration` of pictures of a ChArUco board, and say how far it is off in mm.
 
     Ten pictures or more, the board tilted and in every corner, taken as the daemon takes frames; in one it lies flat.
     """

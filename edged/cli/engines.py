@@ -24,7 +24,7 @@ keys_app = typer.Typer(
 
 KeyName = Annotated[str, typer.Argument(help="name of the key")]
 ClientsPlace = Annotated[
-    str, typer.Argument(help="the daemon's TOML file, or the folder of its [bus] authorized", metavar="CLIENTS")
+    str, typer.Argument(help="the daemon's TOML file, or the folder of its bus.authorized", metavar="CLIENTS")
 ]
 KeyFolder = Annotated[Path | None, typer.Option("--dir", help="folder to write to; default ~/.config/edged/keys")]
 
@@ -51,7 +51,7 @@ def verify(
         float, typer.Option(help="an engine that does not answer for so long is refused", min=1, max=86_400)
     ] = 600.0,
     backend: Annotated[
-        str, typer.Option(help="its golden samples have to come out on this [engine] backend as well")
+        str, typer.Option(help="its golden samples have to come out on this engine.backend as well")
     ] = "",
     planner: Annotated[
         Planner | None, typer.Option("--for", help="also whether this back end takes the graph; needs no GPU")

@@ -49,7 +49,7 @@ def new_signing_key(name: str, folder: Path) -> KeyPair:
 
 
 def new_curve_key(name: str, folder: Path) -> KeyPair:
-    """Write `<name>.key_secret` (0600; `[bus] secret_key`) and `<name>.key` (what the other side is given)."""
+    """Write `<name>.key_secret` (0600; `bus.secret_key`) and `<name>.key` (what the other side is given)."""
     import zmq
     import zmq.auth
 

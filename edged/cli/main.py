@@ -172,7 +172,7 @@ def demo(
 
 @app.command()
 def camera(
-    file: Annotated[Path, typer.Argument(help="TOML file with [cameras.<name>] as in a daemon's", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="TOML file with cameras.<name> as in a daemon's", metavar="FILE")],
     name: Annotated[str, typer.Argument(help="which of its cameras; not needed for the only one")] = "",
     shared_as: Annotated[str, typer.Option("--as", help="share it as shm:NAME instead of its own name")] = "",
 ) -> None:

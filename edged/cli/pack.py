@@ -69,7 +69,10 @@ def pack(
     lerobot: Annotated[Path | None, option("LeRobot policy folder to read", POLICY)] = None,
     head: Annotated[
         str | None,
-        option("yolo-seg, yolo-seg-nms, rfdetr-seg, query-mask, mask-rcnn[-roi], detections, mmdet[-roi]", HEAD),
+        option(
+            "yolo-seg, yolo-seg-nms, rfdetr-seg, query-mask, mask-rcnn, mask-rcnn-roi, detections, mmdet, mmdet-roi",
+            HEAD,
+        ),
     ] = None,
     tensor: Annotated[
         list[str] | None, option("which output is a part of the head; repeat", HEAD, "PART=OUTPUT")

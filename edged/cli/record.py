@@ -24,13 +24,13 @@ def register(app: typer.Typer) -> None:
 
 def record(
     daemon: Daemon,
-    folder: Annotated[Path | None, typer.Option(help="where recordings go, instead of [record] folder")] = None,
+    folder: Annotated[Path | None, typer.Option(help="where recordings go, instead of record.folder")] = None,
     seconds: Annotated[
         float | None, typer.Option(help="record at once, for so many seconds, and end", min=0.1, max=3600)
     ] = None,
     now: Annotated[str | None, typer.Option("--now", help="tell the recorder at work to record now, and why")] = None,
 ) -> None:
-    """Record a daemon around each stop, FAIL, rollback and alarm, as its [record] says, until SIGTERM."""
+    """Record a daemon around each stop, FAIL, rollback and alarm, as `record` in its config says, until SIGTERM."""
     from edged.services.record.run import ask, run_recorder
 
     found = find_daemon(daemon)

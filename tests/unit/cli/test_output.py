@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fake_daemon import Machine, machine
+from typer.main import get_command
 
+from edged.cli.main import app
 from edged.cli.output import printable
 
 __all__ = ["machine"]
@@ -71,6 +76,19 @@ def test_a_shell_completes_commands_and_options(machine: Machine) -> None:
 
     assert offered("edged st").split() == ["status"]
     assert "--wait" in offered("edged swap --w", "2")
+
+
+def helps(command: Any) -> Iterator[str]:
+    yield from (command.help or "", command.epilog or "", *(getattr(one, "help", None) or "" for one in command.params))
+    for one in getattr(command, "commands", {}).values():
+        yield from helps(one)
+
+
+def test_no_word_of_a_help_is_taken_for_markup() -> None:
+    """What stands in square brackets, as a section of a TOML file does, is not printed."""
+    texts = list(helps(get_command(app)))
+    assert len(texts) > 200
+    assert [text for text in texts if re.search(r"\[[a-z#/@]", text)] == []
 
 
 def test_what_is_quoted_cannot_steer_the_terminal() -> None:
