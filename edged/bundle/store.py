@@ -3,6 +3,7 @@
     <store>/<name>/<version>/        see bundle.py
     <store>/<name>/current           link to the version that runs after a power cut; absent with one version = that one
     <store>/<name>/journal.jsonl     one line per event
+    <store>/<name>/waiting.json      swaps that a restart of the daemon asks for again
 
 Shipped engines are read-only package data; an engine that the writable store does not have is taken from there, in its
 newest version (a wheel has no links). Whatever writes copies them into the writable store first.

@@ -73,6 +73,8 @@ def show_engines(listed: Sequence[Mapping[str, Any]]) -> str:
         rows.append((mark, entry["name"], entry["version"], state, entry["who"], when, identity, _short(about, 60)))
         if below := entry.get("below"):
             rows.append(("", "", "", f"  {below}", "", "", "", ""))
+        if asked := entry.get("waits"):
+            rows.append(("", "", "", f"  waits, asked for by {asked}; a restart asks for it again", "", "", "", ""))
         if entry["reason"]:
             rows.append(("", "", "", f"  {entry['reason']}", "", "", "", ""))
     if len(rows) == 1:

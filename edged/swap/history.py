@@ -6,7 +6,7 @@ The journal is the record, `current` is the truth: what the link names is commit
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +46,11 @@ class History:
         for line in self._store.journal(self._name):
             self._learn(line)
 
-    def mark_interrupted(self) -> list[str]:
-        """Write down what a crash interrupted, as the daemon does once it starts, and return those versions."""
+    def mark_interrupted(self, calm: Collection[str] = ()) -> list[str]:
+        """Write down what a crash interrupted, as the daemon does once it starts, and return those versions.
+
+        `calm`: those that the daemon did not die of where they waited.
+        """
         found = [version for version, entry in self.entries.items() if entry.state in UNDERWAY]
         for version in found:
             entry = self.entries[version]
@@ -55,6 +58,8 @@ class History:
             state, why = "interrupted", f"the daemon ended in {entry.state}"
             if entry.state in ("swapped", "probation") and linked.is_symlink() and str(linked.readlink()) == version:
                 state, why = "committed", "the daemon ended just after it"
+            elif entry.state == "waiting" and version in calm:
+                state, why = "stopped", "the daemon ended while it waited; it is asked for again"
             self._add(version, state, why, entry.who, entry.attempts)
         return [version for version in found if self.entries[version].state == "interrupted"]
 

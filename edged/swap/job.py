@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edged.core.clock import NS_PER_MS, Now, monotonic_ns
+from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns
 
 State = Literal[
     "queued", "staged", "verified", "built", "loaded", "warmed", "golden", "shadow", "waiting", "swapped",
@@ -20,6 +20,8 @@ ORDER: tuple[State, ...] = (
 UNDERWAY = frozenset({*ORDER[1:-1], "waiting"})
 """`waiting` comes only where the config lets it take over later. States in which a crash interrupts something."""
 
+CALM_NS = 60 * NS_PER_S  # after which an engine that lies in memory and is not run has shown that it does no harm
+
 ENDS = frozenset({"committed", "refused", "rolled_back", "stopped", "interrupted"})
 
 
@@ -28,7 +30,9 @@ class Job:
     """Written by the loader thread alone once it runs, read by any thread.
 
     `drop`: where it lies in incoming; `digest`: sha256 of its SHA256SUMS, if known; `back`: returns to a version that
-    was committed; `attempt`: the how manieth at this version; `progress`: of the state at hand, 0..1.
+    was committed; `attempt`: the how manieth at this version; `progress`: of the state at hand, 0..1; `kept`: it is
+    asked for again when the daemon starts anew; `calm`: it waits and has not been loaded, or was long ago, so that a
+    daemon that dies now does not die of it; `ended_by`: who called it off before it was begun.
     """
 
     id: int
@@ -38,6 +42,9 @@ class Job:
     digest: bytes = b""
     contract_change: bool = False
     back: bool = False
+    kept: bool = False
+    calm: bool = False
+    ended_by: str = ""
     attempt: int = 1
     before: str = ""
     state: State = "queued"
@@ -56,6 +63,12 @@ class Job:
     def enter(self, state: State, reason: str = "") -> None:
         self.state, self.reason, self.progress = state, reason, 0.0
         self.reached.append((state, self.now()))
+
+    def rests(self) -> bool:
+        """Whether it waits in a way that `calm` says."""
+        states = [state for state, _ in self.reached]
+        waits = self.state == "waiting"
+        return waits and ("loaded" not in states or self.now() - self.reached[-1][1] >= CALM_NS)
 
     @property
     def done(self) -> bool:

@@ -11,6 +11,7 @@ from edged.bundle.minimum import below
 from edged.bundle.store import Store
 from edged.core.errors import EdgedError
 from edged.swap.history import Entry, History
+from edged.swap.kept import WAITING, KeptJobs
 
 
 def list_versions(
@@ -20,16 +21,26 @@ def list_versions(
 
     Keys: name, version, state ("untried" without a word in the journal), reason, who, time, running, current, crashes,
     identity, signed, task, precision, provenance; `problem` instead of the last three for what cannot be read; where
-    there is one, `minimum` of the engine, and `below`: why it keeps this version from running.
+    there is one, `minimum` of the engine, and `below`: why it keeps this version from running; `waits`: who asked for
+    it, where its swap waits and is kept over a restart.
     """
     try:
         current = store.current(name)
     except EdgedError:
         current = None
     rows = [_describe(store, name, version, history, running, current) for version in store.versions(name)]
+    waiting = _waiting(store, name)
+    rows = [{**row, **({"waits": waiting[row["version"]]} if row["version"] in waiting else {})} for row in rows]
     if minimum:
         rows = [{**row, "minimum": minimum, "below": below(minimum, row["version"]) or ""} for row in rows]
     return rows
+
+
+def _waiting(store: Store, name: str) -> dict[str, str]:
+    try:
+        return {job.version: job.who for job in KeptJobs(store.root / name / WAITING).read()}
+    except (OSError, ValueError):  # which the daemon warns of
+        return {}
 
 
 def _describe(

@@ -129,7 +129,7 @@ class Loader(Duty):
         name, version = self._config.engine.name, self._config.engine.version
         try:
             self._history.read()
-            for interrupted in self._history.mark_interrupted():
+            for interrupted in self._history.mark_interrupted(self._jobs.calm):
                 entry = self._history.entries[interrupted]
                 log.warning("%s %s was interrupted: %s", name, interrupted, entry.reason)
                 facts = {"name": name, "version": interrupted, "state": "interrupted", "reason": entry.reason}

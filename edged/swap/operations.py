@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from edged.bundle.bundle import LIMITS, SUMS
 from edged.bundle.manifest import is_version
 from edged.bundle.minimum import refuse_below
 from edged.bundle.store import Store
 from edged.config import Config
 from edged.core.errors import EngineError, RefusedError, UsageError
+from edged.core.files import read_bounded
 from edged.runtime.motion import MotionState
 from edged.runtime.slot import Slot
 from edged.swap.history import History
@@ -39,14 +43,15 @@ class Operations:
         path = self._store.resolve(name, version)
         refuse_below(self._store.root, name, path.name)
         allow = args.get("allow_contract_change", False) is True
-        job = self._jobs.ask(path.name, _who(args), contract_change=allow)
+        job = self._jobs.ask(path.name, _who(args), contract_change=allow, digest=_digest(path))
         return {"job": job.id, "name": name, "version": path.name}
 
     def rollback(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """End the job under way; without one, go back to the version committed before. -> `{job}`."""
-        if (active := self._jobs.end_active(_who(args))) is not None:
-            return {"job": active.id, "name": self._name, "version": active.before}
+        """End the job under way or that waits; without one, go back to the version committed before. -> `{job}`."""
         running = self._slot.running
+        if (ended := self._jobs.end_active(_who(args))) is not None:
+            stays = ended.before or (running.version if running else "")
+            return {"job": ended.id, "name": self._name, "version": stays}
         version = self._history.previous(running.version if running else "")
         if version is None:
             remedy = f"choose one of the store: edged swap {self._daemon} VERSION"
@@ -95,6 +100,14 @@ class Operations:
         """The versions of this daemon's engine, see `list_versions`."""
         running, minimum = self._slot.running, self._minimum.look()
         return list_versions(self._store, self._name, self._history, running.version if running else "", minimum)
+
+
+def _digest(version: Path) -> bytes:
+    """What lies there now: that is asked for, whenever it is begun. Empty where its trial will find fault with it."""
+    try:
+        return hashlib.sha256(read_bounded(version / SUMS, LIMITS[SUMS])).digest()
+    except OSError:
+        return b""
 
 
 def _who(args: Mapping[str, Any]) -> str:

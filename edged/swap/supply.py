@@ -12,7 +12,7 @@ from typing import Any
 from edged.bundle.store import Store
 from edged.config import Config
 from edged.core.duty import Duty
-from edged.core.errors import EdgedError
+from edged.core.errors import LONGEST, EdgedError, legible
 from edged.core.types import Event
 from edged.runtime.inputs import SeenMailbox
 from edged.runtime.motion import MotionState
@@ -22,6 +22,7 @@ from edged.swap.drop_watcher import DropWatcher
 from edged.swap.history import History
 from edged.swap.job import Job
 from edged.swap.job_queue import JobQueue
+from edged.swap.kept import WAITING, KeptJobs
 from edged.swap.loader import Loader
 from edged.swap.minimum import RaisableMinimum
 from edged.swap.moment import Moment
@@ -47,7 +48,11 @@ class EngineSupply:
         parts: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store, self._name, self._notifier = store, config.engine.name, notifier
-        self._jobs, self._history = JobQueue(), History(store, config.engine.name)
+        self._history = History(store, config.engine.name)
+        self._jobs = JobQueue(
+            KeptJobs(config.daemon.store / self._name / WAITING), config.swap.when != "any" or bool(config.swap.windows)
+        )
+        self._restore()
         self.minimum = RaisableMinimum(store, config)
         self._watcher = self._watch(config)
         swapper = Swapper(
@@ -81,6 +86,16 @@ class EngineSupply:
             return None
         folder = config.daemon.store / self._name / "incoming"
         return DropWatcher(folder, self._name, config.swap, self._ask, self._refused, self._notifier.warn)
+
+    def _restore(self) -> None:
+        """Ask again for what waited when the daemon ended."""
+        try:
+            for job in self._jobs.restore():
+                log.info("%s %s is asked for again: it waited for %s", self._name, job.version, job.who)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else legible(str(error), LONGEST)
+            fact = f"which swaps of {self._name} waited before the start cannot be read ({WAITING}: {why})"
+            self._notifier.warn(f"{fact}: ask for them again")
 
     def _describe(self) -> dict[str, Any]:
         return {**self._jobs.describe(), "minimum": self.minimum.shown()}

@@ -91,6 +91,7 @@ class Swapper:
 
     def _steps(self, job: Job, running: Pipeline | None) -> None:
         """Every step in order; raises whatever ends it before the loop has it."""
+        self._jobs.check()
         admit(self._config, self._store, self._history, job, running)
         self._enter(job, "staged")
         if not job.back:
@@ -131,19 +132,16 @@ class Swapper:
         return previous
 
     def make_room(self, version: str, running: Pipeline | None) -> None:
-        """With `during = "hold"`: take the running engine from the loop while the new one is loaded.
-
-        That is also what an engine on a GPU gets unless configured otherwise: loading another one there has been
-        seen to stop it for 300 ms.
-        """
+        """With `during = "hold"`: take the running engine from the loop while the new one is loaded. That is the
+        default on a GPU, where loading another engine has been seen to stop the running one for 300 ms."""
         if vacates(self._config, running):
             self._slot.vacancy = Hold(Reason.STARTING, f"loading engine {self._name} {version}")
             self.hand_over(None)
 
     def _await(self, job: Job, running: Pipeline | None) -> None:
         """Until the config lets `running` be taken from the loop; without one, and on the way back, at once."""
-        free = job.back or running is None
-        self._moment.wait(None if free else partial(self._enter, job, "waiting"), self._jobs.check)
+        waits = running is not None and not job.back
+        self._moment.wait(partial(self._enter, job, "waiting") if waits else None, self._jobs.check)
 
     def _load(self, job: Job) -> Pipeline:
         def reached(state: State) -> None:
@@ -176,6 +174,7 @@ class Swapper:
                 raise RefusedError("it changes the contract and the robot is not held", remedy)
             # The journal first: a process that dies of its new engine has to find out which one it was.
             self._history.add(job, "swapped")
+            self._jobs.begin_swap(job)
         except BaseException:
             self.free(candidate)
             raise
@@ -209,7 +208,7 @@ class Swapper:
             self._slot.leave(candidate)
             raise
         job.shadow = shadow.describe()
-        if not shadow.compared and not self._jobs.interrupted:
+        if not (shadow.compared or self._jobs.interrupted):
             job.notes.append("the running engine held meanwhile: there was nothing to compare with")
         log.info("shadow of %s %s: %s", self._name, job.version, job.shadow)
 
@@ -261,8 +260,7 @@ class Swapper:
 
     def _swap(self, before: str, after: Pipeline | None, carry: bool, job: Job) -> float | None:
         """Hand over and report it; returns the gap between the two engines' messages in ms."""
-        done = self.hand_over(after, carry)
-        if done is None:
+        if (done := self.hand_over(after, carry)) is None:
             return None
         gap_ms = round(ms(done.gap_ns), 3)
         facts = {"from": before, "to": after.version if after else "", "gap_ms": gap_ms, "job": job.id}

@@ -106,6 +106,9 @@ def _read(path: Path, job: Candidate) -> tuple[Bundle, dict[str, bytes]]:
         raise EngineError(f"cannot read {path}: {error.strerror}", "check its owner and permissions") from None
     bundle = open_bundle(files, path.name)
     if job.digest and bundle.digest.hex() != job.digest:
+        if not job.source:
+            fact = f"{bundle.name} {path.name} was replaced after it was asked for"
+            raise RefusedError(fact, "if that was meant, swap to it again")
         raise RefusedError(f"{path.name} changed while it was looked at", "copy it again and leave it alone")
     if bundle.version != job.version:
         raise RefusedError(f"{path.name} holds version {bundle.version}, not {job.version}", "rename it")

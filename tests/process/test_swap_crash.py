@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from waiting import until
 
 from edged.bundle.bundle import read_bundle
 from edged.bundle.store import Store
+from edged.core.errors import EXIT_REFUSED
 from edged.swap.job import ORDER, UNDERWAY
 
 __all__ = ["rig"]
@@ -140,3 +142,38 @@ def test_the_only_version_of_a_store_does_not_run_before_it_was_committed(rig: R
     status = cell.daemon.wait_status(lambda status: status["state"] == "ENGINE")
     assert "bench-state 7 is interrupted, and nothing was committed before it" in status["detail"]
     assert cell.swapped("7")["state"] == "committed"
+
+
+def test_what_waits_for_its_moment_is_asked_for_again_however_the_daemon_ended(rig: Rig) -> None:
+    cell = open_cell(rig, swap=CAUGHT + "\nwhen = 'held'")
+    for version in ("2", "3", "4"):
+        cell.add(version, model(seed=int(version)))
+    asked = [cell.swap(version) for version in ("2", "3", "4")]
+    cell.wait_state("waiting")
+    for end in ("kill", "terminate"):
+        getattr(cell.daemon, end)()
+        shutil.rmtree(cell.home / "3")
+        cell.add("3", model(seed=33))
+        shutil.rmtree(cell.home / "4", ignore_errors=True)
+        cell = start(rig, cell.feed, cell.daemon.path)
+        cell.wait_state("waiting")
+        active, behind = cell.swaps()["active"], cell.swaps()["waiting"]
+        assert [job["job"] for job in (active, *behind)] == asked
+        assert (active["version"], active["who"], cell.running()) == ("2", "test", "1")
+        said = rig.edged("engines", "cell").stdout
+        assert said.count("waits, asked for by test; a restart asks for it again") == 2, "and of 4 nothing is left"
+    assert cell.states("2").count("interrupted") == 1
+    assert "stopped" in cell.states("2")
+    cell.daemon.ask("hold", who="test")
+    cell.wait_state("probation")
+    cell.daemon.ask("resume", who="test")
+    assert cell.ended(asked[0])["state"] == "committed"
+    assert "bench-state 3 was replaced after it was asked for" in cell.ended(asked[1])["reason"]
+    assert "has no version '4'" in cell.ended(asked[2])["reason"]
+    cell.swap("3")
+    cell.wait_state("waiting")
+    assert rig.edged("rollback", "cell", "--wait").returncode == EXIT_REFUSED
+    cell.daemon.kill()
+    cell = start(rig, cell.feed, cell.daemon.path)
+    assert (cell.running(), cell.swaps()["active"], cell.swaps()["waiting"]) == ("2", None, [])
+    intact(cell)

@@ -81,9 +81,12 @@ def test_both_a_window_and_a_hold_are_needed(world: World) -> None:
 
 
 def test_it_tells_once_what_it_waits_for_and_returns_when_it_came(world: World) -> None:
+    def tell(text: str) -> None:
+        told.append(text)
+        threading.Timer(0.05, lambda: setattr(world, "held", True)).start()
+
     told: list[str] = []
-    threading.Timer(0.05, lambda: setattr(world, "held", True)).start()
-    world.moment(when="held").wait(told.append, lambda: None)
+    world.moment(when="held").wait(tell, lambda: None)
     assert world.held
     assert told == ["waits until the robot is held"]
 
