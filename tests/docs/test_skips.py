@@ -35,7 +35,9 @@ def suite(tmp_path: Path) -> Path:
 
 def run(suite: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the others take a second to import, in each process
     command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "--rootdir", str(suite), *options]
+    command += [] if "no:xdist" in options else ["-p", "xdist"]
     return subprocess.run(command, cwd=suite, env=environ, capture_output=True, text=True, check=False)
 
 

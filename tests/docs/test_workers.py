@@ -34,7 +34,9 @@ def run(folder: Path, files: dict[str, tuple[int, float]], *options: str) -> lis
         path.parent.mkdir(exist_ok=True)
         path.write_text(TEST.format(count=count, seconds=seconds, log=str(log), name=name), encoding="utf-8")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib", *options, "tests"]
+    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # but for one they take a second to import, in each process
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", "--import-mode=importlib"]
+    command += [*options, "tests"]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
