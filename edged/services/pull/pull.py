@@ -114,24 +114,52 @@ def _refuse(bundle: Bundle, target: Target) -> None:
 def _drop(reference: Reference, bundle: Bundle, fetched: Path, store: Path) -> Pulled:
     incoming = store / bundle.name / INCOMING
     _make(incoming, store)
+    found = _in_store(store / bundle.name, bundle.version, bundle.digest.hex())
+    path = found or _drop_path(incoming, bundle.version)
+    if found is None:
+        move(fetched, path)
     note = f"{bundle.version} {bundle.digest.hex()}\n"
     write_file(incoming / f"{NOTE}{reference.digest.partition(':')[2]}", note.encode())
-    if (found := _in_store(store / bundle.name, bundle.version, bundle.digest.hex())) is not None:
-        return Pulled(str(reference), bundle.name, bundle.version, bundle.identity.hex(), found, True)
-    path = incoming / f"{bundle.name}-{bundle.version}{SUFFIX}"
-    move(fetched, path)
-    return Pulled(str(reference), bundle.name, bundle.version, bundle.identity.hex(), path, False)
+    _forget(incoming)
+    return Pulled(str(reference), bundle.name, bundle.version, bundle.identity.hex(), path, found is not None)
+
+
+def _drop_path(incoming: Path, version: str) -> Path:
+    return incoming / f"{incoming.parent.name}-{version}{SUFFIX}"
+
+
+def _forget(incoming: Path) -> None:
+    """Remove notes that spare no fetch any more: their drop is not there and, looked for next, nor is their version."""
+    with contextlib.suppress(OSError), os.scandir(incoming) as entries:
+        for entry in entries:
+            if not entry.name.startswith(NOTE):
+                continue
+            with contextlib.suppress(OSError):  # another user's, or forgotten by another pull
+                version, digest = _noted(Path(entry.path))
+                if version and _drop_path(incoming, version).exists():
+                    continue
+                if not version or _in_store(incoming.parent, version, digest) is None:
+                    Path(entry.path).unlink()
+
+
+def _noted(note: Path) -> tuple[str, str]:
+    """Version and digest that a note tells; empty for one that tells neither. Raises `OSError`."""
+    try:
+        text = read_bounded(note, NOTE_BYTES).decode("ascii")
+    except (ValueError, TooLongError):
+        return "", ""
+    version, _, digest = text.strip().partition(" ")
+    return (version, digest) if is_version(version) else ("", "")
 
 
 def _known(reference: Reference, target: Target) -> Pulled | None:
     """What was pulled before by this digest, if the store has it still: then nothing need be fetched."""
     for note in target.store.glob(f"{target.engine or '*'}/{INCOMING}/{NOTE}{reference.digest.partition(':')[2]}"):
-        try:
-            version, _, digest = read_bounded(note, NOTE_BYTES).decode("ascii").strip().partition(" ")
-        except (OSError, ValueError):
-            continue
+        version = digest = ""
+        with contextlib.suppress(OSError):
+            version, digest = _noted(note)
         home = note.parents[1]
-        if is_version(version) and (found := _in_store(home, version, digest)) is not None:
+        if version and (found := _in_store(home, version, digest)) is not None:
             if target.trusted is not None:
                 check_signature(read_bundle(found), target.trusted, required=True)
             return Pulled(str(reference), home.name, version, digest[:16], found, True)

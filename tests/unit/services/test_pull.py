@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,31 @@ def test_what_was_pulled_before_is_not_fetched_again(liar: Liar, tmp_path: Path,
         assert pull(reference, store).path == store / "reach" / "3"  # fetched, and found by its bytes
     assert len(liar.asked) > asked
     assert not first.path.exists()
+
+
+def test_notes_are_kept_of_what_is_there_and_of_nothing_else(liar: Liar, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    incoming = store / "reach" / "incoming"
+
+    def notes() -> dict[str, Path]:
+        return {path.read_text().partition(" ")[0]: path for path in incoming.glob(".pulled-*")}
+
+    done = {version: pull(liar.artefact({"reach.edged": archive(version)}), store) for version in ("1", "2", "3")}
+    assert set(notes()) == {"1", "2", "3"}, "all lie there as drops"
+    write(store, version="2")  # the daemon takes this one, and the first is removed
+    for version in ("1", "2"):
+        done[version].path.unlink()
+    (incoming / f".pulled-{'0' * 64}").write_text("torn")
+    (incoming / f".pulled-{'1' * 64}").write_bytes(bytes(300))
+    (incoming / f".pulled-{'2' * 64}").mkdir()
+    (incoming / ".other").write_text("somebody's")
+    pull(liar.artefact({"reach.edged": archive("4")}), store)
+    (incoming / f".pulled-{'2' * 64}").rmdir()
+    assert set(notes()) == {"2", "3", "4"}
+    assert (incoming / ".other").exists()
+    shutil.rmtree(store / "reach" / "2")
+    pull(liar.artefact({"reach.edged": archive("4")}), store)
+    assert set(notes()) == {"3", "4"}, "pruned from the store"
 
 
 def test_another_engine_than_the_daemon_runs_is_refused(liar: Liar, tmp_path: Path, engine: bytes) -> None:
