@@ -14,7 +14,6 @@ map up and cropping then, at a tenth of the cost (`benchmarks/masks.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -35,7 +34,7 @@ from edged.bundle.manifest import (
 )
 from edged.core.types import Instances
 from edged.pipeline.class_numbers import NO_CLASS, class_table, look_up
-from edged.pipeline.geometry import Rect, Size, Transform
+from edged.pipeline.geometry import Rect, Transform
 from edged.pipeline.scaling import linear_weights, scaling
 
 NAMES: dict[type[object], str] = {
@@ -69,8 +68,8 @@ def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Tra
     candidates, most = head.max_candidates or len(rows), head.max_objects or MOST_OBJECTS
     unseen, rows = unseen + max(0, len(rows) - candidates), rows[:candidates]
     if "boxes" not in tensors:
-        found = _from_masks(tensors, rows[:most], head, transform)
-        return _named(replace(found, truncated=unseen + max(0, len(rows) - most)), manifest)
+        unseen += max(0, len(rows) - most)
+        return _from_masks(tensors, rows[:most], head, transform, class_table(manifest), unseen)
     boxes = tensors["boxes"].reshape(-1, 4)
     if head.nms_threshold < 1:
         rows = rows[suppress(boxes[rows], scores[rows], classes[rows], head.nms_threshold)]
@@ -80,11 +79,16 @@ def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Tra
     kept = full[:most]
     rows, xyxy, clipped = rows[kept], xyxy[kept], clipped[kept]
     maps = _Maps(tensors, head, transform)
-    places = zip(rows.tolist(), _regions(clipped), xyxy.tolist(), strict=True)
-    masks = tuple(maps.mask(row, region, box) for row, region, box in places)
-    found = _found(clipped, scores[rows], classes[rows], masks, transform.source)
-    found = replace(found, cells=maps.cells(xyxy))
-    return _named(replace(found, truncated=unseen + len(full) - len(kept)), manifest)
+    masks = tuple(map(maps.mask, rows.tolist(), _regions(clipped), xyxy.tolist()))
+    return Instances(
+        clipped,
+        scores[rows].astype(np.float32, copy=False),
+        _named(classes[rows], class_table(manifest)),
+        masks,
+        transform.source,
+        truncated=unseen + len(full) - len(kept),
+        cells=maps.cells(xyxy),
+    )
 
 
 def _unseen(manifest: Manifest, tensors: Mapping[str, NDArray[Any]], rows: int) -> int:
@@ -96,9 +100,9 @@ def _unseen(manifest: Manifest, tensors: Mapping[str, NDArray[Any]], rows: int) 
     return int(0 < given == rows)
 
 
-def _named(found: Instances, manifest: Manifest) -> Instances:
-    """`class_id` as indices into the manifest's classes; `NO_CLASS` for a number without a name."""
-    return replace(found, class_id=look_up(class_table(manifest), found.class_id))
+def _named(numbers: NDArray[Any], table: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """A graph's `numbers` as indices into the manifest's classes; `NO_CLASS` for a number without a name."""
+    return look_up(table, np.clip(numbers, -1, NO_CLASS))
 
 
 class _Maps:
@@ -120,12 +124,12 @@ class _Maps:
 
     def cells(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """[N] pixels of the source that a cell of each object's map is across, the longer side of it."""
-        sides = np.array(self._maps.shape[-1:-3:-1], np.float32)
         if self._roi:
+            sides = np.array(self._maps.shape[-1:-3:-1], np.float32)
             return np.asarray(((boxes[:, 2:] - boxes[:, :2]) / sides).max(axis=1), np.float32)
         (height, width), (tall, wide), target = self._fit.crop.size, self._fit.place.size, self._fit.target
-        across = np.array([width / wide * target[1], height / tall * target[0]]) / sides
-        return np.full(len(boxes), across.max(), np.float32)
+        down, across = self._maps.shape[-2:]
+        return np.full(len(boxes), max(width / wide * target[1] / across, height / tall * target[0] / down), np.float32)
 
     def mask(self, row: int, region: Rect, box: Sequence[float]) -> NDArray[np.bool_]:
         """[h, w] of `region`, whole pixels of the source."""
@@ -182,22 +186,25 @@ def _rows(scores: NDArray[Any], count: NDArray[Any] | None, threshold: float) ->
 def suppress(boxes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any], threshold: float) -> NDArray[np.intp]:
     """Indices left by greedy suppression within each class, best first. `boxes` [N, 4] x1 y1 x2 y2, best first; those
     without an area are left out."""
-    low = boxes[:, :2].astype(np.float64)
-    sides = boxes[:, 2:] - low
-    solid = np.flatnonzero((sides > 0).all(axis=1))
-    if not len(solid):
-        return solid
-    boxes, weights, classes = np.hstack([low, sides])[solid], scores[solid].astype(np.float32), classes[solid]
+    table = boxes.astype(np.float64)
+    table[:, 2:] -= table[:, :2]  # x y width height
+    solid = np.flatnonzero((table[:, 2:] > 0).all(axis=1))
+    weights = scores.astype(np.float32, copy=False)
     chosen = []
-    for number in np.unique(classes):  # the time goes by the square of a class's rows
-        of_class = np.flatnonzero(classes == number)
-        kept = cv2.dnn.NMSBoxes(boxes[of_class].tolist(), weights[of_class].tolist(), 0.0, threshold)
+    for number in np.unique(classes[solid]):  # the time goes by the square of a class's rows
+        of_class = solid[classes[solid] == number]
+        kept = cv2.dnn.NMSBoxes(table[of_class].tolist(), weights[of_class], 0.0, threshold)
         chosen.append(of_class[np.asarray(kept, np.intp).reshape(-1)])
-    return np.asarray(solid[np.sort(np.concatenate(chosen))], np.intp)
+    return np.sort(np.concatenate(chosen)) if chosen else solid
 
 
 def _from_masks(
-    tensors: Mapping[str, NDArray[Any]], rows: NDArray[np.intp], head: Head, transform: Transform
+    tensors: Mapping[str, NDArray[Any]],
+    rows: NDArray[np.intp],
+    head: Head,
+    transform: Transform,
+    table: NDArray[np.uint16],
+    truncated: int,
 ) -> Instances:
     """A head without boxes: an object's box is the extent of its mask."""
     maps = _Maps(tensors, head, transform)
@@ -213,8 +220,15 @@ def _from_masks(
             left.append(row)
     xyxy = np.array(boxes, np.float32).reshape(-1, 4)
     scores, classes = (tensors[name].reshape(-1)[left] for name in ("scores", "classes"))
-    made = _found(xyxy, scores, classes, tuple(masks), transform.source)
-    return replace(made, cells=maps.cells(xyxy))
+    return Instances(
+        xyxy,
+        scores.astype(np.float32, copy=False),
+        _named(classes, table),
+        tuple(masks),
+        transform.source,
+        truncated=truncated,
+        cells=maps.cells(xyxy),
+    )
 
 
 def _clipped(xyxy: NDArray[np.float32], seen: Rect) -> NDArray[np.float32]:
@@ -224,8 +238,8 @@ def _clipped(xyxy: NDArray[np.float32], seen: Rect) -> NDArray[np.float32]:
 
 def _regions(xyxy: NDArray[np.float32]) -> list[Rect]:
     """Boxes rounded outwards to whole pixels."""
-    low, high = np.floor(xyxy[:, :2]).astype(int).tolist(), np.ceil(xyxy[:, 2:]).astype(int).tolist()
-    return [Rect(top, left, bottom, right) for (left, top), (right, bottom) in zip(low, high, strict=True)]
+    low, high = np.floor(xyxy[:, 1::-1]), np.ceil(xyxy[:, :1:-1])
+    return list(map(Rect._make, np.hstack([low, high]).astype(np.intp).tolist()))
 
 
 def _level(head: Head) -> float:
@@ -233,14 +247,3 @@ def _level(head: Head) -> float:
         return head.mask_threshold
     share = min(max(head.mask_threshold, 1e-6), 1 - 1e-6)
     return float(np.log(share / (1 - share)))
-
-
-def _found(
-    xyxy: NDArray[np.float32],
-    score: NDArray[Any],
-    class_id: NDArray[Any],
-    masks: tuple[NDArray[np.bool_], ...],
-    size: Size,
-) -> Instances:
-    numbers = np.clip(class_id, -1, NO_CLASS).astype(np.int64) % (NO_CLASS + 1)
-    return Instances(xyxy, score.astype(np.float32), numbers.astype(np.uint16), masks, size)
