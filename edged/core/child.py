@@ -34,13 +34,14 @@ from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.environment import for_children
 from edged.core.errors import EdgedError, EngineError, MachineryError, RefusedError
 from edged.core.files import memory_file
-from edged.core.procfs import available_bytes, tree_bytes
+from edged.core.procfs import available_bytes, tree_bytes, waited_s
 
 POLL_S = 0.1
 GRACE_S = 2.0  # to stop by itself once it was asked to
 MAX_LINE_BYTES = 1 << 20
 TAIL_LINES = 20
 TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP}
+SLOW, STARVED = "took longer", "for a processor"  # in `Ending.why`
 RESERVE_BYTES = 256 << 20  # what the rest of the machine keeps, whatever the limit is
 
 OnNote = Callable[[dict[str, Any]], None]
@@ -104,12 +105,12 @@ def run_child(
         watch = _Watch(child, reports, on_note, memory_bytes)
         try:
             step_back(child.pid)
-            deadline_ns = None if timeout_s is None else now() + round(timeout_s * NS_PER_S)
+            deadline_ns = now() + round((timeout_s or 0) * NS_PER_S)
             while watch.turn():
                 if cancel is not None and cancel.is_set():
                     watch.end("cancelled", GRACE_S)
-                elif deadline_ns is not None and now() > deadline_ns:
-                    watch.end(f"took longer than {timeout_s:g} s")
+                elif timeout_s is not None and now() > deadline_ns:
+                    watch.end(f"{SLOW} than {timeout_s:g} s{_starved(child.pid, timeout_s)}")
         finally:
             watch.close()
         last = watch.last
@@ -125,6 +126,12 @@ def step_back(pid: int) -> None:
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _starved(pid: int, seconds: float) -> str:
+    """What a child that stepped back says of its time where others had the processors; nothing where it had them."""
+    waited = waited_s(pid)
+    return f", {waited:.0f} s of them in wait {STARVED}" if waited > seconds / 2 else ""
 
 
 def _start(argv: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[bytes]:

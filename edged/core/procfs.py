@@ -51,6 +51,20 @@ def command(pid: int) -> list[str]:
         return []
 
 
+def waited_s(pid: int) -> float:
+    """The longest that a thread of this process was ready and had no processor, in seconds; 0 where it is not known.
+
+    The second figure of schedstat (Documentation/scheduler/sched-stats.rst of the kernel), in nanoseconds."""
+    waited_ns = [0]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is wanted
+            with open(f"/proc/{pid}/task/{task}/schedstat", "rb") as file:  # noqa: PTH123
+                waited_ns.append(int(file.read().split()[1]))
+    except (OSError, IndexError):
+        pass
+    return max(waited_ns) / 1e9
+
+
 def text_of(path: Path) -> str:
     """What the kernel or the system reports in a file; empty when it is not there or not for us."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from edged.bundle.manifest import Manifest, dump_manifest
 from edged.config import Config
-from edged.core.child import Ending, run_child
+from edged.core.child import SLOW, STARVED, Ending, run_child
 from edged.core.errors import EdgedError, RefusedError
 from edged.core.procfs import available_bytes
 from edged.swap.job import Job, State
@@ -71,10 +71,18 @@ def run_trial(
     if ending.error is not None:
         raise _refusal(ending.error, memory)
     if ending.result is None or ending.why:
-        slow = ending.why.startswith("took longer")
-        remedy = "raise [swap] trial_seconds if this machine is busy" if slow else "do not use this engine"
-        raise RefusedError(f"its trial ended after {notes.phase}: {_end(ending)}", remedy)
+        raise RefusedError(f"its trial ended after {notes.phase}: {_end(ending)}", _remedy(ending))
     return bytes.fromhex(ending.result["digest"]), notes.warnings
+
+
+def _remedy(ending: Ending) -> str:
+    """For a trial that came to nothing: is it the engine, or what else this machine does?"""
+    if STARVED in ending.why:
+        return (
+            "a trial runs only where nothing else wants the processor: end what is busy, or raise [swap] trial_seconds"
+        )
+    slow = ending.why.startswith(SLOW)
+    return "raise [swap] trial_seconds if this machine is busy" if slow else "do not use this engine"
 
 
 def _refusal(error: EdgedError, memory: int) -> RefusedError:
