@@ -13,7 +13,7 @@ from edged.cli.output import print_answer
 from edged.cli.progress import Bar
 from edged.core.errors import EngineError, UsageError
 
-IMAGE, POLICY, HEAD, OUT = "Image", "Policy", "Instance head", "What is written"
+IMAGE, POLICY, HEAD, HALF, OUT = "Image", "Policy", "Instance head", "Precision", "What is written"
 
 
 def register(app: typer.Typer) -> None:
@@ -97,11 +97,18 @@ def pack(
     top_k: Annotated[int | None, option("rows that the graph gives", HEAD)] = None,
     score: Annotated[float | None, option("least score of an object", HEAD)] = None,
     fixed: Annotated[list[str] | None, option("size of an open dimension; repeat", None, "DIM=SIZE", "--fix")] = None,
-    precision: Annotated[str | None, option("fp32, fp16 or int8")] = None,
+    precision: Annotated[str | None, option("fp32, fp16 or int8", HALF)] = None,
+    keep: Annotated[list[str] | None, option("a node that stays in float32; repeat", HALF, "NODE")] = None,
+    search_s: Annotated[
+        float | None, option("how long to look for nodes that have to stay; 0 = not, default 120", HALF, "SECONDS")
+    ] = None,
+    backend: Annotated[
+        str | None, option("one that is here, such as cuda: proved and timed there too", HALF, "BACKEND")
+    ] = None,
     golden: Annotated[Path | None, option("samples to prove it on: folder, recording or .npz")] = None,
     calibration: Annotated[Path | None, option("the same for int8's ranges, 50 and more")] = None,
     reduce_range: Annotated[
-        bool, option("7-bit weights, for int8 on CPUs without VNNI", None, None, "--reduce-range")
+        bool, option("7-bit weights, for int8 on CPUs without VNNI", HALF, None, "--reduce-range")
     ] = False,
     store: Annotated[Path | None, option("engine store to write to", OUT)] = None,
     archive: Annotated[bool, option("also write NAME-VERSION.edged here", OUT, None, "--archive")] = False,
@@ -130,6 +137,7 @@ def pack(
         store or _default_store(),
         archive=archive,
         replace=replace,
+        backend=backend or "",
         sign=_signer(sign) if sign else None,
         emit=emit,
         progress=lambda what, done, count: _draw(bar, what, done, count),

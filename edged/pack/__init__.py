@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_field
 from pathlib import Path
@@ -29,7 +29,7 @@ from edged.bundle.manifest import (
 from edged.bundle.samples import Arrays, name_samples
 from edged.core.errors import RefusedError
 from edged.engine.ort_cpu import tensors
-from edged.pack.convert import convert
+from edged.pack.convert import conversion
 from edged.pack.dense import Dense
 from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, to_bytes, whole
 from edged.pack.heads import bake_head
@@ -38,13 +38,16 @@ from edged.pack.labels import Labels, bake_labels_output
 from edged.pack.measure import measure
 from edged.pack.normalise import Action, State, bake_action_output, bake_prefix_input, bake_state_input
 from edged.pack.opsets import settle
-from edged.pack.prove import Progress, Reference, Wanted, prove, run_packed, same, session
+from edged.pack.prove import Progress, Reference, Wanted, same, session
 from edged.pack.recipe import Recipe, check_recipe
+from edged.pack.search import Budget
 from edged.pack.sound import check_network
 from edged.pack.static import make_static
 from edged.pack.statistics import Affine, Form, affine
+from edged.pack.target import Target
 from edged.pack.tolerance import promised, proved
 from edged.pack.trained import against_trainer, split_trained
+from edged.pack.trials import Converted, Trial, Trials
 from edged.pipeline.golden import Difference, objects_in, require, unnamed
 
 __all__ = [
@@ -63,7 +66,9 @@ __all__ = [
 ]
 
 
+SEARCH_S = 120.0
 TRUNCATED = "truncated"  # in provenance: in how many samples a cap was reached
+KEPT = "float32_nodes"  # in provenance: how many nodes of an fp16 or int8 engine compute in float32
 MISSING = "find the step of the trainer's pre- or post-processing that the recipe lacks"
 
 
@@ -71,7 +76,7 @@ MISSING = "find the step of the trainer's pre- or post-processing that the recip
 class Packed:
     """A written bundle: its folder and files, its manifest, and how far each sample was from the numpy reference.
 
-    `measured`: the same in physical units, see `measure`.
+    `measured`: the same in physical units, see `measure`. `converted`: what its precision took and brought.
     """
 
     path: Path
@@ -79,16 +84,22 @@ class Packed:
     differences: tuple[Difference, ...]
     measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    converted: Converted = field(default_factory=Converted)
 
     @property
     def worst(self) -> dict[str, Difference]:
         """The worst sample of each judged output."""
-        found: dict[str, Difference] = {}
-        for item in self.differences:
-            sign = 1 if item.measure == "error" else -1
-            if item.output not in found or sign * item.value > sign * found[item.output].value:
-                found[item.output] = item
-        return found
+        return worst(self.differences)
+
+
+def worst(differences: Iterable[Difference]) -> dict[str, Difference]:
+    """The worst sample of each judged output."""
+    found: dict[str, Difference] = {}
+    for item in differences:
+        sign = 1 if item.measure == "error" else -1
+        if item.output not in found or sign * item.value > sign * found[item.output].value:
+            found[item.output] = item
+    return found
 
 
 def pack(
@@ -101,14 +112,20 @@ def pack(
     replace: bool = False,
     progress: Progress | None = None,
     sign: Callable[[bytes], bytes] | None = None,
+    backend: str = "",
+    search_s: float = SEARCH_S,
 ) -> Packed:
     """Convert, bake, prove and write `<store>/<name>/<version>/`. The same arguments give the same bytes.
 
     `golden`: at least one sample of *packed* inputs by tensor: raw [1, H, W, 3] uint8 BGR images, raw [1, D] float32
     states; recurrent states may be left out. Their outputs are computed here and must agree with the original network
     between numpy pre- and post-processing. `calibration`: the like, for int8. `sign` makes the 96 bytes of a signature
-    from those of SHA256SUMS. Samples may have the trainer's own actions, see `trained.py`. Raises `RefusedError` when
-    anything does not fit or prove, naming what.
+    from those of SHA256SUMS. Samples may have the trainer's own actions, see `trained.py`.
+
+    fp16 and int8 that do not prove themselves with something to spare keep nodes in float32, as few as are found within
+    `search_s` (0: none; where time ends the search, another machine may find others). `backend`, one of `[engine]
+    backend`: where the proof has to hold too, and is timed. Raises `RefusedError` when anything does not fit or prove,
+    naming what, and `EngineError` where `backend` is not there.
     """
     if not golden:
         raise RefusedError("no golden sample", "give at least one sample of raw inputs")
@@ -118,10 +135,14 @@ def pack(
     settle(original)  # what cannot be packed is refused before anything is run
     reference = Reference(whole(original), recipe)
     feeds = [reference.feed(sample) for sample in reference.fill(calibration)] if recipe.precision == "int8" else []
-    packed = to_bytes(bake(convert(original, recipe, feeds, progress), recipe))
-    manifest = _manifest(recipe, packed, promised(recipe))
-    running = session(packed)
-    check_tensors(manifest, tensors(running.get_inputs()), tensors(running.get_outputs()))
+    tried = Trials(
+        recipe,
+        conversion(original, recipe, feeds, progress),
+        lambda network: bake(network, recipe),
+        lambda model: _manifest(recipe, model, promised(recipe)),
+        Target(backend) if backend else None,
+    )
+    manifest = _check_tensors(tried, recipe)
     inputs, trained = split_trained(golden)
     samples = reference.fill(inputs)
     wanted = []
@@ -130,32 +151,39 @@ def pack(
             progress("proving", number + 1, len(samples))
         wanted.append(reference.run(sample))
     _check_repeats(manifest, wanted[0], reference.run(samples[0]))
-    made = run_packed(packed, samples, recipe)
-    for want, have in zip(wanted, made, strict=True):
+    trial, budget = tried.best(samples, wanted, reference, search_s, progress)
+    for want, have in zip(wanted, trial.made, strict=True):
         if fact := unnamed(manifest, want.tensors, want.objects) or unnamed(manifest, have):
             raise RefusedError(fact, "give a name for every class, in the order of the network's class numbers")
-    differences = prove(manifest, wanted, made)
-    require(differences, f"the packed {recipe.precision} graph does not give what the network gives", _remedy(recipe))
-    outside = against_trainer(manifest, inputs, trained, made)
+    what = f"the packed {recipe.precision} graph does not give what the network gives"
+    require(trial.differences, what, _remedy(recipe, budget))
+    outside = against_trainer(manifest, inputs, trained, trial.rounded)
     require(outside, "the packed engine does not give the actions that the trainer's own policy gave", MISSING)
-    measured = measure(manifest, wanted, made)
+    measured = measure(manifest, wanted, trial.rounded)
     if measured.get(INSTANCES, {"objects": 1})["objects"] == 0:
         raise RefusedError(
             "there is no object in any golden sample", "give pictures that show some: they prove nothing"
         )
-    proof = {PROOF: f"{len(outside)} samples of the trainer's own actions"} if outside else {}
-    if recipe.task == "instance":  # in the manifest, for whoever reads only that
-        left_out = sum(objects_in(manifest, have).truncated > 0 for have in made)
-        proof[TRUNCATED] = f"{left_out} of {len(made)} samples"
-    claimed = {key: value for key, value in recipe.provenance.items() if key not in (PROOF, TRUNCATED)}
-    recipe = replace_field(recipe, provenance={**claimed, **proof})
-    manifest = _manifest(recipe, packed, proved(recipe, differences))
-    files = bundle_files(manifest, packed, name_samples(samples, made))
+    recipe = replace_field(recipe, provenance=_provenance(recipe, trial, manifest, len(outside)))
+    manifest = _manifest(recipe, trial.packed, proved(recipe, trial.differences))
+    files = bundle_files(manifest, trial.packed, name_samples(samples, trial.made))
     if sign is not None:
         files[SIGNATURE] = sign(files[SUMS])
         open_bundle(files, recipe.name)
+    exact = replace_field(recipe, precision="fp32")
+    pace = tried.pace(trial, lambda: to_bytes(bake(conversion(original, exact, ()).convert(), exact)))
+    converted = Converted(
+        tuple(name for name in tried.candidates if name in trial.kept),
+        len(tried.candidates),
+        budget.spent,
+        budget.cut,
+        len(whole(original)),
+        backend,
+        tuple(trial.there),
+        pace,
+    )
     path = write_files(store / manifest.name / manifest.version, files, replace=replace)
-    return Packed(path, manifest, tuple(differences), measured, files)
+    return Packed(path, manifest, tuple(trial.here), measured, files, converted)
 
 
 def bake(original: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
@@ -190,6 +218,27 @@ def _axes(recipe: Recipe) -> int:
     return next((len(out.axes) for out in recipe.outputs.values() if isinstance(out, ActionOutput)), 0)
 
 
+def _check_tensors(tried: Trials, recipe: Recipe) -> Manifest:
+    packed = tried.pack(recipe.keep)
+    manifest, running = tried.manifest(packed), session(packed)
+    check_tensors(manifest, tensors(running.get_inputs()), tensors(running.get_outputs()))
+    return manifest
+
+
+def _provenance(recipe: Recipe, trial: Trial, manifest: Manifest, trained: int) -> dict[str, str]:
+    """The recipe's own, and what this proof has found, which is not for a recipe to claim."""
+    found = {}
+    if trained:
+        found[PROOF] = f"{trained} samples of the trainer's own actions"
+    if trial.kept:
+        found[KEPT] = str(len(trial.kept))
+    if recipe.task == "instance":  # in the manifest, for whoever reads only that
+        left_out = sum(objects_in(manifest, have).truncated > 0 for have in trial.made)
+        found[TRUNCATED] = f"{left_out} of {len(trial.made)} samples"
+    claimed = {key: value for key, value in recipe.provenance.items() if key not in (PROOF, TRUNCATED, KEPT)}
+    return {**claimed, **found}
+
+
 def _check_repeats(manifest: Manifest, first: Wanted, again: Wanted) -> None:
     """Refuse a network that gives something else the second time; two sessions may well draw the same numbers."""
     if odd := same(manifest, first, again):
@@ -197,12 +246,15 @@ def _check_repeats(manifest: Manifest, first: Wanted, again: Wanted) -> None:
         raise RefusedError(fact, "find what is random or remembered in it, and export that as an input")
 
 
-def _remedy(recipe: Recipe) -> str:
+def _remedy(recipe: Recipe, budget: Budget) -> str:
+    longer = (
+        "let it look longer for nodes to keep in float32 (--search-s), " if budget.cut or not budget.limit_s else ""
+    )
     match recipe.precision:
         case "int8":
-            return "calibrate with more of what the engine will see, or pack it as fp16"
+            return f"{longer}calibrate with more of what the engine will see, or pack it as fp16"
         case "fp16":
-            return "pack it as fp32: it has numbers that half precision does not"
+            return f"{longer}{'or ' if longer else ''}pack it as fp32: it has numbers that half precision does not"
         case _:
             return "check statistics, channel order and layout; if they are right, report this with the model"
 

@@ -14,7 +14,7 @@ from edged.pack.spec import Spec
 
 Flags = Mapping[str, Any]
 T = TypeVar("T")
-WHOLE_SPEC = ("name", "version", "task", "precision", "golden", "calibration", "lerobot")
+WHOLE_SPEC = ("name", "version", "task", "precision", "golden", "calibration", "lerobot", "search_s")
 OF_HEADS = {
     "layout": "head",
     "background": "background",
@@ -36,6 +36,8 @@ def from_flags(flags: Flags, network: Network) -> Spec:
         tables["classes"] = _words(flags["classes"])
     if flags.get("reduce_range"):
         tables["reduce_range"] = True
+    if flags.get("keep"):
+        tables["keep"] = tuple(flags["keep"])
     if flags.get("fix"):
         tables["fixed"] = dict(_pair("--fix", item, int) for item in flags["fix"])
     head_table = {key: flags[flag] for key, flag in OF_HEADS.items() if flags.get(flag) is not None}

@@ -164,6 +164,13 @@ def sort(model: onnx.ModelProto) -> None:
     model.graph.node.extend(listed[index] for index in order)
 
 
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Every node its own name, by which converters tell them apart; names that do so already stay."""
+    if len({node.name for node in nodes(model.graph) if node.name}) < sum(1 for _ in nodes(model.graph)):
+        for number, node in enumerate(nodes(model.graph)):
+            node.name = f"{node.op_type}:{number}"
+
+
 def set_value(value: onnx.ValueInfoProto, dtype: int, shape: Sequence[int | str | None] | None) -> None:
     """Give a graph input or output its type; a shape of None is left for inference to find."""
     value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, shape))
@@ -173,8 +180,12 @@ def drop_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
     """Take outputs away, and the nodes and constants that nothing else needs."""
     for name in names:
         model.graph.output.remove(graph_output(model, name))
-    if not names:
-        return
+    if names:
+        drop_unread(model)
+
+
+def drop_unread(model: onnx.ModelProto) -> None:
+    """Take away the nodes and constants that no output needs."""
     listed = list(model.graph.node)
     wanted = {value.name for value in model.graph.output}
     kept = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from edged.core.errors import RefusedError
 from edged.pack.batch_norm import fold_batch_norms
-from edged.pack.graph import nodes, sort
+from edged.pack.graph import drop_unread, name_nodes, sort
 
 Feed: TypeAlias = Mapping[str, NDArray[Any]]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -39,27 +39,58 @@ OPTIONS = {
 }
 
 
-def to_int8(
-    model: onnx.ModelProto, feeds: Sequence[Feed], *, reduce_range: bool = False, progress: Progress | None = None
-) -> onnx.ModelProto:
-    """A copy with Q/DQ nodes whose ranges are those that `feeds` (inputs of this network) made.
+class Int8:
+    """A network with Q/DQ nodes whose ranges are those that `feeds` (inputs of this network) made.
 
     `reduce_range`: 7-bit weights, for CPUs without VNNI, whose 16-bit sums would saturate. Needs opset 13.
     """
-    if not feeds:
-        raise RefusedError("int8 needs calibration data", "give --calibration")
-    network = fold_batch_norms(model)
-    _name(network)
+
+    first: Sequence[Sequence[str]] = ()
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        feeds: Sequence[Feed],
+        *,
+        reduce_range: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        if not feeds:
+            raise RefusedError("int8 needs calibration data", "give --calibration")
+        self._network = fold_batch_norms(model)
+        name_nodes(self._network)
+        spared = {*tail(self._network.graph), *biases(self._network.graph)}
+        self.candidates = [
+            node.name
+            for node in self._network.graph.node
+            if node.op_type in (*WEIGHTED, *JOINING) and node.name not in spared
+        ]
+        self._quantised = _quantised(self._network, sorted(spared), _Reader(feeds, progress), reduce_range)
+
+    def convert(self, keep: Collection[str] = ()) -> onnx.ModelProto:
+        """A copy in which the nodes named in `keep` compute in float, on what was not quantised where that is there."""
+        made = onnx.ModelProto()
+        made.CopyFrom(self._quantised)
+        if keep:
+            _leave_float(made, self._network, set(keep))
+        return made
+
+
+def _quantised(
+    network: onnx.ModelProto, spared: Sequence[str], reader: CalibrationDataReader, reduce_range: bool
+) -> onnx.ModelProto:
     with _quiet(), tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "int8.onnx"
+        path = Path(folder) / "int8.onnx"
+        given = onnx.ModelProto()
+        given.CopyFrom(network)  # the quantiser edits what it is given
         try:
             quantize_static(
-                network,
-                str(made),
-                _Reader(feeds, progress),
+                given,
+                str(path),
+                reader,
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=[*WEIGHTED, *JOINING],
-                nodes_to_exclude=sorted({*tail(network.graph), *biases(network.graph)}),
+                nodes_to_exclude=spared,
                 per_channel=True,
                 reduce_range=reduce_range,
                 activation_type=QuantType.QInt8,
@@ -68,9 +99,26 @@ def to_int8(
             )
         except Exception as error:  # the quantiser raises whatever its graph walk meets
             raise RefusedError(f"the graph cannot be quantised: {error}", "pack it as fp16 or fp32") from None
-        quantised = onnx.load(str(made))
-    sort(quantised)  # the quantiser's own order ignores what bodies of If and Loop read from around them
-    return quantised
+        made = onnx.load(str(path))
+    sort(made)  # the quantiser's own order ignores what bodies of If and Loop read from around them
+    return made
+
+
+def _leave_float(model: onnx.ModelProto, network: onnx.ModelProto, keep: set[str]) -> None:
+    """Let these nodes read what they read in `network`, and drop the Q and DQ that nothing reads any more."""
+    given = {node.name: node.input for node in network.graph.node}
+    weights = {tensor.name: tensor for tensor in network.graph.initializer}
+    there = {tensor.name for tensor in (*model.graph.initializer, *model.graph.input)}
+    there |= {name for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.name in keep:
+            for index, name in enumerate(given[node.name]):
+                if name not in there and name in weights:
+                    model.graph.initializer.add().CopyFrom(weights[name])
+                    there.add(name)
+                if name in there:
+                    node.input[index] = name
+    drop_unread(model)
 
 
 def tail(graph: onnx.GraphProto) -> list[str]:
@@ -101,14 +149,6 @@ def _constants(graph: onnx.GraphProto) -> set[str]:
 
 def _is_weighted(node: onnx.NodeProto, constants: set[str]) -> bool:
     return node.op_type in WEIGHTED and any(name in constants for name in node.input[1:2])
-
-
-def _name(model: onnx.ModelProto) -> None:
-    """Every node its own name: the quantiser identifies them by it."""
-    taken = {node.name for node in nodes(model.graph) if node.name}
-    if len(taken) < sum(1 for _ in nodes(model.graph)):
-        for number, node in enumerate(nodes(model.graph)):
-            node.name = f"{node.op_type}:{number}"
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edged.bundle.bundle import SUFFIX, write_archive
-from edged.bundle.manifest import SELF_PROOF
 from edged.core.errors import UsageError
-from edged.pack import Packed, pack
+from edged.pack import SEARCH_S, pack
 from edged.pack.answers import Questions
 from edged.pack.graph import load_model
 from edged.pack.lerobot import read_policy, relative
@@ -21,6 +19,7 @@ from edged.pack.metadata import descriptions
 from edged.pack.network import Network, look_at
 from edged.pack.prove import Progress
 from edged.pack.recipe import Recipe
+from edged.pack.report import Result, facts, show
 from edged.pack.resolve import resolve
 from edged.pack.sample_files import Samples, read_given
 from edged.pack.sound import check_network, remarks
@@ -30,15 +29,7 @@ from edged.pack.synthetic import synthetic
 GOLDEN, CALIBRATION, SYNTHETIC = 8, 200, 4
 Emit = Callable[[str], None]
 
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A packed engine and what was inferred on the way. `archive`: the `.edged` file, if one was asked for."""
-
-    packed: Packed
-    recipe: Recipe
-    inferred: tuple[str, ...]
-    archive: Path | None
+__all__ = ["facts", "new_facts", "pack_job", "show"]
 
 
 def pack_job(
@@ -49,6 +40,7 @@ def pack_job(
     archive: bool = False,
     replace: bool = False,
     sign: Callable[[bytes], bytes] | None = None,
+    backend: str = "",
     emit: Emit = lambda line: None,
     progress: Progress | None = None,
 ) -> Result:
@@ -86,50 +78,22 @@ def pack_job(
             raise UsageError("int8 needs to see what the engine will see", "give --calibration FOLDER or FILE.npz")
         calibration = read_given(Path(spec.calibration), recipe, CALIBRATION)
         emit(f"calibrating with {len(calibration)} samples of {Path(spec.calibration).name}")
-    packed = pack(path, recipe, golden, store, calibration=calibration, replace=replace, progress=progress, sign=sign)
+    packed = pack(
+        path,
+        recipe,
+        golden,
+        store,
+        calibration=calibration,
+        replace=replace,
+        progress=progress,
+        sign=sign,
+        backend=backend,
+        search_s=SEARCH_S if spec.search_s is None else spec.search_s,
+    )
     single = None
     if archive:
         single = write_archive(Path(f"{packed.manifest.name}-{packed.manifest.version}{SUFFIX}"), packed.files)
     return Result(packed, recipe, tuple(inferred), single)
-
-
-def facts(result: Result) -> dict[str, Any]:
-    """For programs: `--json`."""
-    packed = result.packed
-    return {
-        "path": str(packed.path),
-        "name": packed.manifest.name,
-        "version": packed.manifest.version,
-        "precision": packed.manifest.precision,
-        "model_bytes": len(packed.files["model.onnx"]),
-        "archive": str(result.archive) if result.archive else None,
-        "inferred": list(result.inferred),
-        "proof": {
-            output: {"measure": item.measure, "worst": item.value, "bound": item.bound, "sample": item.sample}
-            for output, item in packed.worst.items()
-        },
-        "proved_against": packed.manifest.proof or None,
-        "measured": {output: dict(values) for output, values in packed.measured.items()},
-    }
-
-
-def show(result: Result) -> str:
-    """The same for people."""
-    packed = result.packed
-    lines = []
-    for output, item in packed.worst.items():
-        lines.append(
-            f"proof    {output}: {item.measure} {item.value:.3g}, bound {item.bound:g} (sample {item.sample:03d})"
-        )
-        lines += [f"         {name}: {value:.4g}" for name, value in packed.measured.get(output, {}).items()]
-    if packed.manifest.task == "policy":
-        against = packed.manifest.proof or f"{SELF_PROOF}; --golden with the trainer's own actions proves the import"
-        lines.append(f"proof    {against}")
-    size = len(packed.files["model.onnx"]) / 1024
-    lines.append(f"wrote    {packed.path} ({packed.manifest.precision}, {size:.0f} KiB)")
-    if result.archive is not None:
-        lines.append(f"wrote    {result.archive}")
-    return "\n".join(lines)
 
 
 def new_facts(part: Part, known: Part | None, path: str = "") -> Iterator[str]:

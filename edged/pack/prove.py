@@ -82,7 +82,7 @@ class Reference:
 
     def run(self, sample: Arrays) -> Wanted:
         """What the packed graph is to give for a sample of packed inputs."""
-        raw = _run(self._session, self.feed(sample))
+        raw = self.raw(self.feed(sample))
         recipe = self._recipe
         made = {}
         for tensor, array in raw.items():
@@ -92,6 +92,10 @@ class Reference:
         if recipe.dense is None or recipe.head is None:
             return Wanted(made)
         return Wanted(made, published(recipe.dense, raw, recipe.head))
+
+    def raw(self, feed: Outputs) -> Outputs:
+        """The network's own outputs for what it is fed."""
+        return _run(self._session, feed)
 
     def fill(self, samples: Sequence[Arrays]) -> list[Outputs]:
         """The samples with every recurrent state (zeros in the first, in the others what the one before gave), noise,

@@ -40,6 +40,7 @@ class Recipe:
     digits of the packed model's sha256. `fixed` gives open dimensions a size (batch becomes 1), by their name or by
     `fixed_key`.
     `tolerance` overrides what the precision promises. `reduce_range`: 7-bit weights for int8 on CPUs without VNNI.
+    `keep` names nodes of the network that stay float32 in fp16 and int8.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Recipe:
     fixed: Mapping[str, int] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=dict)
     reduce_range: bool = False
+    keep: Sequence[str] = ()
 
 
 def check_recipe(recipe: Recipe) -> None:

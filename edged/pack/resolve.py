@@ -107,6 +107,7 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
         fixed={**_sizes(images, network.inputs), **_moments(inputs, network.inputs), **(spec.fixed or {})},
         tolerance=spec.tolerance or {},
         reduce_range=bool(spec.reduce_range),
+        keep=spec.keep or (),
     )
 
 

@@ -54,6 +54,15 @@ def test_it_gives_what_the_cpu_gives(gpu: Plug, provider: Any, tmp_path: Path) -
             assert all(item.ok for item in golden_check(engine, bundle))
 
 
+def test_an_engine_packed_for_a_gpu_is_proved_and_timed_there(gpu: Plug, provider: Any, tmp_path: Path) -> None:
+    gpu()
+    packed = pack(segment_model(), segment_recipe(precision="fp16"), segment_golden(), tmp_path, backend="cuda")
+    made = packed.converted
+    assert {item.output for item in made.there} == {"labels"}
+    assert made.pace is not None
+    assert made.pace.about["gpu"]
+
+
 def test_a_tick_is_one_upload_one_run_one_download_one_synchronisation(gpu: Plug, provider: Any) -> None:
     cuda = gpu()
     with opened(double(), cuda) as engine:

@@ -27,15 +27,23 @@ def scene(seed: int, size: int = SIZE) -> np.ndarray:
     return image
 
 
-def segformer(opset: int = 17, classes: int = 4, size: int = SIZE) -> bytes:
-    """pixel_values [batch, 3, H, W] -> logits [batch, 4, H / 4, W / 4]."""
+def segformer(opset: int = 17, classes: int = 4, size: int = SIZE, hot: float = 1.0) -> bytes:
+    """pixel_values [batch, 3, H, W] -> logits [batch, 4, H / 4, W / 4].
+
+    `hot`: by how much its tokens are larger, as trained transformers have them: what their norms square is then beyond
+    half precision, and so is nothing else.
+    """
     net, width, side = Net(21, opset), 16, size // 4
     image = net.input("pixel_values", ["batch", 3, size, size])
     fine = net.conv(net.conv(image, 3, 8, stride=2), 8, width, stride=2)
     small = net.conv(fine, width, width, size=4, stride=4)
     tokens = net.add("Transpose", net.add("Reshape", small, net.ints(1, width, -1)), perm=[0, 2, 1])
     count = (side // 4) ** 2
+    if hot != 1.0:
+        tokens = net.add("Mul", tokens, net.const(hot))
     tokens = net.block(tokens, width, count)
+    if hot != 1.0:
+        tokens = net.norm(tokens, width)
     coarse = net.add("Reshape", net.add("Transpose", tokens, perm=[0, 2, 1]), net.ints(1, width, side // 4, side // 4))
     scales = net.const([1, 1, 4, 4])
     half = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}

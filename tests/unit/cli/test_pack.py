@@ -199,3 +199,18 @@ def test_an_engine_signed_while_packing(tmp_path: Path) -> None:
     bundle = read_bundle(tmp_path / "s" / "road" / "1")
     assert check_own_signature(bundle) == key.public.read_bytes()
     edged(*flags)  # the same key makes the same bytes: nothing is overwritten
+
+
+def test_it_says_which_nodes_stay_in_float32_and_what_that_brings(tmp_path: Path, pictures: Path) -> None:
+    model = written(tmp_path, "hot.onnx", segformer(hot=300.0))
+    given = [model, *SEGFORMER, "--precision", "fp16", "--golden", pictures, "--store", tmp_path / "store"]
+    text = edged(*given, "--search-s", "3600", "--backend", "cpu")
+    assert "kept     4 of 72 nodes in float32, found in " in text
+    assert "proof    on cpu: logits: agreement" in text
+    assert " times as fast: " in text
+    nodes = [flag for name in ("Mul55", "ReduceMean56", "Add57", "Sqrt58") for flag in ("--keep", name)]
+    said = json.loads(edged(*given, *nodes, "--search-s", "0", "--json"))["converted"]
+    assert (said["kept"], said["trials"], said["backend"], said["ms"]) == (nodes[1::2], 0, None, None)
+    assert fault(*given, "--backend", "abacus").startswith("2 there is no back end 'abacus'; there are cpu, ")
+    assert fault(*given, "--backend", "cuda").startswith("1 there is no NVIDIA GPU here")
+    assert "--search-s" in fault(*given, "--search-s", "0")
