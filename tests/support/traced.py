@@ -20,11 +20,13 @@ from replayed_cell import Replay
 from edged.bundle.bundle import Bundle
 from edged.bundle.manifest import (
     ConstInput,
+    DelayInput,
     FeedbackInput,
     HiddenOutput,
     History,
     LabelsOutput,
     NoiseInput,
+    PrefixInput,
     StateInput,
     StatePart,
 )
@@ -79,8 +81,9 @@ def graph(nodes: list[Any], inputs: dict[str, Any], outputs: dict[str, Any], con
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def policy(version: str, steps: int = STEPS, scale: float = 0.02) -> Bundle:
-    """Ramps from where the joints are, led by a recurrent state and noise; nan while `ay` is negative."""
+def policy(version: str, steps: int = STEPS, scale: float = 0.02, continues: bool = False) -> Bundle:
+    """Ramps from where the joints are, led by a recurrent state and noise; nan while `ay` is negative. `continues`: its
+    chunks begin with the prefix that it is given."""
     nodes = [
         helper.make_node("Gather", ["state", "newest"], ["now"], axis=1),
         helper.make_node("Slice", ["now", "zero", "three", "one"], ["joints"]),
@@ -97,7 +100,7 @@ def policy(version: str, steps: int = STEPS, scale: float = 0.02) -> Bundle:
         helper.make_node("Mul", ["each", "ramp"], ["ramped"]),
         helper.make_node("Unsqueeze", ["joints", "one"], ["here"]),
         helper.make_node("Add", ["here", "ramped"], ["chunk"]),
-        helper.make_node("Reshape", ["chunk", "shape"], ["action"]),
+        helper.make_node("Reshape", ["chunk", "shape"], ["own" if continues else "action"]),
     ]
     f = TensorProto.FLOAT
     shape = [1, steps, 3] if steps > 1 else [1, 3]
@@ -106,9 +109,17 @@ def policy(version: str, steps: int = STEPS, scale: float = 0.02) -> Bundle:
     constants |= {"nothing": np.zeros(1, np.float32), "shape": np.array(shape)}
     constants["ramp"] = (scale * np.arange(1, steps + 1, dtype=np.float32))[None, :, None]
     constants["one"] = np.array([1])
+    more: dict[str, Any] = {}
+    if continues:
+        nodes += [
+            helper.make_node("Less", ["steps", "delay"], ["executed"]),
+            helper.make_node("Where", ["executed", "prefix", "own"], ["action"]),
+        ]
+        constants["steps"] = np.arange(steps, dtype=np.float32)[None, :, None]
+        more = {"prefix": (f, shape), "delay": (f, [1])}
     model = graph(
         nodes,
-        {"state": (f, [1, 2, 6]), "hidden": (f, [1, 3]), "noise": (f, [1, 3]), "speed": (f, [1])},
+        {"state": (f, [1, 2, 6]), "hidden": (f, [1, 3]), "noise": (f, [1, 3]), "speed": (f, [1]), **more},
         {"action": (f, shape), "hidden_out": (f, [1, 3])},
         constants,
     )
@@ -119,6 +130,7 @@ def policy(version: str, steps: int = STEPS, scale: float = 0.02) -> Bundle:
             "hidden": FeedbackInput(output="hidden_out", reset="stop"),
             "noise": NoiseInput(),
             SETTABLE: ConstInput(value=1.0, settable=True),
+            **({"prefix": PrefixInput(), "delay": DelayInput()} if continues else {}),
         },
         outputs={"action": cells.action(step_ms=20.0), "hidden_out": HiddenOutput()},
         schema=2, version=version,

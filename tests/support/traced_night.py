@@ -78,7 +78,7 @@ def policy_night(folder: Path, inference: str, steps: int, ticks: int, seed: int
     cell = TracedCell(
         folder, traced.policy_config(inference, execution), traced.sensor_recording(ticks / 45, seed), seed
     )
-    cell.make = partial(traced.policy, steps=steps)
+    cell.make = partial(traced.policy, steps=steps, continues=execution.get("join") == "rtc")
     cell.install(cell.make("1"), 30.0 if inference == "async" else 1.0)
     night(cell, ticks)
     return cell

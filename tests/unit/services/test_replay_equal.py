@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import traced
 from traced import TracedCell
 from traced_night import assert_equal, night, policy_night, repeated, states, tape_of
 
 from edged.engine.registry import open_engine
+from edged.pipeline.decode_policy import PolicyDecoder
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.repeat import repeat
 from edged.services.replay.tape import make_tape
@@ -31,6 +33,7 @@ def made(tmp_path: Path) -> Iterator[list[TracedCell]]:
     [
         ("async", 12, {"replan": 4}),
         ("async", 12, {"join": "blend"}),
+        ("async", 12, {"join": "rtc"}),
         ("inline", 12, {"join": "ensemble"}),
         ("inline", 1, {}),
     ],
@@ -44,6 +47,31 @@ def test_a_policy_with_holds_swaps_and_gaps(
     kinds = Counter(one.recorded.header.get("reason", one.recorded.kind.name) for one in done if one.recorded)
     assert kinds["ACTION"] > 50, kinds
     assert len(kinds) > 3, kinds
+
+
+def test_what_a_policy_is_told_of_the_running_plan_is_a_part_of_what_is_made_again(
+    tmp_path: Path, made: list[TracedCell]
+) -> None:
+    """Without it the prefix would be another, and so would each plan."""
+    made.append(cell := policy_night(tmp_path, "async", 12, 200, 4, join="rtc"))
+    told: list[int] = []
+    tape = tape_of(cell)
+    replay = RecordedCell(tape, cell.open)
+    observe = PolicyDecoder.prefix
+
+    def spy(decoder: Any, observation: Any, rows: int) -> Any:
+        steps, count = observe(decoder, observation, rows)
+        told.append(count)
+        return steps, count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PolicyDecoder, "prefix", spy)
+        done = list(repeat(tape, replay))
+        replay.close()
+        assert_equal(done)
+        assert sum(count > 0 for count in told) > 10
+        patch.setattr(PolicyDecoder, "prefix", lambda decoder, observation, rows: (np.zeros((rows, 3)), 0))
+        assert states(repeated(cell))["different"] > 5
 
 
 @pytest.mark.soak
