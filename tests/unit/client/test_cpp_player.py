@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpp_reader import SANITIZED, build, environment
-from golden.make_player import BOOT, HERE, MS, NAMES, START, Daemon
+from golden.make_player import AXES, BOOT, HERE, MS, NAMES, START, Daemon
 
 from edged.client import Lost, Player
 from edged.core.types import Reason
-from edged.wire import decode
+from edged.wire import decode, encode
 
 TRACES = sorted(HERE.glob("player_*.txt"))
 
@@ -48,12 +48,32 @@ def test_it_commands_what_the_golden_traces_say(program: Path, path: Path) -> No
         same(line, expected)
 
 
+def turned(draw: random.Random, data: bytes) -> bytes:
+    """The same action with its axes in another order, others among them or one of them missing, other units, or a
+    number that is none."""
+    message = decode(data)
+    order = draw.sample([*range(len(NAMES)), *range(draw.choice([0, 0, 1, 3]))], draw.choice([2, 3, 3, 3, 3]))
+    order = order if draw.random() < 0.5 else [*order, *(axis for axis in range(len(NAMES)) if axis not in order)]
+    others = draw.choice([0, 0, 1, 60])
+    names = [*(NAMES[axis] for axis in order), *(f"other{number}" * 5 for number in range(others))]
+    units = draw.choice([[AXES["units"][axis] for axis in order] + ["rad"] * others, ["rad"] * len(names), None])
+    arrays = []
+    for name in ("action", "velocity"):
+        rows = np.array(message.arrays[name])[:, [*order, *[0] * others]]
+        if draw.random() < 0.05:
+            rows[-1, draw.randrange(rows.shape[1])] = draw.choice([np.nan, np.inf, -np.inf])
+        arrays.append((name, rows))
+    header = {key: value for key, value in message.header.items() if key not in ("arrays", "units")}
+    header |= {"names": names, **({"units": units} if units else {})}
+    return encode(message.topic, message, header, arrays[: draw.choice([1, 2, 2])])
+
+
 def a_day(seed: int) -> list[str]:
     """Anything that may happen to a player, in no order: plans far and near, single steps, ways to rest, stops heard
     and missed, silence, callers that are away, drives that were moved, messages late and of another machine."""
     draw = random.Random(seed)
     daemon = Daemon()
-    lines, silent, away, offset = [], 0, 0, 0.0
+    lines, silent, away, offset, turning = [], 0, 0, 0.0, 0
     rest_at = draw.randrange(900)
     for now in range(1500):
         now_ns = START + now * MS + draw.randrange(MS)
@@ -81,6 +101,10 @@ def a_day(seed: int) -> list[str]:
                 if draw.random() < 0.1
                 else daemon.action(at_ns, offset, draw.choice([1, 2, 12]), draw.random() < 0.1)
             )
+            if draw.random() < 0.1:
+                turning = draw.choice([0, draw.randrange(1, 1 << 30)])
+            if turning:
+                message = bytearray(turned(random.Random(turning), bytes(message)))
             if draw.random() < 0.02:
                 message[16 + 56] ^= 1  # of another machine
             lines.append(f"feed {now_ns} {message.hex()}")
@@ -140,6 +164,8 @@ def test_whatever_happens_both_command_the_same(program: Path) -> None:
         "fed too far",
         "fed braking",
         "fed future",
+        "fed other axes",
+        "fed not finite",
     }
 
 

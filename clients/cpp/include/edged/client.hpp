@@ -103,6 +103,15 @@ struct Cursor {
     const uint8_t* end;
 };
 
+// As ==, which calls a function for it.
+inline bool same(const Boot& a, const Boot& b) {
+    uint64_t ours, theirs;
+    static_assert(sizeof(Boot) == sizeof ours);
+    std::memcpy(&ours, a.data(), sizeof ours);
+    std::memcpy(&theirs, b.data(), sizeof theirs);
+    return ours == theirs;
+}
+
 inline uint64_t big_endian(const uint8_t* at, int bytes) {
     uint64_t value = 0;
     for (int i = 0; i < bytes; i++) value = value << 8 | at[i];
@@ -176,10 +185,25 @@ class Value {
         }
 
        private:
+        friend class Value;
         detail::Cursor cursor_;
         uint64_t left_;
     };
     Members members() const { return Members(*this); }
+    // The bytes of a list's members.
+    std::string_view raw() const {
+        Value member;
+        Members all = members();
+        while (all.next(member)) {}
+        const uint8_t* end = type == Type::list ? all.cursor_.at : rest_.at;
+        return {reinterpret_cast<const char*>(rest_.at), size_t(end - rest_.at)};
+    }
+    // Whether it is a list with `count` members, and these are their bytes: it need not be walked over to know.
+    [[gnu::noinline]] bool is_list(uint32_t count, std::string_view raw) const {
+        if (type != Type::list || size_ != count || size_t(rest_.end - rest_.at) < raw.size()) return false;
+        for (size_t at = 0; at < raw.size(); at++) if (rest_.at[at] != uint8_t(raw[at])) return false;
+        return true;
+    }
 
    private:
     friend bool detail::read(detail::Cursor&, Value&);
@@ -314,6 +338,12 @@ constexpr Known known_keys[] = {
     {"trace", Shape::text, bit(Kind::trace)},
 };
 constexpr int known_count = sizeof known_keys / sizeof known_keys[0];
+
+constexpr size_t row_of(std::string_view key) {
+    size_t row = 0;
+    while (known_keys[row].key != key) row++;
+    return row;
+}
 
 inline bool is_text(const Value& value) {
     if (value.type != Type::text) return false;
@@ -492,6 +522,11 @@ class Message {
         while (members.next(word) && members.next(value)) if (word.text() == key) found = value;  // the last one counts
         return found;
     }
+    // As `find` gives them, at once: the names of an action's axes and their units.
+    const Value& names() const { return known_[names_row]; }
+    const Value& units() const { return known_[units_row]; }
+    // The velocities at an action's steps; nullptr where it has none.
+    const Array* velocity() const { return has_velocity_ ? &arrays_[1] : nullptr; }
     // Steps and axes of an action; 0 for anything else.
     uint32_t steps() const { return kind() == Kind::action ? arrays_[0].shape[0] : 0; }
     uint32_t axes() const { return kind() == Kind::action ? arrays_[0].shape[1] : 0; }
@@ -501,8 +536,10 @@ class Message {
     const char* read_header(const uint8_t* head);
     const char* read_arrays(const Value& list);
     const char* check_kind() const;
+    static constexpr size_t names_row = detail::row_of("names"), units_row = detail::row_of("units");
     std::array<Array, max_arrays> arrays_;
     int array_count_ = 0;
+    bool has_velocity_ = false;
     Value t0_, step_;
     std::array<Value, detail::known_count> known_;
 };
@@ -630,6 +667,7 @@ inline const char* decode(const void* data, size_t size, Message& message) {
     if (const char* wrong = message.read_header(raw + head)) return wrong;
     if (const char* wrong = message.check_kind()) return wrong;
     const bool is_action = message.kind() == Kind::action;
+    message.has_velocity_ = is_action && message.array("velocity");
     message.t0_ns = is_action ? message.t0_.integer() : 0;
     message.step_ns = is_action ? message.step_.integer() : 0;
     return nullptr;
@@ -650,7 +688,7 @@ inline bool is_finite(const Message& action) {
 
 // Another boot; or the same boot and a greater session; or the same session and a greater seq.
 inline bool newer(const Preamble& candidate, const Preamble& last) {
-    if (candidate.boot != last.boot) return true;
+    if (!detail::same(candidate.boot, last.boot)) return true;
     return candidate.session != last.session ? candidate.session > last.session : candidate.seq > last.seq;
 }
 
@@ -1106,6 +1144,39 @@ struct Point {
     double p = 0, v = 0;
 };
 
+// The members of a header's list, to know them again; too many are not known.
+class Members {
+   public:
+    bool are(const Value& list) const {
+        if (!is_known_) return false;
+        return is_list_ ? list.is_list(count_, {bytes_.data(), size_}) : list.type != Type::list;
+    }
+    void keep(const Value& list) {
+        const std::string_view raw = list.raw();
+        is_known_ = raw.size() <= bytes_.size();
+        if (!is_known_) return;
+        is_list_ = list.type == Type::list;
+        count_ = list.size();
+        size_ = raw.size();
+        if (size_) std::memcpy(bytes_.data(), raw.data(), size_);
+    }
+    void forget() { is_known_ = false; }
+
+   private:
+    bool is_known_ = false, is_list_ = false;
+    uint32_t count_ = 0;
+    size_t size_ = 0;
+    std::array<char, 1024> bytes_;
+};
+
+// Where a moment lies on a trajectory: before its first knot, or by what share of a step after which.
+struct Moment {
+    int64_t now_ns;
+    size_t knot;
+    double share, step_s;
+    bool is_before, is_last;
+};
+
 // A message's trajectory, by the player's axes and clock.
 class Knots {
    public:
@@ -1114,29 +1185,25 @@ class Knots {
     bool is_single = false;  // one knot
     bool rests = false;      // it ends at rest
     std::vector<uint8_t> is_binary;  // [D]: no values in between
+    uint64_t sorting = 0;            // of which sorting of the axes that is
 
-    explicit Knots(size_t axes) : is_binary(axes), points_(axes * kept_knots), from_(axes), axes_(axes) {}
+    explicit Knots(size_t axes) : is_binary(axes), numbers_(2 * axes * kept_knots), from_(axes), axes_(axes) {}
 
-    // Read the columns of an action. False: a number is not finite.
-    bool read(const Message& action, const std::vector<uint32_t>& columns, int64_t shift_ns) {
-        const Array* speeds = action.array("velocity");
-        const size_t wide = action.axes();
+    // Read the columns of an action, or all of it as it is. False: a number is not finite.
+    bool read(const Message& action, const std::vector<uint32_t>& columns, bool as_it_is, int64_t shift_ns) {
+        const Array* speeds = action.velocity();
         count_ = action.steps();
-        if (points_.size() < count_ * axes_) points_.resize(count_ * axes_);
+        const size_t numbers = count_ * axes_;
+        if (numbers_.size() < 2 * numbers) numbers_.resize(2 * numbers);
         is_given = speeds;
+        for (const Array* array : {&action.array(0), speeds}) {
+            if (!array) continue;
+            float* into = numbers_.data() + (array == speeds ? numbers : 0);
+            if (!(as_it_is ? copy(array->data, into, numbers) : sort(array->data, into, columns, action.axes()))) return false;
+        }
         is_single = count_ == 1;
         rests = !is_single;
-        for (size_t knot = 0; knot < count_; knot++) {
-            for (size_t axis = 0; axis < axes_; axis++) {
-                const size_t at = 4 * (knot * wide + columns[axis]);
-                float position, speed = 0;
-                std::memcpy(&position, action.array(0).data + at, 4);
-                if (speeds) std::memcpy(&speed, speeds->data + at, 4);
-                if (!std::isfinite(position) || !std::isfinite(speed)) return false;
-                points_[knot * axes_ + axis] = {double(position), double(speed)};
-                if (knot + 1 == count_ && speed != 0) rests = false;
-            }
-        }
+        for (size_t at = numbers - axes_; is_given && at < numbers; at++) rests &= numbers_[numbers + at] == 0;
         step_ns_ = action.step_ns > 1 ? action.step_ns : 1;
         t0_ns = plus(action.t0_ns, shift_ns);
         int64_t span_ns;
@@ -1144,38 +1211,72 @@ class Knots {
         is_from_ = false;
         return true;
     }
+    // Whether `begin` matters at `now_ns`.
+    bool is_ahead(int64_t now_ns) const { return !is_given && now_ns < t0_ns; }
     // Without velocities, it goes in a straight line from `values` at `now_ns` to the first knot.
     void begin(int64_t now_ns, const std::vector<double>& values) {
-        if (is_given || now_ns >= t0_ns) return;
+        if (!is_ahead(now_ns)) return;
         is_from_ = true;
         from_ns_ = now_ns;
         from_ = values;
     }
-    Point at(int64_t now_ns, size_t axis) const {
+    // What is the same for all axes: a division of 64 bits takes as long as all else of an axis.
+    Moment when(int64_t now_ns) const {
         const int64_t since_ns = minus(now_ns, t0_ns);
-        if (since_ns < 0) return before(now_ns, axis);
-        const uint64_t knot = uint64_t(since_ns / step_ns_);
-        if (knot + 1 >= count_) return {points_[(count_ - 1) * axes_ + axis].p, 0};
-        const Point &a = points_[knot * axes_ + axis], &b = points_[(knot + 1) * axes_ + axis];
-        if (is_binary[axis]) return {a.p, 0};
-        const double x = double(since_ns % step_ns_) / double(step_ns_), h = double(step_ns_) / 1e9;
-        const double begin = a.v * h, way = b.p - a.p, ends = begin + b.v * h;
-        const double bend = ends - 2 * way, rise = 3 * way - begin - ends;
-        return {a.p + x * (begin + x * (rise + x * bend)), (begin + x * (2 * rise + x * 3 * bend)) / h};
+        if (since_ns < 0) return {now_ns, 0, 0, 0, true, false};
+        const uint64_t knot = uint64_t(since_ns) / uint64_t(step_ns_);
+        if (knot + 1 >= count_) return {now_ns, count_ - 1, 0, 0, false, true};
+        const double share = double(since_ns - int64_t(knot) * step_ns_) / double(step_ns_);
+        return {now_ns, size_t(knot), share, double(step_ns_) / 1e9, false, false};
+    }
+    // Where each axis is then. One copy of the code for all who ask: after a pause it is fetched, which takes longest.
+    [[gnu::noinline]] void at(int64_t now_ns, std::vector<Point>& into) const {
+        const Moment now = when(now_ns);
+        for (size_t axis = 0; axis < axes_; axis++) into[axis] = at(now, axis);
     }
 
    private:
-    static constexpr size_t kept_knots = 256;  // room from the start on
-
-    Point before(int64_t now_ns, size_t axis) const {
-        const Point& first = points_[axis];
-        double slope = 0;
-        if (!is_binary[axis])
-            slope = is_from_ ? (first.p - from_[axis]) * (1e9 / double(minus(t0_ns, from_ns_))) : first.v;
-        return {first.p - slope * (double(minus(t0_ns, now_ns)) / 1e9), slope};
+    Point at(const Moment& now, size_t axis) const {
+        if (now.is_before) return before(now.now_ns, axis);
+        const size_t a = now.knot * axes_ + axis, b = a + axes_;
+        const double from = double(numbers_[a]);
+        if (now.is_last || is_binary[axis]) return {from, 0};
+        const double x = now.share, h = now.step_s, way = double(numbers_[b]) - from;
+        const double begin = speed(a) * h, ends = begin + speed(b) * h;
+        const double bend = ends - 2 * way, rise = 3 * way - begin - ends;
+        return {from + x * (begin + x * (rise + x * bend)), (begin + x * (2 * rise + x * 3 * bend)) / h};
     }
 
-    std::vector<Point> points_;  // [T, D]
+    static constexpr size_t kept_knots = 256;  // room from the start on
+
+    // Copy floats that need not be aligned. False: one is not finite.
+    static bool copy(const uint8_t* from, float* into, size_t count) {
+        uint32_t largest = 0;
+        for (size_t at = 0; at < count; at++) {
+            uint32_t bits;
+            std::memcpy(&bits, from + 4 * at, 4);
+            std::memcpy(into + at, &bits, 4);
+            bits &= 0x7FFFFFFF;
+            largest = bits > largest ? bits : largest;
+        }
+        return largest < 0x7F800000;
+    }
+    [[gnu::noinline]] bool sort(const uint8_t* rows, float* into, const std::vector<uint32_t>& columns, size_t wide) const {
+        bool is_finite = true;
+        for (size_t at = 0; at < count_ * axes_; at++)
+            is_finite &= copy(rows + 4 * (at / axes_ * wide + columns[at % axes_]), into + at, 1);
+        return is_finite;
+    }
+    double speed(size_t at) const { return is_given ? double(numbers_[count_ * axes_ + at]) : 0; }
+    [[gnu::noinline]] Point before(int64_t now_ns, size_t axis) const {
+        const double first = double(numbers_[axis]);
+        double slope = 0;
+        if (!is_binary[axis])
+            slope = is_from_ ? (first - from_[axis]) * (1e9 / double(minus(t0_ns, from_ns_))) : speed(axis);
+        return {first - slope * (double(minus(t0_ns, now_ns)) / 1e9), slope};
+    }
+
+    std::vector<float> numbers_;  // [T, D] positions, then velocities, as single as the wire has them
     std::vector<double> from_;
     size_t axes_, count_ = 0;
     int64_t step_ns_ = 1, from_ns_ = 0;
@@ -1209,9 +1310,9 @@ class Player {
     Player(std::vector<std::string> names, std::vector<double> braking, std::vector<double> bridge = {0.05},
            const Boot& boot = boot_id())
         : names_(std::move(names)), braking_(spread(std::move(braking))), bridge_(spread(std::move(bridge))),
-          boot_(boot), columns_(names_.size()), path_(names_.size()), next_(names_.size()), own_(names_.size()),
-          offset_(names_.size()), span_(names_.size()), braked_from_(names_.size()), values_(names_.size()),
-          velocities_(names_.size()) {
+          boot_(boot), columns_(names_.size()), is_binary_(names_.size()), path_(names_.size()), next_(names_.size()),
+          own_(names_.size()), old_(names_.size()), new_(names_.size()), offset_(names_.size()), span_(names_.size()),
+          braked_from_(names_.size()), values_(names_.size()), velocities_(names_.size()), begin_(names_.size()) {
         if (names_.empty()) throw std::invalid_argument("edged: a player without axes");
         for (double one : braking_)
             if (!std::isfinite(one) || one <= 0)
@@ -1241,8 +1342,7 @@ class Player {
     // Nothing is heard for `silent_ms`; 0 = a stop was missed.
     void lost(double silent_ms, const char* detail, int64_t now_ns) {
         if (has_path_ && path_.rests && silent_ms > 0) return;  // it plays to rest by itself
-        stop(now_ns, Playing::lost);
-        std::snprintf(stopped_, sizeof stopped_, "%s", detail);
+        stop_for(detail, now_ns, Playing::lost);
     }
     // While nothing is commanded: where the drives stand, as measured. The next motion then begins there, whoever moved
     // them, and is followed only from near enough.
@@ -1258,15 +1358,12 @@ class Player {
     // Where to be at `now_ns`, which does not go back.
     Command command(int64_t now_ns) {
         if (has_path_ && has_values_ && detail::minus(now_ns, asked_ns_) > detail::away_ns) come_back(now_ns);
-        if (has_path_ && now_ns >= end_ns_) {
-            stop(end_ns_, Playing::holding);
-            std::snprintf(stopped_, sizeof stopped_, "nothing newer was heard");
-        }
+        if (has_path_ && now_ns >= end_ns_) stop_for("nothing newer was heard", end_ns_, Playing::holding);
         if (has_values_ || has_path_) {
+            look(now_ns);
             for (size_t axis = 0; axis < names_.size(); axis++) {
-                const detail::Point point = at(now_ns, axis);
-                values_[axis] = point.p;
-                velocities_[axis] = point.v;
+                values_[axis] = own_[axis].p;
+                velocities_[axis] = own_[axis].v;
             }
             has_values_ = true;
         }
@@ -1289,41 +1386,54 @@ class Player {
     }
     Refused take(const Message& message, int64_t now_ns, int64_t until_ns) {
         const Preamble& p = message.preamble;
-        const bool is_local = p.boot == boot_, was_heard = has_newest_;
+        const bool is_local = detail::same(p.boot, boot_), was_heard = has_newest_;
         if (is_local && (p.published_ns > now_ns || p.session > uint64_t(now_ns))) return Refused::future;
         if (was_heard && !newer(p, newest_)) return Refused::old;
         const bool is_other =
-            !was_heard || p.boot != newest_.boot || p.session != newest_.session || message.motion != motion_;
+            !was_heard || !detail::same(p.boot, newest_.boot) || p.session != newest_.session || message.motion != motion_;
         const bool has_missed = was_heard && is_other && has_path_;
         is_anchored_ = is_anchored_ || message.stop() || is_other;
         newest_ = p;
         motion_ = message.motion;
         has_newest_ = true;
-        if (message.stop()) {
-            stop(now_ns, Playing::holding);
-            const std::string_view reason = message.find("reason").text(), detail = message.find("detail").text();
-            std::snprintf(stopped_, sizeof stopped_, "%.*s: %.*s", int(reason.size() < 64 ? reason.size() : 64),
-                          reason.data(), int(detail.size() < 128 ? detail.size() : 128), detail.data());
-            return Refused::none;
-        }
-        if (has_missed) {
-            stop(now_ns, Playing::holding);
-            std::snprintf(stopped_, sizeof stopped_, "a stop was missed");
-        }
+        if (message.stop()) return stop_for(message, now_ns);
+        if (has_missed) stop_for("a stop was missed", now_ns, Playing::holding);
         if (message.kind() != Kind::action) return message.kind() == Kind::hold ? Refused::none : Refused::no_action;
         const int64_t own_ns = p.published_ns + p.valid_for_ns;
         if (until_ns == by_its_stamps) until_ns = is_local ? own_ns : detail::plus(now_ns, p.valid_for_ns);
         if (now_ns >= until_ns) return Refused::expired;
         if (!sort_axes(message)) return Refused::other_axes;
         const int64_t shift_ns = detail::minus(until_ns, own_ns);
-        if (!next_.read(message, columns_, shift_ns)) return Refused::not_finite;
+        if (!next_.read(message, columns_, in_order_, shift_ns)) return Refused::not_finite;
         return follow(now_ns, until_ns, detail::plus(p.published_ns, shift_ns));
     }
-    // The columns of the player's axes in an action, and which of them are binary. False: it lacks one.
+    [[gnu::noinline]] Refused stop_for(const Message& hold, int64_t now_ns) {
+        stop(now_ns, Playing::holding);
+        const std::string_view reason = hold.find("reason").text(), detail = hold.find("detail").text();
+        std::snprintf(stopped_, sizeof stopped_, "%.*s: %.*s", int(reason.size() < 64 ? reason.size() : 64),
+                      reason.data(), int(detail.size() < 128 ? detail.size() : 128), detail.data());
+        return Refused::none;
+    }
+    [[gnu::noinline]] void stop_for(const char* why, int64_t at_ns, Playing state) {
+        stop(at_ns, state);
+        std::snprintf(stopped_, sizeof stopped_, "%s", why);
+    }
+    // The columns of the player's axes in an action, and which of them are binary. False: it lacks one. Most messages
+    // have the names of the one before, to the byte.
     bool sort_axes(const Message& message) {
-        const Value names = message.find("names"), units = message.find("units");
+        const Value &names = message.names(), &units = message.units();
         if (names.type != Type::list || names.size() != message.axes()) return false;
+        if ((!last_names_.are(names) || !last_units_.are(units)) && !sort_anew(names, units)) return false;
+        if (next_.sorting != sorting_) {
+            next_.is_binary = is_binary_;
+            next_.sorting = sorting_;
+        }
+        return true;
+    }
+    [[gnu::noinline]] bool sort_anew(const Value& names, const Value& units) {
         constexpr uint32_t missing = UINT32_MAX;
+        last_names_.forget();
+        sorting_++;
         const bool has_units = units.type == Type::list && units.size() == names.size();
         for (uint32_t& column : columns_) column = missing;
         Value name, unit;
@@ -1333,36 +1443,31 @@ class Player {
             for (size_t axis = 0; axis < names_.size(); axis++) {
                 if (columns_[axis] != missing || name.text() != names_[axis]) continue;
                 columns_[axis] = column;
-                next_.is_binary[axis] = has_units && unit.text().empty();
+                is_binary_[axis] = has_units && unit.text().empty();
             }
         }
-        for (uint32_t column : columns_) if (column == missing) return false;
+        in_order_ = names.size() == columns_.size();
+        for (size_t axis = 0; axis < columns_.size(); axis++) {
+            if (columns_[axis] == missing) return false;
+            in_order_ = in_order_ && columns_[axis] == axis;
+        }
+        last_names_.keep(names);
+        last_units_.keep(units);
         return true;
     }
     // Go over to the trajectory in `next_`, unless the player brakes, or it is too far away.
     Refused follow(int64_t now_ns, int64_t until_ns, int64_t published_ns) {
-        for (size_t axis = 0; axis < names_.size(); axis++) own_[axis] = at(now_ns, axis);
+        look(now_ns);
         if (!has_path_) {
-            for (const Point& point : own_) if (has_values_ && point.v != 0) return Refused::braking;
-            if (has_values_) next_.begin(now_ns, values_);
-            has_offset_ = false;
-            bool is_near = stands_;
-            for (size_t axis = 0; axis < names_.size() && is_near; axis++)
-                is_near = next_.is_binary[axis] || std::fabs(own_[axis].p - next_.at(now_ns, axis).p) <= bridge_[axis];
-            if (!is_near && (is_anchored_ || !has_values_)) {
-                // the robot is where it was when this was published
-                for (size_t axis = 0; axis < names_.size(); axis++)
-                    own_[axis] = {next_.at(published_ns < now_ns ? published_ns : now_ns, axis).p, next_.at(now_ns, axis).v};
-            }
-            if (!span(next_, nullptr, now_ns)) return Refused::too_far;
+            if (const Refused why = set_out(now_ns, published_ns); why != Refused::none) return why;
         } else {
             const bool is_away = has_values_ && detail::minus(now_ns, asked_ns_) > detail::away_ns;
-            for (size_t axis = 0; axis < names_.size(); axis++) {
-                if (is_away) own_[axis] = {values_[axis], 0};
-                begin_[axis] = own_[axis].p;
+            for (size_t axis = 0; axis < names_.size() && is_away; axis++) own_[axis] = {values_[axis], 0};
+            if (next_.is_ahead(now_ns)) {
+                for (size_t axis = 0; axis < names_.size(); axis++) begin_[axis] = own_[axis].p;
+                next_.begin(now_ns, begin_);
             }
-            next_.begin(now_ns, begin_);
-            if (!span(next_, is_away ? nullptr : &path_, now_ns)) return Refused::too_far;
+            if (!span(next_, !is_away, now_ns)) return Refused::too_far;
         }
         std::swap(path_, next_);
         has_path_ = true;
@@ -1371,21 +1476,40 @@ class Player {
         end_ns_ = path_.rests && path_.end_ns > until_ns ? path_.end_ns : until_ns;
         return Refused::none;
     }
-    // Bridge the way from what was commanded, `own_`, to `path`. False, and a stop, where it is too long.
-    bool span(const detail::Knots& path, const detail::Knots* before, int64_t now_ns) {
-        bool is_same = before;
-        for (size_t axis = 0; axis < names_.size() && is_same; axis++) {
-            if (path.is_binary[axis]) continue;
-            const Point old = before->at(now_ns, axis), now = path.at(now_ns, axis);
-            is_same = std::fabs(old.p - now.p) <= detail::unseen * bridge_[axis]
-                      && (path.is_single || std::fabs(old.v - now.v) <= detail::unfelt * bridge_[axis]);
+    // Begin to move, from where it is, or from where the robot was when the trajectory was published.
+    [[gnu::noinline]] Refused set_out(int64_t now_ns, int64_t published_ns) {
+        for (const Point& point : own_) if (has_values_ && point.v != 0) return Refused::braking;
+        if (has_values_) next_.begin(now_ns, values_);
+        has_offset_ = false;
+        bool is_near = stands_;
+        next_.at(now_ns, new_);
+        for (size_t axis = 0; axis < names_.size() && is_near; axis++)
+            is_near = next_.is_binary[axis] || std::fabs(own_[axis].p - new_[axis].p) <= bridge_[axis];
+        if (!is_near && (is_anchored_ || !has_values_)) {
+            next_.at(published_ns < now_ns ? published_ns : now_ns, own_);
+            for (size_t axis = 0; axis < names_.size(); axis++) own_[axis].v = new_[axis].v;
         }
-        if (is_same) return true;  // the same way: an older bridge goes on
+        return span(next_, false, now_ns) ? Refused::none : Refused::too_far;
+    }
+    // Bridge the way from what was commanded, `own_`, to `path`. False, and a stop, where it is too long. `goes_on`: an
+    // older path was followed until now, and `old_` is where that is.
+    bool span(const detail::Knots& path, bool goes_on, int64_t now_ns) {
+        bool is_same = goes_on;
+        path.at(now_ns, new_);
+        for (size_t axis = 0; axis < names_.size(); axis++) {
+            const Point& point = new_[axis];
+            if (path.is_binary[axis]) continue;
+            is_same = is_same && std::fabs(old_[axis].p - point.p) <= detail::unseen * bridge_[axis]
+                      && (path.is_single || std::fabs(old_[axis].v - point.v) <= detail::unfelt * bridge_[axis]);
+        }
+        return is_same || bridge(path, now_ns);  // the same way: an older bridge goes on
+    }
+    [[gnu::noinline]] bool bridge(const detail::Knots& path, int64_t now_ns) {
         size_t worst = 0;
         double most = -1, worst_offset = 0;
         bool is_far = false;
         for (size_t axis = 0; axis < names_.size(); axis++) {
-            const Point now = path.at(now_ns, axis);
+            const Point now = new_[axis];
             const Point away = path.is_binary[axis] ? Point{} : Point{own_[axis].p - now.p, own_[axis].v - now.v};
             is_far = is_far || !(std::fabs(away.p) <= bridge_[axis]);
             if (std::fabs(away.p) / bridge_[axis] > most) {
@@ -1407,42 +1531,53 @@ class Player {
             const double late = detail::change_peak * std::fabs(change) / gentle;
             offset_[axis] = {offset, change};
             span_[axis] = std::fmax(detail::bridge_s, std::fmax(slow, late));
+            longest_ = axis ? std::fmax(longest_, span_[axis]) : span_[axis];
         }
         offset_ns_ = now_ns;
         has_offset_ = true;
         return true;
     }
     // The caller was away, and its drive stood where it was.
-    void come_back(int64_t now_ns) {
+    [[gnu::noinline]] void come_back(int64_t now_ns) {
         for (size_t axis = 0; axis < names_.size(); axis++) own_[axis] = {values_[axis], 0};
-        if (span(path_, nullptr, now_ns)) return;
+        if (span(path_, false, now_ns)) return;
         for (size_t axis = 0; axis < names_.size(); axis++) braked_from_[axis] = {values_[axis], 0};
     }
-    // The command at `now_ns`, the bridge included.
-    Point at(int64_t now_ns, size_t axis) const {
-        if (!has_path_) {
+    // The command at `now_ns` into `own_`, the bridge included; where the path alone is, into `old_`.
+    void look(int64_t now_ns) {
+        if (!has_path_) return look_at_rest(now_ns);
+        path_.at(now_ns, old_);
+        for (size_t axis = 0; axis < names_.size(); axis++) own_[axis] = old_[axis];
+        if (!has_offset_) return;
+        const double since = double(detail::minus(now_ns, offset_ns_)) / 1e9;
+        if (since >= longest_) return;  // over: it adds nothing any more
+        add_bridge(since);
+    }
+    [[gnu::noinline]] void add_bridge(double since) {
+        for (size_t axis = 0; axis < names_.size(); axis++) {
+            const double offset = offset_[axis].p, change = offset_[axis].v, span = span_[axis], share = since / span;
+            const double x = share < 1 ? share : 1, left = 1 - x, moved = x * x * x * (10 - 15 * x + 6 * x * x);
+            own_[axis].p += offset * (1 - moved) + change * span * x * left * left * left * (1 + 3 * x);
+            own_[axis].v += -30 * offset * x * x * left * left / span + change * left * left * (1 + 2 * x - 15 * x * x);
+        }
+    }
+    [[gnu::noinline]] void look_at_rest(int64_t now_ns) {
+        const int64_t since_ns = detail::minus(now_ns, braked_ns_);
+        for (size_t axis = 0; axis < names_.size(); axis++) {
             const Point& from = braked_from_[axis];
-            const int64_t since_ns = detail::minus(now_ns, braked_ns_);
             const double whole = std::fabs(from.v) / braking_[axis], gone = since_ns > 0 ? double(since_ns) / 1e9 : 0;
             const double moving = gone < whole ? gone : whole;
             const double slower = from.v - detail::sign(from.v) * braking_[axis] * moving;
-            return {from.p + (from.v + slower) / 2 * moving, moving >= whole ? 0 : slower};
+            own_[axis] = {from.p + (from.v + slower) / 2 * moving, moving >= whole ? 0 : slower};
         }
-        Point point = path_.at(now_ns, axis);
-        if (!has_offset_) return point;
-        const double offset = offset_[axis].p, change = offset_[axis].v, span = span_[axis];
-        const double share = double(detail::minus(now_ns, offset_ns_)) / 1e9 / span;
-        const double x = share < 1 ? share : 1, left = 1 - x, moved = x * x * x * (10 - 15 * x + 6 * x * x);
-        point.p += offset * (1 - moved) + change * span * x * left * left * left * (1 + 3 * x);
-        point.v += -30 * offset * x * x * left * left / span + change * left * left * (1 + 2 * x - 15 * x * x);
-        return point;
     }
     // Brake from here on; while braking that goes on.
-    void stop(int64_t now_ns, Playing state) {
+    [[gnu::noinline]] void stop(int64_t now_ns, Playing state) {
         state_ = state;
         if (has_path_) {
+            look(now_ns);
             for (size_t axis = 0; axis < names_.size(); axis++) {
-                braked_from_[axis] = at(now_ns, axis);
+                braked_from_[axis] = own_[axis];
                 if (path_.is_binary[axis]) braked_from_[axis].v = 0;
                 if (!has_values_) values_[axis] = braked_from_[axis].p;
             }
@@ -1461,17 +1596,22 @@ class Player {
     bool is_anchored_ = true;  // the next trajectory begins where the robot is: the daemon's guard saw to that
     bool stands_ = false;      // where is known, and commands nothing
     std::vector<uint32_t> columns_;
+    std::vector<uint8_t> is_binary_;
+    uint64_t sorting_ = 0;   // counts how often they were sorted anew
+    bool in_order_ = false;  // a message has these axes alone, and in this order
+    detail::Members last_names_, last_units_;  // of which those are
     detail::Knots path_, next_;
     bool has_path_ = false;    // else: braking, or at rest
     int64_t until_ns_ = 0, end_ns_ = 0;
-    std::vector<Point> own_, offset_;
+    std::vector<Point> own_, old_, new_, offset_;  // see `look` and `span`
     std::vector<double> span_;  // s, of the bridge
+    double longest_ = 0;
     int64_t offset_ns_ = 0;
     bool has_offset_ = false;
     std::vector<Point> braked_from_;
     int64_t braked_ns_ = 0;
     std::vector<double> values_, velocities_;  // as returned last
-    std::vector<double> begin_ = std::vector<double>(names_.size());
+    std::vector<double> begin_;
     bool has_values_ = false;
     int64_t asked_ns_ = 0;
     Playing state_ = Playing::holding;
