@@ -36,9 +36,13 @@ class Source:
         self.is_json = kind == "json"
         self.is_camera = kind == "camera"
         self.sender = Sender("chaos", monotonic_ns(), boot_id())
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.outlet = Outlet(context, topic, [endpoint], Quota(1024, messages=10_000))
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.outlet = Outlet(self.context, topic, [endpoint], Quota(1024, messages=10_000))
         self.image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+
+    def close(self) -> None:
+        self.outlet.close()
+        self.context.term()
 
     def send(self, data: bytes) -> None:
         self.outlet.send(data)

@@ -45,6 +45,11 @@ def unix_ns(at_ns: int) -> int:
     return time.time_ns() + at_ns - time.monotonic_ns()
 
 
+def since_unix_ns(unix_ns: int) -> int:
+    """How long ago Unix time `unix_ns` was, at least 0: for what the kernel stamped a moment ago."""
+    return max(0, time.time_ns() - unix_ns)
+
+
 def wall_text(unix_ns: int) -> str:
     """Unix time in nanoseconds as `wall_time` writes it."""
     seconds, nanoseconds = divmod(unix_ns, NS_PER_S)

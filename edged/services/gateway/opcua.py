@@ -26,6 +26,7 @@ from edged.services.gateway.plant import NO_ENGINE, Facts, Outcome, Plant
 NAMESPACE = "urn:edged:gateway"
 TURN_S = 0.05
 ACKNOWLEDGE_MS = 1000  # that a trigger may take until it is on the daemon's disk
+STOOD_NS = 500 * NS_PER_MS  # between two turns: the gateway stood still, and calls that waited are of parts long gone
 MOST_PENDING = 256  # results that nobody acknowledged: the oldest are dropped
 GONE = ua.DataValue(None, ua.StatusCode(ua.StatusCodes.BadNoCommunication))
 ACTS = ua.NodeId(ua.ObjectIds.CallRequest_Encoding_DefaultBinary)
@@ -118,6 +119,8 @@ class Gateway:
         self._done: set[tuple[int, int]] = set()  # of those still shown by the plant, what was acknowledged
         self._senders: dict[str, TriggerSender] = {}
         self._life = 0
+        self._turned_ns = monotonic_ns()
+        self._stood_ns = 0  # when it went on after it had stood still
 
     async def run(self, wait: Callable[[], bool], ready: Callable[[], None]) -> None:
         """Serve until `wait()` is True."""
@@ -209,6 +212,7 @@ class Gateway:
             await top.add_method(place, f"{space}:{name}", uamethod(call), given, answer)
 
     async def _turn(self) -> None:
+        self._note_turn(monotonic_ns())
         facts = self._plant.turn()
         for sender in self._senders.values():
             sender.tend(0.0)
@@ -222,6 +226,15 @@ class Gateway:
         oldest = next(iter(self._pending.values()), None) if facts.alive else None
         for name, (kind, of_result) in RESULT.items():
             await self._say(f"Result.{name}", of_result(oldest) if oldest is not None else None, kind)
+
+    def _note_turn(self, now_ns: int) -> None:
+        if now_ns - self._turned_ns > STOOD_NS:
+            self._stood_ns = now_ns
+        self._turned_ns = now_ns
+
+    def _is_late(self, now_ns: int) -> bool:
+        """Whether a call may have waited for a gateway that stood still."""
+        return now_ns - self._turned_ns > STOOD_NS or now_ns - self._stood_ns <= STOOD_NS
 
     def _take(self, facts: Facts) -> None:
         """`_pending` follows what the plant still shows, the oldest first, less what was acknowledged."""
@@ -239,6 +252,8 @@ class Gateway:
     async def _trigger(self, parent: ua.NodeId, line: str, part: int) -> Any:
         """A part passed just now. True: it is on the daemon's disk, and will have a result."""
         now_ns = monotonic_ns()
+        if self._is_late(now_ns):
+            return ua.StatusCode(ua.StatusCodes.BadTimeout)
         endpoint = self._plant.runtime / "triggers"
         if not endpoint.exists() or not line or len(line) > 64:
             return ua.StatusCode(ua.StatusCodes.BadNotSupported if line else ua.StatusCodes.BadInvalidArgument)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edged.client import Player, TriggerSender
-from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.clock import NS_PER_S, Now, monotonic_ns, since_unix_ns
 from edged.core.errors import EdgedError, UsageError
 from edged.services.gateway.datagram import MOST_AXES, PLAYING, Trigger, read_trigger, write
 from edged.services.gateway.plant import Plant
@@ -23,6 +24,8 @@ from edged.services.gateway.plant import Plant
 MOST_PER_TURN = 64  # triggers: a flood must not stop the life counter
 REMEMBERED = 256  # acknowledged parts of a line
 LONGEST = 64  # bytes of a datagram that is read
+ARRIVAL = 35  # SO_TIMESTAMPNS of Linux, which Python has no name for
+STAMP = struct.Struct("@ll")
 
 log = logging.getLogger("edged.gateway")
 
@@ -48,6 +51,16 @@ def _address(host: str, port: int) -> tuple[int, str]:
     return family, str(address[0])
 
 
+def _waited_ns(stamps: Sequence[tuple[int, int, bytes]]) -> int:
+    """For how long a datagram lay in its socket, as the kernel has stamped it: its `ago` counts to its arrival, and a
+    gateway that stood still reads it later."""
+    for level, kind, data in stamps:
+        if (level, kind, len(data)) == (socket.SOL_SOCKET, ARRIVAL, STAMP.size):
+            seconds, nanoseconds = STAMP.unpack(data)
+            return since_unix_ns(seconds * NS_PER_S + nanoseconds)
+    return 0
+
+
 class Lines:
     """The triggers of one line session at a time, told to the daemon until each is acknowledged."""
 
@@ -59,17 +72,17 @@ class Lines:
         self.line = 0
         self.refused: Counter[str] = Counter()
 
-    def take(self, data: bytes, now_ns: int) -> None:
+    def take(self, data: bytes, arrived_ns: int) -> None:
         """A datagram that came in. What is none of ours is counted."""
         try:
             trigger = read_trigger(data)
-            self._tell(trigger, now_ns)
+            self._tell(trigger, arrived_ns)
         except UsageError as error:
             self.refused[error.fact] += 1
             if sum(self.refused.values()) in (1, 10, 100, 1000):
                 log.warning("a trigger was refused: %s", error)
 
-    def _tell(self, trigger: Trigger, now_ns: int) -> None:
+    def _tell(self, trigger: Trigger, arrived_ns: int) -> None:
         endpoint = self._plant.runtime / "triggers"
         if not endpoint.exists():
             raise UsageError(f"{self._plant.name} takes no triggers", "its config needs [trigger]")
@@ -79,7 +92,7 @@ class Lines:
             self._sender = TriggerSender(f"ipc://{endpoint}", trigger.session, trigger.bits)
         if trigger.part in self._known:
             return  # a repeat, which its acknowledgement has crossed
-        self._sender.send(trigger.part, now_ns - trigger.ago_ns)
+        self._sender.send(trigger.part, arrived_ns - trigger.ago_ns)
         self._known[trigger.part] = False
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
@@ -120,6 +133,8 @@ class Sender:
             in_family, host = _address(*options.listen)
             self._in = socket.socket(in_family, socket.SOCK_DGRAM)
             self._in.setblocking(False)
+            with contextlib.suppress(OSError):
+                self._in.setsockopt(socket.SOL_SOCKET, ARRIVAL, 1)
             try:
                 self._in.bind((host, options.listen[1]))
             except OSError as error:
@@ -133,11 +148,11 @@ class Sender:
         if self._in is not None:
             for _ in range(MOST_PER_TURN):
                 try:
-                    data, sender = self._in.recvfrom(LONGEST)
+                    data, stamps, _, sender = self._in.recvmsg(LONGEST, socket.CMSG_SPACE(STAMP.size))
                 except OSError:
                     break
                 if sender[0] == self._host:
-                    self._lines.take(data, self._now())
+                    self._lines.take(data, self._now() - _waited_ns(stamps))
         facts = self._plant.turn()
         values, playing = self._play()
         data = write(facts, self._life, self._now(), self._lines.line, self._lines.acknowledged(), values, playing)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zmq
+from rig import free_port
 from waiting import until
 
 from edged.client import Kind
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.errors import UsageError
+from edged.services.gateway import opcua, udp
 from edged.services.gateway.datagram import SIZE, Facts, Outcome, read_trigger, write
 from edged.services.gateway.plant import Plant
 from edged.wire import Flag, Preamble, encode
@@ -30,8 +35,8 @@ class Daemon:
         self.context = zmq.Context()
         self.context.linger = 0
         self.sockets = {name: self.context.socket(zmq.XPUB) for name in ("masks", "health", "results")}
-        for name, socket in self.sockets.items():
-            socket.bind(f"ipc://{folder}/{name}")
+        for name, outlet in self.sockets.items():
+            outlet.bind(f"ipc://{folder}/{name}")
         self.session, self.seq = monotonic_ns(), 0
 
     def send(
@@ -173,3 +178,52 @@ def test_what_is_no_trigger_is_refused(data: bytes) -> None:
 def test_a_trigger_is_read() -> None:
     trigger = read_trigger(struct.pack("<4sBBHIII", b"EDGT", 1, 16, 0, 0xABC, 65535, 1500))
     assert (trigger.session, trigger.part, trigger.bits, trigger.ago_ns) == ("udp-00000abc", 65535, 16, 1_500_000)
+
+
+def test_a_trigger_counts_from_its_arrival_however_long_the_gateway_stood_still(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PLC repeats its trigger; all of them lie in the socket of a gateway that is frozen, the oldest first."""
+    told: list[int] = []
+
+    class Triggers:
+        waiting: tuple[int, ...] = ()
+        refused: tuple[tuple[int, str], ...] = ()
+
+        def __init__(self, *_: object) -> None: ...
+
+        def send(self, part: int, stamp_ns: int) -> None:
+            told.append(stamp_ns)
+
+        def tend(self, timeout_ms: float) -> bool:
+            return False
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(udp, "TriggerSender", Triggers)
+    plant.runtime.mkdir(exist_ok=True)
+    (plant.runtime / "triggers").touch()
+    port = free_port()
+    sender = udp.Sender(plant, udp.Options(("127.0.0.1", free_port()), ("127.0.0.1", port)))
+    with closing(sender), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plc:
+        passed_ns = monotonic_ns()
+        plc.sendto(struct.pack("<4sBBHIII", b"EDGT", 1, 32, 0, 7, 1, 0), ("127.0.0.1", port))
+        time.sleep(0.3)
+        sender.turn()
+    assert len(told) == 1
+    assert 0 <= told[0] - passed_ns < 150 * MS, "not when it was read"
+
+
+def test_a_call_that_may_have_waited_for_the_gateway_is_late(plant: Plant) -> None:
+    gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
+    began_ns = gateway._turned_ns
+    for turn in range(1, 20):
+        gateway._note_turn(began_ns + turn * 50 * MS)
+        assert not gateway._is_late(began_ns + (turn * 50 + 20) * MS)
+    last_ns = began_ns + 950 * MS
+    assert gateway._is_late(last_ns + 3000 * MS), "before its next turn"
+    gateway._note_turn(last_ns + 3000 * MS)
+    assert gateway._is_late(last_ns + 3010 * MS), "and right after it"
+    for turn in range(1, 12):
+        gateway._note_turn(last_ns + (3000 + turn * 50) * MS)
+    assert not gateway._is_late(last_ns + 3560 * MS)
