@@ -14,13 +14,14 @@ with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as st
 
 from edged.client.describe import describe
 from edged.client.masks import masks_of, measures_of
+from edged.client.part_results import PartResult, PartResults
 from edged.client.player import Command, Player
 from edged.client.request import RequestError, request
 from edged.client.sender import FrameSender, SensorSender
 from edged.client.stream import Lost, Stream
 from edged.client.subscription import Subscription
 from edged.client.track import StreamHealth
-from edged.client.trigger import PartResult, PartResults, TriggerSender
+from edged.client.trigger import TriggerSender
 from edged.wire import Flag, Kind, Message
 from edged.wire.sockets import CurveKeys
 

@@ -1,4 +1,4 @@
-"""TriggerSender and PartResults: a line's side of triggered parts (WIRE.md, "Parts").
+"""TriggerSender: a line tells a daemon of its parts (WIRE.md, "Parts").
 
 with TriggerSender("ipc:///run/edged/inspect/triggers") as triggers, PartResults(
     "ipc:///run/edged/inspect/results", "inspect/results", "ipc:///run/edged/inspect/triggers") as results:
@@ -11,47 +11,18 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import zmq
 
-from edged.client.request import MAX_REPLY, RequestError, request
-from edged.client.subscription import Subscription
+from edged.client.request import MAX_REPLY
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.core.errors import UsageError
-from edged.wire import Kind, Message
 from edged.wire.sockets import READER, Context, CurveKeys, connect, open_context
 
 AGAIN_MS = 50.0
 MOST_WAITING = 256  # parts that are not acknowledged: the daemon takes no more either
 COUNTER_BITS = 63
-
-
-@dataclass(frozen=True, slots=True)
-class PartResult:
-    """What a part came to. `result`: PASS, FAIL or NOT_INSPECTED, and why; `entry`: its number among all results of the
-    daemon; `digest`: of the rules; `engine`: its first 8 bytes, 0 where none
-    looked at the part; `message`: as it was published, None where it was asked for later."""
-
-    line: str
-    part: int
-    number: int
-    entry: int
-    result: str
-    why: str
-    decided: tuple[str, ...]
-    digest: str
-    stamp_ns: int
-    engine: bytes = bytes(8)
-    message: Message | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the part is good: nothing else may be taken for it."""
-        return self.result == "PASS"
 
 
 class TriggerSender:
@@ -86,7 +57,8 @@ class TriggerSender:
     def send(self, part: int | None = None, stamp_ns: int | None = None) -> int:
         """Tell of a part that passed the trigger at `stamp_ns` of CLOCK_MONOTONIC here (None = now); its number.
 
-        `part`: as the line counts, None = one more than the last. Raises `UsageError` when too many wait.
+        `part`: as the line counts, None = one more than the last. Raises `UsageError` when too many wait, and for a
+        number that waits with another stamp: that would be two parts.
         """
         if len(self._waiting) >= MOST_WAITING:
             raise UsageError(f"{MOST_WAITING} parts are not acknowledged", "stop the line: no daemon takes them")
@@ -95,6 +67,8 @@ class TriggerSender:
         at_ns = now_ns if stamp_ns is None else stamp_ns
         if at_ns > now_ns:
             raise UsageError(f"a trigger {ms(at_ns - now_ns):.0f} ms from now", "stamps are time.monotonic_ns()")
+        if self._waiting.get(number, (at_ns, 0))[0] != at_ns:
+            raise UsageError(f"part {number} is not acknowledged yet", "count every part; 'tend' repeats by itself")
         self._next = number + 1
         self._waiting[number] = at_ns, now_ns
         self._send(number, at_ns, now_ns)
@@ -157,96 +131,3 @@ class TriggerSender:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class PartResults:
-    """Every result of a daemon behind entry `after`, each once and in order: what is published, and by request what was
-    missed. For one thread. `lost`: results that the daemon itself does not remember any more."""
-
-    def __init__(
-        self,
-        endpoint: str,
-        topic: str,
-        triggers: str,
-        after: int = 0,
-        context: Context | None = None,
-        keys: CurveKeys | None = None,
-        now: Now = monotonic_ns,
-    ) -> None:
-        self.entry = after
-        self.lost = 0
-        self._triggers, self._keys, self._context, self._now = triggers, keys, context, now
-        self._heard = Subscription(endpoint, topic, context=context, now=now, keys=keys)
-        self._asked_ns: int | None = None
-        self._session = (b"", 0)
-
-    def receive(self, timeout_ms: float = 0.0) -> list[PartResult]:
-        """The results that are there, or the first that come within the time-out."""
-        found: list[PartResult] = []
-        if self._asked_ns is None or self._now() - self._asked_ns > 1000 * NS_PER_MS:
-            found += self._catch_up()  # also what was sent while nobody listened
-        message = self._heard.receive(0.0 if found else timeout_ms)
-        while message is not None:
-            if message.kind is Kind.RESULT and "entry" in message.header:
-                found += self._heard_one(message)
-            message = self._heard.receive(0.0)
-        return found
-
-    def _heard_one(self, message: Message) -> list[PartResult]:
-        result, found = _result(message.header, message), []
-        if (message.boot, message.session) != self._session:
-            self._session = message.boot, message.session
-            found += self._catch_up()
-        elif result.entry > self.entry + 1:
-            found += self._catch_up()
-        if result.entry == self.entry + 1:
-            self.entry = result.entry
-            found.append(result)
-        return found
-
-    def _catch_up(self) -> list[PartResult]:
-        """What lies behind the last entry; nothing while no daemon answers."""
-        found: list[PartResult] = []
-        self._asked_ns = self._now()
-        while True:
-            try:
-                answer: Mapping[str, Any] = request(
-                    self._triggers, "results", {"after": self.entry}, 1000.0, self._context, self._keys
-                )
-            except RequestError:
-                return found
-            if answer["newest"] < self.entry:  # the daemon has another ledger than before
-                self.entry = 0
-                continue
-            if answer["oldest"] > self.entry + 1:
-                self.lost += answer["oldest"] - self.entry - 1
-            for one in answer["results"]:
-                found.append(_result(one))
-                self.entry = found[-1].entry
-            if not answer["results"] or self.entry >= answer["newest"]:
-                return found
-
-    def close(self) -> None:
-        self._heard.close()
-
-    def __enter__(self) -> PartResults:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _result(header: Mapping[str, Any], message: Message | None = None) -> PartResult:
-    return PartResult(
-        str(header["line"]), int(header["part"]), int(header["number"]), int(header["entry"]), str(header["result"]),
-        str(header.get("why") or ""), tuple(header.get("decided") or ()), str(header["digest"]),
-        int(header["stamp_ns"]), _engine(header) if message is None else message.engine, message,
-    )  # fmt: skip
-
-
-def _engine(header: Mapping[str, Any]) -> bytes:
-    """Of a result that was asked for; a daemon from before it was in the answer gives none."""
-    try:
-        return bytes.fromhex(header.get("engine") or "").ljust(8, b"\0")[:8]
-    except (ValueError, TypeError):
-        return bytes(8)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from edged.config.polygon import polygon_fault
+
 if TYPE_CHECKING:
     from edged.config.schema import Config
 
@@ -31,8 +33,10 @@ def check_inspection(config: Config) -> Iterator[tuple[str, Any, str]]:
             yield f"{key}.max_count", rule.max_count, f"at least min_count = {rule.min_count}"
         if rule.unit == "mm2" and calibration is None:
             yield f"{key}.unit", rule.unit, "px, or an [inspection.calibration]: 'edged calibrate --help' says how"
-        if 0 < len(rule.region) < 3:
-            yield f"{key}.region", [list(point) for point in rule.region], "three corners or more"
+        sizes = {(camera.width, camera.height) for camera in config.cameras.values()}
+        for name, polygon in (("region", rule.region), *(("ignore", one) for one in rule.ignore)):
+            if polygon and (allowed := polygon_fault(polygon, sizes)):
+                yield f"{key}.{name}", [list(point) for point in polygon], allowed
         if rule.violations > rule.of_last:
             yield f"{key}.violations", rule.violations, f"at most of_last = {rule.of_last}"
         if not rule.min_count and rule.max_count is None and rule.max_area is None:

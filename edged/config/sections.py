@@ -145,7 +145,9 @@ class RuleConfig(_Section):
     name: Name = Field(description="what results call it")
     classes: tuple[str, ...] = Field(default=(), description="class names it counts; [] = all")
     region: Annotated[tuple[Point, ...], Field(max_length=256)] = Field(
-        default=(), description="corners [x, y] in pixels; objects whose centroid is inside count; [] = everywhere"
+        default=(),
+        description="corners [x, y] in pixels, in their order around it; objects whose centroid is inside count; [] = "
+        "everywhere",
     )
     ignore: tuple[Polygon, ...] = Field(default=(), description="polygons in which objects do not count")
     min_score: float = Field(default=0.0, ge=0, le=1, description="least score that counts; not below the engine's own")

@@ -64,6 +64,9 @@ def make_calibration(config: CalibrationConfig) -> Calibration:
     if not off <= WORST_PX:
         fact = f"inspection.calibration: its lens model cannot be inverted in the whole frame ({off:.3g} px are left)"
         raise ConfigError(fact, "calibrate again, with the board in the corners of the picture too")
+    depth = _deep(config, ideal)[:, 2]  # of one sign on one side of the horizon
+    if not depth.min() * depth.max() > 0:
+        raise ConfigError("inspection.calibration: the plane is not seen in the whole frame", "calibrate again")
     corners = _on_plane(config, ideal).reshape(down + 3, across + 3, 2)
     a, b = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
     cells = (np.abs(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]) / 2 / GRID**2).astype(np.float32)
@@ -97,8 +100,14 @@ def distorted(config: CalibrationConfig, ideal: Floats) -> Floats:
 
 
 def _on_plane(config: CalibrationConfig, ideal: Floats) -> Floats:
-    moved = np.hstack([ideal, np.ones((len(ideal), 1))]) @ np.array(config.homography).T
+    moved = _deep(config, ideal)
     return np.asarray(moved[:, :2] / moved[:, 2:])
+
+
+def _deep(config: CalibrationConfig, ideal: Floats) -> Floats:
+    """Homogeneous points [N, 3] of the plane."""
+    moved: Floats = np.hstack([ideal, np.ones((len(ideal), 1))]) @ np.array(config.homography).T
+    return moved
 
 
 def _outline(mask: NDArray[np.bool_]) -> float:

@@ -49,7 +49,8 @@ class Ledger:
         self._results: deque[Entry] = deque(maxlen=kept)
 
     def number(self, line: str, part: int, bits: int) -> int:
-        """The number of a part whose counter has so many bits: that which is nearest to the newest of its line."""
+        """The number of a part whose counter has so many bits: that which is nearest to the newest of its line. Raises
+        `UsageError` for what is none, `RefusedError` for one from before the first of its line."""
         if not line or len(line) > LONGEST_LINE or not line.isprintable():
             raise UsageError("the line session is no text of 1 to 64 characters", NEW_LINE)
         if bits not in BITS:
@@ -61,7 +62,13 @@ class Ledger:
             return part
         span = 1 << bits
         ahead = (part - before) % span
-        return before + (ahead if ahead < span // 2 or before + ahead - span < 0 else ahead - span)
+        if ahead < span // 2:
+            return before + ahead
+        if before + ahead < span:
+            raise RefusedError(
+                f"part {part} of {line} is from before the first one that came, by its counter", NEW_LINE
+            )
+        return before + ahead - span
 
     def count(self, line: str, number: int) -> None:
         """A part that is about to be written: those that come with it are counted on from there."""
@@ -74,11 +81,10 @@ class Ledger:
             if number <= self._gone.get(line, -1):
                 raise RefusedError(f"part {number} of {line} is too long ago", NEW_LINE)
             return None
-        same_boot = known.boot == self._boot
-        apart_ns = stamp_ns - known.stamp_ns if same_boot else wall_ns - known.wall_ns
-        if abs(apart_ns) > SAME_NS * (1 if same_boot else 2):
-            fact = f"part {number} of {line} was triggered already, {abs(apart_ns) / 1e9:.1f} s apart"
-            raise RefusedError(fact, NEW_LINE)
+        if known.boot == self._boot:
+            check_repeat(line, number, stamp_ns - known.stamp_ns)
+        else:
+            check_repeat(line, number, wall_ns - known.wall_ns, 2 * SAME_NS)
         return known
 
     def accepted(self, part: Part, wall_ns: int) -> dict[str, Any]:
@@ -139,3 +145,10 @@ class Ledger:
         """What is on disk, the oldest first."""
         for entry in entries:
             self.add(entry)
+
+
+def check_repeat(line: str, number: int, apart_ns: int, most_ns: int = SAME_NS) -> None:
+    """Raises `RefusedError` where two requests for a number are too far apart to be about one part."""
+    if abs(apart_ns) > most_ns:
+        fact = f"part {number} of {line} was triggered already, {abs(apart_ns) / 1e9:.1f} s apart"
+        raise RefusedError(fact, NEW_LINE)

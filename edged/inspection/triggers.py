@@ -1,7 +1,8 @@
 """triggers: which frame is which part's, and when a part's result is final.
 
 A trigger takes the only frame that was captured in [stamp + delay - window, stamp + delay + window]. Two frames for one
-trigger, or two triggers for one frame, and all of them are NOT_INSPECTED(AMBIGUOUS). So nothing is final before all
+trigger, or two triggers for one frame, and all of them are NOT_INSPECTED(AMBIGUOUS); so is a trigger that was repeated
+with an earlier stamp, for which the window was another. So nothing is final before all
 that could make it ambiguous has come: another frame of the window, or another trigger of the frame, whose stamp is at
 most two windows away. Both arrive at most `late` after their time; a trigger that takes longer is NOT_INSPECTED(LATE)
 and still claims its frame. The engine does not wait for that, the result does.
@@ -83,6 +84,16 @@ class Matcher:
                     self._pair(made, seen)
             self._changed.notify_all()
             return made
+
+    def repeat(self, line: str, number: int, stamp_ns: int) -> None:
+        """A trigger that came again, now with this stamp. Where that is earlier by more than the window, the first was
+        under way for so long that its window was another part's."""
+        with self._changed:
+            for part in self._open:
+                if (part.line, part.number) == (line, number) and part.stamp_ns - stamp_ns > self.timing.window_ns:
+                    self._note("repeat", line, number, stamp_ns)
+                    part.ambiguous = True
+                    self._changed.notify_all()
 
     def accept(self, part: Part) -> None:
         """It is on disk: from now on it has a result, whatever happens."""

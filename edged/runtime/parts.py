@@ -20,7 +20,7 @@ import msgspec
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns, wall_time
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
-from edged.inspection.ledger import Ledger
+from edged.inspection.ledger import Ledger, check_repeat
 from edged.inspection.part import Outcome, Part, not_inspected
 from edged.inspection.triggers import Matcher
 from edged.runtime.control import Request, failure, parse_request
@@ -100,6 +100,7 @@ class Parts(Duty):
 
     def trigger(self, line: str, part: int, stamp_ns: int) -> None:
         """A request of this machine, which nobody repeats. Any thread may call it."""
+        self.counts["edges_lost"] += len(self._edges) == self._edges.maxlen  # the oldest, as the disk takes none
         self._edges.append(TriggerArgs(line, part, 0, 63, self._sender.boot.hex(), stamp_ns))
         self._door.wake()
 
@@ -143,9 +144,12 @@ class Parts(Duty):
         """One group: all that came in and all that is over."""
         fresh: Fresh = {}
         replies: list[tuple[Asked, bytes, Part | None]] = []
-        edges = [self._edges.popleft() for _ in range(len(self._edges))]
-        for edge in edges:
-            self.item("an edge", partial(self._accept, edge, fresh))
+        edges: list[TriggerArgs] = []
+        for edge in [self._edges.popleft() for _ in range(len(self._edges))]:
+            if self.item("an edge", partial(self._accept, edge, fresh)):
+                edges.append(edge)
+            else:
+                self.counts["edges_lost"] += 1
         for one in asked:
             replies.append((one, *self._answer(one, fresh)))
         while self._over:
@@ -154,11 +158,17 @@ class Parts(Duty):
         if not written:
             written = self.item("bringing parts to disk", partial(self._commit, fresh))
         if not written:
-            self._edges.extendleft(reversed(edges))  # nobody else repeats them
+            self._again(edges)
         for one, reply, part in replies:
             if part is not None and not written:
                 reply = failure(None, "failed", "it cannot be brought to disk", "look at the daemon's disk and log")
             self._door.reply(one, reply)
+
+    def _again(self, edges: list[TriggerArgs]) -> None:
+        """Edges that are not on disk, which nobody else repeats, before those that came meanwhile."""
+        came = [self._edges.popleft() for _ in range(len(self._edges))]
+        self.counts["edges_lost"] += max(0, len(edges) + len(came) - MOST_AT_ONCE)
+        self._edges.extend([*edges, *came])
 
     def _answer(self, asked: Asked, fresh: Fresh) -> tuple[bytes, Part | None]:
         """The reply to one request, and the part that it holds good for only once that is on disk."""
@@ -200,12 +210,15 @@ class Parts(Duty):
         facts: dict[str, Any] = {"line": args.line, "part": args.part, "number": number, "stamp_ns": stamp_ns}
         if (known := self._ledger.find(args.line, number, stamp_ns, wall_ns)) is not None:
             self.counts["repeats"] += 1
+            self.matcher.repeat(*key, stamp_ns)
             return {**facts, "stamp_ns": known.stamp_ns, "known": True, "entry": known.entry}, None
         part = fresh[key][0] if key in fresh else self._unaccepted.get(key)
         if part is None:
             part = self.matcher.claim(args.line, args.part, number, stamp_ns, now_ns)
             if part is None:
                 raise EdgedError("too many parts have no result yet", "send it again; see why results take so long")
+        check_repeat(*key, stamp_ns - part.stamp_ns)
+        self.matcher.repeat(*key, stamp_ns)
         self._unaccepted[key] = part
         self._ledger.count(args.line, number)
         fresh[key] = part, self._ledger.accepted(part, wall_ns)

@@ -77,6 +77,8 @@ class FedMatcher(Matcher):
     def _others(self, what: str, given: Sequence[Any]) -> None:
         if what == "claim":
             self.claim(*given)
+        elif what == "repeat":
+            self.repeat(*given)
         elif what == "accept":
             line, number = given
             for part in reversed(self._open):

@@ -70,3 +70,24 @@ def test_each_of_several_cameras_has_its_masks(write: Write) -> None:
 def test_as_many_pictures_are_kept_as_a_late_trigger_may_want() -> None:
     trigger = TriggerConfig(camera="hardware", window_ms=10, late_ms=100)
     assert trigger.images(30) >= 30 * 0.12 + 1
+
+
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        ("[[0, 0], [99, 99], [99, 0], [0, 99]]", "the edges behind corners 1 and 3 cross"),
+        ("[[0, 0], [9, 9], [20, 20], [300, 300]]", "lie on a line"),
+        ("[[0, 0], [9, 9], [0, 0]]", "three corners"),
+        ("[[640, 0], [700, 0], [700, 99], [640, 99]]", "640x480: all of it lies outside"),
+        ("[[0, -50], [99, -50], [99, 0], [0, -0.5]]", "outside"),
+    ],
+)
+@pytest.mark.parametrize("key", ["region = {}", "ignore = [[[0, 0], [9, 0], [9, 9]], {}]"])
+def test_a_region_that_counts_other_than_what_was_drawn_is_refused(
+    write: Write, region: str, said: str, key: str
+) -> None:
+    rule = '[[inspection.rules]]\nname = "a"\nmax_count = 0\n' + key.format(region) + "\n"
+    (told,) = faults(write(LINE.replace("[inspection]\n", "") + rule))
+    assert said in told, told
+    fine = rule.replace(region, "[[-5, -5], [99, -5], [99, 99], [50, 20], [-5, 99]]")  # concave, and partly outside
+    assert load_config(write(LINE.replace("[inspection]\n", "") + fine)).inspection.rules

@@ -165,6 +165,11 @@ def test_what_cannot_be_calibrated_is_refused(pictures: dict[str, np.ndarray], f
     wild = fitted.config.model_copy(update={"distortion": (-3.0, 9.0, 0.0, 0.0, -40.0)})
     with pytest.raises(ConfigError, match="cannot be inverted"):
         make_calibration(wild)
+    rows = [list(row) for row in fitted.config.homography]
+    for horizon in ((0.0, 0.0, 0.0), (0.0, 3.0, 0.1)):  # a plane that is a point, and one that ends in the picture
+        ended = fitted.config.model_copy(update={"homography": [*rows[:2], horizon]})
+        with pytest.raises(ConfigError, match="not seen in the whole frame"):
+            make_calibration(ended)
 
 
 def test_the_command_writes_the_section(tmp_path: Path, pictures: dict[str, np.ndarray]) -> None:

@@ -67,6 +67,18 @@ def test_a_number_that_returns_much_later_is_another_part_and_refused() -> None:
         ledger.find("a", 8, 100 * S, 300 * S)
 
 
+def test_a_part_from_before_the_first_that_came_is_refused_and_counts_nothing_on() -> None:
+    """The counter wraps as a session begins, and its first request is overtaken: taken for one of the next turn it
+    would move those after it, whose repeats would be other parts."""
+    ledger = Ledger(BOOT)
+    accept(ledger, ledger.number("a", 0, 16))
+    with pytest.raises(RefusedError, match="65535 of a is from before the first"):
+        ledger.number("a", 65_535, 16)
+    assert [ledger.number("a", part, 16) for part in (0, 1, 32_767)] == [0, 1, 32_767]
+    accept(ledger, 32_767)
+    assert ledger.number("a", 65_000, 16) == 65_000
+
+
 @pytest.mark.parametrize(
     ("line", "part", "bits"),
     [("", 1, 16), ("a" * 65, 1, 16), ("a\n", 1, 16), ("a", 65_536, 16), ("a", -1, 16), ("a", 1, 8)],

@@ -98,6 +98,21 @@ def test_a_frame_that_comes_after_its_part_was_told_no_frame_is_counted() -> Non
     assert look(matcher, TIMING.settle_ns + 4) is not None, "the other part has its own"
 
 
+def test_a_repeat_with_an_earlier_stamp_shows_that_the_window_was_anothers() -> None:
+    """The first request waited in the network, and took a frame that was captured when it arrived."""
+    matcher = Matcher(TIMING)
+    accepted(matcher, 1, T0)
+    accepted(matcher, 2, T0 + 100 * MS)
+    for part in (1, 2):
+        matcher.frame(frame(T0 + (part - 1) * 100 * MS + DELAY), T0 + 131 * MS)
+        assert look(matcher, T0 + 132 * MS) is not None
+    matcher.repeat("a", 1, T0 - WINDOW - 1)
+    matcher.repeat("a", 2, T0 + 100 * MS - WINDOW)
+    matcher.repeat("a", 2, T0 + 150 * MS)  # itself late
+    matcher.repeat("b", 2, T0)
+    assert said(matcher, T0 + 180 * MS) == {1: "AMBIGUOUS", 2: "PASS"}
+
+
 def test_a_result_after_the_deadline_is_none() -> None:
     matcher = Matcher(TIMING)
     accepted(matcher, 1, T0)

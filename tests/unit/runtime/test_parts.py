@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from waiting import until
 
 from edged.client import PartResults, RequestError, TriggerSender, request
 from edged.core.clock import boot_id, monotonic_ns
+from edged.core.errors import UsageError
 from edged.inspection.part import Timing
 from edged.inspection.triggers import Matcher
 from edged.runtime.door import Door
-from edged.runtime.journal import read_journal, write_lines
+from edged.runtime.journal import encode_line, read_journal, write_lines
 from edged.runtime.parts import Parts
 from edged.runtime.publish import Outlet
 from edged.runtime.sender import Sender
@@ -186,3 +188,83 @@ def test_an_edge_is_kept_until_it_is_on_disk(line: Line) -> None:
     line.full = False
     until(lambda: line.lines("part"), 10)
     assert [(one["line"], one["part"]) for one in line.lines("part")] == [("edges-1", 1)]
+
+
+def test_edges_that_no_disk_takes_are_counted_when_they_are_too_many(line: Line) -> None:
+    line.full = True
+    for part in range(300):
+        line.parts.trigger("edges-1", part + 1, monotonic_ns())
+    until(lambda: line.parts.failures > 2, 10)
+    line.full = False
+    until(lambda: line.lines("part"), 10)
+    lost = line.parts.describe_parts()["edges_lost"]
+    until(lambda: len(line.lines("part")) == 300 - lost, 10)
+    assert 300 - 256 <= lost < 300
+
+
+def test_an_edge_that_cannot_be_a_part_is_counted(line: Line) -> None:
+    line.parts.trigger("edges-1", 1, monotonic_ns() - 4000 * 1000 * MS)
+    line.parts.trigger("edges-1", 2, monotonic_ns())
+    until(lambda: line.lines("part"), 10)
+    assert line.parts.describe_parts()["edges_lost"] == 1
+
+
+def test_a_number_that_returns_before_it_is_on_disk_is_another_part_too(line: Line) -> None:
+    line.full = True
+    for ago_ns in (0, 6000 * MS):
+        with pytest.raises(RequestError, match="brought to disk" if not ago_ns else "triggered already, 6.0 s apart"):
+            line.trigger(1, ago_ns=ago_ns)
+    line.full = False
+    assert line.trigger(1)["known"] is False
+    line.trigger(1, ago_ns=3000 * MS)  # the first one was under way for so long
+    until(lambda: line.parts.conclude(monotonic_ns()) or line.lines("result"), 10)
+    assert [one["why"] for one in line.lines("result")] == ["AMBIGUOUS"]
+
+
+def test_who_reads_results_is_kept_no_longer_than_it_asked_for(line: Line) -> None:
+    """A line ejects by its own deadline, also while the daemon is frozen or gone."""
+    frozen = line.context.socket(zmq.ROUTER)
+    frozen.bind(f"{line.triggers}-frozen")
+    with contextlib.closing(frozen):
+        for triggers in (f"{line.triggers}-frozen", f"{line.triggers}-none"):
+            with PartResults(line.results, "line/results", triggers, context=line.context) as heard:
+                began = time.monotonic()
+                assert [heard.receive(5.0) for _ in range(10)] == [[]] * 10
+                assert time.monotonic() - began < 0.9, "nothing waits for an answer that does not come"
+
+
+def test_many_that_were_missed_come_in_pages_between_those_that_are_published(line: Line) -> None:
+    line.end()
+    origin = {"wall": 0.0, "mono_ns": 1, "boot": boot_id().hex(), "session": 1, "line": "old", "stamp_ns": 1}
+    facts = {"result": "FAIL", "why": "", "digest": "d", "decided": ["a"], "captured_ns": 1, "engine": "00" * 8}
+    lines = []
+    for number in range(1, 701):
+        known = {**origin, "number": number, "part": number}
+        lines += [{"kind": "part", "wall_ns": 1, **known}, {"kind": "result", "entry": number, **known, **facts}]
+    write_lines(line.folder / "parts", b"\n".join(encode_line(one) for one in lines))
+    line.start()
+    with PartResults(line.results, "line/results", line.triggers, after=10, context=line.context) as away:
+        found: list[Any] = []
+        until(lambda: found.extend(away.receive(20)) or found, 10)
+        line.trigger(1)
+        until(lambda: line.parts.conclude(monotonic_ns()) or found.extend(away.receive(20)) or len(found) > 690, 10)
+        assert [one.entry for one in found] == list(range(11, 702))
+        assert (found[-1].part, found[-1].why, away.lost) == (1, "NO_FRAME", 0)
+        line.end()
+        for old in (line.folder / "parts").iterdir():
+            old.unlink()
+        line.start()  # another ledger: its entries begin again
+        line.trigger(2)
+        until(lambda: line.parts.conclude(monotonic_ns()) or found.extend(away.receive(20)) or len(found) > 691, 10)
+        assert (found[-1].part, found[-1].entry) == (2, 1)
+
+
+def test_a_number_that_waits_is_not_given_to_another_part(line: Line) -> None:
+    line.end()
+    with TriggerSender(line.triggers, "a", context=line.context) as sender:
+        stamp_ns = monotonic_ns()
+        assert [sender.send(7, stamp_ns), sender.send(7, stamp_ns)] == [7, 7]
+        with pytest.raises(UsageError, match="part 7 is not acknowledged yet"):
+            sender.send(7, stamp_ns + 1)
+        assert sender.waiting == [7]
+    line.start()

@@ -1,0 +1,225 @@
+"""PartResults: what the parts of a line came to, each once and none left out (WIRE.md, "Parts").
+
+with PartResults("ipc:///run/edged/inspect/results", "inspect/results",
+                 "ipc:///run/edged/inspect/triggers") as results:
+    for result in results.receive(10): ...    # nothing by the deadline = reject the part
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import zmq
+
+from edged.client.request import MAX_REPLY
+from edged.client.subscription import Subscription
+from edged.core.clock import NS_PER_MS, Now, monotonic_ns
+from edged.wire import Kind, Message
+from edged.wire.sockets import READER, Context, CurveKeys, connect, open_context
+
+ASK_MS = 1000.0  # also what was sent while nobody listened is found
+AGAIN_MS = 50.0  # before a question is put again that no daemon took
+LISTEN_MS = 5.0  # between two looks at what is published, while an answer is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What a part came to. `result`: PASS, FAIL or NOT_INSPECTED, and why; `entry`: its number among all results of the
+    daemon; `digest`: of the rules; `engine`: its first 8 bytes, 0 where none
+    looked at the part; `message`: as it was published, None where it was asked for later."""
+
+    line: str
+    part: int
+    number: int
+    entry: int
+    result: str
+    why: str
+    decided: tuple[str, ...]
+    digest: str
+    stamp_ns: int
+    engine: bytes = bytes(8)
+    message: Message | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the part is good: nothing else may be taken for it."""
+        return self.result == "PASS"
+
+
+class _Results(msgspec.Struct):
+    """A daemon's answer."""
+
+    results: list[dict[str, Any]]
+    oldest: int
+    newest: int
+
+
+class _Reply(msgspec.Struct):
+    id: int | str | None
+    result: _Results | None = None
+    error: dict[str, Any] | None = None
+
+
+class _Catalogue:
+    """Asks a daemon for results by number, and waits for nothing."""
+
+    def __init__(self, endpoint: str, context: Context | None, keys: CurveKeys | None, now: Now) -> None:
+        self.after: int | None = None  # what the question that has no answer yet was about
+        self.last_error = ""
+        self._now, self._asked_ns, self._number = now, 0, 0
+        self._read = msgspec.msgpack.Decoder(_Reply)
+        self._own = open_context() if context is None else None
+        # IMMEDIATE: nothing is queued for a daemon that is not there
+        options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY, zmq.SNDHWM: 1}
+        self._socket = connect(context or self._own, zmq.DEALER, endpoint, options, keys)  # type: ignore[arg-type]
+
+    def due_ns(self) -> int:
+        """When the next question is due if nothing else gives rise to one."""
+        return self._asked_ns + round(ASK_MS * NS_PER_MS) if self._asked_ns else 0
+
+    def ask(self, after: int) -> None:
+        """The results behind entry `after`; an answer to an earlier question is none any more."""
+        now_ns = self._now()
+        self._number += 1
+        question = {"v": 1, "id": self._number, "op": "results", "args": {"after": after}}
+        try:
+            self._socket.send(msgspec.msgpack.encode(question), zmq.NOBLOCK)
+        except zmq.Again:
+            self.last_error = "no daemon takes questions at the endpoint"
+            self.after, self._asked_ns = None, now_ns - round((ASK_MS - AGAIN_MS) * NS_PER_MS)
+            return
+        self.after, self._asked_ns = after, now_ns
+
+    def answer(self, timeout_ms: float) -> _Results | None:
+        """The answer to the last question, if it comes within the time-out."""
+        while self.after is not None and self._socket.poll(max(0, int(timeout_ms))):
+            try:
+                reply = self._read.decode(self._socket.recv_multipart()[-1])
+            except (msgspec.DecodeError, RecursionError) as error:
+                self.last_error = f"an answer that is none: {error}"
+                continue
+            if reply.id != self._number:
+                continue
+            if reply.result is None:
+                told = reply.error or {}
+                self.last_error, self.after = f"{told.get('text', '')}; {told.get('remedy', '')}", None
+            return reply.result
+        return None
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+        if self._own is not None:
+            self._own.term()
+            self._own = None
+
+
+class PartResults:
+    """Every result of a daemon behind entry `after`, each once and in order: what is published, and by request what was
+    missed. For one thread, which is never kept longer than it says, whatever the daemon does. `lost`: results that
+    the daemon itself does not remember any more."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        topic: str,
+        triggers: str,
+        after: int = 0,
+        context: Context | None = None,
+        keys: CurveKeys | None = None,
+        now: Now = monotonic_ns,
+    ) -> None:
+        self.entry = after
+        self.lost = 0
+        self._now = now
+        self._heard = Subscription(endpoint, topic, context=context, now=now, keys=keys)
+        self._catalogue = _Catalogue(triggers, context, keys, now)
+        self._session = (b"", 0)
+
+    @property
+    def last_error(self) -> str:
+        """What a daemon objected to last, or that none was there."""
+        return self._catalogue.last_error
+
+    def receive(self, timeout_ms: float = 0.0) -> list[PartResult]:
+        """The results that are there, or the first that come within the time-out."""
+        end_ns = self._now() + round(timeout_ms * NS_PER_MS)
+        while True:
+            now_ns = self._now()
+            if now_ns >= self._catalogue.due_ns():
+                self._catalogue.ask(self.entry)
+            left_ms = max(0, end_ns - now_ns) / NS_PER_MS
+            asking = self._catalogue.after is not None
+            found = self._answered(min(left_ms, LISTEN_MS))
+            until_ask_ms = max(0, self._catalogue.due_ns() - now_ns) / NS_PER_MS
+            wait_ms = 0.0 if found or asking else min(left_ms, until_ask_ms)
+            message = self._heard.receive(wait_ms)
+            while message is not None:
+                if message.kind is Kind.RESULT and "entry" in message.header:
+                    found += self._heard_one(message)
+                message = self._heard.receive(0.0)
+            if found or self._now() + NS_PER_MS > end_ns:
+                return found
+
+    def _heard_one(self, message: Message) -> list[PartResult]:
+        result = _result(message.header, message)
+        begun = (message.boot, message.session) != self._session
+        self._session = message.boot, message.session
+        if (begun or result.entry > self.entry + 1) and self._catalogue.after is None:
+            self._catalogue.ask(self.entry)
+        if result.entry != self.entry + 1:
+            return []  # had already, or found with those before it: it is on disk
+        self.entry = result.entry
+        return [result]
+
+    def _answered(self, wait_ms: float) -> list[PartResult]:
+        """What the daemon says lies behind the last entry, a page of it."""
+        after = self._catalogue.after
+        answer = self._catalogue.answer(wait_ms)
+        if answer is None or after is None:
+            return []
+        self._catalogue.after = None
+        if answer.newest < after:  # the daemon has another ledger than before
+            self.entry = 0
+            self._catalogue.ask(0)
+            return []
+        if answer.oldest > self.entry + 1:
+            self.lost += answer.oldest - self.entry - 1
+            self.entry = answer.oldest - 1
+        found = []
+        for one in answer.results:
+            result = _result(one)
+            if result.entry > self.entry:
+                self.entry = result.entry
+                found.append(result)
+        if answer.results and self.entry < answer.newest:
+            self._catalogue.ask(self.entry)
+        return found
+
+    def close(self) -> None:
+        self._heard.close()
+        self._catalogue.close()
+
+    def __enter__(self) -> PartResults:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _result(header: Mapping[str, Any], message: Message | None = None) -> PartResult:
+    return PartResult(
+        str(header["line"]), int(header["part"]), int(header["number"]), int(header["entry"]), str(header["result"]),
+        str(header.get("why") or ""), tuple(header.get("decided") or ()), str(header["digest"]),
+        int(header["stamp_ns"]), _engine(header) if message is None else message.engine, message,
+    )  # fmt: skip
+
+
+def _engine(header: Mapping[str, Any]) -> bytes:
+    """Of a result that was asked for; a daemon from before it was in the answer gives none."""
+    try:
+        return bytes.fromhex(header.get("engine") or "").ljust(8, b"\0")[:8]
+    except (ValueError, TypeError):
+        return bytes(8)
