@@ -43,6 +43,7 @@ TICKS = 2000
 WARM_UP = 50
 SLOTS = 400
 RATE_HZ = 100.0
+CAMERA_US = 250.0
 ARRIVAL_NS = 300_000  # for the I/O thread to deliver a sample: the row starts with the input at hand
 
 
@@ -53,7 +54,7 @@ def glue_state() -> Row:
 
 def glue_camera() -> Row:
     """One 640x480 camera, resized to 96x96 with linear interpolation."""
-    return _measure("glue_camera", "bench-resize", 250.0)
+    return _measure("glue_camera", "bench-resize", CAMERA_US)
 
 
 def _measure(name: str, engine_name: str, budget_us: float) -> Row:
@@ -62,7 +63,7 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
         config = load_config(write_config(folder, engine_name, toml, "timer", RATE_HZ))
         context = stack.enter_context(open_context())
         before_sockets(config.loop, lambda warning: None)
-        inputs, feed = _inputs(config, context, stack)
+        inputs, feed = fed_inputs(config, context, stack)
         motion = MotionState(Arming(config.hold_file.parent / "never-written", "armed"))
         (folder / "run").mkdir()
         outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
@@ -82,7 +83,7 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
                ok=figures["p50"] <= budget_us, note=note)  # fmt: skip
 
 
-def _inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> tuple[Inputs, Callable[[int], None]]:
+def fed_inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> tuple[Inputs, Callable[[int], None]]:
     """Inputs, and what puts the next of them at hand."""
     cameras = {name: CameraThread(name, camera) for name, camera in config.cameras.items()}  # not started: fed by us
     if cameras:

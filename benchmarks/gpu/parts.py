@@ -1,0 +1,122 @@
+"""The parts of the benchmark, each of which runs in a process of its own: python -m benchmarks.gpu.parts NAME ..."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.gpu.beside import beside
+from benchmarks.gpu.engines import DRY, native, open_backend, open_driver, prepared, unavailable
+from benchmarks.gpu.measures import BOUND, alone, disturbance, parity, run_until_told, soak, two
+from edged.bench.gpu import run_loops, shipped
+from edged.bundle.bundle import Bundle
+from edged.core.errors import EdgedError
+from edged.engine.cuda import Cuda
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a part works with. `seconds`: what it may take in all, opening included."""
+
+    backend: str
+    cuda: Cuda | None
+    seconds: float
+    engines: Path
+
+    @property
+    def busy(self) -> list[str]:
+        """The process that `two` runs beside."""
+        return [sys.executable, "-m", "benchmarks.gpu.parts", "busy", "--backend", self.backend]
+
+
+def _engine(name: str) -> Bundle:
+    return next(bundle for bundle in shipped() if bundle.name == name)
+
+
+def _parity(given: Given) -> dict[str, Any]:
+    # In half precision an object near the least score comes or goes: of those, pack's own proof is the judge.
+    rows = [
+        parity(bundle, given.backend, precision, given.cuda)
+        for bundle in shipped()
+        for precision in (BOUND if bundle.manifest.task != "instance" else ["fp32"])
+    ]
+    return {"rows": rows, "ok": all(row["ok"] for row in rows)}
+
+
+def _alone(given: Given) -> dict[str, Any]:
+    found = [*shipped(), native()]
+    return {"rows": [alone(one, given.backend, given.cuda, 0.6 * given.seconds / len(found)) for one in found]}
+
+
+def _loop(given: Given) -> dict[str, Any]:
+    loops = run_loops(0.2 * given.seconds, lambda bundle: open_backend(bundle, given.backend, given.cuda))
+    return {"rows": [looped.values() for looped in loops], "ok": all(looped.ok for looped in loops)}
+
+
+def _act(given: Given) -> dict[str, Any]:
+    return alone(prepared(given.engines, "act"), given.backend, given.cuda, 0.5 * given.seconds)
+
+
+def _mask_rcnn(given: Given) -> dict[str, Any]:
+    return alone(prepared(given.engines, "mask-rcnn"), given.backend, given.cuda, 0.5 * given.seconds)
+
+
+def _two(given: Given) -> dict[str, Any]:
+    return two(_engine("reach"), given.backend, given.cuda, given.busy, 0.6 * given.seconds)
+
+
+PARTS: dict[str, tuple[float, Callable[[Given], dict[str, Any]]]] = {
+    "parity": (1.5, _parity),
+    "alone": (1.0, _alone),
+    "loop": (1.0, _loop),
+    "swap": (0.7, lambda given: disturbance(native(), given.backend, given.cuda)),
+    "two": (1.0, _two),
+    "two-mps": (1.0, _two),
+    "act": (0.7, _act),
+    "mask-rcnn": (1.0, _mask_rcnn),
+    "torch-act": (1.5, lambda given: beside("act", given.backend == DRY, 0.5 * given.seconds)),
+    "torch-mask-rcnn": (1.5, lambda given: beside("mask-rcnn", given.backend == DRY, 0.5 * given.seconds)),
+    "soak": (1.5, lambda given: soak(native(), given.backend, given.cuda, 0.8 * given.seconds)),
+}
+"""Share of the time, and what is done with it. In this order: what matters most comes first."""
+
+OF_TORCH = ("torch-act", "torch-mask-rcnn")
+
+
+def play(name: str, backend: str, seconds: float, engines: Path) -> dict[str, Any]:
+    """What the part found, or {"not_run": why}."""
+    try:
+        if name not in OF_TORCH and (why := unavailable(backend)):
+            return {"not_run": why}
+        cuda = None if name in OF_TORCH else open_driver(backend)
+        return PARTS[name][1](Given(backend, cuda, seconds, engines))
+    except (EdgedError, ImportError) as error:
+        return {"not_run": str(error)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", choices=[*PARTS, "busy"])
+    parser.add_argument("--backend", default="cuda")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--engines", type=Path, default=Path("engines"))
+    parser.add_argument("--result", type=Path)
+    given = parser.parse_args()
+    if given.part == "busy":
+        run_until_told(_engine("plate"), given.backend, open_driver(given.backend))
+        return
+    found = msgspec.json.encode(play(given.part, given.backend, given.seconds, given.engines))
+    if given.result is None:
+        print(found.decode())
+    else:
+        given.result.write_bytes(found)
+
+
+if __name__ == "__main__":
+    main()
