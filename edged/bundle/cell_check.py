@@ -6,25 +6,18 @@ should look at, and run nevertheless.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from edged.bundle.honoured import not_honoured
+from edged.bundle.limit_check import RATE_FREE_KINDS, limit_hints, limit_problems
 from edged.bundle.limits import limits_of
-from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, PrefixInput, StatePart
+from edged.bundle.manifest import ActionOutput, ImageInput, Manifest, PrefixInput, StatePart
 from edged.bundle.several import mixed_up
-from edged.config import Config, LimitConfig, SensorConfig
+from edged.config import Config, SensorConfig
 from edged.core.errors import RefusedError
 from edged.core.pixels import seen_as
 
-RATE_FREE_KINDS = ("binary",)  # these axes are never interpolated or rate-limited
-
-
 MOST_KEPT = 256 << 20  # bytes of a camera's frames that an engine looks back at
 MOST_SAMPLES = 8192
-MUCH = 20.0  # times the range of a policy, and nobody means that
-LAGS = 1.5  # times a robot's usual lag, and it is lost
-READ_MS = 15.0  # within which a message is read
 
 
 def looks_back_ms(manifest: Manifest) -> dict[str, float]:
@@ -51,7 +44,6 @@ def hints(manifest: Manifest, config: Config) -> list[str]:
 def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     if manifest.name != config.engine.name:
         yield f"the manifest says engine {manifest.name!r}, [engine] name says {config.engine.name!r}; correct one"
-    yield from not_honoured(manifest)
     for rule in config.inspection.rules:
         if unknown := [name for name in rule.classes if name not in manifest.classes]:
             known = ", ".join(manifest.classes)
@@ -158,15 +150,8 @@ def _part(part: StatePart, config: Config) -> Iterator[str]:
 
 
 def _guard(action: ActionOutput, config: Config) -> Iterator[str]:
-    guard, axes = config.guard, {axis.name: axis for axis in action.axes}
-    for name, limit in guard.limits.items():
-        if name not in axes:
-            yield f"guard.limits.{name} limits no axis of the engine; it has {', '.join(axes)}"
-        elif axes[name].kind in RATE_FREE_KINDS and any((limit.step, limit.velocity, limit.acceleration, limit.jerk)):
-            never = f"never rate-limited; guard.limits.{name} has no step, velocity, acceleration or jerk"
-            yield f"axis {name!r} is {axes[name].kind}, {never}"
-        elif axes[name].kind not in RATE_FREE_KINDS and limit.min_hold_ms is not None:
-            yield f"guard.limits.{name}.min_hold_ms is for switches, and axis {name!r} is {axes[name].kind}"
+    guard = config.guard
+    yield from limit_problems(action, guard.limits)
     try:
         limits_of(guard, action.axes)
     except RefusedError as error:
@@ -208,9 +193,7 @@ def _unit(key: str, sensor: SensorConfig, name: str, unit: str, who: str) -> Ite
 def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
     if manifest.action is not None and config.stream == "action":
         limits = limits_of(config.guard, manifest.action[1].axes)
-        for axis in manifest.action[1].axes:
-            yield from _limits(axis, limits.get(axis.name))
-        yield from _lags(manifest.action[1], limits, config)
+        yield from limit_hints(manifest.action[1], limits, config)
         step_ms, period_ms = manifest.action[1].step_ms, config.period_ns / 1e6
         deltas = any(axis.mode != "absolute" for axis in manifest.action[1].axes)
         if deltas and abs(step_ms - period_ms) > 0.1 * step_ms:
@@ -241,58 +224,6 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
     for key, age in ages:
         if (plan_age := config.execution.max_plan_age_ms) is not None and age > plan_age:
             yield f"{key}.max_age_ms = {age:g} is beyond execution.max_plan_age_ms: input that old makes Hold(LATE)"
-
-
-def _limits(axis: Axis, limit: LimitConfig | None) -> Iterator[str]:
-    key = f"guard.limits.{axis.name}"
-    if axis.kind in RATE_FREE_KINDS:
-        return
-    if limit is None:
-        yield f"axis {axis.name!r} has no limits; add {key} = {{ min, max, velocity }} in {axis.unit}"
-        return
-    if limit.min is None or limit.max is None:
-        yield f"{key} is open: set both min and max in {axis.unit}"
-    if limit.step is None and limit.velocity is None:
-        yield f"{key} limits no speed; set step or velocity"
-    low, high = axis.range
-    if (limit.min is not None and limit.min >= high) or (limit.max is not None and limit.max <= low):
-        yield f"{key} lies outside {low:g} .. {high:g} {axis.unit}, where the policy was trained"
-    yield from _units(key, axis, limit)
-
-
-def _units(key: str, axis: Axis, limit: LimitConfig) -> Iterator[str]:
-    """Degrees for radians, or the other way round: one is 57 times the other, and no policy moves in so little."""
-    low, high = axis.range
-    if axis.unit not in ("rad", "deg") or limit.min is None or limit.max is None or high <= low:
-        return
-    share = (limit.max - limit.min) / (high - low)
-    if axis.unit == "rad" and share > MUCH and max(-limit.min, limit.max) > math.tau:
-        fact = f"{key} is {limit.min:g} .. {limit.max:g}, which looks like degrees"
-        meant = f"{math.radians(limit.min):.4g} .. {math.radians(limit.max):.4g} rad"
-    elif axis.unit == "deg" and share < 1 / MUCH and max(-limit.min, limit.max) <= math.tau:
-        fact = f"{key} is {limit.min:g} .. {limit.max:g}, which looks like radians"
-        meant = f"{math.degrees(limit.min):.4g} .. {math.degrees(limit.max):.4g} deg"
-    else:
-        return
-    yield f"{fact}: the policy was trained in {low:g} .. {high:g} {axis.unit}; is {meant} meant?"
-
-
-def _lags(action: ActionOutput, limits: Mapping[str, LimitConfig], config: Config) -> Iterator[str]:
-    """A robot that follows well is behind its command by what it moves in a tick and while a message is read."""
-    most, lag_ms = config.guard.following_error, config.period_ns / 1e6 + READ_MS
-    if most is None:
-        return
-    quickest = [
-        (limit.velocity, axis)
-        for axis in action.axes
-        if axis.kind not in RATE_FREE_KINDS and (limit := limits.get(axis.name)) is not None and limit.velocity
-    ]
-    for velocity, axis in sorted(quickest, key=lambda one: -one[0])[:1]:
-        least = LAGS * velocity * lag_ms / 1000
-        if most < least:
-            moves = f"{LAGS:g} times what {axis.name} moves in {lag_ms:.3g} ms, a tick and the reading of a message"
-            fact = f"guard.following_error = {most:g} is less than {moves}"
-            yield f"{fact}: Hold(TRACKING) while it follows; set at least {least:.2g}"
 
 
 def _size(size: tuple[int, int]) -> str:

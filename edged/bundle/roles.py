@@ -169,6 +169,11 @@ class Rotation(Strict, frozen=True):
     form: Literal["wxyz", "xyzw", "rot6d"]
     axes: Annotated[tuple[Name, ...], Meta(min_length=4, max_length=6)]
 
+    @property
+    def name(self) -> str:
+        """What its limits are called in a config."""
+        return ",".join(self.axes)
+
 
 class ActionOutput(Strict, frozen=True, tag_field="role", tag="action"):
     """[1, D] or [1, T, D] float32 in physical units.

@@ -56,7 +56,10 @@ class GuardConfig(_Section):
     following_error: Positive | None = Field(
         default=None, description="largest |measured - commanded| of an axis, in its unit, before Hold(TRACKING)"
     )
-    limits: dict[str, LimitConfig] = Field(default={}, description="limits per action axis")
+    limits: dict[str, LimitConfig] = Field(
+        default={},
+        description="limits per action axis; of a rotation as a whole, in rad, by the names of its parts with commas",
+    )
     urdf: Path | None = Field(
         default=None,
         description="the robot's URDF: joints called like axes are kept within its limits too, the tighter one wins",

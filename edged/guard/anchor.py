@@ -16,6 +16,7 @@ from edged.core.types import NEVER_NS, Hold, Reason, Sample
 from edged.guard.follow import Floats
 from edged.guard.path import Path
 from edged.guard.rules import Rules
+from edged.guard.turning import away, unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +117,11 @@ def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
         state[rule.unmeasured] = 0.0
     if not np.isfinite(state).all():
         return f"{rule.sensor}.{rule.names[int(np.isfinite(state).argmin())]} is not finite"
+    for turn in rule.turns:
+        parts = unit(turn.form, state[turn.columns])
+        if np.isnan(parts).any() and not np.isin(turn.columns, rule.unmeasured).any():
+            return f"{rule.sensor}: {turn.name} is no rotation"
+        state[turn.columns] = parts
     if rule.unmeasured.size:
         state[rule.unmeasured] = np.nan
     return state
@@ -128,9 +134,13 @@ def _lost(rule: Rules, state: Floats, commanded: Floats) -> str | None:
         turn = rule.turn[rule.periodic]
         error[rule.periodic] -= turn * np.round(error[rule.periodic] / turn)
     beyond = np.abs(error) > rule.slack  # false for nan
+    most = rule.following_error
+    for one in rule.turns:
+        angle = float(np.linalg.norm(away(one.form, commanded[one.columns], state[one.columns])))
+        if most is not None and angle > most:  # false for nan
+            return f"{one.name} is {angle:.4g} rad from where it was told to be > {most:g} rad"
     if not beyond.any():
         return None
-    most = rule.following_error
     worst = int(beyond.argmax())
     name, unit = rule.names[worst], rule.units[worst]
     return f"{name} is {abs(error[worst]):.4g} {unit} from where it was told to be > {most:g} {unit}"

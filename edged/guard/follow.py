@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.guard.turning import Turning
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -23,13 +25,15 @@ TIGHT = 1 + 1e-9  # what rounding may add to a limit
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
     """Limits [D], infinite where there is none: `velocity` per second, `acceleration` per second squared, `jerk` per
-    second cubed, which only an axis with an acceleration limit has, and the range of positions."""
+    second cubed, which only an axis with an acceleration limit has, and the range of positions. `turns`: those of
+    rotations, whose parts have none of their own."""
 
     velocity: Floats
     acceleration: Floats
     jerk: Floats
     low: Floats
     high: Floats
+    turns: tuple[Turning, ...] = ()
 
     @property
     def limits(self) -> bool:
@@ -39,7 +43,7 @@ class Envelope:
     @property
     def brakes(self) -> bool:
         """Whether a stop takes time."""
-        return bool(np.isfinite(self.acceleration).any())
+        return bool(np.isfinite(self.acceleration).any()) or any(one.acceleration < np.inf for one in self.turns)
 
     def columns(self) -> tuple[Floats, ...]:
         """All of them."""

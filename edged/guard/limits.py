@@ -12,6 +12,7 @@ from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Predi
 from edged.guard.anchor import Anchor
 from edged.guard.follow import Flags, Floats
 from edged.guard.rules import Rules
+from edged.guard.turn_limits import guard_turns
 
 
 def guard(
@@ -26,7 +27,10 @@ def guard(
     verdict: Prediction | Hold = prediction
     match prediction:
         case ActionChunk():
-            verdict = _actions(prediction, rule, start, shaped and len(prediction.actions) > 1)
+            led = shaped and len(prediction.actions) > 1
+            verdict = _actions(prediction, rule, start, led)
+            if rule.turns and isinstance(verdict, ActionChunk):
+                verdict = guard_turns(verdict, rule.turns, start, led)
             if rule.min_hold_ns and isinstance(verdict, ActionChunk) and start is not None:
                 verdict = _keep_switches(verdict, rule, start)
         case Instances():

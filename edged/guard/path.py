@@ -16,6 +16,7 @@ from edged.core.hermite import hermite
 from edged.guard.follow import Envelope, Floats
 from edged.guard.jerk import brake
 from edged.guard.pursuit import Pursuit
+from edged.guard.turn_follow import with_tail
 
 STRAYED = 1e-6  # what rounding may add
 
@@ -177,7 +178,10 @@ class Trajectory:
         """Its knots from `first` to `cut`, and from there the shortest way to rest within `limit`."""
         self._reach(cut)
         kept = [knots[first : cut + 1] for knots in (self.positions, self.velocities, self.accelerations)]
-        tail = brake((kept[0][-1], kept[1][-1], kept[2][-1]), self.grid_ns / NS_PER_S, limit)
+        state, span = (kept[0][-1], kept[1][-1], kept[2][-1]), self.grid_ns / NS_PER_S
+        tail = brake(state, span, limit)
+        for turn in limit.turns:
+            tail = with_tail(tail, state, turn, span)
         positions, velocities, accelerations = (np.concatenate(both) for both in zip(kept, tail, strict=True))
         start_ns = self.start_ns + first * self.grid_ns
         return Trajectory(start_ns, self.grid_ns, (positions, velocities, accelerations), self.binary)
@@ -188,11 +192,15 @@ class Trajectory:
             return
         knots, span = (self.positions, self.velocities, self.accelerations), self.grid_ns / NS_PER_S
         for number in range(self._known, row + 1):
-            off = self._pursuit.advance(*knots, number, span)
-            if self._off is None and (off > STRAYED).any():
+            off: list[tuple[NDArray[np.intp], Any]] = [
+                (self._pursuit.axes, self._pursuit.advance(*knots, number, span))
+            ]
+            off += [(one.turn.columns, one.advance(knots, number, span)) for one in self._pursuit.turns]
+            if self._off is None and any(np.any(away > STRAYED) for _, away in off):
                 self._off = np.zeros(self.positions.shape)
             if self._off is not None:
-                self._off[number, self._pursuit.axes] = off
+                for axes, away in off:
+                    self._off[number, axes] = away
         self._known = max(self._known, row + 1)
 
     def strayed(self, first: int, last: int) -> Floats | None:

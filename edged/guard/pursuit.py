@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edged.guard.follow import TIGHT, Envelope, Flags, Floats, advance, keeps
 from edged.guard.jerk import Axis, State, follow, is_clear, stoppable, stops, surely_stoppable
+from edged.guard.turn_follow import TurnPursuit
 
 UNFELT = 1e-3  # of what a span allows: a jump of the acceleration that is none
 SHARES = np.linspace(1.0, 0.0, 9)[:-1, None]  # of the way from the stop to what is wished, where a bound is near
@@ -39,12 +40,14 @@ def within(knots: tuple[Floats, ...], begun: Floats, span: float, limit: Envelop
 @dataclass(frozen=True, eq=False)
 class Pursuit:
     """`axes` [M]: their numbers; `limit`: theirs; `meant` [N, M]: where the plan is at each knot, None = the reference
-    is the plan's own path; `pace` [N, M]: velocity limits in the span up to each knot, None = those of `limit`."""
+    is the plan's own path; `pace` [N, M]: velocity limits in the span up to each knot, None = those of `limit`.
+    `turns`: rotations likewise."""
 
     axes: NDArray[np.intp]
     limit: Envelope
     meant: Floats | None = None
     pace: Floats | None = None
+    turns: tuple[TurnPursuit, ...] = ()
 
     def later(self, knots: int) -> Pursuit:
         """Of a trajectory that has so many knots more, before the others."""
@@ -54,7 +57,7 @@ class Pursuit:
             None if column is None else np.concatenate((np.repeat(column[:1], knots, axis=0), column))
             for column in (self.meant, self.pace)
         )
-        return Pursuit(self.axes, self.limit, meant, pace)
+        return Pursuit(self.axes, self.limit, meant, pace, tuple(one.later(knots) for one in self.turns))
 
     @cached_property
     def _smooth(self) -> list[tuple[int, int, Axis]]:

@@ -6,6 +6,7 @@ moves slowly. The means of the two halves of a window do: noise averages out, mo
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -14,6 +15,7 @@ from edged.core.clock import NS_PER_MS, ms
 from edged.core.types import Sample
 from edged.guard.follow import Floats
 from edged.guard.rules import Rules
+from edged.guard.turning import aligned, away, unit
 
 WINDOW_NS = 100 * NS_PER_MS
 FEWEST = 4
@@ -41,12 +43,17 @@ class RestWindow:
         while len(samples) > FEWEST and samples[-1].captured_ns - samples[1].captured_ns >= WINDOW_NS:
             samples.popleft()
 
-    def mean(self) -> Sample | None:
-        """[D] the sensor's values in the mean of the window, stamped as its newest; None before it is full."""
+    def mean(self, rule: Rules | None = None) -> Sample | None:
+        """[D] the sensor's values in the mean of the window, stamped as its newest; None before it is full. `rule`
+        says which of them are a rotation, of which a quaternion has two signs."""
         if not self._full:
             return None
-        last = self._samples[-1]
-        return Sample(last.sensor, last.seq, last.captured_ns, np.mean([one.values for one in self._samples], axis=0))
+        last, rows = self._samples[-1], np.array([one.values for one in self._samples])
+        for turn in rule.turns if rule is not None else ():
+            columns = rule.measured[turn.columns] if rule is not None else turn.columns
+            if (columns >= 0).all():
+                rows[:, columns] = aligned(turn.form, rows[:, columns], rows[0, columns])
+        return Sample(last.sensor, last.seq, last.captured_ns, rows.mean(axis=0))
 
     def moving(self, rule: Rules) -> str | None:
         """What does not rest, as a sentence; None when every measured axis does."""
@@ -60,6 +67,8 @@ class RestWindow:
             turn, away = rule.turn[rule.periodic], rows[:, rule.periodic] - rows[0, rule.periodic]
             rows[:, rule.periodic] = away - turn * np.round(away / turn)
         half = len(rows) // 2
+        if (turning := _turning(rule, rows, half)) is not None:
+            return turning
         change = np.abs(rows[-half:].mean(axis=0) - rows[:half].mean(axis=0))
         beyond = change >= rule.rest / 2
         if not beyond.any():
@@ -72,3 +81,18 @@ class RestWindow:
     def _full(self) -> bool:
         samples = self._samples
         return len(samples) >= FEWEST and samples[-1].captured_ns - samples[0].captured_ns >= WINDOW_NS
+
+
+def _turning(rule: Rules, rows: Floats, half: int) -> str | None:
+    """What of the rotations does not rest, as a sentence. `rows` [N, D]: measured states."""
+    for turn in rule.turns:
+        if np.isin(turn.columns, rule.unmeasured).any():
+            continue
+        parts = unit(turn.form, rows[:, turn.columns])
+        by = away(turn.form, parts[:1], parts)
+        change = float(np.linalg.norm(by[-half:].mean(axis=0) - by[:half].mean(axis=0)))
+        if math.isnan(change):
+            return f"{turn.name} is no rotation"
+        if change >= turn.rest / 2:
+            return f"{turn.name} still turns: {2 * change:.3g} rad"
+    return None

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.bundle.limits import limits_of
-from edged.bundle.manifest import Axis, Manifest
-from edged.config import Config, GuardConfig
+from edged.bundle.manifest import ActionOutput, Axis, Manifest
+from edged.config import Config, GuardConfig, LimitConfig
 from edged.core.clock import NS_PER_S, ns
 from edged.core.errors import RefusedError
 from edged.guard.follow import Envelope, Flags, Floats
+from edged.guard.turning import Turning
 
 FLOAT32_MAX = np.float32(np.finfo(np.float32).max)
 
@@ -51,6 +52,7 @@ class Rules:
     fade_ns: int  # how long velocity limits grow where a motion or an engine begins
     following_error: float | None
     slack: Floats  # following_error where an axis can be compared with its command, infinite elsewhere
+    turns: tuple[Turning, ...]  # rotations, whose parts have no limits of their own
 
 
 def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns: int) -> Rules:
@@ -61,8 +63,9 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
     action = manifest.action
     axes = action[1].axes if action else ()
     step_ns = ns(action[1].step_ms) if action else NS_PER_S
-    guard = config.guard
-    if action and (unknown := sorted(set(guard.limits) - {axis.name for axis in axes})):
+    guard, turns = config.guard, _turns(config.guard, action[1], step_ns / NS_PER_S) if action else ()
+    known = {axis.name for axis in axes} | {turn.name for turn in turns}
+    if action and (unknown := sorted(set(guard.limits) - known)):
         raise RefusedError(f"guard.limits.{unknown[0]} limits no axis of {manifest.name}", "correct its name")
     if action:
         guard = guard.model_copy(update={"limits": dict(limits_of(guard, axes))})
@@ -70,6 +73,8 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
     rate_free = np.array([axis.kind == "binary" for axis in axes], bool)
     step[rate_free] = velocity[rate_free] = math.inf  # opening a gripper slowly is not a smaller command
     rated = np.isfinite(step) | np.isfinite(velocity)
+    part = np.isin(np.arange(len(axes)), [column for turn in turns for column in turn.columns])
+    sought = np.isin(np.arange(len(axes)), [column for turn in turns if turn.rated for column in turn.columns])
     sensor = guard.measured.removeprefix("sensor:") if guard.measured else None
     names = config.sensors[sensor].names if sensor else ()
     measured = np.array([names.index(axis.name) if axis.name in names else -1 for axis in axes], np.intp)
@@ -88,7 +93,7 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         velocity=velocity,
         unrated=~rated,
         limits=np.array([axis.name in guard.limits and guard.limits[axis.name].on == "limit" for axis in axes], bool),
-        anchored=rated | np.array([axis.mode == "delta_previous" for axis in axes], bool),
+        anchored=rated | sought | np.array([axis.mode == "delta_previous" for axis in axes], bool),
         step_ns=step_ns,
         reach=reach,
         bounds=tuple(zip(low.tolist(), high.tolist(), strict=True)),
@@ -99,7 +104,7 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         max_age_ns=ns(config.sensors[sensor].max_age_ms) if sensor else 0,
         measured=measured,
         unmeasured=np.flatnonzero(measured < 0),
-        rest=np.where((measured >= 0) & ~rate_free, _rest(guard, axes), math.inf),
+        rest=np.where((measured >= 0) & ~rate_free & ~part, _rest(guard, axes), math.inf),
         still=np.zeros(len(axes)),
         binary=np.flatnonzero(rate_free),
         min_hold_ns=_min_hold(guard, axes),
@@ -109,11 +114,29 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
             jerk=np.where(rate_free, math.inf, _column(guard, axes, "jerk", math.inf)),
             low=np.where(_limited(low), low.astype(np.float64), -math.inf),
             high=np.where(_limited(high), high.astype(np.float64), math.inf),
+            turns=turns,
         ),
         fade_ns=ns(guard.fade_ms),
         following_error=guard.following_error,
-        slack=np.where((measured >= 0) & ~rate_free, guard.following_error or math.inf, math.inf),
+        slack=np.where((measured >= 0) & ~rate_free & ~part, guard.following_error or math.inf, math.inf),
+        turns=turns,
     )
+
+
+def _turns(guard: GuardConfig, action: ActionOutput, step_s: float) -> tuple[Turning, ...]:
+    """The rotations of an action, with the limits that the config has under their names."""
+    names, found = [axis.name for axis in action.axes], []
+    for rotation in action.rotations:
+        limit = guard.limits.get(rotation.name, LimitConfig())
+        most = {
+            key: math.inf if (value := getattr(limit, key)) is None else value
+            for key in ("step", "velocity", "acceleration", "jerk")
+        }
+        most["velocity"] = min(most["velocity"], most["step"] / step_s)
+        columns = np.array([names.index(name) for name in rotation.axes], np.intp)
+        rest = limit.rest or guard.rest
+        found.append(Turning(rotation.name, rotation.form, columns, limits=limit.on == "limit", rest=rest, **most))
+    return tuple(found)
 
 
 def _min_hold(guard: GuardConfig, axes: tuple[Axis, ...]) -> tuple[tuple[int, int], ...]:

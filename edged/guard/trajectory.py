@@ -5,6 +5,9 @@ Straight lines between steps of 100 ms, played at 500 Hz, command 249 rad/s^2 at
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,11 +15,13 @@ from edged.core.clock import NS_PER_MS, NS_PER_S
 from edged.core.hermite import hermite
 from edged.core.types import ActionChunk
 from edged.guard.anchor import Anchor, Command
-from edged.guard.fade import pace_of
+from edged.guard.fade import pace_of, turn_pace
 from edged.guard.follow import TIGHT, Envelope, Flags, Floats
 from edged.guard.path import Trajectory
 from edged.guard.pursuit import Pursuit, within
 from edged.guard.rules import Rules
+from edged.guard.turn_follow import TurnPursuit, keeps_turning
+from edged.guard.turning import Turning, aligned, on_rotations, rates
 
 NOISE_NS = 100 * NS_PER_MS  # half a window, in which the steps of a plan are taken for noise about a parabola
 
@@ -38,6 +43,8 @@ def make_trajectory(
     times_ns = np.concatenate(([start.at_ns], due_ns[ahead]))
     points = np.concatenate((start.values[None], chunk.actions[ahead].astype(np.float64)))
     points[0] = np.where(np.isnan(points[0]), points[1], points[0])
+    for turn in rule.turns:  # also where it begins again from a measured state, of whatever sign
+        points[1:, turn.columns] = aligned(turn.form, points[1:, turn.columns], points[0, turn.columns])
     count = -(-(max(chunk.t0_ns + len(chunk.actions) * chunk.step_ns, times_ns[-1]) - start.at_ns) // grid_ns) + 1
     knots_ns = start.at_ns + grid_ns * np.arange(count, dtype=np.int64)
     spans = spline((times_ns - times_ns[0]) / NS_PER_S, points, start.velocity)
@@ -51,20 +58,57 @@ def make_trajectory(
         knots[1][:, rule.binary] = knots[2][:, rule.binary] = 0.0
     if blend_ns and start.previous is not None:
         _blend(start.previous, knots_ns[knots_ns - start.at_ns < blend_ns], times_ns[-1], blend_ns, knots)
+    _onto_rotations(knots, rule.turns)
     begun = rule.still if start.acceleration is None else start.acceleration
     pace = pace_of(rule, start, knots_ns)
     fine = within(knots, begun, grid_ns / NS_PER_S, rule.envelope, pace)
     fine &= ~far & (_jerk(times_ns, points, spans) <= rule.envelope.jerk * TIGHT)
     fine[rule.binary] = True
-    if fine.all():
+    turns = _turning(knots, begun, grid_ns, knots_ns, start, rule)
+    if fine.all() and not turns:
         return _led(start, from_ns, grid_ns, knots, rule, None)
     axes = np.flatnonzero(~fine)
     knots[2][0, axes] = begun[axes]
     meant = knots[0][:, axes].copy()
     noisy = _smoothed(knots, axes[rule.envelope.smooth[axes]], grid_ns, rule.envelope)
     slow = None if pace is None else pace[:, axes]
-    pursuit = Pursuit(axes, rule.envelope.of(axes), meant if noisy else None, slow)
+    pursuit = Pursuit(axes, rule.envelope.of(axes), meant if noisy else None, slow, turns)
     return _led(start, from_ns, grid_ns, knots, rule, pursuit)
+
+
+def _onto_rotations(knots: tuple[Floats, ...], turns: Sequence[Turning]) -> None:
+    """A spline of parts, in place. Where it leads through what is no rotation, from one to its opposite, it waits."""
+    for turn in turns:
+        columns = [column[:, turn.columns] for column in knots]
+        near = on_rotations(turn.form, (columns[0], columns[1], columns[2]))
+        nowhere = ~np.isfinite(np.concatenate(near, axis=1)).all(axis=1)
+        for row in np.flatnonzero(nowhere).tolist():
+            near[0][row], near[1][row], near[2][row] = near[0][max(row - 1, 0)], 0.0, 0.0
+        for column, values in zip(knots, near, strict=True):
+            column[:, turn.columns] = values
+
+
+def _turning(
+    knots: tuple[Floats, ...], begun: Floats, grid_ns: int, knots_ns: NDArray[np.int64], start: Anchor, rule: Rules
+) -> tuple[TurnPursuit, ...]:
+    """The rotations that cannot go where the plan goes; what is noise is taken out of where they go instead."""
+    found, span = [], grid_ns / NS_PER_S
+    for turn in rule.turns:
+        reference = knots[0], knots[1], knots[2]
+        pace = turn_pace(rule, start, turn, knots_ns)
+        if keeps_turning(turn, reference, begun, span, pace):
+            continue
+        meant, count = None, len(knots_ns)
+        if math.isfinite(turn.jerk):
+            knots[2][0, turn.columns] = begun[turn.columns]
+            _, quicker = rates(turn.form, *(column[:, turn.columns] for column in reference))
+            sharp = np.linalg.norm(np.diff(quicker, axis=0), axis=-1) / span
+            if len(sharp) and np.median(sharp) > turn.jerk:
+                meant = knots[0][:, turn.columns].copy()
+                _average(knots, turn.columns, grid_ns)
+                _onto_rotations(knots, (turn,))
+        found.append(TurnPursuit(turn, meant, np.full(count, turn.velocity) if pace is None else pace))
+    return tuple(found)
 
 
 def _led(
@@ -86,16 +130,22 @@ def _led(
 
 def _smoothed(knots: tuple[Floats, ...], axes: NDArray[np.intp], grid_ns: int, limit: Envelope) -> bool:
     """Take the noise out of `axes` of a reference, in place: those of which most knots break the jerk limit; whether
-    there were any. Chasing each of them would lead further away than leaving it out.
-
-    Local parabolas, of equal weights (Savitzky and Golay, 1964): what is no noise keeps its place and its bends. The
-    window is as long on both sides, so it is shorter at the ends.
-    """
+    there were any. Chasing each of them would lead further away than leaving it out."""
     jerk = np.abs(np.diff(knots[2][:, axes], axis=0)) * (NS_PER_S / grid_ns)
     noisy = axes[np.median(jerk, axis=0) > limit.jerk[axes]] if len(jerk) else axes[:0]
-    half, last = max(2, NOISE_NS // grid_ns), len(knots[0]) - 1
     if not noisy.size:
         return False
+    _average(knots, noisy, grid_ns)
+    return True
+
+
+def _average(knots: tuple[Floats, ...], noisy: NDArray[np.intp], grid_ns: int) -> None:
+    """Local parabolas in place of columns of a reference.
+
+    Of equal weights (Savitzky and Golay, 1964): what is no noise keeps its place and its bends. The window is as long
+    on both sides, so it is shorter at the ends.
+    """
+    half, last = max(2, NOISE_NS // grid_ns), len(knots[0]) - 1
     meant = [column[:, noisy].copy() for column in knots]
     for row in range(1, last):
         m = min(half, row, last - row)
@@ -103,7 +153,6 @@ def _smoothed(knots: tuple[Floats, ...], axes: NDArray[np.intp], grid_ns: int, l
         weights = (3 * (3 * m * m + 3 * m - 1) - 15 * i * i) / ((2 * m - 1) * (2 * m + 1) * (2 * m + 3))
         for column, values in zip(knots, meant, strict=True):
             column[row, noisy] = weights @ values[row - m : row + m + 1]
-    return True
 
 
 def _jerk(times_ns: NDArray[np.int64], points: Floats, velocities: Floats) -> Floats:

@@ -21,6 +21,7 @@ from edged.core.clock import ms, ns
 from edged.core.errors import RefusedError
 from edged.core.types import ActionChunk, Hold, Observation, Reason
 from edged.guard.follow import Floats
+from edged.guard.turning import Turning, settle, settled
 from edged.pipeline.timeline import read
 
 SWITCHED = 2  # steps before the first one that is gone to: the one due next, and the one that a switch has by now
@@ -50,7 +51,12 @@ class PolicyDecoder:
         self._half_turns = self._turns / 2
         self._middles = np.array([sum(action.axes[i].range) / 2 for i in self._angles.tolist()])
         self._binary: list[int] = _which(action.axes, lambda axis: axis.kind == "binary").tolist()
-        self._moves = bool(self._from_state or self.from_previous.size or self._angles.size)
+        columns = [axis.name for axis in action.axes]
+        self.turns = tuple(
+            Turning(one.name, one.form, np.array([columns.index(name) for name in one.axes], np.intp))
+            for one in action.rotations
+        )
+        self._moves = bool(self._from_state or self.from_previous.size or self._angles.size or self.turns)
         self._plain = not self._moves and not self._binary
 
     def decode(
@@ -68,7 +74,8 @@ class PolicyDecoder:
 
         delta_state adds the measured value of the same name at the observation's time; delta_previous adds up from
         `before`, also over steps that were consumed; angles come out in the turn nearest to the step before, the first
-        to `anchor` (a multi-turn joint is not spun back); binary axes are rounded to 0 or 1 at 0.5.
+        to `anchor` (a multi-turn joint is not spun back); binary axes are rounded to 0 or 1 at 0.5; rotations become
+        the nearest ones of unit length, quaternions with the sign of the step before, the first with that of `anchor`.
         """
         raw: NDArray[np.float32] = outputs[self._tensor].reshape(-1, len(self._axes))
         captured_ns, t0_ns, consumed = observation.captured_ns, now_ns + self._step_ns, 0
@@ -120,6 +127,8 @@ class PolicyDecoder:
         if self._angles.size:
             away = steps[:, self._angles] - self._middles
             steps[:, self._angles] -= self._turns * np.round(away / self._turns)
+        for turn in self.turns:
+            steps[:, turn.columns] = settled(turn.form, steps[:, turn.columns], steps[0, turn.columns])
         for targets, sensor, which in self._from_state:
             steps[:, targets] -= observation.samples[sensor].values[which]
         if ahead.before is not None and self.from_previous.size:
@@ -150,6 +159,7 @@ class PolicyDecoder:
                     actions[:, axes] = before[axes] + summed
                 if self._angles.size:
                     self._unwind(actions, anchor[self._angles])
+                actions[:] = settle(actions, self.turns, anchor)
         for axis in self._binary:
             actions[:, axis] = actions[:, axis] >= 0.5
         return None

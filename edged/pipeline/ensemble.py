@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edged.bundle.manifest import Axis, Manifest
 from edged.core.types import ActionChunk
 from edged.guard.follow import Floats
+from edged.guard.turning import Turning
 
 USUAL = 0.01
 """m, where neither the config nor the policy's own says one: the paper's."""
@@ -34,9 +35,12 @@ def coefficient(manifest: Manifest, given: float | None) -> float:
     return own if np.isfinite(own) else USUAL
 
 
-def ensemble(chunk: ActionChunk, past: Sequence[ActionChunk], m: float, axes: Sequence[Axis]) -> ActionChunk:
+def ensemble(
+    chunk: ActionChunk, past: Sequence[ActionChunk], m: float, axes: Sequence[Axis], turns: Sequence[Turning] = ()
+) -> ActionChunk:
     """`chunk` with each step as the weighted mean over itself and all of `past` that has one then; the same object
-    where none has. Angles are averaged the short way; a switch takes what most of the weight says.
+    where none has. Angles are averaged the short way, quaternions with one sign (Markley et al., 2007: for such as are
+    near to each other); a switch takes what most of the weight says. Rotations are to be brought to unit length.
 
     A step that is not finite in any of them is not finite: that is the guard's business.
     """
@@ -51,6 +55,12 @@ def ensemble(chunk: ActionChunk, past: Sequence[ActionChunk], m: float, axes: Se
             if axis.turn:
                 away = values[..., column] - chunk.actions[:, column]
                 values[..., column] -= axis.turn * np.round(away / axis.turn)
+        for turn in turns:
+            if turn.form != "rot6d":
+                own = chunk.actions[:, turn.columns]
+                values[..., turn.columns] *= np.where((values[..., turn.columns] * own).sum(-1) < 0, -1.0, 1.0)[
+                    ..., None
+                ]
         rank = np.cumsum(there, axis=0) - 1
         weights = np.exp(-m * (rank - np.max(rank, axis=0) * (m < 0))) * there  # only ratios count
         mean = np.einsum("nk,nkd->kd", weights / weights.sum(axis=0), values)

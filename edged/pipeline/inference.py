@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from edged.bundle.honoured import check_honoured
 from edged.core.errors import EngineError
 from edged.core.profiling import spans
 from edged.core.stopwatch import Stopwatch
@@ -90,9 +89,7 @@ def make_inference(
     engine: Engine, names: Mapping[str, Sequence[str]], thresholds: Mapping[str, float] = NO_THRESHOLDS
 ) -> Inference:
     """`names`: the value names of each sensor, in order. `thresholds`: class -> least score of its objects, where that
-    is more than the engine's own. `RefusedError` when they do not fit the engine, or when it
-    needs something that would not be done."""
-    check_honoured(engine.manifest)
+    is more than the engine's own. `RefusedError` when they do not fit the engine."""
     encoder = Encoder(engine.manifest, engine.inputs, engine.outputs, names, engine.identity)
     return Inference(engine, encoder, _decoder(engine, names, thresholds))
 

@@ -21,6 +21,7 @@ from edged.guard import Anchor, Command, Rules, anchor, guard, rules
 from edged.guard.fade import ease, eases
 from edged.guard.follow import Floats
 from edged.guard.trajectory import make_trajectory
+from edged.guard.turning import settle
 from edged.pipeline.align import Wanted, wanted
 from edged.pipeline.decode_policy import PolicyDecoder
 from edged.pipeline.ensemble import ensemble
@@ -155,8 +156,12 @@ class Pipeline:
         m, action = self.schedule.ensemble, self.manifest.action
         if m is not None and action is not None:
             past = [one for stretch, one in motion.past if stretch == observation.stretch]
-            chunk = ensemble(chunk, past, m, action[1].axes)
-        return chunk if motion.join is None else motion.join.join(chunk)
+            chunk = ensemble(chunk, past, m, action[1].axes, self.rule.turns)
+        chunk = chunk if motion.join is None else motion.join.join(chunk)
+        if self.rule.turns:  # what means and crossfades leave is shorter
+            actions = settle(chunk.actions, self.rule.turns, chunk.actions[0])
+            chunk = chunk if actions is chunk.actions else replace(chunk, actions=actions)
+        return chunk
 
     def _before(self, start: Anchor | None, motion: Motion) -> Floats | None:
         """[D] the command that a policy's actions are relative to: of a single action the one before, of a chunk the

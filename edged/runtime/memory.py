@@ -19,6 +19,8 @@ from edged.guard import Command
 from edged.guard.follow import Envelope
 from edged.guard.path import Line, Trajectory
 from edged.guard.pursuit import Pursuit
+from edged.guard.turn_follow import TurnPursuit
+from edged.guard.turning import Turning
 from edged.inspection.part import Outcome
 from edged.inspection.rules import Counted, Result
 from edged.pipeline.join import Join
@@ -46,6 +48,8 @@ KNOWN: dict[str, type[Any]] = {
         Result,
         Sample,
         Timeline,
+        Turning,
+        TurnPursuit,
     )
 }
 IS = "is"  # key of a map that is none

@@ -140,7 +140,7 @@ class MotionState:
             return replace(self._stopped, detail=f"{self._stopped.detail} (over, but {why})")
         self._stopped = None
         self.since_ns = max(self._stopped_ns, now_ns - WINDOW_NS)
-        self._rested = self._window.mean()
+        self._rested = self._window.mean(None if running is None else running.rule)
         return None
 
     @property

@@ -176,6 +176,30 @@ def test_what_is_seldom_meant_is_a_hint(path: str, value: Any, expected: str) ->
     assert [hint for hint in hints(manifest(), config) if hint.startswith(expected)]
 
 
+def test_a_rotation_is_limited_as_a_whole() -> None:
+    names = ["qw", "qx", "qy", "qz"]
+    parts = [
+        {"name": name, "unit": "1", "kind": "continuous", "mode": "absolute", "range": [-1.0, 1.0]} for name in names
+    ]
+    action = {**REACH["outputs"]["action"], "axes": parts, "rotations": [{"form": "wxyz", "axes": names}]}
+    made = parse_manifest(msgspec.json.encode({**REACH, "schema": 2, "outputs": {"action": action}}))
+    joints = {"endpoint": "ipc:///j", "names": ["j1", "j2", "j3", *names], "unit": ["rad"] * 3 + ["1"] * 4}
+    turning = change(CELL, "sensors.joints", joints)
+
+    def with_limits(limits: Any) -> Config:
+        return Config(**change(turning, "guard.limits", limits))
+
+    fits = with_limits({"qw,qx,qy,qz": {"velocity": 1.0, "acceleration": 5.0}})
+    assert (misfits(made, fits), hints(made, fits)) == ([], [])
+    assert any(hint.startswith("nothing limits how fast qw,qx,qy,qz turns") for hint in hints(made, with_limits({})))
+    (problem,) = misfits(made, with_limits({"qx": {"velocity": 1.0}}))
+    assert problem == 'guard.limits.qx is a part of a rotation; limit all of it, in rad: [guard.limits."qw,qx,qy,qz"]'
+    (problem,) = misfits(made, with_limits({"qw,qx,qy,qz": {"min": -1.0, "max": 1.0, "velocity": 1.0}}))
+    assert "is a rotation and has no min" in problem
+    (problem,) = misfits(made, with_limits({"qw,qx": {"velocity": 1.0}}))
+    assert "limits no axis of the engine" in problem
+
+
 def test_a_speed_limit_needs_to_know_where_the_robot_is() -> None:
     (problem,) = misfits(manifest(), cell("guard", {"limits": CELL["guard"]["limits"]}))
     assert problem.startswith("j1, j2 start from where the robot is, and guard.measured does not say where; add")

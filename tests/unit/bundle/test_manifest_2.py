@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from manifests import EXAMPLES, changed, example
 
-from edged.bundle.honoured import check_honoured, not_honoured
 from edged.bundle.manifest import Manifest, dump_manifest, lowest_schema, parse_manifest
 from edged.bundle.roles import Strict
 from edged.core.errors import RefusedError
@@ -134,16 +133,3 @@ def test_what_contradicts_itself_is_refused(name: str, path: str, value: object,
         read(changed(name, path, value))
     assert says in str(caught.value)
     assert caught.value.remedy
-
-
-def test_nothing_is_ignored():
-    """Each use of what the runtime does not do yet is refused with its place and a remedy."""
-    for name in ("policy-2", "semantic-2", "instance-2"):
-        manifest = read(example(name))
-        if problems := not_honoured(manifest):
-            with pytest.raises(RefusedError, match=r"does not do .* at `\$\."):
-                check_honoured(manifest)
-            assert all("$." in problem and "export the model without" in problem for problem in problems)
-    for name in ("policy", "semantic", "instance"):
-        assert not_honoured(read(example(name))) == []
-        check_honoured(read(example(name)))

@@ -75,9 +75,9 @@ def test_plans_are_averaged_over_what_was_said_without_a_stop(tmp_path: Path, mo
     made = cell(tmp_path, join="ensemble")
     had: list[int] = []
 
-    def spy(chunk: Any, past: Any, m: float, axes: Any) -> Any:
+    def spy(chunk: Any, past: Any, *more: Any) -> Any:
         had.append(len(past))
-        return ensemble(chunk, past, m, axes)
+        return ensemble(chunk, past, *more)
 
     monkeypatch.setattr("edged.pipeline.pipeline.ensemble", spy)
     for _ in range(60):
@@ -99,7 +99,7 @@ def test_a_gap_in_the_input_is_a_fresh_start_for_the_average(tmp_path: Path, mon
     made = cell(tmp_path, join="ensemble")
     had: list[int] = []
     monkeypatch.setattr(
-        "edged.pipeline.pipeline.ensemble", lambda chunk, past, m, axes: had.append(len(past)) or chunk
+        "edged.pipeline.pipeline.ensemble", lambda chunk, past, *_: had.append(len(past)) or chunk
     )  # fmt: skip
     for _ in range(20):
         made.tick()
