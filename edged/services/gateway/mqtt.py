@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from edged.services.gateway.plant import NO_ENGINE, Facts, Outcome, Plant
 TURN_S = 0.02
 EACH_NS = NS_PER_S  # between two states that are the same: `life` moves
 KEEPALIVE_S = 3  # the broker sends the last will after one and a half of it
-QUEUED = 1000  # messages for a broker that is away; older ones are dropped
+QUEUED = 1000  # results for a broker that is away; older ones are dropped
 LOST = {"alive": False, "state": "LOST"}
 
 
@@ -87,7 +88,8 @@ class Publisher:
         self._life = 0
         self._said: tuple[Any, ...] = ()  # of the state last published, what counts as a change
         self._due_ns = 0
-        self._results: set[tuple[int, int]] = set()  # of those shown now, what was published
+        self._results: set[tuple[int, int]] = set()  # of those shown now, what was taken over
+        self._waiting: deque[Outcome] = deque(maxlen=QUEUED)  # here, since a message that waits grows no older
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edged-{plant.name}-gateway")
         self._client.will_set(f"{self._prefix}/state", json.dumps({**LOST, "life": None}), qos=1, retain=True)
         self._client.max_queued_messages_set(QUEUED)
@@ -119,9 +121,10 @@ class Publisher:
         """Publish what has changed, or is due."""
         facts, now_ns = self._plant.turn(), monotonic_ns()
         shown = {(one.entry, one.at_ns): one for one in facts.results}
-        for key in sorted(shown.keys() - self._results):
-            self._client.publish(f"{self._prefix}/result", json.dumps(result_of(shown[key])), qos=1)
+        self._waiting.extend(shown[key] for key in sorted(shown.keys() - self._results))
         self._results = set(shown)
+        while self._waiting and self._client.is_connected():
+            self._client.publish(f"{self._prefix}/result", json.dumps(result_of(self._waiting.popleft())), qos=1)
         told = (facts.alive, facts.state, facts.good, facts.stop, facts.engine, facts.alarms, self._connects)
         if told == self._said and now_ns < self._due_ns:
             return

@@ -159,10 +159,14 @@ class Plant:
             if name not in self._streams and (self.runtime / name).exists():
                 timeout_ms = self._quiet_ms if name == "action" else HEALTH_MS
                 self._streams[name] = Stream(self._at(name), f"{self.name}/{name}", timeout_ms, now=self._now)
-        if self._published is None and self._parts is None and (self.runtime / "results").exists():
-            if (self.runtime / "triggers").exists():
+        if self._parts is None and (self.runtime / "results").exists():
+            if (self.runtime / "triggers").exists():  # which comes after the other, when a daemon starts
+                if self._published is not None:
+                    self._published.close()
+                    self._published = None
+                    self._results.clear()
                 self._parts = _Parts(self._at("results"), f"{self.name}/results", self._at("triggers"))
-            else:
+            elif self._published is None:
                 self._published = Subscription(self._at("results"), f"{self.name}/results")
 
     def _at(self, stream: str) -> str:

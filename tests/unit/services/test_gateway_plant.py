@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import time
@@ -19,7 +20,7 @@ from waiting import until
 from edged.client import Kind
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.errors import UsageError
-from edged.services.gateway import opcua, udp
+from edged.services.gateway import mqtt, opcua, udp
 from edged.services.gateway.datagram import SIZE, Facts, Outcome, read_trigger, write
 from edged.services.gateway.plant import Plant
 from edged.wire import Flag, Preamble, encode
@@ -129,6 +130,17 @@ def test_a_result_is_shown_for_its_time_and_not_after_the_daemon_went(daemon: Da
     assert plant.turn() == Facts()
 
 
+def test_a_gateway_that_looks_while_the_daemon_starts_still_reads_its_parts(
+    daemon: Daemon, plant: Plant, tmp_path: Path
+) -> None:
+    """`results` is bound before `triggers`."""
+    alive(daemon, plant)
+    assert plant._published is not None
+    (plant.runtime / "triggers").touch()
+    until(lambda: plant.turn() and plant._parts is not None)
+    assert plant._published is None
+
+
 def test_what_is_no_health_or_of_the_future_is_passed_over(daemon: Daemon, plant: Plant) -> None:
     alive(daemon, plant)
     for stream in daemon.sockets:
@@ -212,6 +224,39 @@ def test_a_trigger_counts_from_its_arrival_however_long_the_gateway_stood_still(
         sender.turn()
     assert len(told) == 1
     assert 0 <= told[0] - passed_ns < 150 * MS, "not when it was read"
+
+
+def test_a_result_that_waited_for_the_broker_says_its_age(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[dict[str, Any]] = []
+
+    class Broker:
+        here = False
+
+        def is_connected(self) -> bool:
+            return self.here
+
+        def publish(self, topic: str, payload: str, **_: Any) -> None:
+            if topic.endswith("/result"):
+                published.append(json.loads(payload))
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **__: None
+
+    broker = Broker()
+    monkeypatch.setattr(mqtt.paho, "Client", lambda *_, **__: broker)
+    publisher = mqtt.Publisher(plant, mqtt.Options(("127.0.0.1", 1883), "plant"))
+    now_ns = monotonic_ns()
+    results = tuple(Outcome(entry, "l", 1, entry, "PASS", "", (), "", ENGINE, now_ns) for entry in (2, 1))
+    for shown in (results, results, ()):
+        monkeypatch.setattr(plant, "turn", lambda shown=shown: Facts(True, results=shown))
+        publisher.turn()
+    assert published == []
+    time.sleep(0.2)
+    broker.here = True
+    publisher.turn()
+    publisher.turn()
+    assert [one["entry"] for one in published] == [1, 2], "each once, in their order"
+    assert all(one["age_ms"] >= 200 for one in published)
 
 
 def test_a_call_that_may_have_waited_for_the_gateway_is_late(plant: Plant) -> None:
