@@ -111,9 +111,14 @@ END
 chmod +x "$3/bin/pip" "$3/bin/edged"
 """
 FAKE_SYSTEMCTL = r"""#!/bin/sh
-if [ "$1" = list-units ]; then printf 'edged@inspect.service loaded\nedged@pick.service loaded\n'; exit; fi
+if [ "$1" = list-units ]; then
+    echo edged@inspect.service loaded
+    [ -e "$EDGED_OPT/failed" ] || echo edged@pick.service loaded  # it lists what is active
+    exit
+fi
 echo "$1 $2 $(readlink -f "$EDGED_OPT/edged" | sed 's|.*/||')" >> "$CALLS"
-case "$2 $(readlink -f "$EDGED_OPT/edged")" in "edged@pick.service "*lame) exit 1;; esac
+rm -f "$EDGED_OPT/failed"
+case "$2 $(readlink -f "$EDGED_OPT/edged")" in "edged@pick.service "*lame) touch "$EDGED_OPT/failed"; exit 1;; esac
 """
 
 

@@ -16,6 +16,7 @@ __all__ = ["rig"]
 
 SYSTEMCTL = """#!/bin/sh
 # restart edged@NAME.service: fails where the config or the version that is meant to run says so
+[ "$1" != is-active ] || { cat "$ETC/../state" 2>/dev/null || echo active; exit; }
 [ "$1" = restart ] || { echo "edged@cell1.service loaded"; exit; }
 echo "$2" >> "$CALLS"
 name=${2#edged@}
@@ -88,6 +89,15 @@ def test_a_config_is_checked_and_taken_back(machines: Machines) -> None:
     assert (code != 0, report) == (True, {"cell1": "failed", "cell2": "not tried"}), said
     assert "did not become ready with it, and has the one before again" in said
     assert machines.config("cell1") == first
+
+    good["cell1"].write_text(f"# another\n{first}", encoding="utf-8")
+    good["cell2"].write_text(first, encoding="utf-8")
+    (machines.folder / "cell1/state").write_text("inactive\n", encoding="utf-8")
+    code, report, said = machines.play("config", edged_config=str(rig.folder))
+    assert (code, report) == (0, {"cell1": "done", "cell2": "done"}), said
+    assert "cell1: done (it does not run, and was not started)" in said
+    assert machines.config("cell1").startswith("# another")
+    assert machines.calls.read_text() == "edged@cell2.service\n", "which is new there"
 
 
 @pytest.mark.timeout(400)

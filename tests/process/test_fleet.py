@@ -80,5 +80,5 @@ def test_many_cells(rig: Rig, tmp_path: Path, soak_scale: float) -> None:
     assert code != 0
     assert report["cell1"]["verdict"] == "undecided", said
     assert "the cell is OPERATOR" in report["cell1"]["detail"]
-    assert list(verdicts(report).values()).count("not tried") == 19
+    assert list(verdicts(report).values()).count("not tried") == cells - 1
     assert fleet.daemons["cell1"].status()["guard"]["arming"] == "held"

@@ -29,7 +29,15 @@ def status(version: str = "1", job_state: str = "", **changed: Any) -> dict[str,
     ended = job_state in edged_cell.ENDS
     swap = {"active": None if ended else job, "waiting": [], "past": [job] if job and ended else []}
     engine = {"name": "reach", "version": version, "identity": version * 16}
-    before = {"state": "ok", "detail": "", "uptime_s": 100.0, "predictions": 1000, "holds": {}, "engine": engine}
+    before = {
+        "daemon": {"pid": 7},
+        "state": "ok",
+        "detail": "",
+        "uptime_s": 100.0,
+        "predictions": 1000,
+        "holds": {},
+        "engine": engine,
+    }
     return {**before, "swap": swap, "alarms": {"count": 0}, **changed}
 
 
@@ -98,7 +106,27 @@ def test_what_ran_there_already_is_left_alone() -> None:
     told = Told(status("2"))
     assert judged(told, status("2"))[0] == "already"
     assert told.swaps == []
-    assert judged(Told(status("2", "refused")), status("2"))[0] == "already"  # it was dropped once more
+    again = status("2", "refused")
+    again["swap"]["past"][0]["reason"] = "reach 2 is what runs; choose another version"
+    assert judged(Told(again), status("2"))[0] == "already"  # it was dropped once more
+    again["swap"]["past"][0]["reason"] = "reach 2 is there with other content; pack it as another version"
+    assert judged(Told(again), status("2"))[0] == "refused"
+
+
+def test_a_version_with_other_content_than_was_brought_is_not_what_was_meant() -> None:
+    assert judged(Told(status("2")), status("2"), identity="22222222")[0] == "already"
+    wanted = ("refused", "the 2 that runs there is 2222222222222222, not 3333333333333333, which was brought")
+    assert judged(Told(status("2")), status("2"), identity="3333333333333333") == wanted
+    told = Told(status(), status("2", "probation"), status("2", "committed", predictions=2000))
+    assert judged(told, identity="3333333333333333") == wanted
+
+
+def test_what_still_waits_is_told_with_how_to_call_it_off() -> None:
+    waits = status("1", "waiting", state="ok")
+    waits["swap"]["active"]["reason"] = "waits until the robot is held"
+    assert judged(Told(status(), waits)) == (
+        "undecided", "it waits until the robot is held, and still does; 'edged rollback' calls it off; the cell is ok"
+    )  # fmt: skip
 
 
 def test_an_alarm_stops() -> None:
@@ -114,6 +142,7 @@ def test_a_daemon_that_went_or_began_anew_stops() -> None:
     gone = RequestError("no_answer", "nobody answers")
     assert judged(Told(status(), gone))[0] == "gone"
     assert judged(Told(status(), status("2", "probation", uptime_s=3.0)))[0] == "gone"
+    assert judged(Told(status(), status("2", "probation", daemon={"pid": 8})))[0] == "gone"
     assert judged(Told(status(), gone, status("2", "committed"), status("2", "committed", predictions=2000)))[0] == (
         "committed"
     )

@@ -22,6 +22,7 @@ options:
   server_key: {type: path, description: "the daemon's .key file, of an endpoint that asks for keys"}
   key: {type: path, description: "and one's own .key_secret"}
   version: {type: str, description: "without it the cell is only looked at"}
+  identity: {type: str, description: "hex, of the content that is meant by the version; without it any"}
   looked: {type: dict, description: "the answer of a look from before anything was done"}
   predictions: {type: int, default: 1000, description: "that the new engine has to make while armed"}
   limit_seconds: {type: float, default: 900, description: "after so long a cell that made too few is undecided"}
@@ -38,6 +39,7 @@ detail: {description: "why, as a sentence"}
 
 ENDS = ("committed", "refused", "rolled_back", "stopped", "interrupted")
 ASKED_FOR = ("OPERATOR", "DISARMED", "DISABLED", "STARTING", "STOPPING")  # holds that say nothing about an engine
+RUNS = "is what runs"  # how the refusal of what runs already ends
 FEWEST = 20  # of ticks or results, for a share
 
 
@@ -69,6 +71,7 @@ def look(status: dict[str, Any]) -> dict[str, Any]:
         "job": max((job["job"] for job in jobs if job), default=0),
         "state": status["state"],
         "uptime_s": status["uptime_s"],
+        "pid": status.get("daemon", {}).get("pid", 0),
         "alarms": status.get("alarms", {}).get("count", 0),
         "alarm": status.get("alarms", {}).get("newest", {}),
         "counts": counts(status),
@@ -149,6 +152,7 @@ class Judge:
         """Raises `Judged`."""
         status = self._status()
         if status["engine"].get("version") == self._version and self._job(status) is None:
+            self._check_content(status)
             raise Judged("already", "it runs there")
         while True:
             self._step(status)
@@ -159,14 +163,15 @@ class Judge:
 
     def _step(self, status: dict[str, Any]) -> None:
         now = look(status)
-        if now["uptime_s"] < self._looked["uptime_s"]:
+        if now["uptime_s"] < self._looked["uptime_s"] or now["pid"] != self._looked["pid"]:
             raise Judged("gone", "the daemon was started again meanwhile")
         job = self._job(status)
         if job is None:
             self._begin()
             return
         self.job = job
-        if job["state"] == "refused" and self._looked["engine"]["version"] == self._version:
+        if job["state"] == "refused" and job.get("reason", "").partition(";")[0].endswith(RUNS):
+            self._check_content(status)
             raise Judged("already", "it ran there before")
         if job["state"] in ENDS and job["state"] != "committed":
             raise Judged("refused" if job["state"] == "refused" else "rolled_back", job.get("reason") or job["state"])
@@ -182,8 +187,18 @@ class Judge:
         limits = (self._given["fail_shift"], self._given["hold_shift"])
         if why := shifted(self._looked["counts"], self.made, *limits):
             raise Judged("shift", why)
+        self._check_content(status)
         if job["state"] == "committed" and self.made["predictions"] >= self._given["predictions"]:
             raise Judged("committed", f"{self.made['predictions']} predictions while armed")
+
+    def _check_content(self, status: dict[str, Any]) -> None:
+        """A version is a name: what runs under it has to be what was brought."""
+        runs, meant = status["engine"].get("identity") or "", self._given.get("identity") or ""
+        length = min(len(runs), len(meant))
+        if length and runs[:length] != meant[:length]:
+            raise Judged(
+                "refused", f"the {self._version} that runs there is {runs[:16]}, not {meant[:16]}, which was brought"
+            )
 
     def _job(self, status: dict[str, Any]) -> dict[str, Any] | None:
         """The newest job of the version since the look."""
@@ -220,6 +235,9 @@ class Judge:
         if not self.job:
             return f"{self._version} did not come into its store or incoming/"
         state = f"{status['state']} {status['detail']}".strip()
+        if self.job["state"] == "waiting":
+            waits = self.job.get("reason") or "waits"
+            return f"it {waits}, and still does; 'edged rollback' calls it off; the cell is {state}"
         made = self.made.get("predictions", 0)
         return f"{self.job['state']}, {made} predictions of {self._given['predictions']} by then; the cell is {state}"
 
@@ -233,6 +251,7 @@ def main() -> None:
             "server_key": {"type": "path"},
             "key": {"type": "path", "no_log": False},
             "version": {"type": "str"},
+            "identity": {"type": "str"},
             "looked": {"type": "dict"},
             "predictions": {"type": "int", "default": 1000},
             "limit_seconds": {**number, "default": 900.0},
