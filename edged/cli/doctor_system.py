@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -34,6 +34,8 @@ LEAST_FILES = 1024
 LEAST_SHM = 64 << 20
 FLEETING = ("tmpfs", "ramfs", "overlay")
 FOREIGN = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p")
+MPS_PLACE = "CUDA_MPS_PIPE_DIRECTORY"
+MPS_NAME = "nvidia-cuda-mps"  # as the kernel cuts it off
 PACKAGES = ("numpy", "pyzmq", "msgspec", "onnxruntime", "onnxruntime-gpu", "tensorrt", "opencv-python-headless", "av")
 
 
@@ -185,6 +187,21 @@ def check_gpu(backend: str, chosen: int | str | None, root: Path) -> Iterator[Fi
                       "nvidia-smi -pm 1, or the service nvidia-persistenced")  # fmt: skip
     if missing := state.get("missing"):
         yield untried("gpu", f"clocks and heat: {missing}")
+    yield from check_mps(state.get("processes", 0), root)
+
+
+def check_mps(processes: int, root: Path, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Whether NVIDIA's Multi-Process Service runs where it is asked for, or where `processes` share the GPU."""
+    place = environ.get(MPS_PLACE) or ("/run/edged-mps" if (root / "run/edged-mps").is_dir() else "")
+    runs = any(text_of(path).startswith(MPS_NAME) for path in root.glob("proc/[0-9]*/comm"))
+    if runs:
+        yield Finding("ok", "mps", f"NVIDIA's MPS runs{f', for those who find it in {place}' if place else ''}")
+    elif place:
+        fact = f"NVIDIA's MPS does not run, and {place} is there for it: CUDA goes on without, in silence"
+        yield warning("mps", fact, "systemctl start edged-mps, then the daemons again")
+    elif processes > 1:
+        fact = f"{processes} processes compute on the GPU, which serves one after the other in slices of milliseconds"
+        yield warning("mps", fact, "share it by NVIDIA's MPS: systemd/edged-mps.service and mps.conf")
 
 
 def check_versions(root: Path) -> Iterator[Finding]:

@@ -29,8 +29,8 @@ def read_gpu(root: Path = Path("/"), pci: str = "") -> dict[str, Any]:
     """Facts as plain values; what this machine does not report is left out; when nothing is left, `missing` is why.
 
     `pci`: the address of the GPU that is meant, the first if empty: NVML shows all, whatever CUDA is made to see.
-    `clocks_mhz`, `temperatures_c`, `memory_mib`: by name; `busy_percent`, `power_w`, `power_limit_w`; `throttled`:
-    reasons, now.
+    `clocks_mhz`, `temperatures_c`, `memory_mib`: by name; `busy_percent`, `processes` (that compute on it), `power_w`,
+    `power_limit_w`; `throttled`: reasons, now.
     """
     return _jetson(root) if l4t(root) else _nvml(pci)
 
@@ -79,6 +79,8 @@ def _ask(nvml: Any, pci: str) -> Iterator[tuple[str, Any]]:
         yield "memory_mib", {"used": int(memory.used) >> 20, "total": int(memory.total) >> 20}
     if (load := optional(nvml.nvmlDeviceGetUtilizationRates, card)) is not None:
         yield "busy_percent", int(load.gpu)
+    if (running := optional(nvml.nvmlDeviceGetComputeRunningProcesses, card)) is not None:
+        yield "processes", len(running)
     yield "temperatures_c", figures(gpu=optional(nvml.nvmlDeviceGetTemperature, card, nvml.NVML_TEMPERATURE_GPU))
     for name, call in (
         ("power_w", nvml.nvmlDeviceGetPowerUsage),

@@ -33,12 +33,14 @@ def settings(path: Path) -> dict[str, str]:
 def installed(tmp_path: Path) -> Path:
     """The units as installed, except that they start a program which is there."""
     others = ("edged.target", "edged-failed@.service", "edged-ui.service", "edged-gateway@.service")
-    others += ("edged-record@.service",)
+    others += ("edged-record@.service", "edged-mps.service")
     for unit in (SERVICE, *(UNITS / name for name in others)):
         text = unit.read_text(encoding="utf-8").replace("/opt/edged/bin/edged", "/bin/true")
+        text = text.replace("/usr/bin/nvidia-cuda-mps-control", "/bin/true")
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     shutil.copytree(UNITS / "edged@.service.d", tmp_path / "edged@.service.d")
-    shutil.copy(UNITS / "give-up.conf", tmp_path / "edged@.service.d")
+    for name in ("give-up.conf", "mps.conf"):
+        shutil.copy(UNITS / name, tmp_path / "edged@.service.d")
     return tmp_path
 
 
@@ -50,7 +52,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 def verify(folder: Path) -> str:
     """What systemd finds wrong with the units in `folder`: unknown keys do not change its exit status."""
     units = [*(f"edged@{name}.service" for name in EXAMPLES), "edged-gateway@line1.service", "edged.target"]
-    units += ["edged-failed@pick.service", "edged-ui.service", "edged-record@pick.service"]
+    units += ["edged-failed@pick.service", "edged-ui.service", "edged-record@pick.service", "edged-mps.service"]
     done = analyze("verify", *(str(folder / unit) for unit in units))
     return done.stderr + (f"exit status {done.returncode}" if done.returncode else "")
 
@@ -68,6 +70,8 @@ def test_systemd_has_nothing_to_say_about_the_units(installed: Path) -> None:
         "edged@.service.d/10-devices.conf",
         "edged-ui.service",
         "edged-record@.service",
+        "edged-mps.service",
+        "edged@.service.d/mps.conf",
         "edged-gateway@.service",
         "edged.target",
     ],
@@ -95,6 +99,22 @@ def test_the_service_is_locked_down(installed: Path, with_drop_in: bool) -> None
     assert done.returncode == 0, done.stdout
     (level,) = re.findall(r"Overall exposure level for edged@pick\.service: ([\d.]+)", done.stdout)
     assert float(level) <= 3.0
+
+
+@needs_systemd
+def test_the_gpus_sharing_is_locked_down(installed: Path) -> None:
+    done = analyze("security", "--offline=true", "--threshold=35", "--no-pager", str(installed / "edged-mps.service"))
+    assert done.returncode == 0, done.stdout
+
+
+def test_daemons_find_the_service_that_shares_their_gpu() -> None:
+    """MPS serves one user, and the daemons have a /tmp of their own, where it is looked for by default."""
+    unit, drop_in, daemon = (settings(UNITS / name) for name in ("edged-mps.service", "mps.conf", "edged@.service"))
+    assert unit["User"] == daemon["User"]
+    assert f"/run/{unit['RuntimeDirectory']}" in drop_in["ReadWritePaths"]
+    assert drop_in["Environment"] == f"CUDA_MPS_PIPE_DIRECTORY=/run/{unit['RuntimeDirectory']}"
+    assert drop_in["Environment"] in unit["Environment"].split()
+    assert drop_in["After"] == drop_in["Wants"] == "edged-mps.service"
 
 
 def test_the_service_keeps_the_daemon_alive_and_lets_it_use_a_gpu() -> None:

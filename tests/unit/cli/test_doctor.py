@@ -10,7 +10,7 @@ from fake_daemon import edged
 
 from edged.cli.doctor import doctor
 from edged.cli.doctor_cpu import check_clock, check_cpus, parse_cpus
-from edged.cli.doctor_system import check_disk, check_gpu, check_limits, check_memory
+from edged.cli.doctor_system import check_disk, check_gpu, check_limits, check_memory, check_mps
 from edged.cli.finding import Finding
 from edged.core.errors import EXIT_OK, EXIT_USAGE
 
@@ -132,6 +132,20 @@ def test_a_gpu_is_an_error_only_where_one_is_insisted_on(root: Path, monkeypatch
     assert wrong(list(check_gpu("tensorrt", None, root))) == ["error gpu"]
     monkeypatch.setattr("edged.cli.doctor_system.choose_gpu", lambda word, root: "")
     assert wrong(list(check_gpu("auto", "65:00.0", root))) == ["error gpu"]
+
+
+def test_a_gpu_for_several_without_mps_is_warned_of(root: Path) -> None:
+    def found(processes: int, **environ: str) -> list[tuple[str, str]]:
+        return [(one.level, one.fact) for one in check_mps(processes, root, environ)]
+
+    assert found(0) == found(1) == []
+    assert "2 processes compute on the GPU" in found(2)[0][1]
+    ((level, fact),) = found(1, CUDA_MPS_PIPE_DIRECTORY="/run/mine")
+    assert (level, "/run/mine" in fact, "in silence" in fact) == ("warning", True, True)
+    (root / "run/edged-mps").mkdir(parents=True)  # what a unit that failed leaves with RuntimeDirectoryPreserve=
+    assert found(1)[0][0] == "warning"
+    lay(root, "proc/77/comm", "nvidia-cuda-mps\n")
+    assert found(3) == [("ok", "NVIDIA's MPS runs, for those who find it in /run/edged-mps")]
 
 
 def test_limits_of_a_user_and_of_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:

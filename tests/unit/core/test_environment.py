@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from edged.core.environment import silence_telemetry
+from edged.core.environment import for_children, silence_telemetry
 
 
 @pytest.mark.parametrize("module", ["edged", "edged.client", "edged.pack", "edged.engine.ort_cpu", "edged.swap.trial"])
@@ -56,3 +56,7 @@ def test_a_descriptor_that_is_closed_is_no_files_afterwards(
     assert inheritable == [True] * 3
     assert all(told[number] == os.devnull for number in closed)
     assert (b"stray" in done.stdout) == (1 not in closed)
+
+
+def test_children_come_after_who_is_live_where_mps_shares_the_gpu() -> None:
+    assert for_children({"CUDA_MPS_CLIENT_PRIORITY": "0", "EDGED_X": "secret"}) == {"CUDA_MPS_CLIENT_PRIORITY": "1"}
