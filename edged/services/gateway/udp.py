@@ -23,6 +23,7 @@ from edged.services.gateway.plant import Plant
 
 MOST_PER_TURN = 64  # triggers: a flood must not stop the life counter
 REMEMBERED = 256  # acknowledged parts of a line
+JITTER_NS = 1_000_000  # of repeats of one trigger
 LONGEST = 64  # bytes of a datagram that is read
 ARRIVAL = 35  # SO_TIMESTAMPNS of Linux, which Python has no name for
 STAMP = struct.Struct("@ll")
@@ -68,21 +69,37 @@ class Lines:
         self._plant = plant
         self._sender: TriggerSender | None = None
         self._bits = 0
-        self._known: OrderedDict[int, bool] = OrderedDict()  # part -> acknowledged
+        self._known: OrderedDict[int, int] = OrderedDict()  # part -> when it passed, as far as is known
+        self._earlier: dict[int, int] = {}  # of those told, what a repeat has shown since
         self.line = 0
         self.refused: Counter[str] = Counter()
 
-    def take(self, data: bytes, arrived_ns: int) -> None:
-        """A datagram that came in. What is none of ours is counted."""
-        try:
-            trigger = read_trigger(data)
-            self._tell(trigger, arrived_ns)
-        except UsageError as error:
-            self.refused[error.fact] += 1
-            if sum(self.refused.values()) in (1, 10, 100, 1000):
-                log.warning("a trigger was refused: %s", error)
+    def take(self, datagrams: Sequence[tuple[bytes, int]]) -> None:
+        """What came in since the last turn, and when it arrived. What is none of ours is counted.
 
-    def _tell(self, trigger: Trigger, arrived_ns: int) -> None:
+        Of repeats the one that was under way for the shortest time is right: it says the earliest stamp.
+        """
+        heard: dict[tuple[int, int, int], tuple[Trigger, int]] = {}
+        for data, arrived_ns in datagrams:
+            try:
+                trigger = read_trigger(data)
+            except UsageError as error:
+                self._refuse(error)
+                continue
+            key, stamp_ns = (trigger.line, trigger.bits, trigger.part), arrived_ns - trigger.ago_ns
+            heard[key] = trigger, min(stamp_ns, heard[key][1] if key in heard else stamp_ns)
+        for trigger, stamp_ns in heard.values():
+            try:
+                self._tell(trigger, stamp_ns)
+            except UsageError as error:
+                self._refuse(error)
+
+    def _refuse(self, error: UsageError) -> None:
+        self.refused[error.fact] += 1
+        if sum(self.refused.values()) in (1, 10, 100, 1000):
+            log.warning("a trigger was refused: %s", error)
+
+    def _tell(self, trigger: Trigger, stamp_ns: int) -> None:
         endpoint = self._plant.runtime / "triggers"
         if not endpoint.exists():
             raise UsageError(f"{self._plant.name} takes no triggers", "its config needs [trigger]")
@@ -90,12 +107,16 @@ class Lines:
             self.close()
             self.line, self._bits, self._known = trigger.line, trigger.bits, OrderedDict()
             self._sender = TriggerSender(f"ipc://{endpoint}", trigger.session, trigger.bits)
-        if trigger.part in self._known:
+        known_ns = self._known.get(trigger.part)
+        if known_ns is None:
+            self._sender.send(trigger.part, stamp_ns)
+        elif stamp_ns >= known_ns - JITTER_NS:
             return  # a repeat, which its acknowledgement has crossed
-        self._sender.send(trigger.part, arrived_ns - trigger.ago_ns)
-        self._known[trigger.part] = False
+        else:
+            self._earlier[trigger.part] = stamp_ns
+        self._known[trigger.part] = stamp_ns
         while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+            self._earlier.pop(self._known.popitem(last=False)[0], None)
 
     def acknowledged(self) -> list[int]:
         """Parts whose trigger is on the daemon's disk, the newest first."""
@@ -103,9 +124,14 @@ class Lines:
             return []
         waiting = self._sender.tend(0.0) and set(self._sender.waiting)
         refused = {part for part, _ in self._sender.refused}
-        return [part for part in reversed(self._known) if part not in refused and part not in (waiting or ())]
+        found = [part for part in reversed(self._known) if part not in refused and part not in (waiting or ())]
+        for part in set(self._earlier).intersection(found):  # the first was late: the daemon has to judge that
+            with contextlib.suppress(UsageError):
+                self._sender.send(part, self._earlier.pop(part))
+        return found
 
     def close(self) -> None:
+        self._earlier.clear()
         if self._sender is not None:
             self._sender.close()
             self._sender = None
@@ -129,6 +155,7 @@ class Sender:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._in: socket.socket | None = None
+        self._emptied_ns = now()
         if options.listen is not None:
             in_family, host = _address(*options.listen)
             self._in = socket.socket(in_family, socket.SOCK_DGRAM)
@@ -146,13 +173,17 @@ class Sender:
         """Take in triggers and the daemon's news, send one datagram; what was sent."""
         self._life += 1
         if self._in is not None:
+            came: list[tuple[bytes, int]] = []
             for _ in range(MOST_PER_TURN):
                 try:
                     data, stamps, _, sender = self._in.recvmsg(LONGEST, socket.CMSG_SPACE(STAMP.size))
                 except OSError:
+                    self._emptied_ns = self._now()
                     break
+                now_ns = self._now()  # a clock that was set meanwhile makes nothing older than the last look
                 if sender[0] == self._host:
-                    self._lines.take(data, self._now() - _waited_ns(stamps))
+                    came.append((data, now_ns - min(_waited_ns(stamps), now_ns - self._emptied_ns)))
+            self._lines.take(came)
         facts = self._plant.turn()
         values, playing = self._play()
         data = write(facts, self._life, self._now(), self._lines.line, self._lines.acknowledged(), values, playing)

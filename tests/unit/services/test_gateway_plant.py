@@ -192,38 +192,76 @@ def test_a_trigger_is_read() -> None:
     assert (trigger.session, trigger.part, trigger.bits, trigger.ago_ns) == ("udp-00000abc", 65535, 16, 1_500_000)
 
 
-def test_a_trigger_counts_from_its_arrival_however_long_the_gateway_stood_still(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A PLC repeats its trigger; all of them lie in the socket of a gateway that is frozen, the oldest first."""
-    told: list[int] = []
+class Triggers:
+    """A `TriggerSender` that tells what it was told."""
 
-    class Triggers:
-        waiting: tuple[int, ...] = ()
-        refused: tuple[tuple[int, str], ...] = ()
+    waiting: list[int] = []  # noqa: RUF012
+    refused: tuple[tuple[int, str], ...] = ()
 
-        def __init__(self, *_: object) -> None: ...
+    def __init__(self) -> None:
+        self.told: list[tuple[int, int]] = []
 
-        def send(self, part: int, stamp_ns: int) -> None:
-            told.append(stamp_ns)
+    def send(self, part: int, stamp_ns: int) -> None:
+        self.told.append((part, stamp_ns))
 
-        def tend(self, timeout_ms: float) -> bool:
-            return False
+    def tend(self, timeout_ms: float) -> int:
+        return len(self.waiting)
 
-        def close(self) -> None: ...
+    def close(self) -> None: ...
 
-    monkeypatch.setattr(udp, "TriggerSender", Triggers)
+
+@pytest.fixture
+def triggers(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Triggers:
+    made = Triggers()
+    monkeypatch.setattr(udp, "TriggerSender", lambda *_: made)
     plant.runtime.mkdir(exist_ok=True)
     (plant.runtime / "triggers").touch()
+    return made
+
+
+def trigger(part: int, ago_ms: int, bits: int = 32) -> bytes:
+    return struct.pack("<4sBBHIII", b"EDGT", 1, bits, 0, 7, part, 1000 * ago_ms)
+
+
+def test_of_repeats_that_come_together_the_earliest_stamp_counts(plant: Plant, triggers: Triggers) -> None:
+    """The first waited in the network until the others had caught up with it."""
+    lines = udp.Lines(plant)
+    now_ns = 10_000 * MS
+    lines.take([(trigger(1, 0), now_ns), (b"noise", now_ns), (trigger(1, 50), now_ns), (trigger(2, 20), now_ns)])
+    assert triggers.told == [(1, now_ns - 50 * MS), (2, now_ns - 20 * MS)]
+    assert lines.refused.total() == 1
+    assert lines.acknowledged() == [2, 1]
+
+
+def test_a_repeat_that_shows_that_the_first_was_late_is_told_once_that_is_acknowledged(
+    plant: Plant, triggers: Triggers
+) -> None:
+    lines = udp.Lines(plant)
+    now_ns = 10_000 * MS
+    lines.take([(trigger(1, 0), now_ns)])
+    triggers.waiting = [1]
+    lines.take([(trigger(1, 300), now_ns + 50 * MS)])
+    assert lines.acknowledged() == []
+    triggers.waiting = []
+    lines.take([(trigger(1, 100), now_ns + 100 * MS), (trigger(1, 350), now_ns + 100 * MS)])
+    for _ in range(3):
+        lines.acknowledged()
+    assert triggers.told == [(1, now_ns), (1, now_ns - 250 * MS)]
+
+
+def test_a_trigger_counts_from_its_arrival_however_long_the_gateway_stood_still(
+    plant: Plant, triggers: Triggers
+) -> None:
     port = free_port()
     sender = udp.Sender(plant, udp.Options(("127.0.0.1", free_port()), ("127.0.0.1", port)))
     with closing(sender), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plc:
         passed_ns = monotonic_ns()
-        plc.sendto(struct.pack("<4sBBHIII", b"EDGT", 1, 32, 0, 7, 1, 0), ("127.0.0.1", port))
+        plc.sendto(trigger(1, 0), ("127.0.0.1", port))
         time.sleep(0.3)
         sender.turn()
-    assert len(told) == 1
-    assert 0 <= told[0] - passed_ns < 150 * MS, "not when it was read"
+    ((part, stamp_ns),) = triggers.told
+    assert part == 1
+    assert 0 <= stamp_ns - passed_ns < 150 * MS, "not when it was read"
 
 
 def test_a_result_that_waited_for_the_broker_says_its_age(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
