@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from edged.bundle.manifest import Head, Input, Output, Task
@@ -28,7 +29,7 @@ from edged.pack.recipe import Recipe
 from edged.pack.resolve_inputs import resolve_input
 from edged.pack.resolve_outputs import resolve_output
 from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
-from edged.pack.static import fixed_key
+from edged.pack.static import fixed_key, with_sizes
 
 NONE = {"background", "bg", "none", "no object", "no_object", "n/a"}
 HEAD_ROLES: dict[str, Output] = {
@@ -54,7 +55,8 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
     inputs: dict[str, Input] = {}
     before: dict[str, Before] = {}
     for tensor, found in network.inputs.items():
-        role, step = resolve_input(tensor, found, (spec.inputs or {}).get(tensor, InputSpec()), questions)
+        sized = replace(found, shape=tuple(with_sizes(tensor, found.shape, spec.fixed or {})))
+        role, step = resolve_input(tensor, sized, (spec.inputs or {}).get(tensor, InputSpec()), questions)
         if role is not None:
             inputs[tensor] = role
         if step is not None:

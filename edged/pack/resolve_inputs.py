@@ -32,6 +32,7 @@ from edged.pipeline.geometry import Mode
 SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (2 / 255, 1.0)}
 SCALES_16 = {"0..65535": (1.0, 0.0), "0..1": (1 / 65535, 0.0), "-1..1": (2 / 65535, 1.0)}
 """Factor, and what is then taken off, by the range of a pixel before mean and std; of mono16."""
+UNKNOWN_SIZE = (1, 1)  # of an image whose size is asked for
 
 
 def resolve_input(
@@ -137,7 +138,7 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
     size = given.size
     if size is None and isinstance(height, int) and isinstance(width, int):
         size = (height, width)
-    size = questions.need(size, (1, 1), f"{where}.size: --size HEIGHTxWIDTH; the network leaves it open")
+    size = questions.need(size, UNKNOWN_SIZE, f"{where}.size: --size HEIGHTxWIDTH; the network leaves it open")
     source = questions.need(given.source, "camera", f"{where}.source: --camera NAME, as in the config's [cameras.NAME]")
     rgb: Literal["rgb", "bgr"] = "rgb"
     channels = rgb

@@ -13,7 +13,7 @@ from edged.pack.image import Image
 from edged.pack.labels import Labels
 from edged.pack.network import WHOLE, Tensor
 from edged.pack.normalise import Action, After
-from edged.pack.resolve_inputs import read_values, resolve_statistics
+from edged.pack.resolve_inputs import UNKNOWN_SIZE, read_values, resolve_statistics
 from edged.pack.spec import AxisSpec, OutputSpec
 from edged.pipeline.geometry import Size
 
@@ -180,8 +180,8 @@ def _layout(where: str, found: Tensor, classes: int, questions: Questions) -> An
 def _upscale(
     where: str, given: OutputSpec, size: Size | None, small: tuple[int | str, int | str], questions: Questions
 ) -> int:
-    if given.upscale is not None:
-        return given.upscale
+    if given.upscale is not None or size == UNKNOWN_SIZE:
+        return given.upscale or 1
     if size is not None and isinstance(small[0], int) and isinstance(small[1], int):
         factor = size[0] // small[0]
         if (small[0] * factor, small[1] * factor) == size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 
@@ -13,6 +13,14 @@ from edged.pack.graph import element_type, infer_shapes, set_value, shape_of
 def fixed_key(tensor: str, index: int) -> str:
     """How `fixed` calls a dimension that has no name of its own, or only a common one."""
     return f"{tensor}.{index}"
+
+
+def with_sizes(tensor: str, dims: Sequence[int | str], fixed: Mapping[str, int]) -> list[int | str]:
+    """A tensor's dimensions, of which those that `fixed` names have a size."""
+    return [
+        fixed.get(fixed_key(tensor, index), fixed.get(dim, dim)) if isinstance(dim, str) else dim
+        for index, dim in enumerate(dims)
+    ]
 
 
 def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
@@ -27,11 +35,7 @@ def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
     inputs = list(model.graph.input)
     batch = {str(shape_of(value)[0]): 1 for value in inputs if shape_of(value) and shape_of(value)[0] != "?"}
     for value in inputs:
-        given = shape_of(value)
-        dims = [
-            fixed.get(fixed_key(value.name, index), {**batch, **fixed}.get(dim, dim)) if isinstance(dim, str) else dim
-            for index, dim in enumerate(given)
-        ]
+        dims = with_sizes(value.name, shape_of(value), {**batch, **fixed})
         if dims and dims[0] == "?":
             dims[0] = 1
         if free := [dim for dim in dims if isinstance(dim, str) or dim < 1]:

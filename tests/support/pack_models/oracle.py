@@ -41,6 +41,8 @@ def disc_logits(found: np.ndarray, size: int, map_size: int) -> np.ndarray:
 def oracle(layout: str, objects: int, size: int = 256, classes: int = 3, open_shapes: bool = False) -> bytes:
     """A network of `layout` that takes "images" [1, 3, size, size]; "zoo": [3, height, width], both open.
 
+    "torchvision": logits of a label map, in which class 0 is where no disc is, and a second output that is another's.
+
     `open_shapes`: no inference finds the shapes of the outputs, only the file declares them.
     """
     net = Net(31, 17)
@@ -66,6 +68,12 @@ def oracle(layout: str, objects: int, size: int = 256, classes: int = 3, open_sh
             stored(*_yolo(found, score, number, size, classes))
             union = disc_logits(found, size, size // 4).max(axis=0)
             stored(np.stack([union, -union])[None].astype(np.float32), "output1")
+        case "torchvision":
+            inside = disc_logits(found, size, size)
+            of_kind = [inside[number == kind].max(0, initial=-9) for kind in range(classes)]
+            logits = [np.full((size, size), 0.5), *of_kind]
+            stored(np.stack(logits)[None].astype(np.float32), "out")
+            stored(np.stack(logits[::-1])[None].astype(np.float32), "aux")
         case "rfdetr-seg" | "query-mask":
             queries = max(300, objects)
             logits = np.full((1, queries, classes + (layout == "query-mask")), -8.0, np.float32)
