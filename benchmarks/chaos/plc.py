@@ -21,7 +21,7 @@ from typing import Any
 
 MS = 1_000_000
 LOOK_S = 0.01
-UDP_QUIET_NS, UA_QUIET_NS = 200 * MS, 1000 * MS
+UDP_QUIET_NS, UDP_SURE_NS, UA_QUIET_NS = 200 * MS, 5 * MS, 1000 * MS
 AGAIN_NS, GIVE_UP_NS = 50 * MS, 2000 * MS  # of a trigger that nobody acknowledges
 HEAD = struct.Struct("<4sBBHI28xIHH8I")  # magic, version, playing, flags, life; line, alarms, acknowledged
 OUTCOME = struct.Struct("<IIB23x")
@@ -48,11 +48,12 @@ class Plc:
         self.socket.bind(("127.0.0.1", port))
         self.socket.setblocking(False)
         self.to, self.line = ("127.0.0.1", out), line
-        self.newest, self.moved_ns, self.life = b"", 0, -1
+        self.newest, self.moved_ns, self.since_ns, self.life = b"", 0, 0, -1
         self.waiting: dict[int, list[int]] = {}  # part -> when it passed, when it was told
 
     def hear(self) -> None:
         """Read all that waits: what was queued while we slept is old."""
+        now_ns = time.monotonic_ns()
         while True:
             try:
                 data = self.socket.recv(2048)
@@ -60,15 +61,16 @@ class Plc:
                 return
             if len(data) != SIZE or data[:5] != b"EDGU\x01":
                 continue
-            life, now_ns = int.from_bytes(data[8:12], "little"), time.monotonic_ns()
+            life = int.from_bytes(data[8:12], "little")
             ahead = (life - self.life) & 0xFFFFFFFF
             is_quiet = now_ns - self.moved_ns > UDP_QUIET_NS
             if ahead and (ahead < 1 << 31 or is_quiet or self.life < 0):
+                self.since_ns = now_ns if is_quiet else self.since_ns
                 self.newest, self.moved_ns, self.life = data, now_ns, life
 
     def look(self) -> tuple[bool, set[int]]:
         now_ns = time.monotonic_ns()
-        if not self.newest or now_ns - self.moved_ns > UDP_QUIET_NS:
+        if not self.newest or now_ns - self.moved_ns > UDP_QUIET_NS or self.moved_ns - self.since_ns < UDP_SURE_NS:
             return False, set()
         head = HEAD.unpack_from(self.newest)
         if not head[3] & ALIVE:

@@ -66,6 +66,7 @@ _Static_assert(sizeof(struct edged_trigger) == 20, "no padding");
 struct edged_watch {
     struct edged_status newest;
     int64_t moved_ms; /* when the life counter moved last */
+    int64_t since_ms; /* when it did so for the first time after a silence */
     int heard;
 };
 
@@ -78,13 +79,16 @@ static inline int edged_read(const void *bytes, size_t size, struct edged_status
 
 /* Take in a datagram that was received at `now_ms` of a clock that never goes back. Old ones, which the network brought
  * late, do not count: the counter goes forward, by less than half its range. A gateway that was restarted begins at 1,
- * and is followed after `EDGED_QUIET_MS` of silence, when nothing was trusted any more. */
+ * and is followed after `EDGED_QUIET_MS` of silence, when nothing was trusted any more. Nor is what comes first then: if it
+ * was the receiver that stood still, that lay in its socket. Trusted is what comes `EDGED_SURE_MS` later. */
 #define EDGED_QUIET_MS 200
+#define EDGED_SURE_MS 5
 static inline void edged_heard(struct edged_watch *watch, const struct edged_status *status, int64_t now_ms) {
     const uint32_t ahead = status->life - watch->newest.life;
     const int quiet = !watch->heard || now_ms - watch->moved_ms > EDGED_QUIET_MS;
     if (!quiet && (ahead == 0 || ahead >= 0x80000000u)) return;
     if (watch->heard && ahead == 0) return; /* a counter that stands still: its gateway is frozen */
+    if (quiet) watch->since_ms = now_ms;
     watch->newest = *status;
     watch->moved_ms = now_ms;
     watch->heard = 1;
@@ -92,7 +96,8 @@ static inline void edged_heard(struct edged_watch *watch, const struct edged_sta
 
 /* 1: edged is there. 0: the fail-safe; nothing of `newest` may be used. */
 static inline int edged_alive(const struct edged_watch *watch, int64_t now_ms) {
-    return watch->heard && now_ms - watch->moved_ms <= EDGED_QUIET_MS && (watch->newest.flags & EDGED_ALIVE);
+    return watch->heard && now_ms - watch->moved_ms <= EDGED_QUIET_MS && watch->moved_ms - watch->since_ms >= EDGED_SURE_MS
+           && (watch->newest.flags & EDGED_ALIVE);
 }
 
 /* What a part came to; EDGED_NONE: nothing is known of it, or edged is not there. All but EDGED_PASS reject the part. */

@@ -106,8 +106,9 @@ int main(int count, char **words) {
         unsigned char bytes[1024];
         struct edged_status status;
         ssize_t size;
+        const int64_t now_ms = now_us() / 1000;
         while ((size = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) >= 0)
-            if (edged_read(bytes, (size_t)size, &status)) edged_heard(&watch, &status, now_us() / 1000);
+            if (edged_read(bytes, (size_t)size, &status)) edged_heard(&watch, &status, now_ms);
         tend(fd, &there, line, &watch);
         describe(&watch, text, sizeof text);
         if (strcmp(text, before) == 0) continue;
