@@ -22,6 +22,7 @@ from edged.runtime.turn import Turn
 
 PATIENCE = 1.5  # nominal result periods without a result
 SLICE_NS = 100_000_000  # longest wait without a look at `stop`
+TEND_NS = 20_000_000  # and without taking in what came, of which a socket holds little
 LOOK_NS = 2_000_000  # between two looks at inputs that are not there
 
 
@@ -55,7 +56,8 @@ class AsyncPerception:
         while not self._stop.is_set() and (now_ns := self._now()) < due_ns:
             left_ns = min(due_ns - now_ns, SLICE_NS)
             if worker.busy:
-                if worker.wait(left_ns):
+                self._inputs.tend()
+                if worker.wait(min(left_ns, TEND_NS)):
                     skipped, self._skipped = self._skipped, 0
                     now_ns = self._now()
                     return Tick(seq + 1, now_ns, now_ns, skipped)

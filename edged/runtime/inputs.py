@@ -85,9 +85,15 @@ class Inputs:
         self.looks: Looks | None = None  # while a trace is read
 
     def drain(self, now_ns: int) -> None:
-        """Read what sensors sent, also while holding: what is fresh now must not be a surprise later."""
+        """Read what sensors and cameras sent, also while holding: what is fresh now must not be a surprise later."""
         for sensor in self.sensors.values():
             sensor.drain(now_ns)
+        self.tend()
+
+    def tend(self) -> None:
+        """Take in the frames that came, where no thread does: a socket holds few of them."""
+        for camera in self.cameras.values():
+            camera.mailbox.tend()
 
     def measured(self) -> Sample | None:
         """The newest measured state."""

@@ -79,7 +79,8 @@ class SeveralPerception:
                 return Tick(seq + 1, due_ns, now_ns, timed_out=True)
             left_ns = due_ns - now_ns
             if worker.busy:
-                if worker.wait(min(left_ns, 50 * LOOK_NS)):
+                self._inputs.tend()
+                if worker.wait(min(left_ns, 10 * LOOK_NS)):
                     return Tick(seq + 1, now_ns := self._now(), now_ns, self._skipped())
             elif not self._begin(worker, now_ns):
                 self._stop.wait(min(left_ns, LOOK_NS) / 1e9)

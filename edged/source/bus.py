@@ -15,26 +15,33 @@ from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
 from edged.core.errors import WireError
 from edged.core.pixels import bytes_of, shape_of
 from edged.core.types import Frame
+from edged.source.endless import Endless
 from edged.source.grabber import BadFrame, Grab, OtherPixelsError, OtherSizeError
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
 from edged.source.shm import ShmGrabber
 from edged.wire import Kind, Order, decode, subscription
-from edged.wire.link import Link
+from edged.wire.link import Link, receive
 from edged.wire.message import MAX_MESSAGE
 from edged.wire.sockets import INPUT, READABLE, Context, Options
 
 TIMEOUT_MS = 100
 OTHER_MODE = 4  # up to so many times the pixels, the error names the size; a larger message is cut off
-MOST_WAITING = 16  # frames, where none is to be left out
+MOST_WAITING = 16  # frames in the socket, until the next look
+MOST_AT_ONCE = 2 * MOST_WAITING  # taken in by one look: a sender that floods must not hold the loop
 BESIDES = 64 * 1024  # topic, preamble, header
 
 
 class BusGrabber:
-    """The newest FRAME or PICTURE message, or `every` one in order. The capture stamps of a sender of this boot are
-    trusted; those of another boot are a stream clock."""
+    """FRAME and PICTURE messages, one by one. The capture stamps of a sender of this boot are trusted; those of another
+    boot are a stream clock.
 
-    def __init__(self, config: CameraConfig, now: Now, context: Context | None = None, every: bool = False) -> None:
+    Never with ZMQ_CONFLATE: up to libzmq 4.3.5 a message that comes while another is taken out is lost with its memory.
+    """
+
+    queues = True
+
+    def __init__(self, config: CameraConfig, now: Now, context: Context | None = None) -> None:
         endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
         self._now = now
         self._format = config.format
@@ -44,13 +51,14 @@ class BusGrabber:
         self._boot = boot_id()
         self._order = Order(self._boot)
         prefix = subscription(topic) if topic else b""
-        # CONFLATE: one frame per message, one subscription: the newest wins
-        kept: Options = {zmq.RCVHWM: MOST_WAITING} if every else {zmq.CONFLATE: 1}
-        options = {
-            **INPUT, **kept, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix, zmq.MAXMSGSIZE: self._most_bytes
+        options: Options = {
+            **INPUT, zmq.RCVHWM: MOST_WAITING, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix,
+            zmq.MAXMSGSIZE: self._most_bytes,
         }  # fmt: skip
         self._link = Link(context, zmq.SUB, endpoint, options, resolve=True)
         self._cuts = 0
+        self._endless = Endless(self._link, message_bytes=self._most_bytes)
+        self._has_no_end = False
         self._patient = (self._link.socket, TIMEOUT_MS)
 
     def patience(self, timeout_ns: int) -> bool:
@@ -62,19 +70,33 @@ class BusGrabber:
                 self._patient = patient
                 socket.setsockopt(zmq.RCVTIMEO, patient[1])
             return True
-        return bool(int(self._link.socket.get(zmq.EVENTS)) & READABLE)
+        if int(self._link.socket.get(zmq.EVENTS)) & READABLE:
+            return True
+        self._note_silence()
+        return self._has_no_end
 
     def read(self) -> Grab | None:
         self._link.tend(self._now())
+        if self._has_no_end:
+            self._has_no_end = False
+            raise BadFrame(
+                "bytes without end come and no message: it is connected anew", "find out what sends at this endpoint"
+            )
         if self._link.cut > self._cuts:
             self._cuts = self._link.cut
             fact = f"cut off: it sends messages of more than {self._most_bytes} bytes, or is no publisher"
             raise BadFrame(fact, "correct uri, or width and height")
         try:
-            received = self._link.socket.recv(copy=False).buffer  # an image is worth a copy less
+            frame = self._link.socket.recv(copy=False)  # an image is worth a copy less
         except zmq.Again:
+            self._note_silence()
             return None
-        arrival_ns = self._now()
+        received, arrival_ns = frame.buffer, self._now()
+        self._endless.look(False, arrival_ns)
+        if frame.more:
+            if receive(self._link.socket) is None:
+                self._link.reopen()
+            raise BadFrame("not a message: it has several parts", "name the frames' topic in the uri")
         try:
             message = decode(received)
             if message.kind not in (Kind.FRAME, Kind.PICTURE):
@@ -98,19 +120,25 @@ class BusGrabber:
             return Grab(image, arrival_ns, captured_ns=stamp_ns)
         return Grab(image, arrival_ns, stream_ns=stamp_ns)
 
+    def _note_silence(self) -> None:
+        self._has_no_end = bool(self._endless.look(True, self._now()))
+
     @property
     def trouble(self) -> str:
         """Why nothing can come."""
-        return self._link.trouble
+        return self._endless.trouble(self._now()) or self._link.trouble
 
     def close(self) -> None:
         self._link.close()
 
 
 class BusMailbox(Mailbox):
-    """A mailbox that reads its socket when it is read; for one thread, the loop's."""
+    """A mailbox that reads its socket when it is read; for one thread, the loop's.
 
-    def __init__(self, fill: Callable[[int], None]) -> None:
+    `fill` takes in what is there or comes within a time, and says whether more may be there.
+    """
+
+    def __init__(self, fill: Callable[[int], bool]) -> None:
         super().__init__()
         self._fill = fill
         self._waited = False  # for the frame that is there: nothing newer is looked for once
@@ -121,9 +149,14 @@ class BusMailbox(Mailbox):
         self._frame, self._seen = frame, False
         self.arrived_ns = monotonic_ns()
 
+    def tend(self) -> None:
+        for _ in range(MOST_AT_ONCE):
+            if not self._fill(0):
+                break
+
     def newest(self) -> Frame | None:
         if not self._waited:
-            self._fill(0)
+            self.tend()
         self._waited = False
         self._seen = True
         return self._frame
@@ -135,8 +168,9 @@ class BusMailbox(Mailbox):
             if (left_ns := until_ns - monotonic_ns()) <= 0:
                 return None
             self._fill(left_ns)
+        self.tend()
         self._seen = self._waited = True
-        return frame
+        return self._frame
 
 
 class BusCamera:
@@ -163,7 +197,9 @@ class BusCamera:
         """See `Intake.stats`."""
         return self._intake.stats()
 
-    def _fill(self, timeout_ns: int) -> None:
-        """Take the message that is there or comes in time; the socket keeps one, the newest."""
-        if self._grabber.patience(timeout_ns):
-            self._intake.read(self._grabber)
+    def _fill(self, timeout_ns: int) -> bool:
+        """Take the frame that is there or comes in time; whether one more may be there."""
+        if not self._grabber.patience(timeout_ns):
+            return False
+        self._intake.read(self._grabber)
+        return self._grabber.queues

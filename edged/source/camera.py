@@ -19,13 +19,8 @@ LAST_BACKOFF_S = 2.0
 JOIN_S = 1.2  # a read that blocks longer ends by its own time-out, behind our back and without a word
 
 
-def open_grabber(
-    config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None, every: bool = False
-) -> Grabber:
-    """Open the camera that `config.uri` names. Raises `SourceError` with the reason. Imports what it needs only.
-
-    `every`: no frame is left out because a newer one is there, as far as the camera's way to us allows.
-    """
+def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None) -> Grabber:
+    """Open the camera that `config.uri` names. Raises `SourceError` with the reason. Imports what it needs only."""
     match camera_kind(config.uri):
         case "device":
             from edged.source.capture import open_device
@@ -47,7 +42,7 @@ def open_grabber(
         case "bus":
             from edged.source.bus import BusGrabber
 
-            return BusGrabber(config, now, context, every)
+            return BusGrabber(config, now, context)
         case "shm":
             from edged.source.shm import ShmGrabber
 
@@ -77,7 +72,6 @@ class CameraThread(Duty):
     ) -> None:
         super().__init__(f"camera:{name}")
         self.mailbox = Mailbox() if tap is None else TappedMailbox(tap.take)
-        self._every = tap is not None
         self._config = config
         self._now = now
         self._context = context
@@ -115,7 +109,7 @@ class CameraThread(Duty):
     def _open_and_stream(self) -> None:
         if not self._intake.opened:
             self._intake.state = "opening"
-        grabber: Grabber = open_grabber(self._config, self._now, self.stopping, self._context, self._every)
+        grabber: Grabber = open_grabber(self._config, self._now, self.stopping, self._context)
         try:
             self._intake.reopened()
             while not self.stopping.is_set():

@@ -24,10 +24,11 @@ AGAIN_NS = 20 * NS_PER_S
 
 
 class Endless:
-    """Looks at `link` once a tick. `bytes_held`: of this process."""
+    """Looks at `link` once a tick. `bytes_held`: of this process. `message_bytes`: of a message so long that its bytes
+    may wait on the way, and take memory while they come; 0 = messages are short."""
 
-    def __init__(self, link: Link, bytes_held: Callable[[], int] = resident_bytes) -> None:
-        self._link, self._held = link, bytes_held
+    def __init__(self, link: Link, bytes_held: Callable[[], int] = resident_bytes, message_bytes: int = 0) -> None:
+        self._link, self._held, self._message_bytes = link, bytes_held, message_bytes
         self._hits: deque[int] = deque(maxlen=HITS)
         self._silent_ns = self._look_ns = 0
         self._reopened_ns, self._times = -AGAIN_NS, 0
@@ -60,7 +61,7 @@ class Endless:
         return f"{fact}; find out what sends at this endpoint"
 
     def _waits(self, now_ns: int) -> bool:
-        if not self._link.bytes_waiting():
+        if self._message_bytes or not self._link.bytes_waiting():
             return False
         self._hits.append(now_ns)
         return len(self._hits) == HITS and BUSY_NS <= now_ns - self._hits[0] <= WITHIN_NS
@@ -68,7 +69,7 @@ class Endless:
     def _has_grown(self, now_ns: int) -> bool:
         self._look_ns, held = now_ns, self._held()
         self._before = held if self._before is None else min(held, self._before)
-        return now_ns - self._silent_ns >= SILENT_NS and held - self._before >= GROWTH_BYTES
+        return now_ns - self._silent_ns >= SILENT_NS and held - self._before >= GROWTH_BYTES + 2 * self._message_bytes
 
     def _begin(self, now_ns: int) -> None:
         self._hits.clear()

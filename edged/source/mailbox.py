@@ -42,6 +42,9 @@ class Mailbox:
             self._seen = False
             self._arrived.notify_all()
 
+    def tend(self) -> None:
+        """Take in what has come where nobody else does, often enough that it need not wait; here a thread does."""
+
     def queue(self, most: int) -> None:
         """From now on keep every frame for `take`, the newest `most`: for one reader that wants them all."""
         with self._arrived:

@@ -14,6 +14,8 @@ TIMEOUT_NS = 100 * NS_PER_MS
 class ShmGrabber:
     """The newest frame of a ring, which may come later. Its stamps are trusted: they are of our own clock."""
 
+    queues = False
+
     def __init__(self, config: CameraConfig, now: Now) -> None:
         self._now = now
         self._format = config.format

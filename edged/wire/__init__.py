@@ -2,7 +2,7 @@
 
     topic, 1 to 8 NULs | 80-byte preamble | header: one msgpack map | 0 to 7 NULs | payload: the arrays
 
-A message is one ZeroMQ frame because CONFLATE keeps one part only. The preamble is fixed so that a gateway can gate
+A message is one ZeroMQ frame: nothing of it can come apart. The preamble is fixed so that a gateway can gate
 on it without msgpack, and everything that has a size is checked against a bound before anything is allocated.
 """
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import zmq
 from waiting import camera, leaves_nothing, until
 
+from edged.config import CameraConfig
 from edged.core.clock import boot_id
+from edged.source.bus import BusCamera
 from edged.source.camera import CameraThread
 from edged.wire import Flag, Kind, Preamble, encode
 
 TOPIC = "cell/frames-tool"
 MS = 1_000_000
+UNENDING = Path(__file__).parents[2] / "support/unending.py"
 
 
 class Sender:
@@ -151,6 +157,8 @@ def test_what_is_not_a_frame_is_refused_by_name(path: Path, sender: Sender) -> N
                 (lambda: sender.socket.send(sender.message(1, 0, boot_id(), (48, 64))[:-9]), "not a message"),
                 (lambda: sender.send(kind=Kind.SAMPLE), "carries SAMPLE"),
                 (lambda: sender.send(size=(24, 32)), "frames are 32x24"),
+                (lambda: sender.socket.send_multipart([TOPIC.encode() + b"\0", b"", b""]), "several parts"),
+                (lambda: sender.socket.send_multipart([TOPIC.encode() + b"\0"] * 1000), "several parts"),
             ],
             start=1,
         ):
@@ -226,6 +234,44 @@ def test_the_newest_wins_when_frames_pile_up(path: Path, sender: Sender) -> None
             sender.send(value=value)
         frame = until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 199 and f, what=thread.stats)
         assert frame.captured_ns <= time.monotonic_ns()
+
+
+def test_without_a_thread_the_newest_is_what_the_loop_sees(path: Path, sender: Sender) -> None:
+    config = CameraConfig(uri=f"zmq+ipc://{path}", width=64, height=48, fps=30)
+    bus = BusCamera("tool", config, time.monotonic_ns)
+    bus.start()
+    try:
+        until(lambda: (sender.send(), time.sleep(0.01), bus.mailbox.newest())[-1], what=bus.stats)
+        for value in range(10):
+            sender.send(value=value)
+        time.sleep(0.2)
+        newest = bus.mailbox.newest()
+        assert newest is not None
+        assert newest.image[0, 0, 0] == 9
+        assert bus.mailbox.wait_newer(newest.seq, 0) is None
+        for value in range(10, 20):
+            sender.send(value=value)
+        time.sleep(0.2)
+        newer = bus.mailbox.wait_newer(newest.seq, 10**9)
+        assert newer is not None
+        assert newer.image[0, 0, 0] == 19
+        assert bus.mailbox.newest() is newer
+        assert bus.mailbox.overwritten >= 18
+    finally:
+        bus.close()
+
+
+def test_a_message_without_end_is_named_and_costs_a_bounded_amount_of_memory(path: Path) -> None:
+    process = psutil.Process()
+    before_mb = process.memory_info().rss / 1e6
+    unending = subprocess.Popen([sys.executable, str(UNENDING), str(path)], stdout=subprocess.PIPE)
+    try:
+        with camera(f"zmq+ipc://{path}") as thread:
+            until(lambda: "bytes without end" in thread.stats()["last_error"], 60, thread.stats)
+            assert process.memory_info().rss / 1e6 < before_mb + 1500  # what comes within a third of a second
+    finally:
+        unending.kill()
+        unending.communicate()
 
 
 def test_twenty_times_open_and_close_leaves_nothing_behind(path: Path, sender: Sender) -> None:

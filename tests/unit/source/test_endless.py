@@ -71,6 +71,16 @@ def test_memory_that_grows_in_a_silence_costs_the_silent_connection_alone() -> N
     assert rig.link.reopened == [0]
 
 
+def test_a_long_message_may_wait_on_its_way_and_take_its_memory() -> None:
+    rig = Rig()
+    rig.endless = Endless(rig.link, lambda: rig.held, message_bytes=20 << 20)  # type: ignore[arg-type]
+    rig.link.waiting = 1
+    rig.looks(5)
+    assert rig.looks(50) == []
+    assert rig.looks(1, grow=30 << 20) == []
+    assert rig.looks(3, grow=15 << 20) == ["silent"]
+
+
 def test_a_connection_that_is_not_there_is_not_made_anew() -> None:
     rig = Rig()
     rig.link.is_connected = False
