@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edged.bench import ENGINES
-from edged.client import Message, SensorSender, Subscription
+from edged.client import Message, SensorSender, Subscription, describe
 from edged.core.errors import EdgedError
 from edged.wire.sockets import open_context
 
@@ -136,7 +136,9 @@ class Recorder(threading.Thread):
                     return message
             must_live(process, "edged run")
             if time.monotonic() > deadline:
-                raise EdgedError(f"not heard within {PATIENCE_S:g} s", "run 'edged run FILE' by hand and see why")
+                last = f", last {describe(self.messages[-1])}" if self.messages else ""
+                fact = f"not heard within {PATIENCE_S:g} s{last}"
+                raise EdgedError(fact, "run 'edged run FILE' by hand and see why")
             time.sleep(0.01)
 
 

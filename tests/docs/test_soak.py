@@ -56,7 +56,7 @@ def limit(request):
 
 @pytest.mark.soak
 def test_default(request, soak_scale):
-    assert (limit(request), soak_scale) == (21.0, 3.0)
+    assert (limit(request), soak_scale) == (2700.0, 3.0)
 
 @pytest.mark.soak
 @pytest.mark.timeout(10)
