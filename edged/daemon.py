@@ -23,7 +23,7 @@ from edged.core.duty import Duties, Duty
 from edged.core.errand import left_behind
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.types import Event
-from edged.engine.device import choose_gpu
+from edged.engine.device import settle_gpu
 from edged.guard.arming import Arming
 from edged.inspection.rules import make_judge
 from edged.runtime.clients import Clients
@@ -92,7 +92,7 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
 
         signal.signal(signal.SIGHUP, reload)
         log.info("edged %s, daemon %s, engine %s", __version__, config.daemon.name, config.engine.name)
-        if config.engine.gpu is not None and (overruled := choose_gpu(config.engine.gpu)):
+        if overruled := settle_gpu(config.engine.gpu, at_once=config.swap.during == "live"):
             log.warning("%s", overruled)
         if config.stream == "action":
             log.info("guard: %s", config.effective_guard)

@@ -21,7 +21,7 @@ import msgspec
 
 from benchmarks.gpu.engines import BACKENDS, DRY, unavailable
 from benchmarks.gpu.mps import mps
-from benchmarks.gpu.parts import OF_TORCH, PARTS
+from benchmarks.gpu.parts import ENVIRON, OF_TORCH, PARTS
 from benchmarks.gpu.table import table
 from edged.core.errors import EdgedError
 from edged.engine.cuda import open_cuda
@@ -58,7 +58,11 @@ def _run(name: str, backend: str, share: float, left: float, engines: Path) -> d
         try:
             limit_s = min(left, share) + SPARE_S
             done = subprocess.run(
-                argv, env={**os.environ, **environ}, timeout=limit_s, check=False, stderr=subprocess.PIPE
+                argv,
+                env={**os.environ, **environ, **ENVIRON.get(name, {})},
+                timeout=limit_s,
+                check=False,
+                stderr=subprocess.PIPE,
             )
         except subprocess.TimeoutExpired:
             return {"not_run": f"it took longer than {limit_s:.0f} s"}

@@ -76,6 +76,7 @@ PARTS: dict[str, tuple[float, Callable[[Given], dict[str, Any]]]] = {
     "alone": (1.0, _alone),
     "loop": (1.0, _loop),
     "swap": (0.7, lambda given: disturbance(native(), given.backend, given.cuda)),
+    "swap-lazy": (0.7, lambda given: disturbance(native(), given.backend, given.cuda)),
     "two": (1.0, _two),
     "two-mps": (1.0, _two),
     "act": (0.7, _act),
@@ -85,6 +86,9 @@ PARTS: dict[str, tuple[float, Callable[[Given], dict[str, Any]]]] = {
     "soak": (1.5, lambda given: soak(native(), given.backend, given.cuda, 0.8 * given.seconds)),
 }
 """Share of the time, and what is done with it. In this order: what matters most comes first."""
+
+ENVIRON = {"swap": {"CUDA_MODULE_LOADING": "EAGER"}, "swap-lazy": {"CUDA_MODULE_LOADING": "LAZY"}}
+"""What a part's process is told: as a daemon with `[swap] during = "live"`, and as one without."""
 
 OF_TORCH = ("torch-act", "torch-mask-rcnn")
 

@@ -43,7 +43,7 @@ def _rows(name: str, found: Results) -> Iterator[tuple[str, str]]:
             for row in found["rows"]:
                 glue = f"glue {row['glue_us']:.0f} us a tick"
                 yield f"{row['engine']}: {glue}, ratio {row['ratio']:.3f}", f"{row['wanted']}: {_mark(row['ok'])}"
-        case "swap":
+        case "swap" | "swap-lazy":
             for when in ("quiet", "loading"):
                 one = found[when]
                 yield f"{when}: run {_ms(one['run_ms'])}, late {_ms(one['late_ms'])} ({one['ticks']} ticks)", ""

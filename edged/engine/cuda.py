@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from edged.core.errors import EngineError, MachineryError
 from edged.core.procfs import available_bytes
+from edged.engine.device import LOADING
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING; other streams wait for whatever the process does on the default stream
 MARKS = 4  # moments of a tick: begin, uploaded, computed, downloaded
@@ -71,6 +73,7 @@ class Cuda:
         self._pycuda, self._bindings = pycuda, bindings
         self.errors: tuple[type[Exception], ...] = (pycuda.Error, CudaError)
         self.failures: tuple[type[Exception], ...] = (EngineError, *self.errors)
+        self._kernels = kernels()
         try:
             pycuda.init()
             card = pycuda.Device(device)
@@ -88,7 +91,8 @@ class Cuda:
     @property
     def about(self) -> dict[str, str]:
         version = self._pycuda.get_driver_version()
-        return {"gpu": self.name, "pci": self._pci, "driver": f"CUDA {version // 1000}.{version % 1000 // 10}"}
+        driver = f"CUDA {version // 1000}.{version % 1000 // 10}"
+        return {"gpu": self.name, "pci": self._pci, "driver": driver, "kernels": self._kernels}
 
     def __enter__(self) -> Cuda:
         try:
@@ -253,6 +257,11 @@ def _call(driver: Any, name: str, *arguments: Any) -> Any:
         _, text = driver.cuGetErrorString(code)
         raise CudaError(f"{name} failed: {text.decode() if text else code}")
     return values[0] if len(values) == 1 else tuple(values)
+
+
+def kernels() -> str:
+    """How CUDA loads kernels from now on, if it has not been used yet, for people: see `device.load_at_once`."""
+    return "loaded with their library" if os.environ.get(LOADING) == "EAGER" else "loaded when used"
 
 
 def remedy(fact: str) -> str:

@@ -22,6 +22,7 @@ LIBRARY = "libcuda.so.1"
 MULTIPROCESSORS, INTEGRATED, CAPABILITY_MAJOR, CAPABILITY_MINOR = 16, 18, 75, 76
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LOADING = "CUDA_MODULE_LOADING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class Device:
     pci: str = ""
 
 
+def settle_gpu(word: int | str | None, at_once: bool) -> str:
+    """What a process has to say before CUDA is used in it: which GPU, if one is named, and whether kernels are loaded
+    with their libraries. Returns what `choose_gpu` does."""
+    if at_once:
+        load_at_once()
+    return "" if word is None else choose_gpu(word)
+
+
 def choose_gpu(word: int | str, environ: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> str:
     """Let this process and its children see one GPU alone, by its number in PCI order, its UUID or its PCI address.
 
@@ -51,6 +60,19 @@ def choose_gpu(word: int | str, environ: MutableMapping[str, str] = os.environ, 
     seen = listed.get(_pci(word), word) if isinstance(word, str) else word
     environ.update({VISIBLE: str(seen), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
     return "" if before in (None, str(seen)) else f"[engine] device = {word!r} overrules {VISIBLE}={before}"
+
+
+def load_at_once(environ: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> bool:
+    """Let CUDA load the code of a library with the library, instead of each kernel when it is first launched.
+
+    Loading a kernel may wait for all that runs in the context: then a second engine's first runs stop the first one.
+    To be called before CUDA is used. Nothing is done on a Jetson, whose GPU has the CPU's memory for it, nor against
+    what the environment says. Returns whether it was done.
+    """
+    if l4t(root) or LOADING in environ:
+        return False
+    environ[LOADING] = "EAGER"
+    return True
 
 
 def _listed(root: Path) -> Iterator[tuple[str, str]]:

@@ -43,7 +43,9 @@ def test_a_swap_builds_the_plan_and_changes_owners(rig: Rig, plugged: pytest.Mon
     assert bool(held) == (not during), held
     back = cell.swapped("1")  # the one before is still resident
     assert (back["state"], cell.running()) == ("committed", "1")
-    assert cell.daemon.status()["engine"]["backend"] == "tensorrt"
+    engine = cell.daemon.status()["engine"]
+    assert engine["backend"] == "tensorrt"
+    assert engine["about"]["kernels"] == ("loaded with their library" if during else "loaded when used")
     assert cell.daemon.terminate() == EXIT_OK
     assert "another one owns" not in cell.daemon.said
     assert "Traceback" not in cell.daemon.said

@@ -22,7 +22,7 @@ import pretended
 from pretended import Misuse
 
 from edged.core.errors import EngineError, MachineryError
-from edged.engine.cuda import DEAD, MARKS, Cuda, Pair
+from edged.engine.cuda import DEAD, MARKS, Cuda, Pair, kernels
 
 POISON = 0xA5
 
@@ -114,6 +114,7 @@ class FakeCuda:
         self.tolerant: set[int] = set()  # threads that may work while another one captures
         self.total = total
         self.dead = ""
+        self._kernels = ""
         self._failing: dict[str, tuple[str, bool, int]] = {}
         self._here = threading.local()
         pretended.watch_memory(self.require_device)
@@ -124,9 +125,10 @@ class FakeCuda:
 
     @property
     def about(self) -> dict[str, str]:
-        return {"gpu": self.name, "driver": "CUDA 0.0, pretended: not run on a GPU"}
+        return {"gpu": self.name, "driver": "CUDA 0.0, pretended: not run on a GPU", "kernels": self._kernels}
 
     def __enter__(self) -> FakeCuda:
+        self._kernels = self._kernels or kernels()  # CUDA asks once, when it is first used
         self._here.depth = getattr(self._here, "depth", 0) + 1
         return self
 

@@ -58,5 +58,7 @@ def test_a_descriptor_that_is_closed_is_no_files_afterwards(
     assert (b"stray" in done.stdout) == (1 not in closed)
 
 
-def test_children_come_after_who_is_live_where_mps_shares_the_gpu() -> None:
-    assert for_children({"CUDA_MPS_CLIENT_PRIORITY": "0", "EDGED_X": "secret"}) == {"CUDA_MPS_CLIENT_PRIORITY": "1"}
+def test_children_come_after_who_is_live_and_load_what_they_use() -> None:
+    given = {"CUDA_MPS_CLIENT_PRIORITY": "0", "CUDA_MODULE_LOADING": "EAGER", "EDGED_X": "secret", "A": "b"}
+    wanted = {"CUDA_MPS_CLIENT_PRIORITY": "1", "CUDA_MODULE_LOADING": "LAZY", "A": "b"}
+    assert for_children(given) == wanted

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gpus import pretended_gpu
 
-from edged.engine.device import Device, choose_gpu, kernel_driver, l4t, read_device
+from edged.engine.device import Device, choose_gpu, kernel_driver, l4t, load_at_once, read_device
 from edged.engine.plan_cache import BuildOptions, key_parts, plan_key
 
 
@@ -112,3 +112,16 @@ def test_l4t_and_driver_files_are_read(tmp_path: Path) -> None:
     text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.120  Fri Sep 13 10:10:01 UTC 2024\nGCC version: 13.2\n"
     (tmp_path / "proc/driver/nvidia/version").write_text(text)
     assert kernel_driver(tmp_path) == "550.120"
+
+
+def test_kernels_are_loaded_at_once_unless_somebody_said_how(tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    assert load_at_once(environ, tmp_path)
+    assert environ == {"CUDA_MODULE_LOADING": "EAGER"}
+    said = {"CUDA_MODULE_LOADING": "LAZY"}
+    assert not load_at_once(said, tmp_path)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.0, GCID: 1\n")
+    jetson: dict[str, str] = {}
+    assert not load_at_once(jetson, tmp_path)
+    assert (said, jetson) == ({"CUDA_MODULE_LOADING": "LAZY"}, {})
