@@ -117,6 +117,7 @@ def _drop(reference: Reference, bundle: Bundle, fetched: Path, store: Path) -> P
     found = _in_store(store / bundle.name, bundle.version, bundle.digest.hex())
     path = found or _drop_path(incoming, bundle.version)
     if found is None:
+        fetched.chmod(0o644)  # the daemon is another user, whatever our umask; its folder says who may come in
         move(fetched, path)
     note = f"{bundle.version} {bundle.digest.hex()}\n"
     write_file(incoming / f"{NOTE}{reference.digest.partition(':')[2]}", note.encode())

@@ -169,6 +169,18 @@ def test_what_was_pulled_before_is_not_fetched_again(liar: Liar, tmp_path: Path,
     assert not first.path.exists()
 
 
+def test_a_drop_can_be_read_by_the_daemon_whatever_the_umask_of_who_pulls(
+    liar: Liar, tmp_path: Path, engine: bytes
+) -> None:
+    (tmp_path / "store" / "reach" / "incoming").mkdir(parents=True)
+    before = os.umask(0o077)
+    try:
+        done = pull(liar.artefact({"reach-3.edged": engine}), tmp_path / "store")
+    finally:
+        os.umask(before)
+    assert done.path.stat().st_mode & 0o777 == 0o644
+
+
 def test_notes_are_kept_of_what_is_there_and_of_nothing_else(liar: Liar, tmp_path: Path) -> None:
     store = tmp_path / "store"
     incoming = store / "reach" / "incoming"
