@@ -119,6 +119,7 @@ class Gateway:
         self._done: set[tuple[int, int]] = set()  # of those still shown by the plant, what was acknowledged
         self._senders: dict[str, TriggerSender] = {}
         self._life = 0
+        self._shown: Outcome | None = None
         self._turned_ns = monotonic_ns()
         self._stood_ns = 0  # when it went on after it had stood still
 
@@ -223,8 +224,15 @@ class Gateway:
         await self._say("Pending", len(self._pending) if facts.alive else None, ua.VariantType.UInt32)
         for name, (kind, read) in VARIABLES.items():
             await self._say(name, read(facts) if facts.alive else None, kind)
-        oldest = next(iter(self._pending.values()), None) if facts.alive else None
-        for name, (kind, of_result) in RESULT.items():
+        await self._show(next(iter(self._pending.values()), None) if facts.alive else None)
+
+    async def _show(self, oldest: Outcome | None) -> None:
+        """The result of one part. Whoever reads in between, or hears of each variable apart, sees no outcome beside
+        the number of another part: it goes first and comes last."""
+        if oldest is not self._shown:
+            await self._say("Result.Result", None, RESULT["Result"][0])
+        self._shown = oldest
+        for name, (kind, of_result) in sorted(RESULT.items(), key=lambda row: row[0] == "Result"):
             await self._say(f"Result.{name}", of_result(oldest) if oldest is not None else None, kind)
 
     def _note_turn(self, now_ns: int) -> None:

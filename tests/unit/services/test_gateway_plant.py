@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
@@ -262,6 +263,30 @@ def test_a_trigger_counts_from_its_arrival_however_long_the_gateway_stood_still(
     ((part, stamp_ns),) = triggers.told
     assert part == 1
     assert 0 <= stamp_ns - passed_ns < 150 * MS, "not when it was read"
+
+
+def test_an_outcome_never_stands_beside_the_number_of_another_part(plant: Plant) -> None:
+    gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
+    seen: list[dict[str, Any]] = [{}]
+
+    class Node:
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        async def write_value(self, said: Any) -> None:
+            seen.append({**seen[-1], self.path: said.Value.Value if said.StatusCode.is_good() else None})
+
+    gateway._nodes = {f"Result.{name}": Node(f"Result.{name}") for name in opcua.RESULT}
+    results = [
+        Outcome(entry, "l", entry, entry, said, "", (), "", ENGINE, 5) for entry, said in ((1, "PASS"), (2, "FAIL"))
+    ]
+    for one in (results[0], results[1], results[1], None, results[0]):
+        asyncio.run(gateway._show(one))
+    assert {(one.get("Result.Part"), said) for one in seen if (said := one.get("Result.Result"))} == {
+        (1, "PASS"),
+        (2, "FAIL"),
+    }
+    assert (seen[-1]["Result.Part"], seen[-1]["Result.Result"]) == (1, "PASS")
 
 
 def test_a_result_that_waited_for_the_broker_says_its_age(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
