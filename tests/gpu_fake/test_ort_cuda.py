@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,32 @@ def test_shared_memory_is_bound_where_it_is(gpu: Plug, provider: Any) -> None:
         cuda.calls.clear()
         assert run(engine, 1, 2, 3) == [2, 4, 6]
         assert not {"upload", "download"} & set(cuda.calls)
+
+
+def test_an_engine_runs_while_another_one_is_warmed(gpu: Plug, provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime captures in its first runs, on the session's own thread: no other session waits for that one."""
+    import ort_cuda_provider
+
+    begun, go_on = threading.Event(), threading.Event()
+    cuda, run_once = gpu(), ort_cuda_provider.InferenceSession.run_with_iobinding
+
+    def slowly(self: Any, *given: Any) -> None:
+        if threading.current_thread().name == "cuda:double" and not begun.is_set():
+            begun.set()
+            assert go_on.wait(30)
+        run_once(self, *given)
+
+    with opened(dataclasses.replace(double(), name="live"), cuda) as live:
+        monkeypatch.setattr(ort_cuda_provider.InferenceSession, "run_with_iobinding", slowly)
+        loader = threading.Thread(target=lambda: opened(double(), cuda).close())
+        loader.start()
+        assert begun.wait(30)
+        try:
+            assert [run(live, number, 2, 3)[0] for number in range(50)] == [2 * number for number in range(50)]
+            assert not go_on.is_set()
+        finally:
+            go_on.set()
+            loader.join()
 
 
 def test_it_says_what_it_is(gpu: Plug, provider: Any) -> None:

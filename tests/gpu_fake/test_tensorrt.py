@@ -117,6 +117,30 @@ def test_a_capture_that_fails_leaves_an_engine_without_a_graph(gpu: Plug) -> Non
         assert run(engine, 1, 2, 3) == [2, 4, 6]
 
 
+def test_an_engine_runs_while_another_one_is_captured(gpu: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever captures holds nothing that a run waits for, however long it takes."""
+    cuda = gpu()
+    begun, go_on = threading.Event(), threading.Event()
+    capture = cuda.capture
+
+    def slowly(stream: Any, work: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return capture(stream, work)
+
+    with opened(double(), cuda) as live:
+        monkeypatch.setattr(cuda, "capture", slowly)
+        loader = threading.Thread(target=lambda: opened(double(), cuda).close())
+        loader.start()
+        assert begun.wait(30)
+        try:
+            assert [run(live, number, 2, 3)[0] for number in range(50)] == [2 * number for number in range(50)]
+            assert not go_on.is_set()
+        finally:
+            go_on.set()
+            loader.join()
+
+
 def test_it_says_what_it_is(gpu: Plug) -> None:
     with opened(double(), gpu()) as engine:
         assert (engine.backend, engine.identity) == ("tensorrt", bytes(range(8)))
