@@ -162,7 +162,7 @@ def _engines(
     with open_engine(bundle, "cpu") as engine:
         yield "graph", Row("graph", "ok", "has the tensors that the manifest names")
         yield "golden cpu", None
-        for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
+        for row in _golden(judge(engine, bundle), engine.backend):
             yield row.check, row
     device = read_device()
     tried = dict.fromkeys(() if device is None else ("tensorrt", "cuda"))
@@ -176,7 +176,7 @@ def _engines(
             yield "", Row(f"golden {backend}", "skipped", f"{device.name if device else ''}: {error}")
             continue
         with opened as engine:
-            for row in _golden(judge(engine, bundle), f"golden {engine.backend}"):
+            for row in _golden(judge(engine, bundle), engine.backend):
                 yield row.check, row
 
 
@@ -196,13 +196,15 @@ def _for_tensorrt(bundle: Bundle, path: Path) -> Row:
     )
 
 
-def _golden(differences: Sequence[Difference], check: str) -> Iterator[Row]:
+def _golden(differences: Sequence[Difference], backend: str) -> Iterator[Row]:
     """A row per judged output: its worst sample against the bound."""
+    check = f"golden {backend}"
     for output in dict.fromkeys(item.output for item in differences):
         mine = [item for item in differences if item.output == output]
         worst = max(mine, key=lambda item: (not item.ok, item.value if item.measure == "error" else -item.value))
         sign = "<=" if worst.measure == "error" else ">="
         detail = f"{output}: {worst.measure} {worst.value:.3g} {sign if worst.ok else 'not ' + sign} {worst.bound:g}"
         where = f", worst of {len(mine)} samples is {worst.sample:03d}" + (f" ({worst.detail})" if worst.detail else "")
-        remedy = "" if worst.ok else "do not use this engine here: pack it again, or update ONNX Runtime"
+        there = f" with --backend {backend}" if backend not in ("", "cpu") else ""
+        remedy = "" if worst.ok else f"do not use this engine here: pack it again{there}, or update ONNX Runtime"
         yield Row(check, "ok" if worst.ok else "refused", detail + where, remedy)

@@ -96,6 +96,19 @@ def test_plans_are_made_of_the_shipped_engines(real: Env, tmp_path: Path) -> Non
     assert set(answers(real, tmp_path, models).values()) == {""}
 
 
+def test_nodes_that_stay_in_float32_are_taken_among_half_ones_and_quantised_ones(real: Env, tmp_path: Path) -> None:
+    models = {}
+    for precision in ("fp16", "int8"):
+        keep = ("Mul55", "ReduceMean56", "Add57", "Sqrt58") if precision == "fp16" else ("MatMul17", "Conv2")
+        recipe = segformer_recipe(precision=precision, keep=keep)
+        made = pack(
+            segformer(hot=300.0), recipe, scenes(recipe), tmp_path / precision, calibration=scenes(recipe, 16, 100)
+        )
+        assert set(made.converted.kept) == set(keep)
+        models[precision] = made.files["model.onnx"]
+    assert answers(real, tmp_path, models) == {"fp16": "", "int8": ""}
+
+
 def one(op: str, kind: int, shape: list[int], made: int, out: list[Any], *more: Any, **attributes: Any) -> bytes:
     """A graph of one node; `more` are constants after its first input."""
     names = [f"k{index}" for index in range(len(more))]
