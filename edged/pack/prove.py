@@ -58,7 +58,7 @@ def session(model: bytes) -> Any:
 def run_packed(model: bytes, samples: Sequence[Arrays], recipe: Recipe) -> list[Outputs]:
     """The packed graph's outputs for each sample."""
     packed = session(model)
-    return [_run(packed, _with_constants(packed, sample, recipe)) for sample in samples]
+    return [run_once(packed, _with_constants(packed, sample, recipe)) for sample in samples]
 
 
 class Reference:
@@ -95,7 +95,7 @@ class Reference:
 
     def raw(self, feed: Outputs) -> Outputs:
         """The network's own outputs for what it is fed."""
-        return _run(self._session, feed)
+        return run_once(self._session, feed)
 
     def fill(self, samples: Sequence[Arrays]) -> list[Outputs]:
         """The samples with every recurrent state (zeros in the first, in the others what the one before gave), noise,
@@ -160,7 +160,8 @@ def same(manifest: Manifest, first: Wanted, again: Wanted) -> list[str]:
     return odd if agreed.mask_iou >= bound else [INSTANCES, *odd]
 
 
-def _run(running: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Outputs:
+def run_once(running: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Outputs:
+    """Its outputs by name; `RefusedError` where it does not run."""
     names = [output.name for output in running.get_outputs()]
     try:
         return dict(zip(names, running.run(names, dict(feed)), strict=True))

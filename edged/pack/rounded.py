@@ -20,7 +20,7 @@ MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", 
 
 def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that computes each half node in float32 and rounds its outputs to half, as kernels do that add up in
-    float32; inputs and outputs of the graph have to be of other types. Bodies of If, Loop and Scan are float32 already.
+    float32. Outputs that are half become float32, inputs stay. Bodies of If, Loop and Scan are float32 already.
 
     Fused kernels of a GPU round less often than this.
     """
@@ -32,12 +32,19 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     del made.graph.value_info[:]
     for tensor in made.graph.initializer:
         _widen(tensor)
+    for value in made.graph.output:
+        if value.type.tensor_type.elem_type == HALF:
+            value.type.tensor_type.elem_type = FLOAT
+    wide = {value.name: f"{value.name}/wide" for value in made.graph.input if value.type.tensor_type.elem_type == HALF}
+    made.graph.node.extend(helper.make_node("Cast", [name], [cast], to=FLOAT) for name, cast in wide.items())
     for node in listed:
         for attribute in node.attribute:
             if attribute.name in ("to", "dtype") and attribute.i == HALF:
                 attribute.i = FLOAT
             if attribute.type == onnx.AttributeProto.TENSOR:
                 _widen(attribute.t)
+        for index, name in enumerate(node.input):
+            node.input[index] = wide.get(name, name)
         made.graph.node.append(node)
         if node.op_type not in MOVES:
             made.graph.node.extend(_roundings(made.graph.node[-1], halves))

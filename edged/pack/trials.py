@@ -15,7 +15,7 @@ from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
 from edged.pack.convert import Conversion
 from edged.pack.graph import to_bytes
-from edged.pack.prove import Outputs, Progress, Reference, Wanted, prove, run_packed, session
+from edged.pack.prove import Outputs, Progress, Reference, Wanted, prove, run_once, run_packed, session
 from edged.pack.recipe import Recipe
 from edged.pack.rounded import rounded
 from edged.pack.search import Budget, Kept, search
@@ -151,11 +151,10 @@ class Trials:
         """Mean square of the network's own outputs' errors, relative to their variance; infinite where one is not."""
         network = self._conversion.convert(kept)
         running = session((rounded(network) if self._recipe.precision == "fp16" else network).SerializeToString())
-        names = [output.name for output in running.get_outputs()]
         total = 0.0
         for feed, want in zip(feeds, exact, strict=True):
-            made = dict(zip(names, running.run(names, feed), strict=True))
-            total += sum(_apart(want[name], made[name]) for name in names if name not in self._recipe.drop)
+            made = run_once(running, feed)
+            total += sum(_apart(want[name], made[name]) for name in made if name not in self._recipe.drop)
         return total / len(feeds)
 
     def pace(self, trial: Trial, fp32: Callable[[], bytes]) -> Pace | None:

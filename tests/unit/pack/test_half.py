@@ -67,6 +67,14 @@ def test_the_cpu_itself_would_let_an_overflow_pass() -> None:
     assert np.isinf(ran(rounded(half), x=given)[0]).all()
 
 
+def test_a_graph_that_takes_and_gives_halves_is_rounded_too() -> None:
+    made = chain(("Mul", "x"), ("Sqrt", ""))
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    (found,) = ran(rounded(made), x=np.array([300, 2, 3, 0.5, 1], np.float16))
+    np.testing.assert_array_equal(found, np.array([np.inf, 2, 3, 0.5, 1], np.float32))
+
+
 @pytest.mark.parametrize("network", [segformer, transformer, cnn_lstm, raw_plate, mask_rcnn])
 def test_with_every_node_kept_nothing_is_rounded(network: object) -> None:
     model = onnx.load_from_string(network())  # type: ignore[operator]
