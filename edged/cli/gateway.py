@@ -70,7 +70,7 @@ def udp(
     daemon: Daemon,
     to: Annotated[str, typer.Option(help="HOST:PORT that gets the datagrams")],
     listen: Annotated[str, typer.Option(help="HOST:PORT to take triggers at, from that host alone")] = "",
-    rate_hz: Annotated[float, typer.Option(help="datagrams a second", min=1, max=1000)] = 100.0,
+    rate_hz: Annotated[float, typer.Option(help="datagrams a second", min=10, max=1000)] = 100.0,
     axes: Annotated[str, typer.Option(help="axes of a policy to send set-points of, such as j1,j2,tool")] = "",
     braking: Annotated[float, typer.Option(help="deceleration for stops of the set-points, units/s^2", min=0)] = 0.0,
     quiet_ms: Quiet = None,

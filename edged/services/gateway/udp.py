@@ -141,8 +141,9 @@ class Sender:
     """From facts to datagrams; for one thread."""
 
     def __init__(self, plant: Plant, options: Options, now: Now = monotonic_ns) -> None:
-        if not 1 <= options.rate_hz <= 1000:
-            raise UsageError(f"{options.rate_hz:g} datagrams a second", "1 to 1000")
+        if not 10 <= options.rate_hz <= 1000:
+            remedy = "10 to 1000: a receiver trusts a counter that moves within 200 ms"
+            raise UsageError(f"{options.rate_hz:g} datagrams a second", remedy)
         if len(options.axes) > MOST_AXES:
             raise UsageError(f"{len(options.axes)} axes", f"a datagram has room for {MOST_AXES}")
         if options.axes and not options.braking > 0:

@@ -250,6 +250,11 @@ def test_a_repeat_that_shows_that_the_first_was_late_is_told_once_that_is_acknow
     assert triggers.told == [(1, now_ns), (1, now_ns - 250 * MS)]
 
 
+def test_a_counter_that_would_move_too_seldom_to_be_trusted_is_refused(plant: Plant) -> None:
+    with pytest.raises(UsageError, match="5 datagrams a second; 10 to 1000: a receiver trusts"):
+        udp.Sender(plant, udp.Options(("127.0.0.1", free_port()), rate_hz=5))
+
+
 def test_a_trigger_counts_from_its_arrival_however_long_the_gateway_stood_still(
     plant: Plant, triggers: Triggers
 ) -> None:
