@@ -145,6 +145,7 @@ def test_a_controller_drags_no_engine_along() -> None:
     assert not loaded & {"onnxruntime", "onnx", "cv2", "pydantic", "pydantic_settings", "typer", "zstandard", "torch"}
     assert {name for name in done.stdout.split() if name.startswith("edged.")} <= {
         "edged.client", "edged.client.reach", "edged.client.request", "edged.client.describe", "edged.client.masks",
+        "edged.client.part_results",
         "edged.client.sender", "edged.client.trigger", "edged.client.player", "edged.client.curves",
         "edged.client.stream", "edged.client.subscription", "edged.client.track", "edged.core", "edged.core.clock",
         "edged.core.errors", "edged.core.types", "edged.wire", "edged.wire.arrays", "edged.wire.message",
