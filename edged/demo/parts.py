@@ -24,6 +24,7 @@ FINE = 3  # outlines are drawn so many times as large
 PATCH = 48  # side of what a part is drawn in
 VISIBLE = {True: 0.95, False: 0.6}  # of a cracked and of a sound part, at least
 TRIES = 40
+RIM = 4  # pixels from the border of a picture to where a crack goes through the middle of a part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +128,7 @@ class _Pile:
         grain = cv2.blur(rng.standard_normal((PATCH, PATCH)).astype(np.float32), (3, 3)) * 6
         grey = (rng.uniform(95, 175) + grain) * (1 + 0.6 * facing)
         if cracked:
-            grey *= _crack(solid, rng)
+            grey *= _crack(solid, part, rng)
         tint = np.array([1.0, 1.0, 1.0]) + rng.choice([0.0, 1.0]) * np.array([-0.25, -0.02, 0.12])  # zinc or brass
         far = np.array([np.cos(light.azimuth), -np.sin(light.azimuth)]) * -2.5
         move: Any = np.array([[1, 0, far[0]], [0, 1, far[1]]], np.float32)
@@ -182,9 +183,12 @@ def _polygon(radius: float, corners: int) -> NDArray[np.float64]:
     return radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
 
-def _crack(solid: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A factor on a part's grey: a dark jagged line through the thick of it."""
-    rows, columns = np.nonzero(solid > 0.9)
+def _crack(solid: NDArray[np.float32], part: Any, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A factor on a part's grey: a dark jagged line through the thick of it, within `part`, which the camera sees."""
+    inner = np.zeros(solid.shape, bool)
+    inner[tuple(slice(one.start + RIM, one.stop - RIM) for one in part)] = True
+    thick = solid > 0.9
+    rows, columns = np.nonzero(thick & inner if (thick & inner).any() else thick)
     depth = cv2.distanceTransform((solid > 0.5).astype(np.uint8), cv2.DIST_L2, 3)[rows, columns]
     deep = np.flatnonzero(depth >= 0.7 * depth.max())  # not along an edge, where it would not be seen
     spot = deep[rng.integers(len(deep))]

@@ -21,6 +21,7 @@ from edged.demo.workdir import Nap, check_pictures, room
 
 FOUND = 0.99  # of the defective trays that have to be rejected
 LOST = 0.01  # of the good ones that may be
+SOUND = 0.4  # least score of a sound part: lower ones are often found twice. A cracked one may score less
 START_S = 30.0
 NAP_S = 0.2
 
@@ -46,6 +47,11 @@ delay_ms = {EXPOSURE_MS}
 window_ms = 40
 late_ms = 300
 deadline_ms = {DEADLINE_MS - 500}
+[inspection.thresholds]
+washer = {SOUND}
+nut = {SOUND}
+bracket = {SOUND}
+bolt = {SOUND}
 [[inspection.rules]]
 name = 'cracks'
 classes = ['cracked']

@@ -36,6 +36,9 @@ OPSET = 18
 PARITY = 1e-4  # greatest difference between PyTorch and ONNX Runtime, relative to the greatest number of a tensor
 GOLDEN = 1  # its maps are two megabytes a sample
 MOST = 300  # rows of the graph; a view has eighty parts at most
+LEAST = (
+    0.15  # least score that the engine gives: cracks are told apart from there on, a config may ask more of the rest
+)
 FLOOR = 0.05  # least score, for the whole of a precision curve
 _running: dict[str, Any] = {}  # of a process that scores
 
@@ -82,7 +85,7 @@ def seal(
         dense=Dense(
             "yolo-seg", {"predictions": "predictions", "prototypes": "prototypes"}, (SIZE, SIZE), len(CLASSES), MOST
         ),
-        head=Head(kind="yolo-seg", score_threshold=0.3, mask_threshold=0.5, nms_threshold=0.8),
+        head=Head(kind="yolo-seg", score_threshold=LEAST, mask_threshold=0.5, nms_threshold=0.8),
         classes=CLASSES,
         provenance=provenance,
     )
