@@ -10,11 +10,10 @@ import zmq
 from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.wire import Kind, Message, decode, subscription
-from edged.wire.link import Link, receive
+from edged.wire.link import Link
 from edged.wire.sockets import READABLE, READER, Context, CurveKeys
 
-MOST_WAITING = 64  # messages, until the next call
-MOST_PER_CALL = 2 * MOST_WAITING  # a flood must not hold a controller
+MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,6 @@ class Stream:
     clock), `not finite` (an action). A Hold with the stop flag counts however old it is. Where the number of the motion
     shows that a stop was missed, or the daemon restarted, `latest()` gives `Lost` first and the action after it.
     `context` stays open at `close()` if it was given.
-
-    Each call takes in all that waits, and what was overtaken in it is counted, not given; a stop among that counts as
-    missed. ZMQ_CONFLATE would do so at less cost, but up to libzmq 4.3.5 it loses the memory of a message that comes
-    while another is taken out. Whoever does not call for 10 s is cut off by the daemon, and connects again.
     """
 
     def __init__(
@@ -58,14 +53,22 @@ class Stream:
         self._sent_ns: int | None = None  # when what we last accepted was sent
         self._missed_stop = False  # since what we last gave
         self._after_stop: Message | None = None  # to be given once the stop before it was
-        options = {**READER, zmq.RCVHWM: MOST_WAITING, zmq.SUBSCRIBE: subscription(topic)}
+        options = {**READER, zmq.CONFLATE: 1, zmq.SUBSCRIBE: subscription(topic)}
         self._link = Link(context, zmq.SUB, endpoint, options, keys)
         self._opened_ns = now()
 
     def latest(self) -> Message | Lost | None:
         """The newest message since the last call; None = nothing new yet. Never waits."""
         self._link.tend(self._now())
-        accepted = self._take()
+        accepted = None
+        for _ in range(MOST_PER_CALL):
+            if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:
+                break
+            judged = self._judge(self._link.socket.recv())
+            if isinstance(judged, Message):
+                accepted = judged
+            else:
+                self._track.rejected[judged] += 1
         if accepted is not None:
             self._sent_ns = self._track.sent_ns()
             missed, self._missed_stop = self._missed_stop, False
@@ -97,7 +100,7 @@ class Stream:
     @property
     def health(self) -> StreamHealth:
         """How this stream is doing now."""
-        return self._track.health(self._now(), self._timeout_ns, newest=True)
+        return self._track.health(self._now(), self._timeout_ns, conflated=True)
 
     def close(self) -> None:
         """Close the socket; twice is fine."""
@@ -109,31 +112,9 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take(self) -> Message | None:
-        """The newest message that waits and counts. What came before it in the same call is overtaken."""
-        accepted, judged_before = None, None
-        for _ in range(MOST_PER_CALL):
-            if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:
-                break
-            if (parts := receive(self._link.socket)) is None:
-                self._link.reopen()
-                break
-            self._track.received += 1
-            judged = self._judge(parts[0]) if len(parts) == 1 else "malformed"
-            if judged != "expired" and not isinstance(judged, Message):
-                self._track.rejected[judged] += 1
-                continue
-            self._track.missing += judged_before is not None
-            judged_before = judged
-            if isinstance(judged, Message):
-                self._missed_stop |= accepted is not None and accepted.stop and not judged.stop
-                accepted = judged
-        if judged_before == "expired":
-            self._track.rejected["expired"] += 1
-        return accepted
-
     def _judge(self, raw: bytes) -> Message | str:
         """The message if it counts, otherwise the cause why not."""
+        self._track.received += 1
         now_ns = self._now()  # after it was received: nothing that is honest was made later
         try:
             message = decode(raw)

@@ -65,7 +65,7 @@ class Subscription:
     def health(self) -> Mapping[str, StreamHealth]:
         """The state, now, of each topic received so far."""
         now_ns = self._now()
-        return {topic: track.health(now_ns, self._timeout_ns, newest=False) for topic, track in self._tracks.items()}
+        return {topic: track.health(now_ns, self._timeout_ns, conflated=False) for topic, track in self._tracks.items()}
 
     def close(self) -> None:
         """Close the socket; twice is fine."""

@@ -19,8 +19,8 @@ class StreamHealth:
     `alive`: a valid message came within the time-out. `fresh`: the newest one is still good.
     `rate_hz`: at which the sender publishes (from its seq and stamps, whatever we missed); 0.0 = unknown or not alive.
     `received`: messages taken from the socket, those in `rejected` (cause: count) included.
-    `lost`: sequence numbers that never came, None for a reader of the newest, which does not distinguish them from
-    `overtaken`: those that were not given because a newer one took their place (None for the other reader).
+    `lost`: sequence numbers that never came, None for a conflating reader, which cannot distinguish them from
+    `overtaken`: those it never saw because a newer one took their place (None for the other reader).
     `restarts`: how often a new session of the sender took over. `age_ms`: of the newest's oldest input, None = none.
     """
 
@@ -97,7 +97,7 @@ class Track:
             return min(self.newest.published_ns, self.newest_at_ns)
         return self.newest_at_ns - self._lag_ns
 
-    def health(self, now_ns: int, timeout_ns: int, newest: bool) -> StreamHealth:
+    def health(self, now_ns: int, timeout_ns: int, conflated: bool) -> StreamHealth:
         """The snapshot at `now_ns`."""
         alive = self.newest is not None and now_ns - self.sent_ns() <= timeout_ns
         age = None
@@ -109,8 +109,8 @@ class Track:
             rate_hz=self._rate_hz() if alive else 0.0,
             received=self.received,
             rejected=dict(self.rejected),
-            lost=None if newest else self.missing,
-            overtaken=self.missing if newest else None,
+            lost=None if conflated else self.missing,
+            overtaken=self.missing if conflated else None,
             restarts=self.restarts,
             age_ms=None if age is None else age / 1e6,
         )

@@ -230,6 +230,8 @@ def keeps_turning(
     force = (2 * rise + 6 * x * bend) / (span * span)
     flat = [one.reshape(-1, one.shape[-1]) for one in (where, speed, force)]
     rate, quicker = rates(turn.form, *on_rotations(turn.form, (flat[0], flat[1], flat[2])))
+    if not np.isfinite(rate).all() or not np.isfinite(quicker).all():  # half a turn goes through no rotation at all
+        return False
     fastest = np.linalg.norm(rate, axis=-1).reshape(len(BETWEEN), -1).max(axis=0, initial=0.0)
     allowed = turn.velocity if pace is None else pace[1:]
     if (fastest > allowed * PLAYED).any() or np.linalg.norm(quicker, axis=-1).max(

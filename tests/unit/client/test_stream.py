@@ -44,47 +44,14 @@ def test_the_newest_wins_and_is_given_once(endpoint: str) -> None:
         daemon.await_readers()
         for value in range(50):
             daemon.send(monotonic_ns(), valid_ms=5000, value=value)
-        given = [taken(stream)]
-        while given[-1].seq < 50:  # the last ones may have been on their way
-            given.append(taken(stream))
-        assert given[-1].arrays["action"].tolist() == [[49, 1]]
+        message = taken(stream)
+        while message.seq < 50:  # the last ones may have been on their way
+            message = taken(stream)
+        assert message.arrays["action"].tolist() == [[49, 1]]
         assert stream.latest() is None
         assert stream.health.rejected == {}
-        assert stream.health.lost is None  # whoever reads the newest cannot know
-        assert (stream.health.received, stream.health.overtaken) == (50, 50 - len(given))
-
-
-def test_what_expired_and_was_overtaken_is_not_refused(endpoint: str) -> None:
-    with Daemon(endpoint) as daemon, Stream(endpoint, TOPIC, timeout_ms=5000) as stream:
-        daemon.await_readers()
-        for _ in range(20):
-            daemon.send(monotonic_ns() - 100 * MS, valid_ms=50)
-        daemon.send(monotonic_ns(), valid_ms=5000, value=7)
-        while taken(stream).seq < 21:
-            pass
-        assert "expired" not in stream.health.rejected
-
-
-def test_a_stop_that_an_action_overtook_was_missed(endpoint: str) -> None:
-    """Both waited: the controller is told to stop before it is given what came after."""
-    with Daemon(endpoint) as daemon, Stream(endpoint, TOPIC, timeout_ms=5000) as stream:
-        daemon.await_readers()
-        daemon.send(monotonic_ns(), valid_ms=5000, motion=1)
-        assert taken(stream)
-        daemon.send(
-            monotonic_ns(), valid_ms=5000, motion=2, kind=Kind.HOLD, flags=Flag.STOP, reason=int(Reason.OPERATOR)
-        )
-        daemon.send(monotonic_ns(), valid_ms=5000, motion=2, value=3)
-        deadline_s = time.monotonic() + 10
-        while not stream.wait(10):
-            assert time.monotonic() < deadline_s
-        time.sleep(0.2)  # both are there
-        first = stream.latest()
-        assert isinstance(first, Lost)
-        assert "missed" in first.detail
-        second = stream.latest()
-        assert isinstance(second, Message)
-        assert second.arrays["action"].tolist() == [[3, 1]]
+        assert stream.health.lost is None  # a conflating reader cannot know
+        assert 0 <= (stream.health.overtaken or 0) <= 50 - stream.health.received
 
 
 def test_a_stop_that_was_missed_is_given_before_the_action_after_it(
@@ -239,12 +206,10 @@ def test_garbage_is_counted_and_does_not_hide_a_dead_daemon(pair: tuple[Daemon, 
 def test_several_frames_are_no_message(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
     daemon, stream = pair
     daemon.socket.send_multipart([daemon.message(clock()), b"more"])
-    assert take(stream) is None
-    assert stream.health.rejected == {"malformed": 1}
-    daemon.socket.send_multipart([b"more", daemon.message(clock())])  # the subscription does not match it
+    assert not stream.wait(50)  # CONFLATE keeps the last part, which the subscription does not match
+    daemon.socket.send_multipart([b"more", daemon.message(clock())])
     daemon.send(clock())
     assert taken(stream).seq == 3
-    assert stream.health.rejected == {"malformed": 1}
 
 
 # Silence

@@ -720,7 +720,7 @@ enum class Refusal : uint8_t { none, malformed, old, expired, future, not_finite
 constexpr int refusals = 6;
 
 // A snapshot of a stream as this reader sees it. `alive`: a valid message came within the time-out; `fresh`: the newest
-// is still good. `missing`: numbers that were not given: a reader of the newest overtook them, another one lost them.
+// is still good. `missing`: numbers that were never seen, which a conflating reader overtook and another one lost.
 struct Health {
     bool alive, fresh;
     uint64_t received, missing, restarts, cut;
@@ -826,8 +826,8 @@ class Link {
    public:
     uint64_t cut = 0;
 
-    Link(const char* endpoint, std::string_view topic, int queue, const Options& options)
-        : endpoint_(endpoint), prefix_(topic), queue_(queue), context_(options.context) {
+    Link(const char* endpoint, std::string_view topic, bool conflate, int queue, const Options& options)
+        : endpoint_(endpoint), prefix_(topic), conflate_(conflate), queue_(queue), context_(options.context) {
         if (endpoint_.compare(0, 6, "ipc://") == 0 && endpoint_.size() > 6 + 107)
             throw std::runtime_error("edged: " + endpoint_ + ": longer than 107 bytes; use a shorter runtime folder");
         if (!topic.empty()) prefix_.push_back('\0');  // else `cell/act` would match `cell/action` too
@@ -909,7 +909,8 @@ class Link {
         set(ZMQ_HEARTBEAT_TTL, 300);
         set(ZMQ_MAXMSGSIZE, &longest, sizeof longest);
         set(ZMQ_IPV6, endpoint_.find('[') != std::string::npos);
-        set(ZMQ_RCVHWM, queue_);
+        if (conflate_) set(ZMQ_CONFLATE, 1);
+        else set(ZMQ_RCVHWM, queue_);
         set(ZMQ_SUBSCRIBE, prefix_.data(), prefix_.size());
         if (!keys_.server.empty()) {
             set(ZMQ_CURVE_SERVERKEY, keys_.server.c_str(), keys_.server.size() + 1);
@@ -943,6 +944,7 @@ class Link {
     }
 
     std::string endpoint_, prefix_;
+    bool conflate_;
     int queue_;
     Keys keys_;
     void *context_, *own_context_ = nullptr, *socket_ = nullptr, *monitor_ = nullptr;
@@ -984,13 +986,23 @@ class Stream {
    public:
     // Throws std::runtime_error for an endpoint or keys that cannot mean anything. `timeout_ms`: how much silence is Lost.
     Stream(const char* endpoint, std::string_view topic, double timeout_ms, const Options& options = {})
-        : link_(endpoint, topic, most_waiting, options), track_(boot_id()), now_(options.now),
+        : link_(endpoint, topic, true, 1, options), track_(boot_id()), now_(options.now),
           timeout_ns_(int64_t(std::llround(timeout_ms * 1e6))), opened_ns_(now_()) {}
 
     // Message: `message()` is new. Lost: `lost_ms()` and `lost_detail()` say why to stop. Never waits.
     Heard latest() {
         link_.tend(now_());
-        if (take()) {
+        bool is_accepted = false;
+        for (int i = 0; i < most_per_call && link_.receive(received_.message); i++) {
+            const Refusal refusal = judge();
+            if (refusal != Refusal::none) {
+                track_.rejected[size_t(refusal)]++;
+                continue;
+            }
+            at_ = 1 - at_;
+            is_accepted = true;
+        }
+        if (is_accepted) {
             has_sent_ = true;
             sent_ns_ = track_.sent_ns();
             is_pending_ = has_missed_stop_;
@@ -1020,29 +1032,8 @@ class Stream {
     Health health() const { return track_.health(now_(), timeout_ns_, link_.cut); }
 
    private:
-    // libzmq 4.3.5 loses the memory of a message that comes to a ZMQ_CONFLATE socket while another is taken out.
-    static constexpr int most_waiting = 64, most_per_call = 2 * most_waiting;  // a flood must not hold a controller
+    static constexpr int most_per_call = 8;  // a flood must not hold a controller; conflating leaves one anyway
 
-    // All that waits: the newest that counts is `message()`, what came before it in the same call is overtaken.
-    bool take() {
-        bool is_accepted = false, is_before = false, is_expired = false;
-        for (int i = 0; i < most_per_call && link_.receive(received_.message); i++) {
-            const Refusal refusal = judge();
-            if (refusal != Refusal::none && refusal != Refusal::expired) {
-                track_.rejected[size_t(refusal)]++;
-                continue;
-            }
-            track_.missing += is_before;
-            is_before = true;
-            is_expired = refusal == Refusal::expired;
-            if (is_expired) continue;
-            if (is_accepted && kept_[at_].message.stop() && !kept_[1 - at_].message.stop()) has_missed_stop_ = true;
-            at_ = 1 - at_;
-            is_accepted = true;
-        }
-        if (is_expired) track_.rejected[size_t(Refusal::expired)]++;
-        return is_accepted;
-    }
     Heard lost(double silent_ms, const char* detail) {
         lost_ms_ = silent_ms;
         lost_detail_ = detail;
@@ -1084,7 +1075,7 @@ class Subscription {
     uint64_t malformed = 0;
 
     Subscription(const char* endpoint, std::string_view topic, int queue = 256, const Options& options = {})
-        : link_(endpoint, topic, queue, options), now_(options.now) {}
+        : link_(endpoint, topic, false, queue, options), now_(options.now) {}
 
     // The next valid message, valid until the next call; nullptr when none came within `timeout_ms`.
     const Message* receive(int timeout_ms) {
