@@ -216,7 +216,7 @@ def open_inputs(
     cameras, sensors = {}, {}
     tap, edges = (triggering.tap, triggering.edges) if triggering is not None else (None, None)
     for name, camera in config.cameras.items():
-        shared = f"frames-{name}" in streams(config)
+        shared = f"frames-{name}" in streams(config) or config.loop.clock != f"camera:{name}"
         cameras[name] = open_camera(name, camera, context=context, shared=shared, tap=tap)
         stack.callback(cameras[name].close)
         cameras[name].start()

@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from edged.config import CameraConfig, camera_kind
-from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
+from edged.core.clock import NS_PER_MS, NS_PER_S, Now, boot_id, monotonic_ns
 from edged.core.errors import WireError
 from edged.core.pixels import bytes_of, shape_of
 from edged.core.types import Frame
@@ -27,8 +27,8 @@ from edged.wire.sockets import INPUT, READABLE, Context, Options
 
 TIMEOUT_MS = 100
 OTHER_MODE = 4  # up to so many times the pixels, the error names the size; a larger message is cut off
-MOST_WAITING = 16  # frames in the socket, until the next look
-MOST_AT_ONCE = 2 * MOST_WAITING  # taken in by one look: a sender that floods must not hold the loop
+MOST_WAITING, WAITING_BYTES = (8, 64), 256 << 20  # frames in a socket that the loop reads, until its next look
+MOST_AT_ONCE = 512  # messages without a pause; who sends more floods
 BESIDES = 64 * 1024  # topic, preamble, header
 
 
@@ -36,12 +36,15 @@ class BusGrabber:
     """FRAME and PICTURE messages, one by one. The capture stamps of a sender of this boot are trusted; those of another
     boot are a stream clock.
 
-    Never with ZMQ_CONFLATE: up to libzmq 4.3.5 a message that comes while another is taken out is lost with its memory.
+    Without ZMQ_CONFLATE: up to libzmq 4.3.5 a message that comes while another is taken out is lost with its memory
+    (zeromq/libzmq#4925). A thread takes in whatever comes at once, so nothing bounds what waits but `MOST_AT_ONCE`.
+    A loop that reads (`looks`) may stand still: what waits is bounded then, and without heartbeats, for a connection
+    that one ends while its queue is full brings libzmq down (#3937).
     """
 
     queues = True
 
-    def __init__(self, config: CameraConfig, now: Now, context: Context | None = None) -> None:
+    def __init__(self, config: CameraConfig, now: Now, context: Context | None = None, looks: bool = False) -> None:
         endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
         self._now = now
         self._format = config.format
@@ -51,14 +54,17 @@ class BusGrabber:
         self._boot = boot_id()
         self._order = Order(self._boot)
         prefix = subscription(topic) if topic else b""
+        least, most = MOST_WAITING
+        waiting: Options = {zmq.RCVHWM: min(most, max(least, WAITING_BYTES // size)), zmq.HEARTBEAT_IVL: 0}
         options: Options = {
-            **INPUT, zmq.RCVHWM: MOST_WAITING, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix,
+            **INPUT, **(waiting if looks else {zmq.RCVHWM: 0}), zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix,
             zmq.MAXMSGSIZE: self._most_bytes,
         }  # fmt: skip
         self._link = Link(context, zmq.SUB, endpoint, options, resolve=True)
         self._cuts = 0
         self._endless = Endless(self._link, message_bytes=self._most_bytes)
         self._has_no_end = False
+        self._at_once = 0
         self._patient = (self._link.socket, TIMEOUT_MS)
 
     def patience(self, timeout_ns: int) -> bool:
@@ -70,7 +76,7 @@ class BusGrabber:
                 self._patient = patient
                 socket.setsockopt(zmq.RCVTIMEO, patient[1])
             return True
-        if int(self._link.socket.get(zmq.EVENTS)) & READABLE:
+        if self._is_readable():
             return True
         self._note_silence()
         return self._has_no_end
@@ -86,6 +92,11 @@ class BusGrabber:
             self._cuts = self._link.cut
             fact = f"cut off: it sends messages of more than {self._most_bytes} bytes, or is no publisher"
             raise BadFrame(fact, "correct uri, or width and height")
+        self._at_once = self._at_once + 1 if self._is_readable() else 0
+        if self._at_once > MOST_AT_ONCE:
+            self._at_once = 0
+            self._link.reopen(self._now() + NS_PER_S)
+            raise BadFrame(f"more than {MOST_AT_ONCE} messages came at once", "let its sender send frames as they come")
         try:
             frame = self._link.socket.recv(copy=False)  # an image is worth a copy less
         except zmq.Again:
@@ -120,7 +131,11 @@ class BusGrabber:
             return Grab(image, arrival_ns, captured_ns=stamp_ns)
         return Grab(image, arrival_ns, stream_ns=stamp_ns)
 
+    def _is_readable(self) -> bool:
+        return bool(int(self._link.socket.get(zmq.EVENTS)) & READABLE)
+
     def _note_silence(self) -> None:
+        self._at_once = 0
         self._has_no_end = bool(self._endless.look(True, self._now()))
 
     @property
@@ -150,7 +165,7 @@ class BusMailbox(Mailbox):
         self.arrived_ns = monotonic_ns()
 
     def tend(self) -> None:
-        for _ in range(MOST_AT_ONCE):
+        for _ in range(2 * MOST_WAITING[1]):
             if not self._fill(0):
                 break
 
@@ -184,7 +199,8 @@ class BusCamera:
         self.mailbox = BusMailbox(self._fill)
         self._intake = Intake(name, config, now, self.mailbox)
         shared = camera_kind(config.uri) == "shm"
-        self._grabber: BusGrabber | ShmGrabber = ShmGrabber(config, now) if shared else BusGrabber(config, now, context)
+        grabber = ShmGrabber(config, now) if shared else BusGrabber(config, now, context, looks=True)
+        self._grabber: BusGrabber | ShmGrabber = grabber
 
     def start(self) -> None:
         self._intake.reopened()

@@ -70,7 +70,7 @@ def open_camera(
     tap: Tap | None = None,
 ) -> Camera:
     """The camera `config.uri` names, not yet started; a real one may come later. `shared`: its mailbox has readers
-    on other threads than the loop's; `tap`: who is shown every frame.
+    on other threads than the loop's, or the loop does not wait for it; `tap`: who is shown every frame.
 
     Raises `SourceError` for a recording that is not there or has other geometry.
     """

@@ -16,8 +16,9 @@ from waiting import camera, leaves_nothing, until
 
 from edged.config import CameraConfig
 from edged.core.clock import boot_id
-from edged.source.bus import BusCamera
+from edged.source.bus import MOST_AT_ONCE, BusCamera, BusGrabber
 from edged.source.camera import CameraThread
+from edged.source.grabber import BadFrame
 from edged.wire import Flag, Kind, Preamble, encode
 
 TOPIC = "cell/frames-tool"
@@ -234,6 +235,48 @@ def test_the_newest_wins_when_frames_pile_up(path: Path, sender: Sender) -> None
             sender.send(value=value)
         frame = until(lambda: (f := thread.mailbox.newest()) and f.image[0, 0, 0] == 199 and f, what=thread.stats)
         assert frame.captured_ns <= time.monotonic_ns()
+
+
+def test_a_flood_is_named_and_ended_and_frames_are_read_after_it(path: Path, sender: Sender) -> None:
+    config = CameraConfig(uri=f"zmq+ipc://{path}", width=64, height=48, fps=30)
+    grabber = BusGrabber(config, time.monotonic_ns)
+    try:
+        until(lambda: (sender.send(), grabber.read())[-1])
+        for _ in range(2 * MOST_AT_ONCE):
+            sender.send()
+        time.sleep(0.3)
+
+        def read_all() -> None:
+            while grabber.read() is not None:
+                pass
+
+        with pytest.raises(BadFrame, match=f"more than {MOST_AT_ONCE} messages came at once"):
+            read_all()
+        until(lambda: (sender.send(value=7), grabber.read())[-1], 20)
+    finally:
+        grabber.close()
+
+
+def test_a_loop_that_stood_still_sees_the_newest_and_holds_a_bounded_number(path: Path, sender: Sender) -> None:
+    """Without heartbeats: libzmq 4.3.5 ends the process where one ends a connection whose queue is full."""
+    config = CameraConfig(uri=f"zmq+ipc://{path}", width=64, height=48, fps=30)
+    bus = BusCamera("tool", config, time.monotonic_ns)
+    bus.start()
+    try:
+        until(lambda: (sender.send(), time.sleep(0.01), bus.mailbox.newest())[-1], what=bus.stats)
+        for value in range(3):
+            until_s = time.monotonic() + 1.5
+            while time.monotonic() < until_s:
+                sender.send(value=value)
+                time.sleep(0.01)
+
+            def sees_it(value: int = value) -> bool:
+                newest = bus.mailbox.newest()
+                return newest is not None and newest.image[0, 0, 0] == value
+
+            until(sees_it, 5, bus.stats)
+    finally:
+        bus.close()
 
 
 def test_without_a_thread_the_newest_is_what_the_loop_sees(path: Path, sender: Sender) -> None:
