@@ -63,7 +63,7 @@ def test_a_person_reads_what_it_ran_under(machine: dict[str, str]) -> None:
     said = measured(machine, "text")
     assert "not run on a GPU" in said
     assert "before: missing: " in said  # of this machine's NVML
-    assert "wanted glue <= 250 us\n" in said
+    assert "wanted glue <= 250 us" in said
     assert "loop bench-slow 1: run" in said
 
 
