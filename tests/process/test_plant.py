@@ -30,7 +30,7 @@ def test_no_old_pass_and_no_stuck_counter_is_taken_for_alive() -> None:
 @pytest.mark.timeout(86_400)
 def test_a_plants_view_over_many_faults(soak_scale: float) -> None:
     with open_plant() as plant:
-        done = disturb(plant, 60 * soak_scale, seed=1)
+        done = disturb(plant, 40 * soak_scale, seed=1)
     assert plant.broken == []
     assert [one for one in judge_view(plant.view) if not one.ok] == [], done
 
