@@ -3,8 +3,7 @@
  * edged_udp.h: the datagrams of `edged gateway udp` for a receiver in C99, and the rules by which it trusts them.
  *
  *     struct edged_watch watch = {0};
- *     struct edged_status status;
- *     if (edged_read(bytes, size, &status)) edged_heard(&watch, &status, now_ms);
+ *     edged_drain(&watch, receive, &socket, now_ms);     each cycle, before anything is decided
  *     if (edged_result(&watch, line, part, now_ms) != EDGED_PASS) reject the part, at its deadline
  *
  * docs/gateways.md has the layout as a table. Little-endian; 0 is the safe value of every field.
@@ -80,7 +79,10 @@ static inline int edged_read(const void *bytes, size_t size, struct edged_status
 /* Take in a datagram that was received at `now_ms` of a clock that never goes back. Old ones, which the network brought
  * late, do not count: the counter goes forward, by less than half its range. A gateway that was restarted begins at 1,
  * and is followed after `EDGED_QUIET_MS` of silence, when nothing was trusted any more. Nor is what comes first then: if it
- * was the receiver that stood still, that lay in its socket. Trusted is what comes `EDGED_SURE_MS` later. */
+ * was the receiver that stood still, that lay in its socket. Trusted is what comes `EDGED_SURE_MS` later.
+ *
+ * That holds only where each cycle reads all that waits, with one `now_ms`, taken before. Who reads one datagram a cycle,
+ * or takes the time for each, trusts the second old one. `edged_drain` does it right. */
 #define EDGED_QUIET_MS 200
 #define EDGED_SURE_MS 5
 static inline void edged_heard(struct edged_watch *watch, const struct edged_status *status, int64_t now_ms) {
@@ -92,6 +94,24 @@ static inline void edged_heard(struct edged_watch *watch, const struct edged_sta
     watch->newest = *status;
     watch->moved_ms = now_ms;
     watch->heard = 1;
+}
+
+/* The next datagram that waits `from` there, at most `size` bytes of it, and how long it is; negative: none waits. */
+typedef long (*edged_receive)(void *from, void *bytes, size_t size);
+
+/* Take in all that waits, once a cycle; `now_ms` is taken before. 0: there was more than `EDGED_MOST`, a flood; then
+ * nothing is trusted until a cycle has read all, and another one after it. */
+#define EDGED_MOST 1000
+static inline int edged_drain(struct edged_watch *watch, edged_receive receive, void *from, int64_t now_ms) {
+    unsigned char bytes[sizeof(struct edged_status) + 1]; /* one that is longer is none of ours */
+    struct edged_status status;
+    for (int taken = 0; taken < EDGED_MOST; taken++) {
+        const long size = receive(from, bytes, sizeof bytes);
+        if (size < 0) return 1;
+        if (edged_read(bytes, (size_t)size, &status)) edged_heard(watch, &status, now_ms);
+    }
+    watch->heard = 0;
+    return 0;
 }
 
 /* 1: edged is there. 0: the fail-safe; nothing of `newest` may be used. */

@@ -44,6 +44,8 @@ static void tend(int fd, const struct sockaddr_in *to, uint32_t line, const stru
     }
 }
 
+static long receive(void *from, void *bytes, size_t size) { return recv(*(const int *)from, bytes, size, MSG_DONTWAIT); }
+
 static void describe(const struct edged_watch *watch, char *text, size_t size) {
     static const char *const outcomes[] = {"NONE", "PASS", "FAIL", "NOT_INSPECTED"};
     const struct edged_status *status = &watch->newest;
@@ -76,7 +78,7 @@ int main(int count, char **words) {
     struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(words[2]))};
     here.sin_addr.s_addr = there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const uint32_t line = (uint32_t)strtoul(words[3], NULL, 10);
-    const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof here)) {
         perror("bind");
         return 1;
@@ -103,12 +105,7 @@ int main(int count, char **words) {
             }
         }
         /* Everything that waits, before anything is decided: what was queued while we slept is old. */
-        unsigned char bytes[1024];
-        struct edged_status status;
-        ssize_t size;
-        const int64_t now_ms = now_us() / 1000;
-        while ((size = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) >= 0)
-            if (edged_read(bytes, (size_t)size, &status)) edged_heard(&watch, &status, now_ms);
+        edged_drain(&watch, receive, &fd, now_us() / 1000);
         tend(fd, &there, line, &watch);
         describe(&watch, text, sizeof text);
         if (strcmp(text, before) == 0) continue;

@@ -40,6 +40,8 @@ POLL_S = 0.1
 GRACE_S = 2.0  # to stop by itself once it was asked to
 MAX_LINE_BYTES = 1 << 20
 TAIL_LINES = 20
+AFTER_OTHERS = {"CUDA_MPS_CLIENT_PRIORITY": "1"}
+"""Where NVIDIA's MPS shares the GPU, behind those who are live: 0 is normal, 1 below. What the operator set counts."""
 TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP}
 SLOW, STARVED = "took longer", "for a processor"  # in `Ending.why`
 RESERVE_BYTES = 256 << 20  # what the rest of the machine keeps, whatever the limit is
@@ -143,7 +145,7 @@ def _start(argv: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[byte
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=handles,
-            env=for_children(),
+            env=AFTER_OTHERS | for_children(),
         )
     except OSError as error:
         raise EngineError(f"cannot start {argv[0]}: {error.strerror}", "check memory and the installation") from None

@@ -13,7 +13,6 @@ from collections.abc import Mapping, MutableMapping
 OURS = "EDGED_"
 OFF = {"ORT_DISABLE_TELEMETRY": "1"}
 """ONNX Runtime 1.31 else writes below ~/.cache/Microsoft at every session, and its threads call the vendor's host."""
-AFTER_OTHERS = {"CUDA_MPS_CLIENT_PRIORITY": "1"}  # 0 is normal, 1 below that; without MPS nobody reads it
 USED_ALONE = {"CUDA_MODULE_LOADING": "LAZY"}
 
 
@@ -25,11 +24,10 @@ def silence_telemetry(environ: MutableMapping[str, str] = os.environ) -> None:
 def for_children(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment without what configures a daemon (EDGED_...): a camera's password may be in it.
 
-    Where NVIDIA's MPS shares the GPU, trials and builds come after those who are live; and whatever their parent does,
-    they load no more of CUDA's libraries than they use.
+    Whatever their parent does, they load no more of CUDA's libraries than they use.
     """
     kept = {name: value for name, value in environ.items() if not name.startswith(OURS)}
-    return kept | AFTER_OTHERS | USED_ALONE
+    return kept | USED_ALONE
 
 
 def fill_descriptors() -> None:

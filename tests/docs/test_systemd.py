@@ -111,6 +111,7 @@ def test_daemons_find_the_service_that_shares_their_gpu() -> None:
     """MPS serves one user, and the daemons have a /tmp of their own, where it is looked for by default."""
     unit, drop_in, daemon = (settings(UNITS / name) for name in ("edged-mps.service", "mps.conf", "edged@.service"))
     assert unit["User"] == daemon["User"]
+    assert unit["RuntimeDirectoryPreserve"] == "yes", "a daemon that runs has this one mounted, and no later one"
     assert f"/run/{unit['RuntimeDirectory']}" in drop_in["ReadWritePaths"]
     assert drop_in["Environment"] == f"CUDA_MPS_PIPE_DIRECTORY=/run/{unit['RuntimeDirectory']}"
     assert drop_in["Environment"] in unit["Environment"].split()

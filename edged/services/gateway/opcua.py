@@ -19,14 +19,15 @@ from asyncua.crypto.permission_rules import SimpleRoleRuleset, User, UserRole
 from asyncua.crypto.uacrypto import der_from_x509, load_certificate
 
 from edged.client import TriggerSender
-from edged.core.clock import NS_PER_MS, monotonic_ns
+from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError, UsageError
 from edged.services.gateway.plant import NO_ENGINE, Facts, Outcome, Plant
 
 NAMESPACE = "urn:edged:gateway"
 TURN_S = 0.05
 ACKNOWLEDGE_MS = 1000  # that a trigger may take until it is on the daemon's disk
-STOOD_NS = 500 * NS_PER_MS  # between two turns: the gateway stood still, and calls that waited are of parts long gone
+STOOD_NS = round(2 * TURN_S * NS_PER_S)  # between two turns: it stood still; what is less `window_ms` has to hold
+WAITED_NS = 500 * NS_PER_MS  # after that: calls that waited, of parts long gone, have come to their turn
 MOST_PENDING = 256  # results that nobody acknowledged: the oldest are dropped
 GONE = ua.DataValue(None, ua.StatusCode(ua.StatusCodes.BadNoCommunication))
 ACTS = ua.NodeId(ua.ObjectIds.CallRequest_Encoding_DefaultBinary)
@@ -120,7 +121,7 @@ class Gateway:
         self._senders: dict[str, TriggerSender] = {}
         self._life = 0
         self._shown: Outcome | None = None
-        self._turned_ns = monotonic_ns()
+        self._turned_ns = 0  # until `run` has begun to serve, every call is late
         self._stood_ns = 0  # when it went on after it had stood still
 
     async def run(self, wait: Callable[[], bool], ready: Callable[[], None]) -> None:
@@ -136,6 +137,7 @@ class Gateway:
             fact = f"{host}:{port} cannot be listened on ({error.strerror or error})"
             raise EdgedError(fact, "give another --listen") from None
         try:
+            self._turned_ns = monotonic_ns()
             ready()
             while not wait():
                 await self._turn()
@@ -242,7 +244,7 @@ class Gateway:
 
     def _is_late(self, now_ns: int) -> bool:
         """Whether a call may have waited for a gateway that stood still."""
-        return now_ns - self._turned_ns > STOOD_NS or now_ns - self._stood_ns <= STOOD_NS
+        return now_ns - self._turned_ns > STOOD_NS or now_ns - self._stood_ns <= WAITED_NS
 
     def _take(self, facts: Facts) -> None:
         """`_pending` follows what the plant still shows, the oldest first, less what was acknowledged."""

@@ -71,6 +71,7 @@ class Lines:
         self._bits = 0
         self._known: OrderedDict[int, int] = OrderedDict()  # part -> when it passed, as far as is known
         self._earlier: dict[int, int] = {}  # of those told, what a repeat has shown since
+        self._kept: set[int] = set()  # acknowledged ones: they stay so while an earlier stamp is told
         self.line = 0
         self.refused: Counter[str] = Counter()
 
@@ -116,22 +117,27 @@ class Lines:
             self._earlier[trigger.part] = stamp_ns
         self._known[trigger.part] = stamp_ns
         while len(self._known) > REMEMBERED:
-            self._earlier.pop(self._known.popitem(last=False)[0], None)
+            gone, _ = self._known.popitem(last=False)
+            self._earlier.pop(gone, None)
+            self._kept.discard(gone)
 
     def acknowledged(self) -> list[int]:
         """Parts whose trigger is on the daemon's disk, the newest first."""
         if self._sender is None:
             return []
-        waiting = self._sender.tend(0.0) and set(self._sender.waiting)
+        self._sender.tend(0.0)
+        waiting = set(self._sender.waiting)
         refused = {part for part, _ in self._sender.refused}
-        found = [part for part in reversed(self._known) if part not in refused and part not in (waiting or ())]
-        for part in set(self._earlier).intersection(found):  # the first was late: the daemon has to judge that
-            with contextlib.suppress(UsageError):
-                self._sender.send(part, self._earlier.pop(part))
-        return found
+        self._kept |= set(self._known) - waiting - refused
+        for part in self._kept.intersection(self._earlier) - waiting:  # the first was late: the daemon judges that
+            with contextlib.suppress(UsageError):  # too many wait: in a later turn
+                self._sender.send(part, self._earlier[part])
+                del self._earlier[part]
+        return [part for part in reversed(self._known) if part in self._kept]
 
     def close(self) -> None:
         self._earlier.clear()
+        self._kept.clear()
         if self._sender is not None:
             self._sender.close()
             self._sender = None

@@ -13,15 +13,34 @@ PROGRAM = """
 #include <stdio.h>
 #include <string.h>
 #include "edged_udp.h"
-/* lines of `now_ms life flags`: heard; `now_ms`: asked. Prints 1 or 0 for each that was asked. */
+/* What a socket kept: from first_life to last_life, the last with these flags. */
+struct kept {
+    unsigned life, last, flags;
+};
+static long receive(void *from, void *bytes, size_t size) {
+    struct kept *kept = from;
+    struct edged_status status = {.magic = {'E', 'D', 'G', 'U'}, .version = 1, .life = kept->life, .flags = 1};
+    if (kept->life > kept->last || size < sizeof status) return -1;
+    if (kept->life++ == kept->last) status.flags = (uint16_t)kept->flags;
+    memcpy(bytes, &status, sizeof status);
+    return sizeof status;
+}
+/* lines of `now_ms life flags`: heard; `now_ms first_life last_life flags`: a cycle that reads what its socket has;
+ * `now_ms`: asked. Prints 1 or 0 for each that was asked. */
 int main(void) {
+    struct kept kept = {1, 0, 0};
     struct edged_watch watch = {0};
     struct edged_status status = {0};
     long long now_ms;
     unsigned life, flags;
     char line[99];
     while (fgets(line, sizeof line, stdin)) {
-        if (sscanf(line, "%lld %u %u", &now_ms, &life, &flags) == 3) {
+        struct kept more;
+        if (sscanf(line, "%lld %u %u %u", &now_ms, &more.life, &more.last, &more.flags) == 4) {
+            if (kept.life <= kept.last) more.life = kept.life; /* behind what the cycle before has left */
+            kept = more;
+            edged_drain(&watch, receive, &kept, now_ms);
+        } else if (sscanf(line, "%lld %u %u", &now_ms, &life, &flags) == 3) {
             status.life = life, status.flags = (uint16_t)flags;
             edged_heard(&watch, &status, now_ms);
         } else {
@@ -57,6 +76,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # The receiver stood still: what its socket kept comes at once, then what is so now.
         ("1000 1 1|1010 2 1|4000 3 1|4000 4 1|4001 200 1|4001|4010 300 0|4010", "00"),
         ("1000 1 1|1010 2 1|4000 3 1|4000 4 1|4001 200 1|4001|4010 300 1|4010", "01"),
+        ("1000 1 1 1|1010 2 2 1|1010|4000 3 250 1|4000|4010 300 300 0|4010", "100"),
+        ("1000 1 1 1|1010 2 2 1|1010|4000 3 250 1|4000|4010 300 301 1|4010", "101"),
+        # More than a cycle reads: what is left over is as old as what came first.
+        ("1000 1 1 1|1010 2 2 1|1010|1020 3 2000 1|1020|1030 2001 2001 1|1030|1040 2002 2002 1|1040", "1001"),
     ],
 )
 def test_what_is_trusted(program: Path, lines: str, alive: str) -> None:

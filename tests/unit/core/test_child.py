@@ -58,6 +58,16 @@ def test_it_steps_back_behind_whoever_wakes_up() -> None:
     assert heard == [{"policy": os.SCHED_IDLE, "nice": 19, "session": os.getsid(0)}]
 
 
+@pytest.mark.parametrize(("given", "taken"), [(None, "1"), ("0", "0")])
+def test_on_a_shared_gpu_it_comes_after_who_is_live_unless_the_operator_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, taken: str
+) -> None:
+    monkeypatch.delenv("CUDA_MPS_CLIENT_PRIORITY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_MPS_CLIENT_PRIORITY", given)
+    assert run("say(priority=os.environ['CUDA_MPS_CLIENT_PRIORITY'])")[1] == [{"priority": taken}]
+
+
 def test_the_terminal_is_not_the_childs() -> None:
     """Ctrl-C reaches the whole foreground group; a child that died of it would look like a bad engine."""
     body = "import signal\nfor number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP): os.kill(os.getpid(), number)"

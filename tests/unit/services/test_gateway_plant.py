@@ -250,6 +250,45 @@ def test_a_repeat_that_shows_that_the_first_was_late_is_told_once_that_is_acknow
     assert triggers.told == [(1, now_ns), (1, now_ns - 250 * MS)]
 
 
+def test_while_an_earlier_stamp_is_told_the_part_stays_acknowledged(
+    plant: Plant, triggers: Triggers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result is on the daemon's disk all the same; and where too many wait, the stamp is told later."""
+    full = True
+
+    def send(part: int, stamp_ns: int) -> None:
+        if full:
+            raise UsageError("256 parts are not acknowledged", "stop the line")
+        Triggers.send(triggers, part, stamp_ns)
+        triggers.waiting = [part]
+
+    lines = udp.Lines(plant)
+    now_ns = 10_000 * MS
+    lines.take([(trigger(1, 0), now_ns)])
+    monkeypatch.setattr(triggers, "send", send)
+    lines.take([(trigger(1, 300), now_ns + 50 * MS)])
+    assert [lines.acknowledged() for _ in range(3)] == [[1]] * 3
+    assert triggers.told == [(1, now_ns)]
+    full = False
+    assert [lines.acknowledged() for _ in range(3)] == [[1]] * 3
+    assert triggers.told == [(1, now_ns), (1, now_ns - 250 * MS)]
+    lines.take([(trigger(1, 400), now_ns + 50 * MS)])
+    assert lines.acknowledged() == [1]
+    assert len(triggers.told) == 2, "that would be two parts, while the one before is under way"
+    triggers.waiting = []
+    assert lines.acknowledged() == [1]
+    assert triggers.told[2:] == [(1, now_ns - 350 * MS)]
+
+
+def test_what_the_line_before_had_acknowledged_is_not_this_lines(plant: Plant, triggers: Triggers) -> None:
+    lines = udp.Lines(plant)
+    lines.take([(trigger(1, 0), 10_000 * MS)])
+    assert lines.acknowledged() == [1]
+    triggers.waiting = [1]
+    lines.take([(trigger(1, 0, bits=16), 11_000 * MS)])
+    assert lines.acknowledged() == []
+
+
 def test_a_counter_that_would_move_too_seldom_to_be_trusted_is_refused(plant: Plant) -> None:
     with pytest.raises(UsageError, match="5 datagrams a second; 10 to 1000: a receiver trusts"):
         udp.Sender(plant, udp.Options(("127.0.0.1", free_port()), rate_hz=5))
@@ -332,14 +371,47 @@ def test_a_result_that_waited_for_the_broker_says_its_age(plant: Plant, monkeypa
 
 def test_a_call_that_may_have_waited_for_the_gateway_is_late(plant: Plant) -> None:
     gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
-    began_ns = gateway._turned_ns
+    began_ns = gateway._turned_ns = monotonic_ns()
     for turn in range(1, 20):
         gateway._note_turn(began_ns + turn * 50 * MS)
         assert not gateway._is_late(began_ns + (turn * 50 + 20) * MS)
     last_ns = began_ns + 950 * MS
-    assert gateway._is_late(last_ns + 3000 * MS), "before its next turn"
-    gateway._note_turn(last_ns + 3000 * MS)
-    assert gateway._is_late(last_ns + 3010 * MS), "and right after it"
-    for turn in range(1, 12):
-        gateway._note_turn(last_ns + (3000 + turn * 50) * MS)
-    assert not gateway._is_late(last_ns + 3560 * MS)
+    for stood_ms in (110, 3000):
+        assert gateway._is_late(last_ns + stood_ms * MS), "before its next turn"
+        gateway._note_turn(last_ns + stood_ms * MS)
+        assert gateway._is_late(last_ns + (stood_ms + 10) * MS), "and right after it"
+        for turn in range(1, 12):
+            gateway._note_turn(last_ns + (stood_ms + turn * 50) * MS)
+        last_ns += (stood_ms + 550) * MS
+        assert not gateway._is_late(last_ns + 10 * MS)
+
+
+def test_a_server_that_takes_long_to_start_has_not_stood_still(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = monotonic_ns()
+    late: list[bool] = []
+
+    class Server:
+        def __init__(self, **_: Any) -> None: ...
+
+        async def init(self) -> None: ...
+
+        async def start(self) -> None:
+            nonlocal now_ns
+            late.append(gateway._is_late(now_ns))
+            now_ns += 3000 * MS
+
+        async def stop(self) -> None: ...
+
+    async def nothing(*_: Any) -> None: ...
+
+    async def turn() -> None:
+        gateway._note_turn(now_ns)
+        late.append(gateway._is_late(now_ns))
+
+    gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
+    monkeypatch.setattr(opcua, "Server", Server)
+    monkeypatch.setattr(opcua, "monotonic_ns", lambda: now_ns)
+    for name, instead in (("_secure", nothing), ("_fill", nothing), ("_turn", turn)):
+        monkeypatch.setattr(gateway, name, instead)
+    asyncio.run(gateway.run(lambda: len(late) == 2, lambda: None))
+    assert late == [True, False], "before it serves nobody knows how long a call waited"
