@@ -130,6 +130,9 @@ class Eye:
     def newest(self) -> Frame | None:
         return self.frame
 
+    def tend(self) -> None:
+        """Nothing waits."""
+
 
 class Outlet:
     """Hands each message to the player."""

@@ -253,7 +253,9 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
 
     def arming() -> Arming:
         if motion.arming is None:
-            raise EdgedError(f"{config.daemon.name} publishes masks and moves nothing", "hold the policy's daemon")
+            raise EdgedError(
+                f"{config.daemon.name} publishes masks and moves nothing", "hold and resume the policy's daemon"
+            )
         return motion.arming
 
     def hold(args: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,10 @@ def _label_facts(measured: Inspection, classes: Sequence[str]) -> dict[str, Any]
 
 def infer_file(engine: str, image: Path, output: Path, store: Path | None = None) -> dict[str, Any]:
     """What `edged infer` does with what `find_engine` finds: writes the overlay, returns the facts."""
+    if not cv2.haveImageWriter(str(output)):
+        raise UsageError(
+            f"{output} cannot be written: its ending is of no kind of picture", "let it end in .png or .jpg"
+        )
     try:
         bundle = find_engine(engine, store).read()
         picture = read_picture(image, bundle.manifest.seen_format)

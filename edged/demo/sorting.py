@@ -79,11 +79,10 @@ class Sorted:
         """Each thing that has to hold, with whether it does."""
         caught, bad = self.share("cracked", "short")
         lost, good = self.share("good")
-        yield (
-            f"at least {FOUND:.0%} of the defective trays rejected ({caught} of {bad})",
-            bad > 0 and caught >= bad * FOUND,
-        )
-        yield f"at most {LOST:.0%} of the good trays rejected ({lost} of {good})", good > 0 and lost <= LOST * good
+        none = "none came, take more"
+        found, wrong = (f"{some} of {all_}" if all_ else none for some, all_ in ((caught, bad), (lost, good)))
+        yield f"at least {FOUND:.0%} of the defective trays rejected ({found})", bad > 0 and caught >= bad * FOUND
+        yield f"at most {LOST:.0%} of the good trays rejected ({wrong})", good > 0 and lost <= LOST * good
         once = not self.line["doubled"] and bad + good == self.line["trays"]
         yield f"one result for each of {self.line['trays']} trays", once and not self.line["silence"]
 

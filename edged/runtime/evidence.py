@@ -100,7 +100,7 @@ class Evidence(Duty):
         if self.is_alive():
             self.join(timeout=2.0)
 
-    def describe(self) -> dict[str, Any]:
+    def describe_kept(self) -> dict[str, Any]:
         """For health: what is kept, and how many pictures were not since the disk was slow, full or refused."""
         kept: Mapping[int, int] = self._kept or {}
         return {
@@ -164,6 +164,6 @@ def start_evidence(
         return None
     evidence = Evidence(config.history_folder / FOLDER, config.evidence, digest)
     stack.callback(evidence.close)
-    health.section("evidence", evidence.describe)
+    health.section("evidence", evidence.describe_kept)
     duties.start(evidence)
     return evidence

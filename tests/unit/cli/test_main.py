@@ -160,6 +160,16 @@ def test_infer_writes_an_overlay_and_says_what_it_saw(rig: Rig) -> None:
     assert "engine: bench-resize" in rig.edged("infer", *arguments).stdout
 
 
+def test_infer_refuses_a_picture_of_no_known_kind_before_it_runs(rig: Rig) -> None:
+    cv2.imwrite(str(rig.folder / "in.png"), np.full((48, 64, 3), 90, np.uint8))
+    arguments = ("infer", "bench-resize", str(rig.folder / "in.png"), "--store", str(ENGINES))
+    for name in ("out.foo", "out"):
+        done = rig.edged(*arguments, "-o", str(rig.folder / name))
+        assert done.returncode == 2
+        assert f"{name} cannot be written: its ending is of no kind of picture; let it end in .png" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("engine", "picture", "code", "says"),
     [

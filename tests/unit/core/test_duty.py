@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import pkgutil
 import threading
 from collections.abc import Callable
 
 import pytest
 from waiting import until
 
+import edged
 from edged.core import duty
 from edged.core.duty import MOST_RESTARTS, Duties, Duty
 from edged.core.errors import MachineryError
@@ -120,3 +123,14 @@ def test_an_error_shows_no_secret() -> None:
     worker = Worker(_fail)
     worker.failed("reading", ValueError("rtsp://admin:s3cret@10.0.0.1/cam"))
     assert "s3cret" not in worker.last_error
+
+
+def test_each_thread_is_described_alike() -> None:
+    """Who reads it, `edged status` for one, counts on the same words for each."""
+    for found in pkgutil.walk_packages(edged.__path__, "edged."):
+        if found.name.startswith(("edged.runtime", "edged.source", "edged.swap")) and not found.name.endswith(
+            "__main__"
+        ):
+            importlib.import_module(found.name)
+    assert len(Duty.__subclasses__()) > 8
+    assert [one.__name__ for one in Duty.__subclasses__() if "describe" in vars(one)] == []

@@ -89,9 +89,9 @@ def wait(done: Callable[[], bool]) -> None:
 
 def fill(evidence: Evidence, numbers: range, **how: Any) -> None:
     for number in numbers:
-        before = evidence.describe()
+        before = evidence.describe_kept()
         offer(evidence, number, **how)
-        wait(lambda: evidence.describe()["written"] + evidence.describe()["lost"]
+        wait(lambda: evidence.describe_kept()["written"] + evidence.describe_kept()["lost"]
              > before["written"] + before["lost"])  # fmt: skip  # noqa: B023
 
 
@@ -100,7 +100,7 @@ def test_what_failed_is_there_with_what_decided(started: Any, tmp_path: Path) ->
     offer(evidence, 1, "PASS")
     offer(evidence, 2, "NOT_INSPECTED")
     offer(evidence, 7)
-    wait(lambda: evidence.describe()["written"] == 1)
+    wait(lambda: evidence.describe_kept()["written"] == 1)
     folder = tmp_path / "evidence"
     assert sorted(path.name for path in folder.iterdir()) == ["000000001.json", "000000001.png"]
     picture = cv2.imread(str(folder / "000000001.png"))
@@ -125,7 +125,7 @@ def test_the_newest_are_kept_by_count_and_by_size_over_restarts(started: Any, tm
     (folder / "000000077.png").write_bytes(b"cut off")
     (folder / "notes.txt").write_text("not ours")
     again = started(keep=2, of="not_pass")
-    wait(lambda: bool(again.describe()["kept"]))
+    wait(lambda: bool(again.describe_kept()["kept"]))
     assert sorted(path.name for path in folder.glob("*.png")) == ["000000004.png", "000000005.png"]
     fill(again, range(5, 6), status="NOT_INSPECTED")
     names = sorted(path.name for path in folder.iterdir())
@@ -135,23 +135,23 @@ def test_the_newest_are_kept_by_count_and_by_size_over_restarts(started: Any, tm
     fill(big, range(10, 20), noise=256)  # 192 KiB each
     total = sum(path.stat().st_size for path in folder.glob("0*"))
     assert total <= 1 << 20
-    assert 3 <= big.describe()["kept"] <= 5
+    assert 3 <= big.describe_kept()["kept"] <= 5
     assert max(int(path.stem) for path in folder.glob("*.png")) == 88
     fill(big, range(20, 21), noise=800)  # more than all of it
-    assert big.describe()["lost"] == 1
+    assert big.describe_kept()["lost"] == 1
 
 
 def test_a_burst_and_a_disk_that_refuses_lose_pictures_and_say_so(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path / "evidence", EvidenceConfig(), "d")
     for number in range(MOST_WAITING + 3):
         offer(evidence, number)  # nobody writes yet, and the loop does not wait
-    assert evidence.describe()["lost"] == 3
+    assert evidence.describe_kept()["lost"] == 3
     (tmp_path / "evidence").write_text("no folder")
     evidence.start()
-    wait(lambda: evidence.describe()["lost"] == 3 + MOST_WAITING)
+    wait(lambda: evidence.describe_kept()["lost"] == 3 + MOST_WAITING)
     (tmp_path / "evidence").unlink()
     offer(evidence, 50)
-    wait(lambda: evidence.describe()["written"] == 1)
+    wait(lambda: evidence.describe_kept()["written"] == 1)
     evidence.close()
 
 
