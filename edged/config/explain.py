@@ -20,6 +20,18 @@ OPEN = "?"
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 """(what to call it, its tables), the strongest first; the file is the last."""
 
+_SHAPES = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "missing": "a list of more items",  # of a key that is there
+    "too_short": "",
+    "too_long": "",
+}
+"""Faults of a value's shape, by Pydantic's word: no range of the numbers in it says what is wrong."""
+
 
 def explain(error: ValidationError, layers: Layers) -> list[str]:
     """One line per fault and key: a union reports each of its members, the first is enough."""
@@ -35,6 +47,10 @@ def open_questions(tables: Mapping[str, Any], above: tuple[str, ...] = ()) -> It
         location = (*above, key)
         if isinstance(value, Mapping):
             yield from open_questions(value, location)
+        elif isinstance(value, list) and any(isinstance(row, Mapping) for row in value):
+            yield from open_questions(
+                {str(i): row for i, row in enumerate(value) if isinstance(row, Mapping)}, location
+            )
         elif value == OPEN or (isinstance(value, list) and OPEN in value):
             field = _locate(location)[1]
             yield f"{'.'.join(location)} = {OPEN!r}: still open; {_allowed(field, '').strip() or 'see docs/config.md'}"
@@ -53,40 +69,54 @@ def _line(fault: Any, layers: Layers) -> str:
         return (
             f"{origin}: {key} = {redacted(fault['input'])!r}: unknown key; known are {', '.join(_known(location[:-1]))}"
         )
-    if fault["type"] == "missing":
+    if fault["type"] == "missing" and len(location) == len(fault["loc"]):
         return f"{origin}: {key}: missing; {_wanted(key, field)}"
     if "[key]" in fault["loc"]:
         return f"{origin}: name {key} = {redacted(fault['input'])!r}: allowed is {_words(fault)}"
-    return line(key, fault["input"], _allowed(field, _words(fault)), layers)
+    return line(key, fault["input"], _allowed(field, _words(fault), fault["type"] in _SHAPES), layers)
 
 
 def _words(fault: Any) -> str:
     """Pydantic's message as the second half of "allowed is"."""
     if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME_PATTERN:
         return "lower-case letters, digits, _ and -, at most 63, a letter or digit first"
+    if shape := _SHAPES.get(fault["type"]):
+        return shape
+    if fault["type"] in ("too_short", "too_long"):
+        least, most = fault["ctx"].get("min_length"), fault["ctx"].get("max_length")
+        return f"at most {most} items" if least is None else f"at least {least} item{'s' * (least != 1)}"
     message: str = fault["msg"]
     return message.removeprefix("Input should be ").removeprefix("String should match pattern ")
 
 
 def _locate(parts: Sequence[Any]) -> tuple[list[str], FieldInfo | None]:
-    """The key a person wrote and its field: members of unions and indices of lists, which follow it, are cut off."""
+    """The key a person wrote and its field: members of unions and indices of plain lists, which follow it, are cut off.
+    The index of a table in a list of tables stays."""
     model: Any = Config
     field: FieldInfo | None = None
     key: list[str] = []
     for part in parts:
-        if part == "[key]" or not (_is_model(model) or typing.get_origin(model) is dict):
+        if part == "[key]" or not (_is_model(model) or _below(model)):
             break
         key.append(str(part))
         field = model.model_fields.get(part) if _is_model(model) else None
-        model = _present(field.annotation if field else None) if _is_model(model) else typing.get_args(model)[1]
+        model = (_present(field.annotation) if field else None) if _is_model(model) else _below(model)
     return key, field
 
 
 def _known(location: Sequence[str]) -> list[str]:
     model: Any = Config
     for part in location:
-        model = _present(model.model_fields[part].annotation) if _is_model(model) else typing.get_args(model)[1]
+        model = _present(model.model_fields[part].annotation) if _is_model(model) else _below(model)
     return list(model.model_fields)
+
+
+def _below(annotation: Any) -> Any:
+    """What each item of a table of names, or of a list of tables, is; None for what has no such items."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is dict:
+        return arguments[1]
+    return arguments[0] if typing.get_origin(annotation) in (tuple, list) and _is_model(arguments[0]) else None
 
 
 def _present(annotation: Any) -> Any:
@@ -103,24 +133,27 @@ def _origin(location: Sequence[str], layers: Layers) -> str:
     for name, layer in layers[:-1]:
         found: Any = layer
         for part in location:
+            if isinstance(found, list):  # a layer replaces a list as a whole
+                return name
             found = found.get(part) if isinstance(found, Mapping) else None
         if found is not None:
             return name
     return layers[-1][0]
 
 
-def _allowed(field: FieldInfo | None, otherwise: str) -> str:
-    """The range of a field from its own constraints, and what it is."""
+def _allowed(field: FieldInfo | None, otherwise: str, is_shape: bool = False) -> str:
+    """The range of a field from its own constraints, and what it is. `is_shape`: `otherwise` is it in any case."""
     if field is None:
         return otherwise
-    if typing.get_origin(field.annotation) is typing.Literal:
+    if is_shape:
+        ranges = otherwise
+    elif typing.get_origin(field.annotation) is typing.Literal:
         ranges = "one of " + ", ".join(typing.get_args(field.annotation))
     else:
         signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
         constraints = list(_constraints(field))
-        ranges = " and ".join(
-            f"{sign} {getattr(c, name):g}" for name, sign in signs for c in constraints if hasattr(c, name)
-        )
+        bounds = (f"{sign} {getattr(c, name):g}" for name, sign in signs for c in constraints if hasattr(c, name))
+        ranges = " and ".join(dict.fromkeys(bounds))
     return f"{ranges or otherwise} ({field.description})" if field.description else ranges or otherwise
 
 

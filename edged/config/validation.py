@@ -121,8 +121,8 @@ def _quoted(written: Any, meant: Any, key: str) -> Iterator[Finding]:
         for name, value in written.items():
             yield from _quoted(value, meant[name], f"{key}.{name}".removeprefix("."))
     elif isinstance(written, list) and isinstance(meant, tuple):
-        for value, number in zip(written, meant, strict=True):
-            yield from _quoted(value, number, key)
+        for index, (value, number) in enumerate(zip(written, meant, strict=True)):
+            yield from _quoted(value, number, f"{key}.{index}" if isinstance(value, Mapping) else key)
     elif isinstance(meant, bool) and not isinstance(written, bool):
         yield key, written, "true or false, without quotes"
     elif isinstance(meant, (int, float)) and isinstance(written, (str, bool)) and not isinstance(meant, bool):

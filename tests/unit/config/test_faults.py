@@ -152,6 +152,43 @@ def test_one_fault(write: Write, old: str, new: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("max_cuont = 0", "inspection.rules.1.max_cuont = 0: unknown key; known are name, classes, region, ignore,"),
+        ("max_count = -1", "inspection.rules.1.max_count = -1: allowed is >= 0 and <= 1e+06 (more violate it;"),
+        ('max_count = "0"', "inspection.rules.1.max_count = '0': allowed is a number, without quotes"),
+        ('classes = "scratch"', "inspection.rules.1.classes = 'scratch': allowed is a list (class names it counts;"),
+        ("region = 3", "inspection.rules.1.region = 3: allowed is a list (corners [x, y] in pixels"),
+        ("region = [[1]]", "inspection.rules.1.region = [1]: allowed is a list of more items (corners"),
+        ("ignore = [[[1, 1], [2, 2]]]", "inspection.rules.1.ignore = [[1, 1], [2, 2]]: allowed is at least 3 items ("),
+        ('severity = "stop"', "inspection.rules.1.severity = 'stop': allowed is one of fail, warn"),
+        ('name = "?"', "inspection.rules.1.name = '?': still open; (what results call it)"),
+        ("", "inspection.rules.1.name: missing; add it: see the examples (what results call it)"),
+    ],
+)
+def test_a_fault_in_a_list_of_tables_names_the_table_and_its_key(write: Write, rule: str, expected: str) -> None:
+    name = "" if rule == "" or rule.startswith("name") else 'name = "second"\n'
+    text = PICK[: PICK.index("[guard]")] + '[[inspection.rules]]\nname = "first"\nmax_count = 0\n[[inspection.rules]]\n'
+    path = write(f"{text}{name}{rule}\n")
+    (line,) = faults(path)
+    assert line.startswith(f"{path}: {expected}")
+
+
+def test_rules_that_are_no_list_and_rules_of_the_command_line(write: Write) -> None:
+    path = write(PICK[: PICK.index("[guard]")] + "[inspection.rules]\nname = 'one'\n")
+    (line,) = faults(path)
+    assert line.startswith(f"{path}: inspection.rules = {{'name': 'one'}}: allowed is a list (all of them")
+    path = write(PICK[: PICK.index("[guard]")] + "[inspection.calibration]\n")
+    bounds = "homography: missing; add it: >= -1e+09 and <= 1e+09 (from"
+    assert bounds in faults(path)[-1], "each bound once, of however many numbers"
+    path = write(PICK[: PICK.index("[guard]")])
+    (line,) = faults(path, "inspection.rules=[3]")
+    assert line.startswith(f"{path} (--set): inspection.rules.0 = 3: allowed is a table")
+    (line,) = faults(path, "inspection.rules=[{max_count = 1}]")
+    assert line.startswith(f"{path} (--set): inspection.rules.0.name: missing; add it")
+
+
+@pytest.mark.parametrize(
     ("bus", "allowed"),
     [
         ('bind.action = "tcp://127.0.0.1:5601"', True),
