@@ -16,6 +16,7 @@ from edged.core.errors import EdgedError
 from edged.swap.job import UNDERWAY, Job, State
 
 MAX_CRASHES = 2
+UNTRIED = frozenset({"refused", "rolled_back", "stopped"})  # ends that also come before anything was tried
 
 log = logging.getLogger("edged")
 
@@ -114,8 +115,8 @@ class History:
             return
         if state == "minimum":
             return  # of the engine, not of that version
-        if state == "refused" and not line.get("attempt"):
-            return  # of a request or a drop that never became a job: no word on the version of that name
+        if state in UNTRIED and not line.get("attempt"):
+            return  # of a request or a drop of which nothing was tried: no word on the version of that name
         entry = self.entries.setdefault(version, Entry())
         if state == "reset":
             entry.crashes = 0

@@ -31,8 +31,8 @@ class Job:
 
     `drop`: where it lies in incoming; `digest`: sha256 of its SHA256SUMS, if known; `back`: returns to a version that
     was committed; `attempt`: the how manieth at this version; `progress`: of the state at hand, 0..1; `kept`: it is
-    asked for again when the daemon starts anew; `calm`: it waits and has not been loaded, or was long ago, so that a
-    daemon that dies now does not die of it; `ended_by`: who called it off before it was begun.
+    asked for again when the daemon starts anew; `calm`: it waits, and its loading has not begun or is long over, so
+    that a daemon that dies now does not die of it; `ended_by`: who called it off before it was begun.
     """
 
     id: int

@@ -118,6 +118,13 @@ class JobQueue:
                 self.cancel.set()
             return job
 
+    def begin_load(self, job: Job) -> None:
+        """It is loaded now: what the daemon dies of from here on may be its doing, however calmly it waited, and
+        whatever an earlier daemon wrote down of that."""
+        with self._lock:
+            job.calm = False
+        self._save()
+
     def begin_swap(self, job: Job) -> None:
         """It takes over now: what the daemon dies of from here on does not come again by itself."""
         with self._lock:

@@ -110,6 +110,7 @@ class Swapper:
             return
         self._await(job, running if vacates(self._config, running) else None)
         self.close()  # three engines at once would be one too many for a small machine
+        self._jobs.begin_load(job)
         self.make_room(job.version, running)
         try:
             self._live(job, running, self._load(job))

@@ -62,11 +62,12 @@ class TestHistory:
         assert history.committed("2", "id2")
         assert not history.committed("2", "other")
 
-    def test_a_refusal_without_an_attempt_says_nothing_about_the_version(self, store: Store) -> None:
-        store.journal_append("reach", who="ann", version="1", state="refused", reason="not complete")
+    @pytest.mark.parametrize("end", ["refused", "rolled_back", "stopped"])
+    def test_an_end_without_an_attempt_says_nothing_about_the_version(self, store: Store, end: str) -> None:
+        store.journal_append("reach", who="ann", version="1", state=end, reason="not complete")
         assert self.history(store).entries == {}
         self.history(store).settle("1", "id1")
-        store.journal_append("reach", who="ann", version="1", state="refused", reason="it is what runs")
+        store.journal_append("reach", who="ann", version="1", state=end, reason="it is what runs", attempt=0)
         assert self.history(store).entries["1"].state == "committed"
 
     def test_what_was_gone_back_from_is_no_way_back(self, store: Store) -> None:

@@ -178,6 +178,23 @@ def test_an_engine_that_rests_is_not_what_the_daemon_died_of(path: Path) -> None
         assert interrupted.entries["2"].state == ("stopped" if calm else "interrupted")
 
 
+def test_what_rested_under_an_earlier_daemon_is_what_this_one_dies_of(path: Path) -> None:
+    jobs = opened(path)
+    jobs.ask("2", "ann")
+    job = waiting(jobs)
+    job.now = lambda: job.reached[-1][1] + CALM_NS
+    jobs.check()
+    jobs = opened(path)
+    assert jobs.calm == {"2"}
+    restored = jobs.take(0.0)
+    assert restored is not None
+    jobs.begin_load(restored)
+    for state in ("staged", "loaded", "waiting"):
+        restored.enter(state)  # type: ignore[arg-type]
+    jobs.check()
+    assert opened(path).calm == set()
+
+
 def test_what_was_not_loaded_yet_rests_at_once() -> None:
     job = Job(1, "2", "ann", now=lambda: 0)
     job.enter("staged")

@@ -1,0 +1,108 @@
+"""The steps of a swap as the disk shows them, to whichever daemon starts after this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edged.bundle.store import Store
+from edged.config import SwapConfig
+from edged.swap import swapper
+from edged.swap.history import History
+from edged.swap.job_queue import JobQueue
+from edged.swap.kept import KeptJobs
+from edged.swap.moment import Moment
+from edged.swap.swapper import Swapper
+
+
+class DiedError(BaseException):
+    """The process is gone."""
+
+
+class Cell:
+    """A cell that swaps while the robot is held, and takes the running engine from the loop first. Its trials pass;
+    `dies_at`: the step at which a daemon dies, "offered" or "loading"."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder / "store", folder / "none")
+        self.held: Iterator[bool] = iter(())
+        self.dies_at = ""
+
+    def step(self, name: str) -> Callable[..., None]:
+        def taken(*_: Any, **__: Any) -> None:
+            if name == self.dies_at:
+                raise DiedError
+
+        return taken
+
+    def begin(self) -> tuple[JobQueue, History, Swapper]:
+        """A daemon that starts now. It has judged already what the one before died of."""
+        jobs = JobQueue(KeptJobs(self.store.root / "reach" / "waiting.json"), True)
+        jobs.restore()
+        history = History(self.store, "reach")
+        history.read()
+        history.mark_interrupted(jobs.calm)
+        running = SimpleNamespace(version="1", engine=SimpleNamespace(manifest=None))
+        slot: Any = SimpleNamespace(running=running, offer=self.step("offered"), seen=object, wait_sent=lambda: None)
+        config: Any = SimpleNamespace(
+            engine=SimpleNamespace(name="reach"), swap=SwapConfig(when="held", during="hold")
+        )  # fmt: skip
+        moment = Moment(config.swap, lambda: next(self.held, True))
+        other: Any = None
+        made = Swapper(config, self.store, slot, other, other, history, jobs, moment, print, print, other)
+        return jobs, history, made
+
+
+@pytest.fixture
+def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
+    made = Cell(tmp_path)
+    monkeypatch.setattr(swapper, "admit", lambda *_: None)
+    monkeypatch.setattr(swapper, "run_trial", lambda *_: (b"", []))
+    monkeypatch.setattr(Swapper, "_load", made.step("loading"))
+    return made
+
+
+@pytest.mark.parametrize("step", ["offered", "loading"])
+def test_a_daemon_does_not_die_for_ever_of_loading_what_waited(cell: Cell, step: str) -> None:
+    cell.begin()[0].ask("2", "ann")
+    for deaths in (1, 2):
+        jobs, _, made = cell.begin()
+        job = jobs.take(0.0)
+        assert job is not None
+        cell.held, cell.dies_at = iter([False, False]), step
+        with pytest.raises(DiedError):
+            made.run(job)
+        assert [state for state, _ in job.reached] == ["queued", "staged", "waiting"]
+        assert cell.begin()[1].crashes("2") == deaths
+
+
+def test_a_daemon_that_dies_while_an_engine_waits_to_be_loaded_does_not_die_of_it(cell: Cell) -> None:
+    cell.begin()[0].ask("2", "ann")
+    jobs, _, made = cell.begin()
+    job = jobs.take(0.0)
+    assert job is not None
+
+    def dies_at_the_third_look() -> Iterator[bool]:
+        yield from (False, False)
+        raise DiedError
+
+    cell.held = dies_at_the_third_look()
+    with pytest.raises(DiedError):
+        made.run(job)
+    entry = cell.begin()[1].entries["2"]
+    assert (entry.state, entry.crashes) == ("stopped", 0)
+
+
+def test_calling_off_what_was_not_begun_says_nothing_about_the_version(cell: Cell) -> None:
+    jobs, history, made = cell.begin()
+    jobs.ask("2", "ann")
+    assert jobs.end_active("bob") is not None
+    job = jobs.take(0.0)
+    assert job is not None
+    made.run(job)
+    assert (job.state, job.reason) == ("rolled_back", "by bob")
+    assert cell.begin()[1].entries == history.entries == {}
