@@ -74,7 +74,11 @@ class _Catalogue:
         self._own = open_context() if context is None else None
         # IMMEDIATE: nothing is queued for a daemon that is not there
         options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY, zmq.SNDHWM: 1}
-        self._socket = connect(context or self._own, zmq.DEALER, endpoint, options, keys)  # type: ignore[arg-type]
+        try:
+            self._socket = connect(context or self._own, zmq.DEALER, endpoint, options, keys)  # type: ignore[arg-type]
+        except BaseException:
+            self._end_context()
+            raise
 
     def due_ns(self) -> int:
         """When the next question is due if nothing else gives rise to one."""
@@ -111,6 +115,9 @@ class _Catalogue:
 
     def close(self) -> None:
         self._socket.close(linger=0)
+        self._end_context()
+
+    def _end_context(self) -> None:
         if self._own is not None:
             self._own.term()
             self._own = None
@@ -119,7 +126,7 @@ class _Catalogue:
 class PartResults:
     """Every result of a daemon behind entry `after`, each once and in order: what is published, and by request what was
     missed. For one thread, which is never kept longer than it says, whatever the daemon does. `lost`: results that
-    the daemon itself does not remember any more."""
+    the daemon itself does not remember any more. Raises `UsageError` for an endpoint that means nothing."""
 
     def __init__(
         self,
@@ -135,7 +142,11 @@ class PartResults:
         self.lost = 0
         self._now = now
         self._heard = Subscription(endpoint, topic, context=context, now=now, keys=keys)
-        self._catalogue = _Catalogue(triggers, context, keys, now)
+        try:
+            self._catalogue = _Catalogue(triggers, context, keys, now)
+        except BaseException:
+            self._heard.close()
+            raise
         self._session = (b"", 0)
 
     @property

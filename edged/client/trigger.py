@@ -52,7 +52,11 @@ class TriggerSender:
         self._own = open_context() if context is None else None
         # IMMEDIATE: nothing is queued for a daemon that is not there, to reach the next one too late
         options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY, zmq.SNDHWM: MOST_WAITING}
-        self._socket = connect(context or self._own, zmq.DEALER, endpoint, options, keys)  # type: ignore[arg-type]
+        try:
+            self._socket = connect(context or self._own, zmq.DEALER, endpoint, options, keys)  # type: ignore[arg-type]
+        except BaseException:
+            self._end_context()
+            raise
 
     def send(self, part: int | None = None, stamp_ns: int | None = None) -> int:
         """Tell of a part that passed the trigger at `stamp_ns` of CLOCK_MONOTONIC here (None = now); its number.
@@ -122,6 +126,9 @@ class TriggerSender:
     def close(self) -> None:
         """What is not acknowledged is not known to be inspected."""
         self._socket.close(linger=0)
+        self._end_context()
+
+    def _end_context(self) -> None:
         if self._own is not None:
             self._own.term()
             self._own = None

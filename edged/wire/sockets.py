@@ -103,7 +103,7 @@ def open_socket(context: Context, kind: int, options: Options = NOTHING_MORE) ->
     try:
         for option, value in (*_EVERY.items(), *options.items()):
             socket.setsockopt(option, value)
-    except zmq.ZMQError:
+    except BaseException:  # also of a wrong type: the context could not end while it is open
         socket.close(linger=0)
         raise
     return socket
@@ -130,6 +130,9 @@ def connect(
             f"cannot connect to {endpoint}: {error.strerror}",
             "endpoints are ipc:///path or tcp://host:port, CURVE keys 40 characters of Z85",
         ) from None
+    except BaseException:
+        socket.close(linger=0)
+        raise
     return socket
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 import zmq
 
 from edged.core.errors import EdgedError
-from edged.wire.sockets import bind, connect, open_context
+from edged.wire import sockets
+from edged.wire.sockets import CurveKeys, bind, connect, open_context
 
 
 @pytest.mark.parametrize("kind", [zmq.XPUB, zmq.ROUTER, zmq.PULL])
@@ -38,3 +40,23 @@ def test_what_is_set_for_a_socket_beats_what_all_have() -> None:
     ):
         assert (bound.linger, bound.getsockopt(zmq.MAXMSGSIZE)) == (200, 64)
         assert connected.linger == 0
+
+
+@pytest.mark.parametrize(("server", "error"), [(b"short", EdgedError), ("text" * 10, TypeError)])
+def test_a_socket_that_cannot_be_connected_does_not_keep_its_context(
+    server: Any, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[zmq.Socket[bytes]] = []
+
+    def opened(*asked: Any) -> zmq.Socket[bytes]:
+        made.append(open_socket(*asked))
+        return made[-1]
+
+    open_socket = sockets.open_socket
+    monkeypatch.setattr(sockets, "open_socket", opened)
+    context = open_context()
+    with pytest.raises(error):
+        connect(context, zmq.DEALER, "tcp://127.0.0.1:1", {}, CurveKeys(server, b"y" * 40, b"z" * 40))
+    closed = [one.closed for one in made]
+    context.destroy(linger=0)
+    assert closed == [True]
