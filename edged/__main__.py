@@ -7,6 +7,7 @@ import sys
 from edged.core.environment import fill_descriptors
 from edged.core.errors import EXIT_FAILED
 
+INTERRUPTED = 130  # as a shell says it of SIGINT
 EXTRAS = {
     "typer": "cpu",
     "pydantic": "cpu",
@@ -40,6 +41,8 @@ def main() -> None:
         from edged.cli.main import main as command_line
 
         command_line()
+    except KeyboardInterrupt:  # also while the packages are imported
+        sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:

@@ -13,6 +13,7 @@ import pytest
 from fake_daemon import Machine, machine
 from typer.main import get_command
 
+from edged.__main__ import main as entry
 from edged.cli.main import app
 from edged.cli.output import printable
 
@@ -76,6 +77,19 @@ def test_a_shell_completes_commands_and_options(machine: Machine) -> None:
 
     assert offered("edged st").split() == ["status"]
     assert "--wait" in offered("edged swap --w", "2")
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whenever it comes, while packages are imported too."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edged.cli.main.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        entry()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == ""
 
 
 def helps(command: Any) -> Iterator[str]:
