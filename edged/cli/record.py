@@ -58,7 +58,8 @@ def replay(
 ) -> None:
     """Run the recorded ticks again; exit 1 when a verdict is another one, or nothing can be replayed.
 
-    With --engine or --config differences are what was asked for: exit 0.
+    Ticks that something is missing of are counted as not replayable, and change nothing of that. With --engine or
+    --config differences are what was asked for: exit 0.
     """
     from edged.config import load_config
     from edged.services.replay.cell import RecordedCell

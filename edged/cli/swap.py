@@ -13,7 +13,7 @@ import typer
 
 from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, StorePath, complete_version, find_daemon
 from edged.cli.output import print_answer, who
-from edged.core.errors import EXIT_OK, EXIT_REFUSED, EdgedError
+from edged.core.errors import EXIT_OK, EXIT_REFUSED, EdgedError, EngineError, UsageError
 
 if TYPE_CHECKING:
     from edged.cli.locate import Located
@@ -54,25 +54,23 @@ def swap(
     """Replace the running engine by another version: proved first, watched after, rolled back when it disappoints."""
     args = {"version": version, "allow_contract_change": allow_contract_change}
     found = find_daemon(daemon, server_key, key)
-    if evidence is not None:
-        status = found.ask("status")
-        engine, store = f"{status['engine']['name']}/{version}", Path(status["folders"]["store"])
-        if evidence.is_dir():
-            from edged.cli.evaluate import prove_by_pictures
-
-            prove_by_pictures(evidence, engine, store, daemon, bound)
-        else:
-            from edged.cli.record import prove
-
-            prove(evidence, engine, store, bound)
-    _begin(found, "swap", args, wait, json)
+    try:
+        if evidence is not None:
+            _prove(found, version, evidence, bound)
+        begun = found.ask("swap", {**args, "who": who()})
+    except EdgedError as error:
+        if error.code == EngineError.code and not _lists(found, version):
+            raise UsageError(error.fact, error.remedy) from None
+        raise
+    _go_on(found, begun, wait, json)
 
 
 def rollback(
     daemon: Daemon, wait: Wait = False, json: AsJson = False, server_key: ServerKey = None, key: OwnKey = None
 ) -> None:
     """End a swap under way, or go back to the version that was committed before."""
-    _begin(find_daemon(daemon, server_key, key), "rollback", {}, wait, json)
+    found = find_daemon(daemon, server_key, key)
+    _go_on(found, found.ask("rollback", {"who": who()}), wait, json)
 
 
 def reset(
@@ -139,10 +137,32 @@ def engines(
     print_answer(json, listed, show_engines)
 
 
-def _begin(daemon: Located, op: str, args: Mapping[str, Any], wait: bool, json: bool) -> None:
+def _prove(daemon: Located, version: str, evidence: Path, bound: float) -> None:
+    """Raises `RefusedError` where the version disagrees with a recording, or with what was drawn in pictures."""
+    status = daemon.ask("status")
+    engine, store = f"{status['engine']['name']}/{version}", Path(status["folders"]["store"])
+    if evidence.is_dir():
+        from edged.cli.evaluate import prove_by_pictures
+
+        prove_by_pictures(evidence, engine, store, daemon.word, bound)
+    else:
+        from edged.cli.record import prove
+
+        prove(evidence, engine, store, bound)
+
+
+def _lists(daemon: Located, version: str) -> bool:
+    """Whether the daemon's store has that version; taken for granted where it does not say."""
+    try:
+        return version in [str(one["version"]) for one in daemon.ask("engines")]
+    except EdgedError:
+        return True
+
+
+def _go_on(daemon: Located, begun: Mapping[str, Any], wait: bool, json: bool) -> None:
+    """Say what was begun, or follow it to its end."""
     from edged.cli.show_swap import show_outcome
 
-    begun = daemon.ask(op, {**args, "who": who()})
     if not wait:
         what = f"job {begun['job']}, {begun['name']} to {begun['version']}"
         follow = f"'edged status {shlex.quote(daemon.word)}' follows it"

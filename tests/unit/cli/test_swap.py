@@ -1,0 +1,58 @@
+"""`edged swap`: what its exit code says when nothing was begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_daemon import Machine, edged, machine
+
+from edged.cli import swap
+from edged.client import RequestError
+from edged.core.errors import EXIT_FAILED, EXIT_USAGE, EngineError
+
+__all__ = ["machine"]
+
+
+class Daemon:
+    """Refuses every swap as a daemon does whose store it is; it lists version 1."""
+
+    word = "pick"
+
+    def __init__(self, tells: bool) -> None:
+        self._tells = tells
+
+    def ask(self, op: str, args: Any = None) -> Any:
+        if op == "engines" and self._tells:
+            return [{"name": "reach", "version": "1"}]
+        raise RequestError("engine", f"{op} cannot be", "choose one of: 1")
+
+
+@pytest.mark.parametrize(
+    ("version", "tells", "code"), [("9", True, EXIT_USAGE), ("1", True, EXIT_FAILED), ("9", False, EXIT_FAILED)]
+)
+def test_a_version_that_the_store_has_not_is_the_command_lines_fault(
+    monkeypatch: pytest.MonkeyPatch, version: str, tells: bool, code: int
+) -> None:
+    monkeypatch.setattr(swap, "find_daemon", lambda *_: Daemon(tells))
+    done = edged("swap", "pick", version)
+    assert done.code == code
+    assert "swap cannot be; choose one of: 1" in done.err
+
+
+def test_likewise_where_the_evidence_asks_for_it_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: Any) -> None:
+        raise EngineError("reach has no version '9'", "choose one of: 1")
+
+    monkeypatch.setattr(swap, "find_daemon", lambda *_: Daemon(True))
+    monkeypatch.setattr(swap, "_prove", refuse)
+    assert edged("swap", "pick", "9", "--evidence", tmp_path).code == EXIT_USAGE
+    assert edged("swap", "pick", "1", "--evidence", tmp_path).code == EXIT_FAILED
+
+
+@pytest.mark.parametrize("command", [("swap", "nobody", "2"), ("rollback", "nobody"), ("record", "nobody")])
+def test_a_daemon_that_does_not_run_may_be_started(machine: Machine, command: tuple[str, ...]) -> None:
+    done = edged(*command)
+    assert done.code == EXIT_FAILED
+    assert "no daemon answers to nobody" in done.err
