@@ -38,8 +38,7 @@ class BusGrabber:
 
     Without ZMQ_CONFLATE: up to libzmq 4.3.5 a message that comes while another is taken out is lost with its memory
     (zeromq/libzmq#4925). A thread takes in whatever comes at once, so nothing bounds what waits but `MOST_AT_ONCE`.
-    A loop that reads (`looks`) may stand still: what waits is bounded then, and without heartbeats, for a connection
-    that one ends while its queue is full brings libzmq down (#3937).
+    A loop that reads (`looks`) may stand still: what waits is bounded then.
     """
 
     queues = True
@@ -55,9 +54,9 @@ class BusGrabber:
         self._order = Order(self._boot)
         prefix = subscription(topic) if topic else b""
         least, most = MOST_WAITING
-        waiting: Options = {zmq.RCVHWM: min(most, max(least, WAITING_BYTES // size)), zmq.HEARTBEAT_IVL: 0}
+        waiting = min(most, max(least, WAITING_BYTES // size)) if looks else 0
         options: Options = {
-            **INPUT, **(waiting if looks else {zmq.RCVHWM: 0}), zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix,
+            **INPUT, zmq.RCVHWM: waiting, zmq.RCVTIMEO: TIMEOUT_MS, zmq.SUBSCRIBE: prefix,
             zmq.MAXMSGSIZE: self._most_bytes,
         }  # fmt: skip
         self._link = Link(context, zmq.SUB, endpoint, options, resolve=True)

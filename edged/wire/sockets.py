@@ -41,19 +41,12 @@ READER: Options = {
     zmq.MAXMSGSIZE: MAX_MESSAGE,
 }
 """What reads or asks a daemon."""
-RECORDER: Options = {
-    **READER,
-    zmq.HEARTBEAT_IVL: 1000,
-    zmq.HEARTBEAT_TIMEOUT: 3000,
-    zmq.HEARTBEAT_TTL: 3000,  # else whoever stands still for 0.3 s is disconnected, and misses what comes meanwhile
-}
+# Heartbeats and a bounded receive queue do not go together: while the queue is full nothing is read, a heartbeat is
+# missed and ends the connection, and libzmq 4.3.5 aborts the process (zeromq/libzmq#3937). TCP's own probes find a peer
+# that lost power within 25 s, and the kernel tells of one that ended.
+RECORDER: Options = {**READER, zmq.HEARTBEAT_IVL: 0}
 """What wants every message of a daemon, and would rather have them late than not at all."""
-INPUT: Options = {
-    zmq.RECONNECT_IVL: 20,
-    zmq.HEARTBEAT_IVL: 1000,  # else a peer that lost power would be waited for in vain, also once it is back
-    zmq.HEARTBEAT_TIMEOUT: 3000,
-    zmq.MAXMSGSIZE: MAX_MESSAGE,
-}
+INPUT: Options = {zmq.RECONNECT_IVL: 20, zmq.HEARTBEAT_IVL: 0, zmq.MAXMSGSIZE: MAX_MESSAGE}
 """What a daemon reads: foreign publishers, which may be busy with other things."""
 NOTHING_MORE: Options = {}
 

@@ -904,13 +904,18 @@ class Link {
         set(ZMQ_TCP_KEEPALIVE, 1);
         set(ZMQ_RECONNECT_IVL, 10);
         set(ZMQ_RECONNECT_IVL_MAX, 50);
-        set(ZMQ_HEARTBEAT_IVL, 100);
-        set(ZMQ_HEARTBEAT_TIMEOUT, 300);
-        set(ZMQ_HEARTBEAT_TTL, 300);
         set(ZMQ_MAXMSGSIZE, &longest, sizeof longest);
         set(ZMQ_IPV6, endpoint_.find('[') != std::string::npos);
-        if (conflate_) set(ZMQ_CONFLATE, 1);
-        else set(ZMQ_RCVHWM, queue_);
+        // Heartbeats and a bounded queue do not go together: one that ends a connection whose queue is full makes
+        // libzmq 4.3.5 abort (zeromq/libzmq#3937).
+        if (conflate_) {
+            set(ZMQ_CONFLATE, 1);
+            set(ZMQ_HEARTBEAT_IVL, 100);
+            set(ZMQ_HEARTBEAT_TIMEOUT, 300);
+            set(ZMQ_HEARTBEAT_TTL, 300);
+        } else {
+            set(ZMQ_RCVHWM, queue_);
+        }
         set(ZMQ_SUBSCRIBE, prefix_.data(), prefix_.size());
         if (!keys_.server.empty()) {
             set(ZMQ_CURVE_SERVERKEY, keys_.server.c_str(), keys_.server.size() + 1);
