@@ -7,6 +7,7 @@ a topic, a codec or names that differ are told by what is sent. A device that a 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ MOST_TOPICS = 32
 MOST_TURN = 256  # messages of one endpoint in a turn
 SHOWN = 5
 OWNED = ("device", "gst", "genicam")  # one process at a time has them
+LATE = 1.5  # periods: a frame that is older has no next one
+ENDED = "ended"  # the state of a file or folder that is not looped, after its last picture
 OFF = 0.2  # a rate this much off the nominal one is told
 
 
@@ -138,11 +141,24 @@ def _camera(
     rate, age = float(stats.get("fps", 0.0)), ms(monotonic_ns() - newest.captured_ns)
     fact = f"{width}x{height} at {rate:.3g} fps, the newest {age:.0f} ms old"
     if age > config.max_age_ms:
-        remedy = "look whether it goes on; a file or folder that ends needs loop = true"
+        remedy = remedy_of_age(config, str(stats["state"]) == ENDED, rate if steady else 0.0, age)
         return warning(subject, f"{fact}, and max_age_ms is {config.max_age_ms:g}", remedy)
     if steady and rate and abs(rate - config.fps) > OFF * config.fps:
         return warning(subject, f"{fact}; the config says {config.fps:g} fps", f"set fps = {round(rate) or 1}")
     return Finding("ok", subject, fact)
+
+
+def remedy_of_age(config: CameraConfig, has_ended: bool, rate: float, age_ms: float) -> str:
+    """What to do about a frame that is too old. `rate`: measured, until now; 0 where that is none."""
+    found = []
+    if has_ended and not config.loop:
+        found.append("the file or folder has ended: set loop = true")
+    is_as_said = has_ended or not rate or abs(rate - config.fps) <= OFF * config.fps
+    period_ms = 1000 / (config.fps if is_as_said else rate)
+    oldest_ms = period_ms + config.latency_ms  # when the next one comes
+    if oldest_ms > config.max_age_ms and (has_ended or age_ms <= LATE * oldest_ms):
+        found.append(f"set max_age_ms above {math.ceil(oldest_ms)}: a frame comes every {period_ms:.0f} ms")
+    return "; ".join(found) or "look whether it goes on"
 
 
 def _sensor(

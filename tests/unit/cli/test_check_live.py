@@ -13,10 +13,10 @@ import pytest
 import zmq
 from configs import REACH_SENSORS
 
-from edged.cli.check_live import check_live
+from edged.cli.check_live import check_live, remedy_of_age
 from edged.cli.finding import Finding
 from edged.client import FrameSender, SensorSender
-from edged.config import Config, load_config
+from edged.config import CameraConfig, Config, load_config
 
 SENSORS = REACH_SENSORS.replace("tcp://127.0.0.1:5555", "ipc://FOLDER/joints").replace(
     "tcp://127.0.0.1:5556", "ipc://FOLDER/force"
@@ -145,4 +145,28 @@ def test_a_folder_that_ends_is_told(cell: Cell) -> None:
     pictures.mkdir()
     assert cv2.imwrite(str(pictures / "1.png"), np.zeros((48, 64, 3), np.uint8))
     (tool,) = listen(config(cell, f"zmq+ipc://{cell.folder}/tool#cell/tool", str(pictures)))["cameras.tool"]
-    assert (tool.level, "loop = true" in tool.remedy) == ("warning", True), tool
+    assert (tool.level, tool.remedy) == ("warning", "the file or folder has ended: set loop = true"), tool
+    slow = config(cell, f"zmq+ipc://{cell.folder}/tool#cell/tool", str(pictures))
+    changed = slow.cameras["tool"].model_copy(update={"fps": 0.5, "loop": True})
+    (tool,) = listen(slow.model_copy(update={"cameras": {"tool": changed}}))["cameras.tool"]
+    assert (tool.level, tool.remedy) == ("warning", "set max_age_ms above 2000: a frame comes every 2000 ms"), tool
+
+
+@pytest.mark.parametrize(
+    ("changed", "has_ended", "rate", "age_ms", "remedy"),
+    [
+        ({}, True, 30.0, 900.0, "the file or folder has ended: set loop = true"),
+        ({"fps": 5}, True, 5.0, 900.0, "the file or folder has ended: set loop = true; set max_age_ms above 200: a"),
+        ({"loop": True, "fps": 5}, False, 4.8, 150.0, "set max_age_ms above 200: a frame comes every 200 ms"),
+        ({"loop": True, "fps": 30}, False, 4.8, 150.0, "set max_age_ms above 209: a frame comes every 208 ms"),
+        ({"loop": True, "fps": 5}, False, 0.0, 150.0, "set max_age_ms above 200: a frame comes every 200 ms"),
+        ({"latency_ms": 90}, False, 30.0, 110.0, "set max_age_ms above 124: a frame comes every 33 ms"),
+        ({}, False, 4.0, 1900.0, "look whether it goes on"),  # it stood still, which pulls down the rate
+        ({"loop": True}, False, 30.0, 1900.0, "look whether it goes on"),
+    ],
+)
+def test_what_to_do_about_a_frame_that_isremedy_of_age(
+    changed: dict[str, Any], has_ended: bool, rate: float, age_ms: float, remedy: str
+) -> None:
+    camera = CameraConfig(**{"uri": "/pictures", "width": 64, "height": 48, **changed})
+    assert remedy_of_age(camera, has_ended, rate, age_ms).startswith(remedy)
