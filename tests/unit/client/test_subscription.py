@@ -156,8 +156,8 @@ def test_a_controller_drags_no_engine_along() -> None:
 
 
 def test_a_bounded_queue_has_no_heartbeats(endpoint: str) -> None:
-    """A heartbeat that is not read because the queue is full ends its connection, and libzmq 4.3.5 the process: a reader
-    of 500 messages a second that stood still for 5 s was gone at its second pause (zeromq/libzmq#3937)."""
+    """A heartbeat that is not read because the queue is full ends its connection, and libzmq 4.3.5 the process: a
+    reader of 500 messages a second that stood still for 5 s was gone at its second pause (zeromq/libzmq#3937)."""
     with Subscription(endpoint, TOPIC, queue=8) as subscription:
         socket = subscription._link.socket
         assert (socket.get(zmq.RCVHWM), socket.get(zmq.HEARTBEAT_IVL)) == (8, 0)
