@@ -253,9 +253,8 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
 
     def arming() -> Arming:
         if motion.arming is None:
-            raise EdgedError(
-                f"{config.daemon.name} publishes masks and moves nothing", "hold and resume the policy's daemon"
-            )
+            remedy = "hold and resume the policy's daemon"
+            raise EdgedError(f"{config.daemon.name} publishes masks and moves nothing", remedy)
         return motion.arming
 
     def hold(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,8 +289,7 @@ def _describe(config: Config, inputs: Inputs, motion: MotionState, slot: Slot, h
     cameras, sensors = inputs.cameras.items(), inputs.sensors.items()
     health.section("cameras", lambda: {name: _aged(one.stats(), one.mailbox.captured_ns) for name, one in cameras})
     health.section("sensors", lambda: {name: _aged(one.stats()) for name, one in sensors})
-    arming = motion.arming
-    if arming is not None:
+    if (arming := motion.arming) is not None:
         health.section("guard", lambda: {**arming.describe(), **config.effective_guard})
 
 
