@@ -54,7 +54,7 @@ def test_swap_and_wait_shows_progress_and_tells_the_outcome(cell: Cell) -> None:
     told = json.loads(done.stdout)
     assert (told["state"], told["version"], told["from"]) == ("rolled_back", "3", "2")
     assert "median tick" in told["reason"]
-    assert cell.rig.edged("swap", "cell", "77", "--wait").returncode == 1
+    assert cell.rig.edged("swap", "cell", "77", "--wait").returncode == 2
     assert cell.rig.edged("swap", "nobody", "2").returncode == 1
 
 
