@@ -1,6 +1,6 @@
-"""What every test gets: Hypothesis without time limits, three workers for the whole suite, and an account of the skips.
+"""What every test gets: Hypothesis without time limits, two workers for the whole suite, and an account of the skips.
 
-`pytest` alone runs in three workers where there are two processors; `pytest tests/unit/guard`, `pytest -m soak` and
+`pytest` alone runs in two workers where there are two processors; `pytest tests/unit/guard`, `pytest -m soak` and
 `pytest -n 0` run in one process, and so does everything where pytest-xdist is missing (`-p no:xdist`).
 
 `pytest --no-new-skips` turns a skip that tests/skips.txt does not list into a failure, so that a test cannot quietly
@@ -10,7 +10,6 @@ stop running: CI always passes it, a laptop without an RTSP server need not.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,9 @@ import pytest
 from hypothesis import settings
 
 SKIPS = Path(__file__).with_name("skips.txt")
-WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "3" if len(os.sched_getaffinity(0)) > 1 else "0"))
-DAEMONS = (
-    "tests/process/"  # daemons with clocks and sockets, which wait more than they work: in two workers, one by one
-)
-LAST = (  # trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done
+WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "2" if len(os.sched_getaffinity(0)) > 1 else "0"))
+DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
+ALONE = (  # trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done
     "tests/process/test_control_remote.py",
     "tests/process/test_fleet.py",
     "tests/process/test_swap_",
@@ -77,16 +74,10 @@ def is_default_suite(config: pytest.Config) -> bool:
 
 
 def unit_of(test: str) -> str:
-    """What a test runs with, in one worker: those of its file, and those with daemons half and half."""
-    file = test.partition("::")[0]
-    if file.startswith(DAEMONS) and not is_last(file):
-        return f"{DAEMONS}{zlib.crc32(file.encode()) % 2}"
-    return file
-
-
-def is_last(unit: str) -> bool:
-    """Whether a test, or a unit of them, waits until all others have ended."""
-    return unit.startswith(LAST)
+    """What a test runs with, in one worker: those that need the machine, those with daemons, those of its file."""
+    if test.startswith(ALONE):
+        return ALONE[0]
+    return DAEMONS if test.startswith(DAEMONS) else test.partition("::")[0]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -99,12 +90,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit_s = float(marked.args[0] if marked else SOAK_TIMEOUT_S)
             item.add_marker(pytest.mark.timeout(limit_s * scale), append=False)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (is_last(item.nodeid), unit_of(item.nodeid)[: len(DAEMONS)] != DAEMONS))
+        order = {DAEMONS: 0, ALONE[0]: 2}
+        items.sort(key=lambda item: order.get(unit_of(item.nodeid), 1))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """`loadfile` with the units of `unit_of`; those that come last are for two workers, when the others have ended."""
+    """`loadfile` with the units of `unit_of`; the one that has to be alone begins when all other tests have ended."""
     if config.option.dist != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -116,26 +108,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
         def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
             super().mark_test_complete(node, item_index, duration)
             for other in self.nodes:  # one may have waited for this test
-                if other is not node and self.workqueue and all(map(is_last, self.workqueue)):
+                if other is not node and list(self.workqueue) == [ALONE[0]]:
                     self._reschedule(other)
 
         def _reschedule(self, node: Any) -> None:
-            if not self.workqueue or not all(map(is_last, self.workqueue)) or node.shutting_down:
+            if list(self.workqueue) != [ALONE[0]] or node.shutting_down:
                 return super()._reschedule(node)
+            others = [other for other in self.nodes if other is not node]
             if self._pending_of(self.assigned_work[node]) > 2:
                 return None
-            others = [other for other in self.nodes if other is not node]
-            if sum(not other.shutting_down for other in others) > 1:
-                return node.shutdown()  # two are left
-            if not any(self._is_busy(other) for other in others):
+            if not all(other.shutting_down for other in others):
+                return node.shutdown()  # another worker will take it
+            if not any(self._pending_of(self.assigned_work[other]) for other in others):
                 self._assign_work_unit(node)
             return None
-
-        def _is_busy(self, node: Any) -> bool:
-            """Whether it has something to run that is none of the last; a worker keeps one test until it is told what
-            comes next."""
-            work = {unit: tests for unit, tests in self.assigned_work[node].items() if not is_last(unit)}
-            return self._pending_of(work) > (0 if node.shutting_down else 1)
 
     return Scheduling(config, log)
 

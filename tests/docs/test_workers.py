@@ -1,10 +1,11 @@
-"""Three workers: what needs the machine runs when everything else has ended, once, and in two of them."""
+"""Two workers: what needs the machine to itself runs when everything else has ended, once, and in one of them."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,41 +51,22 @@ UNITS = {
     "test_b.py": (1, 0.4),
     "test_c.py": (5, 0.02),
 }
-LAST = {
-    "process/test_swap_bad.py": (3, 0.1),
-    "gpu_fake/test_plan_build.py": (4, 0.1),
-    "process/test_two_clocks.py": (4, 0.1),
-}
-
-
-MOST_HELD = 2  # tests that a worker keeps until it is told what comes next, one in each of two
+SWAPS = {"process/test_swap_bad.py": (3, 0.1), "gpu_fake/test_plan_build.py": (2, 0.1)}
 
 
 @pytest.mark.parametrize("more", [{"test_long.py": (2, 1.0)}, {"test_many.py": (40, 0.005)}], ids=["long", "many"])
-def test_what_needs_the_machine_begins_when_all_else_has_ended(
+def test_what_has_to_be_alone_begins_when_all_else_has_ended(
     tmp_path: Path, more: dict[str, tuple[int, float]]
 ) -> None:
-    ran = run(tmp_path, {**UNITS, **LAST, **more}, "-n", "3")
-    last = [test for test in ran if test[3] in LAST]
-    first_s = min(began for _, began, _, _ in last)
-    assert sum(ended > first_s for _, _, ended, name in ran if name not in LAST) <= MOST_HELD
-    assert len({worker for worker, *_ in last}) == 2
-    assert len({worker for worker, *_ in ran}) == 3, "the others are shared"
-    for name in LAST:
-        assert len({worker for worker, _, _, file in last if file == name}) == 1
+    ran = run(tmp_path, {**UNITS, **SWAPS, **more}, "-n", "2")
+    alone = [test for test in ran if test[3] in SWAPS]
+    assert len({worker for worker, *_ in alone}) == 1
+    assert min(began for _, began, _, _ in alone) >= max(ended for _, _, ended, name in ran if name not in SWAPS)
+    assert len({worker for worker, *_ in ran}) == 2, "the others are shared"
+    daemons = sorted(test[1:] for test in ran if test[3].startswith("process/"))
+    assert all(before[1] <= after[0] for before, after in pairwise(daemons)), "one after the other"
 
 
-def test_daemons_are_two_at_a_time(tmp_path: Path) -> None:
-    files = {f"process/test_{name}.py": (3, 0.1) for name in "abcdef"}
-    ran = sorted(
-        test[1:3] for test in run(tmp_path, {**files, "test_a.py": (4, 0.1)}, "-n", "3") if "process" in test[3]
-    )
-    assert all(
-        third[0] >= min(first[1], second[1]) for first, second, third in zip(ran, ran[1:], ran[2:], strict=False)
-    )
-
-
-@pytest.mark.parametrize("workers", ["2", "3"])
-@pytest.mark.parametrize("files", [LAST, {**LAST, "test_a.py": (1, 0.0)}], ids=["nothing", "one test"])
-def test_it_ends_where_there_is_little_else(tmp_path: Path, files: dict[str, tuple[int, float]], workers: str) -> None:
-    run(tmp_path, files, "-n", workers)
+@pytest.mark.parametrize("files", [SWAPS, {**SWAPS, "test_a.py": (1, 0.0)}], ids=["nothing", "one test"])
+def test_it_ends_where_there_is_little_else(tmp_path: Path, files: dict[str, tuple[int, float]]) -> None:
+    run(tmp_path, files, "-n", "2")
