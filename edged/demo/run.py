@@ -157,7 +157,7 @@ def _start(demo: Demo, targets: int, seed: int, blank: bool) -> None:
         demo.start(name, "edged", "run", f"{folder}/{name}.toml", *shown)
         children = list(demo.children.values())
         wait_for(f"a verdict of {name}", lambda: _predicts(demo, name), children, START_S, demo.nap)  # noqa: B023
-    say(f"ask its daemons: edged status {folder}/{PICK}, edged status {folder}/{INSPECT}; Ctrl-C ends it")
+    say(f"ask its daemons: 'edged status {folder}/{PICK}', 'edged status {folder}/{INSPECT}'; Ctrl-C ends it")
     if demo.page:
         also = [f"--also={folder}/{name}" for name in (PICK, INSPECT)]
         demo.start("page", "edged", "ui", f"--listen={demo.page}", *also)
@@ -199,7 +199,7 @@ def _live(demo: Demo, spent_s: float) -> str:
     latency = controller.get("latency_ms") or {}
     holds = " ".join(f"{reason}:{count}" for reason, count in (controller.get("holds") or {}).items()) or "none"
     if "DISARMED" in holds:  # a stop that nobody asked for: the machine is too busy for the arm to be where it is told
-        holds += f" (edged resume {demo.folder}/{PICK} arms it)"
+        holds += f" ('edged resume {demo.folder}/{PICK}' arms it)"
     return (
         f"{spent_s:5.1f} s | targets {reached} of {tried} | actions {controller.get('actions', 0)} | holds {holds} | "
         f"latency p50 {latency.get('p50', 0):.1f} p99 {latency.get('p99', 0):.1f} ms | mIoU {line.get('miou', 0):.3f}"

@@ -142,7 +142,7 @@ def _play(folder: Path, nap: Nap, seconds: float, trays: int, seed: int, page: s
         if page:
             start("page", "edged", "ui", f"--listen={page}", f"--also={folder}/{DAEMON}")
             say(f"look at it: http://{page}")
-        say(f"ask the daemon: edged status {folder}/{DAEMON}; Ctrl-C ends it")
+        say(f"ask the daemon: 'edged status {folder}/{DAEMON}'; Ctrl-C ends it")
         wait_for("the camera to be read", lambda: bool(line.last), children, START_S, nap)
         began_ns = monotonic_ns()
         while not line.last.get("final") and (monotonic_ns() - began_ns) / NS_PER_S < seconds:
