@@ -59,7 +59,7 @@ inference = 'async'
 
 def perception() -> Row:
     """Ratio of results per second."""
-    return compare(pairs=40, block_s=0.5)
+    return compare(pairs=80, block_s=0.5)
 
 
 def compare(pairs: int, block_s: float) -> Row:
