@@ -18,7 +18,7 @@ from edged.client.request import MAX_REPLY
 from edged.client.subscription import Subscription
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
 from edged.wire import Kind, Message
-from edged.wire.sockets import READER, Context, CurveKeys, connect, open_context
+from edged.wire.sockets import READER, Context, ContextUse, CurveKeys, connect
 
 ASK_MS = 1000.0  # also what was sent while nobody listened is found
 AGAIN_MS = 50.0  # before a question is put again that no daemon took
@@ -71,13 +71,13 @@ class _Catalogue:
         self.last_error = ""
         self._now, self._asked_ns, self._number = now, 0, 0
         self._read = msgspec.msgpack.Decoder(_Reply)
-        self._own = open_context() if context is None else None
+        self._use = ContextUse(context)
         # IMMEDIATE: nothing is queued for a daemon that is not there
         options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY, zmq.SNDHWM: 1}
         try:
-            self._socket = connect(context or self._own, zmq.DEALER, endpoint, options, keys)  # type: ignore[arg-type]
+            self._socket = connect(self._use.context, zmq.DEALER, endpoint, options, keys)
         except BaseException:
-            self._end_context()
+            self._use.end()
             raise
 
     def due_ns(self) -> int:
@@ -115,12 +115,7 @@ class _Catalogue:
 
     def close(self) -> None:
         self._socket.close(linger=0)
-        self._end_context()
-
-    def _end_context(self) -> None:
-        if self._own is not None:
-            self._own.term()
-            self._own = None
+        self._use.end()
 
 
 class PartResults:

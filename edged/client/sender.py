@@ -23,7 +23,7 @@ from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.core.errors import EdgedError, UsageError
 from edged.core.pixels import PixelFormat, dtype_of, shape_of
 from edged.wire import Flag, Kind, Preamble, encode
-from edged.wire.sockets import READABLE, Context, Options, bind, open_context
+from edged.wire.sockets import READABLE, Context, ContextUse, Options, bind
 
 LONGEST_SUBSCRIPTION = 512
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
@@ -55,7 +55,7 @@ class _Sender:
         self._session = now() if session is None else session
         self._boot = boot_id()
         _check_free(endpoint)
-        self._own = open_context() if context is None else None
+        self._use = ContextUse(context)
         options: Options = {
             zmq.XPUB_VERBOSER: 1,
             zmq.MAXMSGSIZE: LONGEST_SUBSCRIPTION,  # whoever sends us more is cut off
@@ -63,9 +63,9 @@ class _Sender:
         }
         try:
             remedy = "its folder must exist and be writable, its port free"
-            self._socket = bind(context or self._own, zmq.XPUB, endpoint, remedy, options)  # type: ignore[arg-type]
+            self._socket = bind(self._use.context, zmq.XPUB, endpoint, remedy, options)
         except BaseException:
-            self._end()
+            self._use.end()
             raise
 
     def message(self, array: NDArray[Any], captured_ns: int | None = None) -> bytes:
@@ -124,15 +124,10 @@ class _Sender:
             if change[:1] in (b"\x00", b"\x01") and f"{self.topic}\0".encode().startswith(change[1:]):
                 self.readers = max(0, self.readers + (1 if change[0] else -1))
 
-    def _end(self) -> None:
-        if self._own is not None:
-            self._own.term()
-            self._own = None
-
     def close(self) -> None:
         """Close the socket; twice is fine. What was sent in the last milliseconds may be lost."""
         self._socket.close(linger=0)
-        self._end()
+        self._use.end()
 
     def __exit__(self, *_: object) -> None:
         self.close()

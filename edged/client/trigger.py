@@ -18,7 +18,7 @@ import zmq
 from edged.client.request import MAX_REPLY
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.core.errors import UsageError
-from edged.wire.sockets import READER, Context, CurveKeys, connect, open_context
+from edged.wire.sockets import READER, Context, ContextUse, CurveKeys, connect
 
 AGAIN_MS = 50.0
 MOST_WAITING = 256  # parts that are not acknowledged: the daemon takes no more either
@@ -49,13 +49,13 @@ class TriggerSender:
         self._boot = boot_id().hex()
         self._next = 0
         self._waiting: OrderedDict[int, tuple[int, int]] = OrderedDict()  # part -> its stamp, when it was sent last
-        self._own = open_context() if context is None else None
+        self._use = ContextUse(context)
         # IMMEDIATE: nothing is queued for a daemon that is not there, to reach the next one too late
         options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY, zmq.SNDHWM: MOST_WAITING}
         try:
-            self._socket = connect(context or self._own, zmq.DEALER, endpoint, options, keys)  # type: ignore[arg-type]
+            self._socket = connect(self._use.context, zmq.DEALER, endpoint, options, keys)
         except BaseException:
-            self._end_context()
+            self._use.end()
             raise
 
     def send(self, part: int | None = None, stamp_ns: int | None = None) -> int:
@@ -126,12 +126,7 @@ class TriggerSender:
     def close(self) -> None:
         """What is not acknowledged is not known to be inspected."""
         self._socket.close(linger=0)
-        self._end_context()
-
-    def _end_context(self) -> None:
-        if self._own is not None:
-            self._own.term()
-            self._own = None
+        self._use.end()
 
     def __enter__(self) -> TriggerSender:
         return self

@@ -19,11 +19,11 @@ from edged.wire.resolve import Resolver
 from edged.wire.sockets import (
     READABLE,
     Context,
+    ContextUse,
     CurveKeys,
     Options,
     check_endpoint,
     connect,
-    open_context,
     open_socket,
 )
 
@@ -61,10 +61,8 @@ class Link:
         self.endpoint = endpoint
         self.cut = 0
         check_endpoint(endpoint)
-        self._own_context = None
-        if context is None:
-            context = self._own_context = open_context()
-        self._made = (context, kind, options, keys)
+        self._use = ContextUse(context)
+        self._made = (self._use.context, kind, options, keys)
         self._look_ns = self._again_ns = 0
         name = name_in(endpoint) if resolve else None
         self._resolver = None if name is None else Resolver(name)
@@ -73,7 +71,7 @@ class Link:
         try:
             self._open()
         except BaseException:
-            self._end_context()
+            self._use.end()
             raise
 
     @property
@@ -120,17 +118,13 @@ class Link:
     def close(self) -> None:
         """Close the socket; twice is fine."""
         self._drop()
-        self._end_context()
+        self._use.end()
 
     def _drop(self) -> None:
         if not self.socket.closed:
             self.socket.disable_monitor()
         self._monitor.close(linger=0)
         self.socket.close(linger=0)
-
-    def _end_context(self) -> None:
-        if self._own_context is not None:
-            self._own_context.term()
 
     def _open(self) -> None:
         context, kind, options, keys = self._made

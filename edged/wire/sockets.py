@@ -90,6 +90,19 @@ def open_context() -> Context:
     return context
 
 
+class ContextUse:
+    """`context`: the one that was given, which stays open, or else one of its own, which ends with `end`."""
+
+    def __init__(self, given: Context | None) -> None:
+        self.context = open_context() if given is None else given
+        self._is_own = given is None
+
+    def end(self) -> None:
+        """Once all sockets are closed; twice is fine."""
+        if self._is_own:
+            self.context.term()
+
+
 def open_socket(context: Context, kind: int, options: Options = NOTHING_MORE) -> zmq.Socket[bytes]:
     """A socket with what every socket has and `options`, neither bound nor connected."""
     socket = context.socket(kind)

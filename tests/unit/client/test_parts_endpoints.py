@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import zmq
 
-from edged.client import PartResults, TriggerSender, part_results, trigger
+from edged.client import PartResults, TriggerSender
 from edged.core.errors import UsageError
-from edged.wire import link
+from edged.wire import sockets
 from edged.wire.sockets import Context, open_context
 
 
@@ -22,8 +22,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Context]:
         made.append(open_context())
         return made[-1]
 
-    for module in (part_results, trigger, link):
-        monkeypatch.setattr(module, "open_context", one_more)
+    monkeypatch.setattr(sockets, "open_context", one_more)
     return made
 
 
