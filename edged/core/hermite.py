@@ -8,6 +8,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def hermite_terms(
+    positions: tuple[Floats, Floats], velocities: tuple[Floats, Floats], span: Floats | float
+) -> tuple[Floats, Floats, Floats]:
+    """What the share, its square and its cube are multiplied with in `hermite`."""
+    begin, way = velocities[0] * span, positions[1] - positions[0]
+    ends = begin + velocities[1] * span
+    return begin, 3 * way - begin - ends, ends - 2 * way
+
+
 def hermite(
     positions: tuple[Floats, Floats], velocities: tuple[Floats, Floats], share: Floats | float, span: Floats | float
 ) -> tuple[Floats, Floats]:
@@ -15,9 +24,7 @@ def hermite(
 
     https://en.wikipedia.org/wiki/Cubic_Hermite_spline
     """
-    begin, way = velocities[0] * span, positions[1] - positions[0]
-    ends = begin + velocities[1] * span
-    bend, rise = ends - 2 * way, 3 * way - begin - ends
+    begin, rise, bend = hermite_terms(positions, velocities, span)
     where: Floats = positions[0] + share * (begin + share * (rise + share * bend))
     how_fast: Floats = (begin + share * (2 * rise + share * 3 * bend)) / span
     return where, how_fast

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edged.core.hermite import hermite, hermite_terms
 from edged.guard.follow import BRAKE_SHARE, CATCH, Envelope
 from edged.guard.jerk import SETTLE, stops
 from edged.guard.turn_state import Turned, Vector, cross, read, turned_by, way, write
@@ -221,22 +222,18 @@ def keeps_turning(
         return False
     if math.isinf(turn.velocity) and math.isinf(turn.acceleration):
         return True
-    begin, end = position[:-1], position[1:]
-    slow, fast = velocity[:-1] * span, velocity[1:] * span
-    x, way = BETWEEN, end - begin
-    rise, bend = 3 * way - 2 * slow - fast, slow + fast - 2 * way
-    where = begin + x * (slow + x * (rise + x * bend))
-    speed = (slow + x * (2 * rise + 3 * x * bend)) / span
-    force = (2 * rise + 6 * x * bend) / (span * span)
+    ends, speeds = (position[:-1], position[1:]), (velocity[:-1], velocity[1:])
+    where, speed = hermite(ends, speeds, BETWEEN, span)
+    _, rise, bend = hermite_terms(ends, speeds, span)
+    force = (2 * rise + 6 * BETWEEN * bend) / (span * span)
     flat = [one.reshape(-1, one.shape[-1]) for one in (where, speed, force)]
     rate, quicker = rates(turn.form, *on_rotations(turn.form, (flat[0], flat[1], flat[2])))
     if not np.isfinite(rate).all() or not np.isfinite(quicker).all():  # half a turn goes through no rotation at all
         return False
     fastest = np.linalg.norm(rate, axis=-1).reshape(len(BETWEEN), -1).max(axis=0, initial=0.0)
     allowed = turn.velocity if pace is None else pace[1:]
-    if (fastest > allowed * PLAYED).any() or np.linalg.norm(quicker, axis=-1).max(
-        initial=0.0
-    ) > turn.acceleration * PLAYED:
+    hardest = np.linalg.norm(quicker, axis=-1).max(initial=0.0)
+    if (fastest > allowed * PLAYED).any() or hardest > turn.acceleration * PLAYED:
         return False
     return math.isinf(turn.jerk) or _smooth(turn, (position, velocity, acceleration), begun[turn.columns], span)
 

@@ -63,7 +63,7 @@ def _allowed(chunk: ActionChunk, turn: Turning, first_ns: int, led: bool) -> Flo
 
 def _limited(turn: Turning, parts: Floats, begin: Floats, allowed: Floats) -> Floats:
     """`parts` [T, k] in which no step turns further from the one before than `allowed` [T]."""
-    angles = np.linalg.norm(away(turn.form, np.concatenate((begin[None], parts[:-1])), parts), axis=-1)
+    angles = _angles(turn, begin, parts, parts)
     if not (angles > allowed + FUZZ).any():  # false for nan: where it begins is nobody's
         return parts
     given: Floats = parts.copy()
@@ -76,12 +76,17 @@ def _limited(turn: Turning, parts: Floats, begin: Floats, allowed: Floats) -> Fl
     return given
 
 
+def _angles(turn: Turning, begin: Floats, path: Floats, parts: Floats) -> Floats:
+    """[T] by how much each of `parts` is turned from the step of `path` before it; the first one from `begin`."""
+    angles: Floats = np.linalg.norm(away(turn.form, np.concatenate((begin[None], path[:-1])), parts), axis=-1)
+    return angles
+
+
 def _changes(
     chunk: ActionChunk, turn: Turning, parts: Floats, given: Floats, begin: Floats, allowed: Floats
 ) -> list[Change]:
     """By how much each step that was limited turns from the one before, as asked for and as given."""
-    befores = np.concatenate((begin[None], given[:-1]))
-    asked, left = (np.linalg.norm(away(turn.form, befores, one), axis=-1) for one in (parts, given))
+    asked, left = (_angles(turn, begin, given, one) for one in (parts, given))
     return [
         Change(turn.name, step, _rule(turn, chunk.step_ns), float(asked[step]), float(left[step]))
         for step in np.flatnonzero((given != parts).any(axis=-1)).tolist()
@@ -89,7 +94,7 @@ def _changes(
 
 
 def _hold(chunk: ActionChunk, turn: Turning, parts: Floats, begin: Floats, allowed: Floats) -> Hold:
-    angles = np.linalg.norm(away(turn.form, np.concatenate((begin[None], parts[:-1])), parts), axis=-1)
+    angles = _angles(turn, begin, parts, parts)
     step = int((angles > allowed + FUZZ).argmax())
     detail = (
         f"{turn.name} turns by {angles[step]:.6g} rad > {allowed[step]:.6g} by its {_rule(turn, chunk.step_ns)} limit"
