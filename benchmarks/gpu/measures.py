@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,7 @@ def parity(bundle: Bundle, backend: str, precision: str, cuda: Cuda | None) -> d
     with OrtEngine(bundle) as reference, open_backend(tried, backend, cuda) as engine:
         for given in samples(bundle):
             for one in (reference, engine):
-                for tensor, array in given.items():
-                    np.copyto(one.inputs[tensor], array)
+                _give(one, given)
                 one.run()
             for found in compare(bundle.manifest, reference.outputs, engine.outputs):
                 error = found.measure == "error"
@@ -57,7 +56,7 @@ def parity(bundle: Bundle, backend: str, precision: str, cuda: Cuda | None) -> d
 def alone(bundle: Bundle, backend: str, cuda: Cuda | None, seconds: float) -> dict[str, Any]:
     """An engine back to back, on its first golden sample."""
     with open_backend(bundle, backend, cuda) as engine:
-        _give(engine, bundle)
+        _give(engine, next(samples(bundle, 1)))
         return dataclasses.asdict(run_alone(engine, seconds))
 
 
@@ -104,7 +103,7 @@ def two(bundle: Bundle, backend: str, cuda: Cuda | None, busy: Sequence[str], se
     "ready" on until its standard input ends."""
     found: dict[str, Any] = {"engine": f"{bundle.name} {bundle.version}", "rate_hz": RATE_HZ}
     with open_backend(bundle, backend, cuda) as engine:
-        _give(engine, bundle)
+        _give(engine, next(samples(bundle, 1)))
         engine.hand_over(live=True)
         found["alone"] = _of_ticks(_for_so_long(engine, seconds / 2))
         child = subprocess.Popen([*busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ})
@@ -128,7 +127,7 @@ def run_until_told(bundle: Bundle, backend: str, cuda: Cuda | None) -> int:
     """What `two` runs beside: back to back until standard input ends."""
     over = threading.Event()
     with open_backend(bundle, backend, cuda) as engine:
-        _give(engine, bundle)
+        _give(engine, next(samples(bundle, 1)))
         print("ready", flush=True)
         threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
         runs = 0
@@ -157,8 +156,8 @@ def _taken(cuda: Cuda | None) -> dict[str, float]:
         return {"device": -cuda.free_bytes(), "rss": resident_bytes()}
 
 
-def _give(engine: Engine, bundle: Bundle) -> None:
-    for tensor, array in next(samples(bundle, 1)).items():
+def _give(engine: Engine, given: Mapping[str, Any]) -> None:
+    for tensor, array in given.items():
         np.copyto(engine.inputs[tensor], array)
 
 

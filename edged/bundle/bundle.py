@@ -86,6 +86,11 @@ def open_bundle(files: Mapping[str, bytes], where: str) -> Bundle:
     return Bundle(manifest.name, manifest.version, manifest, digest, files[MODEL], golden, files[SUMS], signature)
 
 
+def read_digest(version: Path) -> bytes:
+    """sha256 of the SHA256SUMS that lies in a version's directory, which need not fit what is sealed. `OSError`."""
+    return hashlib.sha256(read_bounded(version / SUMS, LIMITS[SUMS])).digest()
+
+
 def seal(files: Mapping[str, bytes]) -> bytes:
     """The text of SHA256SUMS for these files: `<lower-case hex>  <path>`, sorted by path."""
     lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(SEALED)]

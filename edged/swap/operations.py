@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edged.bundle.bundle import LIMITS, SUMS
+from edged.bundle.bundle import read_digest
 from edged.bundle.manifest import is_version
 from edged.bundle.minimum import refuse_below
 from edged.bundle.store import Store
 from edged.config import Config
 from edged.core.errors import EngineError, RefusedError, UsageError
-from edged.core.files import read_bounded
 from edged.runtime.motion import MotionState
 from edged.runtime.slot import Slot
 from edged.swap.history import History
@@ -105,7 +103,7 @@ class Operations:
 def _digest(version: Path) -> bytes:
     """What lies there now: that is asked for, whenever it is begun. Empty where its trial will find fault with it."""
     try:
-        return hashlib.sha256(read_bounded(version / SUMS, LIMITS[SUMS])).digest()
+        return read_digest(version)
     except OSError:
         return b""
 

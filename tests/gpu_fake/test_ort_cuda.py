@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models import policy_golden, policy_model, policy_recipe, segment_golden, segment_model, segment_recipe
-from pretended_gpu import double, elsewhere, fakes, gpu, run
+from pretended_gpu import double, elsewhere, fakes, gpu, run, runs_on
 
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.core.errors import EngineError, MachineryError, RefusedError
@@ -112,15 +112,7 @@ def test_an_engine_runs_while_another_one_is_warmed(gpu: Plug, provider: Any, mo
 
     with opened(dataclasses.replace(double(), name="live"), cuda) as live:
         monkeypatch.setattr(ort_cuda_provider.InferenceSession, "run_with_iobinding", slowly)
-        loader = threading.Thread(target=lambda: opened(double(), cuda).close())
-        loader.start()
-        assert begun.wait(30)
-        try:
-            assert [run(live, number, 2, 3)[0] for number in range(50)] == [2 * number for number in range(50)]
-            assert not go_on.is_set()
-        finally:
-            go_on.set()
-            loader.join()
+        runs_on(live, lambda: opened(double(), cuda).close(), begun, go_on)
 
 
 def test_it_says_what_it_is(gpu: Plug, provider: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from models import policy_golden, policy_model, policy_recipe, segment_golden, segment_model, segment_recipe
 from onnx import helper
-from pretended_gpu import double, elsewhere, fakes, gpu, plan_of, positives, run, state_bundle
+from pretended_gpu import double, elsewhere, fakes, gpu, plan_of, positives, run, runs_on, state_bundle
 
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.core.errors import EngineError, MachineryError, RefusedError
@@ -130,15 +130,7 @@ def test_an_engine_runs_while_another_one_is_captured(gpu: Plug, monkeypatch: py
 
     with opened(double(), cuda) as live:
         monkeypatch.setattr(cuda, "capture", slowly)
-        loader = threading.Thread(target=lambda: opened(double(), cuda).close())
-        loader.start()
-        assert begun.wait(30)
-        try:
-            assert [run(live, number, 2, 3)[0] for number in range(50)] == [2 * number for number in range(50)]
-            assert not go_on.is_set()
-        finally:
-            go_on.set()
-            loader.join()
+        runs_on(live, lambda: opened(double(), cuda).close(), begun, go_on)
 
 
 def test_it_says_what_it_is(gpu: Plug) -> None:

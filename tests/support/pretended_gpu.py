@@ -129,6 +129,19 @@ def run(engine: Engine, *state: float) -> list[float]:
     return engine.outputs["action"].reshape(-1).tolist()
 
 
+def runs_on(live: Engine, load: Callable[[], object], begun: threading.Event, go_on: threading.Event) -> None:
+    """Check that `live`, a `double`, runs while `load`, on another thread, has `begun` and waits for `go_on`."""
+    loader = threading.Thread(target=load)
+    loader.start()
+    assert begun.wait(30)
+    try:
+        assert [run(live, number, 2, 3)[0] for number in range(50)] == [2 * number for number in range(50)]
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
+        loader.join()
+
+
 def elsewhere(work: Callable[[], Any]) -> Any:
     """What `work` gives, or raises, on another thread."""
     found: list[Any] = []

@@ -8,7 +8,6 @@ removes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import zipfile
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.bundle.archive import EPOCH
-from edged.bundle.bundle import LIMITS, SEALED, SIGNATURE, SUFFIX, SUMS, Bundle, read_bundle
+from edged.bundle.bundle import LIMITS, SEALED, SIGNATURE, SUFFIX, SUMS, Bundle, read_bundle, read_digest
 from edged.bundle.manifest import is_version
 from edged.bundle.signature import check_signature
 from edged.core.errors import EdgedError, RefusedError, UsageError
@@ -170,10 +169,10 @@ def _known(reference: Reference, target: Target) -> Pulled | None:
 def _in_store(home: Path, version: str, digest: str) -> Path | None:
     """The version's folder, where it is sealed by the same SHA256SUMS."""
     try:
-        sums = read_bounded(home / version / SUMS, LIMITS[SUMS])
+        found = read_digest(home / version).hex()
     except (FileNotFoundError, NotADirectoryError, NotRegularError, TooLongError):
         return None
-    return home / version if hashlib.sha256(sums).hexdigest() == digest else None
+    return home / version if found == digest else None
 
 
 def _look_for_room(place: Path, blobs: list[Blob]) -> None:
