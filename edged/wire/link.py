@@ -23,6 +23,7 @@ from edged.wire.sockets import (
     CurveKeys,
     Options,
     check_endpoint,
+    closed_on_error,
     connect,
     open_socket,
 )
@@ -136,7 +137,8 @@ class Link:
         else:
             self.socket = open_socket(context, kind, options)
         self._is_up = False
-        self._monitor = self.socket.get_monitor_socket(_WATCHED)
+        with closed_on_error(self.socket):
+            self._monitor = self.socket.get_monitor_socket(_WATCHED)
 
     def _follow(self, address: str) -> None:
         """Connect to where the name leads now, if that is elsewhere than before."""

@@ -7,7 +7,7 @@ a peer that lost power. Readers of a daemon do so within 0.3 s, recorders and in
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,13 +106,20 @@ class ContextUse:
 def open_socket(context: Context, kind: int, options: Options = NOTHING_MORE) -> zmq.Socket[bytes]:
     """A socket with what every socket has and `options`, neither bound nor connected."""
     socket = context.socket(kind)
-    try:
+    with closed_on_error(socket):
         for option, value in (*_EVERY.items(), *options.items()):
             socket.setsockopt(option, value)
-    except BaseException:  # also of a wrong type: the context could not end while it is open
+    return socket
+
+
+@contextlib.contextmanager
+def closed_on_error(socket: zmq.Socket[bytes]) -> Iterator[None]:
+    """Close it when the block raises whatever it may be: its context could not end while it is open."""
+    try:
+        yield
+    except BaseException:
         socket.close(linger=0)
         raise
-    return socket
 
 
 def connect(
@@ -124,21 +131,18 @@ def connect(
     """
     check_endpoint(endpoint)
     socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), **options})
-    try:
-        if keys is not None:
-            socket.curve_serverkey = keys.server
-            socket.curve_publickey = keys.public
-            socket.curve_secretkey = keys.secret
-        socket.connect(endpoint)
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        raise UsageError(
-            f"cannot connect to {endpoint}: {error.strerror}",
-            "endpoints are ipc:///path or tcp://host:port, CURVE keys 40 characters of Z85",
-        ) from None
-    except BaseException:
-        socket.close(linger=0)
-        raise
+    with closed_on_error(socket):
+        try:
+            if keys is not None:
+                socket.curve_serverkey = keys.server
+                socket.curve_publickey = keys.public
+                socket.curve_secretkey = keys.secret
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise UsageError(
+                f"cannot connect to {endpoint}: {error.strerror}",
+                "endpoints are ipc:///path or tcp://host:port, CURVE keys 40 characters of Z85",
+            ) from None
     return socket
 
 
@@ -157,14 +161,14 @@ def bind(
     that does not work.
     """
     socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), zmq.BACKLOG: BACKLOG, **options})
-    try:
-        watch(socket)
-        if curve is not None and endpoint.startswith("tcp://"):
-            _serve_curve(socket, curve)
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", remedy) from None
+    with closed_on_error(socket):
+        try:
+            watch(socket)
+            if curve is not None and endpoint.startswith("tcp://"):
+                _serve_curve(socket, curve)
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EdgedError(f"cannot bind {endpoint}: {error.strerror}", remedy) from None
     if endpoint.startswith("ipc:///"):
         with contextlib.suppress(OSError):
             Path(endpoint[6:]).chmod(0o660)

@@ -10,6 +10,7 @@ import zmq
 
 from edged.core.errors import EdgedError
 from edged.wire import sockets
+from edged.wire.link import Link
 from edged.wire.sockets import CurveKeys, bind, connect, open_context
 
 
@@ -42,21 +43,59 @@ def test_what_is_set_for_a_socket_beats_what_all_have() -> None:
         assert connected.linger == 0
 
 
-@pytest.mark.parametrize(("server", "error"), [(b"short", EdgedError), ("text" * 10, TypeError)])
-def test_a_socket_that_cannot_be_connected_does_not_keep_its_context(
-    server: Any, error: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[zmq.Socket[bytes]] = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[zmq.Socket[bytes]]:
+    """The sockets that were opened."""
+    found: list[zmq.Socket[bytes]] = []
 
     def opened(*asked: Any) -> zmq.Socket[bytes]:
-        made.append(open_socket(*asked))
-        return made[-1]
+        found.append(open_socket(*asked))
+        return found[-1]
 
     open_socket = sockets.open_socket
     monkeypatch.setattr(sockets, "open_socket", opened)
+    return found
+
+
+@pytest.mark.parametrize(("server", "error"), [(b"short", EdgedError), ("text" * 10, TypeError)])
+def test_a_socket_that_cannot_be_connected_does_not_keep_its_context(
+    server: Any, error: type[Exception], made: list[zmq.Socket[bytes]]
+) -> None:
     context = open_context()
     with pytest.raises(error):
         connect(context, zmq.DEALER, "tcp://127.0.0.1:1", {}, CurveKeys(server, b"y" * 40, b"z" * 40))
     closed = [one.closed for one in made]
     context.destroy(linger=0)
+    assert closed == [True]
+
+
+@pytest.mark.parametrize("error", [zmq.ZMQError(1), TypeError("no")])
+def test_a_socket_that_cannot_be_watched_or_bound_does_not_keep_its_context(
+    error: Exception, made: list[zmq.Socket[bytes]]
+) -> None:
+    def watch(socket: zmq.Socket[bytes]) -> None:
+        raise error
+
+    context = open_context()
+    with pytest.raises(TypeError if isinstance(error, TypeError) else EdgedError):
+        bind(context, zmq.XPUB, "tcp://127.0.0.1:*", "free it", watch=watch)
+    closed = [one.closed for one in made]
+    context.destroy(linger=0)
+    assert closed == [True]
+
+
+def test_a_link_without_a_monitor_does_not_keep_its_context(
+    made: list[zmq.Socket[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where no descriptor is left for one."""
+
+    def none_left(self: zmq.Socket[bytes], *_: Any) -> None:
+        raise zmq.ZMQError(24)
+
+    monkeypatch.setattr(zmq.Socket, "get_monitor_socket", none_left)
+    with open_context() as context:
+        with pytest.raises(zmq.ZMQError):
+            Link(context, zmq.SUB, "tcp://127.0.0.1:1", {})
+        closed = [one.closed for one in made]
+        context.destroy(linger=0)
     assert closed == [True]
