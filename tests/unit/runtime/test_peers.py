@@ -126,7 +126,7 @@ def test_of_too_many_readers_those_of_whoever_has_most_are_turned_away(
 def test_who_subscribes_without_end_is_cut_off(bus: tuple[Peers, Outlet], readers: Readers, endpoint: str) -> None:
     peers, outlet = bus
     greedy, modest = reader(readers, endpoint), reader(readers, endpoint)
-    until(lambda: outlet.count_peers() == 2)
+    until(lambda: outlet.count_peers() == 2 and peers.readers()["action"]["connected"] == 2)
     for number in range(MOST_SUBSCRIPTIONS + 10):
         greedy.subscribe(b"topic %d" % number)
     greedy.reconnect_ivl = 60_000
