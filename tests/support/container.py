@@ -71,6 +71,7 @@ def booted(folder: Path) -> Iterator[Inside]:
         UNITS / "edged.target": "/etc/systemd/system/edged.target",
         UNITS / "edged-failed@.service": "/etc/systemd/system/edged-failed@.service",
         UNITS / "edged-ui.service": "/etc/systemd/system/edged-ui.service",
+        UNITS / "edged-record@.service": "/etc/systemd/system/edged-record@.service",
         UNITS / "sysusers.conf": "/etc/sysusers.d/edged.conf",
     }
     command = ["systemd-nspawn", "--directory=/", "--volatile=yes", "--boot", "--register=no", "--keep-unit"]

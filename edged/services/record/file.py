@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from mcap.exceptions import McapError
+from mcap.exceptions import EndOfFile, McapError
 from mcap.reader import make_reader
 from mcap.records import Channel, Metadata, Schema
 from mcap.records import Message as Record
@@ -48,8 +48,9 @@ class RecordingFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.bytes = 0
-        self._open = path.with_name(path.name.removesuffix(WHOLE) + OPEN)
-        self._file = self._open.open("xb")
+        self.part = path.with_name(path.name.removesuffix(WHOLE) + OPEN)
+        self._file = self.part.open("xb")
+        self._is_begun = False  # whether a chunk is on disk
         self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.LZ4)
         self._writer.start(library="edged")
         self._channels: dict[str, int] = {}
@@ -85,14 +86,17 @@ class RecordingFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self._open.rename(self.path)
+        self.part.rename(self.path)
         sync(self.path.parent)
         return self.path
 
     def abandon(self) -> None:
-        """The disk refuses: leave what is there."""
+        """The disk refuses: leave what is there, if there is anything."""
         with contextlib.suppress(OSError):
             self._file.close()
+        if not self._is_begun:
+            with contextlib.suppress(OSError):
+                self.part.unlink()
 
     def _add(self, channel: int, data: bytes, log_ns: int, sequence: int) -> None:
         self._writer.add_message(channel, log_ns, data, log_ns, sequence & 0xFFFFFFFF)
@@ -105,6 +109,7 @@ class RecordingFile:
         self._writer.flush()  # type: ignore[no-untyped-call]
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._is_begun = True
         self._synced_s, self._pending = time.monotonic(), 0
 
 
@@ -156,9 +161,28 @@ def span(path: Path) -> tuple[int, int]:
 
 
 def repair(part: Path) -> Path:
-    """A whole file of what a recorder that died left in `part`, which is then gone."""
+    """A whole file of what a recorder that died left in `part`, which is then gone.
+
+    Raises `EdgedError` where it is no recording, or the disk has no room for both; `part` is then as it was.
+    """
     whole = part.with_name(part.name.removesuffix(OPEN) + WHOLE)
     again = whole.with_name(whole.name + ".repaired")
+    try:
+        _write_again(part, again)
+        again.rename(whole)
+    except McapError as error:
+        again.unlink(missing_ok=True)
+        raise EdgedError(f"{part} is no recording: {error}", "remove it") from None
+    except OSError as error:
+        again.unlink(missing_ok=True)
+        remedy = "it can be replayed as it is, and is tried again at the next start"
+        raise EdgedError(f"{part} cannot be repaired: {error.strerror}", remedy) from None
+    part.unlink()
+    sync(whole.parent)
+    return whole
+
+
+def _write_again(part: Path, again: Path) -> None:
     with again.open("wb") as out, part.open("rb") as file:
         writer = Writer(out, chunk_size=CHUNK_BYTES, compression=CompressionType.LZ4)
         writer.start(library="edged")
@@ -177,10 +201,6 @@ def repair(part: Path) -> Path:
         writer.finish()  # type: ignore[no-untyped-call]
         out.flush()
         os.fsync(out.fileno())
-    again.rename(whole)
-    part.unlink()
-    sync(whole.parent)
-    return whole
 
 
 def _records(file: Any) -> Iterator[Any]:
@@ -190,11 +210,11 @@ def _records(file: Any) -> Iterator[Any]:
     while True:
         try:
             record = next(records)
-        except StopIteration:
+        except (StopIteration, EndOfFile):
             return
-        except Exception:  # a chunk that was cut off fails in as many ways as it has fields
+        except Exception as error:  # a chunk that was cut off fails in as many ways as it has fields
             if not began:
-                raise
+                raise McapError(str(error) or type(error).__name__) from error
             return
         began = True
         yield record

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,9 @@ from edged.core.errors import WireError
 from edged.core.types import Frame
 from edged.runtime.memory import load
 from edged.services.record import shown
-from edged.services.record.file import OPEN, WHOLE, RecordingFile
+from edged.services.record.file import CHUNK_BYTES, WHOLE, RecordingFile
 from edged.services.record.ring import Heard, Ring
+from edged.services.record.room import make_room, prune
 
 LATE_NS = 2 * NS_PER_S
 MARGIN_NS = 3 * NS_PER_S  # before what was asked for: the snapshot that a replay begins at
@@ -33,19 +33,27 @@ log = logging.getLogger("edged.record")
 
 
 class Recorder:
-    """For one thread. `unix`: unix time of a monotonic moment."""
+    """For one thread. `follows`: takes the `[record]` that its daemon has after a restart. `unix`: unix time of a
+    monotonic moment."""
 
-    def __init__(self, daemon: str, config: RecordConfig, folder: Path, unix: Callable[[int], int] = unix_ns) -> None:
-        self.daemon, self.config, self.folder, self._unix = daemon, config, folder, unix
-        before_ns = round(config.before_s * NS_PER_S)
-        self.ring = Ring(before_ns + MARGIN_NS + LATE_NS, config.ring_mb * MIB)
-        self._after_ns, self._longest_ns = round(config.after_s * NS_PER_S), round(config.longest_s * NS_PER_S)
+    def __init__(
+        self,
+        daemon: str,
+        config: RecordConfig,
+        folder: Path,
+        unix: Callable[[int], int] = unix_ns,
+        follows: bool = True,
+    ) -> None:
+        self.daemon, self.folder, self._unix, self._follows = daemon, folder, unix, follows
+        self.ring = Ring(0, 0)
+        self._take(config)
         self._file: RecordingFile | None = None
         self._began_ns = self._end_ns = 0
         self._why: list[str] = []
         self._stopped: bool | None = None  # whether the newest verdict stops; None = none was heard
         self._inferred: deque[tuple[str, int]] = deque(maxlen=INFERRED)
         self._is_traced = False
+        self._session: int | None = None  # whose snapshot was read
         self._names: dict[str, list[str]] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self.lost: Counter[str] = Counter()  # messages that did not reach us, by stream
@@ -82,6 +90,11 @@ class Recorder:
         if self._file is None:
             return
         try:
+            make_room(self.folder, 2 * CHUNK_BYTES, self._file.part)
+        except OSError as error:
+            self._cut(error)
+            return
+        try:
             for heard in self.ring.older(min(now_ns - LATE_NS, self._end_ns)):
                 self._write(self._file, heard)
             self._file.tend()
@@ -104,6 +117,7 @@ class Recorder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             prune(self.folder, self.config.keep_mb * MIB // 2)
+            make_room(self.folder, self.ring.bytes + 4 * CHUNK_BYTES)
             self._file = RecordingFile(path)
         except OSError as error:
             self._refuse(error)
@@ -115,7 +129,15 @@ class Recorder:
         log.info("recording %s: %s", why, path)
         return True
 
-    def _close(self, goes_on: bool) -> None:
+    def _cut(self, error: OSError) -> None:
+        """End a recording while there is room to end it."""
+        try:
+            self._close(goes_on=False, cut=error.strerror)
+        except OSError as another:
+            error = another
+        self._refuse(error)
+
+    def _close(self, goes_on: bool, cut: str | None = None) -> None:
         assert self._file is not None, "asked while recording"
         facts = {
             "daemon": self.daemon,
@@ -123,6 +145,7 @@ class Recorder:
             "lost": ", ".join(f"{count} of {stream}" for stream, count in sorted(self.lost.items())),
             "dropped": str(self.dropped),
             "ring_short_s": f"{self.ring.short_ns / NS_PER_S:.1f}",
+            **({"cut": cut} if cut is not None else {}),
         }
         path = self._file.close(facts)
         self._file = None
@@ -145,7 +168,7 @@ class Recorder:
             self._file.abandon()
             self._file = None
         self.refused = f"{self.folder} does not take the recording: {error.strerror}"
-        log.error("%s; make room, or give another folder", self.refused)
+        log.error("%s; make room (5 %% of the disk stays free), or give another folder", self.refused)
 
     def _count(self, heard: Heard) -> None:
         """Messages of the stream that are missing before this one, and frames that were seen and never sent."""
@@ -180,12 +203,30 @@ class Recorder:
             self._inferred += told["frames"].items()
             for camera, numbers in told.get("past_frames", {}).items():
                 self._inferred += [(camera, number) for number in numbers]
-        if message.header.get("trace") == "snapshot" and not self._names and "memory" in message.arrays.specs:
-            try:
-                config = load(message.arrays["memory"].tobytes(), unseen)["config"]
-            except (WireError, LookupError):
-                return
-            self._names = {name: list(one["names"]) for name, one in config.get("sensors", {}).items()}
+        if message.header.get("trace") == "snapshot" and message.session != self._session:
+            self._meet(message)
+
+    def _meet(self, message: Message) -> None:
+        """The first snapshot of a daemon's run: its config may be another one than before."""
+        if "memory" not in message.arrays.specs:
+            return
+        try:
+            config = load(message.arrays["memory"].tobytes(), unseen)["config"]
+            given = RecordConfig.model_validate(config.get("record") or {})
+        except (WireError, LookupError, ValueError):
+            return
+        self._names = {name: list(one["names"]) for name, one in config.get("sensors", {}).items()}
+        if self._session is not None and self._follows and given != self.config:
+            log.info("the daemon came back with another [record], which counts from now on")
+            if given.folder != self.config.folder:
+                log.warning("record.folder is another one now; recordings stay in %s until a restart", self.folder)
+            self._take(given)
+        self._session = message.session
+
+    def _take(self, config: RecordConfig) -> None:
+        self.config = config
+        self.ring.bound(round(config.before_s * NS_PER_S) + MARGIN_NS + LATE_NS, config.ring_mb * MIB)
+        self._after_ns, self._longest_ns = round(config.after_s * NS_PER_S), round(config.longest_s * NS_PER_S)
 
     def _write(self, file: RecordingFile, heard: Heard) -> None:
         message = heard.message
@@ -215,28 +256,6 @@ class Recorder:
         file.show(shown.picture(message, at_ns, lossless, self.config.jpeg_quality), at_ns)
 
 
-def prune(folder: Path, most_bytes: int) -> list[Path]:
-    """Remove the oldest recordings of `folder` until it holds no more than that; returns what is gone."""
-    files = sorted((path for path in folder.glob(f"*{WHOLE}")), key=lambda path: path.stat().st_mtime_ns)
-    sizes = {path: path.stat().st_size for path in files}
-    total = sum(sizes.values()) + sum(path.stat().st_size for path in folder.glob(f"*{OPEN}"))
-    gone = []
-    for path in files:
-        if total <= most_bytes:
-            break
-        path.unlink()
-        total -= sizes[path]
-        gone.append(path)
-    if gone:
-        log.info("removed %d old recordings, [record] keep_mb is reached", len(gone))
-    return gone
-
-
 def unseen(camera: str, seq: int, captured_ns: int) -> Frame:
     """A frame without its picture."""
     return Frame(camera, seq, captured_ns, np.zeros((0, 0, 3), np.uint8))
-
-
-def config_of(memory: Mapping[str, Any]) -> RecordConfig:
-    """`[record]` of a daemon, from a snapshot."""
-    return RecordConfig.model_validate(memory["config"].get("record", {}))

@@ -32,6 +32,10 @@ class Ring:
     def __len__(self) -> int:
         return len(self._heard)
 
+    def bound(self, span_ns: int, most_bytes: int) -> None:
+        """Other bounds, from the next message on."""
+        self._span_ns, self._most_bytes = span_ns, most_bytes
+
     def add(self, heard: Heard) -> list[int]:
         """When those were heard that had to go for it."""
         gone = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from edged import __version__
 from edged.client import Kind, Message, Subscription
 from edged.config import Config
 from edged.core.clock import monotonic_ns
@@ -99,13 +102,18 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
     ears = Ears(runtime, 256 * MIB)
     ears.start()
     try:
-        name, config, first = _introduced(ears, runtime, ended)
+        if (introduced := _introduced(ears, runtime, ended)) is None:
+            return EXIT_OK
+        name, config, first = introduced
         place = folder or config.recordings
         lock = _lock(place)
         for part in sorted(place.glob(f"*{OPEN}")):
-            tell(f"repaired {repair(part)}")
+            try:
+                tell(f"repaired {repair(part)}")
+            except EdgedError as error:  # no reason to record nothing
+                log.warning("%s", error)
         wanted = config.record if seconds is None else config.record.model_copy(update={"on": ()})  # asked for, no more
-        recorder = Recorder(name, wanted, place)
+        recorder = Recorder(name, wanted, place, follows=seconds is None)
         for heard in first:
             recorder.hear(heard)
         notify(READY)
@@ -121,16 +129,48 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
 
 
 def ask(folder: Path, why: str) -> None:
-    """Ask the recorder of a folder to record now. Raises `UsageError` where there is none."""
+    """Ask the recorder of a folder to record now.
+
+    Raises `UsageError` where there is none, `EdgedError` where it may not be asked.
+    """
     try:
         with (folder / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        write_file(folder / ASKED, why.encode())
+        _put(folder / ASKED, why)
         return
+    except PermissionError:
+        raise EdgedError(f"{folder} is closed to this user", "ask as the recorder's user, or as root") from None
     except OSError:
         pass
     raise UsageError(f"no recorder works in {folder}", "start 'edged record DAEMON' first")
+
+
+def _put(path: Path, why: str) -> None:
+    try:
+        write_file(path, why.encode())
+    except OSError as error:
+        fact = f"the recorder of {path.parent} cannot be asked: {error.strerror}"
+        remedy = "make room" if error.errno == errno.ENOSPC else "ask as the recorder's user, or as root"
+        raise EdgedError(fact, remedy) from None
+
+
+def _asked(path: Path) -> str | None:
+    """What was asked for by hand since last time, also where root's umask hides the word."""
+    try:
+        path.rename(taken := path.with_name(f"{path.name}.taken"))
+    except FileNotFoundError:
+        return None
+    except OSError:  # the disk went read-only: that is told when the next recording begins
+        return None
+    try:
+        with taken.open("rb") as file:
+            word = file.read(200).decode(errors="replace")
+    except OSError:
+        word = ""
+    with contextlib.suppress(OSError):
+        taken.unlink()
+    return f"by hand {word}".strip()
 
 
 def _record(recorder: Recorder, ears: Ears, ended: threading.Event, seconds: float | None, folder: Path) -> None:
@@ -143,26 +183,38 @@ def _record(recorder: Recorder, ears: Ears, ended: threading.Event, seconds: flo
             recorder.hear(heard)
         recorder.dropped += ears.dropped
         ears.dropped = 0
-        asked = folder / ASKED
-        if asked.exists():
-            recorder.trigger(f"by hand {asked.read_text(errors='replace')[:200]}".strip(), monotonic_ns())
-            asked.unlink(missing_ok=True)
+        if (asked := _asked(folder / ASKED)) is not None:
+            recorder.trigger(asked, monotonic_ns())
+        if not ears.is_alive():
+            recorder.close(monotonic_ns())
+            raise EdgedError("the recorder hears nothing any more", "start it again, and report what it logged")
         recorder.tend(monotonic_ns())
         ended.wait(TURN_S)
     recorder.close(monotonic_ns())
 
 
-def _introduced(ears: Ears, runtime: Path, ended: threading.Event) -> tuple[str, Config, list[Heard]]:
-    """The daemon's name and config, from the first snapshot of its trace, and all that was heard until then."""
+def _introduced(ears: Ears, runtime: Path, ended: threading.Event) -> tuple[str, Config, list[Heard]] | None:
+    """The daemon's name and config, from the first snapshot of its trace, and all that was heard until then; None when
+    it was ended meanwhile."""
     end_s, first = time.monotonic() + FIRST_S, []
     while time.monotonic() < end_s and not ended.is_set():
         first += ears.take()
         for heard in first:
             if (memory := _snapshot(heard.message)) is not None:
-                return str(memory["name"]), Config.model_validate(memory["config"]), first
+                return str(memory["name"]), _config(memory["config"]), first
         time.sleep(TURN_S)
+    if ended.is_set():
+        return None
     fact = f"the daemon in {runtime} has told nothing of itself for {FIRST_S:g} s"
     raise EdgedError(fact, "see with 'edged status' that it runs")
+
+
+def _config(given: object) -> Config:
+    try:
+        return Config.model_validate(given)
+    except ValueError as error:
+        fact = f"the daemon's config is none that edged {__version__} knows: {error}"
+        raise EdgedError(fact, "record with the version of edged that the daemon runs") from None
 
 
 def _snapshot(message: Message) -> dict[str, object] | None:

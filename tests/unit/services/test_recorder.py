@@ -2,74 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf.message import Message as Proto
+from recorded_bus import WALL, Bus, S, go, hold, made
 
-from edged.core.types import Reason
-from edged.services.record import recorder as module
 from edged.services.record import shown
 from edged.services.record.file import OPEN, WIRE, facts, read, repair
-from edged.services.record.recorder import RecordConfig, Recorder, prune
-from edged.services.record.ring import Heard, Ring
-from edged.wire import Flag, Kind, Message, Preamble, decode, encode
-
-S = 1_000_000_000
-WALL = 1_700_000_000 * S
-
-
-class Bus:
-    """Messages of one daemon, numbered by stream."""
-
-    def __init__(self) -> None:
-        self.now_ns = 100 * S
-        self._seq: dict[str, int] = {}
-
-    def message(self, stream: str, kind: Kind, number: int = 0, lost: int = 0, **header: object) -> Heard:
-        seq = self._seq[stream] = self._seq.get(stream, 0) + 1 + lost
-        stops = Flag.STOP if number >= 16 else Flag(0)
-        made = Preamble(kind, number, stops, 7, seq, self.now_ns, self.now_ns, 0, bytes(8), bytes(8))
-        arrays = ()
-        if kind is Kind.ACTION:
-            header |= {"t0_ns": self.now_ns, "step_ns": 1, "names": ["j1"]}
-            arrays = (("action", np.ones((1, 1), np.float32)),)
-        if kind is Kind.FRAME:
-            arrays = (("image", np.full((48, 64, 3), seq % 256, np.uint8)),)
-        message: Message = decode(encode(f"pick/{stream}", made, header, arrays))  # type: ignore[arg-type]
-        return Heard(stream, message, self.now_ns)
+from edged.services.record.ring import Ring
+from edged.wire import Flag, Kind, Preamble, decode, encode
 
 
 @pytest.fixture
 def bus() -> Bus:
     return Bus()
-
-
-def made(folder: Path, **config: object) -> Recorder:
-    given = {"before_s": 4, "after_s": 2, **config}
-    return Recorder("pick", RecordConfig(**given), folder, lambda at_ns: WALL + at_ns)  # type: ignore[arg-type]
-
-
-def go(recorder: Recorder, bus: Bus, seconds: float, action: bool = True) -> None:
-    """So many seconds of actions at 10 Hz and pictures at 10 Hz, each second one inferred on."""
-    for _ in range(round(seconds * 10)):
-        bus.now_ns += S // 10
-        if action:
-            recorder.hear(bus.message("action", Kind.ACTION))
-        frame = bus.message("frames-tool", Kind.FRAME, camera="tool", frame=bus._seq.get("frames-tool", 0) + 1)
-        recorder.hear(frame)
-        number = frame.message.seq
-        if number % 2:
-            told = {"frames": {"tool": number}}
-            recorder.hear(bus.message("trace", Kind.TRACE, trace="tick", tick=number, inference=told, looks=[]))
-        recorder.tend(bus.now_ns)
-
-
-def hold(bus: Bus) -> Heard:
-    return bus.message("action", Kind.HOLD, int(Reason.OPERATOR), reason="OPERATOR", detail="held by ann")
 
 
 def test_a_stop_is_recorded_with_what_came_before_and_after(tmp_path: Path, bus: Bus) -> None:
@@ -174,36 +123,6 @@ def test_what_the_writer_was_too_slow_for_is_said(tmp_path: Path, bus: Bus) -> N
     there = sum(entry.topic == "/wire/action" for entry in read(recorder.written[0]))
     assert int(told["dropped"]) > 50
     assert there + int(told["dropped"]) >= 200, "all after the cause"
-
-
-def test_the_newest_are_kept(tmp_path: Path) -> None:
-    for number in range(5):
-        (tmp_path / f"pick-{number}.mcap").write_bytes(bytes(1000))
-        (tmp_path / f"pick-{number}.mcap").touch()
-        os.utime(tmp_path / f"pick-{number}.mcap", (number, number))
-    (tmp_path / f"now{OPEN}").write_bytes(bytes(500))
-    assert [path.name for path in prune(tmp_path, 2600)] == ["pick-0.mcap", "pick-1.mcap", "pick-2.mcap"]
-
-
-def test_a_disk_that_refuses_ends_a_recording_and_not_the_recorder(
-    tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recorder = made(tmp_path)
-    go(recorder, bus, 3)
-    recorder.hear(hold(bus))
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.RecordingFile, "_add", full)
-        go(recorder, bus, 3)
-    assert "No space left on device" in recorder.refused
-    assert not recorder.recording
-    go(recorder, bus, 1)
-    recorder.trigger("by hand", bus.now_ns)
-    go(recorder, bus, 5)
-    assert len(recorder.written) == 1
 
 
 @pytest.fixture
