@@ -24,7 +24,14 @@ def hermite(
 
     https://en.wikipedia.org/wiki/Cubic_Hermite_spline
     """
-    begin, rise, bend = hermite_terms(positions, velocities, span)
-    where: Floats = positions[0] + share * (begin + share * (rise + share * bend))
+    return along(positions[0], hermite_terms(positions, velocities, span), share, span)
+
+
+def along(
+    position: Floats, terms: tuple[Floats, Floats, Floats], share: Floats | float, span: Floats | float
+) -> tuple[Floats, Floats]:
+    """The same from `position`, where it begins, and its `hermite_terms`."""
+    begin, rise, bend = terms
+    where: Floats = position + share * (begin + share * (rise + share * bend))
     how_fast: Floats = (begin + share * (2 * rise + share * 3 * bend)) / span
     return where, how_fast

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_MS, NS_PER_S
-from edged.core.hermite import hermite
+from edged.core.hermite import along, hermite_terms
 from edged.core.types import ActionChunk
 from edged.guard.anchor import Anchor, Command
 from edged.guard.fade import pace_of, turn_pace
@@ -62,7 +62,9 @@ def make_trajectory(
     begun = rule.still if start.acceleration is None else start.acceleration
     pace = pace_of(rule, start, knots_ns)
     fine = within(knots, begun, grid_ns / NS_PER_S, rule.envelope, pace)
-    fine &= ~far & (_jerk(times_ns, points, spans) <= rule.envelope.jerk * TIGHT)
+    fine &= ~far
+    if (smooth := rule.envelope.smooth).any():
+        fine[smooth] &= _jerk(times_ns, points[:, smooth], spans[:, smooth]) <= rule.envelope.jerk[smooth] * TIGHT
     fine[rule.binary] = True
     turns = _turning(knots, begun, grid_ns, knots_ns, start, rule)
     if fine.all() and not turns:
@@ -244,14 +246,13 @@ def evaluate(
     """Positions, velocities and accelerations [M, D] at `at_ns` [M] of cubics between knots at `times_ns` [N]; still
     beyond."""
     row = np.clip(np.searchsorted(times_ns, at_ns, side="right") - 1, 0, len(times_ns) - 2)
-    span = (times_ns[row + 1] - times_ns[row])[:, None] / NS_PER_S
+    spans = np.diff(times_ns)[:, None] / NS_PER_S
+    terms = hermite_terms((points[:-1], points[1:]), (velocities[:-1], velocities[1:]), spans)
+    span, first = spans[row], points.take(row, axis=0)
+    begin, rise, bend = (term.take(row, axis=0) for term in terms)
     share = np.clip((at_ns - times_ns[row])[:, None] / NS_PER_S / span, 0.0, 1.0)
-    positions, found = hermite(
-        (points[row], points[row + 1]), (velocities[row], velocities[row + 1]), share, span
-    )  # fmt: skip
-    begin, end = velocities[row], velocities[row + 1]
-    slope = (points[row + 1] - points[row]) / span
-    turning = (6 * slope - 4 * begin - 2 * end + share * 6 * (begin + end - 2 * slope)) / span
+    positions, found = along(first, (begin, rise, bend), share, span)
+    turning = (2 * rise + share * 6 * bend) / (span * span)
     still = (at_ns < times_ns[0]) | (at_ns >= times_ns[-1])
     found[still] = turning[still] = 0.0
     return positions, found, turning
