@@ -41,8 +41,8 @@ def calibrate(
     if not (cross and across.isdigit() and down.isdigit()):
         raise UsageError(f"--squares {squares}: COLUMNSxROWS expected", "such as 9x6")
     board = Board((int(across), int(down)), square_mm, marker_mm, dictionary)
-    read = {path.name: _read(path) for path in files}
-    fitted = fit_calibration(read, board, Path(plane).name or (files[-1].name if files else ""), plane_mm)
+    read = {str(path): _read(path) for path in files}
+    fitted = fit_calibration(read, board, _plane(files, plane), plane_mm)
     print_answer(json, fitted, as_toml, facts)
 
 
@@ -51,7 +51,16 @@ def facts(fitted: Any) -> dict[str, Any]:
     return {
         "calibration": fitted.config.model_dump(mode="json"), "rms_px": fitted.rms_px, "rms_mm": fitted.rms_mm,
         "worst_mm": fitted.worst_mm, "pictures": fitted.used, "unused": list(fitted.unused),
+        "reached": round(fitted.reached, 3),
     }  # fmt: skip
+
+
+def _plane(files: list[Path], plane: str) -> str:
+    """The picture that `--plane` names, by its path or its name alone; without it the last."""
+    named = files[-1:] if not plane else [path for path in files if plane in (str(path), path.name)]
+    if len(set(named)) > 1:
+        raise UsageError(f"--plane {plane}: {len(set(named))} pictures are called so", f"give its path, as {named[0]}")
+    return str(named[0]) if named else plane
 
 
 def _folder(folder: Path) -> list[Path]:

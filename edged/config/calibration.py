@@ -23,9 +23,11 @@ class CalibrationConfig(BaseModel):
         description="OpenCV's k1, k2, p1, p2, k3 and, where there are, k4, k5, k6"
     )
     homography: tuple[Row, Row, Row] = Field(
-        description="from undistorted image coordinates (x/z, y/z) to mm on the plane"
+        description="from undistorted image coordinates (x/z, y/z) to mm on the board"
     )
-    plane_mm: Number = Field(default=0.0, description="how far above the board the plane lies, towards the camera; mm")
+    plane_mm: Number = Field(
+        default=0.0, description="how far above the board the plane of the parts lies, towards the camera, mm"
+    )
     error_mm: float = Field(
         default=0.0, ge=0, le=1e6, description="rms distance of the board's corners from where they belong, mm"
     )

@@ -1,8 +1,9 @@
 """calibration: what a pixel covers on the plane where parts lie, in mm.
 
 A point of the frame is undistorted by the lens model (OpenCV's radial and tangential one) and led to the plane by a
-homography. The area of a mask is that of its outline on the plane; as the areas of its pixels add up to that, each
-pixel's is worked out once, from a grid of corners 4 pixels apart between which it hardly changes.
+homography: the board's, moved by `plane_mm` towards the camera. The area of a mask is that of its outline on the plane;
+as the areas of its pixels add up to that, each pixel's is worked out once, from a grid of corners 4 pixels apart
+between which it hardly changes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from edged.core.types import Instances
 GRID = 4  # pixels between the corners
 REFINED = 8  # steps that take out what the closed form leaves
 WORST_PX = 0.05  # by which a corner that is distorted again may be off
+SQUARE = 0.02  # by which the board's axes may differ in length, and be off their right angle
 Floats = NDArray[np.float64]
 
 
@@ -52,7 +54,8 @@ class Calibration:
 
 
 def make_calibration(config: CalibrationConfig) -> Calibration:
-    """Raises `ConfigError` where the lens model cannot be inverted in the whole frame, or the plane is seen edge on."""
+    """Raises `ConfigError` where the lens model cannot be inverted in the whole frame, or the plane is seen edge on or
+    lies at the camera or behind it."""
     width, height = config.size
     down, across = -(-height // GRID), -(-width // GRID)
     # a cell more on every side: between the middles of two cells a pixel's area is interpolated
@@ -64,10 +67,11 @@ def make_calibration(config: CalibrationConfig) -> Calibration:
     if not off <= WORST_PX:
         fact = f"inspection.calibration: its lens model cannot be inverted in the whole frame ({off:.3g} px are left)"
         raise ConfigError(fact, "calibrate again, with the board in the corners of the picture too")
-    depth = _deep(config, ideal)[:, 2]  # of one sign on one side of the horizon
+    plane = homography(config)
+    depth = _deep(plane, ideal)[:, 2]  # of one sign on one side of the horizon
     if not depth.min() * depth.max() > 0:
         raise ConfigError("inspection.calibration: the plane is not seen in the whole frame", "calibrate again")
-    corners = _on_plane(config, ideal).reshape(down + 3, across + 3, 2)
+    corners = _on_plane(plane, ideal).reshape(down + 3, across + 3, 2)
     a, b = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
     cells = (np.abs(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]) / 2 / GRID**2).astype(np.float32)
     if not (np.isfinite(cells).all() and (cells > 0).all()):
@@ -78,7 +82,35 @@ def make_calibration(config: CalibrationConfig) -> Calibration:
 
 def to_plane(config: CalibrationConfig, points: NDArray[Any]) -> Floats:
     """Points [N, 2] of the frame, where pixel (x, y) covers [x, x + 1) x [y, y + 1), in mm on the plane."""
-    return _on_plane(config, undistorted(config, np.asarray(points, np.float64) - 0.5))
+    return _on_plane(homography(config), undistorted(config, np.asarray(points, np.float64) - 0.5))
+
+
+def homography(config: CalibrationConfig) -> Floats:
+    """[3, 3] from image coordinates (x/z, y/z) to mm on the plane `plane_mm` above the board.
+
+    The board's is inverted: its columns are then the board's x and y axes and its origin as the camera sees them, to a
+    common scale; their cross product leads to the plane. Raises `ConfigError` where that plane does not lie between the
+    board and the camera, or the axes are those of no board.
+    """
+    board = np.array(config.homography)
+    if not config.plane_mm:
+        return board
+    try:
+        x, y, origin = np.linalg.inv(board).T
+    except np.linalg.LinAlgError:
+        return board  # which sees no plane, as its user finds
+    scale = (np.linalg.norm(x) + np.linalg.norm(y)) / 2
+    uneven = abs(np.linalg.norm(x) - np.linalg.norm(y)), abs(float(x @ y)) / scale
+    if not max(uneven) <= SQUARE * scale:
+        fact = "inspection.calibration.plane_mm: the homography is not that of a board in mm, which could be moved"
+        raise ConfigError(fact, "calibrate again, with --plane-mm")
+    out = np.cross(x, y) / scale  # of the board's plane, as long as its axes
+    height_mm = float(-(out @ origin) / scale**2)  # of the camera along it
+    if not config.plane_mm < abs(height_mm):
+        fact = f"inspection.calibration.plane_mm: {config.plane_mm:g} mm above the board is at the camera or behind it"
+        raise ConfigError(fact, f"less than {abs(height_mm):.4g}: so far from the board the camera is")
+    moved: Floats = np.linalg.inv(np.column_stack([x, y, origin + np.sign(height_mm) * config.plane_mm * out]))
+    return moved
 
 
 def undistorted(config: CalibrationConfig, points: Floats) -> Floats:
@@ -99,14 +131,14 @@ def distorted(config: CalibrationConfig, ideal: Floats) -> Floats:
     return np.asarray(seen, np.float64).reshape(-1, 2)
 
 
-def _on_plane(config: CalibrationConfig, ideal: Floats) -> Floats:
-    moved = _deep(config, ideal)
+def _on_plane(plane: Floats, ideal: Floats) -> Floats:
+    moved = _deep(plane, ideal)
     return np.asarray(moved[:, :2] / moved[:, 2:])
 
 
-def _deep(config: CalibrationConfig, ideal: Floats) -> Floats:
+def _deep(plane: Floats, ideal: Floats) -> Floats:
     """Homogeneous points [N, 3] of the plane."""
-    moved: Floats = np.hstack([ideal, np.ones((len(ideal), 1))]) @ np.array(config.homography).T
+    moved: Floats = np.hstack([ideal, np.ones((len(ideal), 1))]) @ plane.T
     return moved
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from edged.config.calibration import CalibrationConfig
 from edged.core.errors import UsageError
-from edged.inspection.calibration import to_plane
+from edged.inspection.calibration import make_calibration, to_plane
 
 FEWEST_CORNERS = 8  # of a picture that is used
 FEWEST_PICTURES = 6
+REACHED = 0.75  # of the way to a corner of the frame; a lens that was seen no farther is several per cents off there
 Corners = tuple[NDArray[np.float32], NDArray[np.float32]]
 """On the board [N, 3] mm, and in the picture [N, 2]."""
 
@@ -50,7 +51,8 @@ class Board:
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """`rms_px`: of the corners of all pictures; `rms_mm`, `worst_mm`: of those of the plane's picture, on the plane;
-    `unused`: pictures in which too little of the board was found."""
+    `unused`: pictures in which too little of the board was found; `reached`: how far from the middle of the frame its
+    corners were seen, 1 = as far as the frame's own. Beyond, the lens is guessed."""
 
     config: CalibrationConfig
     rms_px: float
@@ -58,11 +60,23 @@ class Fitted:
     worst_mm: float
     used: int
     unused: tuple[str, ...]
+    reached: float
+
+    @property
+    def doubt(self) -> str:
+        """What speaks against it, "" = nothing."""
+        if self.reached >= REACHED:
+            return ""
+        return (
+            f"the board was seen {self.reached:.0%} of the way to the frame's corners; farther out the lens is guessed "
+            "and areas may be per cents off: take pictures with the board in every corner, also partly outside"
+        )
 
 
 def fit_calibration(pictures: Mapping[str, NDArray[np.uint8]], board: Board, plane: str, plane_mm: float) -> Fitted:
     """The lens from all pictures, the plane from the picture called `plane`, in which the board lies where parts will,
-    `plane_mm` below what is measured of them. Raises `UsageError` for too few pictures, and those that differ in size.
+    `plane_mm` below what is measured of them. Raises `UsageError` for too few pictures, and those that differ in size,
+    and `ConfigError` for what `make_calibration` refuses.
     """
     sizes = {picture.shape[:2] for picture in pictures.values()}
     if len(sizes) != 1:
@@ -81,19 +95,24 @@ def fit_calibration(pictures: Mapping[str, NDArray[np.uint8]], board: Board, pla
     on_board, seen = [item[0] for item in found.values()], [item[1] for item in found.values()]
     rms, matrix, lens, turns, moves = cv2.calibrateCamera(on_board, seen, (width, height), None, None)
     number = list(found).index(plane)
-    homography = _homography(turns[number], moves[number], plane_mm)
     config = CalibrationConfig(
         size=(width, height),
         camera_matrix=matrix.tolist(),
         distortion=lens.ravel()[:5].tolist(),
-        homography=homography.tolist(),
-        plane_mm=plane_mm,
+        homography=_homography(turns[number], moves[number]).tolist(),
     )
-    flat = config.model_copy(update={"homography": _homography(turns[number], moves[number], 0.0).tolist()})
-    off = np.linalg.norm(to_plane(flat, seen[number] + 0.5) - on_board[number][:, :2], axis=1)
+    off = np.linalg.norm(to_plane(config, seen[number] + 0.5) - on_board[number][:, :2], axis=1)
     rms_mm = float(np.sqrt((off**2).mean()))
-    config = config.model_copy(update={"error_mm": round(rms_mm, 6)})
-    return Fitted(config, float(rms), rms_mm, float(off.max()), len(found), unused)
+    config = config.model_copy(update={"error_mm": round(rms_mm, 6), "plane_mm": plane_mm})
+    make_calibration(config)  # what a daemon would refuse is no calibration
+    return Fitted(config, float(rms), rms_mm, float(off.max()), len(found), unused, _reached(seen, (height, width)))
+
+
+def _reached(seen: list[NDArray[np.float32]], size: tuple[int, int]) -> float:
+    """How far out `FEWEST_CORNERS` of all pictures are, of the frame's half diagonal."""
+    middle = np.array(size[::-1]) / 2
+    away = np.linalg.norm(np.concatenate(seen) - middle, axis=1) / np.linalg.norm(middle)
+    return float(np.sort(away)[-FEWEST_CORNERS])
 
 
 def _corners(detector: Any, picture: NDArray[np.uint8]) -> Corners | None:
@@ -104,12 +123,10 @@ def _corners(detector: Any, picture: NDArray[np.uint8]) -> Corners | None:
     return on_board.reshape(-1, 3).astype(np.float32), seen.reshape(-1, 2).astype(np.float32)
 
 
-def _homography(turn: NDArray[Any], move: NDArray[Any], plane_mm: float) -> NDArray[np.float64]:
-    """From image coordinates to mm on the plane so far from the board, towards the camera."""
+def _homography(turn: NDArray[Any], move: NDArray[Any]) -> NDArray[np.float64]:
+    """From image coordinates to mm on the board."""
     rotation, _ = cv2.Rodrigues(turn)
-    towards = np.sign(float((-rotation.T @ move).ravel()[2]))  # on which side of the board the camera is
-    shifted = move.ravel() + rotation[:, 2] * towards * plane_mm
-    inverse: NDArray[np.float64] = np.linalg.inv(np.column_stack([rotation[:, 0], rotation[:, 1], shifted]))
+    inverse: NDArray[np.float64] = np.linalg.inv(np.column_stack([rotation[:, 0], rotation[:, 1], move.ravel()]))
     return np.asarray(inverse / inverse[2, 2])
 
 
@@ -124,6 +141,7 @@ def as_toml(fitted: Fitted) -> str:
         [
             f"# {fitted.used} pictures, {fitted.rms_px:.3f} px; corners on the plane: {fitted.rms_mm:.4f} mm rms, "
             f"{fitted.worst_mm:.4f} mm at most",
+            *([f"# {fitted.doubt}"] if fitted.doubt else []),
             "[inspection.calibration]",
             f"size = [{config.size[0]}, {config.size[1]}]",
             f"camera_matrix = {rows(config.camera_matrix)}",

@@ -2,10 +2,13 @@
 
 A sensor's noise makes two pictures of the same scene differ somewhere, so many bit-equal ones in a row come from a
 buffer, not from the world. That holds for raw pictures alone: lossy codecs and renderers repeat pictures to the bit.
-Cameras that number their frames say it themselves: a number that comes again is no other picture.
+Cameras that number their frames say it themselves: a number that comes again is no other picture, be it the last one
+or one of a few buffers that come round.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +19,8 @@ from edged.core.clock import NS_PER_S
 FROZEN_FRAMES = 10
 FROZEN_PARTS = 2  # of a camera that is triggered: each frame is another part's
 FROZEN_NS = NS_PER_S
-STEP = 8  # of the grid of pixels that are looked at
+NUMBERS = 64  # of a camera's newest frames: more than a driver has buffers
+STEP = 7  # of the grid of pixels that are looked at; odd, or a mosaic would be looked at in one colour
 DARK, BRIGHT = 12, 250  # of 255: at most, at least
 NEARLY_ALL = 0.999
 
@@ -34,7 +38,7 @@ class Flaws:
         asked = config.frozen if config.frozen is not None else default if kind == "device" else "off"
         self._frames = 0 if asked == "off" else int(asked)
         self._numbered = config.frozen != "off"
-        self._number: int | None = None
+        self._numbers: deque[int] = deque(maxlen=NUMBERS)
         self._least_ns = FROZEN_NS if steady else 0
         self._blank = config.blank == "hold" or (config.blank is None and raw and config.format != "mono16")
         self._before: Image | None = None
@@ -45,14 +49,17 @@ class Flaws:
 
         `number`: the camera's own of the frame.
         """
-        before, self._number = self._number, number
-        if self._numbered and number is not None and number == before:
-            return f"frozen: frame {number} of the camera came again"
+        if self._numbered and number is not None:
+            again = number in self._numbers
+            self._numbers.append(number)
+            if again:
+                return f"frozen: frame {number} of the camera came again"
         return self._frozen(image, captured_ns) or self._one_grey(image)
 
     def reset(self) -> None:
         """The camera was opened again."""
-        self._before, self._number = None, None
+        self._before = None
+        self._numbers.clear()
 
     def _frozen(self, image: Image, captured_ns: int) -> str:
         if not self._frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from plates_seen import FLAT, MARKER_MM, POSES, SIZE, SQUARE_MM, SQUARES, board_picture, on_plane, pose
+from plates_seen import (
+    BEYOND,
+    FLAT,
+    FOCAL,
+    K1,
+    K2,
+    K3,
+    MARKER_MM,
+    MIDDLE,
+    P1,
+    P2,
+    POSES,
+    SIZE,
+    SQUARE_MM,
+    SQUARES,
+    board_picture,
+    on_plane,
+    pose,
+)
 from typer.testing import CliRunner
 
 from edged.cli.main import app
@@ -37,7 +56,7 @@ CLASSES = ("plate", "disc")
 
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, np.ndarray]:
-    return {f"{number}.png": board_picture(*pose(*each)) for number, each in enumerate(POSES)}
+    return {f"{number}.png": board_picture(*pose(*each)) for number, each in enumerate([*POSES, *BEYOND])}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +65,7 @@ def fitted(pictures: dict[str, np.ndarray]) -> Fitted:
 
 
 def test_the_error_is_told_in_mm(fitted: Fitted) -> None:
-    assert (fitted.used, fitted.unused) == (9, ("dark.png",))
+    assert (fitted.used, fitted.unused) == (13, ("dark.png",))
     assert fitted.rms_px < 0.2
     assert 0 < fitted.rms_mm <= fitted.worst_mm < 0.15
     said = tomllib.loads(as_toml(fitted))["inspection"]["calibration"]
@@ -92,6 +111,23 @@ def test_areas_are_within_half_a_per_cent(fitted: Fitted) -> None:
     assert (np.abs(rows["area_mm2"] - areas)[whole] < rows["area_mm2_within"][whole]).all()
     assert (rows["area_mm2_within"] < 0.1 * areas).all()
     np.testing.assert_allclose(dict(measured.per_frame)["class_area_mm2"].sum(), rows["area_mm2"].sum(), rtol=1e-5)
+
+
+def test_areas_in_the_corners_of_the_frame_are_within_half_a_per_cent(fitted: Fitted) -> None:
+    """Against what the rays of their pixels meet on the plane."""
+    towards = np.sign((-pose(*FLAT)[0].T @ pose(*FLAT)[1])[2])
+    place = on_plane(*pose(*FLAT), z=float(towards * HEIGHT_MM)).reshape(SIZE[1], SIZE[0], 2)
+    across, down = np.gradient(place, axis=1), np.gradient(place, axis=0)
+    pixels = np.abs(across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0])
+    inside = np.hypot(*np.mgrid[-29.5:30, -29.5:30]) < 30
+    masks, boxes, areas = [], [], []
+    for left, top in ((0, 0), (SIZE[0] - 60, 0), (0, SIZE[1] - 60), (SIZE[0] - 60, SIZE[1] - 60), (0, 300), (450, 0)):
+        masks.append(inside)
+        boxes.append([left, top, left + 60, top + 60])
+        areas.append(pixels[top : top + 60, left : left + 60][inside].sum())
+    found = Instances(np.array(boxes, np.float32), np.ones(6, np.float32), np.zeros(6, np.uint16), tuple(masks),
+                      (SIZE[1], SIZE[0]))  # fmt: skip
+    np.testing.assert_allclose(make_calibration(fitted.config).areas(found)[0], areas, rtol=0.005)
 
 
 def test_an_area_is_that_of_the_outline_on_the_plane(fitted: Fitted) -> None:
@@ -167,19 +203,69 @@ def test_what_cannot_be_calibrated_is_refused(pictures: dict[str, np.ndarray], f
         make_calibration(wild)
     rows = [list(row) for row in fitted.config.homography]
     for horizon in ((0.0, 0.0, 0.0), (0.0, 3.0, 0.1)):  # a plane that is a point, and one that ends in the picture
-        ended = fitted.config.model_copy(update={"homography": [*rows[:2], horizon]})
+        ended = fitted.config.model_copy(update={"homography": [*rows[:2], horizon], "plane_mm": 0.0})
         with pytest.raises(ConfigError, match="not seen in the whole frame"):
             make_calibration(ended)
+
+
+@pytest.mark.parametrize("height_mm", [0.0, 3.0, 20.0, -15.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_parts_of_another_height_need_no_new_pictures(height_mm: float, mirrored: bool) -> None:
+    """The plane's height is edited in the config: every ray is where it meets that plane."""
+    rotation, move = pose(*FLAT)
+    towards = np.sign((-rotation.T @ move)[2])
+    want = on_plane(rotation, move, z=float(towards * height_mm)).reshape(SIZE[1], SIZE[0], 2)[::40, ::40]
+    x, y = np.meshgrid(np.arange(0, SIZE[0], 40) + 0.5, np.arange(0, SIZE[1], 40) + 0.5)
+    rows = np.linalg.inv(np.column_stack([rotation[:, :2], move])) * 1e3
+    if mirrored:  # a board of which y runs the other way, of either sign
+        rows, want = rows * [[-1.0], [1.0], [-1.0]], want * [1.0, -1.0]
+    matrix = ((FOCAL, 0.0, MIDDLE[0]), (0.0, FOCAL, MIDDLE[1]), (0.0, 0.0, 1.0))
+    edited = CalibrationConfig(
+        size=SIZE, camera_matrix=matrix, distortion=(K1, K2, P1, P2, K3), homography=rows.tolist(), plane_mm=height_mm
+    )
+    placed = make_calibration(edited).to_plane(np.stack([x, y], -1).reshape(-1, 2)).reshape(want.shape)
+    assert np.abs(placed - want).max() < 1e-3
+
+
+def test_a_plane_at_the_camera_or_behind_it_is_refused(pictures: dict[str, np.ndarray], fitted: Fitted) -> None:
+    away_mm = abs(float((-pose(*FLAT)[0].T @ pose(*FLAT)[1])[2]))
+    make_calibration(fitted.config.model_copy(update={"plane_mm": 0.9 * away_mm}))
+    for height_mm in (away_mm * 1.01, 1e6):
+        with pytest.raises(
+            ConfigError, match=re.escape(f"{height_mm:g} mm above the board is at the camera or behind it")
+        ):
+            make_calibration(fitted.config.model_copy(update={"plane_mm": height_mm}))
+        with pytest.raises(ConfigError, match="so far from the board the camera is"):
+            fit_calibration(pictures, BOARD, "8.png", height_mm)
+    rows = np.array(fitted.config.homography) * [[1.0], [0.5], [1.0]]  # mm across, something else down
+    with pytest.raises(ConfigError, match="not that of a board in mm"):
+        make_calibration(fitted.config.model_copy(update={"homography": rows.tolist(), "plane_mm": 2.0}))
+
+
+def test_pictures_of_one_name_in_two_folders_are_two(tmp_path: Path, pictures: dict[str, np.ndarray]) -> None:
+    for number, picture in enumerate(list(pictures.values())[:7]):
+        (tmp_path / f"{number % 2}").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"{number % 2}" / f"{number // 2}.png"), picture)
+    line = ["calibrate", str(tmp_path / "0"), str(tmp_path / "1"), "--squares", "9x6", "--square-mm", "30"]
+    line += ["--marker-mm", "22"]
+    for plane in (str(tmp_path / "0" / "2.png"), "3.png"):
+        told = CliRunner().invoke(app, [*line, "--json", "--plane", plane])
+        assert json.loads(told.stdout)["pictures"] == 7
+    assert "per cents off" in CliRunner().invoke(app, [*line, "--plane", "3.png"]).stdout, "the board was in no corner"
+    twice = CliRunner().invoke(app, [*line, "--plane", "0.png"])
+    assert "2 pictures are called so" in str(twice.exception)
 
 
 def test_the_command_writes_the_section(tmp_path: Path, pictures: dict[str, np.ndarray]) -> None:
     for name, picture in pictures.items():
         cv2.imwrite(str(tmp_path / name), picture)
     line = ["calibrate", str(tmp_path), "--squares", "9x6", "--square-mm", "30", "--marker-mm", "22", "--plane-mm", "6"]
+    line += ["--plane", "8.png"]
     done = CliRunner().invoke(app, [*line, "--json"])
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
-    assert (said["pictures"], said["unused"]) == (9, [])
+    assert (said["pictures"], said["unused"]) == (13, [])
+    assert 0.75 < said["reached"] < 0.9
     assert said["calibration"]["size"] == list(SIZE)
     assert "[inspection.calibration]" in CliRunner().invoke(app, line).stdout
 

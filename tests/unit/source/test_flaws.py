@@ -76,6 +76,41 @@ def test_one_grey_is_a_flaw_of_raw_devices(uri: str, image: np.ndarray[Any, np.d
     assert not Flaws(camera(uri, blank="off")).look(image, MS)
 
 
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("lit", [{"b"}, {"r"}, {"g", "b"}, {"r", "g", "b"}, set()])
+def test_a_mosaic_is_dark_or_white_only_where_every_colour_is(pattern: str, lit: set[str]) -> None:
+    """Under a blue lamp the red and green pixels see nothing, and a red one too bright leaves the others."""
+    quad = np.array([letter in lit for letter in pattern]).reshape(2, 2)
+    bright = np.tile(quad, (HEIGHT // 2, WIDTH // 2))
+    rng = np.random.default_rng(1)
+    for dim, light in (((0, 12), (60, 200)), ((60, 200), (251, 256))):
+        image = np.where(bright, rng.integers(*light, bright.shape), rng.integers(*dim, bright.shape)).astype(np.uint8)
+        said = Flaws(camera("genicam:x", format=f"bayer_{pattern}8")).look(image, MS)
+        want = "black" if dim == (0, 12) and not lit else "saturated" if dim != (0, 12) and len(lit) == 3 else ""
+        assert said.startswith(want)
+        assert bool(said) == bool(want)
+
+
+@given(
+    numbers=st.lists(st.none() | st.integers(0, 9) | st.integers(1000, 1100), max_size=100),
+    asked=st.sampled_from([None, "off", 5]),
+)
+def test_a_number_that_was_there_is_no_news(numbers: list[int | None], asked: Any) -> None:
+    """Buffers that come round, in any order; the camera may begin anew when it is opened again."""
+    flaws = Flaws(camera("genicam:x", frozen=asked))
+    for at, number in enumerate(numbers):
+        said = flaws.look(noise(at), at * MS, number)
+        again = number is not None and number in numbers[max(0, at - 30) : at]
+        if asked == "off":
+            assert not said
+        elif again:
+            assert said == f"frozen: frame {number} of the camera came again"
+        elif number not in numbers[:at]:
+            assert not said
+    flaws.reset()
+    assert not flaws.look(noise(1000), 1000 * MS, numbers[-1] if numbers else 1)
+
+
 def test_what_is_on_by_default() -> None:
     for uri, frozen in (("/dev/video0", True), ("0", True), ("rtsp://cell/1", False), ("shm:line", False)):
         flaws = Flaws(camera(uri))
