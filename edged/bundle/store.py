@@ -23,6 +23,7 @@ from edged.bundle.manifest import is_name, is_version
 from edged.core.clock import wall_time
 from edged.core.errors import EngineError, RefusedError
 from edged.core.files import append_line, make_folder, write_link
+from edged.core.spelling import did_you_mean
 
 CURRENT, JOURNAL = "current", "journal.jsonl"
 
@@ -81,7 +82,8 @@ class Store:
         versions = self.versions(name)
         if not versions:
             there = f"it has {', '.join(self.names()) or 'none'}" if self.root.exists() else "it does not exist"
-            raise EngineError(f"no engine {name!r} in the store {self.root}, {there}", "pack or copy it there")
+            remedy = f"pack or copy it there{did_you_mean(name, self.names())}"
+            raise EngineError(f"no engine {name!r} in the store {self.root}, {there}", remedy)
         wanted = self.current(name) if version == CURRENT else version
         if wanted is None:
             raise EngineError(f"{name} has the versions {', '.join(versions)} and no current one", "choose one of them")

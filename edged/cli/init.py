@@ -18,6 +18,7 @@ from edged.config.sections import POLICY_HZ
 from edged.core.errors import UsageError
 
 ANY = f'"{OPEN}"'
+MOST_RULES = 8  # of engines with many classes few are judged by
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -57,6 +58,8 @@ def _sections(bundle: Bundle, manifest: Manifest, name: str) -> Iterator[list[st
     yield ["[engine]", f"name = {_text(bundle.name)}"]
     if action:
         yield from _guard(action[1], measured)
+    else:
+        yield _inspection(manifest)
     yield ["[bus]", "# valid_ms = 100  # how long a controller may do without hearing from us",
            '# publish = ["frames"]  # pictures as well, for the page and recorders']  # fmt: skip
 
@@ -114,6 +117,24 @@ def _guard(action: ActionOutput, measured: str | None) -> Iterator[list[str]]:
         trained = f"{axis.unit}; trained on {low:g} .. {high:g}"
         limits.append(f"{_key(axis.name)} = {{ min = {ANY}, max = {ANY}, velocity = {ANY} }}  # {trained}")
     yield limits
+
+
+def _inspection(manifest: Manifest) -> list[str]:
+    """A rule for each class, for whoever wants PASS and FAIL: none counts before somebody says what a good part is."""
+    lines = [
+        "# What a good part is: with rules each result is PASS or FAIL, with [trigger] each part (docs/parts.md).",
+        "# [inspection]",
+    ]
+    if manifest.task == "instance":
+        lines += ["# thresholds = {}  # class to its least score, not below the engine's own"]
+    for name in [name for name in manifest.classes if name != "background"][:MOST_RULES]:
+        lines += [
+            "# [[inspection.rules]]",
+            f"# name = {_text(name)}",
+            f"# classes = [{_text(name)}]",
+            f"# max_count = {ANY}  # of a defect 0; of a part min_count as well; areas and places: docs/config.md",
+        ]
+    return lines
 
 
 def _measured(manifest: Manifest, action: ActionOutput) -> str | None:

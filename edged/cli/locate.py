@@ -6,7 +6,7 @@ endpoint such as `tcp://host:5600`. By name and file a service of systemd is fou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from edged.client import CurveKeys, RequestError, request
 from edged.client.reach import no_right, reach
 from edged.config import load_daemon, runtime_roots, unit_environ
 from edged.core.errors import EdgedError, UsageError
+from edged.core.spelling import did_you_mean
 
 WORDS = "give its name, its TOML file, its runtime folder or tcp://HOST:PORT"
 ASK_MS = 1000.0  # for what only helps to find the one that is meant
@@ -142,11 +143,14 @@ def _by_engine(word: str) -> Path | None:
 
 def _none(word: str, folders: Iterable[Path]) -> RequestError:
     looked = " or ".join(map(str, dict.fromkeys(folders)))
-    there = ", ".join(folder.name for folder in running())
+    there = [folder.name for folder in running()]
     name = Path(word).stem
     remedy = f"start it (edged run FILE, or systemctl start edged@{name}), or give its TOML file or runtime folder"
-    return RequestError("no_daemon", f"no daemon answers to {word}: none in {looked}", remedy + _others(there))
+    return RequestError("no_daemon", f"no daemon answers to {word}: none in {looked}", remedy + _others(name, there))
 
 
-def _others(there: str) -> str:
-    return f"; here runs: {there}" if there else ""
+def _others(name: str, there: Sequence[str]) -> str:
+    """Among those of another name may be the one that is meant."""
+    if not there:
+        return ""
+    return f"; here runs: {', '.join(there)}" + did_you_mean(name, there)

@@ -5,9 +5,11 @@ Exit codes: 0 done, 1 failed, 2 usage or config, 3 refused (see errors.py).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +31,7 @@ from edged.cli import setup as cli_setup
 from edged.cli import swap as cli_swap
 from edged.cli.options import AsJson, ConfigFile, Sets
 from edged.cli.output import discard_output, print_answer
-from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError, UsageError
 
 
 class Controller(Enum):
@@ -59,7 +61,7 @@ def main() -> None:
     code = _run()
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # `edged status pick | head -1`: whoever read has seen enough
+    except BrokenPipeError:
         discard_output()
     except OSError as error:
         discard_output()
@@ -69,14 +71,24 @@ def main() -> None:
 
 
 def _run() -> int | str | None:
+    """`edged tail pick | head -1`: whoever read has seen enough, also of help and of what completes a line."""
+    out, told = sys.stdout, sys.stderr
     try:
         app()
     except EdgedError as error:
-        print(f"edged: {error}", file=sys.stderr)
+        with contextlib.suppress(BrokenPipeError):
+            print(f"edged: {error}", file=sys.stderr)
         return error.exit_code
     except SystemExit as end:
-        return end.code
+        if not isinstance(end.__context__, BrokenPipeError):
+            return end.code
+        sys.stdout, sys.stderr = out, told  # Click puts its own there, Rich does not; both end with 1
+        discard_output()
+        return getattr(end.__context__.__context__, "exit_code", EXIT_OK)  # of what was being told
     except OSError as error:
+        if error.errno == errno.EPIPE:
+            discard_output()
+            return EXIT_OK
         if error.errno != errno.ENOSPC:
             raise
         print(f"edged: {error.strerror}; make room", file=sys.stderr)
@@ -140,8 +152,21 @@ def bench(
     raise typer.Exit(run_bench(row or (), json, soak))
 
 
+CELL_ALONE = ("targets", "blank", "swap", "controller", "policy", "delay")
+
+
+def _refuse_idle(given: typer.Context, names: Sequence[str], why: str, remedy: str) -> None:
+    """`UsageError` for options that were typed and would do nothing: who typed them expects something."""
+    sources = {name: given.get_parameter_source(name) for name in names}
+    idle = [f"--{name}" for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if idle:
+        leave = "leave it out" if len(idle) == 1 else "leave them out"
+        raise UsageError(f"{' and '.join(idle)} would do nothing {why}", f"{leave}, or {remedy}")
+
+
 @app.command()
 def demo(
+    given: typer.Context,
     seconds: Annotated[float, typer.Option(help="run for so long at most", min=1)] = 240.0,
     targets: Annotated[int, typer.Option(help="stop after so many targets", min=1)] = 40,
     seed: Annotated[int, typer.Option(help="of the targets and plates")] = 2026,
@@ -161,9 +186,11 @@ def demo(
     """Drive a simulated robot cell: a policy, an inspection, and a controller that obeys the bus."""
     shown = PAGE if page else ""
     if line:
+        _refuse_idle(given, CELL_ALONE, "with --line", "--line")
         from edged.demo.sorting import run_line
 
         raise typer.Exit(run_line(seconds, trays, seed, json, snapshot, shown))
+    _refuse_idle(given, ("trays",), "without --line", "add --line")
     from edged.demo.run import run_demo
 
     played = run_demo(seconds, targets, seed, json, snapshot, blank, swap, controller.value, shown, policy, delay)

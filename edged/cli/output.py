@@ -30,10 +30,13 @@ def print_answer(
     as_json: bool, value: T, show: Callable[[T], str], facts: Callable[[T], Any] = lambda value: value
 ) -> None:
     """What a command found: for programs as one JSON object of its `facts`, for people as `show` has it."""
-    if as_json:
-        print_json(facts(value))
-    else:
-        print(printable(show(value)))
+    try:
+        if as_json:
+            print_json(facts(value))
+        else:
+            print(printable(show(value)))
+    except BrokenPipeError:  # the exit code is still what was found
+        discard_output()
 
 
 def printable(text: str) -> str:

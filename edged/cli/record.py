@@ -31,6 +31,8 @@ def record(
     now: Annotated[str | None, typer.Option("--now", help="tell the recorder at work to record now, and why")] = None,
 ) -> None:
     """Record a daemon around each stop, FAIL, rollback and alarm, as `record` in its config says, until SIGTERM."""
+    from edged.config import LogConfig
+    from edged.runtime.logs import start_log
     from edged.services.record.run import ask, run_recorder
 
     found = find_daemon(daemon)
@@ -45,7 +47,12 @@ def record(
         ask(place := folder, now)
         print(f"asked the recorder of {place}")
         return
-    raise typer.Exit(run_recorder(found.runtime, folder, seconds, lambda text: print(text, flush=True)))
+    writer = start_log(LogConfig())
+    try:
+        code = run_recorder(found.runtime, folder, seconds, lambda text: print(text, flush=True))
+    finally:
+        writer.stop()
+    raise typer.Exit(code)
 
 
 def replay(

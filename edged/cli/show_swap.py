@@ -9,12 +9,24 @@ from edged.cli.progress import Bar
 from edged.swap.job import ORDER
 
 
-def show_attempt(bar: Bar, attempt: Mapping[str, Any]) -> None:
-    """Draw how far a job is; one that is over, or waits, draws nothing."""
+def show_attempt(bar: Bar, attempt: Mapping[str, Any], before: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Draw how far a job is, and what of `before` it waits behind; one that is over draws nothing."""
     state = str(attempt["state"])
-    if state in ORDER:
-        share = (ORDER.index(state) + attempt.get("progress", 0.0)) / (len(ORDER) - 1)
+    if state == "queued" and before:
+        behind = "behind " + ", ".join(f"{job['version']} ({job['state']}, asked by {job['who']})" for job in before)
+        bar.show(0.0, behind, f"{state:<9} {behind}")
+    elif state in ORDER or state == "waiting":  # which it does behind the shadow, or before it is loaded
+        reached = [step for step in attempt.get("steps", ()) if step in ORDER] or ["queued"]
+        place = ORDER.index(state if state in ORDER else reached[-1])
+        share = (place + attempt.get("progress", 0.0)) / (len(ORDER) - 1)
         bar.show(share, state, f"{state:<9} {detail(attempt)}".rstrip())
+
+
+def jobs_before(swaps: Mapping[str, Any], job: int) -> list[Mapping[str, Any]]:
+    """Of the swap section of a status: the jobs that are worked on before this one."""
+    queue = [one for one in (swaps["active"], *swaps["waiting"]) if one]
+    numbers = [one["job"] for one in queue]
+    return queue[: numbers.index(job)] if job in numbers else []
 
 
 def detail(attempt: Mapping[str, Any]) -> str:

@@ -176,7 +176,7 @@ def _go_on(daemon: Located, begun: Mapping[str, Any], wait: bool, json: bool) ->
 def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
     """Poll until the job is done; raises `EdgedError` when the daemon is gone."""
     from edged.cli.progress import Bar
-    from edged.cli.show_swap import show_attempt
+    from edged.cli.show_swap import jobs_before, show_attempt
     from edged.client import RequestError
 
     answered = time.monotonic()
@@ -196,7 +196,7 @@ def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
             if attempt is None:
                 fact = f"the daemon knows no job {job}: it was restarted"
                 raise EdgedError(fact, f"see 'edged engines {shlex.quote(daemon.word)}'")
-            show_attempt(bar, attempt)
+            show_attempt(bar, attempt, jobs_before(swaps, job))
             if attempt.get("done"):
                 return dict(attempt)
             time.sleep(POLL_S)

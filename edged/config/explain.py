@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN
 from edged.core.redact import redacted
+from edged.core.spelling import did_you_mean
 
 OPEN = "?"
 """What `edged init` writes where only a person knows the value."""
@@ -66,9 +67,9 @@ def _line(fault: Any, layers: Layers) -> str:
     key = ".".join(location)
     origin = _origin(location, layers)
     if fault["type"] == "extra_forbidden":
-        return (
-            f"{origin}: {key} = {redacted(fault['input'])!r}: unknown key; known are {', '.join(_known(location[:-1]))}"
-        )
+        known = _known(location[:-1])
+        meant = did_you_mean(location[-1], known)
+        return f"{origin}: {key} = {redacted(fault['input'])!r}: unknown key; known are {', '.join(known)}{meant}"
     if fault["type"] == "missing" and len(location) == len(fault["loc"]):
         return f"{origin}: {key}: missing; {_wanted(key, field)}"
     if "[key]" in fault["loc"]:

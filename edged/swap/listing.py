@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-from edged.bundle.bundle import MANIFEST, SIGNATURE, SUMS
+from edged.bundle.bundle import LIMITS, MANIFEST, SIGNATURE, read_digest
 from edged.bundle.manifest import parse_manifest
 from edged.bundle.minimum import below
 from edged.bundle.store import Store
 from edged.core.errors import EdgedError
+from edged.core.files import read_bounded
 from edged.swap.history import Entry, History
 from edged.swap.kept import WAITING, KeptJobs
 
@@ -60,8 +60,9 @@ def _describe(
     }
     try:
         path = store.resolve(name, version)
-        manifest = parse_manifest((path / MANIFEST).read_bytes(), f"{name}/{version}/{MANIFEST}")
-        row["identity"] = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()[:16]
+        text = read_bounded(path / MANIFEST, LIMITS[MANIFEST])
+        manifest = parse_manifest(text, f"{name}/{version}/{MANIFEST}")
+        row["identity"] = read_digest(path).hex()[:16]
         row["signed"] = (path / SIGNATURE).exists()
     except OSError as error:
         return {**row, "problem": f"{error.filename}: {error.strerror}"}

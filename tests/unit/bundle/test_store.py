@@ -84,6 +84,8 @@ def test_an_unknown_engine_is_an_error_that_lists_the_known(store: Store):
         store.resolve("plate")
     with pytest.raises(EngineError, match="not an engine's name"):
         store.resolve("../reach")
+    with pytest.raises(EngineError, match=r"did you mean reach\?"):
+        store.resolve("raech")
 
 
 def test_a_store_that_does_not_exist_says_so(tmp_path: Path):

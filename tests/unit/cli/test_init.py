@@ -9,7 +9,7 @@ import pytest
 from fake_daemon import Machine, edged, machine
 
 from edged.bundle.cell_check import misfits
-from edged.bundle.store import shipped_store
+from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
 from edged.core.errors import EXIT_OK, EXIT_USAGE
 
@@ -17,7 +17,7 @@ __all__ = ["machine"]
 
 ANSWERS = {
     "uri": '"/dev/video0"', "endpoint": '"ipc:///run/x"', "codec": '"json"', "width": "640", "height": "480",
-    "fps": "30",
+    "fps": "30", "max_count": "0",
     "min": "-1", "max": "1", "velocity": "1", "following_error": "0.1", "measured": '"sensor:joints"',
 }  # fmt: skip
 
@@ -35,18 +35,40 @@ def test_check_names_what_is_open_and_takes_what_is_answered(
     file = tmp_path / f"{engine}.toml"
     text = file.read_text(encoding="utf-8")
     said = int(re.findall(r"(\d+) questions", done.out)[0])
-    assert (done.code, said) == (EXIT_OK, len(re.findall(r'= "\?"', text)))
+    assert (done.code, said) == (EXIT_OK, re.sub(r"#.*", "", text).count('= "?"'))
     checked = edged("check", file)
     assert checked.code == EXIT_USAGE
     assert checked.out.count("still open") == said
     assert edged("run", file).code == EXIT_USAGE
     file.write_text(answered(text), encoding="utf-8")
     config = load_config(file)
-    from edged.bundle.store import Store
-
     manifest = Store(shipped_store()).read(engine, "current").manifest
     assert misfits(manifest, config) == []
     assert config.engine.name == engine
+
+
+@pytest.mark.parametrize(("engine", "rules"), [("plate", 3), ("parts", 5), ("reach", 0)])
+def test_a_segmenter_gets_a_rule_for_each_class_that_counts_once_it_is_wanted(
+    machine: Machine, tmp_path: Path, engine: str, rules: int
+) -> None:
+    file = tmp_path / "line.toml"
+    assert edged("init", engine, "-o", file).code == EXIT_OK
+    text = file.read_text(encoding="utf-8")
+    assert text.count("# [[inspection.rules]]") == rules
+    if not rules:
+        assert "inspection" not in text
+        return
+    head, found, tail = text.partition("# [inspection]")
+    wanted, bus, rest = (found + tail).partition("[bus]")
+    text = head + re.sub(r"^# ", "", wanted, flags=re.MULTILINE) + bus + rest
+    file.write_text(text, encoding="utf-8")
+    assert edged("check", file).out.count("max_count = '?': still open") == rules
+    file.write_text(answered(text), encoding="utf-8")
+    config = load_config(file)
+    manifest = Store(shipped_store()).read(engine, "current").manifest
+    counted = [(name,) for name in manifest.classes if name != "background"]
+    assert [rule.classes for rule in config.inspection.rules] == counted
+    assert misfits(manifest, config) == []
 
 
 def test_one_question_left_is_named_with_what_is_allowed(machine: Machine, tmp_path: Path) -> None:

@@ -130,6 +130,14 @@ def test_nobody_there_is_said_alike_by_all(machine: Machine) -> None:
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(("word", "meant"), [("inpsect", "inspect"), ("Inspect", "inspect"), ("pick", "")])
+def test_a_name_that_is_nearly_one_of_those_here_is_asked_for(machine: Machine, word: str, meant: str) -> None:
+    with machine.daemon(machine.run / "inspect"):
+        said = edged("status", word).err
+    assert ("did you mean" in said) == bool(meant)
+    assert not meant or said.endswith(f"here runs: inspect; did you mean {meant}?\n")
+
+
 @pytest.mark.parametrize("word", ["", "no/where", "nowhere.toml", "tcp://"])
 def test_a_word_that_means_nothing_is_2_in_all(machine: Machine, word: str) -> None:
     for command in commands(word):

@@ -35,12 +35,19 @@ def shell(machine: Machine, line: str, **environ: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("reader", ["head -c 1", "true"])
-@pytest.mark.parametrize("command", ["engines", "engines --json", "--help"])
+@pytest.mark.parametrize("command", ["engines", "engines --json", "--help", "--show-completion"])
 def test_a_reader_that_goes_away_is_no_error(machine: Machine, command: str, reader: str) -> None:
     done = shell(machine, f"edged {command} | {reader}")
     assert "Traceback" not in done.stderr
     assert done.stderr == ""
-    assert done.returncode in (0, 1)  # 1: it was in the middle of it
+    assert done.returncode == 0
+
+
+def test_the_exit_code_is_what_was_found_whoever_reads(machine: Machine) -> None:
+    assert shell(machine, "edged dance 2>&1 | true").returncode == 2
+    assert shell(machine, "edged list | true").returncode == 1
+    done = shell(machine, "_EDGED_COMPLETE=source_bash edged | true")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import termios
 import pytest
 
 from edged.cli.progress import Bar
-from edged.cli.show_swap import show_attempt
+from edged.cli.show_swap import jobs_before, show_attempt
 
 
 class Terminal(io.StringIO):
@@ -73,3 +73,32 @@ def test_a_swap_draws_its_states(state: str, drawn: bool) -> None:
     out = io.StringIO()
     show_attempt(Bar(out, now=lambda: 0), {"state": state, "progress": 0.5})
     assert (state in out.getvalue()) == drawn
+
+
+def test_a_swap_that_is_queued_says_behind_what() -> None:
+    first = {"job": 4, "version": "3", "state": "probation", "who": "ann"}
+    second, third = ({"job": job, "version": "4", "state": "queued", "who": "bob"} for job in (5, 6))
+    swaps = {"active": first, "waiting": [second, third]}
+    assert jobs_before(swaps, 4) == []
+    assert jobs_before(swaps, 6) == [first, second]
+    assert jobs_before({"active": None, "waiting": [third]}, 6) == []
+    assert jobs_before(swaps, 3) == [], "it is over"
+    out = io.StringIO()
+    bar = Bar(out, now=lambda: 0)
+    show_attempt(bar, third, jobs_before(swaps, 6))
+    first["state"] = "committed"
+    show_attempt(bar, third, [second])
+    show_attempt(bar, third)
+    assert [line.split("s  ", 1)[1] for line in out.getvalue().splitlines()] == [
+        "queued    behind 3 (probation, asked by ann), 4 (queued, asked by bob)",
+        "queued    behind 4 (queued, asked by bob)",
+        "queued",
+    ]
+
+
+def test_a_swap_that_waits_for_its_moment_says_for_which() -> None:
+    out = io.StringIO()
+    steps = {"queued": 0.0, "shadow": 5.0, "waiting": 9.0}
+    waits = {"state": "waiting", "reason": "for 22:00-05:00", "progress": 0.0, "steps": steps}
+    show_attempt(Bar(out, now=lambda: 0), waits)
+    assert "waiting   for 22:00-05:00" in out.getvalue()

@@ -51,6 +51,39 @@ def test_likewise_where_the_evidence_asks_for_it_first(monkeypatch: pytest.Monke
     assert edged("swap", "pick", "1", "--evidence", tmp_path).code == EXIT_FAILED
 
 
+class Queue:
+    """A daemon on which a swap of another's is under way; each look at it is a step further."""
+
+    word = "pick"
+
+    def __init__(self, end: str) -> None:
+        first = {"job": 1, "version": "3", "state": "probation", "who": "ann", "progress": 0.5}
+        own = {"job": 2, "version": "4", "state": "queued", "who": "bob", "progress": 0.0, "notes": []}
+        over = {**own, "state": end, "reason": "", "done": True}
+        self._looks = [
+            {"active": first, "waiting": [own], "past": []},
+            {"active": own | {"state": "shadow"}, "waiting": [], "past": [first | {"state": "rolled_back"}]},
+            {"active": None, "waiting": [], "past": [first | {"state": "rolled_back", "done": True}, over]},
+        ]
+
+    def ask(self, op: str, args: Any = None) -> Any:
+        if op == "swap":
+            return {"job": 2, "name": "reach", "version": "4"}
+        return {"swap": self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]}
+
+
+@pytest.mark.parametrize(("end", "code"), [("committed", 0), ("refused", 3), ("rolled_back", 3)])
+def test_who_waits_behind_another_swap_is_told_so_and_gets_his_own_end(
+    monkeypatch: pytest.MonkeyPatch, end: str, code: int
+) -> None:
+    monkeypatch.setattr(swap, "find_daemon", lambda *_: Queue(end))
+    monkeypatch.setattr(swap, "POLL_S", 0.0)
+    done = edged("swap", "pick", "4", "--wait")
+    assert done.code == code
+    assert "behind 3 (probation, asked by ann)" in done.err
+    assert done.out.startswith(f"reach 4: {end.replace('_', ' ')}")
+
+
 @pytest.mark.parametrize("command", [("swap", "nobody", "2"), ("rollback", "nobody"), ("record", "nobody")])
 def test_a_daemon_that_does_not_run_may_be_started(machine: Machine, command: tuple[str, ...]) -> None:
     done = edged(*command)

@@ -54,7 +54,8 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         f"{path} (--set): loop.rate_hz = 0: allowed is > 0 and <= 2000 (ticks per second of the timer clock)",
         f"{path} (environment): loop.fifo = '100': allowed is >= 0 and <= 99 "
         "(SCHED_FIFO priority of the loop; 0 leaves the scheduler alone)",
-        f"{path}: loop.deadline = 5: unknown key; known are clock, rate_hz, deadline_ms, fifo, cpus, spin_ms, mlock",
+        f"{path}: loop.deadline = 5: unknown key; known are clock, rate_hz, deadline_ms, fifo, cpus, spin_ms, mlock"
+        "; did you mean deadline_ms?",
         f"{path}: bus.valid_ms = -1: allowed is > 0 and <= 60000 "
         "(how long a verdict may be obeyed after it was published; "
         "if absent 100, or three periods and 10 where that is more)",
