@@ -152,11 +152,28 @@ class Trajectory:
     def sample(self, first_ns: int, step_ns: int, count: int) -> tuple[Floats, Floats]:
         since_ns, last = first_ns - self.start_ns, len(self.positions) - 1
         self._reach(min((since_ns + step_ns * (count - 1)) // self.grid_ns + 1, last))
+        if count == 1:
+            where, fast = self._one(since_ns)
+            return where[None], fast[None]
         if since_ns >= 0 and since_ns % self.grid_ns == 0 and step_ns % self.grid_ns == 0:  # its very knots
             rows = np.arange(count) * (step_ns // self.grid_ns) + since_ns // self.grid_ns
             still, rows = rows >= last, np.minimum(rows, last)
             return self.positions[rows], np.where(still[:, None], 0.0, self.velocities[rows])
         return self._between(since_ns + step_ns * np.arange(count, dtype=np.int64))
+
+    def _one(self, since_ns: int) -> tuple[Floats, Floats]:
+        """[D] what `sample` gives at one moment, to the bit, in a quarter of the time: each tick asks for two."""
+        last = len(self.positions) - 1
+        row, rest_ns = divmod(min(max(since_ns, 0), last * self.grid_ns), self.grid_ns)
+        where, fast = self.positions[row].copy(), self.velocities[row].copy()
+        if rest_ns:
+            ends = (where, self.positions[row + 1]), (fast, self.velocities[row + 1])
+            between, fast = hermite(*ends, rest_ns / self.grid_ns, self.grid_ns / NS_PER_S)
+            between[self.binary] = where[self.binary]
+            where = between
+        if not 0 <= since_ns < last * self.grid_ns:
+            fast[:] = 0.0
+        return where, fast
 
     def _between(self, since_ns: NDArray[np.int64]) -> tuple[Floats, Floats]:
         last = len(self.positions) - 1

@@ -39,6 +39,7 @@ class AsyncPolicy:
         self._inferred_ns = -1  # capture of the newest observation that was given to an engine
         self._turnaround = Turnaround()
         self._timeline: Timeline | None = None  # of the plans of this motion, for an engine that continues them
+        self._next: tuple[InferenceThread, Job] | None = None  # what this tick decided to infer
 
     def memory(self) -> dict[str, Any]:
         """What is remembered from tick to tick."""
@@ -83,7 +84,7 @@ class AsyncPolicy:
                     return turn
                 waiting = strongest((waiting, turn.verdict))
         if more and isinstance(observation, Observation) and self._is_due(running, now_ns):
-            self._begin(running, worker, observation, now_ns)
+            self._decide(running, worker, observation, now_ns)
         if turn is not None and not isinstance(turn.verdict, Hold):
             return replace(turn, waiting=waiting)
         planned = self._planned(running, worker, tick, moving, waiting)
@@ -110,14 +111,21 @@ class AsyncPolicy:
         latest_ns = plan.end_ns - SPARE_STEPS * step_ns
         return now_ns + self._turnaround.forecast_ns(running) >= min(wanted_ns, latest_ns)
 
-    def _begin(self, running: Pipeline, worker: InferenceThread, observation: Observation, now_ns: int) -> None:
+    def begin(self) -> None:
+        """Start the inference that this tick decided on, now that its verdict is out: what the engine's thread does
+        before it computes would take the interpreter from the loop. A stop that came meanwhile forbids it."""
+        begins, self._next = self._next, None
+        if begins is not None and begins[1].motion == self._motion.number:
+            begins[0].submit(begins[1])
+
+    def _decide(self, running: Pipeline, worker: InferenceThread, observation: Observation, now_ns: int) -> None:
         """Give the engine the newest observation, unless it has one, or had that one, or it is of an older motion."""
         captured_ns = observation.captured_ns
         if not worker.busy and captured_ns > self._inferred_ns and captured_ns >= self._motion.since_ns:
             self._inferred_ns = captured_ns
             if running.schedule.continues and self._plan is not None and self._timeline is not None:
                 observation = replace(observation, ahead=self._ahead(running, observation, now_ns))
-            worker.submit(Job(observation, self._motion.number, now_ns))
+            self._next = worker, Job(observation, self._motion.number, now_ns)
 
     def _ahead(self, running: Pipeline, observation: Observation, now_ns: int) -> Ahead:
         """What the running plan is going to command while this inference runs."""

@@ -89,6 +89,7 @@ class Loop:
         else:
             turn = self._perception.turn(running, worker, tick, watch, more)
         sent = self._send(turn.by or running, tick, turn, running)
+        self._policy.begin()
         if self._triggered is not None:
             self._triggered.conclude(sent.published_ns)
         if running is not None:

@@ -324,3 +324,16 @@ def test_a_message_says_how_far_limits_keep_it_from_the_plans_own_path(
             assert message.deviation[2] == 0.0, "an axis that keeps its limits by itself"
     assert seen[0] > 0.01
     assert seen[-1] < seen[0] / 5, "it is caught up with"
+
+
+@given(
+    st.lists(st.floats(-0.5, 0.5, width=32), min_size=2, max_size=8),
+    st.integers(-30 * MS, 200 * MS) | st.integers(-3, 20).map(lambda knot: knot * GRID),
+)
+def test_one_moment_is_what_several_say_of_it_to_the_bit(steps: list[float], since_ns: int) -> None:
+    by = rule(None, axis("j1"), axis("j2"), axis("j3", kind="binary"))
+    path = plan(chunk([[value, -value, float(value > 0)] for value in steps]), at_rest(), by).path
+    when = NOW_NS + since_ns
+    for one, several in zip(path.sample(when, GRID, 1), path.sample(when, GRID, 2), strict=True):
+        assert one[0].tobytes() == several[0].tobytes()
+    assert path.at(when).tobytes() == path.sample(when, 1, 2)[0][0].tobytes()
