@@ -2,8 +2,9 @@
 
     python benchmarks/ring.py [--rounds 400] [--dora BIN]
 
-The other process answers with 16 bytes over ZeroMQ ipc each time it has the whole frame in an array of its own. What is
-compared is the time of a round less that of one with a single byte in place of the frame; rounds of the three
+The other process answers with 16 bytes over ZeroMQ ipc each time it has the whole frame in an array that nobody changes
+any more, or (the second line) has made an engine's input of 224x224 of it, as a daemon does. What is
+compared is the time of a round less that of one with a single byte in place of the frame; rounds of all kinds
 alternate, and the medians of each block of 40 give the spread. `--dora`: the `bin` folder of an environment with
 dora-rs and dora-rs-cli, which is then measured right after it.
 """
@@ -22,12 +23,15 @@ import numpy as np
 import zmq
 
 from benchmarks.ring_dora import measure
+from edged.bundle.roles import ImageInput
 from edged.client import FrameSender
+from edged.pipeline.image_writer import ImageWriter
 from edged.wire import decode
 from edged.wire.shm import RingReader
 from edged.wire.shm_writer import RingWriter
 
 SHAPE = (480, 640, 3)
+BYTE, BUS, RING, BUS_SEEN, RING_SEEN = KINDS = b"p", b"z", b"r", b"Z", b"R"
 
 
 def answer(folder: str, name: str) -> None:
@@ -39,16 +43,20 @@ def answer(folder: str, name: str) -> None:
         socket.connect(f"ipc://{folder}/{place}")
     back.connect(f"ipc://{folder}/back")
     ring = RingReader(name)
+    role = ImageInput(source="camera", size=(224, 224), resize="stretch", interpolation="linear", pad=0)
+    writer = ImageWriter("image", role, np.empty((224, 224, 3), np.uint8))
     while True:
         how = ping.recv()[:1]  # says how the next frame comes, except `p`, which is itself the ping
-        if how == b"z":
+        if how in (BUS, BUS_SEEN):
             image = decode(frames.recv(copy=False).buffer).arrays["image"]
-        elif how == b"r":
+        elif how in (RING, RING_SEEN):
             while (frame := ring.read()) is None:
                 ring.wait(1_000_000_000)
             image = frame.image
-        if how != b"p":
+        if how != BYTE:
             assert image.shape == SHAPE
+        if how in (BUS_SEEN, RING_SEEN):
+            assert writer.write(image) is None
         back.send(bytes(16))
 
 
@@ -73,16 +81,16 @@ def main() -> None:
             ping.send(b"p")
         while back.poll(200):
             back.recv()
-        times: dict[bytes, list[float]] = {b"p": [], b"z": [], b"r": []}
+        times: dict[bytes, list[float]] = {how: [] for how in KINDS}
         try:
-            for number in range(3 * rounds):
-                how = (b"p", b"z", b"r")[number % 3]
+            for number in range(len(KINDS) * rounds):
+                how = KINDS[number % len(KINDS)]
                 time.sleep(0.003)
                 began = time.monotonic_ns()
                 ping.send(how)
-                if how == b"z":
+                if how in (BUS, BUS_SEEN):
                     frames.send(image)
-                elif how == b"r":
+                elif how in (RING, RING_SEEN):
                     ring.write(image, began)
                 assert back.poll(5000), how
                 back.recv()
@@ -95,20 +103,20 @@ def main() -> None:
             back.close()
     blocks = {how: [float(np.median(part)) for part in np.array_split(us, max(1, rounds // 40))]
               for how, us in times.items()}  # fmt: skip
-    one, bus, shared = (np.array(blocks[how]) for how in (b"p", b"z", b"r"))
-    ratios = (shared - one) / (bus - one)
-    print(
-        f"one byte {np.median(one):.0f} us, frame over ipc {np.median(bus):.0f} us, "
-        f"through the ring {np.median(shared):.0f} us"
-    )
-    print(
-        f"(ring - byte) / (ipc - byte): median {np.median(ratios):.2f}, blocks {ratios.min():.2f} to {ratios.max():.2f}"
-    )
+    one = np.array(blocks[BYTE])
+    for what, over_bus, shared in (("has the frame", BUS, RING), ("has seen it", BUS_SEEN, RING_SEEN)):
+        bus, ring_took = np.array(blocks[over_bus]), np.array(blocks[shared])
+        ratios = (ring_took - one) / (bus - one)
+        print(
+            f"{what}: one byte {np.median(one):.0f} us, frame over ipc {np.median(bus):.0f} us, through the ring "
+            f"{np.median(ring_took):.0f} us; (ring - byte) / (ipc - byte): "
+            f"median {np.median(ratios):.2f}, blocks {ratios.min():.2f} to {ratios.max():.2f}"
+        )
     if asked.dora is not None:
         dora = {name: float(np.median(took)) for name, took in measure(asked.dora.absolute(), rounds).items()}
         print(
             f"dora-rs: one byte {dora['ping']:.0f} us, frame {dora['image']:.0f} us; "
-            f"(frame - byte) / (ipc - byte): {(dora['image'] - dora['ping']) / float(np.median(bus - one)):.2f}"
+            f"(frame - byte) / (ipc - byte): {(dora['image'] - dora['ping']) / float(np.median(blocks[BUS] - one)):.2f}"
         )
 
 

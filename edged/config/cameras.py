@@ -19,7 +19,10 @@ class ShareConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     slots: int = Field(
-        default=6, ge=3, le=64, description="frames kept; a reader has so many periods, less two, to copy"
+        default=6,
+        ge=3,
+        le=64,
+        description="frames kept; all but three are lent, of those a reader has two periods to copy",
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edged.core.clock import Now, boot_id, monotonic_ns
 from edged.core.errors import EdgedError, UsageError
 from edged.core.pixels import SeenFormat
-from edged.wire import futex
+from edged.wire import futex, slot_locks
 from edged.wire.shm import (
     CLOSED,
     FIXED,
@@ -27,9 +27,9 @@ from edged.wire.shm import (
     MAGIC,
     MOST_SIDE,
     MOST_SLOTS,
+    NEVER_LENT,
     NEWEST,
     NOTES,
-    OTHER_PIXELS,
     Mapping,
     is_at,
     ring_path,
@@ -56,6 +56,9 @@ class RingWriter:
         with _sole_writer(self.path) as replaces:
             self._descriptor = _create(self.path, replaces, size, mode, (slots, height, width, now()), pixels)
         self._map = Mapping(self._descriptor, writable=True)
+        self._slot = self._newest = -1  # what `begin` gave; what was shared last
+        self._lent = list(range(self._map.lent))  # the one last written comes last
+        self._spare = 0  # which of those that are not lent was written last
 
     @property
     def is_lost(self) -> bool:
@@ -64,21 +67,25 @@ class RingWriter:
 
     def begin(self) -> NDArray[Any]:
         """The memory of the next frame, [height, width, 3] or [height, width], to be filled before `commit`."""
-        slot = (self.seq + 1) % self._map.slots
-        self._map.heads[slot][0] = 2 * (self.seq + 1) + 1
-        futex.fence()
-        image: NDArray[Any] = self._map.images[slot]
-        return image
+        if self._slot < 0:
+            self._slot = self._choose()
+            self._map.heads[self._slot][0] = 2 * (self.seq + 1) + 1
+            futex.fence()
+        return self._map.images[self._slot]
 
     def commit(self, captured_ns: int) -> int:
         """Share what was written into `begin()`; returns its seq."""
+        slot, self._slot = self._slot, -1
         self.seq += 1
-        head = self._map.heads[self.seq % self._map.slots]
+        head = self._map.heads[slot]
         head[1], head[2] = captured_ns, self._now()
         futex.fence()
         head[0] = 2 * self.seq
+        if slot < self._map.lent:
+            slot_locks.release(self._descriptor, slot)
         futex.fence()
-        self._map.longs[NEWEST] = self.seq
+        self._newest = slot
+        self._map.longs[NEWEST] = self.seq * MOST_SLOTS + slot
         self._map.words[NOTES] = (int(self._map.words[NOTES]) + 1) & 0xFFFFFFFF
         futex.wake(self._map.notes_at)
         return self.seq
@@ -110,6 +117,19 @@ class RingWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _choose(self) -> int:
+        """The lent slot that was not written for longest, of those that nobody keeps; else another one.
+
+        The oldest is the likeliest to be free: a lock that is not to be had is an exception, and 10 us late.
+        """
+        for slot in self._lent:
+            if slot != self._newest and slot_locks.claim(self._descriptor, slot):
+                self._lent.remove(slot)
+                self._lent.append(slot)
+                return slot
+        self._spare = (self._spare + 1) % (self._map.slots - self._map.lent)
+        return self._map.lent + self._spare
 
 
 @contextlib.contextmanager
@@ -153,9 +173,9 @@ def _create(
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.posix_fallocate(descriptor, 0, size)  # else a full memory is a SIGBUS later
-        magic, number = MAGIC if pixels == "bgr8" else OTHER_PIXELS, FORMATS.index(pixels)
-        os.pwrite(descriptor, number.to_bytes(4, "little"), 4 * FORMAT)
-        os.pwrite(descriptor, FIXED.pack(magic, slots, height, width, os.getpid(), session, boot_id()), 0)
+        lent = slots - NEVER_LENT if slot_locks.work(descriptor) else 0
+        os.pwrite(descriptor, struct.pack("<2I", FORMATS.index(pixels), lent), 4 * FORMAT)
+        os.pwrite(descriptor, FIXED.pack(MAGIC, slots, height, width, os.getpid(), session, boot_id()), 0)
         os.fchmod(descriptor, mode)
         if replaces:
             made.rename(path)
