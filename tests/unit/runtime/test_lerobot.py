@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -219,15 +220,25 @@ def check_in_real_time(folder: Path, bundle: Bundle, way: str) -> None:
 
 def plans_in_time(cell: Cell, every: int) -> tuple[int, int]:
     """How many plans were there early enough to be executed from their first step on, up to the first that was not:
-    what came after that was inferred from something else. And how many there are."""
+    what came after that was inferred from something else. And how many there are. One that the loop was silent in,
+    longer than messages reach, is not said whole."""
     first: dict[int, int] = {}
     for message in cell.actions:
         first.setdefault(message.captured_ns, message.published_ns)
+    silent = (one.published_ns for one, other in pairwise(cell.actions) if is_silent(one, other))
+    silent_ns = next(silent, 2**63)
     for number, (captured_ns, published_ns) in enumerate(first.items()):
         expected_ns = cell.begin_ns + number * every * STEP
-        if captured_ns != expected_ns or published_ns > expected_ns + cell.delay_ns - LEAD:
+        end_ns = expected_ns + cell.delay_ns + every * STEP
+        if captured_ns != expected_ns or published_ns > expected_ns + cell.delay_ns - LEAD or silent_ns < end_ns:
             return number, len(first)
     return len(first), len(first)
+
+
+def is_silent(message: Message, after: Message) -> bool:
+    """Whether the knots of a message end before the next one comes."""
+    header = message.header
+    return bool(after.published_ns > header["t0_ns"] + (len(message.arrays["action"]) - 1) * header["step_ns"])
 
 
 def of_plan(cell: Cell, step: int, every: int) -> NDArray[np.float64]:
