@@ -8,6 +8,7 @@ and lines of this machine are requests by `trigger`; neither waits.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ import msgspec
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns, wall_time
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
-from edged.inspection.ledger import Ledger, check_repeat
+from edged.inspection.doubled import Doubled
+from edged.inspection.ledger import LONGEST_LINE, Ledger, check_repeat
 from edged.inspection.part import Outcome, Part, not_inspected
 from edged.inspection.triggers import Matcher
 from edged.runtime.control import Request, failure, parse_request
@@ -35,10 +37,16 @@ FOLDER = "parts"
 LOOK_MS = 250
 MOST_AT_ONCE = 256  # requests for one fsync
 MOST_LISTED = 256  # results in one answer
+LISTED = (
+    "entry", "line", "part", "number", "result", "why", "decided", "digest", "stamp_ns", "captured_ns", "wall",
+    "engine",
+)  # fmt: skip
 PAUSE_S = 0.2  # before what could not be written is tried again
 TENDED = 16  # results between two looks at who subscribed
 LONGEST_AGO_NS = 3600 * 1_000_000_000
 ROLE_REMEDY = "have it moved: edged keys allow KEY CLIENTS --operate"
+
+log = logging.getLogger("edged")
 
 Fresh = dict[tuple[str, int], tuple[Part, dict[str, Any]]]
 
@@ -91,6 +99,7 @@ class Parts(Duty):
         self._unwritten: list[tuple[Part, Outcome]] = []
         self._unaccepted: dict[tuple[str, int], Part] = {}
         self.counts: Counter[str] = Counter()
+        self._doubled, self._told = Doubled(), set[str]()
 
     def conclude(self, now_ns: int) -> None:
         """What is over at this moment, on its way to disk. By the loop, each turn."""
@@ -182,7 +191,9 @@ class Parts(Duty):
             elif request.op == "trigger":
                 if asked.client is not None and asked.client.role != "operate":
                     raise RefusedError(f"the key {asked.client.name} may read, not trigger", ROLE_REMEDY)
-                result, part = self._accept(msgspec.convert(request.args, TriggerArgs), fresh)
+                args = msgspec.convert(request.args, TriggerArgs)
+                self._refuse_doubled(args.line, asked)
+                result, part = self._accept(args, fresh)
             else:
                 raise EdgedError(f"unknown operation {request.op!r}", "known are: results, trigger")
             return msgspec.msgpack.encode({"v": 1, "id": request.id, "ok": True, "result": result}), part
@@ -194,6 +205,17 @@ class Parts(Duty):
             self.failures += 1
             self.failed("a request", error)
             return failure(request, "internal", f"{type(error).__name__}: {error}", "see the daemon's log"), None
+
+    def _refuse_doubled(self, line: str, asked: Asked) -> None:
+        if len(line) > LONGEST_LINE or not self._doubled.refuses(
+            line, (id(asked.router), *asked.envelope), self._now()
+        ):
+            return
+        self.counts["doubled"] += 1
+        if line not in self._told:
+            self._told.add(line)
+            log.error("two senders tell of parts of line %r, the second is refused: give each a name of its own", line)
+        raise RefusedError(f"another sender tells of the line {line!r} as well", "give each a line session of its own")
 
     def _accept(self, args: TriggerArgs, fresh: Fresh) -> tuple[dict[str, Any], Part | None]:
         """What a trigger is answered, and the part that has to be on disk before."""
@@ -226,21 +248,7 @@ class Parts(Duty):
 
     def _results(self, args: ResultsArgs) -> dict[str, Any]:
         listed, oldest = self._ledger.after(args.after, max(1, min(args.most, MOST_LISTED)))
-        keys = (
-            "entry",
-            "line",
-            "part",
-            "number",
-            "result",
-            "why",
-            "decided",
-            "digest",
-            "stamp_ns",
-            "captured_ns",
-            "wall",
-            "engine",
-        )
-        results = [{key: one.get(key) for key in keys} for one in listed]
+        results = [{key: one.get(key) for key in LISTED} for one in listed]
         return {"results": results, "oldest": oldest, "newest": self._ledger.newest}
 
     def _commit(self, fresh: Fresh) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from waiting import until
 from edged.client import PartResults, RequestError, TriggerSender, request
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.errors import UsageError
+from edged.inspection import doubled
 from edged.inspection.part import Timing
 from edged.inspection.triggers import Matcher
 from edged.runtime.door import Door
@@ -102,6 +104,27 @@ def test_a_disk_that_is_full_acknowledges_and_publishes_nothing_until_there_is_r
         found: list[Any] = []
         until(lambda: line.parts.conclude(monotonic_ns()) or found.extend(heard.receive(20)) or len(found) == 2, 10)
     assert [(one.part, one.entry, one.why) for one in found] == [(1, 1, "NO_FRAME"), (2, 2, "NO_FRAME")]
+
+
+def test_a_second_sender_under_the_name_of_a_line_is_refused_and_told(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both count for themselves: a number of one would be taken for that of the other."""
+    monkeypatch.setattr(doubled, "APART_NS", 0)
+    monkeypatch.setattr(logging.getLogger("edged"), "propagate", True)
+    with (
+        TriggerSender(line.triggers, "belt", context=line.context) as first,
+        TriggerSender(line.triggers, "belt", context=line.context) as second,
+    ):
+        for _ in range(doubled.RETURNS + 2):
+            for one in (first, second):
+                one.send()
+                until(lambda: one.tend(20) == 0, 10)  # noqa: B023
+    assert not first.refused
+    assert [number for number, _ in second.refused] == [doubled.RETURNS, doubled.RETURNS + 1]
+    assert "another sender tells of the line 'belt' as well; give each a line" in second.refused[0][1]
+    assert line.parts.describe_parts()["doubled"] == 2
+    assert caplog.text.count("two senders tell of parts of line 'belt'") == 1
 
 
 def test_after_a_crash_open_parts_are_over_and_a_client_that_was_away_finds_all(line: Line) -> None:

@@ -1,0 +1,51 @@
+"""Two senders under the name of one line are told from one that connects again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edged.inspection.doubled import ALIVE_NS, MOST_LINES, Doubled
+
+MS = 1_000_000
+S = 1000 * MS
+
+
+def test_the_second_sender_is_refused_once_both_have_come_again_and_again() -> None:
+    doubled, refused = Doubled(), []
+    for number in range(100):
+        sender = "ab"[number % 2]
+        if doubled.refuses("line", sender, number * 100 * MS):
+            refused.append((number, sender))
+    assert 30 <= refused[0][0] <= 50, "after three to five seconds"
+    assert {sender for _, sender in refused} == {"b"}
+    assert doubled.names(100 * 100 * MS) == ["line"]
+    assert not doubled.refuses("other", "b", 100 * 100 * MS), "a line of its own is its own"
+    later = 200 * 100 * MS + ALIVE_NS
+    assert doubled.names(later) == []
+    assert not doubled.refuses("line", "b", later), "the first one is gone"
+
+
+@given(st.lists(st.tuples(st.integers(1, 5000), st.booleans()), max_size=60))
+def test_one_sender_that_connects_again_and_again_is_never_refused(steps: list[tuple[int, bool]]) -> None:
+    doubled, now_ns, connection = Doubled(), 0, 0
+    for after_ms, again in steps:
+        now_ns += after_ms * MS
+        connection += again
+        assert not doubled.refuses("line", connection, now_ns)
+    assert doubled.names(now_ns) == []
+
+
+def test_what_a_lost_connection_held_back_is_no_second_sender() -> None:
+    doubled = Doubled()
+    for number in range(500):  # read in one go, in turns with what came by the new one
+        assert not doubled.refuses("line", ("old", "new")[number % 2], number)
+    for number in range(100):
+        assert not doubled.refuses("line", "new", S + number * S)
+
+
+def test_lines_are_forgotten_and_bounded() -> None:
+    doubled = Doubled()
+    for number in range(MOST_LINES + 100):
+        doubled.refuses(str(number), "a", number)
+    assert len(doubled._lines) == MOST_LINES
