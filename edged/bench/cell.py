@@ -23,6 +23,7 @@ from edged.core.errors import EdgedError
 from edged.wire.sockets import open_context
 
 PATIENCE_S = 30.0
+NICE = 10  # of the threads that feed and hear what is measured
 
 STATE_NAMES = ("j1", "j2", "j3", "j4", "j5", "j6", "ax", "ay", "az", "wx", "wy", "wz", "fx", "fy", "fz")
 AXES = ("j1", "j2", "j3", "j4", "j5", "j6", "tool")
@@ -104,6 +105,11 @@ def must_live(process: subprocess.Popen[bytes], what: str) -> None:
         raise EdgedError(f"{what} ended with code {process.returncode} while being measured", "see its lines above")
 
 
+def _yield() -> None:
+    """What is measured goes before this thread where both want a processor, as on a robot that has one for each."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
 class Recorder(threading.Thread):
     """Every verdict of the daemon, without conflating."""
 
@@ -114,6 +120,7 @@ class Recorder(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
+        _yield()
         while not self._ended.is_set():
             if (message := self._subscription.receive(100)) is not None:
                 self.messages.append(message)
@@ -154,6 +161,7 @@ class StateFeed(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
+        _yield()
         values = np.zeros(len(STATE_NAMES))
         while not self._ended.wait(1 / self._rate_hz):
             if not self.silent:

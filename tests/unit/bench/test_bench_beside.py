@@ -32,7 +32,7 @@ def test_slots_are_counted_while_the_engine_computes(monkeypatch: pytest.MonkeyP
     blocks = [Block(15 * MS, 30 * MS, True), Block(50 * MS, 70 * MS, False)]
     monkeypatch.setattr(beside, "_measure", lambda *_: (messages, blocks))
     monkeypatch.setattr(beside, "_idle", lambda _: b"19000000 0\n24000000 2\n55000000 9\n")
-    assert slots_kept(1.0) == (0.75, 0.5)
+    assert slots_kept(2, 1.0) == (0.75, 0.5)
 
 
 def test_the_idle_loop_keeps_a_grid_of_500_hz(
