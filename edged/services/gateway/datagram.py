@@ -72,8 +72,13 @@ def write(
         MAGIC, VERSION, playing, flags, life & 0xFFFFFFFF, facts.reason_number, len(values), facts.engine, facts.seq,
         age_ms, min(round(facts.valid_ms), NEVER), line, len(facts.alarms), len(known), *parts, *numbers,
     )  # fmt: skip
-    shown = [one for one in facts.results if not one.line or one.line == f"udp-{line:08x}"][:RESULTS]
+    shown = [one for one in facts.results if _is_shown(one, line)][:RESULTS]
     return head + b"".join(_result(one, now_ns, line) for one in shown).ljust(RESULTS * _RESULT.size, b"\0")
+
+
+def _is_shown(one: Outcome, line: int) -> bool:
+    """Whether it is of a verdict, or of a part of `line` that a datagram has room for: others may give its name."""
+    return not one.line or (one.line == f"udp-{line:08x}" and one.part < 1 << 32)
 
 
 def _result(one: Outcome, now_ns: int, line: int) -> bytes:

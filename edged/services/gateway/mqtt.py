@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import ssl
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ EACH_NS = NS_PER_S  # between two states that are the same: `life` moves
 KEEPALIVE_S = 3  # the broker sends the last will after one and a half of it
 QUEUED = 1000  # results for a broker that is away; older ones are dropped
 LOST = {"alive": False, "state": "LOST"}
+
+log = logging.getLogger("edged.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,15 @@ class Publisher:
         self._due_ns = 0
         self._results: set[tuple[int, int]] = set()  # of those shown now, what was taken over
         self._waiting: deque[Outcome] = deque(maxlen=QUEUED)  # here, since a message that waits grows no older
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edged-{plant.name}-gateway")
+        # Of two clients with one name a broker ends the first: daemons of many cells have one name, but not one prefix
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edged:{self._prefix}")
         self._client.will_set(f"{self._prefix}/state", json.dumps({**LOST, "life": None}), qos=1, retain=True)
         self._client.max_queued_messages_set(QUEUED)
         self._client.reconnect_delay_set(1, 10)
-        self._client.on_connect = self._connected
-        self._connects = 0
+        self._client.on_connect, self._client.on_disconnect = self._connected, self._disconnected
+        self._client.on_connect_fail = self._unreachable
+        self._broker = "{}:{}".format(*options.broker)
+        self._connects, self._trouble = 0, ""
         self._secure(options)
         self._client.connect_async(*options.broker, keepalive=KEEPALIVE_S)
         self._client.loop_start()
@@ -113,9 +120,29 @@ class Publisher:
         except (OSError, ValueError, ssl.SSLError) as error:
             raise EdgedError(f"the broker's credentials cannot be used: {error}", "see their files") from None
 
-    def _connected(self, *_: Any) -> None:
+    def _connected(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         """In paho's thread: the broker may have told everybody our last will, or be another one."""
+        if reason.is_failure:
+            self._warn(f"refuses the gateway ({reason}); see --user, --password-file and its access list")
+            return
         self._connects += 1
+        if self._trouble:
+            log.warning("%s is connected now", self._broker)
+            self._trouble = ""
+
+    def _disconnected(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure and not self._trouble:
+            self._warn(f"is gone ({reason}); another gateway with this --prefix would have it so")
+
+    def _unreachable(self, client: Any, data: Any) -> None:
+        """In the handler of what went wrong."""
+        self._warn(f"cannot be reached ({sys.exc_info()[1]}); see --broker and --ca")
+
+    def _warn(self, trouble: str) -> None:
+        """Once, not at each try."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.warning("%s %s", self._broker, trouble)
 
     def turn(self) -> None:
         """Publish what has changed, or is due."""

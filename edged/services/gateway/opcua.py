@@ -19,6 +19,7 @@ from asyncua.crypto.permission_rules import SimpleRoleRuleset, User, UserRole
 from asyncua.crypto.uacrypto import der_from_x509, load_certificate
 
 from edged.client import TriggerSender
+from edged.client.trigger import COUNTER_BITS
 from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError, UsageError
 from edged.services.gateway.plant import NO_ENGINE, Facts, Outcome, Plant
@@ -264,6 +265,8 @@ class Gateway:
         now_ns = monotonic_ns()
         if self._is_late(now_ns):
             return ua.StatusCode(ua.StatusCodes.BadTimeout)
+        if part >= 1 << COUNTER_BITS:
+            return ua.StatusCode(ua.StatusCodes.BadOutOfRange)
         endpoint = self._plant.runtime / "triggers"
         if not endpoint.exists() or not line or len(line) > 64:
             return ua.StatusCode(ua.StatusCodes.BadNotSupported if line else ua.StatusCodes.BadInvalidArgument)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
+from asyncua import ua
 from rig import free_port
 from waiting import until
 
@@ -367,6 +368,41 @@ def test_a_result_that_waited_for_the_broker_says_its_age(plant: Plant, monkeypa
     publisher.turn()
     assert [one["entry"] for one in published] == [1, 2], "each once, in their order"
     assert all(one["age_ms"] >= 200 for one in published)
+
+
+def test_a_broker_that_refuses_or_is_not_there_is_told_once(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        port = broker.getsockname()[1]
+        publisher = mqtt.Publisher(plant, mqtt.Options(("127.0.0.1", port), "plant/line1", user="edged"))
+        publisher._client.reconnect_delay_set(0.01, 0.01)
+        for answer in (b"\x20\2\0\5", b"\x20\2\0\5", b"\x20\2\0\0"):
+            connection, _ = broker.accept()
+            with connection:
+                asked.append(connection.recv(1000))
+                connection.sendall(answer)
+                until(lambda answer=answer: answer[3] == 5 or publisher._client.is_connected())
+    until(lambda: "cannot be reached" in caplog.text)
+    publisher.close()
+    assert all(b"edged:plant/line1" in packet for packet in asked), "not the daemon's name, which many cells share"
+    told = [record.getMessage().partition(" (")[0].partition(" ")[2] for record in caplog.records]
+    assert told[:4] == ["refuses the gateway", "is connected now", "is gone", "cannot be reached"]
+
+
+def test_a_part_that_a_datagram_has_no_room_for_is_not_in_it() -> None:
+    """Whoever may trigger can give any line's name, and counts in 63 bits unless told otherwise."""
+    facts = Facts(True, results=tuple(Outcome(1, "udp-00000007", part, 1, "PASS", "", (), "", ENGINE, 1)
+                                      for part in (1 << 32, (1 << 32) - 1)))  # fmt: skip
+    data = write(facts, 1, 10**9, 7)
+    assert struct.unpack_from("<IIB", data, 144) == (7, 0xFFFFFFFF, 1)
+    assert data[176:] == bytes(224)
+
+
+def test_a_part_that_no_counter_has_is_out_of_range(plant: Plant) -> None:
+    gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
+    gateway._turned_ns = monotonic_ns()
+    answer = asyncio.run(gateway._trigger(ua.NodeId(), "l", 1 << 63))
+    assert answer == ua.StatusCode(ua.StatusCodes.BadOutOfRange)
 
 
 def test_a_call_that_may_have_waited_for_the_gateway_is_late(plant: Plant) -> None:
