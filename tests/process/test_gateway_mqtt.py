@@ -71,7 +71,10 @@ def test_a_broker_hears_what_is_so_and_the_last_will(rig: Rig, port: int) -> Non
     )
     daemon = rig.daemon(config)
     daemon.wait_status(lambda status: status["engine"].get("version"))
-    state = until(lambda: (told := reader.state).get("good") and told, what=lambda: (reader.seen[-2:], daemon.said))
+    state = until(
+        lambda: (told := reader.state).get("good") and told.get("version") and told,
+        what=lambda: (reader.seen[-2:], daemon.said),
+    )
     assert (state["alive"], state["stop"], len(state["engine"])) == (True, False, 16)
     assert state["version"] == daemon.status()["engine"]["version"]
     result = until(
