@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from edged.config.schema import Config
 
 
+def inspected_sizes(config: Config) -> set[tuple[int, int]]:
+    """(width, height) of the cameras that may be inspected: those that are served in turn, else any."""
+    names = config.execution.cameras or tuple(config.cameras)
+    return {(config.cameras[name].width, config.cameras[name].height) for name in names if name in config.cameras}
+
+
 def check_inspection(config: Config) -> Iterator[tuple[str, Any, str]]:
     """Key, value and what is allowed there, of each contradiction."""
     if config.stream == "action" and config.inspection.rules:
@@ -33,7 +39,7 @@ def check_inspection(config: Config) -> Iterator[tuple[str, Any, str]]:
             yield f"{key}.max_count", rule.max_count, f"at least min_count = {rule.min_count}"
         if rule.unit == "mm2" and calibration is None:
             yield f"{key}.unit", rule.unit, "px, or an [inspection.calibration]: 'edged calibrate --help' says how"
-        sizes = {(camera.width, camera.height) for camera in config.cameras.values()}
+        sizes = inspected_sizes(config)
         for name, polygon in (("region", rule.region), *(("ignore", one) for one in rule.ignore)):
             if polygon and (allowed := polygon_fault(polygon, sizes)):
                 yield f"{key}.{name}", [list(point) for point in polygon], allowed

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.config import Config
+from edged.config.inspection import inspected_sizes
 from edged.config.sections import InspectionConfig, RuleConfig
 from edged.core.types import Hold, Instances, Labels
 from edged.inspection.calibration import Calibration, make_calibration
@@ -155,10 +156,10 @@ class Judge:
 
 
 def make_judge(config: Config) -> Judge | None:
-    """What judges results; None where nothing is inspected. Regions are drawn for the only camera's size."""
+    """What judges results; None where nothing is inspected. Regions are drawn for the one size of what is inspected."""
     if not config.inspects:
         return None
-    sizes = {(camera.height, camera.width) for camera in config.cameras.values()}
+    sizes = [(height, width) for width, height in inspected_sizes(config)]
     given = config.inspection.calibration
     calibration = None if given is None else make_calibration(given)
     return Judge(config.inspection, sizes.pop() if len(sizes) == 1 else None, calibration)

@@ -54,6 +54,13 @@ def test_a_trigger_gives_a_daemon_requests_and_results(write: Write) -> None:
             "execution.cameras",
             "cameras of one size",
         ),
+        (  # it lies in the picture of a camera that is not looked at
+            TWO.replace("640", "1920").replace("1920", "640", 1)
+            + '[[inspection.rules]]\nname = "a"\nmax_count = 0\nregion = [[700, 0], [900, 0], [900, 90]]\n'
+            + '[execution]\ncameras = ["left"]\n',
+            "inspection.rules.0.region",
+            "640x480: all of it lies outside",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_can(write: Write, text: str, key: str, said: str) -> None:
