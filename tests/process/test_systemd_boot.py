@@ -1,4 +1,4 @@
-"""The units under a real systemd: start, watchdog, reload, crashes, failures, the page."""
+"""The units under a real systemd: start, watchdog, reload, crashes, failures, the page, the recorder."""
 
 from __future__ import annotations
 
@@ -102,3 +102,53 @@ def test_the_page_runs_as_a_reader(inside: Inside, pick: str) -> None:
         until(lambda: '"name":"pick"' in inside(*environ, python, "-c", ask, check=False), "it shows the daemon")
     finally:
         inside("systemctl", "stop", "edged-ui")
+
+
+RECORDED = "/var/lib/edged/engines/.recordings/line"
+
+
+@pytest.fixture
+def recorder(inside: Inside) -> Iterator[str]:
+    """The recorder of a daemon that infers, both at work."""
+    inside("systemctl", "start", "edged@line", "edged-record@line")
+    until(lambda: "HOLD" not in inside("/opt/edged/bin/edged", "status", "line"), "it infers")
+    yield "edged-record@line"
+    inside("systemctl", "stop", "edged-record@line", "edged@line")
+    assert show(inside, "edged-record@line", "Result") == "success"
+    inside("umount", RECORDED, check=False)
+    inside("rm", "--recursive", "--force", RECORDED)
+
+
+def kept(inside: Inside, word: str) -> list[str]:
+    listed = inside("find", RECORDED, "-name", f"*{word}*.mcap", "-printf", "%f %u:%g %m\n", check=False)
+    return sorted(listed.splitlines())
+
+
+def test_how_a_daemon_ended_is_kept_by_the_recorder_beside_it(inside: Inside, recorder: str) -> None:
+    before = show(inside, recorder, "MainPID")
+    for number in (1, 2):
+        inside("systemctl", "restart", "edged@line")
+        until(lambda: len(kept(inside, "stop-stopping")) == number, "its last stop is kept")  # noqa: B023
+        until(lambda: "HOLD" not in inside("/opt/edged/bin/edged", "status", "line"), "it infers again")
+        time.sleep(2)  # for the recorder to hear that it does
+    assert all(one.endswith("edged:edged 640") for one in kept(inside, "stop-stopping"))
+    assert "recorded" in inside("journalctl", "--unit", recorder, "--output", "cat", "--priority", "info")
+    assert show(inside, recorder, "MainPID") == before, "it outlived its daemon"
+
+
+def test_a_full_disk_ends_no_recorder(inside: Inside, recorder: str) -> None:
+    inside("systemctl", "stop", recorder)
+    inside("mount", "-t", "tmpfs", "-o", "size=40m,mode=0750,uid=edged,gid=edged", "tmpfs", RECORDED)
+    inside("systemctl", "start", recorder)
+    before = show(inside, recorder, "MainPID")
+    ask = ("/opt/edged/bin/edged", "record", "line", "--now")
+    inside("dd", "if=/dev/zero", f"of={RECORDED}/else", "bs=1M", "count=30")
+    inside(*ask, "no room")
+    errors = ("journalctl", "--unit", recorder, "--output", "cat", "--priority", "err")
+    until(lambda: "does not take the recording: No space left" in inside(*errors), "it says so")
+    inside("rm", f"{RECORDED}/else")
+    inside(*ask, "room again")
+    until(lambda: len(kept(inside, "room-again")) == 1, "it goes on")
+    assert not kept(inside, "no-room")
+    assert show(inside, recorder, "MainPID") == before
+    assert "HOLD" not in inside("/opt/edged/bin/edged", "status", "line")

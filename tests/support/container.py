@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import edged
@@ -33,6 +35,27 @@ export PYTHONPATH=/opt/source:/opt/packages
 exec /opt/python/bin/python{sys.version_info.major}.{sys.version_info.minor} -m edged "$@"
 """
 
+LINE = """
+[loop]
+clock = "camera:line"
+[cameras.line]
+uri = "/etc/edged/pictures"
+width = 256
+height = 256
+fps = 10
+loop = true
+max_age_ms = 1000
+[engine]
+name = "plate"
+[bus]
+valid_ms = 3000
+[record]
+before_s = 1
+after_s = 1
+keep_mb = 64
+"""
+"""A daemon that sees something, so that a hold is a stop to be recorded."""
+
 HOOK = """#!/bin/sh
 echo "hook: $1"
 """
@@ -52,7 +75,13 @@ def laid_out(folder: Path) -> Path:
     (configs / "on-failure").write_text(HOOK, encoding="utf-8")
     (configs / "on-failure").chmod(0o755)
     (configs / "pick.env").write_text("EDGED_LOOP__RATE_HZ=25\n", encoding="utf-8")
+    (configs / "line.toml").write_text(LINE, encoding="utf-8")
+    (configs / "pictures").mkdir()
+    for number in range(4):
+        picture = np.full((256, 256, 3), 60 + 40 * number, np.uint8)
+        cv2.imwrite(str(configs / "pictures" / f"{number}.png"), picture)
     (folder / "state").mkdir()
+    shutil.copytree(ROOT / "engines" / "plate", folder / "state" / "engines" / "plate")
     return folder
 
 
