@@ -28,6 +28,28 @@ def test_a_fork_says_and_ends_as_a_new_interpreter(line: str, tmp_path: Path) ->
     assert (forked.returncode, forked.stdout, forked.stderr) == (new.returncode, new.stdout, new.stderr)
 
 
+CODES = {
+    "output": "import sys; print(__name__, sys.argv, sys.path[0]); print('no', file=sys.stderr)",
+    "exit": "import sys; sys.exit(7)",
+    "words": "import sys; sys.exit('it is not there')",
+    "exception": "raise ValueError('x')",
+    "atexit": "import atexit; atexit.register(print, 'last words')",
+    "thread": "import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('after main'))).start()",
+    "killed": "import os; os.kill(os.getpid(), 9)",
+    "imports": "import edged.runtime.logs, threading; print(threading.active_count(), threading.__name__)",
+}
+
+
+@pytest.mark.parametrize("code", CODES.values(), ids=CODES)
+def test_code_says_and_ends_as_in_a_new_interpreter(code: str, tmp_path: Path) -> None:
+    forked = warm.run(("-c", code, "one", "two"), os.environ, 60, tmp_path)
+    new = subprocess.run(
+        [sys.executable, "-c", code, "one", "two"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (forked.returncode, forked.stdout) == (new.returncode, new.stdout)
+    assert forked.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:], "a traceback has our frames above it"
+
+
 def test_its_end_is_told_as_popen_tells_it(rig: Rig) -> None:
     sections = {"loop": "rate_hz = 10", "engine": "name = 'none'", "guard": "", "bus": "valid_ms = 1000"}
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
@@ -50,7 +72,7 @@ def test_what_opencv_adds_to_our_environment_is_no_reason() -> None:
 def test_what_is_meant_for_the_interpreter_gets_a_new_one(variable: str) -> None:
     assert warm.can_fork(("-m", "edged", "run"), os.environ)
     assert not warm.can_fork(("-m", "edged", "run"), {**os.environ, variable: "/nowhere"})
-    assert not warm.can_fork(("-c", "pass"), os.environ)
+    assert not warm.can_fork(("-m", "http.server"), os.environ)
 
 
 def test_the_rig_forks(rig: Rig) -> None:

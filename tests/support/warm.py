@@ -4,7 +4,8 @@ Hundreds of tests start a daemon or a command, and importing OpenCV, ONNX Runtim
 of them most of a second of processor time. Here one server has imported them and forks; from `main()` on the child is
 what a new interpreter would be: its own arguments, environment, folder, descriptors, and end.
 
-What a test wants of the interpreter itself (`PYTHONPATH`, `LD_PRELOAD`, ...) no fork can give: see `can_fork`.
+What a test wants of the interpreter itself (`PYTHONPATH`, `LD_PRELOAD`, ...) no fork can give: see `can_fork`. Nor can
+it give an interpreter that has imported nothing yet.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -50,20 +52,27 @@ IMPORTS = ("edged.daemon", "edged.cli.main", "edged.client", "edged.swap.trial",
 
 
 def can_fork(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether this is edged's own command line, in an interpreter like ours."""
+    """Whether this is edged's own command line, or code, in an interpreter like ours."""
 
     def ours(given: Mapping[str, str]) -> dict[str, str]:
         kept = {key: value for key, value in given.items() if key.startswith(INTERPRETER) and key not in OFF}
         paths = kept.pop("LD_LIBRARY_PATH", "").split(os.pathsep)
         return kept | {"LD_LIBRARY_PATH": "".join(path for path in paths if "cv2" not in path)}  # OpenCV adds its own
 
-    return arguments[:2] == ("-m", "edged") and ours({**HARMLESS, **environ}) == ours({**_AT_START, **HARMLESS})
+    return (arguments[:2] == ("-m", "edged") or arguments[:1] == ("-c",)) and ours({**HARMLESS, **environ}) == ours(
+        {**_AT_START, **HARMLESS}
+    )
 
 
 def run(
     arguments: Sequence[str], environ: Mapping[str, str], timeout_s: float, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`subprocess.run` of it with captured text."""
+    """`subprocess.run` of it with captured text; forked or not."""
+    if not can_fork(arguments, environ):
+        return subprocess.run(
+            [sys.executable, *arguments], env=environ, cwd=cwd, capture_output=True, text=True, timeout=timeout_s,
+            check=False,
+        )  # fmt: skip
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
         process = Warm(arguments, environ, (nothing.fileno(), out.fileno(), err.fileno()), cwd)
         try:
@@ -76,11 +85,11 @@ def run(
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode())
-    return subprocess.CompletedProcess(["edged", *arguments[2:]], process.returncode or 0, *texts)
+    return subprocess.CompletedProcess([*arguments], process.returncode or 0, *texts)
 
 
 class Warm:
-    """A forked `python -m edged`, to be used like a `subprocess.Popen`."""
+    """A forked `python -m edged` or `python -c`, to be used like a `subprocess.Popen`."""
 
     def __init__(
         self,
@@ -96,7 +105,9 @@ class Warm:
         with theirs:
             socket.send_fds(server or _our_server(), [json.dumps(request).encode()], [*fds, theirs.fileno()])
         self.pid = self._read()
-        self._pidfd = os.pidfd_open(self.pid)
+        self._pidfd: int | None = None
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            self._pidfd = os.pidfd_open(self.pid)
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._end], [], [], 0)[0]:
@@ -112,7 +123,7 @@ class Warm:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:
+        if self.poll() is None and self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
@@ -125,7 +136,8 @@ class Warm:
     def _ended(self) -> None:
         self.returncode = os.waitstatus_to_exitcode(self._read())
         self._end.close()
-        os.close(self._pidfd)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
 
     def _read(self) -> int:
         data = self._end.recv(4)
@@ -168,7 +180,12 @@ def main() -> None:
         request, fds = _serve(control)
     if request:
         _become(request, fds)
-        runpy.run_module(request["arguments"][1], run_name="__main__", alter_sys=True)
+        option, what = request["arguments"][:2]
+        if option == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            sys.modules["__main__"] = module = types.ModuleType("__main__")
+            exec(compile(what, "<string>", "exec"), vars(module))
 
 
 def _serve(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -225,8 +242,9 @@ def _become(request: Mapping[str, Any], fds: Sequence[int]) -> None:
         text = io.TextIOWrapper(binary, "utf-8", errors, write_through="PYTHONUNBUFFERED" in os.environ or number == 2)
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)
-    sys.argv = ["edged", *request["arguments"][2:]]
-    sys.path[0] = request["cwd"]
+    option, _, *rest = request["arguments"]
+    sys.argv = ["-c" if option == "-c" else "edged", *rest]
+    sys.path[0] = "" if option == "-c" else request["cwd"]
 
 
 if __name__ == "__main__":

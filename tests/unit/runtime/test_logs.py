@@ -10,6 +10,7 @@ import sys
 from datetime import datetime
 
 import pytest
+import warm
 
 SCRIPT = """
 import logging, sys
@@ -25,10 +26,8 @@ writer.stop()
 def run(body: str, level: str = "info", format: str = "text", **environ: str) -> str:
     given = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
     code = SCRIPT.format(level=level, format=format, body=body)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**given, **environ}, timeout=30, check=True
-    )
-    assert done.stdout == ""
+    done = warm.run(("-c", code), {**given, **environ}, 30)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     return done.stderr
 
 

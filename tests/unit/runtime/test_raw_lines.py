@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import warm
 
 from edged.runtime.last_words import is_libzmqs
 
@@ -32,9 +33,8 @@ def run(body: str) -> tuple[list[str], str]:
     """The messages of the log, each of which is a JSON object, and the last line, which is none."""
     code = SCRIPT.format(body=body)
     given = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=given
-    )
+    done = warm.run(("-c", code), given, 60)
+    assert done.returncode == 0, done.stderr
     *lines, last = done.stderr.splitlines()
     return [json.loads(line)["message"] for line in lines], last
 
