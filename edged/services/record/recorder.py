@@ -21,7 +21,7 @@ from edged.runtime.memory import load
 from edged.services.record import shown
 from edged.services.record.file import CHUNK_BYTES, WHOLE, RecordingFile
 from edged.services.record.ring import Heard, Ring
-from edged.services.record.room import make_room, prune
+from edged.services.record.room import NoRoomError, make_room, prune
 
 LATE_NS = 2 * NS_PER_S
 MARGIN_NS = 3 * NS_PER_S  # before what was asked for: the snapshot that a replay begins at
@@ -57,6 +57,7 @@ class Recorder:
         self._names: dict[str, list[str]] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self.lost: Counter[str] = Counter()  # messages that did not reach us, by stream
+        self._roomy = 0  # bytes of the file when there was room for more
         self.dropped = 0  # by ourselves, for want of memory
         self.refused = ""  # why the disk did not take the newest recording
         self.written: list[Path] = []
@@ -90,19 +91,24 @@ class Recorder:
         if self._file is None:
             return
         try:
-            make_room(self.folder, 2 * CHUNK_BYTES, self._file.part)
-        except OSError as error:
-            self._cut(error)
-            return
-        try:
+            self._make_room(self._file, 0)
             for heard in self.ring.older(min(now_ns - LATE_NS, self._end_ns)):
+                self._make_room(self._file, CHUNK_BYTES)
                 self._write(self._file, heard)
             self._file.tend()
             over = now_ns - LATE_NS >= self._end_ns
             if over or self._end_ns - self._began_ns > self._longest_ns <= now_ns - self._began_ns or self._is_full():
                 self._close(goes_on=not over)
+        except NoRoomError as error:
+            self._cut(error)
         except OSError as error:
             self._refuse(error)
+
+    def _make_room(self, file: RecordingFile, since: int) -> None:
+        """For what is written next, once `since` bytes were written after the last time."""
+        if file.bytes - self._roomy >= since:
+            make_room(self.folder, 2 * CHUNK_BYTES, file.part)
+            self._roomy = file.bytes
 
     def close(self, now_ns: int) -> None:
         """Write all there is, and end."""
@@ -117,8 +123,8 @@ class Recorder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             prune(self.folder, self.config.keep_mb * MIB // 2)
-            make_room(self.folder, self.ring.bytes + 4 * CHUNK_BYTES)
-            self._file = RecordingFile(path)
+            make_room(self.folder, 4 * CHUNK_BYTES)
+            self._file, self._roomy = RecordingFile(path), 0
         except OSError as error:
             self._refuse(error)
             return False
@@ -210,18 +216,19 @@ class Recorder:
         """The first snapshot of a daemon's run: its config may be another one than before."""
         if "memory" not in message.arrays.specs:
             return
+        before, self._session = self._session, message.session
         try:
             config = load(message.arrays["memory"].tobytes(), unseen)["config"]
+            self._names = {name: list(one["names"]) for name, one in config.get("sensors", {}).items()}
             given = RecordConfig.model_validate(config.get("record") or {})
-        except (WireError, LookupError, ValueError):
+        except (WireError, LookupError, ValueError) as error:
+            log.warning("the daemon's [record] is not known here, what was configured before goes on: %s", error)
             return
-        self._names = {name: list(one["names"]) for name, one in config.get("sensors", {}).items()}
-        if self._session is not None and self._follows and given != self.config:
+        if before is not None and self._follows and given != self.config:
             log.info("the daemon came back with another [record], which counts from now on")
             if given.folder != self.config.folder:
                 log.warning("record.folder is another one now; recordings stay in %s until a restart", self.folder)
             self._take(given)
-        self._session = message.session
 
     def _take(self, config: RecordConfig) -> None:
         self.config = config

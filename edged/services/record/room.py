@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import sys
 from pathlib import Path
 
 from edged.services.record.file import OPEN, WHOLE
@@ -20,26 +21,42 @@ MOST = 1 << 30
 log = logging.getLogger("edged.record")
 
 
+class NoRoomError(OSError):
+    """There is too little room, whatever recordings are removed."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def free_bytes(folder: Path) -> int:
     """What recordings may still take there: what an ordinary user may write, less 5 % of the file system, of which
-    1 GiB at most. Raises `OSError`."""
+    1 GiB at most; without end on one that does not tell. Raises `OSError`."""
     status = os.statvfs(folder)
+    if not status.f_blocks:
+        return sys.maxsize
     return status.f_bavail * status.f_frsize - min(round(status.f_blocks * status.f_frsize * SHARE), MOST)
 
 
 def make_room(folder: Path, wanted: int, but: Path | None = None) -> None:
-    """Remove the oldest recordings until there is room for so many bytes; `but` is being written. Raises `OSError`
-    where there is too little without any of them: then none is removed."""
+    """Remove the oldest recordings until there is room for so many bytes; `but` is being written. Raises
+    `NoRoomError` where there is too little without any of them, and none is removed; and where the removal of one frees
+    nothing, since a snapshot or another name keeps it: then no further one goes."""
     if (free := free_bytes(folder)) >= wanted:
         return
     files = _oldest_first(folder, but)
     if free + sum(size for _, size in files) < wanted:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise NoRoomError
     gone = 0
-    while files and free < wanted:
-        _remove(files.pop(0)[0])
+    while free < wanted:
+        if not files:
+            raise NoRoomError
+        path, size = files.pop(0)
+        _remove(path)
         gone += 1
-        free = free_bytes(folder)
+        before, free = free, free_bytes(folder)
+        if free < wanted and free - before < size // 2:
+            log.warning("removed %s, which freed nothing: a snapshot or another name keeps it", path)
+            raise NoRoomError
     log.warning("removed %d old recordings, the disk is nearly full", gone)
 
 

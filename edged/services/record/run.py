@@ -23,9 +23,10 @@ from edged.core.errors import EXIT_OK, EdgedError, UsageError, WireError
 from edged.core.files import write_file
 from edged.runtime.memory import load
 from edged.runtime.systemd import READY, STOPPING, notify
-from edged.services.record.file import OPEN, repair
+from edged.services.record.file import CHUNK_BYTES, OPEN, repair
 from edged.services.record.recorder import MIB, Recorder, unseen
 from edged.services.record.ring import Heard
+from edged.services.record.room import free_bytes
 
 FIRST_S = 10.0  # for the daemon to tell of itself
 TURN_S = 0.05
@@ -108,10 +109,7 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
         place = folder or config.recordings
         lock = _lock(place)
         for part in sorted(place.glob(f"*{OPEN}")):
-            try:
-                tell(f"repaired {repair(part)}")
-            except EdgedError as error:  # no reason to record nothing
-                log.warning("%s", error)
+            _repair(part, tell)
         wanted = config.record if seconds is None else config.record.model_copy(update={"on": ()})  # asked for, no more
         recorder = Recorder(name, wanted, place, follows=seconds is None)
         for heard in first:
@@ -122,10 +120,23 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
         for path in recorder.written[-1:] if seconds is not None else ():
             tell(str(path))
         lock.close()
+        if seconds is not None and recorder.refused:
+            raise EdgedError(recorder.refused, "make room (5 % of the disk stays free), or give another folder")
     finally:
         notify(STOPPING)
         ears.close()
     return EXIT_OK
+
+
+def _repair(part: Path, tell: Callable[[str], None]) -> None:
+    """Where the disk has room for both, as `Recorder` leaves it; what cannot be repaired is no reason to record
+    nothing."""
+    try:
+        if free_bytes(part.parent) < part.stat().st_size + CHUNK_BYTES:
+            raise EdgedError(f"{part} cannot be repaired: the disk is nearly full", "it can be replayed as it is")
+        tell(f"repaired {repair(part)}")
+    except EdgedError as error:
+        log.warning("%s", error)
 
 
 def ask(folder: Path, why: str) -> None:

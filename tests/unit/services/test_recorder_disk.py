@@ -12,7 +12,7 @@ from recorded_bus import Bus, S, go, hold, made
 from edged.core.errors import EdgedError
 from edged.runtime.memory import dump
 from edged.services.record import recorder as module
-from edged.services.record import room
+from edged.services.record import room, run
 from edged.services.record.file import OPEN, facts, read, repair
 from edged.services.record.ring import Heard
 from edged.services.record.room import prune
@@ -74,8 +74,8 @@ class Disk:
 def test_the_oldest_go_where_the_disk_is_smaller_than_what_may_be_kept(
     tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_BYTES", 50_000)
-    disk = Disk(tmp_path, 550_000, monkeypatch)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 20_000)
+    disk = Disk(tmp_path, 100_000, monkeypatch)
     recorder = made(tmp_path)
     for _ in range(8):
         recorder.trigger("by hand", bus.now_ns)
@@ -85,6 +85,52 @@ def test_the_oldest_go_where_the_disk_is_smaller_than_what_may_be_kept(
     assert kept == sorted(recorder.written)[-len(kept) :], "the newest"
     assert 1 < len(kept) < 8
     assert disk.least > 0
+
+
+def test_where_a_removal_frees_nothing_no_further_one_goes(tmp_path: Path) -> None:
+    """Hard links, snapshots, files that somebody has open."""
+    for number in range(5):
+        path = tmp_path / f"pick-{number}.mcap"
+        path.write_bytes(bytes(1000))
+        os.utime(path, (number, number))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "free_bytes", lambda _: 100)
+        with pytest.raises(room.NoRoomError):
+            room.make_room(tmp_path, 3000)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_file_system_that_does_not_tell_its_size_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*told[:2], 0, 0, 0, *told[5:])))
+    room.make_room(tmp_path, 1 << 60)
+
+
+def test_what_waits_in_memory_is_not_asked_for_at_once(
+    tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raw pictures in memory are JPEGs on disk; and where they are more than there is room for, what fits is kept."""
+    monkeypatch.setattr(module, "CHUNK_BYTES", 20_000)
+    disk = Disk(tmp_path, 200_000, monkeypatch)
+    recorder = made(tmp_path)
+    go(recorder, bus, 5)
+    assert recorder.ring.bytes > disk.size
+    recorder.trigger("by hand", bus.now_ns)
+    go(recorder, bus, 5)
+    assert len(recorder.written) == 1
+    assert disk.least > 0
+
+
+def test_a_repair_leaves_what_others_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = tmp_path / f"pick{OPEN}"
+    part.write_bytes(b"")
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "free_bytes", lambda _: run.CHUNK_BYTES - 1)
+        run._repair(part, told.append)
+    assert (list(tmp_path.iterdir()), told) == ([part], [])
+    run._repair(part, told.append)
+    assert (part.exists(), len(told)) == (False, 1)
 
 
 def test_a_recording_ends_whole_before_it_takes_what_others_need(
