@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.inspection.doubled import ALIVE_NS, MOST_LINES, Doubled
+from edged.inspection.doubled import ALIVE_NS, LOST_NS, MOST_LINES, Doubled
 
 MS = 1_000_000
 S = 1000 * MS
@@ -19,10 +19,8 @@ def test_the_second_sender_is_refused_once_both_have_come_again_and_again() -> N
             refused.append((number, sender))
     assert 30 <= refused[0][0] <= 50, "after three to five seconds"
     assert {sender for _, sender in refused} == {"b"}
-    assert doubled.names(100 * 100 * MS) == ["line"]
     assert not doubled.refuses("other", "b", 100 * 100 * MS), "a line of its own is its own"
     later = 200 * 100 * MS + ALIVE_NS
-    assert doubled.names(later) == []
     assert not doubled.refuses("line", "b", later), "the first one is gone"
 
 
@@ -33,7 +31,27 @@ def test_one_sender_that_connects_again_and_again_is_never_refused(steps: list[t
         now_ns += after_ms * MS
         connection += again
         assert not doubled.refuses("line", connection, now_ns)
-    assert doubled.names(now_ns) == []
+
+
+def test_two_that_take_turns_more_slowly_than_either_is_waited_for_are_told_as_well() -> None:
+    doubled, refused = Doubled(), []
+    for number in range(40):  # a part of each every 30 s
+        if doubled.refuses("line", "ab"[number % 2], number * 15 * S):
+            refused.append("ab"[number % 2])
+    assert len(refused) >= 15
+    assert set(refused) == {refused[0]}, "one of them keeps the line"
+    alone_ns = 40 * 15 * S + LOST_NS
+    assert not doubled.refuses("line", refused[0], alone_ns), "the other one is gone"
+
+
+def test_one_of_two_that_connects_again_has_its_line_once_the_other_is_gone() -> None:
+    doubled = Doubled()
+    for number in range(100):
+        doubled.refuses("line", "ab"[number % 2], number * 100 * MS)
+    assert doubled.refuses("line", "a2", 10 * S)
+    assert not doubled.refuses("line", "a2", 10 * S + ALIVE_NS)
+    for number in range(1, 100):
+        assert not doubled.refuses("line", "a2", 10 * S + ALIVE_NS + number * 100 * MS)
 
 
 def test_what_a_lost_connection_held_back_is_no_second_sender() -> None:
