@@ -57,7 +57,8 @@ def facts(fitted: Any) -> dict[str, Any]:
 
 def _plane(files: list[Path], plane: str) -> str:
     """The picture that `--plane` names, by its path or its name alone; without it the last."""
-    named = files[-1:] if not plane else [path for path in files if plane in (str(path), path.name)]
+    asked = Path(plane).resolve()
+    named = files[-1:] if not plane else [path for path in files if plane == path.name or path.resolve() == asked]
     if len(set(named)) > 1:
         raise UsageError(f"--plane {plane}: {len(set(named))} pictures are called so", f"give its path, as {named[0]}")
     return str(named[0]) if named else plane

@@ -162,7 +162,7 @@ class Trajectory:
         return self._between(since_ns + step_ns * np.arange(count, dtype=np.int64))
 
     def _one(self, since_ns: int) -> tuple[Floats, Floats]:
-        """[D] what `sample` gives at one moment, to the bit, in a quarter of the time: each tick asks for two."""
+        """[D] what `sample` gives at one moment, in a quarter of the time: each tick asks for two."""
         last = len(self.positions) - 1
         row, rest_ns = divmod(min(max(since_ns, 0), last * self.grid_ns), self.grid_ns)
         where, fast = self.positions[row].copy(), self.velocities[row].copy()

@@ -177,7 +177,7 @@ class InferenceThread(threading.Thread):
 
     def _infer(self, job: Job) -> Done:
         inference, watch = self.pipeline.inference, Stopwatch(self._now)
-        watch.restart(job.begin_ns)
+        watch.restart(self._now())  # the tick that gave the job had its own work to do
         failed = inference.run(job.observation, watch)
         prediction = None
         if failed is None and not inference.moves:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from scripted import PERIOD, STEP, STEPS, VELOCITY, ScriptedCell, ScriptedWorker
 
 from edged.core.errors import MachineryError
 from edged.core.types import Reason, Sample
+from edged.runtime.publish import Sent
 from edged.wire import Flag, Kind, Message
 
 STOPS = frozenset(reason for reason in Reason if reason.stop)
@@ -121,6 +124,35 @@ def test_a_stop_throws_away_what_was_inferred_before_it(cell: ScriptedCell) -> N
     assert moving
     assert moving[0].captured_ns > held.published_ns > old.observation.captured_ns
     assert {message.header["motion"] for message in heard} == {held.header["motion"]}
+
+
+def test_an_inference_that_was_decided_on_before_a_stop_does_not_begin_after_it(
+    cell: ScriptedCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop comes after the tick decided and before its message is out, in each tick in turn."""
+    send, seen = cell.loop._send, set[bool]()
+    for wait in range(6):
+        for _ in range(8):
+            cell.tick()
+        asked = iter([False] * wait + [True])
+
+        def stopped(*turn: Any, asked: Iterator[bool] = asked) -> Sent:
+            if next(asked, False):
+                seen.add(cell.loop._policy._next is not None)
+                cell.arming.hold("test")
+            return send(*turn)
+
+        monkeypatch.setattr(cell.loop, "_send", stopped)
+        heard = [cell.tick() for _ in range(wait + 1)]
+        assert heard[-1].reason == Reason.OPERATOR
+        assert cell.worker.job is None or cell.worker.job.motion != heard[-1].header["motion"]
+        assert cell.worker.job is None or cell.worker.job.begin_ns < heard[-1].published_ns - PERIOD // 2
+        monkeypatch.setattr(cell.loop, "_send", send)
+        cell.arming.resume("test")
+        for _ in range(80):
+            cell.tick()
+        assert cell.outlet.heard[-1].kind is Kind.ACTION
+    assert seen == {False, True}
 
 
 def test_an_engine_that_is_offered_takes_over_between_two_runs_and_the_old_plan_goes_on_until_then(
