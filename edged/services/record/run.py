@@ -225,7 +225,7 @@ def _config(given: object) -> Config:
         return Config.model_validate(given)
     except ValueError as error:
         fact = f"the daemon's config is none that edged {__version__} knows: {error}"
-        raise EdgedError(fact, "record with the version of edged that the daemon runs") from None
+        raise EdgedError(fact, "record with the version that the daemon runs") from None
 
 
 def _snapshot(message: Message) -> dict[str, object] | None:
