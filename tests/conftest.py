@@ -19,22 +19,17 @@ from hypothesis import settings
 
 SKIPS = Path(__file__).with_name("skips.txt")
 WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "2" if len(os.sched_getaffinity(0)) > 1 else "0"))
-FIRST = (  # daemons with clocks and sockets, trials and builds: one after the other, in one worker, from the beginning
-    "tests/process/",
+DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
+ALONE = (  # trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done
+    "tests/process/test_control_remote.py",
+    "tests/process/test_fleet.py",
+    "tests/process/test_plant.py",  # gateways of four kinds, judged to the second
+    "tests/process/test_swap_",
+    "tests/process/test_two_clocks.py",
     "tests/gpu_fake/test_cuda_swap.py",
     "tests/gpu_fake/test_plan_",
     "tests/unit/bench/test_bench_gpu.py",
 )
-CALM = ("tests/process/test_ansible.py",)  # nothing in it has a clock
-LONG = (  # then these, so that no worker begins one of them when the other has nothing left to do
-    *CALM,
-    "tests/docs/test_wheel.py",
-    "tests/gpu_fake/",
-    "tests/unit/bench/",
-    "tests/unit/cli/",
-)
-NICE = 5  # of the other workers: where a clock and a busy test want the same processor, the clock has it
-BEGAN = pytest.StashKey[str]()  # the first test of this worker
 SOAK_TIMEOUT_S = 900.0
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other processor is the other worker's
@@ -79,23 +74,16 @@ def is_default_suite(config: pytest.Config) -> bool:
     return not is_named and config.option.markexpr in config.getini("addopts")
 
 
-def is_first(test: str) -> bool:
-    return test.startswith(FIRST) and not test.startswith(CALM)
-
-
 def unit_of(test: str) -> str:
-    """What a test runs with, in one worker: those with daemons, or those of its file."""
-    return FIRST[0] if is_first(test) else test.partition("::")[0]
-
-
-def turn_of(test: str) -> int:
-    """When its unit begins, before all with a higher number."""
-    return 0 if is_first(test) else 1 if test.startswith(LONG) else 2
+    """What a test runs with, in one worker: those that need the machine, those with daemons, those of its file."""
+    if test.startswith(ALONE):
+        return ALONE[0]
+    return DAEMONS if test.startswith(DAEMONS) else test.partition("::")[0]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker: the longest unit first, or the other worker waits for it. A soak may take longer than other tests,
-    and one that goes on for longer more so."""
+    """In a worker: the longest unit first, or the other worker waits for it; and last what has to be alone. A soak may
+    take longer than other tests, and one that goes on for longer more so."""
     scale = max(1.0, float(config.getoption("--soak-scale")))
     for item in items:
         marked = item.get_closest_marker("timeout")
@@ -103,21 +91,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit_s = float(marked.args[0] if marked else SOAK_TIMEOUT_S)
             item.add_marker(pytest.mark.timeout(limit_s * scale), append=False)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: turn_of(item.nodeid))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A worker that begins with anything else yields to the one with the daemons. Trials and builds are of the kernel's
-    idle class: they have the processor on which that one waits."""
-    if hasattr(item.config, "workerinput") and BEGAN not in item.config.stash:
-        item.config.stash[BEGAN] = item.nodeid
-        os.nice(0 if is_first(item.nodeid) else NICE)
+        order = {DAEMONS: 0, ALONE[0]: 2}
+        items.sort(key=lambda item: order.get(unit_of(item.nodeid), 1))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """`loadfile` with the units of `unit_of`."""
+    """`loadfile` with the units of `unit_of`; the one that has to be alone begins when all other tests have ended."""
     if config.option.dist != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -125,6 +105,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return unit_of(nodeid)
+
+        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+            super().mark_test_complete(node, item_index, duration)
+            for other in self.nodes:  # one may have waited for this test
+                if other is not node and list(self.workqueue) == [ALONE[0]]:
+                    self._reschedule(other)
+
+        def _reschedule(self, node: Any) -> None:
+            if list(self.workqueue) != [ALONE[0]] or node.shutting_down:
+                return super()._reschedule(node)
+            others = [other for other in self.nodes if other is not node]
+            if self._pending_of(self.assigned_work[node]) > 2:
+                return None
+            if not all(other.shutting_down for other in others):
+                return node.shutdown()  # another worker will take it
+            if not any(self._pending_of(self.assigned_work[other]) for other in others):
+                self._assign_work_unit(node)
+            return None
 
     return Scheduling(config, log)
 
