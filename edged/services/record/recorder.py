@@ -26,6 +26,7 @@ from edged.services.record.room import NoRoomError, make_room, prune
 LATE_NS = 2 * NS_PER_S
 MARGIN_NS = 3 * NS_PER_S  # before what was asked for: the snapshot that a replay begins at
 VERDICTS = (Kind.ACTION, Kind.LABELS, Kind.INSTANCES, Kind.HOLD)
+REFUSED_REMEDY = "make room (5 % of the disk stays free), or give another folder"
 MIB = 1 << 20
 INFERRED = 8192
 
@@ -174,7 +175,7 @@ class Recorder:
             self._file.abandon()
             self._file = None
         self.refused = f"{self.folder} does not take the recording: {error.strerror}"
-        log.error("%s; make room (5 %% of the disk stays free), or give another folder", self.refused)
+        log.error("%s; %s", self.refused, REFUSED_REMEDY)
 
     def _count(self, heard: Heard) -> None:
         """Messages of the stream that are missing before this one, and frames that were seen and never sent."""

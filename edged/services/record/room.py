@@ -51,7 +51,7 @@ def make_room(folder: Path, wanted: int, but: Path | None = None) -> None:
         if not files:
             raise NoRoomError
         path, size = files.pop(0)
-        _remove(path)
+        path.unlink(missing_ok=True)
         gone += 1
         before, free = free, free_bytes(folder)
         if free < wanted and free - before < size // 2:
@@ -69,7 +69,7 @@ def prune(folder: Path, most_bytes: int, but: Path | None = None) -> list[Path]:
     for path, size in files:
         if total <= most_bytes:
             break
-        _remove(path)
+        path.unlink(missing_ok=True)
         total -= size
         gone.append(path)
     if gone:
@@ -92,7 +92,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from edged.core.files import write_file
 from edged.runtime.memory import load
 from edged.runtime.systemd import READY, STOPPING, notify
 from edged.services.record.file import CHUNK_BYTES, OPEN, repair
-from edged.services.record.recorder import MIB, Recorder, unseen
+from edged.services.record.recorder import MIB, REFUSED_REMEDY, Recorder, unseen
 from edged.services.record.ring import Heard
 from edged.services.record.room import free_bytes
 
@@ -121,7 +121,7 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
             tell(str(path))
         lock.close()
         if seconds is not None and recorder.refused:
-            raise EdgedError(recorder.refused, "make room (5 % of the disk stays free), or give another folder")
+            raise EdgedError(recorder.refused, REFUSED_REMEDY)
     finally:
         notify(STOPPING)
         ears.close()

@@ -25,6 +25,10 @@ def bus() -> Bus:
     return Bus()
 
 
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_the_newest_are_kept(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"pick-{number}.mcap").write_bytes(bytes(1000))
@@ -44,9 +48,6 @@ def test_a_disk_that_refuses_ends_a_recording_and_not_the_recorder(
     go(recorder, bus, 3)
     recorder.hear(hold(bus))
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr(module.RecordingFile, "_add", full)
         go(recorder, bus, 3)
@@ -59,10 +60,11 @@ def test_a_disk_that_refuses_ends_a_recording_and_not_the_recorder(
 
 
 class Disk:
-    """One of so many bytes, which only recordings fill."""
+    """One of so many bytes, which only recordings fill, in chunks of so many."""
 
-    def __init__(self, folder: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, size: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.size, self.least = folder, size, size
+        monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
         monkeypatch.setattr(room, "free_bytes", self.free)
 
     def free(self, _: Path) -> int:
@@ -74,8 +76,7 @@ class Disk:
 def test_the_oldest_go_where_the_disk_is_smaller_than_what_may_be_kept(
     tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_BYTES", 20_000)
-    disk = Disk(tmp_path, 100_000, monkeypatch)
+    disk = Disk(tmp_path, 100_000, 20_000, monkeypatch)
     recorder = made(tmp_path)
     for _ in range(8):
         recorder.trigger("by hand", bus.now_ns)
@@ -110,8 +111,7 @@ def test_what_waits_in_memory_is_not_asked_for_at_once(
     tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Raw pictures in memory are JPEGs on disk; and where they are more than there is room for, what fits is kept."""
-    monkeypatch.setattr(module, "CHUNK_BYTES", 20_000)
-    disk = Disk(tmp_path, 200_000, monkeypatch)
+    disk = Disk(tmp_path, 200_000, 20_000, monkeypatch)
     recorder = made(tmp_path)
     go(recorder, bus, 5)
     assert recorder.ring.bytes > disk.size
@@ -136,8 +136,7 @@ def test_a_repair_leaves_what_others_need(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_recording_ends_whole_before_it_takes_what_others_need(
     tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_BYTES", 10_000)
-    disk = Disk(tmp_path, 10_000_000, monkeypatch)
+    disk = Disk(tmp_path, 10_000_000, 10_000, monkeypatch)
     recorder = made(tmp_path, after_s=30)
     recorder.trigger("by hand", bus.now_ns)
     go(recorder, bus, 3)
@@ -159,9 +158,6 @@ def test_a_recording_ends_whole_before_it_takes_what_others_need(
 def test_what_could_not_be_written_leaves_nothing(tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = made(tmp_path)
     recorder.trigger("by hand", bus.now_ns)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.RecordingFile, "_sync", full)
     monkeypatch.setattr(module.RecordingFile, "close", full)
