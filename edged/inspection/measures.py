@@ -109,15 +109,42 @@ def _class_area(image: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
 
 def _components(image: NDArray[np.uint8], number: int, density: Floats | None) -> NDArray[np.float64]:
-    """[M, 9]: class, area, centre, x1 y1 x2 y2 and mm2 (0 where not known) of each part of a class."""
+    """[M, 9]: class, area, centre, x1 y1 x2 y2 and mm2 (0 where not known) of each part of a class.
+
+    OpenCV says which pixel belongs to which part; what they add up to is summed over runs of pixels in a row, of which
+    there are a few hundred, and not over all pixels, the background's included, as its statistics do in thrice the
+    time.
+    """
     mask = image == number
-    begun = np.count_nonzero(mask[:, 1:] > mask[:, :-1]) + np.count_nonzero(mask[:, 0])  # at most one part for each
-    labels = cv2.CV_16U if begun < MOST_LABELS else cv2.CV_32S  # the narrow ones take a third of the time
-    _, which, stats, middle = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8, ltype=labels)
-    left, top, width, height, area = (stats[1:, index] for index in range(5))
-    number_column = np.full(len(area), number)
-    mm2 = np.zeros(len(area)) if density is None else np.bincount(which.ravel(), density.ravel(), len(stats))[1:]
-    return np.column_stack([number_column, area, middle[1:] + 0.5, left, top, left + width, top + height, mm2])
+    row, first, end = _runs(mask)
+    wide = len(row) >= MOST_LABELS  # there are at most as many parts as runs; narrow labels take a third of the time
+    ltype = cv2.CV_32S if wide else cv2.CV_16U
+    _, which = cv2.connectedComponents(mask.view(np.uint8), connectivity=8, ltype=ltype)
+    part = which[row, first].astype(np.intp)
+    order = np.argsort(part, kind="stable")  # each part's runs together, its rows still in order
+    row, first, end, length = row[order], first[order], end[order], (end - first)[order]
+    begin = np.flatnonzero(np.diff(part[order], prepend=0))
+    area = np.add.reduceat(length, begin)
+    x = np.add.reduceat(length * (first + end), begin) / (2 * area)
+    y = np.add.reduceat(length * (2 * row + 1), begin) / (2 * area)
+    left, right = np.minimum.reduceat(first, begin), np.maximum.reduceat(end, begin)
+    top, low = np.minimum.reduceat(row, begin), np.maximum.reduceat(row, begin) + 1
+    mm2 = np.zeros(len(area)) if density is None else np.bincount(which.ravel(), density.ravel(), len(area) + 1)[1:]
+    return np.column_stack([np.full(len(area), number), area, x, y, left, top, right, low, mm2])
+
+
+def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Of each stretch of set pixels, in reading order: its row, its first column, the column after its last."""
+    height, width = mask.shape
+    padded = np.zeros((height, width + 1), np.bool_)
+    padded[:, :width] = mask
+    flat = padded.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat[0]:
+        changes = np.concatenate([[0], changes])
+    begin, end = changes[::2], changes[1::2]
+    row = begin // (width + 1)
+    return row, begin - row * (width + 1), end - row * (width + 1)
 
 
 def _principal_axis(moments: dict[str, float]) -> tuple[float, float]:

@@ -177,7 +177,7 @@ def test_a_file_that_vanishes_is_waited_for(folder: Path, tmp_path: Path) -> Non
     with camera(folder, loop=True) as thread:
         frames(thread, 2)
         folder.rename(tmp_path / "away")
-        until(lambda: "no such file" in thread.stats()["state"].lower(), what=thread.stats)
+        until(lambda: "no such file or folder" in thread.stats()["state"], what=thread.stats)  # not one picture alone
         (tmp_path / "away").rename(folder)
         last = thread.mailbox.newest()
         assert last is not None
