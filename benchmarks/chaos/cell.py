@@ -30,6 +30,7 @@ from edged.runtime.journal import read_journal
 HERE = Path(__file__).parent
 ENGINE = "bench-resize"
 RATE_HZ = 30.0
+HEAP = "heap"  # what `inside/sitecustomize.py` writes
 RECORDERS = (("action", "plain"), ("action", "client"), ("health", "plain"), ("events", "plain"))
 SWAP = (
     "settle_seconds = 1\nscan_seconds = 0.5\nshadow_samples = 10\nprobation_predictions = 20\nprobation_seconds = 0.5\n"
@@ -146,7 +147,7 @@ class Cell:
 
 
 @contextlib.contextmanager
-def open_cell(versions: int) -> Iterator[Cell]:
+def open_cell(versions: int, leak_mb_per_hour: float = 0.0) -> Iterator[Cell]:
     """The cell at work, with so many versions besides the first to swap to."""
     with open_rig() as rig, contextlib.ExitStack() as stack:
         shutil.rmtree(rig.store)
@@ -154,7 +155,7 @@ def open_cell(versions: int) -> Iterator[Cell]:
         for path in prepare_versions(rig.folder / "prepared", read_bundle(ENGINES / ENGINE / "1"), versions):
             shutil.move(path, rig.store / ENGINE / path.name)
         (rig.store / ENGINE / "current").symlink_to("1")
-        daemon = rig.daemon(_config(rig))
+        daemon = rig.daemon(_config(rig), **look_inside(rig.folder / HEAP, leak_mb_per_hour))
         cell = Cell(rig, daemon, stack)
         source = HERE / "source.py"
         for name, kind, rate in (("camera", "camera", RATE_HZ), ("state", "sensor", 100.0), ("force", "json", 100.0)):
@@ -167,6 +168,11 @@ def open_cell(versions: int) -> Iterator[Cell]:
             cell.recorders[stream, how] = cell.child(name, *arguments)
         yield cell
         cell.over.set()
+
+
+def look_inside(heap: Path, leak_mb_per_hour: float = 0.0) -> dict[str, str]:
+    """The environment of a daemon that writes there what it has in use, see `inside/sitecustomize.py`."""
+    return {"PYTHONPATH": str(HERE / "inside"), "CHAOS_HEAP": str(heap), "CHAOS_LEAK": str(leak_mb_per_hour)}
 
 
 def _config(rig: Rig) -> Path:

@@ -42,7 +42,7 @@ def report(command: str, chaos: Outcome, control: Outcome, verdicts: Sequence[Ve
         lines.append(f"| {fault.name} | {chaos.done[fault.name]} | {fault.shown} | {chaos.seen[fault.name]} |")
     swaps = ", ".join(f"{count} {state}" for state, count in sorted(chaos.swaps.items()))
     lines += [f"| swap, every 10 s | {sum(chaos.swaps.values())} | status.swap | {swaps} |", ""]
-    lines += [_readers(chaos), "", f"{_memory(chaos)} Without faults: {_tenths(control)}.", ""]
+    lines += [_readers(chaos), "", _memory(chaos, control), ""]
     return "\n".join(lines)
 
 
@@ -77,12 +77,15 @@ def _readers(chaos: Outcome) -> str:
     )
 
 
-def _memory(chaos: Outcome) -> str:
-    return f"Resident memory in MB, medians of tenths of the run: {_tenths(chaos)}."
+def _memory(chaos: Outcome, control: Outcome) -> str:
+    rows = []
+    for what, of in (("resident", "rss_mb"), ("in use", "in_use_mb"), ("of that Python's objects", "objects_mb")):
+        rows += [f"{what} {_tenths(chaos, of)}; without faults {_tenths(control, of)}"]
+    return f"Memory in MB, medians of tenths of the run: {'. '.join(rows)}."
 
 
-def _tenths(run: Outcome) -> str:
-    parts = np.array_split([one.rss_mb for one in run.watch.seen], 10)
+def _tenths(run: Outcome, of: str) -> str:
+    parts = np.array_split([getattr(one, of) for one in run.watch.used], 10)
     return ", ".join(f"{median(part):.1f}" for part in parts)
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from waiting import until
 
-from benchmarks.chaos.cell import RATE_HZ, Cell, Status, open_cell
+from benchmarks.chaos.cell import HEAP, RATE_HZ, Cell, Status, open_cell
 from benchmarks.chaos.drops import DROPS
 from benchmarks.chaos.faults import OPERATORS, READERS, SOURCES, Fault
 from benchmarks.chaos.recorder import Account
@@ -120,9 +120,9 @@ class Swaps(threading.Thread):
             self._outcome.swaps["did not end"] += 1
 
 
-def run(seconds: float, seed: int) -> tuple[Outcome, Outcome]:
+def run(seconds: float, seed: int, leak_mb_per_hour: float = 0.0) -> tuple[Outcome, Outcome]:
     """With everything, and without: two cells on this machine at once, so that both find the same load."""
-    with open_cell(VERSIONS) as cell, open_cell(0) as other:
+    with open_cell(VERSIONS, leak_mb_per_hour) as cell, open_cell(0) as other:
         for one in (cell, other):
             until(partial(_records, one), 30)
         time.sleep(WARM_S)
@@ -150,7 +150,7 @@ def _records(cell: Cell) -> bool:
 
 
 def _begin(cell: Cell, seconds: float) -> Outcome:
-    watch = Watch(cell.daemon.pid)
+    watch = Watch(cell.daemon.pid, cell.rig.folder / HEAP)
     before = watch.look()
     return Outcome(seconds, {}, {}, before, before, watch)
 

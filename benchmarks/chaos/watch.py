@@ -1,17 +1,20 @@
-"""What the daemon's process holds, once a second; and how sure a slope is."""
+"""What the daemon's process holds: once a second as others see it, twice a second as it says itself."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import psutil
 
+from benchmarks.chaos.growth import Growth, growth
 from edged.core.clock import NS_PER_S, monotonic_ns
 
-SLOPE_S = 1200.0
+GROWTH_S = 1200.0
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,34 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Slope:
-    """MB an hour over the last 20 minutes, and its standard error: from blocks, nearly independent."""
+class Used:
+    """What the heap was at a moment, in MB: used by malloc's callers and by small objects of Python, free, resident."""
 
-    mb_per_hour: float
-    error: float
-    seconds: float
+    at_s: float
+    malloc_mb: float
+    objects_mb: float
+    free_mb: float
+    rss_mb: float
+
+    @property
+    def in_use_mb(self) -> float:
+        return self.malloc_mb + self.objects_mb
+
+
+def read_used(heap: Path) -> list[Used]:
+    """What `inside/sitecustomize.py` has written, but for a line that it was killed in."""
+    lines = heap.read_text(encoding="ascii").split("\n")[:-1]
+    return [Used(*map(float, line.split())) for line in lines]
 
 
 class Watch(threading.Thread):
-    """Looks at the daemon until closed, and at the machine's load average: `load`."""
+    """Looks at the daemon until closed, and at the machine's load average, `load`; `used` is what the daemon said."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, heap: Path) -> None:
         super().__init__(daemon=True)
         self.seen: list[Held] = []
+        self.used: list[Used] = []
+        self._heap, self._since_s = heap, time.monotonic()
         self.load: list[float] = []
         self._process = psutil.Process(pid)
         self._began_ns = monotonic_ns()
@@ -63,6 +80,7 @@ class Watch(threading.Thread):
     def close(self) -> None:
         self._ended.set()
         self.join()
+        self.used = [one for one in read_used(self._heap) if one.at_s >= self._since_s]
 
     @property
     def share(self) -> float:
@@ -73,22 +91,8 @@ class Watch(threading.Thread):
     def peak_mb(self) -> float:
         return max(held.rss_mb for held in self.seen)
 
-    def slope(self) -> Slope:
-        """Of the last 20 minutes; of the last two thirds, where that is less."""
-        from_s = max(self.seen[-1].at_s - SLOPE_S, self.seen[-1].at_s / 3)
-        late = [held for held in self.seen if held.at_s >= from_s]
-        return slope_of([held.at_s for held in late], [held.rss_mb for held in late])
-
-
-def slope_of(at_s: list[float], rss_mb: list[float], blocks: int = 8) -> Slope:
-    """A line through the lower quartiles of so many blocks: what a flood takes for some seconds is no growth, and what
-    is never given back raises them like all else. Its error comes from how far they lie beside it."""
-    if len(at_s) < 2 * blocks:
-        return Slope(float("nan"), float("inf"), at_s[-1] - at_s[0] if at_s else 0.0)
-    hours = np.array([part.mean() for part in np.array_split(np.array(at_s) / 3600, blocks)])
-    held = np.array([np.quantile(part, 0.25) for part in np.array_split(np.array(rss_mb), blocks)])
-    line = np.polyfit(hours, held, 1)
-    beside = held - np.polyval(line, hours)
-    spread = np.sqrt(np.sum((hours - hours.mean()) ** 2))
-    error = float(np.sqrt(np.sum(beside**2) / (blocks - 2)) / spread)
-    return Slope(float(line[0]), error, at_s[-1] - at_s[0])
+    def growth(self, what: Callable[[Used], float]) -> Growth:
+        """Of that over the last 20 minutes; over the last two thirds, where that is less."""
+        began_s, ended_s = self.used[0].at_s, self.used[-1].at_s
+        late = [one for one in self.used if one.at_s >= max(ended_s - GROWTH_S, began_s + (ended_s - began_s) / 3)]
+        return growth([one.at_s for one in late], [what(one) for one in late])

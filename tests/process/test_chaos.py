@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from golden.make import HERE as GOLDEN
+from rig import Rig, is_action, rig, state_cell
+from waiting import until
 
+from benchmarks.chaos.cell import HEAP, look_inside
 from benchmarks.chaos.drops import DROPS, KINDS, version
 from benchmarks.chaos.faults import OPERATORS, READERS, SOURCES
 from benchmarks.chaos.judge import judge
 from benchmarks.chaos.recorder import Account, note
 from benchmarks.chaos.report import place, report
 from benchmarks.chaos.run import Outcome, run
-from benchmarks.chaos.watch import Held, Watch, slope_of
+from benchmarks.chaos.watch import Held, Used, Watch, read_used
 from edged.bundle.bundle import open_bundle
 from edged.core.errors import RefusedError
 
+__all__ = ["rig"]
 CHAOS_S = 1800.0
 
 
@@ -59,40 +64,24 @@ def test_a_recorder_counts_what_is_missing_and_when() -> None:
     assert (account.missing, account.gaps, account.malformed) == (12, [(last, last + 13, 2.0)], 1)
 
 
-def test_a_slope_is_told_from_noise_only_where_the_run_is_long_enough() -> None:
-    dice = np.random.default_rng(1)
-    for seconds, tells in ((60, False), (24 * 3600, True)):
-        at_s = np.arange(seconds, dtype=float)
-        slope = slope_of(list(at_s), list(100 + 3 * at_s / 3600 + dice.normal(size=seconds)))
-        assert abs(slope.mb_per_hour - 3) < 4 * slope.error
-        assert (2 * slope.error < 1) is tells
-    assert slope_of([1.0, 2.0], [1.0, 2.0]).error == float("inf")
-
-
-def test_what_is_held_for_some_seconds_is_no_growth_and_a_leak_beside_it_is() -> None:
-    at_s = list(range(1200))
-    floods = [20.0 * (second % 97 < 7) for second in at_s]
-    for leak in (0.0, 6.0):
-        slope = slope_of(
-            [float(second) for second in at_s], [90 + leak * s / 3600 + f for s, f in zip(at_s, floods, strict=True)]
-        )
-        assert abs(slope.mb_per_hour - leak) < 0.5
-        assert slope.error < 0.2
-
-
 class _Seen(Watch):
-    """A watch that has seen `rss_mb`, one a second."""
+    """A watch that has seen so much in use for so long, twice a second, and 60 MB more resident."""
 
-    def __init__(self, rss_mb: list[float]) -> None:
-        self.seen = [Held(float(at), held, 60, 15) for at, held in enumerate(rss_mb)]
+    def __init__(self, in_use_mb: Callable[[float], float], seconds: float = 1200.0, peak_mb: float = 0.0) -> None:
+        self.used = [Used(at, in_use_mb(at) - 5, 5, 10, in_use_mb(at) + 60) for at in np.arange(0.0, seconds, 0.5)]
+        self.seen = [Held(one.at_s, max(one.rss_mb, peak_mb), 60, 15) for one in self.used]
         self.load = [1.0]
+
+
+def flat(at_s: float) -> float:
+    return 30.0
 
 
 def outcome(**changes: object) -> Outcome:
     """A run in which all is well but for `changes`."""
     status = {"ticks": 1000, "skipped": 0, "holds": {}, "readers": {}}
     held = Held(0.0, 90.0, 60, 15)
-    made = Outcome(600.0, status, {"action": Account(7, 1000)}, held, held, _Seen([90.0] * 600), exit_code=0)
+    made = Outcome(600.0, status, {"action": Account(7, 1000)}, held, held, _Seen(flat), exit_code=0)
     made.done["a"] = made.seen["a"] = 3
     for name, value in changes.items():
         setattr(made, name, value)
@@ -106,8 +95,7 @@ def outcome(**changes: object) -> Outcome:
         ({"accounts": {"action": Account(7, 990, 10)}}, "no seq missing"),
         ({"status": {"ticks": 990, "skipped": 10, "holds": {}, "readers": {}}}, "more slots skipped"),
         ({"status": {"ticks": 990, "skipped": 10, "holds": {}, "readers": {}}, "frozen_s": 0.3}, ""),
-        ({"watch": _Seen([90 + at / 100 for at in range(600)])}, "memory grows"),
-        ({"watch": _Seen([210.0] + [90.0] * 599)}, "at most 200 MB"),
+        ({"watch": _Seen(flat, peak_mb=210)}, "at most 200 MB"),
         ({"after": Held(0.0, 90.0, 61, 15)}, "descriptors"),
         ({"after": Held(0.0, 90.0, 60, 16)}, "threads"),
         ({"seen": Counter({"a": 2})}, "every fault is visible"),
@@ -123,6 +111,34 @@ def test_the_judge_finds_what_does_not_hold(changes: dict[str, object], what: st
     assert len(failed) == bool(what)
     assert all(re.search(what, one) for one in failed)
     assert report("a command", outcome(**changes), outcome(), verdicts).count("**FAIL**") == len(failed)
+
+
+@pytest.mark.parametrize(
+    ("leak", "seconds", "ok"),
+    [(0.0, 1800, True), (3.0, 1800, False), (10.0, 1800, False), (0.0, 900, True), (10.0, 900, False), (0.0, 60, None)],
+)
+def test_the_judge_finds_a_leak_of_some_mb_an_hour(leak: float, seconds: float, ok: bool | None) -> None:
+    wild = outcome(watch=_Seen(lambda at_s: 30 + leak * at_s / 3600 + 8 * (at_s % 11.3 < 4), seconds))
+    assert {one.ok for one in judge(wild, outcome()) if "grows" in one.what} == {ok}
+
+
+def test_a_long_run_that_is_too_noisy_to_tell_has_failed() -> None:
+    wild = outcome(watch=_Seen(lambda at_s: 30 + 4 * (at_s > 1000), 1800))
+    assert {one.ok for one in judge(wild, outcome()) if "grows" in one.what} == {False}
+
+
+def test_a_daemon_says_what_it_has_in_use_and_leaks_what_it_is_told_to(rig: Rig) -> None:
+    heap, leak = rig.folder / HEAP, 20.0  # MB, of which it touches every page
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig)), **look_inside(heap, leak * 3600))
+    daemon.listen().wait(is_action)
+    until(lambda: len(read_used(heap)) > 2, 30)
+    first = read_used(heap)[-1]
+    until(lambda: read_used(heap)[-1].in_use_mb > first.in_use_mb + leak, 60)
+    last = read_used(heap)[-1]
+    assert last.rss_mb - first.rss_mb > leak / 2
+    assert 3 < last.objects_mb < last.in_use_mb < last.rss_mb
+    assert daemon.terminate() == 0
 
 
 def test_a_report_takes_the_place_of_no_other(tmp_path: Path) -> None:
