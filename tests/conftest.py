@@ -10,6 +10,7 @@ stop running: CI always passes it, a laptop without an RTSP server need not.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ ALONE = (  # trials and builds, which the kernel runs only where nothing else wa
     "tests/unit/bench/test_bench_gpu.py",
 )
 SOAK_TIMEOUT_S = 900.0
+# Where a shell forbids it, each of the hundreds of interpreters that tests start compiles all of edged once more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other processor is the other worker's
 

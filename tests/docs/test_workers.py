@@ -68,5 +68,9 @@ def test_what_has_to_be_alone_begins_when_all_else_has_ended(
 
 
 @pytest.mark.parametrize("files", [SWAPS, {**SWAPS, "test_a.py": (1, 0.0)}], ids=["nothing", "one test"])
-def test_it_ends_where_there_is_little_else(tmp_path: Path, files: dict[str, tuple[int, float]]) -> None:
+def test_it_ends_where_there_is_little_else(
+    tmp_path: Path, files: dict[str, tuple[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     run(tmp_path, files, "-n", "2")
+    assert list(tmp_path.rglob("*.pyc")), "the next interpreter does not compile everything again"
