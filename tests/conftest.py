@@ -10,7 +10,10 @@ stop running: CI always passes it, a laptop without an RTSP server need not.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,16 +24,20 @@ from hypothesis import settings
 SKIPS = Path(__file__).with_name("skips.txt")
 WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "2" if len(os.sched_getaffinity(0)) > 1 else "0"))
 DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
-ALONE = (  # trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done
-    "tests/process/test_control_remote.py",
-    "tests/process/test_fleet.py",
-    "tests/process/test_plant.py",  # gateways of four kinds, judged to the second
-    "tests/process/test_swap_",
-    "tests/process/test_two_clocks.py",
-    "tests/gpu_fake/test_cuda_swap.py",
-    "tests/gpu_fake/test_plan_",
-    "tests/unit/bench/test_bench_gpu.py",
-)
+# Trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done. Each half
+# is one worker's, and the two are for each other what nothing else may be: neighbours who mostly wait.
+ALONE = {
+    "swaps": ("tests/process/test_swap_", "tests/process/test_fleet.py"),
+    "builds": (
+        "tests/process/test_control_remote.py",
+        "tests/process/test_plant.py",  # gateways of four kinds, judged to the second
+        "tests/process/test_two_clocks.py",
+        "tests/gpu_fake/test_cuda_swap.py",
+        "tests/gpu_fake/test_plan_",
+        "tests/unit/bench/test_bench_gpu.py",
+    ),
+}
+PATIENCE_S = 600.0  # for the other worker's last test
 SOAK_TIMEOUT_S = 900.0
 # Where a shell forbids it, each of the hundreds of interpreters that tests start compiles all of edged once more.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -80,8 +87,9 @@ def is_default_suite(config: pytest.Config) -> bool:
 
 def unit_of(test: str) -> str:
     """What a test runs with, in one worker: those that need the machine, those with daemons, those of its file."""
-    if test.startswith(ALONE):
-        return ALONE[0]
+    for half, files in ALONE.items():
+        if test.startswith(files):
+            return half
     return DAEMONS if test.startswith(DAEMONS) else test.partition("::")[0]
 
 
@@ -95,13 +103,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit_s = float(marked.args[0] if marked else SOAK_TIMEOUT_S)
             item.add_marker(pytest.mark.timeout(limit_s * scale), append=False)
     if hasattr(config, "workerinput"):
-        order = {DAEMONS: 0, ALONE[0]: 2}
+        order = {DAEMONS: 0} | dict.fromkeys(ALONE, 2)
         items.sort(key=lambda item: order.get(unit_of(item.nodeid), 1))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """`loadfile` with the units of `unit_of`; the one that has to be alone begins when all other tests have ended."""
+    """`loadfile` with the units of `unit_of`."""
     if config.option.dist != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -110,25 +118,43 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
         def _split_scope(self, nodeid: str) -> str:
             return unit_of(nodeid)
 
-        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
-            super().mark_test_complete(node, item_index, duration)
-            for other in self.nodes:  # one may have waited for this test
-                if other is not node and list(self.workqueue) == [ALONE[0]]:
-                    self._reschedule(other)
-
-        def _reschedule(self, node: Any) -> None:
-            if list(self.workqueue) != [ALONE[0]] or node.shutting_down:
-                return super()._reschedule(node)
-            others = [other for other in self.nodes if other is not node]
-            if self._pending_of(self.assigned_work[node]) > 2:
-                return None
-            if not all(other.shutting_down for other in others):
-                return node.shutdown()  # another worker will take it
-            if not any(self._pending_of(self.assigned_work[other]) for other in others):
-                self._assign_work_unit(node)
-            return None
-
     return Scheduling(config, log)
+
+
+WAITING = pytest.StashKey[str]()  # the folder in which each worker says that it has come so far
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """For the controller: where the workers wait for each other."""
+    config = node.config
+    if WAITING not in config.stash:
+        config.stash[WAITING] = tempfile.mkdtemp(prefix="pytest-alone-")
+        config.add_cleanup(lambda: shutil.rmtree(config.stash[WAITING]))
+    node.workerinput["waiting"] = config.stash[WAITING]
+
+
+def came_so_far(given: dict[str, Any]) -> int:
+    """Say that this worker has nothing to do any more but what has to be alone; how many have said so."""
+    place = Path(given["waiting"])
+    (place / given["workerid"]).touch()
+    return len(list(place.iterdir()))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What has to be alone begins when the other workers have ended, or are there as well."""
+    given = getattr(item.config, "workerinput", None)
+    if given and unit_of(item.nodeid) in ALONE:
+        until_s = time.monotonic() + PATIENCE_S  # a worker that crashed never comes
+        while came_so_far(given) < given["workercount"] and time.monotonic() < until_s:
+            time.sleep(0.1)
+    return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if given := getattr(session.config, "workerinput", None):
+        came_so_far(given)
 
 
 def allowed_skips(lines: Iterable[str]) -> frozenset[str]:

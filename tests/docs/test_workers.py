@@ -1,4 +1,4 @@
-"""Two workers: what needs the machine to itself runs when everything else has ended, once, and in one of them."""
+"""Two workers: what needs the machine to itself runs when everything else has ended, once, a half of it in each."""
 
 from __future__ import annotations
 
@@ -51,23 +51,30 @@ UNITS = {
     "test_b.py": (1, 0.4),
     "test_c.py": (5, 0.02),
 }
-SWAPS = {"process/test_swap_bad.py": (3, 0.1), "gpu_fake/test_plan_build.py": (2, 0.1)}
+SWAPS = {"process/test_swap_bad.py": (3, 0.2), "process/test_swap_live.py": (2, 0.2)}
+BUILDS = {"gpu_fake/test_plan_build.py": (4, 0.2), "process/test_plant.py": (1, 0.2)}
+ALONE = SWAPS | BUILDS
 
 
 @pytest.mark.parametrize("more", [{"test_long.py": (2, 1.0)}, {"test_many.py": (40, 0.005)}], ids=["long", "many"])
 def test_what_has_to_be_alone_begins_when_all_else_has_ended(
     tmp_path: Path, more: dict[str, tuple[int, float]]
 ) -> None:
-    ran = run(tmp_path, {**UNITS, **SWAPS, **more}, "-n", "2")
-    alone = [test for test in ran if test[3] in SWAPS]
-    assert len({worker for worker, *_ in alone}) == 1
-    assert min(began for _, began, _, _ in alone) >= max(ended for _, _, ended, name in ran if name not in SWAPS)
-    assert len({worker for worker, *_ in ran}) == 2, "the others are shared"
-    daemons = sorted(test[1:] for test in ran if test[3].startswith("process/"))
+    ran = run(tmp_path, {**UNITS, **ALONE, **more}, "-n", "2")
+    alone = [test for test in ran if test[3] in ALONE]
+    assert min(began for _, began, _, _ in alone) >= max(ended for _, _, ended, name in ran if name not in ALONE)
+    workers = [{worker for worker, _, _, name in ran if name in half} for half in (SWAPS, BUILDS)]
+    assert [len(one) for one in workers] == [1, 1]
+    assert workers[0] != workers[1], "a half for each"
+    began = [min(began for _, began, _, name in ran if name in half) for half in (SWAPS, BUILDS)]
+    ended = [max(ended for _, _, ended, name in ran if name in half) for half in (SWAPS, BUILDS)]
+    assert max(began) < min(ended), "both at a time"
+    assert len({worker for worker, *_, name in ran if name not in ALONE}) == 2, "the others are shared"
+    daemons = sorted(test[1:] for test in ran if test[3].startswith("process/") and test[3] not in ALONE)
     assert all(before[1] <= after[0] for before, after in pairwise(daemons)), "one after the other"
 
 
-@pytest.mark.parametrize("files", [SWAPS, {**SWAPS, "test_a.py": (1, 0.0)}], ids=["nothing", "one test"])
+@pytest.mark.parametrize("files", [SWAPS, ALONE, {**SWAPS, "test_a.py": (1, 0.0)}], ids=["a half", "both", "one test"])
 def test_it_ends_where_there_is_little_else(
     tmp_path: Path, files: dict[str, tuple[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
