@@ -19,7 +19,7 @@ from waiting import until
 from edged.config import CameraConfig
 from edged.core.errors import EdgedError, UsageError
 from edged.source.open import open_camera
-from edged.wire.shm import FOLDER, TRIES, RingReader, ring_path
+from edged.wire.shm import FIXED, FOLDER, TRIES, RingReader, ring_path
 from edged.wire.shm_writer import RingWriter
 
 MS = 1_000_000
@@ -239,7 +239,7 @@ while True:
         assert (frame.image == frame.seq % 251).all(), f"frame {frame.seq} is torn"
     assert frame.captured_ns <= time.monotonic_ns()
     read += 1
-    print(read, time.monotonic_ns(), flush=True)
+    print(frame.session, time.monotonic_ns(), flush=True)
 """
 
 
@@ -250,14 +250,20 @@ def torture(name: str, seconds: float) -> tuple[int, list[float]]:
     def start(code: str) -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.PIPE, text=True)
 
-    def next_line(reader: subprocess.Popen[str], after_ns: int) -> float:
-        """Milliseconds from `after_ns` until it read a frame again."""
+    def next_line(reader: subprocess.Popen[str], after_ns: int, other_than: str = "") -> float:
+        """Milliseconds from `after_ns` until it read a frame again, of another session than that."""
         assert reader.stdout is not None
         while line := reader.stdout.readline():
-            if int(line.split()[1]) > after_ns:
+            seen, read_ns = line.split()
+            if int(read_ns) > after_ns and seen != other_than:
                 counts.append(1)
-                return (int(line.split()[1]) - after_ns) / 1e6
+                return (int(read_ns) - after_ns) / 1e6
         raise AssertionError(f"a reader ended with {reader.wait()}")
+
+    def session() -> str:
+        """Of the writer whose ring lies there."""
+        with ring_path(name).open("rb") as ring:
+            return str(FIXED.unpack(ring.read(FIXED.size))[5])
 
     counts: list[int] = []
     recoveries = []
@@ -268,14 +274,16 @@ def torture(name: str, seconds: float) -> tuple[int, list[float]]:
         while time.monotonic() < end:
             match draw.randrange(4):
                 case 0:
+                    before = session()
                     writer.kill()
                     writer.wait()
                     again = start(WRITER)
                     assert writer.stdout is not None
                     writer.stdout.close()
                     writer = again
-                    until(lambda: ring_path(name).stat().st_size, 10)
-                    next_line(watcher, time.monotonic_ns())
+                    until(lambda before=before: session() != before, 10)  # to start an interpreter is not ours
+                    # it may still have been looking at the last frame of the one before
+                    recoveries.append(next_line(watcher, time.monotonic_ns(), other_than=before))
                     continue
                 case 1:
                     writer.send_signal(signal.SIGSTOP)
