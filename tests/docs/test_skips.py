@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from nested import run_pytest, write_conftest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
 SUITE = """
 import pytest
 
@@ -28,17 +27,13 @@ def test_known_gap():
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    (tmp_path / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
+    write_conftest(tmp_path, tmp_path)
     (tmp_path / "test_it.py").write_text(SUITE, encoding="utf-8")
     return tmp_path
 
 
 def run(suite: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the others take a second to import, in each process
-    command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "--rootdir", str(suite), *options]
-    command += [] if "no:xdist" in options else ["-p", "xdist"]
-    return subprocess.run(command, cwd=suite, env=environ, capture_output=True, text=True, check=False)
+    return run_pytest(suite, "-ra", *options)
 
 
 def test_two_workers_judge_and_count_a_skip_once(suite: Path) -> None:

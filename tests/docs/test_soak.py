@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from nested import run_pytest, write_conftest
 
 TESTS = Path(__file__).parents[1]
 MOST_MINUTES = 60.0
@@ -70,9 +70,8 @@ def test_other(request):
 
 
 def test_a_longer_soak_may_take_longer(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8")
+    write_conftest(tmp_path, tmp_path)
     (tmp_path / "test_it.py").write_text(LIMITS, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = soak\ntimeout = 7\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--soak-scale", "3"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_pytest(tmp_path, "-p", "no:xdist", "-p", "pytest_timeout", "--soak-scale", "3")
     assert "3 passed" in done.stdout, done.stdout + done.stderr

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from nested import run_pytest, write_conftest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
 TEST = """
 import os, time
 import pytest
@@ -26,18 +23,13 @@ def test_it(number):
 
 def run(folder: Path, files: dict[str, tuple[int, float]], *options: str) -> list[tuple[str, float, float, str]]:
     """Worker, begin, end and file of each test of a suite of such files: how many tests, how long each."""
-    (folder / "tests").mkdir(parents=True)
-    (folder / "tests/conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
+    write_conftest(folder, folder / "tests")
     log = folder / "log"
     for name, (count, seconds) in files.items():
         path = folder / "tests" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(TEST.format(count=count, seconds=seconds, log=str(log), name=name), encoding="utf-8")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # but for one they take a second to import, in each process
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", "--import-mode=importlib"]
-    command += [*options, "tests"]
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=100)
+    done = run_pytest(folder, "--import-mode=importlib", *options, "tests")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == sum(count for count, _ in files.values())
