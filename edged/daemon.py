@@ -139,7 +139,7 @@ def _serve(
     episodes = open_episodes(config, journal, motion.arming, stack)
     reporter = Reporter(health, sender, outlets["health"], outlets["events"], journal=journal, episodes=episodes)
     stack.callback(reporter.close)
-    places.alarm = partial(_report_loss, health, reporter)
+    places.alarm = partial(_report_loss, health, reporter, "sockets")
     store = Store(config.daemon.store, shipped_store())
     notifier = Notifier(_emitter(reporter, publisher), health.warn, health.withdraw)
     supply = EngineSupply(config, store, slot, motion, inputs.shadow, notifier, under_inspection(triggering))
@@ -150,7 +150,8 @@ def _serve(
     door = doors("control", endpoints(config)["control"], config.bus.bind.get("control"))
     control = Control(door, offered, acts(journal))
     stack.callback(control.close)
-    parts = start_parts(config, triggering, doors, outlets, sender, judge, health, duties, stack)
+    alarm = partial(_report_loss, health, reporter, "ledger")
+    parts = start_parts(config, triggering, doors, outlets, sender, judge, health, journal, alarm, duties, stack)
     evidence = start_evidence(config, "" if judge is None else judge.digest, health, duties, stack)
     for name, camera in inputs.cameras.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
@@ -190,10 +191,9 @@ def _serve(
     return EXIT_OK
 
 
-def _report_loss(health: Health, reporter: Reporter, text: str) -> None:
-    log.error("%s", text)
+def _report_loss(health: Health, reporter: Reporter, what: str, text: str) -> None:
     health.warn(text)
-    reporter.emit(Event("alarm", {"what": "sockets", "detail": text}))
+    reporter.emit(Event("alarm", {"what": what, "detail": text}))
 
 
 def _emitter(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from edged.runtime.journal import parse_lines, read_journal
 AGO = re.compile(r"(\d+)\s*(s|m|min|h|d)")
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
+LONGEST_MS = 1e12  # 30 years
 SINCE = "write 22:00, 2026-11-27, '2026-11-27 22:00' or 90m (s, m, h, d)"
 
 
@@ -140,29 +142,37 @@ def fetch_journal(daemon: Located) -> Iterator[dict[str, Any]]:
 
 
 def assemble(daemon: str, lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Begins and ends put together. What a run left open ended with it: at its last word, or when it was seen last."""
+    """Begins and ends put together. What a run left open ended with it: at its last word, or when it was seen last.
+    Lines that are none of ours are passed over."""
     entries: list[Entry] = []
-    lasting: dict[tuple[Any, Any], Entry] = {}
+    lasting: dict[tuple[str, str], Entry] = {}
     for line in lines:
-        try:
-            at, kind, run = _unix(str(line["wall"])), line["kind"], line.get("session")
-        except (LookupError, ValueError):
-            continue
-        if kind == "end":
-            if (ended := lasting.pop((run, line.get("id")), None)) is not None:
-                ended.end, ended.open = ended.begin + float(line.get("ms", 0.0)) / 1000, False
-            continue
-        if kind in ("stop", "crash"):
-            over = run if kind == "stop" else line.get("run")
-            until = at if kind == "stop" else _unix(str(line["seen"]))
-            for key in [key for key in lasting if key[0] == over]:
-                entry = lasting.pop(key)
-                entry.end, entry.open = max(entry.begin, until), False
-        entry = _entry(daemon, kind, at, line)
-        entries.append(entry)
-        if entry.open:
-            lasting[run, line.get("id")] = entry
+        with contextlib.suppress(LookupError, ValueError, TypeError, OverflowError):
+            _put_together(daemon, line, entries, lasting)
     return entries
+
+
+def _put_together(
+    daemon: str, line: Mapping[str, Any], entries: list[Entry], lasting: dict[tuple[str, str], Entry]
+) -> None:
+    at, kind, run, number = _unix(str(line["wall"])), line["kind"], str(line.get("session")), str(line.get("id"))
+    if kind == "ledger":  # for the daemon's own next start
+        return
+    if kind == "end":
+        lasted_ms = float(line.get("ms", 0.0))
+        if 0 <= lasted_ms < LONGEST_MS and (ended := lasting.pop((run, number), None)) is not None:
+            ended.end, ended.open = ended.begin + lasted_ms / 1000, False
+        return
+    if kind in ("stop", "crash"):
+        over = run if kind == "stop" else str(line.get("run"))
+        until = at if kind == "stop" else _unix(str(line["seen"]))
+        for key in [key for key in lasting if key[0] == over]:
+            entry = lasting.pop(key)
+            entry.end, entry.open = max(entry.begin, until), False
+    entry = _entry(daemon, kind, at, line)
+    entries.append(entry)
+    if entry.open:
+        lasting[run, number] = entry
 
 
 OWN = ("kind", "wall", "mono_ns", "boot", "session", "id", "what", "cause")
@@ -212,7 +222,8 @@ def totals(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         key = entry.daemon, entry.what, entry.cause
         sums = {"daemon": key[0], "what": key[1], "cause": key[2], "count": 0, "seconds": 0.0, "longest_s": 0.0}
         row = found.setdefault(key, sums)
-        row["count"] += 1 + int(entry.facts.get("unrecorded", 0))
+        more = entry.facts.get("unrecorded")
+        row["count"] += 1 + (more if isinstance(more, int) else 0)
         row["seconds"] = round(row["seconds"] + entry.lasted_s, 3)
         row["longest_s"] = round(max(row["longest_s"], entry.lasted_s), 3)
     return sorted(found.values(), key=lambda row: -row["seconds"])

@@ -29,7 +29,8 @@ LISTEN_MS = 5.0  # between two looks at what is published, while an answer is wa
 class PartResult:
     """What a part came to. `result`: PASS, FAIL or NOT_INSPECTED, and why; `entry`: its number among all results of the
     daemon; `digest`: of the rules; `engine`: its first 8 bytes, 0 where none
-    looked at the part; `message`: as it was published, None where it was asked for later."""
+    looked at the part; `message`: as it was published, None where it was asked for later; `boot`: which clock the stamp
+    is of, empty where a daemon does not say."""
 
     line: str
     part: int
@@ -42,6 +43,7 @@ class PartResult:
     stamp_ns: int
     engine: bytes = bytes(8)
     message: Message | None = None
+    boot: bytes = b""
 
     @property
     def passed(self) -> bool:
@@ -55,6 +57,7 @@ class _Results(msgspec.Struct):
     results: list[dict[str, Any]]
     oldest: int
     newest: int
+    ledger: str = ""  # of a daemon from before there was one
 
 
 class _Reply(msgspec.Struct):
@@ -121,7 +124,12 @@ class _Catalogue:
 class PartResults:
     """Every result of a daemon behind entry `after`, each once and in order: what is published, and by request what was
     missed. For one thread, which is never kept longer than it says, whatever the daemon does. `lost`: results that
-    the daemon itself does not remember any more. Raises `UsageError` for an endpoint that means nothing."""
+    the daemon itself does not remember any more. Raises `UsageError` for an endpoint that means nothing.
+
+    Entries count within one `ledger`. Where the daemon has another one by now, or an older one that was brought back,
+    `replaced` counts it, `last_error` says it, and its results come from the first one on. Who keeps `entry` over its
+    own restarts keeps `ledger` with it and gives both again.
+    """
 
     def __init__(
         self,
@@ -132,9 +140,10 @@ class PartResults:
         context: Context | None = None,
         keys: CurveKeys | None = None,
         now: Now = monotonic_ns,
+        ledger: str = "",
     ) -> None:
-        self.entry = after
-        self.lost = 0
+        self.entry, self.ledger = after, ledger
+        self.lost = self.replaced = 0
         self._now = now
         self._heard = Subscription(endpoint, topic, context=context, now=now, keys=keys)
         try:
@@ -143,10 +152,12 @@ class PartResults:
             self._heard.close()
             raise
         self._session = (b"", 0)
+        self._writer: tuple[str, int] | None = None  # boot and session that wrote our newest entry, where known
+        self._unsure = False  # another run of the daemon is heard: does it have our entry?
 
     @property
     def last_error(self) -> str:
-        """What a daemon objected to last, or that none was there."""
+        """What a daemon objected to last, that none was there, or that its ledger is another one."""
         return self._catalogue.last_error
 
     def receive(self, timeout_ms: float = 0.0) -> list[PartResult]:
@@ -155,7 +166,7 @@ class PartResults:
         while True:
             now_ns = self._now()
             if now_ns >= self._catalogue.due_ns():
-                self._catalogue.ask(self.entry)
+                self._ask()
             left_ms = max(0, end_ns - now_ns) / NS_PER_MS
             asking = self._catalogue.after is not None
             found = self._answered(min(left_ms, LISTEN_MS))
@@ -169,15 +180,20 @@ class PartResults:
             if found or self._now() + NS_PER_MS > end_ns:
                 return found
 
+    def _ask(self) -> None:
+        """From our own newest entry on: the daemon's word for it shows whether it is the same one."""
+        self._catalogue.ask(max(0, self.entry - 1))
+
     def _heard_one(self, message: Message) -> list[PartResult]:
         result = _result(message.header, message)
         begun = (message.boot, message.session) != self._session
         self._session = message.boot, message.session
-        if (begun or result.entry > self.entry + 1) and self._catalogue.after is None:
-            self._catalogue.ask(self.entry)
-        if result.entry != self.entry + 1:
+        self._unsure = self._unsure or (begun and self._writer is not None)
+        if begun or (result.entry > self.entry + 1 and self._catalogue.after is None):
+            self._ask()  # an answer of the run before would say nothing of this one
+        if self._unsure or result.entry != self.entry + 1 or self._differs(str(message.header.get("ledger") or "")):
             return []  # had already, or found with those before it: it is on disk
-        self.entry = result.entry
+        self._take(result, (message.boot.hex(), message.session))
         return [result]
 
     def _answered(self, wait_ms: float) -> list[PartResult]:
@@ -187,10 +203,10 @@ class PartResults:
         if answer is None or after is None:
             return []
         self._catalogue.after = None
-        if answer.newest < after:  # the daemon has another ledger than before
-            self.entry = 0
-            self._catalogue.ask(0)
+        if self._is_another(answer):
+            self._begin_again(answer)
             return []
+        self.ledger, self._unsure = answer.ledger or self.ledger, False
         if answer.oldest > self.entry + 1:
             self.lost += answer.oldest - self.entry - 1
             self.entry = answer.oldest - 1
@@ -198,11 +214,39 @@ class PartResults:
         for one in answer.results:
             result = _result(one)
             if result.entry > self.entry:
-                self.entry = result.entry
+                self.lost += result.entry - self.entry - 1
+                self._take(result, _writer(one))
                 found.append(result)
-        if answer.results and self.entry < answer.newest:
-            self._catalogue.ask(self.entry)
+        if found and self.entry < answer.newest:
+            self._ask()
         return found
+
+    def _take(self, result: PartResult, writer: tuple[str, int] | None) -> None:
+        self.entry, self._writer = result.entry, writer
+
+    def _is_another(self, answer: _Results) -> bool:
+        """Whether our newest entry is none of this ledger: beyond its end, of another identity, or written by another
+        run of the daemon than ours was."""
+        if answer.newest < self.entry:
+            return True
+        if self._differs(answer.ledger):
+            return True
+        same = next((one for one in answer.results if one.get("entry") == self.entry), None)
+        writer = None if same is None else _writer(same)
+        return self._writer is not None and writer is not None and writer != self._writer
+
+    def _differs(self, ledger: str) -> bool:
+        return bool(self.entry and self.ledger) and ledger not in ("", self.ledger)
+
+    def _begin_again(self, answer: _Results) -> None:
+        self.replaced += 1
+        self._catalogue.last_error = (
+            f"the daemon's ledger of parts is not the one that entry {self.entry} was of (it ends at {answer.newest}); "
+            "its results are read from the first one on, reject parts without one: see 'A ledger that was replaced' in "
+            "docs/parts.md"
+        )
+        self.entry, self.ledger, self._writer, self._unsure = 0, answer.ledger, None, False
+        self._ask()
 
     def close(self) -> None:
         self._heard.close()
@@ -220,12 +264,24 @@ def _result(header: Mapping[str, Any], message: Message | None = None) -> PartRe
         str(header["line"]), int(header["part"]), int(header["number"]), int(header["entry"]), str(header["result"]),
         str(header.get("why") or ""), tuple(header.get("decided") or ()), str(header["digest"]),
         int(header["stamp_ns"]), _engine(header) if message is None else message.engine, message,
+        _bytes(header.get("boot")) if message is None else message.boot,
     )  # fmt: skip
 
 
 def _engine(header: Mapping[str, Any]) -> bytes:
     """Of a result that was asked for; a daemon from before it was in the answer gives none."""
+    return _bytes(header.get("engine")).ljust(8, b"\0")[:8]
+
+
+def _writer(header: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Which run of the daemon wrote a result that was asked for, if the daemon says it."""
+    boot, session = header.get("boot"), header.get("session")
+    return (boot, session) if isinstance(boot, str) and isinstance(session, int) else None
+
+
+def _bytes(text: Any) -> bytes:
+    """Of hex; empty for what is none."""
     try:
-        return bytes.fromhex(header.get("engine") or "").ljust(8, b"\0")[:8]
+        return bytes.fromhex(text or "")
     except (ValueError, TypeError):
-        return bytes(8)
+        return b""

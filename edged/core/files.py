@@ -101,9 +101,8 @@ def write_link(path: Path, target: str) -> None:
     sync(path.parent)
 
 
-def append_line(path: Path, line: bytes, mode: int = 0o644) -> None:
-    """Add a line to a file of lines; a last line that was left unfinished stays alone.
-
+def append_line(path: Path, line: bytes, mode: int = 0o644) -> tuple[int, int]:
+    """Add a line to a file of lines, and say the inode and size it is left with; an unfinished last line stays alone.
     A line that does not fit is taken back. Raises `NotRegularError` for what is not a file, or has a second name.
     """
     handle = _open_writable(path, os.O_APPEND, mode)
@@ -117,10 +116,12 @@ def append_line(path: Path, line: bytes, mode: int = 0o644) -> None:
             with contextlib.suppress(OSError):
                 os.ftruncate(handle, size)
             raise
+        left = os.fstat(handle)
     finally:
         os.close(handle)
     if not size:
         sync(path.parent)
+    return left.st_ino, left.st_size
 
 
 def remove(path: Path) -> None:

@@ -30,6 +30,7 @@ class _Senders:
     spoke: bool = False
     returns: int = 0
     returned_ns: int = 0
+    told: bool = False
 
     @property
     def doubled(self) -> bool:
@@ -71,3 +72,11 @@ class Doubled:
             known.returns, known.returned_ns = known.returns + 1, now_ns
         known.heard_ns, known.spoke = now_ns, False
         return False
+
+    def is_news(self, line: str) -> bool:
+        """Whether that the line has two senders was not told yet; then it is now."""
+        known = self._lines.get(line)
+        if known is None or known.told:
+            return False
+        known.told = True
+        return True

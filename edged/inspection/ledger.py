@@ -1,12 +1,14 @@
 """ledger: which parts were accepted and what each came to, as lines of a journal and as what is known of them.
 
 A part has two lines: `part` when it is accepted, `result` with the number of its entry when it is over. Entries are
-counted without gaps, over restarts too, so that a reader sees by number what it missed. Nothing here touches a disk:
+counted without gaps, over restarts too, so that a reader sees by number what it missed. Numbers mean something within
+one ledger only: it has an identity, which is in each line and in what readers are told. Nothing here touches a disk:
 lines are made here, become known by `add` once they are written, and are added again when they are read back.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ class Ledger:
 
     def __init__(self, boot: str, kept: int = KEPT) -> None:
         self.newest = 0  # entry
+        self.identity = ""  # hex; `load` sees to one
         self._boot, self._kept = boot, kept
         self._parts: OrderedDict[tuple[str, int], Known] = OrderedDict()
         self._numbers: dict[str, int] = {}  # of a line: the number before the next one, as far as wraps go
@@ -126,11 +129,12 @@ class Ledger:
                 self._numbers.pop(forgotten, None)
 
     def _add_result(self, line: str, number: int, count: int, entry: Entry) -> None:
-        self.newest = max(self.newest, count)
         known = self._parts.get((line, number))
         if known is not None and known.entry is None:
             known.entry = count
-        self._results.append(entry)
+        if count > self.newest:  # else files of two ledgers were mixed: who asks gets each number once
+            self.newest = count
+            self._results.append(entry)
 
     def open(self) -> Iterator[tuple[str, int, Known]]:
         """Parts that were accepted and have no result."""
@@ -141,10 +145,21 @@ class Ledger:
         oldest = int(self._results[0]["entry"]) if self._results else self.newest + 1
         return list(islice((one for one in self._results if one["entry"] > entry), most)), oldest
 
-    def load(self, entries: Iterable[Entry]) -> None:
-        """What is on disk, the oldest first."""
+    def load(self, entries: Iterable[Entry]) -> bool:
+        """What is on disk, the oldest first; whether that had no identity yet, and got one."""
         for entry in entries:
+            self._continue(str(entry.get("ledger") or ""))
             self.add(entry)
+        made = not self.identity
+        self.identity = self.identity or secrets.token_hex(8)
+        return made
+
+    def _continue(self, identity: str) -> None:
+        """Lines of another ledger than those before: their entries have numbers of their own."""
+        if identity and self.identity and identity != self.identity:
+            self._results.clear()
+            self.newest = 0
+        self.identity = identity or self.identity
 
 
 def check_repeat(line: str, number: int, apart_ns: int, most_ns: int = SAME_NS) -> None:

@@ -22,6 +22,7 @@ from edged.core.clock import Now, monotonic_ns, wall_time
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, UsageError
 from edged.core.files import append_line, make_folder, open_regular
+from edged.core.lines import read_lines
 from edged.wire.bounded import bounded
 
 SUFFIX = ".jsonl"
@@ -30,6 +31,8 @@ FILES = 16  # about 50 000 lines
 QUEUED = 4096
 MOST_AT_ONCE = 256  # lines for one fsync
 PIECE_BYTES = 1 << 18  # of one answer over the network
+Left = tuple[str, int, int]
+"""Name, inode and size of the newest file as its writer left it."""
 ALIVE_S = 5.0  # how far apart the marks are by which a crash is dated
 
 log = logging.getLogger("edged")
@@ -50,6 +53,8 @@ class Journal(Duty):
         super().__init__("journal", now)
         self.folder = folder
         self.lost = 0
+        self.ledger: Mapping[str, Any] | None = None  # what earlier runs noted last of the ledger of parts
+        self._left: Left | None = None  # the newest file as we left it
         self._now = now
         self._origin = {"boot": boot.hex(), "session": session}
         self._file_bytes, self._files = file_bytes, files
@@ -90,7 +95,12 @@ class Journal(Duty):
             self.join(2.0)
 
     def _write(self, lines: bytes) -> None:
-        write_lines(self.folder, lines, self._file_bytes, self._files)
+        if self._left is not None and newest_file(self.folder) != self._left:
+            said = "was removed or written to by somebody else"
+            log.error("the history in %s %s; it goes on in what is there", self.folder, said)
+            self.put("event", event="history", detail=f"it {said} before this")
+        self._left = None
+        self._left = write_lines(self.folder, lines, self._file_bytes, self._files)
 
     def _mark_alive(self) -> None:
         """The time of the newest file says until when this run was alive, should it end without a word."""
@@ -103,8 +113,9 @@ def encode_line(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=False, default=str).encode(errors="replace")
 
 
-def write_lines(folder: Path, lines: bytes, file_bytes: int = FILE_BYTES, files: int = FILES) -> None:
-    """Bring lines to disk, all of them or, with an `OSError`, none; the oldest file goes when there are too many."""
+def write_lines(folder: Path, lines: bytes, file_bytes: int = FILE_BYTES, files: int = FILES) -> Left:
+    """Bring lines to disk, all of them or, with an `OSError`, none; the oldest file goes when there are too many. What
+    `newest_file` will be unless somebody else comes."""
     make_folder(folder)
     names = _names(folder)
     path = folder / (names[-1] if names else _name(1))
@@ -112,7 +123,17 @@ def write_lines(folder: Path, lines: bytes, file_bytes: int = FILE_BYTES, files:
         path = folder / _name(int(path.stem) + 1)
         for old in names[: max(0, len(names) + 1 - files)]:
             (folder / old).unlink(missing_ok=True)
-    append_line(path, lines, 0o640)
+    return path.name, *append_line(path, lines, 0o640)
+
+
+def newest_file(folder: Path) -> Left | None:
+    """The file that is written to, as it is now; None where there is none."""
+    try:
+        path = folder / _names(folder)[-1]
+        status = path.stat()
+    except (OSError, IndexError):
+        return None
+    return path.name, status.st_ino, status.st_size
 
 
 def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
@@ -123,12 +144,8 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     for name in names:
-        try:
-            handle = open_regular(folder / name)
-        except FileNotFoundError:  # the oldest has just gone
-            continue
-        with os.fdopen(handle, "rb") as file:
-            yield from parse_lines(file)
+        with contextlib.suppress(FileNotFoundError):  # the oldest has just gone
+            yield from parse_lines(read_lines(folder / name, longest=FILE_BYTES))
 
 
 def parse_lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -22,8 +22,9 @@ def open_journal(config: Config, sender: Sender, stack: contextlib.ExitStack) ->
     journal = Journal(folder, sender.session, sender.boot)
     newest, seen = None, last_seen(folder)
     with contextlib.suppress(OSError):
-        for newest in read_journal(folder):  # noqa: B007 - the last one is wanted
-            pass
+        for newest in read_journal(folder):
+            if newest["kind"] == "ledger":
+                journal.ledger = newest
     if newest is not None and newest["kind"] != "stop" and seen is not None:
         journal.put("crash", seen=wall_text(round(seen * NS_PER_S)), run=newest.get("session"))
     engine = f"{config.engine.name} {config.engine.version}"

@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,24 +21,23 @@ from edged.core.clock import NS_PER_MS, Now, monotonic_ns, wall_time
 from edged.core.duty import Duty
 from edged.core.errors import EdgedError, RefusedError
 from edged.inspection.doubled import Doubled
-from edged.inspection.ledger import LONGEST_LINE, Ledger, check_repeat
+from edged.inspection.ledger import LONGEST_LINE, check_repeat
 from edged.inspection.part import Outcome, Part, not_inspected
 from edged.inspection.triggers import Matcher
 from edged.runtime.control import Request, failure, parse_request
 from edged.runtime.door import Asked, Door
-from edged.runtime.journal import encode_line, read_journal, write_lines
+from edged.runtime.ledger_file import LedgerFile
 from edged.runtime.publish import Outlet
 from edged.runtime.result_message import part_result
 from edged.runtime.sender import Sender
 from edged.wire import Kind, encode
 
-FOLDER = "parts"
 LOOK_MS = 250
 MOST_AT_ONCE = 256  # requests for one fsync
 MOST_LISTED = 256  # results in one answer
 LISTED = (
     "entry", "line", "part", "number", "result", "why", "decided", "digest", "stamp_ns", "captured_ns", "wall",
-    "engine",
+    "engine", "boot", "session",
 )  # fmt: skip
 PAUSE_S = 0.2  # before what could not be written is tried again
 TENDED = 16  # results between two looks at who subscribed
@@ -70,7 +68,7 @@ class ResultsArgs(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Parts(Duty):
-    """`folder`: of the ledger; `digest`: of the rules; `camera`: whose frames they are."""
+    """`file`: the ledger; `digest`: of the rules; `camera`: whose frames they are."""
 
     def __init__(
         self,
@@ -78,28 +76,26 @@ class Parts(Duty):
         door: Door,
         outlet: Outlet,
         sender: Sender,
-        folder: Path,
+        file: LedgerFile,
         digest: str,
         camera: str,
         valid_ns: int,
         now: Now = monotonic_ns,
         wall_ns: Now = time.time_ns,
-        write: Callable[[Path, bytes], None] = write_lines,
     ) -> None:
         super().__init__("parts", now)
-        self.matcher, self.folder = matcher, folder
+        self.matcher = matcher
         self._door, self._outlet, self._sender = door, outlet, sender
         self._digest, self._camera, self._valid_ns = digest, camera, valid_ns
-        self._now, self._wall_ns, self._write = now, wall_ns, write
-        self._origin = {"boot": sender.boot.hex(), "session": sender.session}
-        self._ledger = Ledger(sender.boot.hex())
+        self._now, self._wall_ns = now, wall_ns
+        self._file, self._ledger = file, file.ledger
         self._loaded = False
         self._over: deque[tuple[Part, Outcome]] = deque()  # from the loop
         self._edges: deque[TriggerArgs] = deque(maxlen=MOST_AT_ONCE)  # of this machine
         self._unwritten: list[tuple[Part, Outcome]] = []
         self._unaccepted: dict[tuple[str, int], Part] = {}
         self.counts: Counter[str] = Counter()
-        self._doubled, self._told = Doubled(), set[str]()
+        self._doubled = Doubled()
 
     def conclude(self, now_ns: int) -> None:
         """What is over at this moment, on its way to disk. By the loop, each turn."""
@@ -126,6 +122,7 @@ class Parts(Duty):
                 self.stopping.wait(PAUSE_S)
         self._over.extend(self.matcher.end("STOPPING"))
         self._turn([])
+        self._file.note()
 
     def close(self) -> None:
         """All that are open are NOT_INSPECTED(STOPPING); when the loop has ended."""
@@ -142,7 +139,7 @@ class Parts(Duty):
 
     def _load(self) -> None:
         """What is on disk; parts that a crash left open are over."""
-        self._ledger.load(read_journal(self.folder))
+        self._file.load()
         for line, number, known in list(self._ledger.open()):
             part = Part(line, known.part, number, known.stamp_ns, self.matcher.timing, accepted=True)
             self._unwritten.append((part, not_inspected("RESTART")))
@@ -212,8 +209,7 @@ class Parts(Duty):
         ):
             return
         self.counts["doubled"] += 1
-        if line not in self._told:
-            self._told.add(line)
+        if self._doubled.is_news(line):
             log.error("two senders tell of parts of line %r, the second is refused: give each a name of its own", line)
         raise RefusedError(f"another sender tells of the line {line!r} as well", "give each a line session of its own")
 
@@ -247,9 +243,11 @@ class Parts(Duty):
         return {**facts, "stamp_ns": part.stamp_ns, "known": False, "entry": None}, part
 
     def _results(self, args: ResultsArgs) -> dict[str, Any]:
+        self._file.asked(args.after)
         listed, oldest = self._ledger.after(args.after, max(1, min(args.most, MOST_LISTED)))
         results = [{key: one.get(key) for key in LISTED} for one in listed]
-        return {"results": results, "oldest": oldest, "newest": self._ledger.newest}
+        told = {"oldest": oldest, "newest": self._ledger.newest, "ledger": self._ledger.identity}
+        return {"results": results, **told}
 
     def _commit(self, fresh: Fresh) -> None:
         """To disk; then accepted parts are known, and results published."""
@@ -260,9 +258,7 @@ class Parts(Duty):
             for index, (part, outcome) in enumerate(self._unwritten)
         ]
         lines += [line for _, _, line in ended]
-        self._write(self.folder, b"\n".join(encode_line(line) for line in lines))
-        for line in lines:
-            self._ledger.add(line)
+        self._file.add(lines)
         for key, (part, _) in fresh.items():
             self._unaccepted.pop(key, None)
             self.matcher.accept(part)
@@ -273,7 +269,7 @@ class Parts(Duty):
             self.item("publishing a result", partial(self._publish, outcome, line))
 
     def _line(self, kind: str, at_ns: int, facts: Mapping[str, Any]) -> dict[str, Any]:
-        return {"kind": kind, "wall": wall_time(at_ns), "mono_ns": at_ns, **self._origin, **facts}
+        return self._file.line(kind, {"wall": wall_time(at_ns), "mono_ns": at_ns, **facts})
 
     def _publish(self, outcome: Outcome, line: Mapping[str, Any]) -> None:
         seq, outlet = self._outlet.seq + 1, self._outlet

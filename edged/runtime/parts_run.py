@@ -16,10 +16,14 @@ from edged.inspection.triggers import Matcher
 from edged.runtime.door import Door
 from edged.runtime.edge_triggers import EdgeTriggers
 from edged.runtime.health import Health
-from edged.runtime.parts import FOLDER, MOST_AT_ONCE, Parts
+from edged.runtime.journal import Journal
+from edged.runtime.ledger_file import LedgerFile
+from edged.runtime.parts import MOST_AT_ONCE, Parts
 from edged.runtime.publish import Outlet
 from edged.runtime.sender import Sender
 from edged.source.mailbox import Tap
+
+FOLDER = "parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +67,22 @@ def start_parts(
     sender: Sender,
     judge: Judge | None,
     health: Health,
+    journal: Journal,
+    alarm: Callable[[str], None],
     duties: Duties,
     stack: contextlib.ExitStack,
 ) -> Parts | None:
-    """The threads that take requests and edges and give results, ended with `stack`; health has what parts came to."""
+    """The threads that take requests and edges and give results, ended with `stack`; health has what parts came to.
+
+    `journal`: the history, which remembers where the ledger was; `alarm`: takes what is wrong with it.
+    """
     if triggering is None or judge is None:
         return None
     (camera,) = config.cameras
-    folder = config.history_folder / FOLDER
+    origin = {"boot": sender.boot.hex(), "session": sender.session}
+    file = LedgerFile(config.history_folder / FOLDER, origin, journal.ledger, journal.put, alarm)
     door = open_door("triggers", endpoints(config)["triggers"], config.bus.bind.get("triggers"), queued=MOST_AT_ONCE)
-    parts = Parts(triggering.matcher, door, outlets["results"], sender, folder, judge.digest, camera, config.valid_ns)
+    parts = Parts(triggering.matcher, door, outlets["results"], sender, file, judge.digest, camera, config.valid_ns)
     stack.callback(parts.close)
     health.section("parts", parts.describe_parts)
     duties.start(parts)

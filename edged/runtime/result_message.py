@@ -35,6 +35,8 @@ def part_result(outcome: Outcome, facts: Mapping[str, Any], camera: str) -> dict
     """The header of a part's result; `facts`: of its line in the ledger."""
     header = {"tick": outcome.tick, "camera": camera, **describe_result(outcome.result, str(facts["digest"]))}
     header |= {key: facts[key] for key in ("line", "part", "number", "entry", "stamp_ns")}
+    if "ledger" in facts:
+        header["ledger"] = facts["ledger"]
     if outcome.alarms:
         header["alarms"] = outcome.alarms
     return header

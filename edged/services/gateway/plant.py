@@ -175,7 +175,7 @@ class Plant:
     def _take_results(self) -> None:
         if self._parts is not None:
             for one in self._parts.take():
-                if one.stamp_ns <= self._now():  # else it is of another boot
+                if one.boot in (self._boot, b"") and one.stamp_ns <= self._now():  # else it is of another clock
                     self._results.append(_of_part(one))
         if self._published is None:
             return
@@ -228,24 +228,30 @@ class _Parts(threading.Thread):
         return [self._heard.popleft() for _ in range(len(self._heard))]
 
     def run(self) -> None:
-        after = self._first()
+        after, ledger = self._first()
         while not self._ended.is_set():
             try:
-                with PartResults(self._endpoint, self._topic, self._triggers, after) as results:
+                with PartResults(self._endpoint, self._topic, self._triggers, after, ledger=ledger) as results:
+                    replaced = 0
                     while not self._ended.is_set():
                         self._heard.extend(results.receive(100.0))
-                        after = results.entry
+                        after, ledger = results.entry, results.ledger
+                        if results.replaced > replaced:
+                            replaced = results.replaced
+                            log.warning("%s", results.last_error)
             except Exception:  # whatever a daemon says: the gateway goes on, and shows no result
                 log.exception("reading results failed; it goes on")
                 self._ended.wait(1.0)
 
-    def _first(self) -> int:
+    def _first(self) -> tuple[int, str]:
+        """The newest entry, and of which ledger."""
         while not self._ended.is_set():
             try:
-                return int(request(self._triggers, "results", {"after": 1 << 62, "most": 1}, 1000.0)["newest"])
+                told = request(self._triggers, "results", {"after": 1 << 62, "most": 1}, 1000.0)
+                return int(told["newest"]), str(told.get("ledger", ""))
             except (RequestError, KeyError, TypeError, ValueError):
                 self._ended.wait(0.2)
-        return 0
+        return 0, ""
 
     def close(self) -> None:
         self._ended.set()

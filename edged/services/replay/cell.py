@@ -232,6 +232,8 @@ class RecordedCell:
                 "digest": judge.digest, "line": part.line, "part": part.part, "number": part.number, "entry": entry,
                 "stamp_ns": part.stamp_ns,
             }  # fmt: skip
+            if recorded is not None and "ledger" in recorded.header:
+                facts["ledger"] = recorded.header["ledger"]
             (camera,) = self._inputs.cameras
             made = part_result(outcome, facts, camera)
             made["captured_ns"], made["engine"] = outcome.captured_ns, outcome.engine.hex()

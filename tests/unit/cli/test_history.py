@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rig import PATIENCE_S, Rig, holds, is_action, rig, state_cell
 from waiting import until
 
-from edged.cli.history import Entry, assemble, parse_since, show_history, totals
+from edged.cli.history import Entry, assemble, facts, parse_since, show_history, totals
 from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.errors import UsageError
 from edged.core.types import Reason
@@ -88,6 +90,22 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Journals and daemons of this user are none of ours."""
     for name in ("TMPDIR", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
+
+
+_ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers())
+_FACTS = ("mono_ns", "session", "run", "id", "what", "cause", "ms", "unrecorded", "who", "detail", "op")
+_KINDS = ("begin", "end", "stop", "crash", "start", "act", "arming", "event", "ledger", "note")
+
+
+@given(st.lists(st.fixed_dictionaries({"kind": st.sampled_from(_KINDS)}, optional={
+    "wall": st.sampled_from(["2026-11-28T02:13:30.000Z", "2026-11-28T02:14:30.000Z"]) | _ANY,
+    "seen": st.just("2026-11-28T02:13:40.000Z") | _ANY,
+    **dict.fromkeys(_FACTS, _ANY),
+}), max_size=12))  # fmt: skip
+def test_lines_of_others_are_passed_over_whatever_is_in_them(lines: list[dict[str, Any]]) -> None:
+    entries = assemble("pick", lines)
+    show_history(entries)
+    json.dumps(facts(entries))
 
 
 def test_a_night_in_short(rig: Rig) -> None:

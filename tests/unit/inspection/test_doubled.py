@@ -67,3 +67,11 @@ def test_lines_are_forgotten_and_bounded() -> None:
     for number in range(MOST_LINES + 100):
         doubled.refuses(str(number), "a", number)
     assert len(doubled._lines) == MOST_LINES
+
+
+def test_that_a_line_has_two_senders_is_news_once_and_nothing_grows_with_their_names() -> None:
+    doubled = Doubled()
+    for number in range(3 * MOST_LINES):
+        doubled.refuses(f"line {number}", "a", number)
+    assert [doubled.is_news(f"line {3 * MOST_LINES - 1}") for _ in range(3)] == [True, False, False]
+    assert len(doubled._lines) <= MOST_LINES

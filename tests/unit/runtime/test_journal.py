@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,3 +147,33 @@ def test_pieces_make_up_the_files(tmp_path: Path) -> None:
                  {"file": "00000003.jsonl"}):  # fmt: skip
         with pytest.raises(EdgedError):
             journal_piece(tmp_path, args)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_history_that_somebody_else_touched_goes_on_and_says_so(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("edged"), "propagate", True)
+    folder = tmp_path / "pick"
+    journal = Journal(folder, 7, b"\x01" * 8)
+    journal.start()
+    journal.put("note", n=1)
+    until(lambda: numbers_of(folder) == [1] and journal._left, 10)
+    if how == "removed":
+        shutil.rmtree(folder)
+    else:
+        (path,) = folder.iterdir()
+        path.rename(folder / "old")
+        shutil.copy(folder / "old", path)
+    for number in (2, 3):
+        journal.put("note", n=number)
+        until(lambda: number in numbers_of(folder), 10)  # noqa: B023
+    journal.close()
+    assert numbers_of(folder) == ([2, 3] if how == "removed" else [1, 2, 3])
+    told = [line["detail"] for line in read_journal(folder) if line["kind"] == "event"]
+    assert told == ["it was removed or written to by somebody else before this"]
+    assert caplog.text.count("was removed or written to by somebody else") == 1
+
+
+def numbers_of(folder: Path) -> list[int]:
+    return [line["n"] for line in read_journal(folder) if "n" in line]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import time
 from collections.abc import Iterator
@@ -13,63 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
+from parts_thread import Line
 from waiting import until
 
 from edged.client import PartResults, RequestError, TriggerSender, request
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.errors import UsageError
 from edged.inspection import doubled
-from edged.inspection.part import Timing
-from edged.inspection.triggers import Matcher
-from edged.runtime.door import Door
-from edged.runtime.journal import encode_line, read_journal, write_lines
-from edged.runtime.parts import Parts
-from edged.runtime.publish import Outlet
-from edged.runtime.sender import Sender
+from edged.runtime.journal import encode_line, write_lines
 
 MS = 1_000_000
-TIMING = Timing(0, 5 * MS, 20 * MS, 30 * MS, 60 * MS, 8, 8)
-SESSIONS = itertools.count(1)
-
-
-class Line:
-    """A thread of parts on a folder; `full`: the disk takes nothing."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.full = folder, False
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.triggers, self.results = f"ipc://{folder}/triggers", f"ipc://{folder}/results"
-        self.start()
-
-    def start(self) -> None:
-        self.matcher = Matcher(TIMING)
-        self.outlet = Outlet(self.context, "line/results", [self.results])
-        door = Door(self.context, "triggers", self.triggers)
-        sender = Sender("line", next(SESSIONS), boot_id())
-        self.parts = Parts(
-            self.matcher, door, self.outlet, sender, self.folder / "parts", "digest", "camera", 1000 * MS,
-            write=self.write,
-        )  # fmt: skip
-        self.parts.start()
-
-    def write(self, folder: Path, lines: bytes) -> None:
-        if self.full:
-            raise OSError(28, "No space left on device")
-        write_lines(folder, lines)
-
-    def end(self, die: bool = False) -> None:
-        if die:  # as by SIGKILL: nothing more is written
-            self.full = True
-        self.parts.close()
-        self.outlet.close()
-        self.full = False
-
-    def lines(self, kind: str) -> list[dict[str, Any]]:
-        return [one for one in read_journal(self.folder / "parts") if one["kind"] == kind]
-
-    def trigger(self, part: int, **args: Any) -> Any:
-        given = {"line": "a", "part": part, "ago_ns": 0, **args}
-        return request(self.triggers, "trigger", given, 5000, self.context)
 
 
 @pytest.fixture
