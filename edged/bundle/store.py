@@ -11,6 +11,7 @@ newest version (a wheel has no links). Whatever writes copies them into the writ
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,10 +23,12 @@ from edged.bundle.bundle import MANIFEST, SUMS, Bundle, read_bundle, read_files,
 from edged.bundle.manifest import is_name, is_version
 from edged.core.clock import wall_time
 from edged.core.errors import EngineError, RefusedError
-from edged.core.files import append_line, make_folder, write_link
+from edged.core.files import TooLongError, append_line, make_folder, write_link
+from edged.core.lines import read_lines
 from edged.core.spelling import did_you_mean
 
 CURRENT, JOURNAL = "current", "journal.jsonl"
+MAX_JOURNAL = 256 << 20  # bytes; a swap takes three thousand
 
 
 def shipped_store() -> Path:
@@ -144,15 +147,21 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def journal(self, name: str) -> list[dict[str, Any]]:
+    def journal(self, name: str) -> Iterator[dict[str, Any]]:
         """Every readable line of the engine's journal, oldest first."""
         try:
-            text = (self.root / _checked(name) / JOURNAL).read_text(encoding="utf-8", errors="replace")
+            for line in read_lines(self.root / _checked(name) / JOURNAL, MAX_JOURNAL):
+                with contextlib.suppress(ValueError, RecursionError):  # torn, or nothing that we wrote
+                    value = json.loads(line.decode(errors="replace"))
+                    if isinstance(value, dict):
+                        yield value
         except FileNotFoundError:
-            return []
+            return
+        except TooLongError as error:
+            remedy = "move it away: crashes and commits that it knows are then forgotten"
+            raise EngineError(f"the journal of {name} is too long: {error.strerror}", remedy) from None
         except OSError as error:
             raise EngineError(f"cannot read the journal of {name}: {error.strerror}", "check its owner") from None
-        return list(_lines(text))
 
     def _home(self, name: str) -> Path:
         """The folder that has this engine: the writable store's when that has a version or a choice."""
@@ -192,13 +201,3 @@ def _has_files(directory: Path) -> bool:
 
 def _is_link(path: Path) -> bool:
     return path.is_symlink()
-
-
-def _lines(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):  # torn, or nothing that we wrote
-            continue
-        if isinstance(value, dict):
-            yield value

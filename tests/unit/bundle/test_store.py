@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def test_choosing_a_shipped_version_adopts_first(store: Store):
 
 
 def test_the_journal_keeps_its_lines_in_order(store: Store):
-    assert store.journal("reach") == []
+    assert list(store.journal("reach")) == []
     store.journal_append("reach", who="swap", version="2", state="staged")
     store.journal_append("reach", who="swap", version="2", state="refused", reason="golden: j1 0.2 rad", attempt=1)
     first, second = store.journal("reach")
@@ -176,6 +177,27 @@ def test_a_line_torn_by_a_power_cut_spoils_no_other(store: Store):
     store.journal_append("reach", who="swap", version="1", state="live")
     assert [line["state"] for line in store.journal("reach")] == ["staged", "live"]
     assert json.loads(path.read_text().splitlines()[-1])["state"] == "live"
+
+
+def test_a_journal_of_any_size_takes_no_memory_and_one_that_is_far_too_long_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    store.journal_append("reach", who="swap", version="1", state="staged")
+    path = store.root / "reach" / "journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"state": "' + b"x" * (1 << 20) + b'"}\n')
+    store.journal_append("reach", who="swap", version="1", state="live")
+    assert [line["state"] for line in store.journal("reach")] == ["staged", "live"]
+    monkeypatch.setattr("edged.bundle.store.MAX_JOURNAL", 1 << 20)
+    with pytest.raises(EngineError, match=r"journal of reach is too long: .* at most 1048576 are read; move it away"):
+        next(store.journal("reach"))
+
+
+@pytest.mark.timeout(20)
+def test_a_journal_that_is_no_file_is_not_waited_for(store: Store):
+    (store.root / "reach").mkdir(parents=True)
+    os.mkfifo(store.root / "reach" / "journal.jsonl")
+    with pytest.raises(EngineError, match="cannot read the journal"):
+        next(store.journal("reach"))
 
 
 def test_a_journal_alone_is_not_an_engine(store: Store):
