@@ -168,13 +168,16 @@ def _go_on(daemon: Located, begun: Mapping[str, Any], wait: bool, json: bool) ->
         follow = f"'edged status {shlex.quote(daemon.word)}' follows it"
         print_answer(json, begun, lambda _: f"{daemon.word}: {what}; {follow}")
         return
-    done = _follow(daemon, int(begun["job"]), quiet=json)
+    done = _follow(daemon, int(begun["job"]), begun.get("token"), quiet=json)
     print_answer(json, done, lambda done: show_outcome(begun["name"], done))
     raise typer.Exit(EXIT_OK if done["state"] == "committed" else EXIT_REFUSED)
 
 
-def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
-    """Poll until the job is done; raises `EdgedError` when the daemon is gone."""
+def _follow(daemon: Located, job: int, token: str | None, quiet: bool) -> dict[str, Any]:
+    """Poll until the job is done; raises `EdgedError` when the daemon is gone, or another one has its name by now.
+
+    `token`: of the job, whose number the next daemon gives to another one; None of a daemon that has no such thing.
+    """
     from edged.cli.progress import Bar
     from edged.cli.show_swap import jobs_before, show_attempt
     from edged.client import RequestError
@@ -193,7 +196,7 @@ def _follow(daemon: Located, job: int, quiet: bool) -> dict[str, Any]:
                 continue
             found = [swaps["active"], *swaps["waiting"], *swaps["past"]]
             attempt = next((attempt for attempt in found if attempt and attempt["job"] == job), None)
-            if attempt is None:
+            if attempt is None or (token is not None and attempt.get("token") != token):
                 fact = f"the daemon knows no job {job}: it was restarted"
                 raise EdgedError(fact, f"see 'edged engines {shlex.quote(daemon.word)}'")
             show_attempt(bar, attempt, jobs_before(swaps, job))

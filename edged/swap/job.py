@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,8 @@ class Job:
     `drop`: where it lies in incoming; `digest`: sha256 of its SHA256SUMS, if known; `back`: returns to a version that
     was committed; `attempt`: the how manieth at this version; `progress`: of the state at hand, 0..1; `kept`: it is
     asked for again when the daemon starts anew; `calm`: it waits, and its loading has not begun or is long over, so
-    that a daemon that dies now does not die of it; `ended_by`: who called it off before it was begun.
+    that a daemon that dies now does not die of it; `ended_by`: who called it off before it was begun; `token`: its own,
+    for who follows it, since each daemon counts from 1.
     """
 
     id: int
@@ -56,6 +58,7 @@ class Job:
     notes: list[str] = field(default_factory=list)
     reached: list[tuple[State, int]] = field(default_factory=list)
     now: Now = monotonic_ns
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         self.reached.append((self.state, self.now()))
@@ -84,6 +87,7 @@ class Job:
         began_ns = self.reached[0][1]
         return {
             "job": self.id,
+            "token": self.token,
             "version": self.version,
             "from": self.before,
             "who": self.who,

@@ -5,6 +5,7 @@ Written whole before it is answered that a swap was asked for, called off or beg
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class _Kept(msgspec.Struct, frozen=True):
     digest: str = ""
     contract_change: bool = False
     calm: bool = False
+    token: str = ""  # of one that an edged wrote which had none
 
 
 class KeptJobs:
@@ -58,7 +60,8 @@ class KeptJobs:
     def write(self, jobs: Sequence[Job]) -> None:
         """Keep these and no others; on disk on return. Raises `OSError`."""
         kept = tuple(
-            _Kept(job.id, job.version, job.who, job.digest.hex(), job.contract_change, job.calm) for job in jobs
+            _Kept(job.id, job.version, job.who, job.digest.hex(), job.contract_change, job.calm, job.token)
+            for job in jobs
         )
         if kept == self._written:
             return
@@ -74,7 +77,7 @@ class KeptJobs:
 def _job(kept: _Kept) -> Job:
     job = Job(
         kept.id, kept.version, kept.who, digest=bytes.fromhex(kept.digest), contract_change=kept.contract_change,
-        kept=True,
+        kept=True, token=kept.token or secrets.token_hex(8),
     )  # fmt: skip
     job.notes.append("kept over a restart of the daemon")
     return job

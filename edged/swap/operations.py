@@ -42,14 +42,14 @@ class Operations:
         refuse_below(self._store.root, name, path.name)
         allow = args.get("allow_contract_change", False) is True
         job = self._jobs.ask(path.name, _who(args), contract_change=allow, digest=_digest(path))
-        return {"job": job.id, "name": name, "version": path.name}
+        return {"job": job.id, "token": job.token, "name": name, "version": path.name}
 
     def rollback(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """End the job under way or that waits; without one, go back to the version committed before. -> `{job}`."""
         running = self._slot.running
         if (ended := self._jobs.end_active(_who(args))) is not None:
             stays = ended.before or (running.version if running else "")
-            return {"job": ended.id, "name": self._name, "version": stays}
+            return {"job": ended.id, "token": ended.token, "name": self._name, "version": stays}
         version = self._history.previous(running.version if running else "")
         if version is None:
             remedy = f"choose one of the store: edged swap {self._daemon} VERSION"
@@ -58,7 +58,7 @@ class Operations:
             remedy = f"choose a newer one of the store: edged swap {self._daemon} VERSION"
             raise RefusedError(f"{self._name} {version}, committed before, {why}", remedy)
         job = self._jobs.ask(version, _who(args), back=True)
-        return {"job": job.id, "name": self._name, "version": version}
+        return {"job": job.id, "token": job.token, "name": self._name, "version": version}
 
     def set(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """`{input, value}` -> `{input, value, version}`: a constant of the running engine, before its next run; a value

@@ -89,3 +89,30 @@ def test_a_daemon_that_does_not_run_may_be_started(machine: Machine, command: tu
     done = edged(*command)
     assert done.code == EXIT_FAILED
     assert "no daemon answers to nobody" in done.err
+
+
+class Restarted:
+    """A daemon that was started again meanwhile: its job of that number is another one's."""
+
+    word = "pick"
+
+    def __init__(self, *tokens: str | None) -> None:
+        self._asked, self._runs = tokens
+
+    def ask(self, op: str, args: Any = None) -> Any:
+        if op == "swap":
+            return {"job": 1, "name": "reach", "version": "4"} | ({"token": self._asked} if self._asked else {})
+        job = {"job": 1, "version": "9", "who": "ann", "state": "committed", "done": True, "reason": ""}
+        return {"swap": {"active": None, "waiting": [], "past": [job | ({"token": self._runs} if self._runs else {})]}}
+
+
+def test_a_job_of_the_same_number_after_a_restart_is_not_taken_for_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "find_daemon", lambda *_: Restarted("aa", "bb"))
+    done = edged("swap", "pick", "4", "--wait")
+    assert done.code == EXIT_FAILED
+    assert "knows no job 1" in done.err
+    assert "restarted" in done.err
+    monkeypatch.setattr(swap, "find_daemon", lambda *_: Restarted("aa", "aa"))
+    assert edged("swap", "pick", "4", "--wait").code == 0
+    monkeypatch.setattr(swap, "find_daemon", lambda *_: Restarted(None, None))  # a daemon from before there were tokens
+    assert edged("swap", "pick", "4", "--wait").code == 0

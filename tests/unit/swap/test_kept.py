@@ -65,6 +65,16 @@ def test_what_waits_and_what_is_behind_it_comes_back_in_its_order_with_its_numbe
     assert first.notes == ["kept over a restart of the daemon"]
 
 
+def test_who_follows_a_job_knows_it_by_its_token_also_after_a_restart(path: Path) -> None:
+    jobs = opened(path)
+    tokens = [jobs.ask(version, "ann").token for version in ("2", "3")]
+    assert len(set(tokens)) == 2
+    assert [job["token"] for job in opened(path).describe()["waiting"]] == tokens
+    path.write_text(json.dumps(one()))  # by an edged that had none
+    (job,) = opened(path).describe()["waiting"]
+    assert job["token"]
+
+
 def test_a_drop_is_kept_once_it_waits_and_a_way_back_never(path: Path) -> None:
     jobs = opened(path)
     jobs.ask("2", "ann", drop=path.parent / "incoming" / "2")
