@@ -104,6 +104,12 @@ class Judge:
         self.counts[result.status] += 1
         return result
 
+    def withdraw(self, result: Result, camera: str) -> None:
+        """The newest result, of a verdict that could not be published after all."""
+        self.counts[result.status] -= 1
+        for counted in result.counted:
+            self._past[f"{camera}/{counted.name}"].pop()
+
     def _result(
         self,
         verdict: Labels | Instances | Hold,

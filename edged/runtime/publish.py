@@ -231,6 +231,8 @@ class Publisher:
         try:
             data = self._message(verdict, dict(header), published_ns, valid_ns, engine, inspection)
         except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
+            if result is not None and self.judge is not None and not isinstance(verdict, ActionChunk):
+                self.judge.withdraw(result, verdict.camera)
             verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_valid_ns
             header = {key: value for key, value in header.items() if key not in self._encoded}
             result = self._result(verdict, meaning, None)

@@ -303,6 +303,24 @@ def test_a_text_of_any_length_is_cut_and_what_cannot_be_sent_is_a_hold(context: 
     assert [hold.seq, refused.seq, good.seq] == [1, 2, 3]
 
 
+def test_what_cannot_be_sent_is_counted_as_what_was_sent_instead(context: Context) -> None:
+    """It was a FAIL as it was found: neither that nor its place among the last ones counts any more."""
+    rule = RuleConfig(name="any", max_area=0, violations=2, of_last=2)
+    labels = Labels(np.ones((4, 4), np.uint8), "line", NOW)
+    with Bus(context, topic="inspect/masks") as bus:
+        judge = bus.publisher.judge = Judge(InspectionConfig(rules=(rule,)), (4, 4))
+        found = inspect(labels, ["background", "any"])
+        sent, refused = bus.send(labels, meaning={"classes": ["background", "j" * 300_000]}, inspection=found)
+        assert refused.kind is Kind.HOLD
+        assert sent.result is not None
+        assert sent.result.status == "NOT_INSPECTED"
+        assert +judge.counts == {"NOT_INSPECTED": 1}
+        sent, _ = bus.send(labels, meaning={"classes": ["background", "any"]}, inspection=found)
+    assert sent.result is not None
+    assert sent.result.status == "PASS", "one of two"
+    assert +judge.counts == {"NOT_INSPECTED": 1, "PASS": 1}
+
+
 @given(
     age_ns=st.integers(0, 500 * MS),
     valid_ms=st.floats(0.001, 1000),
