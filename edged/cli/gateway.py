@@ -15,6 +15,7 @@ from edged.cli.locate import locate
 from edged.client import RequestError
 from edged.config import load_daemon, runtime_roots, unit_environ
 from edged.core.errors import UsageError
+from edged.runtime.logs import logged
 from edged.services.address import is_loopback, parse_listen
 from edged.services.gateway.plant import Plant
 
@@ -60,7 +61,8 @@ def attached(daemon: str, result_ms: float, quiet_ms: float | None) -> Iterator[
         signal.signal(number, lambda *_: ended.set())
     plant = Plant(*expected(daemon), result_ms, quiet_ms)
     try:
-        yield plant, ended.wait
+        with logged():
+            yield plant, ended.wait
     finally:
         plant.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -59,15 +58,17 @@ def ui(
     """Show all daemons of this machine in the browser: states, pictures, ages, causes, engines; with --operate act."""
     from edged.cli.locate import running
     from edged.engine.gpu_info import read_gpu
+    from edged.runtime.logs import logged
     from edged.services.ui.cell import May
     from edged.services.ui.people import people_file
     from edged.services.ui.serve import Settings, serve
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     settings = Settings(
         listen, May(operate, arm), people or people_file(), certificate, key, name or (), read_gpu, _page_recordings()
     )  # fmt: skip
-    serve(lambda: [*running(), *(also or ())], _page_history(), settings, lambda url: print(f"page: {url}", flush=True))
+    with logged("warning"):
+        found = lambda: [*running(), *(also or ())]  # noqa: E731
+        serve(found, _page_history(), settings, lambda url: print(f"page: {url}", flush=True))
 
 
 def _page_history() -> Callable[[Path, float], list[dict[str, Any]]]:
@@ -78,7 +79,8 @@ def _page_history() -> Callable[[Path, float], list[dict[str, Any]]]:
 
     def entries(folder: Path, since: float) -> list[dict[str, Any]]:
         try:
-            state = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+            looked = ((path.name, path.stat()) for path in folder.iterdir())
+            state = sorted((name, status.st_size, status.st_ino) for name, status in looked)
         except OSError:
             return []
         if folder not in kept or kept[folder][0] != state:

@@ -81,8 +81,8 @@ def collect(words: Sequence[str] = ()) -> Bundle:
     engines, closed = list_engines()
     bundle.add("engines.json", engines)
     bundle.missing += closed
-    for name, (control, _) in daemons.items():
-        _daemon(name, control, bundle)
+    for name, (control, file) in daemons.items():
+        _daemon(name, control, file, bundle)
     return bundle
 
 
@@ -165,14 +165,14 @@ def _addresses(tables: Mapping[str, Any]) -> Iterator[str]:
             yield from _addresses(value)
 
 
-def _daemon(name: str, control: str | None, bundle: Bundle) -> None:
+def _daemon(name: str, control: str | None, file: Path | None, bundle: Bundle) -> None:
     if control is not None:
         try:
             bundle.add(f"{name}/status.json", request(control, "status", timeout_ms=ASK_MS))
         except EdgedError as error:
             bundle.missing.append(f"{name}/status.json: {error}")
     try:
-        entries = read_history(name, DAYS)[-MOST_ENTRIES:]
+        entries = read_history(name if file is None else str(file), DAYS)[-MOST_ENTRIES:]
         bundle.add(f"{name}/history.json", history_facts(entries))
     except EdgedError as error:
         bundle.missing.append(f"{name}/history.json: {error}")
@@ -180,11 +180,22 @@ def _daemon(name: str, control: str | None, bundle: Bundle) -> None:
 
 
 def _log(name: str, bundle: Bundle) -> None:
-    """What journald has of its unit."""
+    """What journald has of its unit, and of its recorder's."""
     if shutil.which("journalctl") is None:
         bundle.missing.append(f"{name}/log.txt: there is no journalctl; add the log of whatever starts it")
         return
-    command = ["journalctl", "-q", "-u", f"edged@{name}", "-o", "short-iso-precise", "--since", "-2d"]
+    command = [
+        "journalctl",
+        "-q",
+        "-u",
+        f"edged@{name}",
+        "-u",
+        f"edged-record@{name}",
+        "-o",
+        "short-iso-precise",
+        "--since",
+        "-2d",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -15,7 +15,9 @@ import contextlib
 import logging
 import os
 import queue
+from collections.abc import Iterator
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -115,6 +117,18 @@ def start_log(config: LogConfig) -> Writer:
     apply_log(config, writer)
     writer.start()
     return writer
+
+
+@contextlib.contextmanager
+def logged(level: Literal["info", "warning"] = "info") -> Iterator[None]:
+    """As `start_log`, while it lasts, for a process beside the daemons; what libraries log is a line of its log too."""
+    writer, root = start_log(LogConfig(level=level)), logging.getLogger()
+    before, root.handlers = root.handlers, [_Handler(writer)]
+    try:
+        yield
+    finally:
+        root.handlers = before
+        writer.stop()
 
 
 def apply_log(config: LogConfig, writer: Writer) -> None:

@@ -15,6 +15,7 @@ from edged.config.cameras import Shared, load_cameras
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EXIT_OK, UsageError
 from edged.core.pixels import seen_as
+from edged.runtime.logs import logged
 from edged.runtime.systemd import READY, STOPPING, WATCHDOG, notify, status, watchdog_period
 from edged.source.camera import CameraThread
 from edged.wire.shm_writer import RingWriter
@@ -34,7 +35,6 @@ def run_camera(path: Path, name: str = "", shared_as: str = "") -> int:
         fact = f"{path} has no camera {name!r}" if name else f"{path} has {len(shared.cameras)} cameras"
         raise UsageError(fact, f"name one of {', '.join(sorted(shared.cameras))}")
     name = name or next(iter(shared.cameras))
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -42,7 +42,8 @@ def run_camera(path: Path, name: str = "", shared_as: str = "") -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    _share(shared, name, shared_as or shared.cameras[name].share or name, ended)
+    with logged():
+        _share(shared, name, shared_as or shared.cameras[name].share or name, ended)
     return EXIT_OK
 
 

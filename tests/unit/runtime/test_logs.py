@@ -127,3 +127,18 @@ def test_whoever_does_not_read_the_log_stops_nobody() -> None:
 
 def test_a_line_that_cannot_be_formatted_does_not_end_the_log() -> None:
     assert run("log.error('%d drops', 'many'); log.error('the next')").count("the next") == 1
+
+
+SERVICE = """
+import logging
+from edged.runtime.logs import logged
+with logged("warning"):
+    logging.getLogger("edged.services.ui").warning("login as ann")
+    logging.getLogger("edged.gateway").info("nothing")
+    logging.getLogger("paho").error("the broker")
+"""
+
+
+def test_processes_beside_the_daemon_log_as_it_does() -> None:
+    done = warm.run(("-c", SERVICE), {**os.environ, "JOURNAL_STREAM": "8:1"}, 30)
+    assert done.stderr.splitlines() == ["<4>warning: login as ann", "<3>error: the broker"]
