@@ -35,24 +35,42 @@ def record(
     from edged.runtime.logs import start_log
     from edged.services.record.run import ask, run_recorder
 
+    if now is not None:
+        print(f"asked the recorder of {ask([folder] if folder else _recordings(daemon), now)}")
+        return
     found = find_daemon(daemon)
     if found.runtime is None:
         raise UsageError("a recorder works on the daemon's machine", "name the daemon there")
     if folder is None:  # the daemon's word for it: its store may be another user's than ours
         with contextlib.suppress(EdgedError):
             folder = Path(str(found.ask("status")["folders"]["recordings"]))
-    if now is not None:
-        if folder is None:
-            raise EdgedError(f"{daemon} does not say where its recordings are", "give the recorder's --folder")
-        ask(place := folder, now)
-        print(f"asked the recorder of {place}")
-        return
     writer = start_log(LogConfig())
     try:
         code = run_recorder(found.runtime, folder, seconds, lambda text: print(text, flush=True))
     finally:
         writer.stop()
     raise typer.Exit(code)
+
+
+def _recordings(word: str) -> list[Path]:
+    """Where the recorder of a daemon may work, also while the daemon is gone: what it heard last is still to be had.
+
+    Raises `EdgedError` where that cannot be known.
+    """
+    from edged.cli.stores import recordings_of
+    from edged.client import RequestError
+
+    try:
+        found = find_daemon(word)
+        if found.runtime is None:
+            raise UsageError("a recorder works on the daemon's machine", "name the daemon there")
+        return [Path(str(found.ask("status")["folders"]["recordings"]))]
+    except LookupError:
+        raise EdgedError(f"{word} does not say where its recordings are", "give the recorder's --folder") from None
+    except RequestError as error:
+        if error.code not in ("no_daemon", "no_answer") or not (places := recordings_of(word)):
+            raise
+        return places
 
 
 def replay(

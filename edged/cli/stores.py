@@ -12,7 +12,7 @@ from edged.bundle.manifest import is_version
 from edged.bundle.store import Store
 from edged.cli.locate import ASK_MS, Located, locate, running
 from edged.client import RequestError
-from edged.config import default_store, load_daemon, paths, unit_environ
+from edged.config import RECORDINGS, default_store, load_daemon, paths, unit_environ
 from edged.core.errors import EdgedError, UsageError
 from edged.swap.minimum import current_version, raise_minimum
 
@@ -79,6 +79,17 @@ def of_file(path: Path) -> Home:
     """Where the daemon of a TOML file has its engines."""
     places = load_daemon(path, unit_environ(path))
     return Home(places.store, places.cache, places.name)
+
+
+def recordings_of(word: str) -> list[Path]:
+    """Where recordings of a daemon that does not run go, by its file or in the usual places, if there ever were any. A
+    `record.folder` is not looked up."""
+    if word.endswith(".toml"):
+        given = load_daemon(Path(word), unit_environ(Path(word)))
+        places = [given.store / RECORDINGS / given.name]
+    else:
+        places = [home.store / RECORDINGS / Path(word).name for home in homes()[0]]
+    return [place for place in places if place.is_dir()]
 
 
 def _of_service(name: str) -> Home | None:

@@ -5,7 +5,7 @@ from edged.config.execution import ExecutionConfig
 from edged.config.guard import GuardConfig, LimitConfig
 from edged.config.load import DaemonPlaces, load_config, load_daemon
 from edged.config.paths import default_runtime, default_store, runtime_roots, unit_environ
-from edged.config.schema import HISTORY, Config
+from edged.config.schema import HISTORY, RECORDINGS, Config
 from edged.config.sections import (
     BusConfig,
     CameraConfig,
@@ -19,6 +19,7 @@ from edged.config.validation import camera_kind, cross_checks, endpoints, quotas
 
 __all__ = [
     "HISTORY",
+    "RECORDINGS",
     "BusConfig",
     "CameraConfig",
     "Config",

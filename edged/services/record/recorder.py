@@ -29,6 +29,8 @@ VERDICTS = (Kind.ACTION, Kind.LABELS, Kind.INSTANCES, Kind.HOLD)
 REFUSED_REMEDY = "make room (5 % of the disk stays free), or give another folder"
 MIB = 1 << 20
 INFERRED = 8192
+SILENT_NS = 2 * NS_PER_S  # without a verdict
+STOOD_NS = NS_PER_S // 2  # between two turns of ours
 
 log = logging.getLogger("edged.record")
 
@@ -51,7 +53,8 @@ class Recorder:
         self._file: RecordingFile | None = None
         self._began_ns = self._end_ns = 0
         self._why: list[str] = []
-        self._stopped: bool | None = None  # whether the newest verdict stops; None = none was heard
+        self._stopped: bool | None = None  # whether the newest verdict stops, or nothing came after it; None = none
+        self._spoke_ns = self._patience_ns = self._tended_ns = 0  # of the newest verdict, and how long it is waited for
         self._inferred: deque[tuple[str, int]] = deque(maxlen=INFERRED)
         self._is_traced = False
         self._session: int | None = None  # whose snapshot was read
@@ -76,7 +79,7 @@ class Recorder:
         gone = self.ring.add(heard)
         if self._file is not None:  # after its cause all is to be written: the disk or the processor was too slow
             self.dropped += sum(at_ns >= self._began_ns for at_ns in gone)
-        if (why := self._cause(message)) is not None:
+        if (why := self._cause(message, heard.at_ns)) is not None:
             self.trigger(why, heard.at_ns)
 
     def trigger(self, why: str, at_ns: int, until_ns: int = 0) -> None:
@@ -89,6 +92,7 @@ class Recorder:
 
     def tend(self, now_ns: int) -> None:
         """Write what has waited for its turn; end what is over. Called several times a second."""
+        self._listen(now_ns)
         if self._file is None:
             return
         try:
@@ -104,6 +108,15 @@ class Recorder:
             self._cut(error)
         except OSError as error:
             self._refuse(error)
+
+    def _listen(self, now_ns: int) -> None:
+        """A daemon that dies, or stands still, stops its robot without a word: that is a stop as well."""
+        if now_ns - self._tended_ns > STOOD_NS:
+            self._spoke_ns = now_ns  # we stood still ourselves: it may have spoken
+        self._tended_ns = now_ns
+        if self._stopped is False and now_ns - self._spoke_ns > self._patience_ns and "stop" in self.config.on:
+            self._stopped = True
+            self.trigger("silence", now_ns)
 
     def _make_room(self, file: RecordingFile, since: int) -> None:
         """For what is written next, once `since` bytes were written after the last time."""
@@ -187,11 +200,13 @@ class Recorder:
             self.lost[heard.stream] += number - before - 1
         self._last[heard.stream] = message.session, number
 
-    def _cause(self, message: Message) -> str | None:
+    def _cause(self, message: Message, at_ns: int) -> str | None:
         """Why this message is to be recorded."""
         wanted, header = self.config.on, message.header
         if message.kind in VERDICTS:
             before, self._stopped = self._stopped, message.stop
+            apart_ns = at_ns - self._spoke_ns if self._spoke_ns else 0
+            self._patience_ns, self._spoke_ns = max(SILENT_NS, message.valid_for_ns, 3 * apart_ns), at_ns
             if message.stop and before is False and "stop" in wanted:
                 return f"stop {header.get('reason', message.reason)}"
         elif message.kind is Kind.RESULT and header.get("result") == "FAIL" and "fail" in wanted:

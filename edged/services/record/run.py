@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -139,22 +139,24 @@ def _repair(part: Path, tell: Callable[[str], None]) -> None:
         log.warning("%s", error)
 
 
-def ask(folder: Path, why: str) -> None:
-    """Ask the recorder of a folder to record now.
+def ask(folders: Sequence[Path], why: str) -> Path:
+    """Ask the recorder that works in one of these folders to record now; in which.
 
     Raises `UsageError` where there is none, `EdgedError` where it may not be asked.
     """
-    try:
-        with (folder / LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _put(folder / ASKED, why)
-        return
-    except PermissionError:
-        raise EdgedError(f"{folder} is closed to this user", "ask as the recorder's user, or as root") from None
-    except OSError:
-        pass
-    raise UsageError(f"no recorder works in {folder}", "start 'edged record DAEMON' first")
+    for folder in folders:
+        try:
+            with (folder / LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _put(folder / ASKED, why)
+            return folder
+        except PermissionError:
+            raise EdgedError(f"{folder} is closed to this user", "ask as the recorder's user, or as root") from None
+        except OSError:
+            continue
+    where = " or ".join(map(str, folders))
+    raise UsageError(f"no recorder works in {where}", "start 'edged record DAEMON' first, or give its --folder")
 
 
 def _put(path: Path, why: str) -> None:

@@ -39,6 +39,46 @@ def test_a_stop_is_recorded_with_what_came_before_and_after(tmp_path: Path, bus:
     assert any(b"held by ann" in entry.data for entry in entries if entry.topic == "/pick/holds")
 
 
+def test_a_daemon_that_goes_without_a_word_is_recorded_once(tmp_path: Path, bus: Bus) -> None:
+    recorder = made(tmp_path)
+    go(recorder, bus, 20)
+    went_ns = bus.now_ns
+    for _ in range(200):
+        bus.now_ns += S // 10
+        recorder.tend(bus.now_ns)
+    (path,) = recorder.written
+    assert "silence" in path.name
+    times = [entry.log_ns - WALL for entry in read(path) if entry.encoding == WIRE]
+    assert min(times) <= went_ns - 4 * S
+    assert max(times) == went_ns
+    go(recorder, bus, 6)
+    assert len(recorder.written) == 1, "it came back"
+
+
+@pytest.mark.parametrize("why", ["stopped", "recorder", "slow"])
+def test_silence_that_was_to_be_expected_is_no_cause(tmp_path: Path, bus: Bus, why: str) -> None:
+    recorder = made(tmp_path, on=["stop"])
+    if why == "slow":  # a verdict each three seconds
+        for _ in range(5):
+            recorder.hear(bus.message("action", Kind.ACTION))
+            for _ in range(30):
+                bus.now_ns += S // 10
+                recorder.tend(bus.now_ns)
+        assert len(recorder.written) + recorder.recording <= 1, "the first gap could not be known"
+        return
+    go(recorder, bus, 6)
+    if why == "stopped":
+        recorder.hear(hold(bus))
+        go(recorder, bus, 10, action=False)
+        recorder.written.clear()
+    else:  # it was frozen, and hears what came meanwhile a turn later
+        bus.now_ns += 30 * S
+        recorder.tend(bus.now_ns)
+    go(recorder, bus, 10, action=why == "recorder")
+    assert not recorder.written
+    assert not recorder.recording
+
+
 def test_frames_that_were_inferred_on_are_lossless_and_the_others_jpeg(tmp_path: Path, bus: Bus) -> None:
     recorder = made(tmp_path)
     go(recorder, bus, 6)
