@@ -59,7 +59,8 @@ def _slots(chaos: Outcome, control: Outcome) -> Verdict:
 def _held(chaos: Outcome, control: Outcome) -> Iterator[Verdict]:
     for what, of in (("memory in use", attrgetter("in_use_mb")), ("resident memory", attrgetter("rss_mb"))):
         found, calm = chaos.watch.growth(of), control.watch.growth(of)
-        fact = f"{_shown(found)} MB/h over the last {found.seconds:.0f} s, {_shown(calm)} without faults"
+        fact = f"{_shown(found)} MB/h over the last {found.seconds:.0f} s, "
+        fact += f"{_shown(calm)} without faults, {_shown(found - calm)} more"
         yield Verdict(f"{what} grows by at most 1 MB/h", _stays(found), fact)
     yield Verdict("at most 200 MB", chaos.watch.peak_mb <= MOST_MB, f"peak {chaos.watch.peak_mb:.0f} MB")
     for what, then, now in (
