@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -72,6 +73,32 @@ def test_a_cpu_that_is_not_there_is_a_warning() -> None:
     (warning,) = run({"cpus": (1023,)})["warnings"]
     assert warning.startswith("loop.cpus = [1023] refused")
     assert f"this machine has {os.cpu_count()} CPUs" in warning
+
+
+ARENAS = """
+import ctypes, sys, threading
+from edged.config import LoopConfig
+from edged.runtime.realtime import before_sockets
+before_sockets(LoopConfig(), print)
+gate = threading.Barrier(13)
+def hold():
+    held = bytes(100_000)  # no small object of Python's: malloc's
+    gate.wait(); gate.wait()
+for _ in range(12):
+    threading.Thread(target=hold).start()
+gate.wait()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
+libc.fflush(None)
+gate.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="this C library has no malloc_info")
+def test_a_dozen_threads_share_two_arenas() -> None:
+    done = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, text=True, timeout=30, check=True)
+    assert 1 <= done.stdout.count("<heap nr=") <= 2
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give up privileges")
