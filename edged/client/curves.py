@@ -69,7 +69,7 @@ class Bridge:
 
     def at(self, now_ns: int) -> tuple[Floats, Floats]:
         """What of both is left at `now_ns`."""
-        x = np.minimum((now_ns - self._from_ns) / NS_PER_S / self._span, 1.0)
+        x = np.clip((now_ns - self._from_ns) / NS_PER_S / self._span, 0.0, 1.0)
         left, moved = 1 - x, x**3 * (10 - 15 * x + 6 * x * x)
         offset = self._offset * (1 - moved) + self._change * self._span * x * left**3 * (1 + 3 * x)
         change = -30 * self._offset * x * x * left * left / self._span

@@ -106,12 +106,16 @@ class Player:
             self._braked_from = (self._values, np.zeros_like(self._velocities))
 
     def command(self, now_ns: int) -> Command:
-        """Where to be at `now_ns`, which does not go back."""
-        path = self._path
-        if path is not None and self._values is not None and now_ns - self._asked_ns > AWAY_NS:
-            self._return(path, now_ns)  # its drive stood still meanwhile
+        """Where to be at `now_ns`, which does not go back: to a clock that does, as to one that leaps, the caller was
+        away."""
+        away = self._stood(now_ns)
+        if not away and self._values is not None:
+            now_ns = max(now_ns, self._asked_ns)
         if self._path is not None and now_ns >= self._end_ns:
-            self._stop(self._end_ns, "holding", "nothing newer was heard")
+            self._stop(now_ns if away else self._end_ns, "holding", "nothing newer was heard")
+        elif self._path is not None and away:
+            assert self._values is not None, "something was returned"
+            self._span(self._path, (self._values, np.zeros_like(self._velocities)), None, now_ns)
         if self._values is not None or self._path is not None:
             self._values, self._velocities = self._at(now_ns)
         self._asked_ns = now_ns
@@ -125,6 +129,7 @@ class Player:
     def _take(self, message: Message, now_ns: int, until_ns: int | None) -> str:
         if refusal := self._order.refusal(message, now_ns):
             return refusal
+        self._stood(now_ns)
         motion = (message.boot, message.session, message.motion)
         missed = self._motion is not None and motion != self._motion and self._path is not None
         self._anchored |= message.stop or motion != self._motion
@@ -178,9 +183,9 @@ class Player:
             if not self._span(path, own, None, now_ns):
                 return "too far"
         else:
-            own, away = self._at(now_ns), False
-            if self._values is not None and now_ns - self._asked_ns > AWAY_NS:
-                own, away = (self._values, np.zeros_like(self._velocities)), True
+            own, away = self._at(now_ns), self._stood(now_ns)
+            if away and self._values is not None:
+                own = self._values, np.zeros_like(self._velocities)
             path.begin(now_ns, own[0])
             if not self._span(path, own, None if away else self._path, now_ns):
                 return "too far"
@@ -207,12 +212,14 @@ class Player:
         self._offset = Bridge(offset, np.zeros_like(change) if path.single else change, now_ns, self._braking / 2)
         return True
 
-    def _return(self, path: Knots, now_ns: int) -> None:
-        """The caller was away, and its drive stood where it was."""
-        assert self._values is not None, "something was returned"
-        if self._span(path, (self._values, np.zeros_like(self._velocities)), None, now_ns):
-            return
-        self._braked_from = (self._values, np.zeros_like(self._velocities))
+    def _stood(self, now_ns: int) -> bool:
+        """Whether the caller was away, so that its drive stood where it was: it has braked already."""
+        if self._values is None or abs(now_ns - self._asked_ns) <= AWAY_NS:
+            return False
+        if self._path is None and self._velocities.any():
+            self._velocities = np.zeros_like(self._velocities)
+            self._braked_from = (self._values, self._velocities)
+        return True
 
     def _at(self, now_ns: int) -> tuple[Floats, Floats]:
         """The command at `now_ns`, the bridge included."""
@@ -228,8 +235,12 @@ class Player:
         """Brake from here on; while braking that goes on."""
         self._state, self.stopped = state, why
         if self._path is not None:
-            self._braked_from, self._braked_ns = self._at(now_ns), now_ns
-            self._braked_from[1][self._path.binary] = 0.0
+            self._braked_ns = now_ns
+            if self._stood(now_ns) and self._values is not None:
+                self._braked_from = (self._values, np.zeros_like(self._velocities))
+            else:
+                self._braked_from = self._at(now_ns)
+                self._braked_from[1][self._path.binary] = 0.0
             if self._values is None:
                 self._values = self._braked_from[0]
         self._path = self._offset = None

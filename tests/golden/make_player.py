@@ -100,19 +100,38 @@ def scenarios() -> Iterator[tuple[str, dict[int, bytes | None], int]]:
     daemon = Daemon()
     feeds = {ms: daemon.action(START + ms * MS) for ms in range(0, 400, 10)}
     yield "away", feeds, 500
+    daemon = Daemon()
+    yield "asleep", {0: daemon.tail(START)}, 900
+    daemon = Daemon()
+    feeds = {ms: daemon.action(START + ms * MS) for ms in range(0, 110, 10)}
+    feeds[150] = daemon.hold(START + 150 * MS, Reason.OPERATOR)
+    feeds |= {ms: daemon.action(START + ms * MS) for ms in range(250, 400, 10)}
+    yield "unheard", feeds, 500
+    daemon = Daemon()
+    yield "back", {ms: daemon.action(START + leapt(ms) * MS) for ms in range(0, 400, 10)}, 500
+
+
+AWAY = {"away": (100, 145), "asleep": (120, 700), "unheard": (100, 200)}
+"""Between which ms nobody asks."""
+
+
+def leapt(now: int) -> int:
+    """A clock that goes back, by a little and by much."""
+    return now - (10 if now >= 80 else 0) - (90 if now >= 200 else 0)
 
 
 def trace(name: str, feeds: dict[int, bytes | None], until_ms: int) -> list[str]:
     """What a player commands, and what it was given."""
     player = Player(NAMES, BRAKING, BRIDGE, BOOT)
     lines = [f"player {BRAKING!r} {BRIDGE!r} {' '.join(NAMES)}"]
+    first, last = AWAY.get(name, (until_ms, until_ms))
     for now in range(until_ms):
-        now_ns = START + now * MS
+        now_ns = START + (leapt(now) if name == "back" else now) * MS
         if now in feeds:
             data = feeds[now]
             player.feed(Lost(150.0, "silent") if data is None else decode(data), now_ns)
             lines.append(f"lost {now_ns}" if data is None else f"feed {now_ns} {data.hex()}")
-        if now % 3 or (name == "away" and 100 < now < 145):
+        if now % 3 or first < now < last:
             continue
         command = player.command(now_ns)
         numbers: list[float] = []

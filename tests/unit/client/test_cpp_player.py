@@ -70,13 +70,16 @@ def turned(draw: random.Random, data: bytes) -> bytes:
 
 def a_day(seed: int) -> list[str]:
     """Anything that may happen to a player, in no order: plans far and near, single steps, ways to rest, stops heard
-    and missed, silence, callers that are away, drives that were moved, messages late and of another machine."""
+    and missed, silence, callers that are away, clocks that leap, drives that were moved, messages late and of another
+    machine."""
     draw = random.Random(seed)
     daemon = Daemon()
-    lines, silent, away, offset, turning = [], 0, 0, 0.0, 0
+    lines, silent, away, offset, turning, leapt = [], 0, 0, 0.0, 0, 0
     rest_at = draw.randrange(900)
     for now in range(1500):
-        now_ns = START + now * MS + draw.randrange(MS)
+        if draw.random() < 0.003:
+            leapt += draw.choice([-400, -30, -15, 30, 1000])
+        now_ns = START + (now + leapt) * MS + draw.randrange(MS)
         silent, away = max(0, silent - 1), max(0, away - 1)
         if 0 <= now - rest_at < 550:  # a stop, a way to rest, and then nothing
             if now in (rest_at, rest_at + 150):
@@ -87,7 +90,7 @@ def a_day(seed: int) -> list[str]:
         if draw.random() < 0.004:
             silent = draw.randrange(250)
         if draw.random() < 0.004:
-            away = draw.randrange(60)
+            away = draw.choice([draw.randrange(60), 400])
         if draw.random() < 0.01:
             offset = draw.choice([0, 0.00005, 0.02, -0.04, 0.049, 0.07])
         if draw.random() < 0.003:

@@ -383,6 +383,59 @@ def test_whatever_comes_no_command_jumps(events: list[tuple[str, int]]) -> None:
         by.feed(event, at(now))
 
 
+def resting(now_ms: float) -> Curve:
+    """At rest where the sine is at `now_ms`."""
+    here = sine(now_ms / 1e3)[0]
+    return lambda seconds: (here, 0.0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["action", "action", "tail", "stop", "stale", "lost", "few axes", "old", ""]),
+            st.integers(0, 60),
+            st.sampled_from([0, 0, 0, 0, 25, 60, 300, 2000, -5, -15, -40, -800]),
+        ),
+        max_size=25,
+    )
+)
+def test_whatever_a_clock_does_the_command_stays_where_the_drive_is(events: list[tuple[str, int, int]]) -> None:
+    """A caller that sleeps, whose clock leaps or goes back: after more than 20 ms it is told to be where it was told to
+    be last, until a daemon that has stopped it begins a new motion from where it measures it."""
+    by, sender, now, values, free = player(), Sender(), 5000, None, True
+    last = sender.action(now)
+    for kind, pause, leap in events:
+        for number in range(pause + 1):
+            by_ms = leap if number == pause else 1
+            now += by_ms
+            if number == pause:
+                message: Any = None
+                match kind:
+                    case "action":
+                        message = sender.action(now)
+                    case "tail":
+                        message = sender.action(now, resting(now))
+                    case "stop" | "stale":
+                        message = sender.hold(now, Reason.OPERATOR if kind == "stop" else Reason.STALE)
+                        free |= kind == "stop"
+                    case "few axes":
+                        message = sender.action(now, names=["j1"])
+                    case "old":
+                        message = last
+                    case "lost":
+                        message = Lost(200.0, "x")
+                by.feed(message, at(now))
+                last = message if kind == "action" else last
+            command = by.command(at(now))
+            if command.values is None:
+                continue
+            if values is not None and not free:
+                most = 1e-9 if abs(by_ms) > 20 else 0.004 * max(1, by_ms)
+                assert np.abs(command.values - values)[:2].max() <= most
+            values = command.values
+            free = free and command.state not in ("moving", "tail")
+
+
 def test_the_switch_of_a_shipped_engine_is_a_switch_to_the_player(sender: Sender) -> None:
     """By the header that a daemon sends for it: it closes at once, and that is no offset to be bridged or refused."""
     manifest = parse_manifest((shipped_store() / "reach" / "2" / "manifest.json").read_bytes())

@@ -1360,10 +1360,14 @@ class Player {
         }
         has_values_ = stands_ = true;
     }
-    // Where to be at `now_ns`, which does not go back.
+    // Where to be at `now_ns`, which does not go back: to a clock that does, as to one that leaps, the caller was away.
     Command command(int64_t now_ns) {
-        if (has_path_ && has_values_ && detail::minus(now_ns, asked_ns_) > detail::away_ns) come_back(now_ns);
-        if (has_path_ && now_ns >= end_ns_) stop_for("nothing newer was heard", end_ns_, Playing::holding);
+        const bool is_away = has_stood(now_ns);
+        if (!is_away && has_values_ && now_ns < asked_ns_) now_ns = asked_ns_;
+        if (has_path_ && now_ns >= end_ns_)
+            stop_for("nothing newer was heard", is_away ? now_ns : end_ns_, Playing::holding);
+        else if (has_path_ && is_away)
+            come_back(now_ns);
         if (has_values_ || has_path_) {
             look(now_ns);
             for (size_t axis = 0; axis < names_.size(); axis++) {
@@ -1394,6 +1398,7 @@ class Player {
         const bool is_local = detail::same(p.boot, boot_), was_heard = has_newest_;
         if (is_local && (p.published_ns > now_ns || p.session > uint64_t(now_ns))) return Refused::future;
         if (was_heard && !newer(p, newest_)) return Refused::old;
+        has_stood(now_ns);
         const bool is_other =
             !was_heard || !detail::same(p.boot, newest_.boot) || p.session != newest_.session || message.motion != motion_;
         const bool has_missed = was_heard && is_other && has_path_;
@@ -1466,7 +1471,7 @@ class Player {
         if (!has_path_) {
             if (const Refused why = set_out(now_ns, published_ns); why != Refused::none) return why;
         } else {
-            const bool is_away = has_values_ && detail::minus(now_ns, asked_ns_) > detail::away_ns;
+            const bool is_away = has_stood(now_ns);
             for (size_t axis = 0; axis < names_.size() && is_away; axis++) own_[axis] = {values_[axis], 0};
             if (next_.is_ahead(now_ns)) {
                 for (size_t axis = 0; axis < names_.size(); axis++) begin_[axis] = own_[axis].p;
@@ -1545,8 +1550,21 @@ class Player {
     // The caller was away, and its drive stood where it was.
     [[gnu::noinline]] void come_back(int64_t now_ns) {
         for (size_t axis = 0; axis < names_.size(); axis++) own_[axis] = {values_[axis], 0};
-        if (span(path_, false, now_ns)) return;
-        for (size_t axis = 0; axis < names_.size(); axis++) braked_from_[axis] = {values_[axis], 0};
+        span(path_, false, now_ns);
+    }
+    // Whether the caller was away, so that its drive stood where it was: it has braked already.
+    bool has_stood(int64_t now_ns) {
+        if (!has_values_) return false;
+        const int64_t since_ns = detail::minus(now_ns, asked_ns_);
+        if (since_ns <= detail::away_ns && since_ns >= -detail::away_ns) return false;
+        for (size_t axis = 0; axis < names_.size() && !has_path_; axis++) {
+            if (velocities_[axis] == 0) continue;
+            for (size_t one = 0; one < names_.size(); one++) {
+                velocities_[one] = 0;
+                braked_from_[one] = {values_[one], 0};
+            }
+        }
+        return true;
     }
     // The command at `now_ns` into `own_`, the bridge included; where the path alone is, into `old_`.
     void look(int64_t now_ns) {
@@ -1561,7 +1579,7 @@ class Player {
     [[gnu::noinline]] void add_bridge(double since) {
         for (size_t axis = 0; axis < names_.size(); axis++) {
             const double offset = offset_[axis].p, change = offset_[axis].v, span = span_[axis], share = since / span;
-            const double x = share < 1 ? share : 1, left = 1 - x, moved = x * x * x * (10 - 15 * x + 6 * x * x);
+            const double x = share > 1 ? 1 : share > 0 ? share : 0, left = 1 - x, moved = x * x * x * (10 - 15 * x + 6 * x * x);
             own_[axis].p += offset * (1 - moved) + change * span * x * left * left * left * (1 + 3 * x);
             own_[axis].v += -30 * offset * x * x * left * left / span + change * left * left * (1 + 2 * x - 15 * x * x);
         }
@@ -1580,9 +1598,10 @@ class Player {
     [[gnu::noinline]] void stop(int64_t now_ns, Playing state) {
         state_ = state;
         if (has_path_) {
+            const bool is_away = has_stood(now_ns);
             look(now_ns);
             for (size_t axis = 0; axis < names_.size(); axis++) {
-                braked_from_[axis] = own_[axis];
+                braked_from_[axis] = is_away ? Point{values_[axis], 0} : own_[axis];
                 if (path_.is_binary[axis]) braked_from_[axis].v = 0;
                 if (!has_values_) values_[axis] = braked_from_[axis].p;
             }
