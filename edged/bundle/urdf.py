@@ -26,6 +26,17 @@ class Joint:
     velocity: float | None
 
 
+class _EntitiesError(Exception):
+    """Entities can make gigabytes of a kilobyte."""
+
+
+class _Plain(ElementTree.TreeBuilder):
+    """Elements alone, in whatever encoding they are written."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise _EntitiesError
+
+
 def read_urdf(path: Path) -> Mapping[str, Joint]:
     """The joints that move, by name. `RefusedError` for what cannot be read or understood.
 
@@ -33,10 +44,9 @@ def read_urdf(path: Path) -> Mapping[str, Joint]:
     joint) and velocity; it is required of a revolute or prismatic joint.
     """
     try:
-        data = read_bounded(path, MAX_BYTES)
-        if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entities can make gigabytes of a kilobyte
-            raise RefusedError(f"{path} declares entities, which no URDF needs", REMEDY)
-        root = ElementTree.fromstring(data)
+        root = ElementTree.fromstring(read_bounded(path, MAX_BYTES), ElementTree.XMLParser(target=_Plain()))
+    except _EntitiesError:
+        raise RefusedError(f"{path} declares entities, which no URDF needs", REMEDY) from None
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise RefusedError(f"{path} cannot be read as a URDF: {error}", REMEDY) from None
     if root.tag != "robot":

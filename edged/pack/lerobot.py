@@ -17,6 +17,7 @@ import numpy as np
 
 from edged.core.errors import RefusedError
 from edged.pack.lerobot_check import Folder, check_folder
+from edged.pack.lerobot_features import check_features, check_kinds
 from edged.pack.network import Network
 from edged.pack.spec import InputSpec, OutputSpec, Spec, StatisticsSpec
 from edged.pack.statfile import Statistics, choose, read_statistics
@@ -37,7 +38,9 @@ def read_policy(folder: Path, network: Network) -> Spec:
     except (KeyError, TypeError) as error:
         raise RefusedError(f"{folder}/config.json is not a policy's: {error}", "give a LeRobot policy folder") from None
     known = _read(folder, config)
+    check_kinds(known)
     check_folder(known, network)
+    check_features(known, network, tensor_of)
     statistics = {
         True: _statistics(folder, known.step("unnormalizer_processor") or known.step("normalizer_processor")),
         False: _statistics(folder, known.step("normalizer_processor")),
@@ -68,9 +71,9 @@ def relative(folder: Path) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     policy itself gives its axes; none where it does not."""
     config = _json(folder / "config.json")
     step = _read(folder, config).step("relative_actions_processor")
-    settings = step["config"] if step else config
-    enabled = settings.get("enabled", settings.get("use_relative_actions", False))
-    excluded = settings.get("exclude_joints", settings.get("relative_exclude_joints")) or ()
+    settings = (step.get("config") or {}) if step else config
+    enabled = settings.get("enabled" if step else "use_relative_actions", False)
+    excluded = settings.get("exclude_joints" if step else "relative_exclude_joints") or ()
     names = settings.get("action_names") or config.get("relative_action_names") or ()
     return bool(enabled), tuple(str(word).lower() for word in excluded), tuple(str(name) for name in names)
 
@@ -135,7 +138,8 @@ def _steps(path: Path) -> list[dict[str, Any]] | None:
 
 
 def _eps(step: Mapping[str, Any]) -> float:
-    return float((step.get("config") or {}).get("eps", EPS))
+    eps = (step.get("config") or {}).get("eps")
+    return EPS if eps is None else float(eps)
 
 
 def _statistics(folder: Path, step: Mapping[str, Any]) -> Statistics:

@@ -59,6 +59,9 @@ POST: Mapping[str, frozenset[str]] = {
     "absolute_actions_processor": frozenset({"enabled"}),
     "device_processor": frozenset({"device", "float_dtype"}),
 }
+NORMALISERS = "normalizer_processor", "unnormalizer_processor"
+RELATIVE = "relative_actions_processor", "absolute_actions_processor"
+ORDER = RELATIVE[0], NORMALISERS[0], NORMALISERS[1], RELATIVE[1]  # of those that do not commute
 REMEDY = "make it part of the exported network, or say all of it in a recipe and leave the folder out"
 
 
@@ -94,9 +97,6 @@ def _config(config: Mapping[str, Any], network: Network) -> Iterator[str]:
     for name, feature in {**config.get("input_features", {}), **config.get("output_features", {})}.items():
         if feature.get("type") not in ("VISUAL", "STATE", "ENV", "ACTION"):
             yield f"config.json: the feature {name!r} is of the type {feature.get('type')!r}, which is not honoured"
-    moments = config.get("n_obs_steps", 1)
-    if moments != 1 and not any(tensor.shape[1:2] == (moments,) for tensor in network.inputs.values()):
-        yield f"config.json: n_obs_steps = {moments}, and no input of the network is [1, {moments}, …]"
     if kind == "diffusion":
         yield from _horizon(config, network)
 
@@ -125,15 +125,20 @@ def _steps(folder: Folder) -> Iterator[str]:
             if name in seen:
                 yield f"{file}: the step {name!r} is there twice"
             seen.append(name)
-            yield from _settings(f"{file}: {name}", step.get("config") or {}, known[name], folder.config)
+            yield from _settings(f"{file}: {name}", step.get("config") or {}, known[name])
+        ranks = [ORDER.index(name) for name in seen if name in ORDER]
+        if ranks != sorted(ranks):
+            yield f"{file}: {' before '.join(ORDER[rank] for rank in ranks)} is not honoured; only the other order is"
     if folder.before is not None and folder.after is None:
         yield "policy_postprocessor.json is missing: what becomes of the network's actions is not known"
-    undone = [("normalizer_processor", "unnormalizer_processor")]
-    undone += [("relative_actions_processor", "absolute_actions_processor")]
-    for before, after in undone if folder.before is not None and folder.after is not None else ():
-        there = [_active(folder.step(name)) for name in (before, after)]
+    if folder.before is None or folder.after is None:
+        return
+    for before, after in (NORMALISERS, RELATIVE):
+        there = [_active(folder.step(name), before == RELATIVE[0]) for name in (before, after)]
         if there[0] != there[1]:
             yield f"{before if there[0] else after} is a step, and {after if there[0] else before} is none"
+    if folder.config.get("use_relative_actions") and not folder.step(RELATIVE[0]):
+        yield f"config.json: use_relative_actions = True, and no {RELATIVE[0]} is a step"
 
 
 def _names(folder: Folder) -> Iterator[str]:
@@ -146,13 +151,12 @@ def _names(folder: Folder) -> Iterator[str]:
         yield f"config.json: relative_action_names = {_short(own)}, the relative_actions_processor has {_short(step)}"
 
 
-def _active(step: Step) -> bool:
-    return bool(step) and (step.get("config") or {}).get("enabled", True) is not False
+def _active(step: Step, asks: bool) -> bool:
+    """Whether a step does anything; `asks`: it does only where it is told to."""
+    return bool(step) and (not asks or (step.get("config") or {}).get("enabled") is True)
 
 
-def _settings(
-    where: str, settings: Mapping[str, Any], known: frozenset[str], config: Mapping[str, Any]
-) -> Iterator[str]:
+def _settings(where: str, settings: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:
     for key, value in settings.items():
         if key not in known and value not in NOTHING:
             yield f"{where}: {key} = {_short(value)} is not honoured"
@@ -162,10 +166,6 @@ def _settings(
         yield f"{where}: float_dtype = {settings['float_dtype']!r} is not honoured"
     if (only := settings.get("normalize_observation_keys")) not in NOTHING:
         yield f"{where}: normalize_observation_keys = {_short(only)} is not honoured"
-    modes = config.get("normalization_mapping") or {}
-    for kind, mode in (settings.get("norm_map") or {}).items():
-        if kind in modes and modes[kind] != mode:
-            yield f"{where}: norm_map says {mode} of {kind}, config.json {modes[kind]}"
 
 
 def _short(value: object) -> str:

@@ -65,11 +65,30 @@ def lerobot_policy(folder: Path, mode: str = "MEAN_STD", old: bool = False, **co
     state_file = "policy_preprocessor_step_3_normalizer_processor.safetensors"
     step = {
         "registry_name": "normalizer_processor",
-        "config": {"eps": 1e-8, "norm_map": mapping},
+        "config": {
+            "eps": 1e-8,
+            "features": {**features["input_features"], **features["output_features"]},
+            "norm_map": mapping,
+        },
         "state_file": state_file,
     }
     (folder / "policy_preprocessor.json").write_text(json.dumps({"name": "policy_preprocessor", "steps": [step]}))
     undo = {**step, "registry_name": "unnormalizer_processor"}
     (folder / "policy_postprocessor.json").write_text(json.dumps({"name": "policy_postprocessor", "steps": [undo]}))
     write_safetensors(folder / state_file, flat)
+    return folder
+
+
+def relative(folder: Path, enabled: bool = True, absolute: bool | None = None, **settings: Any) -> Path:
+    """With LeRobot's steps for relative actions, in their order. `absolute`: whether they are made absolute, None = as
+    `enabled`."""
+    enabled_after = enabled if absolute is None else absolute
+    steps = [
+        ("policy_preprocessor.json", 0, "relative_actions_processor", {"enabled": enabled, **settings}),
+        ("policy_postprocessor.json", 1, "absolute_actions_processor", {"enabled": enabled_after}),
+    ]
+    for file, place, name, config in steps:
+        said = json.loads((folder / file).read_text())
+        said["steps"].insert(place, {"registry_name": name, "config": config})
+        (folder / file).write_text(json.dumps(said))
     return folder

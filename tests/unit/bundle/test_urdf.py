@@ -62,6 +62,19 @@ def test_what_is_no_robot_is_refused(tmp_path: Path, text: str, says: str) -> No
         read_urdf(tmp_path / "nothing.urdf")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "latin-1"])
+def test_entities_are_refused_in_any_encoding_and_robots_are_not(tmp_path: Path, encoding: str) -> None:
+    """Nested entities, as large as a terabyte."""
+    path, mark = tmp_path / "arm.urdf", "\ufeff" if encoding == "utf-16-be" else ""
+    head = f'{mark}<?xml version="1.0" encoding="{encoding[:6] if encoding.startswith("utf-16") else encoding}"?>'
+    bomb = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10 if n else "lol"}">' for n in range(12))
+    path.write_bytes(f"{head}<!DOCTYPE robot [{bomb}]><robot>&a11;</robot>".encode(encoding))
+    with pytest.raises(RefusedError, match="declares entities"):
+        read_urdf(path)
+    path.write_bytes(f"{head}{ROBOT.partition('?>')[2]}".encode(encoding))
+    assert sorted(read_urdf(path)) == ["j1", "j2", "j3"]
+
+
 def made(*axes: Any) -> Any:
     return manifest(outputs={"action": action(*axes)})
 

@@ -17,7 +17,7 @@ from pack_cli import FIT, IMAGE, edged, fault, reach_flags, written
 from pack_models.policies import transformer
 from pack_models.segmenters import mask_rcnn, rfdetr_seg, scene, segformer, yolo_seg
 from pack_models.shipped import REACH, golden_inputs, raw_plate, raw_reach
-from statfiles import lerobot_policy, statistics
+from statfiles import lerobot_policy, relative, statistics
 
 from edged.bundle.bundle import read_bundle, read_files
 from edged.bundle.samples import split_samples
@@ -128,6 +128,7 @@ def test_a_lerobot_policy_folder(tmp_path: Path) -> None:
     folder = lerobot_policy(
         tmp_path / "act", "QUANTILES", use_relative_actions=True, relative_exclude_joints=["gripper"]
     )
+    relative(folder, exclude_joints=["gripper"])
     written(folder, "policy.onnx", transformer())
     axes = ["--axes", "j1,j2,j3,j4,j5,j6:rad", "--axes", "gripper:closed", "--step-ms", "33.3", "--name", "pour"]
     state = ["--state", "arm:j1,j2,j3,j4,j5,j6:rad", "--state", "arm:gripper:closed"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pack_models.policies import transformer
 from statfiles import ACTION, STATE, lerobot_policy, statistics, write_safetensors
+from statfiles import relative as enable_relative
 
 from edged.core.errors import RefusedError
 from edged.pack.graph import load_model
@@ -58,7 +59,7 @@ def test_names_that_contradict_each_other_are_refused(tmp_path: Path, network: N
         path = folder / f"policy_{file}processor.json"
         steps = json.loads(path.read_text())
         extra = {"action_names": ["x", "z"]} if file == "pre" else {}
-        steps["steps"].append({"registry_name": name, "config": {"enabled": True, **extra}})
+        steps["steps"].insert(0 if file == "pre" else 1, {"registry_name": name, "config": {"enabled": True, **extra}})
         path.write_text(json.dumps(steps))
     with pytest.raises(RefusedError, match=says):
         read_policy(folder, network)
@@ -117,6 +118,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
         "rename_map = {'a': 'b'}",
     ),
     "moments": (CONFIG, lambda d: d.update(n_obs_steps=2), "n_obs_steps = 2"),
+    "as many moments as an image has planes": (CONFIG, lambda d: d.update(n_obs_steps=3), "n_obs_steps = 3"),
     "a type": (CONFIG, lambda d: d.update(type="smolvla"), "'smolvla'"),
     "a key of another type": (CONFIG, lambda d: d.update(num_inference_steps=10), "num_inference_steps = 10"),
     "a switch nobody knows": (CONFIG, lambda d: d.update(absolute_gripper=False), "absolute_gripper = False"),
@@ -144,12 +146,112 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     ),
     "a normalisation twice": (PRE, lambda d: d["steps"].append(d["steps"][0]), "there twice"),
     "no un-normalisation": (POST, lambda d: d.update(steps=[]), "unnormalizer_processor is none"),
-    "relative and never absolute": (
+    "a mode that the processor lacks": (
+        PRE,
+        lambda d: d["steps"][0]["config"]["norm_map"].pop("STATE"),
+        "norm_map says IDENTITY of STATE, config.json MEAN_STD",
+    ),
+    "a mode that the config lacks": (
+        CONFIG,
+        lambda d: d["normalization_mapping"].pop("ACTION"),
+        "norm_map says MEAN_STD of ACTION, config.json IDENTITY",
+    ),
+    "a feature that the processor lacks": (
+        PRE,
+        lambda d: d["steps"][0]["config"]["features"].pop("observation.state"),
+        "features has nothing of 'observation.state', config.json STATE [7]",
+    ),
+    "an action that stays normalised": (
+        POST,
+        lambda d: d["steps"][0]["config"]["features"].pop("action"),
+        "features has nothing of 'action', config.json ACTION [7]",
+    ),
+    "no features": (PRE, lambda d: d["steps"][0]["config"].pop("features"), "features has nothing of"),
+    "a delta step": (PRE, lambda d: d["steps"].insert(0, step("map_tensor_to_delta_action_dict")), "delta_action"),
+    "relative of what is normalised": (
         PRE,
         lambda d: d["steps"].append(step("relative_actions_processor", enabled=True)),
+        "normalizer_processor before relative_actions_processor is not honoured",
+    ),
+    "relative in the config alone": (
+        CONFIG,
+        lambda d: d.update(use_relative_actions=True),
+        "no relative_actions_processor is a step",
+    ),
+    "a feature more": (
+        CONFIG,
+        lambda d: d["input_features"].update({"observation.force": {"type": "STATE", "shape": [6]}}),
+        "no tensor of the model is 'observation.force'",
+    ),
+    "an image of another size": (
+        CONFIG,
+        lambda d: d["input_features"]["observation.images.top"].update(shape=[3, 480, 640]),
+        "[3, 480, 640]",
+    ),
+    "a wider state": (CONFIG, lambda d: d["input_features"]["observation.state"].update(shape=[9]), "is [9], and the"),
+    "a shorter plan": (CONFIG, lambda d: d.update(chunk_size=2), "a plan has 2 steps, and the network gives 16"),
+    "an ensemble of plans that are executed": (
+        CONFIG,
+        lambda d: d.update(temporal_ensemble_coeff=0.01, n_action_steps=8),
+        "n_action_steps = 8",
+    ),
+    "an ensemble of no number": (CONFIG, lambda d: d.update(temporal_ensemble_coeff="slow"), "temporal_ensemble_coeff"),
+    "moments of no number": (CONFIG, lambda d: d.update(n_obs_steps="2"), "n_obs_steps"),
+    "a feature of no shape": (CONFIG, lambda d: d["input_features"].update(x="STATE"), "input_features"),
+    "a mode of no name": (CONFIG, lambda d: d["normalization_mapping"].update(STATE={}), "normalization_mapping"),
+    "settings that are none": (PRE, lambda d: d["steps"][0].update(config=[1]), "normalizer_processor: Expected"),
+    "an eps of no number": (PRE, lambda d: d["steps"][0]["config"].update(eps=float("nan")), "eps = nan"),
+    "statistics of somebody else": (PRE, lambda d: d["steps"][0].update(state_file="../x.safetensors"), "../x"),
+    "an action among what is seen": (
+        CONFIG,
+        lambda d: d["input_features"].update(last={"type": "ACTION", "shape": [7]}),
+        "among input_features",
+    ),
+    "relative and never absolute": (
+        PRE,
+        lambda d: d["steps"].insert(0, step("relative_actions_processor", enabled=True)),
         "absolute_actions_processor is none",
     ),
 }
+
+
+def test_what_is_relative_is_made_absolute_only_where_that_is_enabled(tmp_path: Path, network: Network) -> None:
+    """Both steps do nothing where they are not told to."""
+    enable_relative(lerobot_policy(tmp_path / "a"))
+    read_policy(tmp_path / "a", network)
+    assert relative(tmp_path / "a")[0]
+    enable_relative(lerobot_policy(tmp_path / "b"), absolute=False)
+    with pytest.raises(RefusedError, match="absolute_actions_processor is none"):
+        read_policy(tmp_path / "b", network)
+    enable_relative(lerobot_policy(tmp_path / "c", use_relative_actions=True), enabled=False)
+    read_policy(tmp_path / "c", network)
+    assert not relative(tmp_path / "c")[0], "the processors decide"
+    edit(lerobot_policy(tmp_path / "d") / PRE, lambda d: d["steps"].insert(0, step("relative_actions_processor")))
+    edit(tmp_path / "d" / POST, lambda d: d["steps"].append(step("absolute_actions_processor")))
+    read_policy(tmp_path / "d", network)
+    assert not relative(tmp_path / "d")[0]
+
+
+def test_two_features_of_one_tensor_are_refused(tmp_path: Path, network: Network) -> None:
+    """Both end in the same word, which is all that the network has of their names."""
+    more = {"other.observation.state": {"type": "STATE", "shape": [7]}}
+    plain = {
+        "input_features": {**json.loads((lerobot_policy(tmp_path) / CONFIG).read_text())["input_features"], **more}
+    }
+    tensors = {name.rpartition("_")[2]: tensor for name, tensor in network.inputs.items()}
+    folder = lerobot_policy(tmp_path, **plain)
+    for file in (PRE, POST):
+        edit(folder / file, lambda d: d["steps"][0]["config"]["features"].update(more))
+    with pytest.raises(RefusedError, match="would both be the tensor 'state'"):
+        read_policy(folder, Network(tensors, network.outputs, {}))
+
+
+def test_statistics_that_lack_a_feature_are_refused(tmp_path: Path, network: Network) -> None:
+    folder = lerobot_policy(tmp_path)
+    kept = {f"{ACTION}.{key}": values for key, values in statistics()[ACTION].items()}
+    write_safetensors(folder / "policy_preprocessor_step_3_normalizer_processor.safetensors", kept)
+    with pytest.raises(RefusedError, match=r"no statistics for 'observation\.state'"):
+        read_policy(folder, network)
 
 
 @pytest.mark.parametrize("what", sorted(CHANGES))
