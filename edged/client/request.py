@@ -66,8 +66,9 @@ def request(
         raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
     check_socket(endpoint)
     end_ns = monotonic_ns() + round(timeout_ms * NS_PER_MS)
-    # IMMEDIATE: without a peer the request is not queued, so "no peer" and "no answer" differ.
-    options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
+    # IMMEDIATE: without a peer the request is not queued, so "no peer" and "no answer" differ. No heartbeat: a late one
+    # loses the answer, and one that is due while the socket closes makes libzmq 4.3.5 abort the process.
+    options = {**READER, zmq.HEARTBEAT_IVL: 0, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
     with contextlib.ExitStack() as stack:
         context = context or stack.enter_context(open_context())
         socket = stack.enter_context(connect(context, zmq.DEALER, endpoint, options, keys))

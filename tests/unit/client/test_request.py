@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -121,6 +122,37 @@ router.bind(f"ipc://{folder}/control")
 (folder / "lock").write_text(f"{os.getpid()}\\n")
 os.kill(os.getpid(), signal.SIGSTOP)
 """
+
+
+STOPS = """
+import os, signal, sys, msgspec, zmq
+context = zmq.Context()
+router = context.socket(zmq.ROUTER)
+router.bind(sys.argv[1])
+print("bound", flush=True)
+frames = router.recv_multipart()
+print("asked", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+asked = msgspec.msgpack.decode(frames[-1])
+frames[-1] = msgspec.msgpack.encode({"v": 1, "id": asked["id"], "ok": True, "result": "late"})
+router.send_multipart(frames)
+sys.stdin.read()
+"""
+
+
+def test_an_answer_that_takes_a_second_is_one(endpoint: str) -> None:
+    """Of a daemon that stands still for longer than a reader's heartbeat waits, as one does on a busy machine."""
+    command = [sys.executable, "-c", STOPS, endpoint]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "bound\n"
+            awaken = threading.Timer(1.5, process.send_signal, (signal.SIGCONT,))
+            awaken.start()
+            assert request(endpoint, "status", timeout_ms=30_000) == "late"
+            awaken.join()
+        finally:
+            process.kill()
 
 
 def test_a_frozen_daemon_is_not_told_to_be_started(endpoint: str, tmp_path: Path) -> None:
