@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from edged.config.engine import EngineConfig
 from edged.config.evidence import EvidenceConfig
@@ -37,10 +36,10 @@ VALID_PERIODS = 3
 VALID_SPARE_NS = 10 * NS_PER_MS
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """One daemon's whole config, as `load_config` returns it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="EDGED_", env_nested_delimiter="__")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     daemon: DaemonConfig
     loop: LoopConfig = LoopConfig()
@@ -56,18 +55,6 @@ class Config(BaseSettings):
     swap: SwapConfig = SwapConfig()
     record: RecordConfig = RecordConfig()
     log: LogConfig = LogConfig()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """`load_config` names its sources itself: building a Config elsewhere reads neither environment nor files."""
-        return (init_settings,)
 
     @property
     def stream(self) -> str:
