@@ -32,7 +32,7 @@ from edged.wire.sockets import open_context
 TOPIC = "trays/frames"
 DAEMON = "sort"
 FULL, SHORT = 12, 8  # parts in a tray, and in one that some are missing from
-CRACKED = 2  # of the parts of a tray that has to go: the shipped engine misses three single ones in a hundred
+CRACKED = 3  # parts of a tray that has cracks, at most; one at least
 SHARES = {"good": 0.5, "cracked": 0.35, "short": 0.15}
 EXPOSURE_MS = 5.0  # from the barrier to the picture
 DEADLINE_MS = 3000.0
@@ -61,15 +61,17 @@ class Tray:
     image: NDArray[np.uint8]
 
 
-def make_tray(seed: int, number: int, cracked: int = CRACKED) -> tuple[str, NDArray[np.uint8]]:
+def make_tray(seed: int, number: int, cracked: int | None = None) -> tuple[str, NDArray[np.uint8]]:
     """What is wrong with the `number`-th tray of `seed`, and how it looks. Never one that was trained on.
 
-    `cracked`: parts of a tray that has cracks.
+    `cracked`: parts of a tray that has cracks; None: one to `CRACKED`, drawn from the seed.
     """
     own = HELD_OUT + seed * SEEDS + number
-    draw = np.random.default_rng((own, 1)).random()
+    rng = np.random.default_rng((own, 1))
+    draw, drawn = rng.random(), int(rng.integers(1, CRACKED + 1))
     kind = "good" if draw < SHARES["good"] else "cracked" if draw < SHARES["good"] + SHARES["cracked"] else "short"
-    return kind, render(own, SHORT if kind == "short" else FULL, cracked if kind == "cracked" else 0).image
+    bad = drawn if cracked is None else cracked
+    return kind, render(own, SHORT if kind == "short" else FULL, bad if kind == "cracked" else 0).image
 
 
 class Ejector:

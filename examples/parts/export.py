@@ -1,6 +1,6 @@
 """Export the trained part segmenter and make an engine of it: python -m examples.parts.export [--run DIR] [--store DIR]
 
-parts.pt -> parts.onnx (layout yolo-seg, compared with PyTorch)
+parts.pt, calibration.json -> parts.onnx (layout yolo-seg, compared with PyTorch)
          -> <store>/parts/<version>/ (normalisation and the best rows baked in, golden samples, sealed).
 """
 
@@ -23,34 +23,37 @@ import onnxruntime as ort
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.bundle.manifest import Head, ImageInput
 from edged.core.types import Instances
-from edged.demo.parts import CLASSES, HELD_OUT, SIZE, render
+from edged.demo.parts import CLASSES, CRACKED, HELD_OUT, SIZE, render
 from edged.inspection.evaluation import Drawn, Precision, average_precision, draw
 from edged.pack import Dense, Image, Packed, Recipe, pack
 from edged.pack.dense import MAKES
 from edged.pack.resolve import HEAD_ROLES
 from edged.pipeline.geometry import fit
 from edged.pipeline.masks import find
+from examples.parts.calibrate import Calibration, read
 from examples.parts.data import MEAN, STD
 
 OPSET = 18
 PARITY = 1e-4  # greatest difference between PyTorch and ONNX Runtime, relative to the greatest number of a tensor
 GOLDEN = 1  # its maps are two megabytes a sample
 MOST = 300  # rows of the graph; a view has eighty parts at most
-LEAST = (
-    0.15  # least score that the engine gives: cracks are told apart from there on, a config may ask more of the rest
-)
+LEAST = 0.15  # least score that the engine gives: a config may ask more
 FLOOR = 0.05  # least score, for the whole of a precision curve
 _running: dict[str, Any] = {}  # of a process that scores
 
 
-def export(weights: Path, model: Path) -> float:
-    """Write `model` from `weights` and return how far it is from PyTorch; `RuntimeError` if that is too far."""
+def export(weights: Path, model: Path, shift: float = 0.0) -> float:
+    """Write `model` from `weights`, a parts.pt or the folder of an engine, with `shift` added to the logit of cracked,
+    and return how far it is from PyTorch; `RuntimeError` if that is too far."""
     import torch
 
     from examples.parts.net import Exported, Parts
+    from examples.parts.shipped import load_start
+    from examples.parts.train import normalised
 
     net = Parts(len(CLASSES))
-    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    load_start(net, weights, [normalised(render(0).image[None])])
+    net.heat.bias.data[CRACKED] += shift
     whole = Exported(net).eval()
     example = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists every torchvision operator it does without
@@ -120,6 +123,7 @@ def _judged(seed: int) -> tuple[Drawn, Instances]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="export the part segmenter and make an engine of it")
     parser.add_argument("--run", type=Path, default=Path("runs/parts"), help="where train.py left parts.pt")
+    parser.add_argument("--weights", type=Path, help="else parts.pt in there; an engine's folder does, too")
     parser.add_argument("--store", type=Path, default=Path("runs/engines"))
     parser.add_argument("--version", default="1")
     parser.add_argument("--views", type=int, default=1000, help="held-out views to score it on")
@@ -130,11 +134,20 @@ def main() -> None:
     if args.score is not None:
         _tell(args.score, args.views)
         return
-    model = args.run / "parts.onnx"
-    print(f"{model}: opset {OPSET}, within {export(args.run / 'parts.pt', model):.1e} of PyTorch", flush=True)
-    provenance = {"made_by": "examples/parts", "trained_on": "rendered parts, seeds from 0"}
+    model, chosen = args.run / "parts.onnx", read(args.run)
+    apart = export(args.weights or args.run / "parts.pt", model, chosen.shift if chosen is not None else 0.0)
+    print(f"{model}: opset {OPSET}, within {apart:.1e} of PyTorch", flush=True)
+    provenance = {"made_by": "examples/parts", "trained_on": "rendered parts, seeds from 0", **_said(chosen)}
     packed = seal(model, args.store, args.version, provenance, replace=args.replace)
     _tell(packed.path, args.views)
+
+
+def _said(chosen: Calibration | None) -> dict[str, str]:
+    """Of the manifest: what was chosen, and by what."""
+    if chosen is None:
+        return {}
+    by = f"{chosen.trays} rendered trays, seeds from {chosen.first}"
+    return {"calibrated": f"{chosen.shift:+.2f} on the logit of cracked, by {by}"}
 
 
 def _tell(engine: Path, views: int) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edged.demo.parts import CLASSES, FEWEST, HELD_OUT, MOST, View, render
-from examples.parts.data import MEAN, STD, crop
+from edged.demo.parts import CLASSES, FEWEST, MOST, View, render
+from examples.parts.data import MEAN, STD, VALIDATION, crop
 from examples.parts.loss import loss_of
 from examples.parts.net import Parts
+from examples.parts.shipped import load_start
 
 CROP = 160
 
@@ -34,24 +35,27 @@ def view_of(seed: int) -> View:
     return render(seed) if seed % 2 == 0 else render(seed, parts, parts // 3)
 
 
-def rendered(count: int, processes: int) -> list[View]:
-    """Views of the seeds from 0 on."""
-    if count > HELD_OUT:
-        raise ValueError(f"seeds from {HELD_OUT} on are held out")
+def rendered(count: int, processes: int, first: int = 0) -> list[View]:
+    """Views of the seeds from `first` on."""
+    if first + count > VALIDATION:
+        raise ValueError(f"seeds from {VALIDATION} on are held out")
     with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(view_of, range(count), chunksize=16))
+        return list(pool.map(view_of, range(first, first + count), chunksize=16))
 
 
-def train(out: Path, steps: int, batch: int, count: int, threads: int, start: Path | None = None) -> float:
-    """Returns the mean of the last losses; writes `out`/parts.pt. `start`: weights to go on from."""
+def train(
+    out: Path, steps: int, batch: int, count: int, threads: int, start: Path | None = None, first: int = 0
+) -> float:
+    """Returns the mean of the last losses; writes `out`/parts.pt. `start`: weights to go on from, a parts.pt or the
+    folder of an engine; `first`: the seed of the first view."""
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     began = time.monotonic()
-    seen = rendered(count, threads)
+    seen = rendered(count, threads, first)
     print(f"rendered {len(seen)} views in {time.monotonic() - began:.0f} s", flush=True)
     net = Parts(len(CLASSES))
     if start is not None:
-        net.load_state_dict(torch.load(start, weights_only=True))
+        load_start(net, start, [normalised(view.image[None]) for view in seen[:16]])
     net = net.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-4)
     rate = 4e-3 if start is None else 2e-3
@@ -82,9 +86,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--views", type=int, default=1600, help="pictures to render, one a seed")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--start", type=Path, help="weights to go on from")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first picture")
+    parser.add_argument("--start", type=Path, help="go on from these weights: a parts.pt, or an engine's folder")
     args = parser.parse_args()
-    train(args.out, args.steps, args.batch, args.views, args.threads, args.start)
+    train(args.out, args.steps, args.batch, args.views, args.threads, args.start, args.first)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from edged.client import PartResult
+from edged.demo import trays
+from edged.demo.parts import View
 from edged.demo.sorting import Sorted
-from edged.demo.trays import DEADLINE_MS, Ejector, Tray, make_tray
+from edged.demo.trays import DEADLINE_MS, FULL, SHORT, Ejector, Tray, make_tray
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)
 MS = 1_000_000
@@ -27,6 +30,25 @@ def test_trays_are_a_function_of_seed_and_number_and_half_are_bad() -> None:
     kinds = Counter(make_tray(1, number)[0] for number in range(60))
     assert set(kinds) == {"good", "cracked", "short"}
     assert 18 < kinds["good"] < 42
+
+
+def test_a_tray_with_cracks_has_one_to_three_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def render(_: int, parts: int, cracked: int) -> View:
+        asked.append((parts, cracked))
+        return View(NOTHING, NOTHING, NOTHING)
+
+    monkeypatch.setattr(trays, "render", render)
+    kinds = [make_tray(1, number)[0] for number in range(300)]
+    counts = {kind: Counter(said for of, said in zip(kinds, asked, strict=True) if of == kind) for kind in set(kinds)}
+    assert set(counts["good"]) == {(FULL, 0)}
+    assert set(counts["short"]) == {(SHORT, 0)}
+    assert set(counts["cracked"]) == {(FULL, 1), (FULL, 2), (FULL, 3)}
+    assert min(counts["cracked"].values()) > 20
+    asked.clear()
+    assert [make_tray(1, number, 1)[0] for number in range(300)] == kinds, "whatever is asked of those with cracks"
+    assert {said for of, said in zip(kinds, asked, strict=True) if of == "cracked"} == {(FULL, 1)}
 
 
 def test_nothing_but_pass_lets_a_tray_through_and_each_counts_once() -> None:

@@ -13,7 +13,8 @@ from edged.demo.parts import CLASSES, CRACKED, HELD_OUT, SIZE, VISIBLE, render
 from edged.engine.registry import open_engine
 from edged.inspection.evaluation import average_precision, confuse, draw
 from edged.pipeline.golden import golden_check
-from examples.parts.data import crop
+from examples.parts.calibrate import ASKED, FILE, SHIFTS, calibrate, called_cracked, choose, read
+from examples.parts.data import VALIDATION, crop
 from examples.parts.export import score
 
 SHIPPED = Path(__file__).parents[3] / "engines" / "parts" / "1"
@@ -109,6 +110,47 @@ def test_the_shipped_engine_knows_piles_it_has_never_seen() -> None:
     assert score(bundle, range(HELD_OUT, HELD_OUT + 12), processes=1).ap50 > 0.8
 
 
+def heat_of(sound: float, cracked: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits with one part: its own class, `cracked`, and little beside; and its mask."""
+    heat = np.full((len(CLASSES), 9, 9), -8.0, np.float32)
+    heat[1, 4, 4], heat[CRACKED, 4, 4] = sound, cracked
+    mask = np.zeros((36, 36), bool)
+    mask[12:24, 12:24] = True
+    return heat, mask
+
+
+def test_a_part_is_called_cracked_from_the_shift_on_that_lets_it_win() -> None:
+    called = called_cracked(*heat_of(1.02, 0.5))
+    assert (called[0] == (SHIFTS > 0.52)).all()
+    assert not called[1].any()
+    faint = called_cracked(*heat_of(-4.0, -1.02))[0]
+    assert (faint == (SHIFTS > 1.02)).all(), f"a score of {ASKED} is wanted, too"
+    heat, mask = heat_of(5.0, -8.0)
+    heat[CRACKED, 4, 5] = 4.0  # beside the peak of a sound part it is no part
+    heat[CRACKED, 1, 1] = 0.0  # another part
+    called = called_cracked(heat, mask, np.array([-0.5, 0.5]))
+    assert called.tolist() == [[False, False], [False, True]]
+
+
+def test_the_greater_of_both_shares_is_made_least() -> None:
+    shifts = np.array([0.0, 0.5, 1.0, 1.5])
+    found = np.arange(100)[:, None] < np.array([90, 96, 98, 100])
+    made_up = np.arange(100)[:, None] < np.array([0, 1, 2, 9])
+    chosen = choose(np.stack([found, made_up], axis=1), VALIDATION, shifts)
+    assert (chosen.shift, chosen.trays, chosen.first) == (1.0, 100, VALIDATION)
+    assert (round(chosen.missed, 6), chosen.made_up) == (0.02, 0.02)
+    flat = np.stack([np.ones((5, 4), bool), np.zeros((5, 4), bool)], axis=1)
+    assert choose(flat, VALIDATION, shifts).shift == 1.0, "far from where it gets worse"
+
+
+def test_no_seed_is_for_training_choosing_and_reporting() -> None:
+    """They are refused before anything is rendered."""
+    assert VALIDATION < HELD_OUT
+    for first in (VALIDATION - 1, HELD_OUT - 3):
+        with pytest.raises(ValueError, match="to choose by"):
+            calibrate(SHIPPED, first, 4, 1)
+
+
 @pytest.mark.train
 @pytest.mark.timeout(1200)
 def test_a_short_training_learns_and_its_network_is_exported(tmp_path: Path) -> None:
@@ -119,6 +161,47 @@ def test_a_short_training_learns_and_its_network_is_exported(tmp_path: Path) -> 
 
     first = train(tmp_path / "one", steps=1, batch=2, count=16, threads=2)
     assert train(tmp_path / "run", steps=12, batch=2, count=16, threads=2) < first
+    with pytest.raises(ValueError, match="held out"):
+        train(tmp_path / "two", steps=1, batch=2, count=2, threads=1, first=VALIDATION - 1)
     model = tmp_path / "parts.onnx"
     assert export(tmp_path / "run" / "parts.pt", model) < 1e-4
     assert model.stat().st_size < 5_000_000
+
+
+@pytest.mark.train
+@pytest.mark.timeout(1200)
+def test_training_goes_on_from_the_shipped_engine_and_its_calibration_is_exported(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    import onnxruntime as ort
+
+    from examples.parts.export import export
+    from examples.parts.net import Exported, Parts
+    from examples.parts.shipped import load_start
+    from examples.parts.train import normalised
+
+    net, view = Parts(len(CLASSES)), render(3, 12, 1)
+    image = normalised(view.image[None])
+    load_start(net, SHIPPED, [image])
+    with torch.no_grad():
+        made = Exported(net).eval()(image)[0][0]
+        as_trained = torch.sigmoid(net.train()(image)[0])
+    shipped = ort.InferenceSession(read_bundle(SHIPPED).model, providers=["CPUExecutionProvider"])
+    scores = shipped.run(["scores"], {"image": view.image[None]})[0][0]
+    best = made[4 : 4 + len(CLASSES)].amax(0).sort(descending=True).values[: len(scores)].numpy()
+    assert np.abs(best - scores).max() < 1e-3
+    assert float(as_trained.max()) > 0.5, "the statistics of its batches are those that it has"
+
+    torch.save(net.state_dict(), tmp_path / "parts.pt")
+    chosen = calibrate(tmp_path / "parts.pt", VALIDATION, 8, 1)
+    assert (chosen.trays, chosen.first) == (8, VALIDATION)
+    assert read(tmp_path) is None
+    (tmp_path / FILE).write_text(f'{{"shift": 2.0, "missed": 0, "made_up": 0, "trays": 4, "first": {VALIDATION}}}')
+    again = read(tmp_path)
+    assert again is not None
+    assert export(tmp_path / "parts.pt", tmp_path / "plain.onnx") < 1e-4
+    assert export(tmp_path / "parts.pt", tmp_path / "parts.onnx", again.shift) < 1e-4
+    heat = []
+    for name in ("plain.onnx", "parts.onnx"):
+        session = ort.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
+        heat.append(session.run(["predictions"], {"image": image.numpy()})[0][0, 4 : 4 + len(CLASSES)])
+    assert heat[1][CRACKED].sum() > heat[0][CRACKED].sum()
