@@ -87,7 +87,7 @@ def half(bundle: Bundle) -> Bundle:
     return dataclasses.replace(bundle, model=model)
 
 
-def samples(bundle: Bundle, count: int = PARITY_SAMPLES) -> Iterator[dict[str, Any]]:
+def samples(bundle: Bundle, count: int) -> Iterator[dict[str, Any]]:
     """Inputs like the golden samples: images of noise on top of theirs, other values a little off."""
     rng = np.random.default_rng(11)
     keys = sorted({key.partition("/")[0] for key in bundle.golden})

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.engines import half, open_backend, samples
+from benchmarks.gpu.engines import PARITY_SAMPLES, half, open_backend, samples
 from edged.bench import quantiles
 from edged.bench.gpu import run_alone
 from edged.bundle.bundle import Bundle
@@ -33,13 +33,15 @@ RATE_HZ = 100.0
 LOADS = 5
 
 
-def parity(bundle: Bundle, backend: str, precision: str, cuda: Cuda | None) -> dict[str, Any]:
+def parity(
+    bundle: Bundle, backend: str, precision: str, cuda: Cuda | None, count: int = PARITY_SAMPLES
+) -> dict[str, Any]:
     """The worst difference between the fp32 engine on the CPU and this one, per output, by the golden rule."""
     tried = half(bundle) if precision == "fp16" else bundle
     worst: dict[str, float] = {}
     held = True
     with OrtEngine(bundle) as reference, open_backend(tried, backend, cuda) as engine:
-        for given in samples(bundle):
+        for given in samples(bundle, count):
             for one in (reference, engine):
                 _give(one, given)
                 one.run()

@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 
 from benchmarks.gpu.beside import beside
-from benchmarks.gpu.engines import DRY, native, open_backend, open_driver, prepared, unavailable
+from benchmarks.gpu.engines import DRY, PARITY_SAMPLES, native, open_backend, open_driver, prepared, unavailable
 from benchmarks.gpu.measures import BOUND, alone, disturbance, parity, run_until_told, soak, two
 from edged.bench.gpu import run_loops, shipped
 from edged.bundle.bundle import Bundle
 from edged.core.errors import EdgedError
 from edged.engine.cuda import Cuda
+
+SHORT_S, FEW_SAMPLES = 10.0, 10  # a part that has so little time is being tried itself, and takes fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def _engine(name: str) -> Bundle:
 def _parity(given: Given) -> dict[str, Any]:
     # In half precision an object near the least score comes or goes: of those, pack's own proof is the judge.
     rows = [
-        parity(bundle, given.backend, precision, given.cuda)
+        parity(bundle, given.backend, precision, given.cuda, PARITY_SAMPLES if given.seconds > SHORT_S else FEW_SAMPLES)
         for bundle in shipped()
         for precision in (BOUND if bundle.manifest.task != "instance" else ["fp32"])
     ]
