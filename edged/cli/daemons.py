@@ -64,6 +64,9 @@ def status(
         if len(found) != 1:
             if server_key or key:
                 raise UsageError("keys are for a daemon on the network", "name it: tcp://HOST:PORT")
+            if ready and found:
+                there = ", ".join(folder.name for folder in found)
+                raise UsageError("--ready asks one daemon, and several run here", f"name one of {there}")
             list_all(watch, json)
             return
         daemon = str(found[0])

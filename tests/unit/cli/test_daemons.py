@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from fake_daemon import Machine, machine
+from fake_daemon import Machine, edged, machine
 from rig import PATIENCE_S, Daemon, Rig, is_action, rig, state_cell
 from waiting import until
 
@@ -22,6 +22,7 @@ from edged.cli.daemons import is_ready
 from edged.cli.main import app
 from edged.cli.options import complete_daemon, complete_engine, complete_input, complete_stream, complete_version
 from edged.cli.overview import overview, show_overview
+from edged.core.errors import EXIT_USAGE
 
 __all__ = ["machine", "rig"]
 
@@ -168,3 +169,13 @@ def test_resume_says_what_still_keeps_it_from_moving(rig: Rig) -> None:
 )  # fmt: skip
 def test_ready_is_an_engine_that_answers_or_waits_for_a_person(state: str, loaded: bool, ready: bool) -> None:
     assert is_ready({"state": state, "engine": {"loaded": loaded}}) is ready
+
+
+def test_ready_of_nobody_in_particular_is_refused_where_several_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its exit code would be about none of them."""
+    monkeypatch.setattr("edged.cli.locate.running", lambda: [tmp_path / "left", tmp_path / "right"])
+    done = edged("status", "--ready")
+    assert done.code == EXIT_USAGE
+    assert "several run here; name one of left, right" in done.err
