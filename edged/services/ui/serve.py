@@ -58,7 +58,7 @@ def serve(
             config = uvicorn.Config(
                 app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, lifespan="on",
                 timeout_graceful_shutdown=GRACE_S, limit_concurrency=MOST_AT_ONCE, ws="none", loop="asyncio",
-                http=PatientProtocol, ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
+                log_config=None, http=PatientProtocol, ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
             )  # fmt: skip
             config.load()
             _Announced(config, lambda: ready(f"{scheme}://{settings.listen}")).run(sockets=[listener])
