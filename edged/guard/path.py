@@ -108,13 +108,15 @@ class Trajectory:
         binary: NDArray[np.intp],
         known: int | None = None,
         pursuit: Pursuit | None = None,
+        off: Floats | None = None,
     ) -> None:
         self.positions, self.velocities, self.accelerations = knots
         self.start_ns, self.grid_ns, self.binary = start_ns, grid_ns, binary
         self.end_ns = start_ns + (len(self.positions) - 1) * grid_ns
         self._known = len(self.positions) if known is None or pursuit is None else known
         self._pursuit = pursuit
-        self._off: Floats | None = None  # [N, D] how far knots are from the reference, once one is not on it
+        # [N, D] how far knots are from the plan, once one is not on it
+        self._off = off if off is None or (off > STRAYED).any() else None
 
     def parts(self) -> dict[str, Any]:
         """What it is made of, as far as it is known: `made` makes the same of it."""
@@ -125,11 +127,9 @@ class Trajectory:
         }  # fmt: skip
 
     @staticmethod
-    def made(off: Floats | None = None, **parts: Any) -> Trajectory:
+    def made(**parts: Any) -> Trajectory:
         """The trajectory of `parts()`."""
-        path = Trajectory(**parts)
-        path._off = off
-        return path
+        return Trajectory(**parts)
 
     def at(self, now_ns: int) -> Floats:
         where: Floats = self.sample(now_ns, self.grid_ns, 1)[0][0]

@@ -8,33 +8,48 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.guard.continuous import continuous
 from edged.guard.follow import TIGHT, Envelope, Flags, Floats, advance, keeps
 from edged.guard.jerk import Axis, State, follow, is_clear, stoppable, stops, surely_stoppable
 from edged.guard.turn_follow import TurnPursuit
 
-UNFELT = 1e-3  # of what a span allows: a jump of the acceleration that is none
 SHARES = np.linspace(1.0, 0.0, 9)[:-1, None]  # of the way from the stop to what is wished, where a bound is near
 
 
-def within(knots: tuple[Floats, ...], begun: Floats, span: float, limit: Envelope, pace: Floats | None = None) -> Flags:
+def within(
+    knots: tuple[Floats, ...], begun: Floats, span: float, limit: Envelope, pace: Floats | None = None
+) -> tuple[Flags, Floats | None]:
     """[D] whether the knots of a reference keep all limits, and what is between them: positions, velocities and
     accelerations [N, D]. `begun` [D]: the acceleration of what is commanded at the first one, which may not jump where
-    jerk is limited; `pace` [N, D]: see `Pursuit`."""
-    positions, velocities, accelerations = knots
-    fine = keeps(positions, velocities, span, limit, pace)
+    jerk is limited; `pace` [N, D]: see `Pursuit`.
+
+    Of axes whose jerk is limited the knots become `continuous`, in place, and their accelerations those that are
+    played; [N, D] is how far that moved them, None = nowhere.
+    """
+    fine = keeps(knots[0], knots[1], span, limit, pace)
     axes = np.flatnonzero(limit.smooth & fine)
     if not axes.size:
-        return fine
-    sharp = np.abs(np.diff(accelerations[:, axes], axis=0)).max(axis=0, initial=0.0) / span
-    jumps = np.abs(accelerations[0, axes] - begun[axes]) / span
-    fine[axes] &= (sharp <= limit.jerk[axes] * TIGHT) & (jumps <= limit.jerk[axes] * UNFELT)
-    axes = axes[fine[axes]]
-    where, fast, turning = positions[:, axes], velocities[:, axes], accelerations[:, axes]
+        return fine, None
+    own = tuple(column[:, axes] for column in knots)
+    moved = continuous(own, begun[axes], span, limit.jerk[axes])
+    off = None
+    if moved is not None:
+        slow = None if pace is None else pace[:, axes]
+        fine[axes] &= np.isfinite(moved[0]) & keeps(own[0], own[1], span, limit.of(axes), slow)
+        off = np.zeros(knots[0].shape)
+        off[:, axes] = np.where(fine[axes], moved, 0.0)
+    sharp = np.abs(np.diff(own[2], axis=0)).max(axis=0, initial=0.0) / span
+    fine[axes] &= sharp <= limit.jerk[axes] * TIGHT
+    kept = fine[axes]
+    for column, values in zip(knots, own, strict=True):
+        column[:, axes[kept]] = values[:, kept]
+    axes = axes[kept]
+    where, fast, turning = (column[:, axes] for column in knots)
     near = np.nonzero(~surely_stoppable(where, fast, turning, span, limit.of(axes)))
     columns = near[1]
     inside = stoppable(where[near], fast[near], turning[near], span, limit.of(axes[columns]))
     fine[axes[columns[~inside]]] = False
-    return fine
+    return fine, off
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,21 +61,21 @@ def make_trajectory(
     _onto_rotations(knots, rule.turns)
     begun = rule.still if start.acceleration is None else start.acceleration
     pace = pace_of(rule, start, knots_ns)
-    fine = within(knots, begun, grid_ns / NS_PER_S, rule.envelope, pace)
+    fine, off = within(knots, begun, grid_ns / NS_PER_S, rule.envelope, pace)
     fine &= ~far
-    if (smooth := rule.envelope.smooth).any():
-        fine[smooth] &= _jerk(times_ns, points[:, smooth], spans[:, smooth]) <= rule.envelope.jerk[smooth] * TIGHT
     fine[rule.binary] = True
     turns = _turning(knots, begun, grid_ns, knots_ns, start, rule)
     if fine.all() and not turns:
-        return _led(start, from_ns, grid_ns, knots, rule, None)
+        return _led(start, from_ns, grid_ns, knots, rule, None, off)
     axes = np.flatnonzero(~fine)
     knots[2][0, axes] = begun[axes]
     meant = knots[0][:, axes].copy()
     noisy = _smoothed(knots, axes[rule.envelope.smooth[axes]], grid_ns, rule.envelope)
     slow = None if pace is None else pace[:, axes]
     pursuit = Pursuit(axes, rule.envelope.of(axes), meant if noisy else None, slow, turns)
-    return _led(start, from_ns, grid_ns, knots, rule, pursuit)
+    if off is not None:
+        off[:, axes] = 0.0
+    return _led(start, from_ns, grid_ns, knots, rule, pursuit, off)
 
 
 def _onto_rotations(knots: tuple[Floats, ...], turns: Sequence[Turning]) -> None:
@@ -114,9 +114,15 @@ def _turning(
 
 
 def _led(
-    start: Anchor, from_ns: int, grid_ns: int, knots: tuple[Floats, ...], rule: Rules, pursuit: Pursuit | None
+    start: Anchor,
+    from_ns: int,
+    grid_ns: int,
+    knots: tuple[Floats, ...],
+    rule: Rules,
+    pursuit: Pursuit | None,
+    off: Floats | None,
 ) -> Trajectory:
-    """`knots`, and some of the way that was commanded before them."""
+    """`knots`, `off` from the plan, and some of the way that was commanded before them."""
     lead = max(0, (start.at_ns - from_ns) // grid_ns) if start.previous is not None else 0
     first_ns = start.at_ns - lead * grid_ns
     if lead and start.previous is not None:
@@ -125,9 +131,10 @@ def _led(
         before = (*path.sample(first_ns, grid_ns, lead), turning)
         knots = tuple(np.concatenate(both) for both in zip(before, knots, strict=True))
         pursuit = None if pursuit is None else pursuit.later(lead)
+        off = None if off is None else np.concatenate((np.zeros((lead, off.shape[1])), off))
     positions, velocities, accelerations = knots
     known = lead + 1 if pursuit is not None else None
-    return Trajectory(first_ns, grid_ns, (positions, velocities, accelerations), rule.binary, known, pursuit)
+    return Trajectory(first_ns, grid_ns, (positions, velocities, accelerations), rule.binary, known, pursuit, off)
 
 
 def _smoothed(knots: tuple[Floats, ...], axes: NDArray[np.intp], grid_ns: int, limit: Envelope) -> bool:
@@ -155,15 +162,6 @@ def _average(knots: tuple[Floats, ...], noisy: NDArray[np.intp], grid_ns: int) -
         weights = (3 * (3 * m * m + 3 * m - 1) - 15 * i * i) / ((2 * m - 1) * (2 * m + 1) * (2 * m + 3))
         for column, values in zip(knots, meant, strict=True):
             column[row, noisy] = weights @ values[row - m : row + m + 1]
-
-
-def _jerk(times_ns: NDArray[np.int64], points: Floats, velocities: Floats) -> Floats:
-    """[D] the greatest jerk of the cubics, of which knots may see but a mean."""
-    span = np.diff(times_ns)[:, None] / NS_PER_S
-    greatest: Floats = np.abs(
-        6 * (velocities[:-1] + velocities[1:] - 2 * np.diff(points, axis=0) / span) / span**2
-    ).max(0)
-    return greatest
 
 
 def _alone(

@@ -173,9 +173,12 @@ def test_a_plan_within_all_limits_passes_unchanged() -> None:
         config({}), manifest(outputs={"action": action(*(axis(name) for name in JOINTS), step_ms=20)}), NEVER, NEVER
     )
     made = smooth_plan()
-    bound, meant = (make_trajectory(made, start, one, GRID, NOW_NS) for one in (by, free))
-    np.testing.assert_array_equal(bound.positions, meant.positions)
-    assert bound.strayed(0, 80) is None
+    bound, meant = (make_trajectory(made, start, one, GRID, NOW_NS).braked(0, 82, by.envelope) for one in (by, free))
+    np.testing.assert_allclose(bound.positions, meant.positions, rtol=0, atol=1e-6)
+    check(bound, by)
+    path = make_trajectory(made, start, by, GRID, NOW_NS)
+    path.sample(NOW_NS, GRID, 83)
+    assert path.strayed(0, 82) is None, "and nobody is told of a micrometre"
 
 
 def test_a_feasible_sine_is_followed_to_20_microradians_and_noise_costs_little() -> None:
