@@ -107,5 +107,6 @@ def _shown(value: NDArray[Any] | None) -> object:
         return "packed"
     if value.size > SHOWN:
         return f"{value.dtype}{list(value.shape)}"
-    shortest = float if value.dtype.kind == "f" else int
-    return [shortest(str(one)) for one in value.reshape(-1)]  # 0.1 and not what a float32 makes of it
+    if value.dtype.kind != "f":
+        return value.reshape(-1).tolist()
+    return [float(str(one)) for one in value.reshape(-1)]  # 0.1 and not what a float32 makes of it

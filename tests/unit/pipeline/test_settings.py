@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,25 @@ def test_whole_numbers_stay_whole() -> None:
         encoder.settings.set("goal", [0.5, 1])
     encoder.encode(SEEN)
     assert array.tolist() == [[101, 2023]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "shown"),
+    [
+        (np.bool_, [1, 0], [True, False]), (np.uint8, [255, 0], [255, 0]), (np.int64, [-(2**63), 7], [-(2**63), 7]),
+        (np.float16, [0.1, 3], [0.1, 3.0]), (np.float64, [1e300, 0.1], [1e300, 0.1]),
+    ],
+)  # fmt: skip
+def test_what_was_set_is_shown_whatever_its_type(dtype: Any, value: list[float], shown: list[Any]) -> None:
+    encoder, array = goal(dtype, (1, 2), 1.0)
+    encoder.settings.set("goal", value)
+    assert encoder.settings.describe() == {"goal": shown}
+    encoder.encode(SEEN)
+    np.testing.assert_array_equal(array, np.array([value], dtype))
+    for other in (2**64 - 1, -(2**63), 1e308, 0.5):  # taken or refused, and shown
+        with contextlib.suppress(UsageError):
+            encoder.settings.set("goal", other)
+        assert isinstance(encoder.settings.describe()["goal"], list)
 
 
 def test_what_was_set_goes_over_to_an_engine_that_can_take_it() -> None:
