@@ -154,6 +154,7 @@ class PartResults:
         self._session = (b"", 0)
         self._writer: tuple[str, int] | None = None  # boot and session that wrote our newest entry, where known
         self._unsure = False  # another run of the daemon is heard: does it have our entry?
+        self._asked = after  # our newest entry when the last question was put: an answer knows no later ones
 
     @property
     def last_error(self) -> str:
@@ -182,6 +183,7 @@ class PartResults:
 
     def _ask(self) -> None:
         """From our own newest entry on: the daemon's word for it shows whether it is the same one."""
+        self._asked = self.entry
         self._catalogue.ask(max(0, self.entry - 1))
 
     def _heard_one(self, message: Message) -> list[PartResult]:
@@ -227,7 +229,7 @@ class PartResults:
     def _is_another(self, answer: _Results) -> bool:
         """Whether our newest entry is none of this ledger: beyond its end, of another identity, or written by another
         run of the daemon than ours was."""
-        if answer.newest < self.entry:
+        if answer.newest < self._asked:
             return True
         if self._differs(answer.ledger):
             return True

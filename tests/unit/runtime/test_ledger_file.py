@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from parts_thread import Line
 from waiting import until
 
 from edged.client import PartResult, PartResults
-from edged.core.clock import monotonic_ns
+from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.runtime.door import Asked
 from edged.runtime.journal import encode_line, write_lines
+from edged.runtime.parts import ResultsArgs
 
 
 @pytest.fixture
@@ -184,6 +187,40 @@ def test_a_ledger_that_is_touched_while_the_daemon_runs_is_told(line: Line, how:
     assert "was removed or written to by somebody else" in line.alarms[0]
     with reader(line, 1) as results:
         assert parts_of(read(line, results, 3)) == [2, 3, 4], "it goes on from what it remembers"
+
+
+def test_a_result_that_overtakes_an_answer_is_no_other_ledger(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over when a question comes is published before the answer, which does not know it, has left."""
+    line.pass_by(1)
+    may_answer = threading.Event()
+    answer, reply = line.parts._results, line.parts._door.reply
+
+    def answer_as_one_ends(args: ResultsArgs) -> dict[str, Any]:
+        told = answer(args)
+        line.parts.conclude(monotonic_ns() + NS_PER_S)
+        return told
+
+    def reply_late(asked: Asked, data: bytes) -> None:
+        may_answer.wait(10)
+        reply(asked, data)
+
+    with reader(line) as results:
+        told = read(line, results, 1)
+        while told[-1].message is None:  # until this run of the daemon was heard, answers alone count
+            line.trigger(told[-1].part + 1)
+            told += read(line, results, 1)
+        part = told[-1].part + 1
+        line.trigger(part)
+        until(lambda: results.receive(0) or results._catalogue.after is None, 10)
+        monkeypatch.setattr(line.parts, "_results", answer_as_one_ends)
+        monkeypatch.setattr(line.parts._door, "reply", reply_late)
+        found: list[PartResult] = []
+        until(lambda: found.extend(results.receive(0)) or found, 10)
+        assert results._catalogue.after is not None, "the answer is still to come"
+        may_answer.set()
+        until(lambda: found.extend(results.receive(20)) or results._catalogue.after is None, 10)
+        found += results.receive(100)
+        assert (parts_of(found), results.replaced) == ([part], 0)
 
 
 def test_what_lies_between_two_entries_is_lost_and_counted(line: Line) -> None:
