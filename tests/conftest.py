@@ -130,7 +130,7 @@ def pytest_configure_node(node: Any) -> None:
     config = node.config
     if WAITING not in config.stash:
         config.stash[WAITING] = tempfile.mkdtemp(prefix="pytest-alone-")
-        config.add_cleanup(lambda: shutil.rmtree(config.stash[WAITING]))
+        config.add_cleanup(lambda: shutil.rmtree(config.stash[WAITING], ignore_errors=True))
     node.workerinput["waiting"] = config.stash[WAITING]
 
 
@@ -146,8 +146,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """What has to be alone begins when the other workers have ended, or are there as well."""
     given = getattr(item.config, "workerinput", None)
     if given and unit_of(item.nodeid) in ALONE:
-        until_s = time.monotonic() + PATIENCE_S  # a worker that crashed never comes
-        while came_so_far(given) < given["workercount"] and time.monotonic() < until_s:
+        until_s = time.monotonic() + PATIENCE_S
+        while came_so_far(given) < given["workercount"]:
+            if time.monotonic() > until_s:  # a worker that crashed never comes: it is waited for once
+                given["workercount"] = 0
             time.sleep(0.1)
     return (yield)
 

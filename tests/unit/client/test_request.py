@@ -131,13 +131,19 @@ router = context.socket(zmq.ROUTER)
 router.bind(sys.argv[1])
 print("bound", flush=True)
 frames = router.recv_multipart()
-print("asked", flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)
 asked = msgspec.msgpack.decode(frames[-1])
 frames[-1] = msgspec.msgpack.encode({"v": 1, "id": asked["id"], "ok": True, "result": "late"})
 router.send_multipart(frames)
 sys.stdin.read()
 """
+
+
+def go_on_after(process: subprocess.Popen[str], seconds: float) -> None:
+    """Let a process go on so long after it has stopped itself."""
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGCONT)
 
 
 def test_an_answer_that_takes_a_second_is_one(endpoint: str) -> None:
@@ -147,10 +153,9 @@ def test_an_answer_that_takes_a_second_is_one(endpoint: str) -> None:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "bound\n"
-            awaken = threading.Timer(1.5, process.send_signal, (signal.SIGCONT,))
+            awaken = threading.Thread(target=go_on_after, args=(process, 1.5), daemon=True)
             awaken.start()
             assert request(endpoint, "status", timeout_ms=30_000) == "late"
-            awaken.join()
         finally:
             process.kill()
 
