@@ -128,8 +128,8 @@ from fake_daemon import edged
 folder, nobody, commands = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 for constant, name in (("CONFIGS", "etc"), ("RUNTIME", "run"), ("STATE", "state"), ("CACHE", "cache")):
     setattr(paths, f"SYSTEM_{constant}", paths.Path(folder) / name)
-for command in commands:
-    edged(command[0], "--help")  # what is imported late, likewise
+for name in sorted({command[0] for command in commands}):
+    edged(name, "--help")  # what is imported late, likewise
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(nobody)

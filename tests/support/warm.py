@@ -48,7 +48,16 @@ INTERPRETER = (
 HARMLESS = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}  # what `_become` gives, and what the server runs with
 LARGEST = 1 << 18
 OFF = {"ORT_DISABLE_TELEMETRY": "1"}  # what `import edged` sets
-IMPORTS = ("edged.daemon", "edged.cli.main", "edged.client", "edged.swap.trial", "edged.cli.show", "cv2", "onnxruntime")
+IMPORTS = (
+    "edged.daemon",
+    "edged.cli.main",
+    "edged.client",
+    "edged.swap.trial",
+    "edged.cli.show",
+    "cv2",
+    "onnxruntime",
+    "typer.rich_utils",  # for help, and for a command line that means nothing
+)
 
 
 def can_fork(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
