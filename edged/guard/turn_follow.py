@@ -235,14 +235,22 @@ def keeps_turning(
     hardest = np.linalg.norm(quicker, axis=-1).max(initial=0.0)
     if (fastest > allowed * PLAYED).any() or hardest > turn.acceleration * PLAYED:
         return False
-    return math.isinf(turn.jerk) or _smooth(turn, (position, velocity, acceleration), begun[turn.columns], span)
+    if math.isinf(turn.jerk):
+        return True
+    played = quicker.reshape(len(BETWEEN), -1, 3)
+    own = position, velocity, acceleration
+    return _smooth(turn, own, begun[turn.columns], span, (played[0], played[-1]))
 
 
-def _smooth(turn: Turning, knots: tuple[Floats, Floats, Floats], begun: Floats, span: float) -> bool:
-    """Whether the acceleration changes no quicker than allowed, not at the first knot either, and can be taken back."""
+def _smooth(
+    turn: Turning, knots: tuple[Floats, Floats, Floats], begun: Floats, span: float, played: tuple[Floats, Floats]
+) -> bool:
+    """Whether the acceleration changes no quicker than allowed, not at the first knot either, and can be taken back.
+    `played` [N - 1, 3]: where each span begins, and where it ends; from one to the next it does not jump."""
     rate, quicker = rates(turn.form, *knots)
-    first = rates(turn.form, knots[0][:1], knots[1][:1], begun[None])[1][0]
-    if np.linalg.norm(quicker[0] - first) > turn.jerk * span * UNFELT:
+    first = rates(turn.form, knots[0][:1], knots[1][:1], begun[None])[1]
+    jumps = np.concatenate((played[0], np.zeros((1, 3)))) - np.concatenate((first, played[1]))
+    if np.linalg.norm(jumps, axis=-1).max(initial=0.0) > turn.jerk * span * UNFELT:
         return False
     if np.linalg.norm(np.diff(quicker, axis=0), axis=-1).max(initial=0.0) > turn.jerk * span * PLAYED:
         return False

@@ -341,3 +341,54 @@ def test_rest_is_seen_through_changes_of_sign() -> None:
         mean = window.mean(by)
         assert mean is not None
         assert np.linalg.norm(mean.values) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(
+    turn=st.tuples(*[st.floats(-1, 1)] * 3),
+    apart=st.tuples(*[st.floats(-0.02, 0.02)] * 3),
+    off_ns=st.integers(0, 9 * MS),
+    jerk=st.floats(40, 2000),
+)
+@settings(max_examples=40)
+def test_with_a_jerk_limit_no_turning_jumps_from_one_cubic_to_the_next(
+    form: Form, turn: Any, apart: Any, off_ns: int, jerk: float
+) -> None:
+    """As they are played: smooth plans whose steps are between knots, and a crossfade to the next one."""
+    by = rule(form, velocity=3.0, acceleration=20.0, jerk=jerk, on="limit")
+    x = np.clip(np.arange(1, 25) / 20, 0, 1)
+    share = (x**4 * (35 - 84 * x + 70 * x**2 - 20 * x**3))[:, None]
+    goals = np.asarray(turn), np.asarray(turn) + np.asarray(apart)
+    steps = chunk(form, share * goals[0], NOW_NS + off_ns + STEP), chunk(form, share * goals[1], NOW_NS + off_ns + STEP)
+    first = make_trajectory(passed(form, steps[0], by, start(form)), start(form), by, GRID, NOW_NS)
+    at_ns = NOW_NS + 300 * MS
+    where, speed = first.sample(at_ns, 1, 1)
+    begin = Anchor(where[0], at_ns, speed[0], Command(first, NOW_NS, NEVER), first.acceleration(at_ns))
+    later = left_of(steps[1], 7)
+    second = make_trajectory(passed(form, later, by, begin), begin, by, GRID, at_ns - 20 * MS, 200 * MS)
+    for path in (first, second):
+        stopped = path.braked(0, min(60, len(path.positions) - 1), by.envelope)
+        p, v = stopped.positions[:, 1:], stopped.velocities[:, 1:]
+        jumps = [np.zeros(3)]
+        for row in range(1, len(p) - 1):
+            before, after = (quicker_at(form, p, v, row, side) for side in (-1, 1))
+            jumps.append(after - before)
+        assert max(map(np.linalg.norm, jumps)) <= jerk * 0.01 * 0.02 + 2e-3, "2 % of what a span allows"
+
+
+def left_of(made: ActionChunk, passed_steps: int) -> ActionChunk:
+    """What is left of a plan after so many steps."""
+    return ActionChunk(made.actions[passed_steps:], made.t0_ns + passed_steps * STEP, STEP, NOW_NS)
+
+
+def quicker_at(form: Form, p: Any, v: Any, row: int, side: int) -> NDArray[np.float64]:
+    """The derivative of the rate at a knot, of the cubic before (-1) or after it (1)."""
+    a, b = (row - 1, row) if side < 0 else (row, row + 1)
+    rates_of = []
+    for since in (0.0, 1e-6):
+        x = (1.0 - since / 0.01) if side < 0 else since / 0.01
+        m, n, d = v[a] * 0.01, v[b] * 0.01, p[b] - p[a]
+        where = p[a] + x * (m + x * (3 * d - 2 * m - n + x * (m + n - 2 * d)))
+        fast = (m + x * (2 * (3 * d - 2 * m - n) + 3 * x * (m + n - 2 * d))) / 0.01
+        rates_of.append(rate_of(form, where, fast))
+    return (rates_of[1] - rates_of[0]) / (side * 1e-6)
