@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.demo.parts import CLASSES, CRACKED, HELD_OUT, render
-from edged.demo.sorting import CRACK
 from edged.demo.trays import FULL
 from examples.parts.data import VALIDATION
 
-ASKED = CRACK  # least score of a crack that counts, as the demo's line asks for it
+ASKED = 0.5  # least score of a crack: below it the part is of the class that scores next
 FILE = "calibration.json"
 SHIFTS = np.arange(-1.0, 3.01, 0.05)  # what may be added
 _AROUND = np.ones((3, 3), np.uint8)
@@ -60,8 +59,9 @@ def called_cracked(
     called = np.zeros((2, len(shifts)), bool)
     for number, shift in enumerate(shifts):
         cracked = heat[CRACKED] + np.float32(shift)
+        cracked[cracked < np.log(ASKED / (1 - ASKED))] = -np.inf
         best = np.maximum(sound, cracked)
-        peaks = (best == cv2.dilate(best, _AROUND)) & (cracked > sound) & (cracked >= np.log(ASKED / (1 - ASKED)))
+        peaks = (best == cv2.dilate(best, _AROUND)) & (cracked > sound)
         called[:, number] = (peaks & inside).any(), (peaks & ~inside).any()
     return called
 

@@ -8,6 +8,7 @@ come apart, and all of it stays one product of coefficients and maps. 371k param
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -91,16 +92,19 @@ def with_plane(maps: torch.Tensor) -> torch.Tensor:
 class Exported(nn.Module):
     """`Parts` as the layout `yolo-seg`: predictions [1, 4 + C + MAPS + 6, A] and prototypes [1, MAPS + 6, H/2, W/2].
 
-    The image is normalised already. A cell that is not the peak among its neighbours has a score of 0.
+    The image is normalised already. A cell that is not the peak among its neighbours has a score of 0, and so has a
+    class that scores less than `least` [C]: its part is of the class that scores next.
     """
 
-    def __init__(self, net: Parts) -> None:
+    def __init__(self, net: Parts, least: Sequence[float]) -> None:
         super().__init__()
         self.net = net
+        self.register_buffer("least", torch.tensor(least).view(1, -1, 1, 1))
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, Any]:
         heat, sides, mix, maps = self.net(image)
         score = heat.sigmoid()
+        score = score * (score >= self.least).to(score.dtype)
         best = score.amax(1, keepdim=True)
         score = score * (best == F.max_pool2d(best, 3, 1, 1)).to(score.dtype)
         x, y = plane(heat.shape[2], heat.shape[3], STRIDE, heat)

@@ -13,7 +13,7 @@ from edged.bundle.manifest import dump_manifest, lowest_schema
 ROOT = Path(__file__).parents[3]
 SHIPPED = {
     "engines/plate/1": "d4ee3601aa0e095326c24b2e90ea6f2cd355b88cc0e4ebbb5ea7d60791936549",
-    "engines/parts/1": "41c7067b0896390dcc2d5eb3f99294d26a382551d4408af282169027ad67bfc3",
+    "engines/parts/1": "6e3a04be1f81b5869773d7938b7907c0b81f4711f93428e74b801511f2b83e40",
     "engines/reach/1": "512d673988dd7af1c119993ee83ed88fbd313f7e33c77a2bef4c067a03d8bf07",
     "engines/reach/2": "66a8ee2b564ad42c854f1a82e94775006b1738fa2c62dd001f28f7135bdd354d",
     "engines/reach-chunk/1": "3d7bed441511fc65bddbf30a6508d387fd7e51195b35af7f79186f50c52454e0",
