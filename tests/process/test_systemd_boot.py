@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -152,3 +154,65 @@ def test_a_full_disk_ends_no_recorder(inside: Inside, recorder: str) -> None:
     assert not kept(inside, "no-room")
     assert show(inside, recorder, "MainPID") == before
     assert "HOLD" not in inside("/opt/edged/bin/edged", "status", "line")
+
+
+def processor_s(inside: Inside, pid: str) -> float:
+    """What a process has used of a processor."""
+    ticks = inside("cat", f"/proc/{pid}/stat").rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+GIVES_UP = "/run/systemd/system/edged@line.service.d"
+FEWER = "[Unit]\nStartLimitBurst=4\n"
+
+
+@pytest.fixture
+def gives_up(inside: Inside) -> Iterator[None]:
+    """edged@line with give-up.conf, and fewer starts than it allows, for the test's sake."""
+    inside("mkdir", "--parents", GIVES_UP)
+    inside("sh", "-c", f"cp /opt/give-up.conf {GIVES_UP}/; printf '{FEWER}' > {GIVES_UP}/more.conf")
+    inside("systemctl", "daemon-reload")
+    yield
+    inside("rm", "--recursive", GIVES_UP)
+    inside("systemctl", "daemon-reload")
+    inside("systemctl", "reset-failed", "edged@line", check=False)
+
+
+def test_a_daemon_that_dies_until_it_is_given_up_takes_no_recorder_with_it(
+    inside: Inside, gives_up: None, recorder: str
+) -> None:
+    before = show(inside, recorder, "MainPID")
+    ask = ("/opt/edged/bin/edged", "record", "line", "--now")
+    inside(*ask, "before")
+    until(lambda: len(kept(inside, "before")) == 1, "it records")
+    deaths = 0
+    while show(inside, "edged@line", "ActiveState") != "failed":
+        pid = show(inside, "edged@line", "MainPID")
+        if show(inside, "edged@line", "ActiveState") == "active" and pid != "0":
+            inside("kill", "-KILL", pid, check=False)
+            deaths += 1
+        assert deaths < 10, "it is given up"
+        time.sleep(0.2)
+    assert deaths >= 4
+    assert "Start request repeated too quickly" in inside("journalctl", "--unit", "edged@line", "--output", "cat")
+    told = ("journalctl", "--unit", "edged-failed@line", "--output", "cat")
+    until(lambda: "hook: line" in inside(*told), "OnFailure= is run")
+    used_s = processor_s(inside, before)
+    time.sleep(4)
+    assert processor_s(inside, before) - used_s < 2, "it waits, and does not spin"
+    until(lambda: kept(inside, "silence"), "what it heard last is kept")
+    inside(*ask, "while it is gone")
+    until(lambda: len(kept(inside, "while-it-is-gone")) == 1, "it can be asked also then")
+    inside("systemctl", "reset-failed", "edged@line")
+    inside("systemctl", "start", "edged@line")
+    until(lambda: "HOLD" not in inside("/opt/edged/bin/edged", "status", "line"), "it infers again")
+    time.sleep(3)
+    inside(*ask, "afterwards")
+    until(lambda: len(kept(inside, "afterwards")) == 1, "it follows the daemon that came back")
+    for word in ("before", "silence", "afterwards"):
+        name = kept(inside, word)[-1].split()[0]
+        told = inside("sh", "-c", f"/opt/edged/bin/edged replay {RECORDED}/{name} --json 2>&1", check=False)
+        assert told.startswith("{"), f"{word}: {told}"
+        report = json.loads(told.splitlines()[0])
+        assert report["equal"] + (report["not_replayable"] if word == "silence" else 0) > 0, f"{word}: {report}"
+    assert (show(inside, recorder, "MainPID"), show(inside, recorder, "NRestarts")) == (before, "0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -86,8 +87,8 @@ def laid_out(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def booted(folder: Path) -> Iterator[Inside]:
-    """A container, from its boot to its end."""
+def booted(folder: Path, cut: bool = False) -> Iterator[Inside]:
+    """A container, from its boot to its end: an orderly one, or as by a power `cut`."""
     configs, programs = folder / "etc", folder / "bin"
     binds = {
         configs: "/etc/edged",
@@ -97,6 +98,7 @@ def booted(folder: Path) -> Iterator[Inside]:
         Path(edged.__file__).parent: "/opt/source/edged",
         UNITS / "edged@.service": "/etc/systemd/system/edged@.service",
         UNITS / "edged@.service.d": "/etc/systemd/system/edged@.service.d",
+        UNITS / "give-up.conf": "/opt/give-up.conf",
         UNITS / "edged.target": "/etc/systemd/system/edged.target",
         UNITS / "edged-failed@.service": "/etc/systemd/system/edged-failed@.service",
         UNITS / "edged-ui.service": "/etc/systemd/system/edged-ui.service",
@@ -109,6 +111,7 @@ def booted(folder: Path) -> Iterator[Inside]:
     command += [f"--bind={folder / 'state'}:/var/lib/edged"]
     with (folder / "console.txt").open("ab") as console:
         container = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+    leader = ""
     try:
         leader = until(lambda: first_child(container.pid), "the container has a first process")
 
@@ -116,18 +119,25 @@ def booted(folder: Path) -> Iterator[Inside]:
             entered = ["nsenter", "--target", leader, "--all", *arguments]
             return subprocess.run(entered, check=check, capture_output=True, text=True).stdout.strip()
 
-        until(lambda: run("systemctl", "is-active", "multi-user.target", check=False) == "active", "it has booted")
+        until(lambda: run("systemctl", "is-active", "multi-user.target", check=False) == "active", "it has booted", 120)
         yield run
     finally:
-        container.terminate()
-        container.wait(30)
+        try:
+            if not cut:
+                container.terminate()
+                container.wait(30)
+        finally:
+            if container.poll() is None:  # its first process takes all others with it; nspawn's own end does not
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(leader), signal.SIGKILL) if leader else container.kill()
+                container.wait(60)
 
 
 def first_child(pid: int) -> str:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").partition(" ")[0]
 
 
-def until(fact: Callable[[], str | bool], what: str, seconds: float = 60) -> str:
+def until(fact: Callable[[], str | bool], what: str, seconds: float = 120) -> str:
     """Wait until `fact` holds and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
