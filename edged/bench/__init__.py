@@ -47,6 +47,7 @@ def _rows() -> Mapping[str, Callable[[], Row]]:
     from edged.bench.bus import bus_ratio
     from edged.bench.glue import glue_camera, glue_state
     from edged.bench.hold import hold
+    from edged.bench.overlap import overlap
     from edged.bench.perception import perception
     from edged.bench.process import rss_mb, start_s
     from edged.bench.swap import swap
@@ -59,6 +60,7 @@ def _rows() -> Mapping[str, Callable[[], Row]]:
         "hold": hold,
         "ticks_beside": ticks_beside,
         "perception": perception,
+        "overlap": overlap,
         "rss_mb": rss_mb,
         "start_s": start_s,
     }

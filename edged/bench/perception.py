@@ -16,11 +16,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edged.bench import Row
 from edged.bench.cell import PATIENCE_S, camera_toml, scratch
 from edged.bench.slow import write_slow
-from edged.bundle.bundle import read_bundle
+from edged.bundle.bundle import Bundle, read_bundle
 from edged.config import load_config
 from edged.core.clock import NS_PER_S, boot_id, monotonic_ns, ms
 from edged.core.stopwatch import Stopwatch
@@ -66,12 +67,12 @@ def compare(pairs: int, block_s: float) -> Row:
     """At least 0.95 of the bare loop's rate; capture to bus at most 2 ms more than its capture to result, and what it
     takes to measure the parts of a result, which the bare loop does not do."""
     ours, bare = list[Results](), list[Results]()
-    with scratch() as folder, _cell(folder) as (inputs, make):
+    with scratch() as folder, _discs(folder) as (inputs, make):
         for number in range(2 * pairs):
             if number % 4 in (0, 3):
                 bare.append(_bare(inputs, make(), block_s))
             else:
-                ours.append(_loop(folder, inputs, make(), block_s))
+                ours.append(run_loop(folder, inputs, make(), block_s))
     beside = list(zip(ours, bare, strict=True))
     ratio = float(np.median([mine.hz / theirs.hz for mine, theirs in beside]))
     more_ms = float(np.median([mine.p50_ms - theirs.p50_ms for mine, theirs in beside]))
@@ -114,31 +115,41 @@ class Results:
         return float(np.median(self._measured_ms))
 
 
-@contextlib.contextmanager
-def _cell(folder: Path) -> Iterator[tuple[Inputs, Callable[[], Pipeline]]]:
-    """A camera fed by a thread, and what makes a pipeline of the engine."""
+def _discs(folder: Path) -> contextlib.AbstractContextManager[tuple[Inputs, Callable[[], Pipeline]]]:
+    """A camera that sees discs, and what makes a pipeline of the slow engine."""
     path = write_slow(folder / "engines", ENGINE, RUN_MS)
-    (folder / "bench.toml").write_text(CONFIG.format(folder=folder) + camera_toml("0", FPS), encoding="utf-8")
-    config = load_config(folder / "bench.toml")
-    cameras = {"camera": CameraThread("camera", config.cameras["camera"])}  # not started: fed by us
-    ended = threading.Event()
     random = np.random.default_rng(1)
     image = np.full((480, 640, 3), 60, np.uint8)
     for _ in range(PARTS):
         centre = (int(random.integers(640)), int(random.integers(480)))
         cv2.circle(image, centre, 30, (200, 200, 200), -1)
+    return fed(folder, CONFIG.format(folder=folder) + camera_toml("0", FPS), read_bundle(path), image)
+
+
+@contextlib.contextmanager
+def fed(
+    folder: Path, text: str, bundle: Bundle, image: NDArray[np.uint8]
+) -> Iterator[tuple[Inputs, Callable[[], Pipeline]]]:
+    """The one camera of the config `text`, in which a thread sees `image` again and again, and what makes a pipeline of
+    the engine."""
+    (folder / "bench.toml").write_text(text, encoding="utf-8")
+    config = load_config(folder / "bench.toml")
+    ((name, camera),) = config.cameras.items()
+    cameras = {name: CameraThread(name, camera)}  # not started: fed by us
+    ended = threading.Event()
+    random = np.random.default_rng(1)
     image.setflags(write=False)
 
     def feed() -> None:
         seq = 0
         while not ended.wait(
-            random.uniform(0.5, 1.5) / FPS
+            random.uniform(0.5, 1.5) / camera.fps
         ):  # no frame is always of the same age when an engine is free
             seq += 1
-            cameras["camera"].mailbox.put(Frame("camera", seq, monotonic_ns(), image))
+            cameras[name].mailbox.put(Frame(name, seq, monotonic_ns(), image))
 
     feeder = threading.Thread(target=feed, name="feed", daemon=True)
-    with open_engine(read_bundle(path), "cpu", 1) as engine:
+    with open_engine(bundle, "cpu", 1) as engine:
         warm(engine)
         feeder.start()
         try:
@@ -165,7 +176,7 @@ def _bare(inputs: Inputs, pipeline: Pipeline, seconds: float) -> Results:
     return results
 
 
-def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> Results:
+def run_loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> Results:
     """Of each result that the daemon's loop publishes; ready = on the bus."""
     context = open_context()
     (folder / "run").mkdir(exist_ok=True)
@@ -180,7 +191,8 @@ def _loop(folder: Path, inputs: Inputs, pipeline: Pipeline, seconds: float) -> R
     stop, slot = threading.Event(), Slot()
     slot.offer(pipeline)
     publisher = Publisher(outlet, Sender("bench", 1, boot_id()), NS_PER_S, pipeline.schedule.period_ns)
-    ticks = CameraTicks(inputs.cameras["camera"].mailbox, FPS, stop=stop)
+    (camera,) = inputs.cameras.values()
+    ticks = CameraTicks(camera.mailbox, FPS, stop=stop)
     threading.Timer(seconds, stop.set).start()
     try:
         Loop(stop, ticks, slot, inputs, MotionState(None), publisher, Measured()).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from edged.cli.check_overlap import check_overlap
 from edged.cli.finding import Finding, fault, warning
 from edged.config import Config
 from edged.config.sections import POLICY_HZ
@@ -20,7 +21,10 @@ STEP_MS = 10.0  # what suggested numbers are rounded up to
 def check_time(config: Config, engine: Engine) -> Iterator[Finding]:
     """Measure the engine, which was proved, and compare its time with the config."""
     warm(engine)
-    yield from judge(config, make_pipeline(engine, config, run_time))
+    pipeline = make_pipeline(engine, config, run_time)
+    yield from judge(config, pipeline)
+    if pipeline.schedule.overlap:
+        yield from check_overlap(config, pipeline)
 
 
 def judge(config: Config, pipeline: Pipeline) -> Iterator[Finding]:

@@ -86,7 +86,10 @@ def _execution(execution: Mapping[str, Any]) -> str:
         return f"{took}, ticks wait for it"
     counts = f"{execution['runs']} runs, {execution['discarded']} came for nothing"
     now = f", one for {execution['running_ms']:.0f} ms now" if execution["running_ms"] else ""
-    return f"{took}, beside the ticks: {counts}{now}"
+    beside = ""
+    if (overlap := execution.get("overlap")) is not None:
+        beside = f"; decoded beside the next run in {overlap['decode_ms']:.3g} ms, after {overlap['waited_ms']:.3g} ms"
+    return f"{took}, beside the ticks: {counts}{beside}{now}"
 
 
 def _input(stats: Mapping[str, Any]) -> str:

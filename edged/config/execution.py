@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,6 +11,8 @@ from edged.config.sections import Millis, Name, _Section
 
 if TYPE_CHECKING:
     from edged.config.schema import Config
+
+Finding = tuple[str, Any, str]
 
 
 class ExecutionConfig(_Section):
@@ -53,15 +56,47 @@ class ExecutionConfig(_Section):
         description="a segmenter serves these cameras in turn, each in the place of the engine's own, and publishes "
         "each on 'masks-<camera>' too; [] = the engine's own camera",
     )
+    overlap: bool = Field(
+        default=False,
+        description="a segmenter's result is decoded while its engine runs on the next frame: more results a second, "
+        "each a little later; 'edged check' measures both",
+    )
     hang_ms: Millis = Field(
         default=10_000.0, description="async: a run that takes longer ends the process, as a lost device does"
     )
 
 
-def check_cameras(config: Config) -> list[tuple[str, Any, str]]:
+def check_execution(config: Config) -> Iterator[Finding]:
+    """What is wrong between the keys."""
+    execution = config.execution
+    if execution.replan != "asap" and execution.inference == "inline":
+        yield (
+            "execution.replan",
+            execution.replan,
+            '"asap", or [execution] inference = "async": a tick that waits infers',
+        )
+    if execution.join == "rtc" and execution.inference == "inline":
+        yield (
+            "execution.join",
+            "rtc",
+            'another join, or [execution] inference = "async": a tick that waits continues nothing',
+        )
+    if execution.overlap and config.stream == "action":
+        yield "execution.overlap", True, "false: a policy's plan is decoded where its message begins"
+    elif execution.overlap and execution.inference == "inline":
+        yield (
+            "execution.overlap",
+            True,
+            'false, or [execution] inference = "async": a tick that waits runs nothing else',
+        )
+    if execution.ensemble_coeff is not None and execution.join != "ensemble":
+        yield "execution.ensemble_coeff", execution.ensemble_coeff, 'nothing, or [execution] join = "ensemble"'
+
+
+def check_cameras(config: Config) -> list[Finding]:
     """What is wrong between `cameras` and the rest."""
     key, listed = "execution.cameras", list(config.execution.cameras)
-    found: list[tuple[str, Any, str]] = []
+    found: list[Finding] = []
     for name, camera in config.cameras.items():
         if camera.share in {other.share for key, other in config.cameras.items() if key < name} - {""}:
             found.append((f"cameras.{name}.share", camera.share, "a name for each camera"))

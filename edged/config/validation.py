@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from edged.config.evidence import check_evidence
-from edged.config.execution import check_cameras
+from edged.config.execution import Finding, check_cameras, check_execution
 from edged.config.inspection import check_inspection
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN, CameraConfig, SensorConfig
@@ -26,7 +26,6 @@ COMPRESSED = "masks.zstd"  # the masks once more, compressed
 TRACE_BYTES = 4096  # of a tick; of the snapshots between them more
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
 
-Finding = tuple[str, Any, str]
 CameraKind = Literal["device", "rtsp", "path", "gst", "genicam", "bus", "shm", "replay"]
 
 
@@ -88,7 +87,7 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     """Everything that is wrong between fields, in the order of the file."""
     yield from _runtime(config)
     yield from _loop(config)
-    yield from _execution(config)
+    yield from check_execution(config)
     yield from check_cameras(config)
     for name, camera in config.cameras.items():
         yield from check_camera(f"cameras.{name}", camera)
@@ -158,24 +157,6 @@ def _loop(config: Config) -> Iterator[Finding]:
         yield "loop.deadline_ms", loop.deadline_ms, f"at most one period, {config.period_ns / 1e6:g} ms"
     if loop.spin_ms and (not loop.fifo or camera is not None or loop.spin_ms * 1e6 >= config.period_ns):
         yield "loop.spin_ms", loop.spin_ms, "0, or less than a period with loop.fifo and the timer as the clock"
-
-
-def _execution(config: Config) -> Iterator[Finding]:
-    execution = config.execution
-    if execution.replan != "asap" and execution.inference == "inline":
-        yield (
-            "execution.replan",
-            execution.replan,
-            '"asap", or [execution] inference = "async": a tick that waits infers',
-        )
-    if execution.join == "rtc" and execution.inference == "inline":
-        yield (
-            "execution.join",
-            "rtc",
-            'another join, or [execution] inference = "async": a tick that waits continues nothing',
-        )
-    if execution.ensemble_coeff is not None and execution.join != "ensemble":
-        yield "execution.ensemble_coeff", execution.ensemble_coeff, 'nothing, or [execution] join = "ensemble"'
 
 
 def check_camera(key: str, camera: CameraConfig) -> Iterator[Finding]:

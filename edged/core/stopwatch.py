@@ -48,6 +48,11 @@ class Stopwatch:
         self._last_ns = reading_ns
         return reading_ns
 
+    def rest(self) -> int:
+        """What passed since the last reading belongs to no step: count from now on; returns how long that was."""
+        before_ns, self._last_ns = self._last_ns, self.now()
+        return self._last_ns - before_ns
+
     def adopt(self, other: Stopwatch) -> None:
         """Count what an inference on another thread took to the tick that takes its result over; their readings stay
         with that inference."""
@@ -77,6 +82,9 @@ class Replayed(Stopwatch):
         """The readings of the next tick."""
         self._given = given
         self.restart(given.started_ns)
+
+    def rest(self) -> int:
+        return 0
 
     def lap(self, step: Step) -> int:
         until = STEPS[: STEPS.index(step) + 1]

@@ -37,7 +37,8 @@ class Schedule:
     as it is, since it comes and goes with its tick. `blend_ns`: the crossfade from one plan to the next, 0 = none.
     `ensemble`: the m of ACT's weights, None = plans are not averaged. `steps`: of a plan; `replan`: after how many of
     them the next one is to take over, 0 = as soon as there is one. `continues`: a plan begins with what the one before
-    it was going to command; the crossfade is for those that come later than expected.
+    it was going to command; the crossfade is for those that come later than expected. `overlap`: a result is decoded
+    while the engine runs on the next input.
     """
 
     inline: bool
@@ -54,6 +55,7 @@ class Schedule:
     steps: int = 1
     replan: int = 0
     continues: bool = False
+    overlap: bool = False
 
     def first_ns(self, command: Command | None, due_ns: int) -> int:
         """The first knot of what is published in the tick that was due at `due_ns`: one of those of `command`, so that
@@ -105,7 +107,8 @@ def make_schedule(
     beside = bool(replan) or continues
     inline = wish == "inline" or (wish == "auto" and not beside and run_ns <= INLINE_SHARE * config.deadline_ns)
     # frames of parts and of several cameras wait for their turn, and ticks for no frame
-    inline &= config.trigger is None and not config.execution.cameras
+    overlap = config.execution.overlap and manifest.action is None
+    inline &= config.trigger is None and not config.execution.cameras and not overlap
     period_ns, valid_ns = config.period_ns, config.valid_ns
     max_plan_age_ns = _max_plan_age_ns(config, want, manifest, outputs, run_ns)
     if not inline and manifest.action is None:  # one verdict per result
@@ -124,6 +127,7 @@ def make_schedule(
         inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns,
         ns(config.execution.blend_ms) if config.execution.join in ("blend", "rtc") else 0,
         coefficient(manifest, config.execution.ensemble_coeff) if averages else None, steps, replan, continues,
+        overlap,
     )  # fmt: skip
 
 

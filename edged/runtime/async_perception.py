@@ -74,12 +74,11 @@ class AsyncPerception:
             return Turn(late, observation=self._unanswered(running, worker))
         if more:
             self._begin(worker, watch.started_ns)
-        watch.adopt(done.watch)
         observation = done.job.observation
-        prediction = done.outcome
+        prediction, known_ns = done.conclude(watch)
         verdict: Prediction | Hold = prediction
         if not isinstance(prediction, Hold):
-            verdict = guard(prediction, running.rule, None, tick, watch.started_ns)
+            verdict = guard(prediction, running.rule, None, tick, known_ns)
             watch.lap("guard")
         return Turn(verdict, None, observation, prediction=prediction)
 

@@ -7,8 +7,8 @@ engine; a policy's outputs are read by the loop between two jobs.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, ms
 from edged.core.errors import MachineryError
@@ -16,6 +16,7 @@ from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction
 from edged.pipeline.encode import NOTHING, Heeded
 from edged.pipeline.pipeline import Pipeline
+from edged.runtime.overlap import Overlap
 
 JOIN_S = 0.5
 OVERDUE_FACTOR, OVERDUE_NS = 4, 500 * NS_PER_MS
@@ -33,20 +34,34 @@ class Job:
 @dataclass(frozen=True, slots=True, eq=False)
 class Done:
     """`failed`: why there is nothing. `prediction` is a perception engine's; a policy's outputs are decoded by the
-    loop when it takes them over. `watch`: what each step took. `heeded`: what it began with."""
+    loop when it takes them over, and so are those that `overlap` keeps. `watch`: what each step took. `heeded`: what it
+    began with."""
 
     job: Job
     failed: Hold | None
     prediction: Prediction | Hold | None
     watch: Stopwatch
     heeded: Heeded = NOTHING
+    overlap: Overlap | None = None
 
-    @property
-    def outcome(self) -> Prediction | Hold:
-        """What a perception engine's run came to."""
-        outcome = self.failed if self.failed is not None else self.prediction
+    def conclude(self, watch: Stopwatch) -> Outcome:
+        """What a perception engine's run came to, counted to the tick of `watch`; called once, when the next run may
+        have begun."""
+        outcome, known_ns = self.failed if self.failed is not None else self.prediction, watch.started_ns
+        if self.overlap is not None:
+            outcome = self.overlap.decode(self.job.observation, self.watch)
+            known_ns = self.watch.ended_ns["decode"]
+            watch.rest()
+        watch.adopt(self.watch)
         assert outcome is not None, "a run that did not fail was decoded"
-        return outcome
+        return Outcome(outcome, known_ns)
+
+
+class Outcome(NamedTuple):
+    """Of a perception engine's run, and when that was known."""
+
+    prediction: Prediction | Hold
+    known_ns: int
 
 
 class InferenceThread(threading.Thread):
@@ -67,6 +82,7 @@ class InferenceThread(threading.Thread):
         self.taken: Done | None = None  # what `take` gave last
         self.remembers = False  # whether to keep what the engine remembers before the next job
         self.memory: dict[str, Any] | None = None
+        self._overlap = Overlap(pipeline.inference) if pipeline.schedule.overlap else None
         self._runs = 0
         self._discarded = 0
         self._bridged = 0
@@ -100,7 +116,7 @@ class InferenceThread(threading.Thread):
             if (done := self._done) is not None:
                 self._done = self._job = None
                 self._runs += 1
-                self.taken = done
+                self.taken = done = self._kept(done)
                 return done
         if (spent_ns := self.running_for_ns()) > self._hang_ns:
             fact = f"the engine has not answered for {spent_ns / NS_PER_S:.1f} s"
@@ -142,6 +158,7 @@ class InferenceThread(threading.Thread):
         running_ms = round(ms(self.running_for_ns()), 1)
         return {
             "runs": self._runs, "discarded": self._discarded, "bridged": self._bridged, "running_ms": running_ms,
+            **({} if self._overlap is None else {"overlap": self._overlap.describe()}),
         }  # fmt: skip
 
     def release(self) -> None:
@@ -176,11 +193,22 @@ class InferenceThread(threading.Thread):
             return None if self._released else self._job
 
     def _infer(self, job: Job) -> Done:
-        inference, watch = self.pipeline.inference, Stopwatch(self._now)
+        watch = Stopwatch(self._now)
         watch.restart(self._now())  # the tick that gave the job had its own work to do
+        return self._answered(job, watch)
+
+    def _answered(self, job: Job, watch: Stopwatch) -> Done:
+        inference = self.pipeline.inference
         failed = inference.run(job.observation, watch)
         prediction = None
-        if failed is None and not inference.moves:
+        if failed is None and not inference.moves and self._overlap is None:
             prediction = inference.decode(job.observation, 0)
             watch.lap("decode")
         return Done(job, failed, prediction, watch, inference.encoder.heeded)
+
+    def _kept(self, done: Done) -> Done:
+        """The same, where the loop is to decode it beside the next run."""
+        if self._overlap is None or done.failed is not None:
+            return done
+        self._overlap.keep()
+        return replace(done, overlap=self._overlap)

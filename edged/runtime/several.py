@@ -97,11 +97,10 @@ class SeveralPerception:
         self._running = None
         if more:
             self._begin(worker, watch.started_ns)
-        watch.adopt(done.watch)
-        prediction = done.outcome
+        prediction, known_ns = done.conclude(watch)
         verdict: Prediction | Hold = prediction
         if not isinstance(prediction, Hold):
-            verdict = guard(prediction, running.rule, None, tick, watch.started_ns)
+            verdict = guard(prediction, running.rule, None, tick, known_ns)
             watch.lap("guard")
         turn = Turn(verdict, None, done.job.observation, prediction=prediction)
         return turn if camera is None else self._told(camera, turn, watch.started_ns)

@@ -94,8 +94,7 @@ class TriggeredPerception:
         self._running = None
         if more:
             self._begin(worker, watch.started_ns)
-        watch.adopt(done.watch)
-        prediction = done.outcome
+        prediction, _ = done.conclude(watch)
         part = part_of[1] if part_of is not None and part_of[0] is worker else None
         # not guarded by its age: a frame may wait, and its part's deadline says how long
         return Turn(prediction, None, done.job.observation, prediction=prediction, part=part)

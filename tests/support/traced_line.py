@@ -26,19 +26,20 @@ DELAY_MS, WINDOW_MS, LATE_MS = 5.0, 8.0, 60.0
 CAMERA = {"uri": "0", "width": SIZE[1], "height": SIZE[0], "fps": 30.0, "max_age_ms": 120}
 
 
-def several_config() -> Config:
+def several_config(**execution: Any) -> Config:
     rules = [{"name": "scratch", "classes": ["scratch"], "max_count": 0, "violations": 2, "of_last": 3}]
     return Config(
         daemon={"name": "line", "store": Path("/s"), "cache": Path("/c"), "runtime": Path("/r")},
         loop={"clock": "timer", "rate_hz": 30}, engine={"name": "plate"}, inspection={"rules": rules},
-        execution={"cameras": ["left", "line", "right"]},
+        execution={"cameras": ["left", "line", "right"], **execution},
         cameras=dict.fromkeys(("left", "line", "right"), CAMERA),
     )  # fmt: skip
 
 
-def parts_config(camera: str = "hardware", **trigger: Any) -> Config:
+def parts_config(camera: str = "hardware", overlap: bool = False, **trigger: Any) -> Config:
     given = {"camera": camera, "delay_ms": DELAY_MS, "window_ms": WINDOW_MS, "late_ms": LATE_MS, "deadline_ms": 300}
-    return traced.inspection_config("auto", "timer", trigger={**given, "queue": 3, **trigger})
+    execution = {"overlap": overlap}
+    return traced.inspection_config("auto", "timer", trigger={**given, "queue": 3, **trigger}, execution=execution)
 
 
 class WatchedClock(JitterClock):

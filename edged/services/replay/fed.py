@@ -186,14 +186,8 @@ class FedWorker(InferenceThread):
         self._job = None
         ended = dict(zip(INFERENCE, told["ended_ns"], strict=True))
         watch = Replayed(Readings(job.begin_ns, {**dict.fromkeys(STEPS, 0), **ended}))
-        inference = self.pipeline.inference
-        inference.encoder.repeat(heeded(told))
-        failed = inference.run(job.observation, watch)
-        prediction = None
-        if failed is None and not inference.moves:
-            prediction = inference.decode(job.observation, 0)
-            watch.lap("decode")
-        self.taken = Done(job, failed, prediction, watch, inference.encoder.heeded)
+        self.pipeline.inference.encoder.repeat(heeded(told))
+        self.taken = self._kept(self._answered(job, watch))
         return self.taken
 
     @property

@@ -57,6 +57,14 @@ def test_an_engine_beside_the_ticks_says_how_it_does_and_what_a_plan_waits_for()
     assert "  waiting  STALE: tool 140 ms > 100 ms: the plan goes on without a next one" in lines
 
 
+def test_what_is_decoded_beside_the_next_run_says_what_that_costs() -> None:
+    execution = {"inference": "async", "run_ms": 15.2, "runs": 70, "discarded": 0, "running_ms": 0.0}
+    execution["overlap"] = {"decode_ms": 4.21, "waited_ms": 0.35}
+    lines = show_status({**SNAPSHOT, "engine": {**SNAPSHOT["engine"], "execution": execution}}).splitlines()
+    (said,) = [line for line in lines if line.startswith("  run")]
+    assert said.endswith("70 runs, 0 came for nothing; decoded beside the next run in 4.21 ms, after 0.35 ms")
+
+
 def test_everything_worth_knowing_has_a_line() -> None:
     assert show_status(SNAPSHOT).splitlines() == [
         "pick  running  (for 12.3 s)",

@@ -71,6 +71,11 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
             'loop.deadline_ms = 5.0: allowed is nothing: with [execution] inference = "async" no tick waits',
         ),
         ("valid_ms = 200", "valid_ms = 200\n[execution]\ninference = 'fast'", "execution.inference = 'fast'"),
+        (
+            "valid_ms = 200",
+            "valid_ms = 200\n[execution]\noverlap = true",
+            "execution.overlap = True: allowed is false: a",
+        ),
         ('name = "reach"', "", "engine.name: missing"),
         ("[loop]", "[lop]", "lop = {'rate_hz': 100, 'deadline_ms': 5}: unknown key; known are daemon, loop"),
         ('uri = "/dev/video0"', "uri = 0", "cameras.tool.uri = 0: allowed is a valid string"),

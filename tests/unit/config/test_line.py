@@ -37,6 +37,7 @@ def test_a_trigger_gives_a_daemon_requests_and_results(write: Write) -> None:
         (TWO + TRIGGER, "trigger", "exactly one camera"),
         (LINE + TRIGGER + "deadline_ms = 80\n", "trigger.deadline_ms", "more than 80"),
         (LINE + TRIGGER + '[execution]\ninference = "inline"\n', "execution.inference", "no tick waits for a part"),
+        (LINE + '[execution]\noverlap = true\ninference = "inline"\n', "execution.overlap", "a tick that waits runs"),
         (LINE + TRIGGER + 'input = "sensor:barrier"\n', "trigger.input", "none is configured"),
         (LINE + TRIGGER + 'input = "button:3"\n', "trigger.input", "gpio"),
         (LINE + TRIGGER + "windows_ms = 4\n", "trigger.windows_ms", "known are camera, delay_ms, window_ms"),

@@ -164,10 +164,20 @@ def test_nothing_is_sent_or_kept_while_nobody_listens(tmp_path: Path, made: list
 
 
 @pytest.mark.parametrize(
-    ("inference", "clock"), [("async", "camera:line"), ("inline", "camera:line"), ("async", "timer")]
+    ("execution", "clock"),
+    [
+        ({"inference": "async"}, "camera:line"),
+        ({"inference": "inline"}, "camera:line"),
+        ({"inference": "async"}, "timer"),
+        ({"inference": "async", "overlap": True}, "camera:line"),
+        ({"overlap": True}, "timer"),
+    ],
 )
-def test_an_inspection_with_swaps_and_gaps(tmp_path: Path, made: list[TracedCell], inference: str, clock: str) -> None:
-    cell = TracedCell(tmp_path, traced.inspection_config(inference, clock), traced.picture_recording(12, 3), 3)
+def test_an_inspection_with_swaps_and_gaps(
+    tmp_path: Path, made: list[TracedCell], execution: dict[str, Any], clock: str
+) -> None:
+    config = traced.inspection_config("auto", clock, execution=execution)
+    cell = TracedCell(tmp_path, config, traced.picture_recording(12, 3), 3)
     made.append(cell)
     cell.install(traced.segmenter("1"), 30.0)
     night(cell, 220)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import traced
@@ -26,16 +27,16 @@ def made() -> Iterator[list[TracedCell]]:
         cell.close()
 
 
-def several(folder: Path, ticks: int, seed: int = 3) -> TracedCell:
+def several(folder: Path, ticks: int, seed: int = 3, **execution: Any) -> TracedCell:
     recording = traced.picture_recording(ticks / 25, seed, 20.0, ("left", "line", "right"))
-    cell = TracedCell(folder, several_config(), recording, seed)
+    cell = TracedCell(folder, several_config(**execution), recording, seed)
     cell.install(traced.segmenter("1"), 30.0)
     night(cell, ticks)
     return cell
 
 
-def parts(folder: Path, ticks: int, camera: str = "hardware", seed: int = 3) -> PartsCell:
-    cell = PartsCell(folder, parts_config(camera), ticks, seed)
+def parts(folder: Path, ticks: int, camera: str = "hardware", seed: int = 3, overlap: bool = False) -> PartsCell:
+    cell = PartsCell(folder, parts_config(camera, overlap), ticks, seed)
     cell.install(traced.segmenter("1"), 30.0)
     night(cell, ticks)
     return cell
@@ -50,8 +51,9 @@ def replayed(cell: PartsCell) -> list[Repeated]:
         replay.close()
 
 
-def test_several_cameras_with_swaps_and_gaps(tmp_path: Path, made: list[TracedCell]) -> None:
-    made.append(cell := several(tmp_path, 300))
+@pytest.mark.parametrize("overlap", [False, True], ids=["", "overlap"])
+def test_several_cameras_with_swaps_and_gaps(tmp_path: Path, made: list[TracedCell], overlap: bool) -> None:
+    made.append(cell := several(tmp_path, 300, overlap=overlap))
     done = repeated(cell)
     assert_equal(done)
     cameras = Counter(one.recorded.header.get("camera") for one in done if one.recorded)
@@ -60,9 +62,9 @@ def test_several_cameras_with_swaps_and_gaps(tmp_path: Path, made: list[TracedCe
     assert len(reasons) > 2, reasons
 
 
-@pytest.mark.parametrize("camera", ["hardware", "free"])
-def test_parts_and_their_results(tmp_path: Path, made: list[TracedCell], camera: str) -> None:
-    made.append(cell := parts(tmp_path, 300, camera))
+@pytest.mark.parametrize(("camera", "overlap"), [("hardware", False), ("free", False), ("hardware", True)])
+def test_parts_and_their_results(tmp_path: Path, made: list[TracedCell], camera: str, overlap: bool) -> None:
+    made.append(cell := parts(tmp_path, 300, camera, overlap=overlap))
     done = replayed(cell)
     assert_equal(done)
     told = make_report(done)
