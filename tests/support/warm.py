@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import io
 import json
 import os
@@ -184,6 +185,8 @@ def main() -> None:
     for name in IMPORTS:
         with contextlib.suppress(ModuleNotFoundError):  # of another version of edged
             __import__(name)
+    gc.collect()
+    gc.freeze()  # else each child looks at all of it again when it ends, and has its pages copied for that
     assert len(os.listdir("/proc/self/task")) == 1 == threading.active_count(), "a fork would lose threads"  # noqa: PTH208
     with socket.socket(fileno=int(sys.argv[1])) as control:
         request, fds = _serve(control)
