@@ -80,8 +80,9 @@ def stop(loop: Loop) -> None:
         child.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def loop() -> Iterator[Loop]:
+    """One for all that happens to the Python controller's; after each test it reaches targets again."""
     with tempfile.TemporaryDirectory(prefix="loop") as name:
         running = start(Path(name))
         try:
@@ -111,7 +112,25 @@ def jog(loop: Loop, metres: float) -> None:
             line.close()
 
 
+def test_a_frozen_camera_stops_the_arm_and_a_thawed_one_lets_it_go_on(loop: Loop) -> None:
+    before = loop.holds("STALE")
+    os.kill(loop.camera.process.pid, signal.SIGSTOP)
+    loop.wait("a stop", lambda: loop.holds("STALE") > before + 3 and loop.controller.last.get("state") == "idle")
+    os.kill(loop.camera.process.pid, signal.SIGCONT)
+    loop.wait_reached(2)
+
+
+def test_a_killed_daemon_stops_the_arm_and_its_successor_is_obeyed(loop: Loop) -> None:
+    before = loop.controller.last["lost"]
+    loop.daemon.process.kill()
+    loop.wait("a loss", lambda: loop.controller.last["lost"] > before and loop.controller.last["state"] == "idle")
+    loop.daemon.stop()
+    loop.daemon = run_daemon(loop.folder)
+    loop.wait_reached(2)
+
+
 def test_an_arm_jogged_while_held_goes_on_from_where_it_is(loop: Loop) -> None:
+    """The last one of them: what the controller says at its end is of all of it."""
     loop.ask("hold")
     loop.wait("rest", lambda: loop.controller.last.get("state") == "idle" and loop.holds("OPERATOR") > 0)
     jog(loop, 0.4)
@@ -122,21 +141,6 @@ def test_an_arm_jogged_while_held_goes_on_from_where_it_is(loop: Loop) -> None:
     said = loop.controller.last
     assert said["anchor_jump"] < 0.03, "rad between the measured pose and the first set-point after it"
     assert said["largest_move"] < 4.2 * 0.02 + 1e-6
-
-
-def test_a_frozen_camera_stops_the_arm_and_a_thawed_one_lets_it_go_on(loop: Loop) -> None:
-    os.kill(loop.camera.process.pid, signal.SIGSTOP)
-    loop.wait("a stop", lambda: loop.holds("STALE") > 3 and loop.controller.last.get("state") == "idle")
-    os.kill(loop.camera.process.pid, signal.SIGCONT)
-    loop.wait_reached(2)
-
-
-def test_a_killed_daemon_stops_the_arm_and_its_successor_is_obeyed(loop: Loop) -> None:
-    loop.daemon.process.kill()
-    loop.wait("a loss", lambda: loop.controller.last["lost"] > 0 and loop.controller.last["state"] == "idle")
-    loop.daemon.stop()
-    loop.daemon = run_daemon(loop.folder)
-    loop.wait_reached(2)
 
 
 def test_with_a_covered_lens_the_loop_runs_but_reaches_nothing_worth_mentioning() -> None:

@@ -58,6 +58,7 @@ def test_a_killed_demo_leaves_nothing_running(rig: Rig) -> None:
     demo = rig.process("demo", "-m", "edged", "demo", TMPDIR=str(rig.folder))
 
     def children() -> int:
+        time.sleep(0.2)  # a look reads all there is in /proc
         mark = f"{rig.folder}/edged-demo-".encode()
         return sum(mark in read(path) for path in Path("/proc").glob("[0-9]*/cmdline"))
 
