@@ -163,26 +163,29 @@ def stranger(cell: Cell, dice: random.Random) -> bool:
     speaks its oldest protocol: then it is one of those connected."""
     stream = dice.choice(["action", "health", "events", "control"])
 
-    def connected() -> list[int]:
-        """More than once: whoever asks for the status in that moment is connected too."""
-        return [int(cell.status()["readers"][stream]["connected"]) for _ in range(5)]
+    def connected() -> int:
+        """The fewest of some moments: others come and go at `control`, the status's own asker too."""
+        found = []
+        for _ in range(20):
+            found.append(int(cell.status()["readers"][stream]["connected"]))
+            cell.pause(0.1)
+        return min(found)
 
-    before = min(connected())
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as one:
         one.settimeout(40)
         one.connect(str(cell.daemon.runtime / stream))
         until_s = time.monotonic() + 40
-        try:
-            if dice.random() < 0.7:
-                one.sendall(os.urandom(dice.choice([64, 4000])))
-            while one.recv(4096):
-                if time.monotonic() > until_s or cell.over.is_set():
-                    return max(connected()) > before
-        except ConnectionError:
-            return True
-        except TimeoutError:
-            return max(connected()) > before
-    return True
+        with contextlib.suppress(TimeoutError):
+            try:
+                if dice.random() < 0.7:
+                    one.sendall(os.urandom(dice.choice([64, 4000])))
+                while time.monotonic() < until_s and not cell.over.is_set():
+                    if not one.recv(4096):
+                        return True
+            except ConnectionError:
+                return True
+        beside = connected()
+    return beside > connected()
 
 
 def requests(cell: Cell, dice: random.Random) -> bool:
