@@ -134,6 +134,12 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["waiting"] = config.stash[WAITING]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """For the controller: nobody waits for a worker that crashed."""
+    came_so_far(node.workerinput)
+
+
 def came_so_far(given: dict[str, Any]) -> int:
     """Say that this worker has nothing to do any more but what has to be alone; how many have said so."""
     place = Path(given["waiting"])

@@ -73,3 +73,14 @@ def test_it_ends_where_there_is_little_else(
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     run(tmp_path, files, "-n", "2")
     assert list(tmp_path.rglob("*.pyc")), "the next interpreter does not compile everything again"
+
+
+def test_nobody_waits_for_a_worker_that_crashed(tmp_path: Path) -> None:
+    write_conftest(tmp_path, tmp_path / "tests")
+    (tmp_path / "tests" / "process").mkdir()
+    for name in ("swap_bad", "plant"):
+        (tmp_path / f"tests/process/test_{name}.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
+    dies = "import os\n\ndef test_it():\n    os._exit(3)\n"
+    (tmp_path / "tests/process/test_run.py").write_text(dies, encoding="utf-8")
+    done = run_pytest(tmp_path, "--import-mode=importlib", "-n", "2", "--max-worker-restart=0", "tests")
+    assert "crashed while running 'tests/process/test_run.py::test_it'" in done.stdout, done.stdout + done.stderr
