@@ -129,7 +129,8 @@ class Player:
     def _take(self, message: Message, now_ns: int, until_ns: int | None) -> str:
         if refusal := self._order.refusal(message, now_ns):
             return refusal
-        self._stood(now_ns)
+        if not self._stood(now_ns) and self._values is not None:
+            now_ns = max(now_ns, self._asked_ns)
         motion = (message.boot, message.session, message.motion)
         missed = self._motion is not None and motion != self._motion and self._path is not None
         self._anchored |= message.stop or motion != self._motion
@@ -216,7 +217,7 @@ class Player:
         """Whether the caller was away, so that its drive stood where it was: it has braked already."""
         if self._values is None or abs(now_ns - self._asked_ns) <= AWAY_NS:
             return False
-        if self._path is None and self._velocities.any():
+        if self._path is None:  # at rest too: a clock that went back would begin to brake again
             self._velocities = np.zeros_like(self._velocities)
             self._braked_from = (self._values, self._velocities)
         return True

@@ -59,7 +59,7 @@ class ExecutionConfig(_Section):
     overlap: bool = Field(
         default=False,
         description="a segmenter's result is decoded while its engine runs on the next frame: more results a second, "
-        "each a little later; 'edged check' measures both",
+        "each a little later; 'edged check FILE' measures both",
     )
     hang_ms: Millis = Field(
         default=10_000.0, description="async: a run that takes longer ends the process, as a lost device does"

@@ -1398,7 +1398,7 @@ class Player {
         const bool is_local = detail::same(p.boot, boot_), was_heard = has_newest_;
         if (is_local && (p.published_ns > now_ns || p.session > uint64_t(now_ns))) return Refused::future;
         if (was_heard && !newer(p, newest_)) return Refused::old;
-        has_stood(now_ns);
+        if (!has_stood(now_ns) && has_values_ && now_ns < asked_ns_) now_ns = asked_ns_;
         const bool is_other =
             !was_heard || !detail::same(p.boot, newest_.boot) || p.session != newest_.session || message.motion != motion_;
         const bool has_missed = was_heard && is_other && has_path_;
@@ -1558,11 +1558,8 @@ class Player {
         const int64_t since_ns = detail::minus(now_ns, asked_ns_);
         if (since_ns <= detail::away_ns && since_ns >= -detail::away_ns) return false;
         for (size_t axis = 0; axis < names_.size() && !has_path_; axis++) {
-            if (velocities_[axis] == 0) continue;
-            for (size_t one = 0; one < names_.size(); one++) {
-                velocities_[one] = 0;
-                braked_from_[one] = {values_[one], 0};
-            }
+            velocities_[axis] = 0;
+            braked_from_[axis] = {values_[axis], 0}; // at rest too: a clock that went back would begin to brake again
         }
         return true;
     }
