@@ -17,6 +17,7 @@ import signal
 import time
 
 WRITTEN_S = 0.1  # for the line to be written
+ENDED_S = 10.0  # at most, for the kernel to end this thread too
 _ABORTS = re.compile(r"(.*) \(\S+\.[ch]pp:\d+\)")
 _REASONS = frozenset(os.strerror(number) for number in errno.errorcode)
 
@@ -41,3 +42,4 @@ def end(text: str) -> None:
     time.sleep(WRITTEN_S)
     _libc.signal(signal.SIGABRT, None)
     os.kill(os.getpid(), signal.SIGABRT)
+    time.sleep(ENDED_S)  # the signal may be another thread's, and ours would go on and log for as long as that takes
