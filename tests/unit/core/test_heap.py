@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import ctypes
 
-from edged.core.heap import GROWTH_BYTES, PAUSE_NS, Heap
+from edged.core.heap import GROWTH_BYTES, PAUSE_NS, SLOW_NS, Heap
 from edged.core.procfs import resident_bytes
 
 
 def test_it_is_given_back_once_for_each_growth_and_not_again_at_once() -> None:
     held, given = [100 << 20], []
     heap = Heap(lambda: held[0], lambda: given.append(held[0]))
-    heap.tend(0)
+    heap.tend(PAUSE_NS)
     held[0] += GROWTH_BYTES - 1
-    heap.tend(1)
+    heap.tend(PAUSE_NS + 1)
     assert given == []
     held[0] += 1
-    heap.tend(2)
+    heap.tend(PAUSE_NS + 2)
     held[0] += GROWTH_BYTES
-    heap.tend(3)  # a moment ago
+    heap.tend(PAUSE_NS + 3)  # a moment ago
     assert len(given) == 1
-    heap.tend(3 + PAUSE_NS)
-    heap.tend(4 + 2 * PAUSE_NS)  # nothing new
+    heap.tend(2 * PAUSE_NS + 2)
+    heap.tend(4 * PAUSE_NS)  # nothing new
+    assert len(given) == 2
+
+
+def test_less_is_given_back_too_once_a_minute() -> None:
+    held, given = [100 << 20], []
+    heap = Heap(lambda: held[0], lambda: given.append(held[0]))
+    held[0] += 4096
+    heap.tend(SLOW_NS - 1)
+    assert given == []
+    heap.tend(SLOW_NS)
+    held[0] += 4096
+    heap.tend(2 * SLOW_NS - 1)
+    assert len(given) == 1
+    heap.tend(2 * SLOW_NS)
+    heap.tend(4 * SLOW_NS)  # nothing new
     assert len(given) == 2
 
 
