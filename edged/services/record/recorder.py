@@ -30,7 +30,7 @@ REFUSED_REMEDY = "make room (5 % of the disk stays free), or give another folder
 MIB = 1 << 20
 INFERRED = 8192
 SILENT_NS = 2 * NS_PER_S  # without a verdict
-STOOD_NS = NS_PER_S // 2  # between two turns of ours
+LISTENED_NS = NS_PER_S // 2  # at most between two turns: the rest we may have stood still ourselves
 
 log = logging.getLogger("edged.record")
 
@@ -54,7 +54,8 @@ class Recorder:
         self._began_ns = self._end_ns = 0
         self._why: list[str] = []
         self._stopped: bool | None = None  # whether the newest verdict stops, or nothing came after it; None = none
-        self._spoke_ns = self._patience_ns = self._tended_ns = 0  # of the newest verdict, and how long it is waited for
+        self._spoke_ns = self._tended_ns = 0  # the newest verdict, and our last turn
+        self._silent_ns = self._patience_ns = 0  # for how long no verdict came, and may come
         self._inferred: deque[tuple[str, int]] = deque(maxlen=INFERRED)
         self._is_traced = False
         self._session: int | None = None  # whose snapshot was read
@@ -111,10 +112,9 @@ class Recorder:
 
     def _listen(self, now_ns: int) -> None:
         """A daemon that dies, or stands still, stops its robot without a word: that is a stop as well."""
-        if now_ns - self._tended_ns > STOOD_NS:
-            self._spoke_ns = now_ns  # we stood still ourselves: it may have spoken
+        self._silent_ns += min(now_ns - max(self._tended_ns, self._spoke_ns), LISTENED_NS)
         self._tended_ns = now_ns
-        if self._stopped is False and now_ns - self._spoke_ns > self._patience_ns and "stop" in self.config.on:
+        if self._stopped is False and self._silent_ns > self._patience_ns and "stop" in self.config.on:
             self._stopped = True
             self.trigger("silence", now_ns)
 
@@ -206,7 +206,8 @@ class Recorder:
         if message.kind in VERDICTS:
             before, self._stopped = self._stopped, message.stop
             apart_ns = at_ns - self._spoke_ns if self._spoke_ns else 0
-            self._patience_ns, self._spoke_ns = max(SILENT_NS, message.valid_for_ns, 3 * apart_ns), at_ns
+            self._patience_ns = max(SILENT_NS, message.valid_for_ns, 3 * apart_ns)
+            self._silent_ns, self._spoke_ns = 0, at_ns
             if message.stop and before is False and "stop" in wanted:
                 return f"stop {header.get('reason', message.reason)}"
         elif message.kind is Kind.RESULT and header.get("result") == "FAIL" and "fail" in wanted:
