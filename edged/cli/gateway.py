@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -53,18 +53,14 @@ def expected(word: str) -> tuple[list[Path], str]:
     return ([Path(given)] if given else [root / places.name for root in runtime_roots()]), places.name
 
 
-@contextmanager
+@contextlib.contextmanager
 def attached(daemon: str, result_ms: float, quiet_ms: float | None) -> Iterator[tuple[Plant, Callable[[float], bool]]]:
     """What a gateway shows of the daemon, and `wait(seconds)`, which is True once the process was told to end."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    plant = Plant(*expected(daemon), result_ms, quiet_ms)
-    try:
-        with logged():
-            yield plant, ended.wait
-    finally:
-        plant.close()
+    with logged(), contextlib.closing(Plant(*expected(daemon), result_ms, quiet_ms)) as plant:
+        yield plant, ended.wait
 
 
 @app.command()

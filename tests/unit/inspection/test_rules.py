@@ -31,6 +31,17 @@ def test_n_of_m_counts_each_camera_apart() -> None:
     assert [said(rules, found).status for found in (from_left, from_right, from_left)] == ["PASS", "PASS", "FAIL"]
 
 
+def test_a_result_that_is_withdrawn_leaves_all_results_before_it() -> None:
+    rules = judge({"max_count": 0, "violations": 2, "of_last": 2})
+    found, nothing = objects(("bolt", 0.9, 5, 5, 4)), objects()
+    assert said(rules, nothing).status == "PASS"
+    assert said(rules, found).status == "PASS"
+    before = rules.counts.copy()
+    rules.withdraw(said(rules, nothing), nothing.camera)
+    assert rules.counts == before
+    assert said(rules, found).status == "FAIL", "the second of the last two"
+
+
 def objects(*rows: tuple[str, float, int, int, int]) -> Instances:
     """(class, score, x, y, side) of squares."""
     boxes = [[x, y, x + side, y + side] for _, _, x, y, side in rows]

@@ -1,0 +1,39 @@
+"""`edged gateway`: what a gateway says while it ends is in its log too."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from edged.cli import gateway
+
+
+class Reads:
+    """A plant whose reader fails in the moment in which it is closed."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def close(self) -> None:
+        logging.getLogger("edged.gateway").error("reading results failed")
+
+
+@pytest.fixture(autouse=True)
+def kept() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_what_a_gateway_says_while_it_ends_is_logged(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gateway, "Plant", Reads)
+    monkeypatch.setattr(gateway, "expected", lambda word: ([], word))
+    with gateway.attached("line", 1000.0, None):
+        pass
+    assert "reading results failed" in capfd.readouterr().err
