@@ -14,11 +14,10 @@ from typing import Any
 import msgspec
 import zmq
 
-from edged.client.request import MAX_REPLY
 from edged.client.subscription import Subscription
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
 from edged.wire import Kind, Message
-from edged.wire.sockets import READER, Context, ContextUse, CurveKeys, connect
+from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
 
 ASK_MS = 1000.0  # also what was sent while nobody listened is found
 AGAIN_MS = 50.0  # before a question is put again that no daemon took
@@ -75,10 +74,8 @@ class _Catalogue:
         self._now, self._asked_ns, self._number = now, 0, 0
         self._read = msgspec.msgpack.Decoder(_Reply)
         self._use = ContextUse(context)
-        # IMMEDIATE: nothing is queued for a daemon that is not there
-        options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY, zmq.SNDHWM: 1}
         try:
-            self._socket = connect(self._use.context, zmq.DEALER, endpoint, options, keys)
+            self._socket = connect(self._use.context, zmq.DEALER, endpoint, {**ASKER, zmq.SNDHWM: 1}, keys)
         except BaseException:
             self._use.end()
             raise

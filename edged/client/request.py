@@ -15,11 +15,10 @@ from edged.client.reach import no_right, reach
 from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
 from edged.core.procfs import command
-from edged.wire.sockets import READER, Context, CurveKeys, connect, open_context
+from edged.wire.sockets import ASKER, Context, CurveKeys, connect, open_context
 
 VERSION = 1
 MAX_REQUEST = 64 * 1024
-MAX_REPLY = 4 * 1024 * 1024
 
 _EXIT_CODES = {"refused": EXIT_REFUSED, "usage": EXIT_USAGE, "config": EXIT_USAGE}
 
@@ -66,12 +65,9 @@ def request(
         raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
     check_socket(endpoint)
     end_ns = monotonic_ns() + round(timeout_ms * NS_PER_MS)
-    # IMMEDIATE: without a peer the request is not queued, so "no peer" and "no answer" differ. No heartbeat: a late one
-    # loses the answer, and one that is due while the socket closes makes libzmq 4.3.5 abort the process.
-    options = {**READER, zmq.HEARTBEAT_IVL: 0, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY}
     with contextlib.ExitStack() as stack:
         context = context or stack.enter_context(open_context())
-        socket = stack.enter_context(connect(context, zmq.DEALER, endpoint, options, keys))
+        socket = stack.enter_context(connect(context, zmq.DEALER, endpoint, ASKER, keys))
         return _result(_ask(socket, endpoint, name, data, end_ns), op)
 
 

@@ -15,10 +15,9 @@ from collections import OrderedDict, deque
 import msgspec
 import zmq
 
-from edged.client.request import MAX_REPLY
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.core.errors import UsageError
-from edged.wire.sockets import READER, Context, ContextUse, CurveKeys, connect
+from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
 
 AGAIN_MS = 50.0
 MOST_WAITING = 256  # parts that are not acknowledged: the daemon takes no more either
@@ -50,10 +49,8 @@ class TriggerSender:
         self._next = 0
         self._waiting: OrderedDict[int, tuple[int, int]] = OrderedDict()  # part -> its stamp, when it was sent last
         self._use = ContextUse(context)
-        # IMMEDIATE: nothing is queued for a daemon that is not there, to reach the next one too late
-        options = {**READER, zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY, zmq.SNDHWM: MOST_WAITING}
         try:
-            self._socket = connect(self._use.context, zmq.DEALER, endpoint, options, keys)
+            self._socket = connect(self._use.context, zmq.DEALER, endpoint, {**ASKER, zmq.SNDHWM: MOST_WAITING}, keys)
         except BaseException:
             self._use.end()
             raise

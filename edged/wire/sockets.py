@@ -22,6 +22,7 @@ Context = zmq.Context[zmq.Socket[bytes]]
 Options = Mapping[int, int | bytes]
 
 BACKLOG = 16  # connections that wait to be accepted
+MAX_REPLY = 4 * 1024 * 1024
 READABLE = int(zmq.POLLIN)  # an enum in the loop costs microseconds
 
 _EVERY: Options = {
@@ -40,12 +41,16 @@ READER: Options = {
     zmq.HEARTBEAT_TTL: 300,
     zmq.MAXMSGSIZE: MAX_MESSAGE,
 }
-"""What reads or asks a daemon."""
+"""What reads a daemon and wants its newest message alone."""
 # Heartbeats and a bounded receive queue do not go together: while the queue is full nothing is read, a heartbeat is
 # missed and ends the connection, and libzmq 4.3.5 aborts the process (zeromq/libzmq#3937). TCP's own probes find a peer
 # that lost power within 25 s, and the kernel tells of one that ended.
 RECORDER: Options = {**READER, zmq.HEARTBEAT_IVL: 0}
 """What wants every message of a daemon, and would rather have them late than not at all."""
+ASKER: Options = {**RECORDER, zmq.IMMEDIATE: 1, zmq.TCP_MAXRT: 3000, zmq.MAXMSGSIZE: MAX_REPLY}
+"""What asks a daemon. Nothing is queued for one that is not there: "no daemon" and "no answer" differ, and nothing of
+the past reaches the next one. No heartbeats: of a daemon that stands still for a moment they lose the answer, and one
+that is due while its socket closes makes libzmq 4.3.5 abort the process. A host that takes in nothing is cut off."""
 INPUT: Options = {zmq.RECONNECT_IVL: 20, zmq.HEARTBEAT_IVL: 0, zmq.MAXMSGSIZE: MAX_MESSAGE}
 """What a daemon reads: foreign publishers, which may be busy with other things."""
 NOTHING_MORE: Options = {}

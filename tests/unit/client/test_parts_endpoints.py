@@ -46,6 +46,15 @@ def test_triggers_that_cannot_be_sent_leave_nothing_open(opened: list[Context]) 
     assert ends(opened) == [True]
 
 
+def test_who_asks_has_no_heartbeats(tmp_path: Path) -> None:
+    """One that is due while its socket closes makes libzmq 4.3.5 abort the process (stream_engine_base.cpp:310)."""
+    endpoint = f"ipc://{tmp_path}/t"
+    with TriggerSender(endpoint) as sender, PartResults(f"ipc://{tmp_path}/r", "line/results", endpoint) as results:
+        for asker in (sender._socket, results._catalogue._socket):
+            assert (asker.get(zmq.HEARTBEAT_IVL), asker.get(zmq.IMMEDIATE)) == (0, 1)
+            assert asker.get(zmq.TCP_MAXRT) == 3000, "what ends a connection to a host that is gone"
+
+
 def test_a_given_context_stays_and_ends_at_once(tmp_path: Path, opened: list[Context]) -> None:
     context: Context = zmq.Context()
     for _ in range(2):
