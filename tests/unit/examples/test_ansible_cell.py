@@ -148,6 +148,23 @@ def test_a_daemon_that_went_or_began_anew_stops() -> None:
     )
 
 
+def test_a_job_is_known_by_its_token_where_a_daemon_began_to_count_anew() -> None:
+    """In a container its pid is 1 again, and it has run for longer by now than when it was looked at."""
+
+    def numbered(job: int, token: str, *given: Any, **changed: Any) -> dict[str, Any]:
+        made = status(*given, **changed)
+        for one in [made["swap"]["active"], *made["swap"]["past"]]:
+            if one is not None:
+                one.update(job=job, token=token)
+        return made
+
+    looked = numbered(7, "before", "1", "refused")
+    anew = (numbered(1, "ours", "1", "shadow"), numbered(1, "ours", "2", "committed", predictions=1000))
+    came = Told(status(), *anew, numbered(1, "ours", "2", "committed", predictions=1100))
+    assert judged(came, looked)[0] == "committed"
+    assert judged(Told(numbered(8, "before", "1", "refused")), looked)[0] == "undecided", "kept over a restart"
+
+
 def test_a_busy_machine_is_asked_again_and_an_absent_one_is_told() -> None:
     gone = RequestError("no_answer", "nobody answers")
     assert edged_cell.first_look(Told(gone, status()), 5.0)["verdict"] == "reachable"

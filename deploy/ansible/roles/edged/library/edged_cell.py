@@ -63,12 +63,13 @@ class Cell:
 
 
 def look(status: dict[str, Any]) -> dict[str, Any]:
-    """What of a status is compared later: the engine, the newest job, and how often what came."""
+    """What of a status is compared later: the engine, the jobs, and how often what came."""
     swap = status["swap"]
     jobs = [swap["active"], *swap["waiting"], *swap["past"]]
     return {
         "engine": {key: status["engine"].get(key) for key in ("name", "version", "identity")},
         "job": max((job["job"] for job in jobs if job), default=0),
+        "tokens": [job["token"] for job in jobs if job and "token" in job],
         "state": status["state"],
         "uptime_s": status["uptime_s"],
         "pid": status.get("daemon", {}).get("pid", 0),
@@ -143,7 +144,7 @@ class Judge:
         self._cell, self._given, self._looked = cell, given, given["looked"]
         self._version, self._until = given["version"], time.monotonic() + given["limit_seconds"]
         self._answered = time.monotonic()
-        self._asked = 0  # the job that we asked for
+        self._asked = False
         self._base: dict[str, int] | None = None  # counts when the new engine took over
         self.made: dict[str, int] = {}
         self.job: dict[str, Any] = {}
@@ -201,10 +202,17 @@ class Judge:
             )
 
     def _job(self, status: dict[str, Any]) -> dict[str, Any] | None:
-        """The newest job of the version since the look."""
+        """The newest job of the version since the look: by its token, since a daemon that is started anew counts from 1
+        again. One from before there were tokens has its number alone."""
+
+        def is_new(job: dict[str, Any]) -> bool:
+            if "token" in job:
+                return job["token"] not in self._looked.get("tokens", ())
+            return bool(job["job"] > self._looked["job"])
+
         swap = status["swap"]
         jobs = [job for job in (swap["active"], *swap["waiting"], *swap["past"]) if job]
-        ours = [job for job in jobs if job["version"] == self._version and job["job"] > self._looked["job"]]
+        ours = [job for job in jobs if job["version"] == self._version and is_new(job)]
         return max(ours, key=lambda job: job["job"], default=None)
 
     def _begin(self) -> None:
@@ -214,7 +222,8 @@ class Judge:
         try:
             stored = {entry["version"] for entry in self._cell.ask("engines")}
             if self._version in stored:
-                self._asked = self._cell.ask("swap", version=self._version, who="ansible")["job"]
+                self._cell.ask("swap", version=self._version, who="ansible")
+                self._asked = True
         except self._cell.Error as error:
             if error.code not in ("no_answer", "no_daemon"):
                 raise Judged("refused", str(error)) from None
