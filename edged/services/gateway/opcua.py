@@ -287,9 +287,11 @@ class Gateway:
         return False
 
     async def _acknowledge(self, parent: ua.NodeId, entry: int) -> Any:
-        """The results up to `entry` were taken over; how many are pending."""
-        self._done |= {key for key in self._pending if key[0] <= entry}
-        self._pending = OrderedDict((key, one) for key, one in self._pending.items() if key not in self._done)
+        """The results up to `entry` were taken over; how many are pending. One that is not pending was of another
+        ledger, or is over: nothing is taken over by it."""
+        named = next((key for key in self._pending if key[0] == entry), None)
+        while named is not None and named not in self._done:
+            self._done.add(self._pending.popitem(last=False)[0])
         return ua.Variant(len(self._pending), ua.VariantType.UInt32)
 
 

@@ -422,6 +422,26 @@ def test_a_call_that_may_have_waited_for_the_gateway_is_late(plant: Plant) -> No
         assert not gateway._is_late(last_ns + 10 * MS)
 
 
+def test_an_entry_of_another_ledger_acknowledges_none_of_this_one(plant: Plant) -> None:
+    """A client that saw entry 100 of a ledger which was replaced meanwhile has not seen the first ones of this one."""
+    gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
+
+    def left(entry: int) -> int:
+        return int(asyncio.run(gateway._acknowledge(ua.NodeId(), entry)).Value)
+
+    def pending(*entries: int) -> None:
+        made = [Outcome(entry, "l", entry, 1, "PASS", "", (), "", bytes(8), at) for at, entry in enumerate(entries)]
+        gateway._take(Facts(alive=True, results=tuple(reversed(made))))
+
+    pending(1, 2, 3)
+    assert left(100) == 3
+    assert left(2) == 1
+    assert left(2) == 1, "a call that is repeated"
+    pending(98, 99, 1, 2)
+    assert left(99) == 2, "those of the ledger before"
+    assert left(2) == 0
+
+
 def test_a_server_that_takes_long_to_start_has_not_stood_still(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = monotonic_ns()
     late: list[bool] = []
