@@ -23,14 +23,14 @@ from edged import __version__
 from edged.cli.doctor import doctor
 from edged.cli.finding import facts
 from edged.cli.history import facts as history_facts
-from edged.cli.history import read_history
+from edged.cli.history import folders, read_history
 from edged.cli.list_engines import list_engines
 from edged.cli.locate import ASK_MS, locate, running
 from edged.client import request
 from edged.config import load_daemon, paths
 from edged.config.load import read_tables
 from edged.core.clock import wall_time
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, UsageError
 from edged.core.files import write_file
 from edged.core.procfs import text_of
 from edged.core.redact import hide, redacted, scrub
@@ -65,7 +65,10 @@ class Bundle:
 
 
 def collect(words: Sequence[str] = ()) -> Bundle:
-    """Of the daemons that are named, else of all that run here or have a file in /etc/edged."""
+    """Of the daemons that are named, else of all that run here or have a file in /etc/edged.
+
+    Raises `EdgedError` for one of whom nothing is known: it runs nowhere, and has neither a file nor a history.
+    """
     bundle = Bundle()
     daemons = _daemons(words, bundle)
     for name, (_, file) in daemons.items():  # first, so that their secrets are known for all that follows
@@ -125,10 +128,22 @@ def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, tuple[str | None
         try:
             control: str | None = locate(word).control
         except EdgedError as error:
+            if written is None and not _has_history(word):
+                raise
             control = None
             bundle.missing.append(f"{word}: {error}")
         found[name] = control, written
     return found
+
+
+def _has_history(word: str) -> bool:
+    """Whether there is one, or may be in a folder that is closed to us."""
+    try:
+        return bool(folders(word))
+    except UsageError:
+        return False
+    except EdgedError:
+        return True
 
 
 def _system_file(name: str) -> Path | None:
@@ -184,18 +199,8 @@ def _log(name: str, bundle: Bundle) -> None:
     if shutil.which("journalctl") is None:
         bundle.missing.append(f"{name}/log.txt: there is no journalctl; add the log of whatever starts it")
         return
-    command = [
-        "journalctl",
-        "-q",
-        "-u",
-        f"edged@{name}",
-        "-u",
-        f"edged-record@{name}",
-        "-o",
-        "short-iso-precise",
-        "--since",
-        "-2d",
-    ]
+    units = f"--unit=edged@{name}", f"--unit=edged-record@{name}"
+    command = ["journalctl", "--quiet", *units, "--output=short-iso-precise", f"--since=-{DAYS}"]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -64,11 +64,20 @@ def test_nothing_secret_is_in_it(machine: Machine, tmp_path: Path, monkeypatch: 
 
 def test_what_could_not_be_had_is_told(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support.shutil, "which", lambda name: None)
-    done = edged("support", "nobody", "-o", tmp_path / "s.tar.gz")
+    machine.service("pick", CONFIG)
+    with machine.daemon(machine.run / "place", "reach"):
+        done = edged("support", "pick", "place", "-o", tmp_path / "s.tar.gz")
     assert done.code == EXIT_OK
     said = unpacked(tmp_path / "s.tar.gz")["README.txt"].decode()
-    assert "missing: nobody: no daemon answers to nobody" in said
-    assert "missing: nobody/log.txt" in said
-    assert "missing: nobody/config.json" in said
-    assert "missing: nobody/history.json" in said
+    assert "missing: pick: no daemon answers to pick" in said
+    assert "missing: pick/log.txt" in said
+    assert "missing: place/history.json" in said
+    assert "missing: place/config.json" in said
     assert edged("support", "-o", tmp_path / "no" / "s.tar.gz").code == 1
+
+
+def test_of_a_name_that_nothing_is_known_of_there_is_none(machine: Machine, tmp_path: Path) -> None:
+    done = edged("support", "nobody", "-o", tmp_path / "s.tar.gz")
+    assert done.code == 1
+    assert "no daemon answers to nobody" in done.err
+    assert not (tmp_path / "s.tar.gz").exists()
