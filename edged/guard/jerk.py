@@ -139,8 +139,11 @@ def brake(state: tuple[Floats, Floats, Floats], span: float, limit: Envelope) ->
     return positions, velocities, accelerations
 
 
-def stoppable(position: Floats, velocity: Floats, acceleration: Floats, span: float, limit: Envelope) -> Flags:
-    """[M] whether the stop from each state keeps the velocity and stays inside `low..high`."""
+def stoppable(
+    position: Floats, velocity: Floats, acceleration: Floats, span: float, limit: Envelope, out: Floats | None = None
+) -> Flags:
+    """[M] whether the stop from each state keeps the velocity and stays inside `low..high`. `out` [M]: 1 of a state
+    that is above these, -1 below, 0 within: whether it goes on inwards, too."""
     accelerations = stops(velocity, acceleration, span, limit)
     positions, velocities = path_of((position, velocity, acceleration), accelerations, span)
     positions = np.concatenate((position[None], positions))
@@ -149,8 +152,8 @@ def stoppable(position: Floats, velocity: Floats, acceleration: Floats, span: fl
     begin, end = accelerations[:-1], accelerations[1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         peak = velocities[:-1] - span * begin * begin / (2 * (end - begin))
-    peak = np.where(begin * end < 0, np.abs(peak), 0.0)
-    fast = np.maximum(np.abs(velocities).max(axis=0), peak.max(axis=0, initial=0.0))
+    peak = np.where(begin * end < 0, peak, 0.0)
+    fast = np.maximum(np.abs(velocities).max(axis=0), np.abs(peak).max(axis=0, initial=0.0))
     # where it turns between two knots it is no further than this from the nearer one
     turns = np.where(
         velocities[:-1] * velocities[1:] < 0, np.minimum(np.abs(velocities[:-1]), np.abs(velocities[1:])) * span, 0.0
@@ -161,6 +164,9 @@ def stoppable(position: Floats, velocity: Floats, acceleration: Floats, span: fl
     fine: Flags = (
         (fast <= limit.velocity * (1 + FUZZ)) & (lowest >= limit.low - slack) & (highest <= limit.high + slack)
     )
+    if out is not None and out.any():
+        outwards = np.maximum((out * velocities).max(axis=0), (out * peak).max(axis=0, initial=0.0))
+        fine &= outwards <= FUZZ * np.abs(out)
     return fine
 
 

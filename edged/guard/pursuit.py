@@ -96,6 +96,7 @@ class Pursuit:
             here, speed = positions[number - 1, axes], velocities[number - 1, axes]
             limit = self.limit.of(self._rough).at(pace[self._rough], here)
             following = advance(here, speed, positions[number, axes], velocities[number, axes], span, limit)
+            following = _inwards(following, speed, _out(here, self.limit.of(self._rough)), limit.acceleration * span)
             positions[number, axes] = here + span * (speed + following) / 2
             velocities[number, axes] = following
         if self._smooth:
@@ -127,6 +128,7 @@ class Pursuit:
         places = np.array([one[0] for one in near])
         here = np.array([one[2] for one in near]).T
         limit = self.limit.of(places)
+        out = _out(here[0], limit)
         limit = limit.at(limit.velocity, here[0])
         stop = stops(here[1], here[2], span, limit)
         stop = stop[0] if len(stop) else np.zeros(len(near))
@@ -134,7 +136,21 @@ class Pursuit:
         velocity = here[1] + span * (here[2] + tried) / 2
         position = here[0] + span * here[1] + span * span * (2 * here[2] + tried) / 6
         many = limit.of(np.tile(np.arange(len(near)), len(SHARES)))
-        fine = stoppable(position.ravel(), velocity.ravel(), tried.ravel(), span, many).reshape(tried.shape)
+        outs = np.tile(out, len(SHARES))
+        fine = stoppable(position.ravel(), velocity.ravel(), tried.ravel(), span, many, outs).reshape(tried.shape)
         first = np.where(fine.any(axis=0), fine.argmax(axis=0), -1)
         chosen = np.where(first >= 0, tried[first, np.arange(len(near))], stop)
         return [(one[1], one[2].after(float(wish), span)) for one, wish in zip(near, chosen, strict=True)]
+
+
+def _out(position: Floats, limit: Envelope) -> Floats:
+    """[M] 1 where a position is above its range, -1 below, 0 within."""
+    out: Floats = np.where(position > limit.high, 1.0, np.where(position < limit.low, -1.0, 0.0))
+    return out
+
+
+def _inwards(following: Floats, speed: Floats, out: Floats, change: Floats) -> Floats:
+    """[M] the velocity at the next knot: none that leads what is `out` further out, but for what `change` forbids."""
+    least = np.maximum(out * speed - change, 0.0)
+    inwards: Floats = np.where(out, out * np.minimum(out * following, least), following)
+    return inwards

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from cells import JOINTS, MS, NOW_NS, action, axis, config, manifest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from plain_hermite import play
@@ -211,6 +211,9 @@ def test_no_limit_is_broken_between_knots_messages_or_plans(
     first_ms=st.integers(-30, 60),
     kept=st.sampled_from([("velocity",), ("velocity", "acceleration"), ("velocity", "acceleration", "jerk"), ()]),
 )
+@example(0.00390625, 1.0, [-1.0, 0.0, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0], -14, ("velocity", "acceleration", "jerk"))
+@example(0.003999, -1.0, [-0.91544, -0.90433, -0.90956], 24, ("velocity", "acceleration"))
+@example(0.003585, 1.0, [0.894, 0.9185, 0.906, 0.9023, 0.911, 0.9184], -27, ("velocity", "acceleration", "jerk"))
 def test_from_beyond_a_bound_within_noise_it_comes_back_and_never_goes_further(
     beyond: float, side: float, steps: list[float], first_ms: int, kept: tuple[str, ...]
 ) -> None:
