@@ -1,7 +1,7 @@
 """Settings: constants that an operator may set while the engine runs (`settable` in the manifest).
 
-Set by the control thread, applied by the engine's owner before the next run. A new engine keeps what was set where it
-has an input of that name that can take it.
+Set by the control thread, applied by the engine's owner before the next run. A new engine keeps what was set, or taken
+back, where it has an input of that name that can take it. `Slot.set` sees to it that no swap comes between.
 """
 
 from __future__ import annotations
@@ -29,14 +29,22 @@ class Settings:
         self._waiting: deque[tuple[str, NDArray[Any] | None]] = deque()
 
     def set(self, name: str, value: object) -> NDArray[Any] | None:
-        """Set `name` before the next run; None: as packed. From any thread. `UsageError` for what does not fit."""
+        """Set `name` before the next run; None: as packed. `UsageError` for what does not fit."""
+        made = self.read(name, value)
+        self.put(name, made)
+        return made
+
+    def read(self, name: str, value: object) -> NDArray[Any] | None:
+        """`value` as `name` takes it; None: as packed. `UsageError` for what does not fit."""
         if name not in self._inputs:
             there = ", ".join(self._inputs) or "none"
             raise UsageError(f"{name!r} is no input that may be set", f"the engine's are: {there}")
-        made = None if value is None else _read(name, value, self._inputs[name][1])
+        return None if value is None else _read(name, value, self._inputs[name][1])
+
+    def put(self, name: str, made: NDArray[Any] | None) -> None:
+        """What `read` made, before the next run. From one thread at a time, any one."""
         self._set[name] = made
         self._waiting.append((name, made))
-        return made
 
     def apply(self) -> list[tuple[str, NDArray[Any] | None]]:
         """Write what waits into the engine's inputs, and say what it was. By the engine's owner."""
@@ -67,14 +75,16 @@ class Settings:
         self._waiting = deque((n, v) for n, v in settings if n in ours and (v is None or _fits(v, ours[n][1])))
 
     def keep(self, previous: Settings) -> tuple[str, ...]:
-        """At a swap: take over what an operator set for the engine before; the names of those that fit."""
-        kept = []
-        for name, value in list(previous._set.items()):
-            if value is not None and name in self._inputs and _fits(value, self._inputs[name][1]):
-                self._set[name] = value
-                self._waiting.append((name, value))
-                kept.append(name)
-        return tuple(kept)
+        """At a swap: take over what an operator set for the engine before, and took back; the names of what was set and
+        does not fit."""
+        lost = []
+        for name, value in previous._set.items():
+            if name in self._inputs and (value is None or _fits(value, self._inputs[name][1])):
+                if value is not None or self._set.get(name) is not None:
+                    self.put(name, value)
+            elif value is not None:
+                lost.append(name)
+        return tuple(lost)
 
     def describe(self) -> dict[str, Any]:
         """For status: each constant that may be set, "packed" or its value."""

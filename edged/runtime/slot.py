@@ -7,6 +7,7 @@ it is current, the loader again once `seen` shows the handover. The engine is no
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,8 +60,12 @@ class Slot:
         self._left: list[Pipeline] = []
         self._stuck: list[InferenceThread] = []
         self._held = _Held()
+        self._last = _Held()  # what ran before there was no engine
+        self._leaves = False  # recurrent state to the next one
         self._offered: tuple[_Held, bool] | None = None
         self._unannounced: _Held | None = None  # the engine before a swap that no message shows yet
+        self._setting = threading.Lock()  # between a constant that is set and an engine that takes over
+        self._beside: Pipeline | None = None  # is to be given what is set meanwhile
         self._sent_ns = 0
 
     def offer(self, installed: Pipeline | None, carry: bool = True) -> None:
@@ -92,26 +97,49 @@ class Slot:
             raise self.broken
         before = self._held
         if self._offered is not None and not _worth_waiting(before):
-            (self._held, carry), self._offered = self._offered, None
-            after = self._held.pipeline
-            if after is not None:
-                self._keep_settings(before.pipeline, after)
-                busy = before.worker is not None and before.worker.busy
-                if before.pipeline is not None and carry and not busy:
-                    after.inference.encoder.adopt(before.pipeline.inference.encoder)
-                else:
-                    after.inference.encoder.reset("start")
+            (held, carry), self._offered = self._offered, None
+            with self._setting:
+                self._held, self._beside = held, None
+                if before.pipeline is not None:
+                    self._last, self._leaves = before, True
+                if held.pipeline is not None:
+                    _keep_settings(self._last.pipeline, held.pipeline)
+            self._leaves &= carry  # an engine that is taken out for good is freed
+            if held.pipeline is not None:
+                self._begin(held.pipeline)
             self._unannounced = before
         return self._held.pipeline, self._held.worker
 
-    def keep_settings(self, candidate: Pipeline) -> None:
-        """What an operator set on the running engine, for one that is to be seen beside it."""
-        self._keep_settings(self._held.pipeline, candidate)
+    def _begin(self, after: Pipeline) -> None:
+        """Its recurrent state is what the engine before may leave to it, also over a time without an engine."""
+        before, self._last = self._last, _Held()
+        busy = before.worker is not None and before.worker.busy
+        if before.pipeline is not None and before.pipeline is not after and self._leaves and not busy:
+            after.inference.encoder.adopt(before.pipeline.inference.encoder)
+        else:
+            after.inference.encoder.reset("start")
 
-    @staticmethod
-    def _keep_settings(before: Pipeline | None, after: Pipeline) -> None:
-        if before is not None:
-            after.inference.encoder.settings.keep(before.inference.encoder.settings)
+    def set(self, name: str, value: object) -> Pipeline | None:
+        """Set a constant of the engine that runs from now on, and of the one that is seen beside it; the engine, or
+        None without one. From the control thread. `UsageError` for what does not fit."""
+        while (running := self._held.pipeline) is not None:
+            settings = running.inference.encoder.settings
+            made = settings.read(name, value)
+            with self._setting:
+                if running is self._held.pipeline:
+                    settings.put(name, made)
+                    if self._beside is not None:
+                        _keep_settings(running, self._beside)
+                    return running
+        return None
+
+    def keep_settings(self, candidate: Pipeline | None) -> tuple[str, ...]:
+        """What an operator sets on the running engine is from now on set on this one too, until it or another takes
+        over; the names of what was set and does not fit. None: on no other."""
+        with self._setting:
+            self._beside = candidate
+            before = self._held.pipeline or self._last.pipeline
+            return () if candidate is None else _keep_settings(before, candidate)
 
     def sent(self, published_ns: int, by: Pipeline | None) -> None:
         """Called by the loop after each message, which `by` made: a swap is done when a message of the new
@@ -202,6 +230,14 @@ class Slot:
             elif held.pipeline is not None:
                 held.pipeline.engine.close()
         return not stuck
+
+
+def _keep_settings(before: Pipeline | None, after: Pipeline) -> tuple[str, ...]:
+    return (
+        ()
+        if before is None or before is after
+        else after.inference.encoder.settings.keep(before.inference.encoder.settings)
+    )
 
 
 def _worth_waiting(held: _Held) -> bool:

@@ -63,14 +63,13 @@ class Operations:
     def set(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """`{input, value}` -> `{input, value, version}`: a constant of the running engine, before its next run; a value
         of null: as packed."""
-        name, running = args.get("input"), self._slot.running
+        name = args.get("input")
         if not isinstance(name, str) or "value" not in args:
             raise UsageError(
                 "set needs an input and a value", "give args.input and args.value; null is what was packed"
             )
-        if running is None:
+        if (running := self._slot.set(name, args["value"])) is None:
             raise EngineError(f"{self._daemon} runs no engine of which anything could be set", "wait for one")
-        running.inference.encoder.settings.set(name, args["value"])
         shown = running.inference.encoder.settings.describe()[name]
         return {"input": name, "value": shown, "version": running.version}
 

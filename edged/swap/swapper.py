@@ -154,8 +154,7 @@ class Swapper:
                 job.notes.append(warning)
 
         disturbed = Disturbance(self._slot.running)
-        quiet = self._slot.wait_sent
-        ending = self._jobs.ending
+        quiet, ending = self._slot.wait_sent, self._jobs.ending
         loaded = load_in_time(self._config, self._store, job.version, job.digest, note, reached, quiet, ending)
         if slower := disturbed.describe(ms(self._config.period_ns)):
             note(slower)
@@ -165,6 +164,8 @@ class Swapper:
         """Shadow, swap, probation, commit; from the swap on, what goes wrong ends with the engine before."""
         identity = candidate.engine.identity.hex()
         proved = self._history.committed(job.version, identity)
+        for name in self._slot.keep_settings(candidate):
+            job.notes.append(f"{name} was set, and {job.version} cannot take that: there it is as packed")
         try:
             other = running is not None and bool(changes(running.engine.manifest, candidate.engine.manifest))
             if self._config.swap.shadow and self._slot.running is not None and not proved and not other:
@@ -177,6 +178,7 @@ class Swapper:
             self._history.add(job, "swapped")
             self._jobs.begin_swap(job)
         except BaseException:
+            self._slot.keep_settings(None)
             self.free(candidate)
             raise
         gap_ms = self._swap(job.before, candidate, True, job)
@@ -198,7 +200,6 @@ class Swapper:
 
     def _shadow(self, job: Job, candidate: Pipeline) -> None:
         self._enter(job, "shadow")
-        self._slot.keep_settings(candidate)
         follow = partial(setattr, job, "progress")
         limit_s, cancelled = self._config.execution.hang_ms / 1000, self._jobs.cancel.is_set
         try:

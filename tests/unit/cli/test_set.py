@@ -16,6 +16,7 @@ from edged.bundle.manifest import ConstInput
 from edged.cli.set import read_value
 from edged.core.errors import UsageError
 from edged.pipeline.pipeline import make_pipeline
+from edged.runtime.clients import Client
 from edged.runtime.control import Operation, answer
 from edged.swap.operations import Operations
 
@@ -67,12 +68,12 @@ class Cell(ScriptedCell):
         self.slot.offer(make_pipeline(engine, self.config, lambda engine: 30 * cells.MS))
         return engine
 
-    def ask(self, **args: Any) -> Any:
+    def ask(self, key: Client | None = None, act: Any = lambda *told: None, **args: Any) -> Any:
         operations = Operations.__new__(Operations)  # what needs a store is not asked for here
         operations._slot, operations._daemon = self.slot, "pick"
         offered = {"set": Operation(operations.set, mutates=True, args=frozenset({"input", "value"}))}
         request = {"v": 1, "id": 1, "op": "set", "args": args}
-        return msgspec.msgpack.decode(answer(msgspec.msgpack.encode(request), offered))
+        return msgspec.msgpack.decode(answer(msgspec.msgpack.encode(request), offered, key, act))
 
 
 def test_a_goal_is_set_before_the_next_inference_and_goes_over_to_the_next_engine(
@@ -112,3 +113,39 @@ def test_what_cannot_be_set_is_refused(tmp_path: Path, args: dict[str, Any]) -> 
     cell.tick()
     error = cell.ask(**args)["error"]
     assert (error["code"], bool(error["remedy"])) == ("usage", True)
+
+
+@pytest.mark.parametrize(
+    ("role", "value", "says"),
+    [
+        ("read", [0.1, 0.2], "the key desk may read, not operate"),
+        ("operate", [0.1, 0.2, 0.3], "its value [3]"),
+        ("operate", [0.1, float("nan")], "finite numbers"),
+        ("operate", [True, False], "finite numbers"),
+        ("operate", "pour" * 10_000, "finite numbers"),
+        ("operate", [0.1] * 6000, "its value [6000]"),
+        ("operate", [[0.1], [0.1, 0.2]], "different lengths"),
+        ("operate", 1e39, "not within"),
+        ("operate", None, ""),
+    ],
+)
+def test_every_attempt_is_audited_under_the_key_that_made_it_and_no_line_floods(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, role: Any, value: Any, says: str
+) -> None:
+    cell = Cell(tmp_path)
+    engine = cell.aim()
+    cell.tick()
+    told: list[tuple[str, str, str, Any]] = []
+    desk = Client("desk", role, "key", Path("desk.key"))
+    with caplog.at_level(logging.INFO, logger="edged"):
+        said = cell.ask(desk, lambda *it: told.append(it), input="goal", value=value)
+    assert (says in said.get("error", {"text": ""})["text"], said["ok"]) == (True, not says)
+    for _ in range(10):
+        cell.tick()
+    assert engine.goals[-1] == [1.0, 2.0], "nothing was set"
+    ((op, who, outcome, _),) = told
+    assert (op, who) == ("set", "'unknown' (key desk)")
+    assert outcome.startswith(("refused", "failed")) if says else outcome == "ok"
+    lines = [record.getMessage() for record in caplog.records if record.name == "edged.audit"]
+    assert any("key desk" in line for line in lines)
+    assert max(map(len, lines)) < 1000

@@ -139,11 +139,15 @@ def test_what_was_set_goes_over_to_an_engine_that_can_take_it() -> None:
     before, _ = goal()
     before.settings.set("goal", [1, 2, 3])
     after, array = goal()
-    assert after.settings.keep(before.settings) == ("goal",)
+    assert after.settings.keep(before.settings) == ()
     after.encode(SEEN)
     assert array.tolist() == [[1, 2, 3]]
     other, _ = goal(shape=(1, 4), value=0.5)
-    assert other.settings.keep(before.settings) == ()
+    assert other.settings.keep(before.settings) == ("goal",), "it does not fit"
+    assert other.settings.describe() == {"goal": "packed"}
     before.settings.set("goal", None)
+    assert after.settings.keep(before.settings) == ()
+    after.encode(SEEN)
+    assert array.tolist() == [[0.5, 0.5, 0.5]], "what was taken back goes over too"
     fresh, array = goal()
     assert fresh.settings.keep(before.settings) == ()

@@ -171,3 +171,52 @@ def test_a_swap_resets_and_keeps_what_the_world_was(tmp_path: Path) -> None:
     cell.ticks(1)
     assert not after.log[0]["memory"].any()
     assert not (after.log[0]["state"] == after.log[0]["state"][:, :1]).all(), "the input went on without a break"
+
+
+@pytest.mark.parametrize(("reset", "kept"), [("never", True), ("stop", False)])
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_is_never_reset_goes_over_to_the_next_engine_also_where_none_runs_between(
+    tmp_path: Path, empty: bool, reset: str, kept: bool
+) -> None:
+    """With `[swap] during = "hold"`, the default on a GPU, the running engine is taken from the loop first."""
+    cell = Cell(tmp_path / "one", 10_000 * MS, reset, "inline")
+    cell.ticks(BEFORE)
+    last = cell.engine.log[-1]["memory_next"].copy()
+    if empty:
+        cell.slot.offer(None)
+        cell.ticks(3)
+    after = Remembering(2, reset)
+    cell.offer(after)
+    for _ in range(100):
+        cell.tick()
+        if after.log:
+            break
+    np.testing.assert_array_equal(after.log[0]["memory"], last if kept else np.zeros((1, 3)))
+
+
+def test_an_engine_that_comes_back_where_another_could_not_be_loaded_begins_afresh(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "one", 10_000 * MS, "never", "inline")
+    cell.ticks(BEFORE)
+    before = cell.slot.running
+    cell.slot.offer(None)
+    cell.ticks(3)
+    done = len(cell.engine.log)
+    cell.slot.offer(before, carry=False)
+    cell.until_run()
+    assert not cell.engine.log[done]["memory"].any()
+
+
+def test_what_was_taken_out_for_good_leaves_nothing(tmp_path: Path) -> None:
+    """A rolled back engine with none before it is freed: its arrays are gone."""
+    cell = Cell(tmp_path / "one", 10_000 * MS, "never", "inline")
+    cell.ticks(BEFORE)
+    cell.slot.offer(None, carry=False)
+    cell.ticks(3)
+    cell.engine.inputs["memory"].fill(np.nan)
+    after = Remembering(2, "never")
+    cell.offer(after)
+    for _ in range(100):
+        cell.tick()
+        if after.log:
+            break
+    assert not after.log[0]["memory"].any()

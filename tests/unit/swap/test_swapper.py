@@ -106,3 +106,23 @@ def test_calling_off_what_was_not_begun_says_nothing_about_the_version(cell: Cel
     made.run(job)
     assert (job.state, job.reason) == ("rolled_back", "by bob")
     assert cell.begin()[1].entries == history.entries == {}
+
+
+def test_what_was_set_and_does_not_fit_is_noted_and_a_candidate_that_goes_is_told_no_more(cell: Cell) -> None:
+    jobs, _, made = cell.begin()
+    told: list[Any] = []
+    slot: Any = made._slot
+    slot.running = None
+    slot.is_stuck = lambda candidate: False
+    slot.keep_settings = lambda candidate: told.append(candidate) or ("goal",)
+    jobs.ask("2", "ann")
+    job = jobs.take(0.0)
+    assert job is not None
+    candidate: Any = SimpleNamespace(engine=SimpleNamespace(identity=bytes(8), close=lambda: told.append("closed")))
+    cell.held = iter(())
+    made._history.add = cell.step("journal")  # type: ignore[method-assign]
+    cell.dies_at = "journal"
+    with pytest.raises(DiedError):
+        made._live(job, None, candidate)
+    assert job.notes == ["goal was set, and 2 cannot take that: there it is as packed"]
+    assert told == [candidate, None, "closed"]
