@@ -42,6 +42,10 @@ class Daemon:
         velocities = np.stack((np.cos(times), -np.sin(2 * times), 0 * times), axis=1)
         return self._trajectory(now_ns, first_ns, positions, velocities)
 
+    def actions(self, begin: int, end: int, offset: float = 0.0, single: bool = False) -> dict[int, bytes | None]:
+        """One each 10 ms, by ms."""
+        return {ms: self.action(START + ms * MS, offset, single=single) for ms in range(begin, end, 10)}
+
     def tail(self, now_ns: int) -> bytes:
         """A trajectory that comes to rest 0.3 s from now, 0.2 s after it is no longer good."""
         first_ns = now_ns // KNOT * KNOT
@@ -73,42 +77,29 @@ class Daemon:
 
 def scenarios() -> Iterator[tuple[str, dict[int, bytes | None], int]]:
     """Name, what is fed at which ms (None = silence), and how long it is asked every 3 ms, where not `away`."""
+    yield "smooth", Daemon().actions(0, 200), 400
     daemon = Daemon()
-    yield "smooth", {ms: daemon.action(START + ms * MS) for ms in range(0, 200, 10)}, 400
+    yield "bridge", {**daemon.actions(0, 100), **daemon.actions(100, 400, 0.03)}, 500
+    yield "stop", stopped(Daemon(), 100, 100, 120), 500
     daemon = Daemon()
-    feeds = {ms: daemon.action(START + ms * MS, 0.03 * (ms >= 100)) for ms in range(0, 400, 10)}
-    yield "bridge", feeds, 500
-    daemon = Daemon()
-    feeds = {ms: daemon.action(START + ms * MS) for ms in range(0, 100, 10)}
-    feeds[100] = daemon.hold(START + 100 * MS, Reason.OPERATOR)
-    feeds |= {ms: daemon.action(START + ms * MS) for ms in range(120, 400, 10)}
-    yield "stop", feeds, 500
-    daemon = Daemon()
-    feeds = {ms: daemon.action(START + ms * MS) for ms in range(0, 100, 10)}
-    feeds[100] = daemon.hold(START + 100 * MS, Reason.STALE)
+    feeds = {**daemon.actions(0, 100), 100: daemon.hold(START + 100 * MS, Reason.STALE)}
     daemon.motion += 1
-    feeds |= {ms: daemon.action(START + ms * MS) for ms in range(150, 400, 10)}
-    yield "missed", feeds, 500
+    yield "missed", feeds | daemon.actions(150, 400), 500
+    yield "tail", {0: Daemon().tail(START), 150: None}, 400
+    yield "single", Daemon().actions(0, 200, single=True), 400
     daemon = Daemon()
-    feeds = {0: daemon.tail(START), 150: None}
-    yield "tail", feeds, 400
-    daemon = Daemon()
-    yield "single", {ms: daemon.action(START + ms * MS, single=True) for ms in range(0, 200, 10)}, 400
-    daemon = Daemon()
-    feeds = {ms: daemon.action(START + ms * MS, 0.06 * (ms >= 100)) for ms in range(0, 300, 10)}
-    yield "far", feeds, 400
-    daemon = Daemon()
-    feeds = {ms: daemon.action(START + ms * MS) for ms in range(0, 400, 10)}
-    yield "away", feeds, 500
-    daemon = Daemon()
-    yield "asleep", {0: daemon.tail(START)}, 900
-    daemon = Daemon()
-    feeds = {ms: daemon.action(START + ms * MS) for ms in range(0, 110, 10)}
-    feeds[150] = daemon.hold(START + 150 * MS, Reason.OPERATOR)
-    feeds |= {ms: daemon.action(START + ms * MS) for ms in range(250, 400, 10)}
-    yield "unheard", feeds, 500
+    yield "far", {**daemon.actions(0, 100), **daemon.actions(100, 300, 0.06)}, 400
+    yield "away", Daemon().actions(0, 400), 500
+    yield "asleep", {0: Daemon().tail(START)}, 900
+    yield "unheard", stopped(Daemon(), 110, 150, 250), 500
     daemon = Daemon()
     yield "back", {ms: daemon.action(START + leapt(ms) * MS) for ms in range(0, 400, 10)}, 500
+
+
+def stopped(daemon: Daemon, until: int, at: int, again: int) -> dict[int, bytes | None]:
+    """Actions until then, an operator's hold at a ms, actions again."""
+    before, hold = daemon.actions(0, until), daemon.hold(START + at * MS, Reason.OPERATOR)
+    return {**before, at: hold, **daemon.actions(again, 400)}
 
 
 AWAY = {"away": (100, 145), "asleep": (120, 700), "unheard": (100, 200)}
