@@ -1,79 +1,29 @@
-"""Engines from a registry: a real one, which oras itself pushed to, and one that lies, stalls, and cuts the line."""
+"""Engines from a registry that oras itself pushed to: a drop each, once; what is refused leaves nothing."""
 
 from __future__ import annotations
 
-import base64
-import datetime
-import ipaddress
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import a_manifest, golden, write
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from models import policy_model
+from bundles import write
 from oci import Liar, digest_of, docker_registry, needs_registry, push
+from pulled import archive, engine, home, left, liar, logins_file, pull
 from signing import sign_bundle
 from waiting import until
 
-from edged.bundle.archive import write_stored_zip
-from edged.bundle.bundle import bundle_files, read_bundle, read_files
+from edged.bundle.bundle import read_bundle, read_files
 from edged.cli.keys import new_signing_key
 from edged.core.errors import EdgedError, RefusedError, UsageError
-from edged.services.pull import registry as registry_module
-from edged.services.pull.pull import Pulled, Target
-from edged.services.pull.pull import pull as run_pull
 from edged.services.pull.reference import parse_reference
 from edged.services.pull.registry import Access
 
-HTTP = Access(plain_http=True, seconds=30)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Logins of whoever runs the tests are not to be read."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ORAS_USER", "ORAS_PASS"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def liar() -> Iterator[Liar]:
-    liar = Liar()
-    yield liar
-    liar.close()
-
-
-@pytest.fixture
-def engine() -> bytes:
-    """`reach` 3 as one `.edged` file."""
-    return archive()
-
-
-def archive(version: str = "3") -> bytes:
-    return write_stored_zip(bundle_files(a_manifest(version=version), policy_model(), golden()))
-
-
-def pull(reference: str, store: Path, access: Access = HTTP, engine: str = "", trusted: Path | None = None) -> Pulled:
-    return run_pull(parse_reference(reference), Target(store, engine, trusted), access)
-
-
-def left(store: Path) -> list[str]:
-    """All that is in a store, notes of what was pulled left out."""
-    return sorted(
-        str(path.relative_to(store)) for path in store.rglob("*") if path.is_file() and ".pulled-" not in path.name
-    )
+__all__ = ["engine", "home", "liar"]
 
 
 @needs_registry
@@ -111,41 +61,6 @@ def test_a_registry_with_logins_lets_in_who_has_one(tmp_path: Path, engine: byte
         with pytest.raises(EdgedError, match="does not let us have reach"):
             pull(reference, tmp_path / "store", Access(auth=wrong, plain_http=True))
         assert pull(reference, tmp_path / "store", Access(auth=logins, plain_http=True)).version == "3"
-
-
-def logins_file(path: Path, address: str, word: str) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"auths": {address: {"auth": base64.b64encode(word.encode()).decode()}}}))
-    return path
-
-
-def test_a_token_is_fetched_where_a_registry_sends_us_for_one(
-    liar: Liar, tmp_path: Path, engine: bytes, home: Path
-) -> None:
-    """Docker's Hub, GitHub, Harbor: anonymous first, and by the login of ~/.docker/config.json where there is one."""
-    reference = liar.artefact({"reach-3.edged": engine})
-    behind = dict(liar.answers)
-    challenge = {"Www-Authenticate": f'Bearer realm="http://{liar.address}/token",service="cells",scope="pull"'}
-
-    def guarded(path: str):  # type: ignore[no-untyped-def]
-        return lambda asked: (
-            behind[path] if asked.headers.get("Authorization") == "Bearer yes" else (401, challenge, b"")
-        )
-
-    liar.answers = {path: guarded(path) for path in behind}
-    liar.answers["/token"] = lambda asked: (200, {}, b'{"token": "yes"}')
-    assert pull(reference, tmp_path / "anonymous").version == "3"
-    wanted = base64.b64encode(b"robot:secret").decode()
-    liar.answers["/token"] = lambda asked: (
-        (200, {}, b'{"access_token": "yes"}')
-        if asked.headers.get("Authorization") == f"Basic {wanted}"
-        else (401, {}, b"")
-    )
-    with pytest.raises(EdgedError, match="does not let us have reach"):
-        pull(reference, tmp_path / "store")
-    home.mkdir()
-    logins_file(home / ".docker" / "config.json", liar.address, "robot:secret")
-    assert pull(reference, tmp_path / "store").version == "3"
 
 
 def test_what_was_pulled_before_is_not_fetched_again(liar: Liar, tmp_path: Path, engine: bytes) -> None:
@@ -248,39 +163,6 @@ def test_a_sound_engine_under_a_wicked_title_lands_by_its_own_name(liar: Liar, t
     assert left(tmp_path) == ["store/reach/incoming/reach-3.edged"]
 
 
-def test_bytes_that_are_not_what_the_digest_says_are_refused(liar: Liar, tmp_path: Path, engine: bytes) -> None:
-    reference = liar.artefact({"reach-3.edged": engine})
-    blob, manifest = f"/v2/reach/blobs/{digest_of(engine)}", f"/v2/reach/manifests/{reference.partition('@')[2]}"
-    liar.answers[blob] = (200, {}, engine[:-1] + bytes([engine[-1] ^ 1]))
-    with pytest.raises(RefusedError, match="other bytes than its digest says; nothing was kept"):
-        pull(reference, tmp_path / "store")
-    other = liar.artefact({"reach-3.edged": archive("4")}, "other")
-    liar.answers[manifest] = liar.answers[f"/v2/other/manifests/{other.partition('@')[2]}"]
-    with pytest.raises(RefusedError, match="the manifest is sha256:"):
-        pull(reference, tmp_path / "store")
-    assert left(tmp_path) == []
-
-
-def test_more_bytes_than_announced_are_not_taken(liar: Liar, tmp_path: Path, engine: bytes) -> None:
-    """A body without an end, and a manifest without one, cost no memory and no disk."""
-
-    def without_end(file) -> None:  # type: ignore[no-untyped-def]
-        while True:
-            file.write(bytes(1 << 16))
-
-    reference = liar.artefact({"reach-3.edged": engine})
-    liar.answers[f"/v2/reach/blobs/{digest_of(engine)}"] = (200, {}, without_end)
-    with pytest.raises(RefusedError, match=rf"longer than the {len(engine)} bytes"):
-        pull(reference, tmp_path / "store")
-    liar.answers[f"/v2/reach/manifests/{reference.partition('@')[2]}"] = (200, {}, without_end)
-    with pytest.raises(RefusedError, match="the manifest is longer than"):
-        pull(reference, tmp_path / "store")
-    for size, said in ((1 << 62, "at most"), (-1, "of -1 bytes")):
-        with pytest.raises(RefusedError, match=said):
-            pull(liar.artefact({"reach-3.edged": engine}, "sized", size=size), tmp_path / "store")
-    assert left(tmp_path) == []
-
-
 def test_a_disk_without_room_is_told_before_anything_is_fetched(
     liar: Liar, tmp_path: Path, engine: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,78 +172,6 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(
     with pytest.raises(EdgedError, match="room for 0; make room"):
         pull(reference, tmp_path / "store")
     assert not [path for path, _ in liar.asked if "/blobs/" in path]
-
-
-def test_a_line_that_is_cut_leaves_nothing(liar: Liar, tmp_path: Path, engine: bytes) -> None:
-    reference = liar.artefact({"reach-3.edged": engine})
-    half = engine[: len(engine) // 2]
-    blob = f"/v2/reach/blobs/{digest_of(engine)}"
-    for headers in ({"Content-Length": str(len(engine))}, {}):
-        liar.answers[blob] = (200, headers, half)
-        with pytest.raises(EdgedError, match=r"cut (off after|the line)|nothing was kept"):
-            pull(reference, tmp_path / "store")
-    assert left(tmp_path) == []
-    liar.answers[blob] = (200, {}, engine)
-    assert pull(reference, tmp_path / "store").version == "3"
-
-
-def test_silence_and_trickles_end(liar: Liar, tmp_path: Path, engine: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "SILENCE_S", 0.2)
-    reference = liar.artefact({"reach-3.edged": engine})
-    ended = threading.Event()
-    blob = f"/v2/reach/blobs/{digest_of(engine)}"
-    liar.answers[blob] = (200, {}, lambda file: ended.wait(20))
-    with pytest.raises(EdgedError, match="does not answer"):
-        pull(reference, tmp_path / "store")
-    ended.set()
-
-    def trickle(file) -> None:  # type: ignore[no-untyped-def]
-        for byte in engine:
-            file.write(bytes([byte]))
-            file.flush()
-            time.sleep(0.02)
-
-    liar.answers[blob] = (200, {}, trickle)
-    with pytest.raises(EdgedError, match=r"takes too long: .* give more --seconds"):
-        pull(reference, tmp_path / "store", Access(plain_http=True, seconds=0.5))
-    assert left(tmp_path) == []
-
-
-def test_a_registry_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
-    began = time.monotonic()
-    with pytest.raises(EdgedError, match=r"127\.0\.0\.1:1 cannot be reached: Connection refused"):
-        pull(f"127.0.0.1:1/reach@{digest_of(b'')}", tmp_path / "store")
-    with pytest.raises(EdgedError, match="cannot be reached"):
-        pull(f"nowhere.invalid/reach@{digest_of(b'')}", tmp_path / "store")
-    assert time.monotonic() - began < 30  # oras would have tried for two minutes, each
-
-
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [(404, "has no "), (403, "does not let us"), (429, "asked too often"), (500, "answers 500"), (503, "answers 503")],
-)
-def test_what_a_registry_answers_is_said(liar: Liar, tmp_path: Path, status: int, said: str) -> None:
-    reference = liar.artefact({"reach-3.edged": b"x"})
-    liar.answers[f"/v2/reach/manifests/{reference.partition('@')[2]}"] = (status, {}, b"<html>")
-    with pytest.raises(EdgedError, match=said):
-        pull(reference, tmp_path / "store")
-
-
-@pytest.mark.parametrize(
-    ("manifest", "said"),
-    [
-        (b"\xff", "no manifest that can be read"),
-        (b"[" * 100_000, "no manifest that can be read"),
-        ({"layers": [{"digest": 3}]}, "no manifest that can be read"),
-        ({"layers": [{"digest": "md5:0", "size": 1}]}, "names a layer 'md5:0'"),
-        ({"layers": [{"digest": "../../x", "size": 1}]}, "names a layer"),
-        ({"manifests": [{}]}, "is an index of several"),
-        ({"layers": None}, "no artefact with layers"),
-    ],
-)
-def test_manifests_that_are_none_are_refused(liar: Liar, tmp_path: Path, manifest: object, said: str) -> None:
-    with pytest.raises(RefusedError, match=said):
-        pull(liar.manifest(manifest), tmp_path / "store")
 
 
 @pytest.mark.parametrize(
@@ -384,58 +194,6 @@ def test_a_reference_comes_back_as_it_was() -> None:
         assert str(parse_reference(text)) == text.removeprefix("oci://")
     assert [parse_reference(f"{place}/reach").host for place in ("[::1]:5000", "[::1]", "a.b:50", "a.b")] == [
         "::1", "::1", "a.b", "a.b"]  # fmt: skip
-
-
-def test_no_login_leaves_over_plain_http(
-    monkeypatch: pytest.MonkeyPatch, liar: Liar, tmp_path: Path, engine: bytes
-) -> None:
-    reference = liar.artefact({"reach-3.edged": engine})
-    logins = logins_file(tmp_path / "logins.json", liar.address, "robot:secret")
-    monkeypatch.setattr(registry_module, "is_loopback", lambda host: False)
-    challenge = {"Www-Authenticate": 'Basic realm="cell"'}
-    liar.answers = dict.fromkeys(liar.answers, (401, challenge, b""))
-    with pytest.raises(EdgedError, match="no login is sent over plain HTTP"):
-        pull(reference, tmp_path / "store", Access(auth=logins, plain_http=True))
-    assert not any(authorization for _, authorization in liar.asked)
-
-
-def test_a_certificate_is_asked_for_and_taken(liar: Liar, tmp_path: Path, engine: bytes) -> None:
-    reference = liar.artefact({"reach-3.edged": engine})
-    own = certificate(tmp_path / "own")
-    liar.tls(own, own.with_suffix(".key"))
-    with pytest.raises(EdgedError, match=r"is not who it says: .*certificate verify failed"):
-        pull(reference, tmp_path / "store", Access())
-    with pytest.raises(EdgedError, match="is not who it says"):
-        pull(reference, tmp_path / "store", Access(ca=certificate(tmp_path / "other")))
-    with pytest.raises(UsageError, match="is no file"):
-        pull(reference, tmp_path / "store", Access(ca=tmp_path / "none"))
-    assert pull(reference, tmp_path / "store", Access(ca=own)).version == "3"
-
-
-def certificate(path: Path) -> Path:
-    """Self-signed, of 127.0.0.1; its key beside it as `.key`."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.timezone.utc)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    built = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1)).add_extension(here, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.with_suffix(".key").write_bytes(key.private_bytes(*plain))
-    path.write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-def test_logins_that_cannot_be_read_are_told(liar: Liar, tmp_path: Path, engine: bytes) -> None:
-    reference = liar.artefact({"reach-3.edged": engine})
-    for text in ("no json", "[]", '{"auths": 3}'):
-        (tmp_path / "logins.json").write_text(text)
-        with pytest.raises(UsageError, match="the logins cannot be read"):
-            pull(reference, tmp_path / "store", Access(auth=tmp_path / "logins.json", plain_http=True))
 
 
 def test_a_pull_that_is_killed_leaves_what_the_next_one_removes(liar: Liar, tmp_path: Path, engine: bytes) -> None:
