@@ -39,6 +39,8 @@ SHAPE: Mapping[str, frozenset[str]] = {
     ),
 }
 """The types of policy that are known, and what of their config describes the network itself."""
+MOMENTS: Mapping[str, int] = {"act": 1, "diffusion": 2}
+"""`n_obs_steps` where a config does not say it: the trainer's default."""
 ELSEWHERE = _words(
     "device use_amp push_to_hub repo_id private tags license pretrained_path use_peft dropout kl_weight optimizer_lr "
     "optimizer_weight_decay optimizer_lr_backbone optimizer_betas optimizer_eps scheduler_name "
@@ -105,8 +107,8 @@ def _horizon(config: Mapping[str, Any], network: Network) -> Iterator[str]:
     """Of what a diffusion policy denoises, the first steps lie in the past."""
     horizon, used = config.get("horizon"), config.get("n_action_steps")
     lengths = {tensor.shape[1] for tensor in network.outputs.values() if tensor.rank == 3}
-    if config.get("n_obs_steps", 1) > 1 and horizon in lengths and used not in lengths:
-        past = config["n_obs_steps"] - 1
+    past = config.get("n_obs_steps", MOMENTS["diffusion"]) - 1
+    if past > 0 and horizon in lengths and used not in lengths:
         yield (
             f"config.json: the network gives the whole horizon of {horizon} steps, of which the first {past} lie "
             f"before the observation; export the {used} that are executed"

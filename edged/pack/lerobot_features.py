@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from edged.core.errors import RefusedError
-from edged.pack.lerobot_check import NORMALISERS, REMEDY, Folder
+from edged.pack.lerobot_check import MOMENTS, NORMALISERS, REMEDY, Folder
 from edged.pack.network import Network, Tensor
 
 IDENTITY = "IDENTITY"
@@ -22,7 +22,10 @@ RANKS = {"VISUAL": 4, "STATE": 2, "ENV": 2}  # of an input of one moment
 SIDES = (("policy_preprocessor.json", NORMALISERS[0]), ("policy_postprocessor.json", NORMALISERS[1]))
 
 
-class _Feature(msgspec.Struct, frozen=True):
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]  # 0 where the key is not there
+
+
+class _Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: str
     shape: tuple[int, ...]
 
@@ -30,13 +33,14 @@ class _Feature(msgspec.Struct, frozen=True):
 class _Config(msgspec.Struct, frozen=True):
     """The kinds of values of the keys that are read."""
 
+    type: str
     input_features: dict[str, _Feature]
     output_features: dict[str, _Feature]
     normalization_mapping: dict[str, str] | None = None
-    n_obs_steps: int | None = None
-    chunk_size: int | None = None
-    horizon: int | None = None
-    n_action_steps: int | None = None
+    n_obs_steps: _Count = 0
+    chunk_size: _Count = 0
+    horizon: _Count = 0
+    n_action_steps: _Count = 0
     temporal_ensemble_coeff: float | None = None
     use_relative_actions: bool | None = None
     relative_exclude_joints: list[str] | None = None
@@ -52,8 +56,9 @@ class _Settings(msgspec.Struct, frozen=True):
     rename_map: dict[str, str] | None = None
 
 
-class _Step(msgspec.Struct, frozen=True):
+class _Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registry_name: str | None = None
+    named: str | None = msgspec.field(default=None, name="class")  # of steps that are not registered
     config: _Settings | None = None
     state_file: str | None = None
 
@@ -86,10 +91,10 @@ def check_features(folder: Folder, network: Network, tensor_of: Callable[[str, M
 
 def _execution(config: _Config, network: Network) -> Iterator[str]:
     used, most = config.n_action_steps, config.chunk_size or config.horizon
-    if config.temporal_ensemble_coeff is not None and used not in (None, 1):
+    if config.temporal_ensemble_coeff is not None and used not in (0, 1):
         yield f"config.json: temporal_ensemble_coeff asks for an inference each step, n_action_steps = {used} does not"
     longest = max((one.shape[1] for one in network.outputs.values() if one.rank == 3), default=0)
-    if most is not None and isinstance(longest, int) and longest > most:
+    if most and isinstance(longest, int) and longest > most:
         yield f"config.json: a plan has {most} steps, and the network gives {longest}"
 
 
@@ -128,7 +133,7 @@ def _tensors(
         if tensor in taken:
             yield f"the features {taken[tensor]!r} and {key!r} would both be the tensor {tensor!r}"
         taken[tensor] = key
-        yield from _agrees(key, feature, side[tensor], config.n_obs_steps or 1)
+        yield from _agrees(key, feature, side[tensor], config.n_obs_steps or MOMENTS[config.type])
 
 
 def _agrees(key: str, feature: _Feature, tensor: Tensor, moments: int) -> Iterator[str]:
