@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from edged.wire import Message
+
 
 def play(values: Any, speeds: Any, t0_ns: int, step_ns: int, at_ns: int) -> tuple[np.ndarray, np.ndarray]:
     """Position and velocity [D] at `at_ns`, from knots [T, D] in float32: the basis functions of Hermite, a knot at a
@@ -50,3 +52,9 @@ def natural_coefficients(times: Sequence[float], points: Sequence[float], begin:
     say({at + 1: 1, at + 2: 2 * h, at + 3: 3 * h * h}, 0)
     found: np.ndarray = np.linalg.solve(matrix, right).reshape(count, 4)
     return found
+
+
+def followed(message: Message, at_ns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where `message` has the joints at `at_ns`, and how fast."""
+    header, arrays = message.header, message.arrays
+    return play(arrays["action"], arrays["velocity"], header["t0_ns"], header["step_ns"], at_ns)

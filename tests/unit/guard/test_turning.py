@@ -6,115 +6,37 @@ import math
 from itertools import pairwise
 from typing import Any
 
-import cells
-import msgspec
 import numpy as np
 import pytest
-from cells import MS, NOW_NS, axis
+from cells import MS, NOW_NS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from turning_plans import (
+    FORMS,
+    GRID,
+    NEVER,
+    STEP,
+    TICK,
+    angle_between,
+    chunk,
+    matrix,
+    names,
+    passed,
+    rate_of,
+    rodrigues,
+    rule,
+    start,
+    vectors,
+)
 
-from edged.bundle.manifest import Manifest, Rotation
-from edged.core.types import ActionChunk, Hold, Observation, Reason, Tick
-from edged.guard import Anchor, Command, Rules, guard, rules
-from edged.guard.rest import RestWindow
+from edged.core.types import ActionChunk, Hold, Reason
+from edged.guard import Anchor, Command, guard
 from edged.guard.trajectory import make_trajectory
-from edged.guard.turning import Form, away, settle, settled, turned, unit
-from edged.pipeline.decode_policy import PolicyDecoder
-from edged.pipeline.ensemble import ensemble
+from edged.guard.turning import Form
 from edged.pipeline.plan import Plan
 from edged.runtime.memory import dump, load
 
-STEP, GRID, NEVER = 50 * MS, 10 * MS, 10_000_000 * MS
-FORMS: tuple[Form, ...] = ("wxyz", "xyzw", "rot6d")
-TICK = Tick(1, NOW_NS, NOW_NS)
-
-
-def names(form: Form) -> tuple[str, ...]:
-    return ("a1", "a2", "a3", "b1", "b2", "b3") if form == "rot6d" else tuple(f"q{letter}" for letter in form)
-
-
-def manifest_of(form: Form) -> Manifest:
-    """A slide and a rotation."""
-    parts = names(form)
-    action = msgspec.structs.replace(
-        cells.action(axis("x"), *(axis(name, unit="1", range=(-1.0, 1.0)) for name in parts), step_ms=50.0),
-        rotations=(Rotation(form=form, axes=parts),),
-    )
-    return cells.manifest(outputs={"action": action}, schema=2)
-
-
-def rule(form: Form, fade_ms: float = 0, **limits: Any) -> Rules:
-    """The rotation has these limits."""
-    guarded = {"limits": {",".join(names(form)): limits} if limits else {}, "fade_ms": fade_ms}
-    return rules(cells.config(guarded), manifest_of(form), NEVER, NEVER)
-
-
-def matrix(form: Form, parts: Any) -> NDArray[np.float64]:
-    """Of parts as they are, long or short."""
-    if form == "rot6d":
-        return np.stack([parts[:3], parts[3:], np.cross(parts[:3], parts[3:])], axis=1)
-    w, x, y, z = parts if form == "wxyz" else (parts[3], *parts[:3])
-    return np.array(
-        [
-            [w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z],
-        ]
-    )
-
-
-def rodrigues(by: Any) -> NDArray[np.float64]:
-    """The matrix of a rotation vector."""
-    angle = float(np.linalg.norm(by))
-    if angle == 0:
-        return np.eye(3)
-    x, y, z = np.asarray(by) / angle
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * k + (1 - math.cos(angle)) * k @ k
-
-
-def angle_between(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """From the distance of two matrices: |a - b| = sqrt(8) sin(angle / 2)."""
-    return 2 * math.asin(min(1.0, float(np.linalg.norm(a - b)) / math.sqrt(8)))
-
-
-def rate_of(form: Form, parts: Any, speeds: Any) -> NDArray[np.float64]:
-    """The vector w of dR/dt = [w]x R, by a difference: R is of the second degree in the parts."""
-    h = 1e-3
-    turning = (matrix(form, parts + h * speeds) - matrix(form, parts - h * speeds)) / (2 * h) @ matrix(form, parts).T
-    return np.array([turning[2, 1] - turning[1, 2], turning[0, 2] - turning[2, 0], turning[1, 0] - turning[0, 1]]) / 2
-
-
-def parts_of(form: Form, by: Any) -> NDArray[np.float64]:
-    """Of a rotation vector."""
-    if form == "rot6d":
-        return rodrigues(by)[:, :2].T.ravel()
-    angle = float(np.linalg.norm(by))
-    w, v = math.cos(angle / 2), np.asarray(by) * (math.sin(angle / 2) / angle if angle else 0.5)
-    return np.array([w, *v] if form == "wxyz" else [*v, w])
-
-
-def chunk(form: Form, turns: Any, t0_ns: int = NOW_NS + STEP) -> ActionChunk:
-    steps = [[0.0, *parts_of(form, by)] for by in turns]
-    return ActionChunk(np.array(steps, np.float32), t0_ns, STEP, NOW_NS)
-
-
-def start(form: Form, by: Any = (0, 0, 0)) -> Anchor:
-    values = np.array([0.0, *parts_of(form, by)])
-    return Anchor(values, NOW_NS, np.zeros(len(values)))
-
-
-def passed(form: Form, made: ActionChunk, by: Rules, begin: Anchor) -> ActionChunk:
-    tidy = np.array(made.actions)
-    tidy[:, 1:] = settled(form, made.actions[:, 1:].astype(np.float64), begin.values[1:])
-    verdict = guard(ActionChunk(tidy, made.t0_ns, STEP, NOW_NS), by, begin, TICK, NOW_NS, True)
-    assert isinstance(verdict, ActionChunk), verdict
-    return verdict
-
-
-vectors = st.tuples(*[st.floats(-1.7, 1.7)] * 3)
 LIMITS = st.sampled_from(
     [
         {"velocity": 1.5},
@@ -215,19 +137,6 @@ def test_a_plan_that_turns_too_fast_is_followed_and_reached(form: Form, jerk: fl
     assert strayed[0] == 0, "the slide went where it was meant to"
 
 
-@given(vectors, vectors)
-def test_forms_agree_with_matrices(one: Any, two: Any) -> None:
-    for form in FORMS:
-        a, b = parts_of(form, one), parts_of(form, two)
-        np.testing.assert_allclose(
-            matrix(form, turned(form, a, np.array(two))), rodrigues(two) @ rodrigues(one), atol=1e-9
-        )
-        by = away(form, a, b)
-        np.testing.assert_allclose(rodrigues(by) @ rodrigues(one), rodrigues(two), atol=1e-7)
-        assert np.linalg.norm(by) <= math.pi + 1e-9
-        np.testing.assert_allclose(unit(form, a * 1.7), a, atol=1e-12)
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_beyond_a_limit_it_holds_or_turns_as_far_as_allowed(form: Form) -> None:
     turns = [(0, 0, 0.05), (0, 0, 0.4), (0, 0, 0.41)]
@@ -243,24 +152,6 @@ def test_beyond_a_limit_it_holds_or_turns_as_far_as_allowed(form: Form) -> None:
         np.testing.assert_allclose(matrix(form, row[1:]), rodrigues((0, 0, angle)), atol=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_parts_that_are_no_rotation_are_held(form: Form) -> None:
-    made = chunk(form, [(0, 0, 0.1), (0, 0, 0.2)])
-    made.actions[1, 1:] *= 0.05
-    held = guard(made, rule(form), start(form), TICK, NOW_NS)
-    assert isinstance(held, Hold)
-    assert "is no rotation, step 1" in held.detail
-
-
-def test_a_quaternion_of_the_other_sign_is_the_same_rotation() -> None:
-    by = rule("wxyz", velocity=1.0)
-    made = chunk("wxyz", [(0.02 * number, 0, 0) for number in range(1, 20)])
-    made.actions[5::2, 1:] *= -1
-    path = make_trajectory(passed("wxyz", made, by, start("wxyz")), start("wxyz"), by, GRID, NOW_NS)
-    assert path.strayed(0, 100) is None
-    np.testing.assert_allclose(matrix("wxyz", path.at(NOW_NS + 10 * STEP)[1:]), rodrigues((0.2, 0, 0)), atol=1e-6)
-
-
 def test_what_is_remembered_of_a_turning_goes_on_as_it_would_have() -> None:
     by = rule("wxyz", velocity=1.0, acceleration=8.0, jerk=150.0, on="limit")
     rng = np.random.default_rng(3)
@@ -272,30 +163,6 @@ def test_what_is_remembered_of_a_turning_goes_on_as_it_would_have() -> None:
     for one, two in zip(path.sample(NOW_NS, GRID, 90), again.sample(NOW_NS, GRID, 90), strict=True):
         np.testing.assert_array_equal(one, two)
     assert load(dump(by.envelope), lambda *_: None).turns[0].name == "qw,qx,qy,qz"
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_what_a_network_gives_becomes_rotations_and_means_of_them_stay_some(form: Form) -> None:
-    """Too long, too short, of either sign: decoded, averaged with what was said before, and settled."""
-    by, rng = rule(form), np.random.default_rng(1)
-    turns = [np.array([0.1, -0.2, 0.05]) * number for number in range(1, 9)]
-    raw = chunk(form, turns).actions
-    raw[:, 1:] *= rng.uniform(0.7, 1.4, (8, 1)).astype(np.float32)
-    if form != "rot6d":
-        raw[::3, 1:] *= -1
-    decoder = PolicyDecoder(manifest_of(form), {"action": raw[None]}, {})
-    seen = Observation({}, {}, NOW_NS)
-    begin = start(form).values
-    said = decoder.decode({"action": raw[None]}, seen, NOW_NS - STEP, begin, begin)
-    assert isinstance(said, ActionChunk)
-    for row, by_vector in zip(said.actions, turns, strict=True):
-        np.testing.assert_allclose(matrix(form, row[1:]), rodrigues(by_vector), atol=1e-6)
-    assert (np.abs(np.diff(said.actions, axis=0)) < 0.5).all(), "of one sign"
-    other = ActionChunk(said.actions.copy(), said.t0_ns, STEP, NOW_NS - STEP)
-    if form != "rot6d":
-        other.actions[:, 1:] *= -1
-    mean = ensemble(said, [other], 0.0, manifest_of(form).action[1].axes, by.turns)  # type: ignore[index]
-    np.testing.assert_allclose(settle(mean.actions, by.turns, begin), said.actions, atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
@@ -311,36 +178,6 @@ def test_half_a_turn_at_once_is_a_way_that_can_be_gone(form: Form, axis: Any) ->
     positions, velocities = path.sample(NOW_NS, GRID, 300)
     check(form, (positions, velocities), limits)
     assert angle_between(matrix(form, positions[-1, 1:]), rodrigues(turns[0])) < 0.01
-
-
-def test_a_plan_of_the_other_sign_begins_where_it_is() -> None:
-    by = rule("wxyz", velocity=1.0)
-    made = chunk("wxyz", [(0.01 * number, 0, 0) for number in range(1, 20)])
-    made.actions[:, 1:] *= -1
-    path = make_trajectory(made, start("wxyz"), by, GRID, NOW_NS)
-    assert path.strayed(0, 100) is None
-    assert (path.sample(NOW_NS, GRID, 90)[0][:, 1] > 0.9).all()
-
-
-def test_rest_is_seen_through_changes_of_sign() -> None:
-    parts, sensor = names("wxyz"), {"joints": {"endpoint": "ipc:///s", "names": names("wxyz"), "unit": "1"}}
-    action = msgspec.structs.replace(
-        cells.action(*(axis(name, unit="1", range=(-1.0, 1.0)) for name in parts)),
-        rotations=(Rotation(form="wxyz", axes=parts),),
-    )
-    made = cells.manifest(outputs={"action": action}, inputs={"state": cells.state(joints=parts)}, schema=2)
-    by = rules(cells.config({"measured": "sensor:joints"}, sensors=sensor, cameras={}), made, NEVER, NEVER)
-    for rate, says in ((0.0, None), (0.3, "qw,qx,qy,qz still turns")):
-        window = RestWindow()
-        for number in range(12):
-            sign = -1 if number % 3 == 0 else 1
-            values = sign * parts_of("wxyz", (0.5 + rate * number / 100, 0.2, 0))
-            window.add(cells.Sample("joints", number, number * 10 * MS, values))
-        why = window.moving(by)
-        assert (why is None) if says is None else why is not None and why.startswith(says)
-        mean = window.mean(by)
-        assert mean is not None
-        assert np.linalg.norm(mean.values) == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("form", FORMS)
