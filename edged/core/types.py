@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,8 +41,7 @@ class Reason(IntEnum):
         return self >= Reason.NON_FINITE
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, eq=False):
     """One camera image. `image`, read-only: [H, W, 3] uint8 BGR, or of a camera without colours [H, W] uint8 or uint16;
     `flaw`: why nothing may be made of it, "" = none."""
 
@@ -52,8 +52,7 @@ class Frame:
     flaw: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, eq=False):
     """One sensor reading. `values`: [D] float64 in the unit the config declares, read-only."""
 
     sensor: str
@@ -62,8 +61,7 @@ class Sample:
     values: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ahead:
+class Ahead(msgspec.Struct, frozen=True, eq=False):
     """What the running plan asks for while the next one is inferred: `actions` [N, D] float64, absolute, before the
     guard, at `times_ns` [N]; the columns in `binary` are switches.
 
@@ -78,8 +76,7 @@ class Ahead:
     before: NDArray[np.float64] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, eq=False):
     """What one tick sees: a frame per camera and a sample per sensor, aligned to one capture time.
 
     `captured_ns` is that of the oldest part, `skew_ns` the greatest distance of a part from the reference, which was
@@ -95,13 +92,12 @@ class Observation:
     skew_ns: int = 0
     reference_ns: int = 0
     stretch: int = 0
-    past_frames: Mapping[str, tuple[Frame, ...]] = field(default_factory=dict)
-    past_samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    past_frames: Mapping[str, tuple[Frame, ...]] = msgspec.field(default_factory=dict)
+    past_samples: Mapping[str, tuple[Sample, ...]] = msgspec.field(default_factory=dict)
     ahead: Ahead | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One thing the guard changed: axis `name` at chunk `step` went from `asked` to `given` because of `rule`."""
 
     name: str
@@ -111,8 +107,7 @@ class Change:
     given: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ActionChunk:
+class ActionChunk(msgspec.Struct, frozen=True, eq=False):
     """Absolute targets in physical units. `actions`: [T, D] float32; step i is to be reached at t0_ns + i * step_ns.
 
     `ends`: it commands nothing a step after its last one; a policy of single actions has no such end. `until_ns`: nor
@@ -144,8 +139,7 @@ class ActionChunk:
         return min(self.until_ns, self.t0_ns + len(self.actions) * self.step_ns) if self.ends else self.until_ns
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Labels:
+class Labels(msgspec.Struct, frozen=True, eq=False):
     """A label map. `image`: [H, W] uint8 class numbers in the source frame's geometry; 0 is the background."""
 
     image: NDArray[np.uint8]
@@ -153,8 +147,7 @@ class Labels:
     captured_ns: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Instances:
+class Instances(msgspec.Struct, frozen=True, eq=False):
     """N found objects. `xyxy`: [N, 4] float32 pixels of the source frame; `score`: [N] float32; `class_id`: [N]
     uint16; `masks`: N boolean arrays, each cropped to its box (rounded outwards).
 
@@ -173,8 +166,7 @@ class Instances:
     cells: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """No prediction, and why. `captured_ns` is that of the oldest input seen, 0 = none yet; `camera`: of several that a
     daemon serves, the one that it is about."""
 
@@ -192,8 +184,7 @@ Prediction: TypeAlias = ActionChunk | Labels | Instances
 Verdict: TypeAlias = ActionChunk | Labels | Instances | Hold
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """One turn of the loop. `seq` counts from 1; `skipped` slots passed without a tick just before this one.
 
     `timed_out`: the clock camera had no new frame in time.

@@ -8,10 +8,11 @@ that does not and is. Precision is of all that the engine gives; the rest of wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edged.bundle.bundle import Bundle

@@ -7,8 +7,8 @@ A robot that was jogged or stopped by others is never pulled back: while command
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from edged.core.clock import ms
@@ -19,8 +19,7 @@ from edged.guard.rules import Rules
 from edged.guard.turning import away, unit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Command:
+class Command(msgspec.Struct, frozen=True, eq=False):
     """What controllers follow: `path`, as published at `from_ns`.
 
     `until_ns`: the end of its validity, or of its way to rest; from then on controllers have stopped by themselves.
@@ -33,7 +32,8 @@ class Command:
     until_ns: int
     cut_ns: int = NEVER_NS
     meant: Path | None = None  # the path without the way to rest at its end, None = it has none
-    since_ns: Mapping[int, int] = field(default_factory=dict)  # per switch that is watched, when it took its value
+    # Per switch that is watched, when it took its value.
+    since_ns: Mapping[int, int] = msgspec.field(default_factory=dict)
     begun_ns: int = 0
 
     def at(self, now_ns: int) -> Floats:
@@ -41,8 +41,7 @@ class Command:
         return self.path.at(now_ns)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Anchor:
+class Anchor(msgspec.Struct, frozen=True, eq=False):
     """Where commands continue from: `values`, `velocity` per second and `acceleration`, each [D], at `at_ns`; a value
     is NaN for an axis that is not measured and not needed."""
 

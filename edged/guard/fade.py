@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S
@@ -21,8 +21,9 @@ LEAST = 0.2  # of a velocity limit
 
 def eases(rule: Rules, begun_ns: int, now_ns: int) -> bool:
     """Whether limits are still growing."""
-    limited = bool(np.isfinite(rule.envelope.velocity).any()) or any(turn.rated for turn in rule.turns)
-    return now_ns < begun_ns + rule.fade_ns and limited
+    if now_ns >= begun_ns + rule.fade_ns:
+        return False
+    return bool(np.isfinite(rule.envelope.velocity).any()) or any(turn.rated for turn in rule.turns)
 
 
 def pace_of(rule: Rules, start: Anchor, knots_ns: NDArray[np.int64]) -> Floats | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from edged.core.clock import NS_PER_S, ms
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Prediction, Reason, Tick

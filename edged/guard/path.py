@@ -5,9 +5,9 @@ Between knots a trajectory is a cubic Hermite, beyond its ends it stands still; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,8 +44,7 @@ class Path(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class Line:
+class Line(msgspec.Struct, eq=False):
     """A straight line from `origin` [D] at `from_ns` to `target` [D] at `end_ns`; NaN where the origin is not known.
 
     The path of a policy that gives one action at a time; a binary axis switches at the end.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from edged.core.clock import NS_PER_S
 from edged.core.types import ActionChunk, Change, Hold, Reason

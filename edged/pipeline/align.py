@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Protocol
+
+import msgspec
 
 from edged.bundle.cell_check import looks_back_ms
 from edged.bundle.manifest import Manifest
@@ -45,8 +46,7 @@ UNREMARKABLE = ("streaming", "starting", "opening", "waiting for the first frame
 NO_CAMERAS: Mapping[str, Camera] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     """A stream that has to be there, how old and how far from the reference time it may be, and how far back from that
     an engine looks."""
 
@@ -57,8 +57,7 @@ class Stream:
     back_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What one engine in one cell has to see: made once by `wanted()`."""
 
     cameras: tuple[Stream, ...]  # the clock camera first

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edged.bundle.manifest import CoefficientsOutput, CountOutput, HiddenOutput, ImageInput, Manifest, PrototypesOutput

@@ -8,9 +8,9 @@ newest are read on the straight line between two of their steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edged.bundle.manifest import Axis, Manifest

@@ -7,9 +7,10 @@ blended: they switch half-way. What is joined goes through the guard like any ot
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edged.bundle.manifest import Manifest

@@ -9,9 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from edged.core.types import Frame, Observation, Sample
 from edged.pipeline.align import Stream, Wanted
@@ -59,12 +60,14 @@ class Past:
             self._samples.clear()
             last_ns = now_ns
         self._newest_ns = max(last_ns, now_ns)
-        frames = {
-            s.name: self._kept(s, self._frames, observation.frames) for w in wants for s in w.cameras if s.back_ns
-        }
-        samples = {
-            s.name: self._kept(s, self._samples, observation.samples) for w in wants for s in w.sensors if s.back_ns
-        }
+        frames, samples = {}, {}
+        for want in wants:
+            for one in want.cameras:
+                if one.back_ns:
+                    frames[one.name] = self._kept(one, self._frames, observation.frames)
+            for one in want.sensors:
+                if one.back_ns:
+                    samples[one.name] = self._kept(one, self._samples, observation.samples)
         return replace(observation, stretch=self._stretch, past_frames=frames, past_samples=samples)
 
     def _kept(self, stream: Stream, kept: dict[str, deque[Seen]], now: Mapping[str, Seen]) -> tuple[Seen, ...]:

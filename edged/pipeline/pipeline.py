@@ -8,8 +8,11 @@ the same way and a tick can be repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from edged.bundle.manifest import Manifest
 from edged.config import Config
@@ -32,8 +35,7 @@ from edged.pipeline.schedule import Schedule, make_schedule
 from edged.pipeline.tally import Tally
 
 
-@dataclass(frozen=True, slots=True)
-class Motion:
+class Motion(msgspec.Struct, frozen=True):
     """What moves when a tick begins, all of it optional: what controllers follow, the newest measured state, what is
     left of the engine before, and where controllers were commanded to be when that state was captured, and when the
     observation was. `past`: earlier predictions, each with the stretch of input that it was made in."""
@@ -49,8 +51,7 @@ class Motion:
 AT_REST = Motion()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, eq=False):
     """`prediction` as the engine gave it, neither joined nor guarded: what engines are compared by. `verdict`: what may
     go out; where that is a chunk of steps, `plan` has what is published of it, `joined` what it was before the guard.
     `start`: where its motion starts, None when it has none. `bridge_ns`: the crossfade to a plan that ought to continue

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from edged.core.clock import Now, ms, sleep_until
 from edged.core.stopwatch import Stopwatch

@@ -7,8 +7,9 @@ plan; a stop ends the plan at once, and what was inferred for an older motion is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from edged.core.clock import ms
 from edged.core.stopwatch import Stopwatch

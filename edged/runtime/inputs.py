@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from edged.core.stopwatch import Readings
 from edged.core.types import Frame, Hold, Observation, Prediction, Reason, Sample, Tick, Verdict

@@ -105,8 +105,13 @@ def _plain(value: Any, paths: list[Trajectory]) -> Any:
         flaw = {"flaw": value.flaw} if value.flaw else {}
         return {IS: "frame", "camera": value.camera, "seq": value.seq, "captured_ns": value.captured_ns, **flaw}
     if (name := type(value).__name__) in KNOWN:
-        return {IS: name, **{field.name: _plain(getattr(value, field.name), paths) for field in fields(value)}}
+        return {IS: name, **{key: _plain(getattr(value, key), paths) for key in _keys(value)}}
     return [_plain(one, paths) for one in value]
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    """The fields of a value of the flow, whatever makes its class."""
+    return value.__struct_fields__ if isinstance(value, msgspec.Struct) else tuple(one.name for one in fields(value))
 
 
 def _value(plain: Any, paths: list[Any], frame: MakeFrame) -> Any:

@@ -10,8 +10,9 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from edged.config import Config
 from edged.core.clock import NS_PER_MS, ms, ns

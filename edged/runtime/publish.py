@@ -8,7 +8,6 @@ Publishers never conflate: each peer has a bounded queue, and a peer that sleeps
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -39,8 +38,7 @@ TENDED_TICKS = 16  # between two looks at who subscribed
 IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """What really went out, when, and until when receivers may obey it; what the rules made of it, None = no rules."""
 
     verdict: Verdict

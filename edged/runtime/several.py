@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
+
+from msgspec.structs import replace
 
 from edged.core.clock import NS_PER_MS, Now, ms, ns
 from edged.core.stopwatch import Stopwatch

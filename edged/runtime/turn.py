@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edged.core.types import NEVER_NS, ActionChunk, Hold, Observation, Prediction, Reason, Verdict
 from edged.guard.path import Line, Path
@@ -24,8 +25,7 @@ class Follow(NamedTuple):
     meant: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, eq=False):
     """A verdict, the path that controllers follow when it is published, and what it was made from.
 
     `observation`, `prediction`: of the inference that ended in this tick, neither joined nor guarded; None when none

@@ -155,7 +155,7 @@ class BusMailbox(Mailbox):
     def __init__(self, fill: Callable[[int], bool]) -> None:
         super().__init__()
         self._fill = fill
-        self._waited = False  # for the frame that is there: nothing newer is looked for once
+        self._waited = False  # for the frame that is there: nothing newer is looked for until it is read
 
     def put(self, frame: Frame) -> None:
         """Replace what is there; one thread needs no lock, and no reader waits."""
@@ -164,13 +164,11 @@ class BusMailbox(Mailbox):
         self.arrived_ns = monotonic_ns()
 
     def tend(self) -> None:
-        for _ in range(2 * MOST_WAITING[1]):
-            if not self._fill(0):
-                break
+        if not self._waited:
+            self._take_in()
 
     def newest(self) -> Frame | None:
-        if not self._waited:
-            self.tend()
+        self.tend()
         self._waited = False
         self._seen = True
         return self._frame
@@ -182,9 +180,14 @@ class BusMailbox(Mailbox):
             if (left_ns := until_ns - monotonic_ns()) <= 0:
                 return None
             self._fill(left_ns)
-        self.tend()
+        self._take_in()
         self._seen = self._waited = True
         return self._frame
+
+    def _take_in(self) -> None:
+        for _ in range(2 * MOST_WAITING[1]):
+            if not self._fill(0):
+                break
 
 
 class BusCamera:

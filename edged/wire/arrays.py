@@ -102,22 +102,35 @@ def lay_out(
 
     Raises `WireError` for what `check_arrays` refuses.
     """
-    if codec == "raw" and len(arrays) == 1:
-        name, array = arrays[0]
-        if array.dtype in _LITTLE and array.flags.c_contiguous:
-            specs = _single(name, array.dtype, array.shape)
-            return [array], specs, specs[0].length
-    parts, several, end = _lay_out(arrays, codec)
-    check_arrays(several, end)
-    return parts, several, end
+    if codec == "raw":
+        for _, array in arrays:
+            if array.dtype not in _LITTLE or not array.flags.c_contiguous:
+                break
+        else:
+            gaps, laid_out, end = _as_they_are(tuple([(name, array.dtype, array.shape) for name, array in arrays]))
+            parts: list[Any] = []
+            for gap, (_, array) in zip(gaps, arrays, strict=True):
+                parts += (gap, array) if gap else (array,)
+            return parts, laid_out, end
+    parts, specs, end = _lay_out(arrays, codec)
+    check_arrays(specs, end)
+    return parts, specs, end
 
 
 @lru_cache(maxsize=64)
-def _single(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[ArraySpec, ...]:
-    """One little-endian array as it is, laid out and checked once for all messages like it."""
-    spec = ArraySpec(name, _DTYPE_NAMES[dtype], shape, 0, prod(shape) * dtype.itemsize, "raw")
-    check_arrays((spec,), spec.length)
-    return (spec,)
+def _as_they_are(
+    arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...],
+) -> tuple[tuple[bytes, ...], tuple[ArraySpec, ...], int]:
+    """Little-endian arrays (name, dtype, shape) laid out and checked once for all messages like it: the padding before
+    each, what describes them, and the payload's length."""
+    gaps, specs, end = [], [], 0
+    for name, dtype, shape in arrays:
+        offset, length = align(end), prod(shape) * dtype.itemsize
+        gaps.append(bytes(offset - end))
+        specs.append(ArraySpec(name, _DTYPE_NAMES[dtype], shape, offset, length, "raw"))
+        end = offset + length
+    check_arrays(specs, end)
+    return tuple(gaps), tuple(specs), end
 
 
 def _lay_out(arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec) -> tuple[list[Any], list[ArraySpec], int]:

@@ -17,7 +17,7 @@ from edged.core.errors import WireError
 from edged.core.pixels import ONE_CHANNEL, dtype_of
 from edged.core.types import Reason
 from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec, align, check_arrays, check_padding, lay_out
-from edged.wire.header import read_header
+from edged.wire.header import check_header, read_header
 from edged.wire.topic import read_topic, topic_bytes
 
 MAGIC = b"EDG1"
@@ -143,7 +143,7 @@ def encode(
         raise WireError(f"cannot be sent: {error}") from None
     if len(head) > MAX_HEADER:
         raise WireError(f"header of {len(head)} bytes", f"at most {MAX_HEADER} go into a message")
-    read_header(head, preamble.kind)
+    check_header(head, preamble.kind)
     return b"".join((start, head, bytes(-len(head) % 8), *parts))
 
 
@@ -244,14 +244,15 @@ def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec
         if first.dtype != dtype_of(pixels).name:
             raise WireError(f"PICTURE of format {pixels} as {first.dtype}")
     if kind is Kind.ACTION:
-        times = (header.get("t0_ns"), header.get("step_ns"))
-        if not (_is_time(times[0]) and _is_time(times[1])):
-            raise WireError(f"ACTION with t0_ns, step_ns = {times}")
-        if 0 in specs[0].shape or {spec.codec for spec in specs} != {"raw"}:
-            raise WireError("ACTION that is empty or compressed")
-        speeds = next((number for number, spec in enumerate(specs) if spec.name == "velocity"), None)
-        if speeds is not None and (speeds, specs[1].dtype, specs[1].shape) != (1, specs[0].dtype, specs[0].shape):
-            raise WireError("ACTION whose velocity is not the second array, of the type and shape of the first")
+        t0_ns, step_ns = header.get("t0_ns"), header.get("step_ns")
+        if not (_is_time(t0_ns) and _is_time(step_ns)):
+            raise WireError(f"ACTION with t0_ns, step_ns = {(t0_ns, step_ns)}")
+        shape = specs[0].shape
+        for number, spec in enumerate(specs):
+            if spec.codec != "raw" or 0 in shape:
+                raise WireError("ACTION that is empty or compressed")
+            if spec.name == "velocity" and (number, spec.dtype, spec.shape) != (1, specs[0].dtype, shape):
+                raise WireError("ACTION whose velocity is not the second array, of the type and shape of the first")
 
 
 def _pack(preamble: Preamble, header_len: int, payload_len: int) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from edged.core.clock import ManualClock, boot_id
 from edged.core.types import ActionChunk, Tick, Verdict
@@ -64,4 +64,4 @@ class Bus:
 def chunk(steps: int = 1, age_ms: float = 30, **fields: object) -> ActionChunk:
     actions = np.arange(steps * 2, dtype=np.float32).reshape(steps, 2)
     made = ActionChunk(actions, NOW + 5 * MS, 10 * MS, NOW - round(age_ms * MS), ends=steps > 1)
-    return replace(made, **fields)  # type: ignore[arg-type]
+    return replace(made, **fields)

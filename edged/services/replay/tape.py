@@ -25,10 +25,8 @@ class MissingError(EdgedError):
     """Something that a tick was made of is not in the recording."""
 
 
-class LostFrame(Frame):
+class LostFrame(Frame, frozen=True, eq=False):
     """A frame that was seen and whose picture is not in the recording: it may be known, and not looked at."""
-
-    __slots__ = ()
 
     def __getattribute__(self, name: str) -> Any:
         if name == "image":

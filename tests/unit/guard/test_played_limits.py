@@ -3,7 +3,7 @@ that overlap and disagree, taken over at any instant, with slots that are skippe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from cells import JOINTS, MS, NOW_NS, action, axis, config, manifest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from plain_hermite import play
 

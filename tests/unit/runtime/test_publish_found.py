@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import zmq
+from msgspec.structs import replace
 from published import BOOT, MS, NOW, NUMBERS, PERIOD, TICK, Bus, Context, context
 
 from edged.client import measures_of
