@@ -75,10 +75,11 @@ class Settings:
         self._waiting = deque((n, v) for n, v in settings if n in ours and (v is None or _fits(v, ours[n][1])))
 
     def keep(self, previous: Settings) -> tuple[str, ...]:
-        """At a swap: take over what an operator set for the engine before, and took back; the names of what was set and
-        does not fit."""
+        """At a swap: take over what an operator set for the engine before, and what that has as packed; the names of
+        what was set and does not fit."""
         lost = []
-        for name, value in previous._set.items():
+        for name in previous._inputs:
+            value = previous._set.get(name)
             if name in self._inputs and (value is None or _fits(value, self._inputs[name][1])):
                 if value is not None or self._set.get(name) is not None:
                     self.put(name, value)

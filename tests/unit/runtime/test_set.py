@@ -202,6 +202,18 @@ def test_what_is_set_at_any_moment_of_a_swap_is_in_the_engine_after_it(
     assert cell.goal() == 99
 
 
+def test_an_engine_that_comes_back_has_no_old_value_of_its_own(tmp_path: Path) -> None:
+    cell = Cell(tmp_path, "inline")
+    first = cell.make()[1]
+    swapped(cell, first)
+    cell.set(1.0)
+    swapped(cell, cell.make()[1])
+    cell.set(None)
+    swapped(cell, cell.make()[1])  # which was never told of the constant
+    swapped(cell, first, carry=False)
+    assert cell.goal() == PACKED
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_whatever_comes_in_whatever_order_the_last_word_is_what_runs(
