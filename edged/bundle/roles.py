@@ -20,6 +20,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Extent = Annotated[int, Meta(ge=1, le=16384)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Milliseconds = Annotated[float, Meta(gt=0.0, le=60_000.0)]
+Delay = Annotated[float, Meta(ge=0.0, le=10_000.0)]
 Rows = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
@@ -187,7 +188,7 @@ class ActionOutput(Strict, frozen=True, tag_field="role", tag="action"):
     step_ms: Milliseconds
     on_swap: Literal["finish", "blend", "cut"]
     first_step: Literal[0, 1] = 1
-    observation_delay_ms: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
+    observation_delay_ms: Delay = 0.0
     rotations: tuple[Rotation, ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from edged.pack.network import WHOLE, Tensor
 from edged.pack.normalise import Action, After
 from edged.pack.resolve_inputs import UNKNOWN_SIZE, read_values, resolve_statistics
 from edged.pack.spec import AxisSpec, OutputSpec
+from edged.pack.statistics import Affine
 from edged.pipeline.geometry import Size
 
 BOUNDS = (("min", "max"), ("q01", "q99"), ("q02", "q98"), ("q10", "q90"))
@@ -65,7 +66,9 @@ def _action(
     normal = resolve_statistics(where, tensor, given.statistics, questions)
     values = read_values(given.statistics, tensor)
     take = _take(where, found, given, len(axes), questions)
-    if normal is not None and take and normal.width > len(take) and normal.width > max(take):
+    if axes and not _of_these(where, found, len(axes), take, normal, values, questions):
+        normal, values = None, {}
+    if normal is not None and take and normal.width > len(take):
         normal = normal.columns(take)  # statistics of all columns, those of no meaning too
     made = tuple(_axis(where, axis, index, take, len(axes), values, questions) for index, axis in enumerate(axes))
     if not made:
@@ -96,6 +99,30 @@ def _take(where: str, found: Tensor, given: OutputSpec, count: int, questions: Q
         questions.asked.append(f"{where}.take: {fact}; one column per axis, from 0")
         return ()
     return given.take if list(given.take) != list(range(width if isinstance(width, int) else -1)) else ()
+
+
+def _of_these(
+    where: str,
+    found: Tensor,
+    count: int,
+    take: Sequence[int],
+    normal: Affine | None,
+    values: Mapping[str, object],
+    questions: Questions,
+) -> bool:
+    """Whether statistics have a number for each axis, or with `take` for each column; asks where they have not."""
+    sizes = {np.atleast_2d(np.asarray(values[key])).shape[-1] for pair in BOUNDS for key in pair if key in values}
+    sizes |= set() if normal is None else {normal.width}
+    width = found.shape[-1] if found.shape else 0
+    whole = width if isinstance(width, int) else max(sizes, default=0) if take else count
+    if sizes and take and count == whole:  # nobody could say in whose order they are
+        fact = f"take = {list(take)} is all columns in another order, and statistics may be in either"
+        questions.asked.append(f"{where}.take: {fact}; leave it out and name the axes in the network's order")
+        return False
+    if odd := sorted(size for size in sizes if size not in (count, whole) or (take and count < size <= max(take))):
+        fact = f"{odd[0]} numbers for {count} axes" + (f" of {whole} columns" if take else "")
+        questions.asked.append(f"{where}.statistics: {fact}; one for each, in their order")
+    return not odd
 
 
 def _axis(

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from edged.bundle.manifest import History, Precision, Rotation, StatePart, Task
+from edged.bundle.roles import Delay, Milliseconds
 from edged.core.errors import UsageError
 from edged.core.pixels import SeenFormat
 from edged.pack.dense import Background, BoxForm, Layout
@@ -86,11 +87,11 @@ class OutputSpec(Part, frozen=True):
 
     role: Literal["action", "labels", "logits", "hidden", "drop"] | None = None
     axes: tuple[AxisSpec, ...] | None = None
-    step_ms: float | None = None
+    step_ms: Milliseconds | None = None
     on_swap: Literal["finish", "blend", "cut"] | None = None
     take: tuple[int, ...] | None = None
     first_step: Literal[0, 1] | None = None
-    observation_delay_ms: float | None = None
+    observation_delay_ms: Delay | None = None
     rotations: tuple[Rotation, ...] | None = None
     statistics: StatisticsSpec | None = None
     upscale: int | None = None

@@ -14,6 +14,11 @@ from onnx import helper
 from pack_cli import edged, fault, written
 
 from edged.bundle.bundle import read_bundle
+from edged.core.stopwatch import Stopwatch
+from edged.core.types import ActionChunk, Observation, Sample
+from edged.engine.registry import open_engine
+from edged.guard import Anchor
+from edged.pipeline.inference import make_inference
 
 WIDTH, STEPS, TAKEN = 8, 4, [6, 0, 2]
 
@@ -110,3 +115,80 @@ def test_columns_that_are_no_columns_are_refused(tmp_path: Path, take: list[int]
     assert f"outputs.action.take: {take} for 3 axes of 8 columns" in fault(
         recipe(tmp_path, slice(0, 8), take=take), "--store", tmp_path / "s"
     )
+
+
+@pytest.mark.parametrize(
+    ("take", "columns", "says"),
+    [
+        (TAKEN, slice(0, 2), "2 numbers for 3 axes of 8 columns"),
+        (TAKEN, slice(0, 1), "1 numbers for 3 axes of 8 columns"),
+        (TAKEN, slice(0, 7), "7 numbers for 3 axes of 8 columns"),
+        ([4, 0, 2], slice(0, 5), "5 numbers for 3 axes of 8 columns"),
+    ],
+)
+def test_statistics_of_neither_the_axes_nor_the_columns_are_refused(
+    tmp_path: Path, take: list[int], columns: slice, says: str
+) -> None:
+    asked = fault(recipe(tmp_path, columns, take=take), "--store", tmp_path / "s")
+    assert asked.startswith("2 ")
+    assert f"outputs.action.statistics: {says}" in asked
+
+
+def test_all_columns_in_another_order_have_statistics_in_nobody_knows_which(tmp_path: Path) -> None:
+    """Three axes of three columns: by column, or by axis?"""
+    path = recipe(tmp_path, slice(0, 3), take=[2, 0, 1])
+    nodes = [
+        helper.make_node("MatMul", ["state", "weights"], ["wide"]),
+        helper.make_node("Reshape", ["wide", "shape"], ["action"]),
+    ]
+    constants = {"weights": np.ones((WIDTH, STEPS * 3), np.float32), "shape": np.array([1, STEPS, 3], np.int64)}
+    written(tmp_path, "padded.onnx", make(nodes, {"state": [1, WIDTH]}, {"action": [1, STEPS, 3]}, constants))
+    asked = fault(path, "--store", tmp_path / "s")
+    assert asked.startswith("2 ")
+    assert "all columns in another order" in asked
+    assert "name the axes in the network's order" in asked
+
+
+@pytest.mark.parametrize("pad", ["4", "2", "-1", "0", "9", "1000000000"])
+def test_a_width_that_the_network_has_not_is_refused(tmp_path: Path, pad: str) -> None:
+    asked = fault(recipe(tmp_path, slice(None), pad_to=f"pad_to = {pad} #"), "--store", tmp_path / "s")
+    assert "input 'state' is [1, 8] in the model" in asked
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("step_ms", "nan"), ("step_ms", "-1"), ("step_ms", "inf"), ("observation_delay_ms", "-5")]
+    + [("observation_delay_ms", value) for value in ("nan", "inf", "1e6")]
+    + [("first_step", value) for value in ("2", "-1", "0.5")],
+)
+def test_a_time_base_that_is_none_is_refused_where_it_was_written(tmp_path: Path, key: str, value: str) -> None:
+    said = f"{key} = {value} #" if key == "step_ms" else f"{key} = {value}\nstep_ms ="
+    asked = fault(recipe(tmp_path, slice(None), step_ms=said), "--store", tmp_path / "s")
+    assert "recipe.toml: " in asked
+    assert key in asked
+
+
+@pytest.mark.parametrize("columns", [TAKEN, slice(None)], ids=["statistics of the axes", "statistics of all columns"])
+def test_actions_relative_to_named_values_are_taken_and_un_normalised_like_others(tmp_path: Path, columns: Any) -> None:
+    """`a` is the seventh column, `b` the first, and what each is relative to goes by its name."""
+    axes = """axes = [
+        { name = "c", unit = "rad", mode = "delta_state" },
+        { name = "a", unit = "rad", mode = "delta_previous" },
+        { name = "b", unit = "rad" },
+    ] #"""
+    edged(recipe(tmp_path, columns, axes=axes), "--store", tmp_path / "s")
+    bundle = read_bundle(tmp_path / "s" / "padded" / "1")
+    state, before = np.array([[0.3, -4.0, 11.0]]), np.array([0.1, 0.2, 0.3])
+    names = {"arm": ("b", "c", "a", "z")}  # the cell's order
+    sample = Sample("arm", 1, 1, np.array([-4.0, 11.0, 0.3, 99.0]))
+    with open_engine(bundle) as engine:
+        inference = make_inference(engine, names)
+        seen = Observation({}, {"arm": sample}, 1, 0, 1)
+        assert inference.run(seen, Stopwatch(lambda: 1)) is None
+        start = Anchor(before, 1, np.zeros(3))
+        made = inference.decode(seen, 1, start)
+    assert isinstance(made, ActionChunk)
+    wanted = expected(state)[0].astype(np.float64)
+    wanted[:, 0] += 11.0
+    wanted[:, 1] = 0.2 + np.cumsum(wanted[:, 1])
+    np.testing.assert_allclose(made.actions, wanted[-len(made.actions) :], rtol=1e-5, atol=1e-5)
