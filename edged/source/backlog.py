@@ -8,8 +8,8 @@ sender. Whatever a sender does costs the loop one budget of bytes and one of tim
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
+import msgspec
 import zmq
 
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now
@@ -26,8 +26,7 @@ PAUSE_NS = NS_PER_S  # between two times that it is reopened for that
 ANY = int(zmq.EVENTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What one look found. `messages`: parts of each, oldest first; `count`: with those that were left out (`overrun`);
     `emptied`: no more waited, and none can have been lost before; `endless`: a message with too many parts came."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -42,8 +41,7 @@ class Unreadable(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, eq=False):
     """A decoded message. `values`: [D] float64, read-only. `captured_ns`: the sender's stamp, None = none.
 
     `preamble` has boot and order where the codec has them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from enum import IntEnum, IntFlag
 from functools import lru_cache
@@ -199,19 +199,33 @@ def _header(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any],
     return header, specs
 
 
+Header = dict[str, Any]
+
+
 @lru_cache(maxsize=64)
-def _remembered(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...], bool]:
-    """A header with its arrays, and whether it holds nothing that could be changed inside."""
+def _remembered(
+    head: bytes, payload_len: int, number: int
+) -> tuple[Header, tuple[ArraySpec, ...], Callable[[Header], Header]]:
+    """A header with its arrays, and how it is copied so that whoever has a copy can change nothing in it."""
     header, specs = _header(head, payload_len, number)
-    return header, specs, not any(isinstance(value, dict | list) for value in header.values())
+    kinds = {type(value) for value in header.values()}
+    inner = {type(one) for value in header.values() if type(value) is list for one in value}
+    if not kinds & {dict, list}:
+        return header, specs, dict
+    return header, specs, deepcopy if dict in kinds or inner & {dict, list} else _with_lists
+
+
+def _with_lists(header: Header) -> Header:
+    """A copy, its lists too, in which nothing else could be changed."""
+    return {key: value.copy() if type(value) is list else value for key, value in header.items()}
 
 
 def _known_header(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
     """The same for kinds whose header seldom changes; longer ones are not worth remembering."""
     if len(head) > 1024:
         return _header(head, payload_len, number)
-    header, specs, is_flat = _remembered(head, payload_len, number)
-    return dict(header) if is_flat else deepcopy(header), specs
+    header, specs, copy = _remembered(head, payload_len, number)
+    return copy(header), specs
 
 
 def _check_preamble(preamble: Preamble) -> None:
