@@ -18,6 +18,7 @@ from edged.core.pixels import seen_as
 
 MOST_KEPT = 256 << 20  # bytes of a camera's frames that an engine looks back at
 MOST_SAMPLES = 8192
+REPEATED = 1.5  # spacings of a history between two things that are seen
 
 
 def looks_back_ms(manifest: Manifest) -> dict[str, float]:
@@ -135,6 +136,18 @@ def _kept(manifest: Manifest, config: Config) -> Iterator[str]:
             yield f"{what}: {count:.0f} samples, at most {MOST_SAMPLES} are kept; lower loop.rate_hz"
 
 
+def _repeated(manifest: Manifest, config: Config) -> Iterator[str]:
+    """Moments that are nearer to each other than what is seen."""
+    looks = [(image.source, config.cameras.get(image.source), image.history) for image in manifest.images.values()]
+    looks += [(part.sensor, None, state.history) for state in manifest.states.values() for part in state.parts]
+    for name, camera, history in looks:
+        apart_ms = max(config.period_ns / 1e6, 0.0 if camera is None else 1e3 / camera.fps)
+        if history is not None and apart_ms > REPEATED * history.spacing_ms:
+            fact = f"the engine looks back at {name!r} in steps of {history.spacing_ms:g} ms"
+            remedy = f"raise the rate of the loop{'' if camera is None else f' or cameras.{name}.fps'}"
+            yield f"{fact}, and what is new there comes each {apart_ms:.4g} ms: moments repeat; {remedy}"
+
+
 def _part(part: StatePart, config: Config) -> Iterator[str]:
     sensor = config.sensors.get(part.sensor)
     if sensor is None:
@@ -208,6 +221,7 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
             f"bus.valid_ms = {config.bus.valid_ms:g} is less than three periods and 10 ms: two late messages are a stop"
         )
         yield f"{fact}; set {least_ms:.4g}, or nothing"
+    yield from _repeated(manifest, config)
     yield from _lets_pass(manifest, config)
     looked_at = config.execution.cameras or [image.source for image in manifest.images.values()]
     cameras = {*looked_at, config.clock_camera}

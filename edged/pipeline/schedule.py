@@ -56,6 +56,8 @@ class Schedule:
     replan: int = 0
     continues: bool = False
     overlap: bool = False
+    delay_ns: int = 0
+    step_ns: int = 0
 
     def first_ns(self, command: Command | None, due_ns: int) -> int:
         """The first knot of what is published in the tick that was due at `due_ns`: one of those of `command`, so that
@@ -85,10 +87,18 @@ class Schedule:
 
     def doubts(self) -> list[str]:
         """What is allowed and seldom meant, a sentence each with the remedy."""
-        if self.ensemble is None or self.inline:
-            return []
-        fact = "plans that are inferred beside the ticks differ in age, and their mean lags behind the newest"
-        return [f'join = "ensemble" with a run of {ms(self.run_ns):.3g} ms: {fact}; set [execution] join = "blend"']
+        found = []
+        if self.ensemble is not None and not self.inline:
+            fact = "plans that are inferred beside the ticks differ in age, and their mean lags behind the newest"
+            remedy = 'set [execution] join = "blend"'
+            found.append(f'join = "ensemble" with a run of {ms(self.run_ns):.3g} ms: {fact}; {remedy}')
+        said = f"the engine's observation_delay_ms = {ms(self.delay_ns):g}"
+        if self.delay_ns and self.steps == 1:
+            found.append(f"{said} does nothing: a single action is due a step after its tick; pack it without")
+        elif self.delay_ns >= self.steps * self.step_ns > 0:
+            fact = f"a plan is {ms(self.steps * self.step_ns):g} ms long: it is replaced before its first step is due"
+            found.append(f"{said}, and {fact}; it is in milliseconds, pack it with what the training rig had")
+        return found
 
 
 def make_schedule(
@@ -127,7 +137,7 @@ def make_schedule(
         inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns,
         ns(config.execution.blend_ms) if config.execution.join in ("blend", "rtc") else 0,
         coefficient(manifest, config.execution.ensemble_coeff) if averages else None, steps, replan, continues,
-        overlap,
+        overlap, *((0, 0) if manifest.action is None else (ns(role.observation_delay_ms), ns(role.step_ms))),
     )  # fmt: skip
 
 

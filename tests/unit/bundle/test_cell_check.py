@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cells
 import msgspec
 import pytest
 
 from edged.bundle.cell_check import hints, misfits
-from edged.bundle.manifest import Manifest, parse_manifest
+from edged.bundle.manifest import History, Manifest, StateInput, StatePart, parse_manifest
 from edged.config import Config
 
 REACH: dict[str, Any] = {
@@ -203,3 +204,27 @@ def test_a_rotation_is_limited_as_a_whole() -> None:
 def test_a_speed_limit_needs_to_know_where_the_robot_is() -> None:
     (problem,) = misfits(manifest(), cell("guard", {"limits": CELL["guard"]["limits"]}))
     assert problem.startswith("j1, j2 start from where the robot is, and guard.measured does not say where; add")
+
+
+@pytest.mark.parametrize(
+    ("spacing_ms", "rate_hz", "fps", "says"),
+    [
+        (33.3, 50, 30, []),
+        (33.3, 50, 15, ["'tool' in steps of 33.3 ms, and what is new there comes each 66.67 ms"]),
+        (33.3, 10, 30, ["'tool' in steps of 33.3 ms, and what is new there comes each 100 ms", "'imu' in steps of"]),
+        (5, 50, 30, ["'tool' in steps of 5 ms", "'imu' in steps of 5 ms, and what is new there comes each 20 ms"]),
+    ],
+)
+def test_moments_that_repeat_are_pointed_out(spacing_ms: float, rate_hz: float, fps: float, says: list[str]) -> None:
+    back = History(steps=3, spacing_ms=spacing_ms)
+    parts = (StatePart(sensor="imu", names=cells.IMU, unit="rad"),)
+    made = cells.manifest(
+        {"frame": cells.image(history=back), "state": StateInput(parts=parts, history=back)}, schema=2
+    )
+    tool = {"uri": "0", "width": 640, "height": 480, "fps": fps}
+    cell = cells.config(loop={"clock": "timer", "rate_hz": rate_hz}, cameras={"tool": tool})
+    found = [hint for hint in hints(made, cell) if "moments repeat" in hint]
+    assert len(found) == len(says)
+    for hint, part in zip(found, says, strict=True):
+        assert part in hint
+        assert "raise " in hint
