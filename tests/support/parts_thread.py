@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import zmq
 from waiting import until
 
@@ -74,3 +76,11 @@ class Line:
     def trigger(self, part: int, **args: Any) -> Any:
         given = {"line": "a", "part": part, "ago_ns": 0, **args}
         return request(self.triggers, "trigger", given, 5000, self.context)
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    made = Line(tmp_path)
+    yield made
+    made.end()
+    made.context.term()

@@ -6,11 +6,10 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from parts_thread import Line
+from parts_thread import Line, line
 from waiting import until
 
 from edged.client import PartResult, PartResults
@@ -19,13 +18,7 @@ from edged.runtime.door import Asked
 from edged.runtime.journal import encode_line, write_lines
 from edged.runtime.parts import ResultsArgs
 
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    made = Line(tmp_path)
-    yield made
-    made.end()
-    made.context.term()
+__all__ = ["line"]
 
 
 @contextlib.contextmanager

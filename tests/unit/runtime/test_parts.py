@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import zmq
-from parts_thread import Line
+from parts_thread import Line, line
 from waiting import until
 
 from edged.client import PartResults, RequestError, TriggerSender, request
@@ -21,15 +19,9 @@ from edged.core.errors import UsageError
 from edged.inspection import doubled
 from edged.runtime.journal import encode_line, write_lines
 
+__all__ = ["line"]
+
 MS = 1_000_000
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    made = Line(tmp_path)
-    yield made
-    made.end()
-    made.context.term()
 
 
 def test_an_acknowledged_part_is_on_disk_and_a_repeat_is_the_same_part(line: Line) -> None:
