@@ -211,7 +211,6 @@ class Publisher:
                 detail = f"the plan ended {-valid_ns / 1e6:.1f} ms before it could be published"
                 verdict = Hold(Reason.LATE, detail, verdict.captured_ns)
                 valid_ns = hold_valid_ns
-        result = self._result(verdict, meaning, inspection)
         header: dict[str, Any] = {"tick": tick.seq, "skipped": tick.skipped, "engine_us": engine_ns / 1000}
         if motion:
             header["motion"] = motion
@@ -219,30 +218,52 @@ class Publisher:
             header |= {"line": part.line, "part": part.part, "number": part.number}
         if waiting is not None:
             header["waiting"] = waiting.reason.name
-        if meaning is not None and not isinstance(verdict, Hold):
-            if meaning is not self._meaning:  # encoded once per engine, not once per message
-                self._meaning = meaning
-                self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
-            header.update(self._encoded)
-        if result is not None and self.judge is not None and self._results is not None:
-            header.update(result_header(result, self.judge.digest))
         try:
-            data = self._message(verdict, dict(header), published_ns, valid_ns, engine, inspection)
+            data, result = self._judged(verdict, header, published_ns, valid_ns, engine, meaning, inspection)
         except WireError as error:  # bounded at its source, yet the loop must not end of what cannot be sent
-            if result is not None and self.judge is not None and not isinstance(verdict, ActionChunk):
-                self.judge.withdraw(result, verdict.camera)
             verdict, valid_ns = Hold(Reason.ENGINE, f"it cannot be sent: {error}", verdict.captured_ns), hold_valid_ns
-            header = {key: value for key, value in header.items() if key not in self._encoded}
-            result = self._result(verdict, meaning, None)
-            if result is not None and self.judge is not None and self._results is not None:
-                header.update(result_header(result, self.judge.digest))
-            data = self._message(verdict, header, published_ns, valid_ns, engine)
+            data, result = self._judged(verdict, header, published_ns, valid_ns, engine)
         self._outlet.send(data)
         if result is not None:
             self._send_result(result, verdict, tick, published_ns, valid_ns, engine)
         if self._outlet.is_behind or self._outlet.seq % TENDED_TICKS == 0:
             self._outlet.count_peers()
         return Sent(verdict, published_ns, published_ns + valid_ns, result)
+
+    def _judged(
+        self,
+        verdict: Verdict,
+        header: Mapping[str, Any],
+        published_ns: int,
+        valid_ns: int,
+        engine: bytes,
+        meaning: Mapping[str, Any] | None = None,
+        inspection: Inspection | None = None,
+    ) -> tuple[bytes, Result | None]:
+        """The bytes of a verdict, and what the rules say of it; `WireError` for what goes into no message, of which no
+        result is counted either."""
+        result = self._result(verdict, meaning, inspection)
+        told = dict(header)
+        if meaning is not None and not isinstance(verdict, Hold):
+            if meaning is not self._meaning:  # encoded once per engine, not once per message
+                self._meaning = meaning
+                self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
+            told.update(self._encoded)
+        if result is not None and self.judge is not None and self._results is not None:
+            told.update(result_header(result, self.judge.digest))
+        try:
+            kind, reason, flags, arrays = describe_verdict(verdict, told, inspection)
+            if self.alarmed and kind is not Kind.ACTION:
+                told["alarms"] = self.alarmed
+            seq = self._outlet.seq + 1
+            preamble = self._sender.preamble(
+                kind, seq, verdict.captured_ns, published_ns, valid_ns, reason=reason, flags=flags, engine=engine
+            )
+            return encode(self._outlet.topic, preamble, told, arrays), result
+        except WireError:
+            if result is not None and self.judge is not None and not isinstance(verdict, ActionChunk):
+                self.judge.withdraw(result, verdict.camera)
+            raise
 
     def _result(
         self, verdict: Verdict, meaning: Mapping[str, Any] | None, inspection: Inspection | None
@@ -268,25 +289,6 @@ class Publisher:
         self._results.send(encode(self._results.topic, made, header))
         if seq % TENDED_TICKS == 0:
             self._results.count_peers()
-
-    def _message(
-        self,
-        verdict: Verdict,
-        header: dict[str, Any],
-        published_ns: int,
-        valid_ns: int,
-        engine: bytes,
-        inspection: Inspection | None = None,
-    ) -> bytes:
-        """The bytes of a verdict; `WireError` for what goes into no message."""
-        kind, reason, flags, arrays = describe_verdict(verdict, header, inspection)
-        if self.alarmed and kind is not Kind.ACTION:
-            header["alarms"] = self.alarmed
-        seq = self._outlet.seq + 1
-        preamble = self._sender.preamble(
-            kind, seq, verdict.captured_ns, published_ns, valid_ns, reason=reason, flags=flags, engine=engine
-        )
-        return encode(self._outlet.topic, preamble, header, arrays)
 
 
 def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
