@@ -20,6 +20,7 @@ from edged.config import Config, endpoints, load_config, streams
 from edged.core.clock import NS_PER_S, awake_before, boot_id, monotonic_ns, ms, ns
 from edged.core.descriptors import Reserve, raise_limit, to_spare
 from edged.core.duty import Duties, Duty
+from edged.core.ending import told_to_end
 from edged.core.errand import left_behind
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
 from edged.core.types import Event
@@ -32,7 +33,7 @@ from edged.runtime.control import Control, Operation
 from edged.runtime.curve import open_curve
 from edged.runtime.door import Door
 from edged.runtime.evidence import start_evidence
-from edged.runtime.frames import FramePublisher
+from edged.runtime.frames import start_frames
 from edged.runtime.health import Health
 from edged.runtime.inputs import Inputs
 from edged.runtime.journal import journal_piece
@@ -103,17 +104,7 @@ def _serve(
     config: Config, sender: Sender, log_threads: Sequence[Duty], hung: threading.Event, stack: contextlib.ExitStack
 ) -> int:
     """`hung` is set when a run of the engine is still under way at the end: no orderly way out is left then."""
-    stop = threading.Event()
-    asked: list[int] = []
-
-    def end(number: int, _: Any) -> None:
-        if not asked:  # a second signal may interrupt the first one's set(), which holds the event's lock
-            asked.append(number)
-            stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    health = Health()
+    stop, health = told_to_end(), Health()
     before_sockets(config.loop, health.warn)
     context = stack.enter_context(open_context())
     after_sockets(config.loop)
@@ -153,14 +144,12 @@ def _serve(
     alarm = partial(_report_loss, health, reporter, "ledger")
     parts = start_parts(config, triggering, doors, outlets, sender, judge, health, journal, alarm, duties, stack)
     evidence = start_evidence(config, "" if judge is None else judge.digest, health, duties, stack)
-    for name, camera in inputs.cameras.items():
-        if (outlet := outlets.get(f"frames-{name}")) is not None:
-            frames = FramePublisher(name, camera.mailbox, outlet, sender)
-            stack.callback(frames.close)
-            duties.start(frames)
+    for camera in inputs.cameras.values():
         if isinstance(camera, Duty):
             duties.watch(camera)
-    start_shared(config, {name: one.mailbox for name, one in inputs.cameras.items()}, health, duties, stack)
+    mailboxes = {name: camera.mailbox for name, camera in inputs.cameras.items()}
+    start_frames(mailboxes, outlets, sender, duties, stack)
+    start_shared(config, mailboxes, health, duties, stack)
     start_compressed(outlets, duties, stack)
     _describe(config, inputs, motion, slot, health)
     ours = {"threads": duties.describe, "readers": peers.readers, "descriptors": peers.doors.describe}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +12,7 @@ import typer
 from edged.cli.locate import locate
 from edged.client import RequestError
 from edged.config import load_daemon, runtime_roots, unit_environ
+from edged.core.ending import told_to_end
 from edged.core.errors import UsageError
 from edged.runtime.logs import logged
 from edged.services.address import is_loopback, parse_listen
@@ -56,9 +55,7 @@ def expected(word: str) -> tuple[list[Path], str]:
 @contextlib.contextmanager
 def attached(daemon: str, result_ms: float, quiet_ms: float | None) -> Iterator[tuple[Plant, Callable[[float], bool]]]:
     """What a gateway shows of the daemon, and `wait(seconds)`, which is True once the process was told to end."""
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    ended = told_to_end()
     with logged(), contextlib.closing(Plant(*expected(daemon), result_ms, quiet_ms)) as plant:
         yield plant, ended.wait
 

@@ -5,10 +5,12 @@ Every frame is sent, not only the newest: a recording needs those that were infe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
-from edged.core.duty import Duty
+from edged.core.duty import Duties, Duty
 from edged.core.pixels import format_of
 from edged.core.types import Frame
 from edged.runtime.publish import Outlet
@@ -61,3 +63,14 @@ class FramePublisher(Duty):
         if self.is_alive():
             self.join(timeout=2.0)
         self._outlet.close()
+
+
+def start_frames(
+    mailboxes: Mapping[str, Mailbox], outlets: Mapping[str, Outlet], sender: Sender, duties: Duties, stack: ExitStack
+) -> None:
+    """A thread for each camera whose frames are on the bus, by `[bus] publish`; they end with `stack`."""
+    for name, mailbox in mailboxes.items():
+        if (outlet := outlets.get(f"frames-{name}")) is not None:
+            frames = FramePublisher(name, mailbox, outlet, sender)
+            stack.callback(frames.close)
+            duties.start(frames)

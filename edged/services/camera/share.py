@@ -6,13 +6,12 @@ Stamps are those that a daemon would have given: whoever reads the ring gets the
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 
 from edged.config.cameras import Shared, load_cameras
 from edged.core.clock import NS_PER_S, monotonic_ns
+from edged.core.ending import told_to_end
 from edged.core.errors import EXIT_OK, UsageError
 from edged.core.pixels import seen_as
 from edged.runtime.logs import logged
@@ -35,13 +34,7 @@ def run_camera(path: Path, name: str = "", shared_as: str = "") -> int:
         fact = f"{path} has no camera {name!r}" if name else f"{path} has {len(shared.cameras)} cameras"
         raise UsageError(fact, f"name one of {', '.join(sorted(shared.cameras))}")
     name = name or next(iter(shared.cameras))
-    ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    ended = told_to_end()
     with logged():
         _share(shared, name, shared_as or shared.cameras[name].share or name, ended)
     return EXIT_OK

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import logging
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from edged import __version__
 from edged.client import Kind, Message, Subscription
 from edged.config import Config
 from edged.core.clock import monotonic_ns
+from edged.core.ending import told_to_end
 from edged.core.errors import EXIT_OK, EdgedError, UsageError, WireError
 from edged.core.files import write_file
 from edged.runtime.memory import load
@@ -97,9 +97,7 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
     `folder`: instead of the configured one; `seconds`: record at once, for so long, and end. Raises `EdgedError` where
     the daemon tells nothing of itself, or another process records into the folder.
     """
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    ended = told_to_end()
     ears = Ears(runtime, 256 * MIB)
     ears.start()
     try:
