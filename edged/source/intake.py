@@ -68,10 +68,10 @@ class Intake:
                 self._arrived_ns = grab.arrival_ns
                 return self._take(grab)
         except BadFrame as error:
-            self._refused += 1
             if isinstance(error, OtherSizeError):
                 self._geometry = error.geometry
             self.fail(str(error))
+            self._refused += 1  # last: whoever sees the count finds its cause
             return False
         if (quiet_ns := self._now() - self._arrived_ns) > QUIET_NS:
             self.state = getattr(grabber, "trouble", "") or f"no frame for {quiet_ns // NS_PER_S} s"
