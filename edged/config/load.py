@@ -160,20 +160,22 @@ def _toml_value(text: str) -> Any:
 
 
 def _environment() -> Tables:
-    for variable in os.environ:
-        if variable.startswith(PREFIX):
-            section, nested, _ = variable.removeprefix(PREFIX).lower().partition("__")
-            _refuse_guard(section, variable)
-            if nested and section not in Config.model_fields:
-                raise ConfigError(
-                    f"{variable}: no section {section!r}", f"sections are {', '.join(Config.model_fields)}"
-                )
+    for variable in _ours():
+        section, nested, _ = variable[len(PREFIX) :].lower().partition(NESTED)
+        _refuse_guard(section, variable)
+        if nested and section not in Config.model_fields:
+            raise ConfigError(f"{variable}: no section {section!r}", f"sections are {', '.join(Config.model_fields)}")
     return _variables()
+
+
+def _ours() -> list[str]:
+    """The variables that are read, in capitals or not."""
+    return [variable for variable in os.environ if variable.upper().startswith(PREFIX)]
 
 
 def _variables() -> Tables:
     """What the environment sets. Where that is nothing, 31 modules and 4 MB are not needed."""
-    if not any(variable.upper().startswith(PREFIX) for variable in os.environ):
+    if not _ours():
         return {}
     from pydantic_settings import EnvSettingsSource, SettingsError
 

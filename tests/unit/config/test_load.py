@@ -96,9 +96,15 @@ def test_a_set_cannot_smuggle_in_other_keys(write: Write) -> None:
 def test_the_guard_is_read_from_the_file_alone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(PICK)
     assert "[guard] is read from the file alone" in faults(path, "guard.start=armed")[0]
-    monkeypatch.setenv("EDGED_GUARD__START", "armed")
-    (fault,) = faults(path)
-    assert fault.startswith("EDGED_GUARD__START: [guard] is read from the file alone; write it into")
+    for variable in (
+        "EDGED_GUARD__START",
+        "edged_guard__start",
+        "Edged_GUARD__limits",
+    ):  # in capitals or not, it is read
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, "armed")
+            (fault,) = faults(path)
+        assert fault.startswith(f"{variable}: [guard] is read from the file alone; write it into")
 
 
 def test_relative_paths_are_taken_from_the_files_folder(write: Write, tmp_path: Path) -> None:
