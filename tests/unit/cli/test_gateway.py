@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
-from collections.abc import Iterator
+import threading
 
 import pytest
 
@@ -14,19 +13,10 @@ from edged.cli import gateway
 class Reads:
     """A plant whose reader fails in the moment in which it is closed."""
 
-    def __init__(self, *_: object) -> None:
-        pass
+    def __init__(self, *_: object) -> None: ...
 
     def close(self) -> None:
         logging.getLogger("edged.gateway").error("reading results failed")
-
-
-@pytest.fixture(autouse=True)
-def kept() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def test_what_a_gateway_says_while_it_ends_is_logged(
@@ -34,6 +24,7 @@ def test_what_a_gateway_says_while_it_ends_is_logged(
 ) -> None:
     monkeypatch.setattr(gateway, "Plant", Reads)
     monkeypatch.setattr(gateway, "expected", lambda word: ([], word))
+    monkeypatch.setattr(gateway, "told_to_end", threading.Event)
     with gateway.attached("line", 1000.0, None):
         pass
     assert "reading results failed" in capfd.readouterr().err
