@@ -1,7 +1,7 @@
 """The one home of ZeroMQ's socket options. Not imported by `edged.wire` itself, which works without ZeroMQ.
 
 Every socket closes without waiting, refuses messages above a bound, gives up a handshake that does not end, and notices
-a peer that lost power. Readers of a daemon do so within 0.3 s, recorders and inputs of a daemon within 3 s.
+a peer that lost power. Readers of the newest do so within 0.3 s, who asks within 3 s, all others within 25 s.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ READER: Options = {
     zmq.HEARTBEAT_TTL: 300,
     zmq.MAXMSGSIZE: MAX_MESSAGE,
 }
-"""What reads a daemon and wants its newest message alone."""
+"""What reads a daemon, and would rather miss messages than have them late."""
 # Heartbeats and a bounded receive queue do not go together: while the queue is full nothing is read, a heartbeat is
 # missed and ends the connection, and libzmq 4.3.5 aborts the process (zeromq/libzmq#3937). TCP's own probes find a peer
 # that lost power within 25 s, and the kernel tells of one that ended.
