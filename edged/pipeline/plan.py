@@ -38,8 +38,9 @@ class Plan:
 
     @property
     def end_ns(self) -> int:
-        """From here on it commands nothing but the way to rest."""
-        return min(self.chunk.end_ns, self.chunk.captured_ns + self.max_age_ns)
+        """From here on it commands nothing but the way to rest, which begins at a knot: no step is executed later."""
+        end_ns, knot_ns = min(self.chunk.end_ns, self.chunk.captured_ns + self.max_age_ns), self.path.grid_ns
+        return end_ns if self.braking is None else end_ns - (end_ns - self.path.start_ns) % knot_ns
 
     def publish(self, due_ns: int, now_ns: int) -> Said | None:
         """The trajectory from its last knot before `due_ns` on, for as long as a message published at `now_ns` is

@@ -233,6 +233,32 @@ def test_after_its_end_a_plan_is_ramped_down_from_what_was_published_last() -> N
     assert plan.ramp(last.path, last.until_ns, last.until_ns) is None
 
 
+@pytest.mark.parametrize("period_ms", [2, 10])
+@pytest.mark.parametrize("age_ms", [101, 170, 175, 179])
+def test_the_way_to_rest_begins_no_later_than_a_plan_is_too_old(age_ms: int, period_ms: int) -> None:
+    """Also between two knots; where validity ends it is the first knot from then on: until then it is good."""
+    by = rule({"velocity": 2.0, "acceleration": 5.0})
+    made = chunk([[0.02 * number] * 3 for number in range(1, 16)])
+    path = make_trajectory(made, at_rest(), by, GRID, NOW_NS)
+    plan = Plan(made, path, age_ms * MS, 30 * MS, by.envelope)
+    before, ends = None, set()
+    for now_ns in range(NOW_NS, NOW_NS + 200 * MS, period_ms * MS):
+        said = plan.publish(now_ns, now_ns)
+        if said is None:
+            assert now_ns > NOW_NS + age_ms * MS - GRID
+            break
+        assert said.cut_ns <= NOW_NS + age_ms * MS
+        assert now_ns < said.cut_ns < now_ns + 30 * MS + GRID
+        follows = np.flatnonzero(np.abs(path.at(said.cut_ns + GRID) - said.path.at(said.cut_ns + GRID)) > 1e-9)
+        assert follows.size == 3, "from there on it brakes"
+        if said.cut_ns < now_ns + 30 * MS:
+            ends.add(said.cut_ns)
+        if before is not None and now_ns < before.cut_ns:
+            np.testing.assert_allclose(before.path.at(now_ns), said.path.at(now_ns), atol=1e-12)
+        before = said
+    assert ends == {NOW_NS + age_ms * MS // GRID * GRID}, "the same for all of its last messages"
+
+
 def played_over(plans: int, blend_ns: int, seed: int) -> Any:
     """[N] the first joint each millisecond, over plans of a sine that disagree by 0.03 rad, a new one each 100 ms."""
     rng, by, step_ns = np.random.default_rng(seed), rule(step_ms=33), 33 * MS
