@@ -15,7 +15,7 @@ from plugged_gpu import PLUGGED
 from edged.bench.gpu import Loop, bundles, lengthen, run_gpu_bench
 from edged.core.errors import EngineError
 
-BENCH = "import sys; from edged.bench.gpu import run_gpu_bench; run_gpu_bench(sys.argv[1] == 'json', 0.2)"
+BENCH = "import sys; from edged.bench.gpu import run_gpu_bench; run_gpu_bench(sys.argv[1] == 'json', 0.1)"
 
 
 @pytest.fixture(scope="module")

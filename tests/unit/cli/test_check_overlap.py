@@ -62,7 +62,8 @@ def test_it_is_measured_on_what_proved_the_engine(overlap: bool) -> None:
     assert 20 <= engine.ended <= 21
 
 
-def test_a_cell_that_asks_for_it_hears_of_it(tmp_path: Path) -> None:
+def test_a_cell_that_asks_for_it_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCKS", 2)
     write_slow(tmp_path / "engines", "bench-slow-masks", 5)
     path = tmp_path / "line.toml"
     text = (

@@ -94,11 +94,11 @@ def test_one_that_found_no_processor_says_so() -> None:
     one = {min(os.sched_getaffinity(0))}
     busy = subprocess.Popen([sys.executable, "-c", f"import os; os.sched_setaffinity(0, {one})\nwhile True: pass"])
     try:
-        ending, _ = run(f"os.sched_setaffinity(0, {one})\nwhile True: pass", timeout_s=5.0)
+        ending, _ = run(f"os.sched_setaffinity(0, {one})\nwhile True: pass", timeout_s=3.0)
     finally:
         busy.kill()
         busy.wait()
-    assert re.fullmatch(r"took longer than 5 s, [3-5] s of them in wait for a processor", ending.why)
+    assert re.fullmatch(r"took longer than 3 s, [23] s of them in wait for a processor", ending.why)
 
 
 def test_children_of_the_child_are_ended_and_counted_too() -> None:

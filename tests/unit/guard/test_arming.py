@@ -182,7 +182,7 @@ def test_the_loop_reads_while_others_write(path: Path) -> None:
     arming = Arming(path, "armed")
 
     def toggle() -> None:
-        for _ in range(20):
+        for _ in range(8):
             arming.hold("ann")
             arming.resume("ann")
 
