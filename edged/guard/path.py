@@ -118,17 +118,12 @@ class Trajectory:
         self._off = off if off is None or (off > STRAYED).any() else None
 
     def parts(self) -> dict[str, Any]:
-        """What it is made of, as far as it is known: `made` makes the same of it."""
+        """What it is made of, as far as it is known: they make the same once more."""
         return {
             "start_ns": self.start_ns, "grid_ns": self.grid_ns,
             "knots": (self.positions, self.velocities, self.accelerations), "binary": self.binary,
             "known": self._known, "pursuit": self._pursuit, "off": self._off,
         }  # fmt: skip
-
-    @staticmethod
-    def made(**parts: Any) -> Trajectory:
-        """The trajectory of `parts()`."""
-        return Trajectory(**parts)
 
     def at(self, now_ns: int) -> Floats:
         where: Floats = self.sample(now_ns, self.grid_ns, 1)[0][0]

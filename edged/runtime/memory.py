@@ -75,7 +75,7 @@ def load(data: bytes | memoryview, frame: MakeFrame) -> Any:
     try:
         read = msgspec.msgpack.decode(data)
         paths: list[Any] = []
-        paths += [Trajectory.made(**_value(parts, paths, frame)) for parts in read["paths"]]
+        paths += [Trajectory(**_value(parts, paths, frame)) for parts in read["paths"]]
         return _value(read["value"], paths, frame)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, MemoryError) as error:
         raise WireError(
