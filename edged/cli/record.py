@@ -31,8 +31,7 @@ def record(
     now: Annotated[str | None, typer.Option("--now", help="tell the recorder at work to record now, and why")] = None,
 ) -> None:
     """Record a daemon around each stop, FAIL, rollback and alarm, as `record` in its config says, until SIGTERM."""
-    from edged.config import LogConfig
-    from edged.runtime.logs import start_log
+    from edged.runtime.logs import logged
     from edged.services.record.run import ask, run_recorder
 
     if now is not None:
@@ -44,11 +43,8 @@ def record(
     if folder is None:  # the daemon's word for it: its store may be another user's than ours
         with contextlib.suppress(EdgedError):
             folder = Path(str(found.ask("status")["folders"]["recordings"]))
-    writer = start_log(LogConfig())
-    try:
+    with logged():
         code = run_recorder(found.runtime, folder, seconds, lambda text: print(text, flush=True))
-    finally:
-        writer.stop()
     raise typer.Exit(code)
 
 
