@@ -20,9 +20,9 @@ from edged.config import Config, endpoints, load_config, streams
 from edged.core.clock import NS_PER_S, awake_before, boot_id, monotonic_ns, ms, ns
 from edged.core.descriptors import Reserve, raise_limit, to_spare
 from edged.core.duty import Duties, Duty
-from edged.core.ending import told_to_end
 from edged.core.errand import left_behind
 from edged.core.errors import EXIT_OK, EdgedError, MachineryError
+from edged.core.signals import on_signal, told_to_end
 from edged.core.types import Event
 from edged.engine.device import settle_gpu
 from edged.guard.arming import Arming
@@ -84,14 +84,14 @@ def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
         raw.start()
         lock(config, stack)
 
-        def reload(*_: Any) -> None:
+        def reload() -> None:
             try:
                 apply_log(load_config(path, sets).log, log_writer)
                 log.info("SIGHUP: [log] read again; everything else needs a restart")
             except EdgedError as error:
                 log.error("SIGHUP: %s", error)
 
-        signal.signal(signal.SIGHUP, reload)
+        on_signal(reload, signal.SIGHUP)
         log.info("edged %s, daemon %s, engine %s", __version__, config.daemon.name, config.engine.name)
         if overruled := settle_gpu(config.engine.gpu, at_once=config.swap.during == "live"):
             log.warning("%s", overruled)

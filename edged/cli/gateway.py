@@ -12,8 +12,8 @@ import typer
 from edged.cli.locate import locate
 from edged.client import RequestError
 from edged.config import load_daemon, runtime_roots, unit_environ
-from edged.core.ending import told_to_end
 from edged.core.errors import UsageError
+from edged.core.signals import told_to_end
 from edged.runtime.logs import logged
 from edged.services.address import is_loopback, parse_listen
 from edged.services.gateway.plant import Plant

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from edged.config.cameras import Shared, load_cameras
 from edged.core.clock import NS_PER_S, monotonic_ns
-from edged.core.ending import told_to_end
 from edged.core.errors import EXIT_OK, UsageError
 from edged.core.pixels import seen_as
+from edged.core.signals import told_to_end
 from edged.runtime.logs import logged
 from edged.runtime.systemd import READY, STOPPING, WATCHDOG, notify, status, watchdog_period
 from edged.source.camera import CameraThread

@@ -18,9 +18,9 @@ from edged import __version__
 from edged.client import Kind, Message, Subscription
 from edged.config import Config
 from edged.core.clock import monotonic_ns
-from edged.core.ending import told_to_end
 from edged.core.errors import EXIT_OK, EdgedError, UsageError, WireError
 from edged.core.files import write_file
+from edged.core.signals import told_to_end
 from edged.runtime.memory import load
 from edged.runtime.systemd import READY, STOPPING, notify
 from edged.services.record.file import CHUNK_BYTES, OPEN, repair
