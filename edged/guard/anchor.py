@@ -75,7 +75,7 @@ def anchor(
     was captured, if that was before `command`.
     """
     if command is not None and now_ns < command.until_ns:
-        if rule.following_error is not None:
+        if rule.following_error is not None and not _is_followed(rule, command, measured, now_ns, followed):
             state = _state(rule, measured, now_ns)
             if isinstance(state, str):
                 return Hold(Reason.ANCHOR, state, _stamp(measured))
@@ -101,6 +101,19 @@ def anchor(
     if (outside := _outside(rule, state)) is not None:
         return Hold(Reason.BOUNDS, outside, _stamp(measured))
     return Anchor(state, now_ns if begin_ns is None else begin_ns, rule.still)
+
+
+def _is_followed(rule: Rules, command: Command, measured: Sample | None, now_ns: int, followed: Floats | None) -> bool:
+    """A quick look at a robot that is where it was sent: after an inference every numpy call is a cold one.
+
+    False is no verdict: then the whole check decides.
+    """
+    if rule.compared is None or measured is None or now_ns - measured.captured_ns > rule.max_age_ns:
+        return False
+    here: list[float] = measured.values.tolist()
+    there: list[float] = (command.at(measured.captured_ns) if followed is None else followed).tolist()
+    # false also for what is not finite
+    return all(abs(here[value] - there[axis]) < slack for axis, value, slack in rule.compared)
 
 
 def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
@@ -130,12 +143,6 @@ def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
 
 def _lost(rule: Rules, state: Floats, commanded: Floats) -> str | None:
     """Names the axis that is too far from its command; whole turns of a periodic axis do not count."""
-    if not rule.periodic.size and not rule.turns:  # few axes: quicker than numpy
-        for here, there, most in zip(state.tolist(), commanded.tolist(), rule.slack.tolist(), strict=True):
-            if abs(here - there) > most:  # false for nan
-                break
-        else:
-            return None
     error = state - commanded
     if rule.periodic.size:
         turn = rule.turn[rule.periodic]

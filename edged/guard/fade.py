@@ -57,6 +57,8 @@ def _grown(share: Floats, left: Floats, whole: Any, fast: Any) -> Floats:
 
 def ease(chunk: ActionChunk, rule: Rules, start: Anchor) -> ActionChunk:
     """A single action that passed the guard, brought within what the fade allows, and by how much in `deviation`."""
+    if not eases(rule, start.begun_ns, start.at_ns):
+        return chunk
     now_ns = np.array([start.at_ns], np.int64)
     pace = pace_of(rule, start, now_ns)
     if pace is None:

@@ -60,8 +60,7 @@ class Line(msgspec.Struct, eq=False):
         if now_ns >= self.end_ns:
             return np.array(self.target)
         done = max((now_ns - self.from_ns) / (self.end_ns - self.from_ns), 0.0)
-        way = zip(self.origin.tolist(), self.target.tolist(), strict=True)  # few axes: quicker than numpy
-        where: Floats = np.array([here + (there - here) * done for here, there in way], np.float64)
+        where: Floats = self.origin + (self.target - self.origin) * done
         if self.binary.size:
             where[self.binary] = self.origin[self.binary]
         return where
@@ -77,13 +76,13 @@ class Line(msgspec.Struct, eq=False):
     def acceleration(self, now_ns: int) -> Floats:
         return np.zeros(len(self.origin))
 
-    def slope(self) -> Floats:
+    def slope(self) -> list[float]:
         """[D] its velocity per second, 0 where the origin is not known."""
         per_s = NS_PER_S / max(self.end_ns - self.from_ns, 1)
         way = zip(self.origin.tolist(), self.target.tolist(), strict=True)
-        slope: Floats = np.array([(there - here) * per_s if here == here else 0.0 for here, there in way])
-        if self.binary.size:
-            slope[self.binary] = 0.0
+        slope = [(there - here) * per_s if here == here else 0.0 for here, there in way]
+        for axis in self.binary.tolist():
+            slope[axis] = 0.0
         return slope
 
 

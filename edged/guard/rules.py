@@ -52,6 +52,8 @@ class Rules:
     fade_ns: int  # how long velocity limits grow where a motion or an engine begins
     following_error: float | None
     slack: Floats  # following_error where an axis can be compared with its command, infinite elsewhere
+    # Each measured axis, which value it is and its slack, for a look without numpy; None where that does not say all.
+    compared: tuple[tuple[int, int, float], ...] | None
     turns: tuple[Turning, ...]  # rotations, whose parts have no limits of their own
 
 
@@ -82,6 +84,8 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
     low = _inward(_column(guard, axes, "min", -math.inf), upward=True)
     high = _inward(_column(guard, axes, "max", math.inf), upward=False)
     reach = np.minimum(step, velocity * (step_ns / NS_PER_S))
+    slack = np.where((measured >= 0) & ~rate_free & ~part, guard.following_error or math.inf, math.inf)
+    each = enumerate(zip(measured.tolist(), slack.tolist(), strict=True))
     return Rules(
         deadline_ns=deadline_ns,
         max_plan_age_ns=max_plan_age_ns,
@@ -118,7 +122,8 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         ),
         fade_ns=ns(guard.fade_ms),
         following_error=guard.following_error,
-        slack=np.where((measured >= 0) & ~rate_free & ~part, guard.following_error or math.inf, math.inf),
+        slack=slack,
+        compared=None if sensor is None or turns or turn.any() else tuple((i, n, s) for i, (n, s) in each if n >= 0),
         turns=turns,
     )
 

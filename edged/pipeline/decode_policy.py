@@ -85,7 +85,7 @@ class PolicyDecoder:
             if consumed >= len(raw):
                 age = f"the input is {ms(now_ns - captured_ns):.0f} ms old"
                 return Hold(Reason.LATE, f"all {len(raw)} steps of the chunk have passed: {age}", captured_ns)
-        actions = raw[consumed:].copy()
+        actions = raw[consumed:].copy() if consumed else raw.copy()
         if len(actions) == 1 and not self._moves:  # a switch or nothing: after an inference numpy calls are cold ones
             for axis in self._binary:
                 value = float(actions[0, axis])

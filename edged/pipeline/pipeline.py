@@ -154,8 +154,8 @@ class Pipeline:
 
     def _joined(self, chunk: ActionChunk, observation: Observation, motion: Motion) -> ActionChunk:
         """With what earlier predictions say about its steps, and what is left of the engine before."""
-        m, action = self.schedule.ensemble, self.manifest.action
-        if m is not None and action is not None:
+        m = self.schedule.ensemble
+        if m is not None and (action := self.manifest.action) is not None:
             past = [one for stretch, one in motion.past if stretch == observation.stretch]
             chunk = ensemble(chunk, past, m, action[1].axes, self.rule.turns)
         chunk = chunk if motion.join is None else motion.join.join(chunk)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from cells import MS, NOW_NS, axis, sample
 from guarded import STEP_NS, checked, chunk, held, limited, rule
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edged.core.types import Hold, Reason
@@ -59,6 +60,33 @@ def test_the_following_error_is_taken_at_the_time_of_the_measurement() -> None:
     """The arm is commanded from 0 to 1 within 20 ms; a sample 10 ms old that says 0.5 is right on its way."""
     moving = Command(line([1, 1, 1]), NOW_NS - STEP_NS, NOW_NS + MS)
     assert started(anchor(rule(following_error=0.01), moving, sample("joints", 10, (0.5, 0.5, 0.5)), NOW_NS))
+
+
+VALUES = st.sampled_from([0.0, 0.5, 0.7, 1.5, math.nan, math.inf, -math.inf, 1e308, -1e308])
+
+
+@given(
+    st.tuples(VALUES, VALUES, VALUES),
+    st.tuples(VALUES, VALUES, VALUES),
+    st.sampled_from(["continuous", "binary", "angle"]),
+    st.sampled_from(["j1", "j9"]),
+    st.integers(45, 55),
+)
+@example((0.0, math.inf, 0.0), (0.0, 0.0, 0.0), "binary", "j1", 50)
+@example((0.0, 0.0, math.inf), (0.0, 0.0, math.inf), "continuous", "j1", 50)
+@example((0.5, 0.0, 0.7), (0.5, 0.0, 0.7), "continuous", "j1", 51)
+def test_a_quick_look_at_a_robot_finds_what_the_whole_check_does(
+    measured: Any, told: Any, kind: Any, first: str, age_ms: int
+) -> None:
+    by = rule(None, axis(first), axis("j2", kind=kind), axis("j3"), following_error=0.2)
+    assert (by.compared is None) is (kind == "angle")
+    seen, last = sample("joints", age_ms, measured), command(told)
+    with np.errstate(all="ignore"):
+        quick, whole = (anchor(one, last, seen, NOW_NS) for one in (by, replace(by, compared=None)))
+    if isinstance(whole, Hold):
+        assert quick == whole
+    else:
+        np.testing.assert_array_equal(started(quick).values, whole.values)
 
 
 def test_whole_turns_are_no_following_error() -> None:
