@@ -60,24 +60,28 @@ class Past:
             self._samples.clear()
             last_ns = now_ns
         self._newest_ns = max(last_ns, now_ns)
-        frames, samples = {}, {}
+        frames, samples, at_ns = {}, {}, observation.reference_ns or now_ns
         for want in wants:
             for one in want.cameras:
                 if one.back_ns:
-                    frames[one.name] = self._kept(one, self._frames, observation.frames)
+                    frames[one.name] = self._kept(one, self._frames, observation.frames, at_ns)
             for one in want.sensors:
                 if one.back_ns:
-                    samples[one.name] = self._kept(one, self._samples, observation.samples)
+                    samples[one.name] = self._kept(one, self._samples, observation.samples, at_ns)
         return replace(observation, stretch=self._stretch, past_frames=frames, past_samples=samples)
 
-    def _kept(self, stream: Stream, kept: dict[str, deque[Seen]], now: Mapping[str, Seen]) -> tuple[Seen, ...]:
-        """What is there of a stream, the newest last; as far back as anybody ever looked, and one more."""
+    def _kept(
+        self, stream: Stream, kept: dict[str, deque[Seen]], now: Mapping[str, Seen], at_ns: int
+    ) -> tuple[Seen, ...]:
+        """What is there of a stream, the newest last; as far back from `at_ns`, the reference, as anybody ever looked,
+        and one more. A stream may be ahead of the reference."""
         newest = now[stream.name]
         window_ns = self._windows[stream.name] = max(stream.back_ns, self._windows.get(stream.name, 0))
         seen = kept.setdefault(stream.name, deque())
         if not seen or newest.captured_ns > seen[-1].captured_ns:
             seen.append(newest)
-        while len(seen) > 1 and seen[1].captured_ns <= seen[-1].captured_ns - window_ns:
+        oldest_ns = min(at_ns, seen[-1].captured_ns) - window_ns
+        while len(seen) > 1 and seen[1].captured_ns <= oldest_ns:
             seen.popleft()
         return tuple(seen)
 

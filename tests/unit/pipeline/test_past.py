@@ -48,6 +48,47 @@ def test_each_moment_is_what_was_captured_nearest_to_it(gaps_ms: list[int], step
             assert nearest(observation.past_samples["joints"], when_ms * MS).captured_ns == closest * MS
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    ticks=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 40), st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2])),
+        min_size=20, max_size=60,
+    ),
+    steps=st.integers(2, 5),
+    spacing_ms=st.sampled_from([20, 33, 70]),
+)  # fmt: skip
+def test_a_stream_of_another_rate_and_lateness_is_looked_back_at_from_the_clock_camera(
+    ticks: list[tuple[int, int, int, int]], steps: int, spacing_ms: int
+) -> None:
+    """A tick each 10 ms: the clock camera skips some and is late, the other one is seldom and may be ahead of it; stops
+    and gaps between them. The reference is all that was ever seen since."""
+    back_ns = (steps - 1) * spacing_ms * MS
+    both = tuple(Stream(name, 0, 0, (), back_ns) for name in ("tool", "wrist"))
+    past, wanted_of, now_ns = Past(), Wanted(both, (), "camera:tool", GAP), 1000 * MS
+    newest, everything, last_ns = {"tool": 0, "wrist": 0}, {"tool": set[int](), "wrist": set[int]()}, 0
+    for skipped, rare, late_ms, event in ticks:
+        now_ns += 10 * MS if event != 2 else 2 * GAP
+        if event == 1:
+            past.interrupt()
+        stamps = now_ns - late_ms * MS if not skipped else 0, now_ns if not rare else 0
+        newest = {name: max(newest[name], stamp) for name, stamp in zip(newest, stamps, strict=True)}
+        if not all(newest.values()):
+            continue
+        oldest_ns = min(newest.values())
+        if event == 1 or (last_ns and oldest_ns - last_ns > GAP):
+            everything = {"tool": set(), "wrist": set()}
+        last_ns = max(last_ns, oldest_ns)
+        for name, stamp in newest.items():
+            everything[name].add(stamp)
+        frames = {name: shot(stamp, camera=name) for name, stamp in newest.items()}
+        observation = past.extend(Observation(frames, {}, oldest_ns, 0, newest["tool"]), wanted_of)
+        for name in newest:
+            for index in range(1, steps):
+                when_ns = newest["tool"] - index * spacing_ms * MS
+                closest = min(everything[name], key=lambda at: (abs(at - when_ns), at))
+                assert nearest(observation.past_frames[name], when_ns).captured_ns == closest
+
+
 def test_no_more_is_kept_than_anybody_looks_back_at() -> None:
     past = Past()
     for number in range(100):
