@@ -102,6 +102,11 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         ('on = "limit"', 'on = "clip"', "guard.limits.j2.on = 'clip': allowed is one of hold, limit"),
         ("rate_hz = 100", 'rate_hz = "100"', "loop.rate_hz = '100': allowed is a number, without quotes"),
         ("rate_hz = 100", "rate_hz = 100\nfifo = true", "loop.fifo = True: allowed is a number, without quotes"),
+        (
+            "valid_ms = 200",
+            "valid_ms = 200\n[execution]\nreplan = true",
+            "execution.replan = True: allowed is a number",
+        ),
         ("rate_hz = 100", 'rate_hz = 100\ncpus = [0, "1"]', "loop.cpus = '1': allowed is a number, without quotes"),
         ("rate_hz = 100", 'rate_hz = 100\nmlock = "no"', "loop.mlock = 'no': allowed is true or false, without"),
         ("velocity = 1.5", 'velocity = "1.5"', "guard.limits.j1.velocity = '1.5': allowed is a number, without"),

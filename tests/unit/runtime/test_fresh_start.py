@@ -12,7 +12,7 @@ from cells import IMU, MS
 from numpy.typing import NDArray
 from scripted import PERIOD, STEPS, ScriptedCell, ScriptedEngine, Steady
 
-from edged.bundle.manifest import FeedbackInput, HiddenOutput, History, StateInput, StatePart
+from edged.bundle.manifest import DelayInput, FeedbackInput, HiddenOutput, History, PrefixInput, StateInput, StatePart
 from edged.core.types import Sample
 
 OUTAGE = 200  # ticks: 2 s
@@ -23,19 +23,23 @@ RUN = 30 * MS
 class Remembering(ScriptedEngine):
     """Small motions from three moments of the imu and a recurrent state; `log` has each run's inputs and action."""
 
-    def __init__(self, identity: int, reset: str) -> None:
+    def __init__(self, identity: int, reset: str, continues: bool = False) -> None:
         super().__init__(identity)
+        more = {"prefix": PrefixInput(), "delay": DelayInput()} if continues else {}
         parts = (StatePart(sensor="imu", names=IMU, unit="rad"),)
         history = History(steps=3, spacing_ms=40.0)
         self.manifest = cells.manifest(
             {
                 "state": StateInput(parts=parts, history=history),
                 "memory": FeedbackInput(output="memory_next", reset=reset),  # type: ignore[arg-type]
+                **more,
             },
             {"action": cells.action(step_ms=20.0), "memory_next": HiddenOutput()},
             schema=2,
         )
         self.inputs = {"state": np.zeros((1, 3, 3), np.float32), "memory": np.zeros((1, 3), np.float32)}
+        if continues:
+            self.inputs |= {"prefix": np.zeros((1, STEPS, 3), np.float32), "delay": np.zeros(1, np.int64)}
         self.outputs = {**self.outputs, "memory_next": np.zeros((1, 3), np.float32)}
         self.log: list[dict[str, NDArray[Any]]] = []
 
@@ -64,7 +68,7 @@ class Cell(ScriptedCell):
         self.clock.sleep_until(begin_ns)
         self.imu = Swinging(self.clock, "imu")
         self.inputs.sensors["imu"] = self.imu  # type: ignore[index]
-        self.engine = Remembering(1, reset)
+        self.engine = Remembering(1, reset, join == "rtc")
         self.offer(self.engine)
 
     def offer(self, engine: Remembering) -> None:
@@ -142,15 +146,41 @@ def test_a_tick_without_input_is_no_gap(tmp_path: Path) -> None:
     assert cell.engine.log[-1]["memory"].any()
 
 
-def test_what_is_never_reset_is_kept(tmp_path: Path) -> None:
-    cell = Cell(tmp_path / "one", 10_000 * MS, "never", "inline")
+@pytest.mark.parametrize("inference", ["inline", "async"])
+@pytest.mark.parametrize("outage", [gap, stop])
+def test_what_is_never_reset_is_kept(tmp_path: Path, outage: Any, inference: str) -> None:
+    cell = Cell(tmp_path / "one", 10_000 * MS, "never", inference)
     cell.ticks(BEFORE)
-    last = cell.engine.log[-1]["memory_next"]
-    stop(cell)
+    outage(cell)
     done = len(cell.engine.log)
+    last = cell.engine.log[-1]["memory_next"]
     cell.until_run()
     np.testing.assert_array_equal(cell.engine.log[done]["memory"], last)
     assert (cell.engine.log[done]["state"] == cell.engine.log[done]["state"][:, :1]).all(), "a history is never kept"
+
+
+@pytest.mark.parametrize("outage", [gap, stop])
+def test_what_continues_a_plan_continues_none_after_an_outage(tmp_path: Path, outage: Any) -> None:
+    """Its prefix and delay are what they are in a first inference, and its plan is joined to nothing."""
+    cell = Cell(tmp_path / "one", 10_000 * MS, "stop", "async", "rtc")
+    cell.ticks(BEFORE)
+    assert any(one["delay"] for one in cell.engine.log)
+    outage(cell)
+    done = len(cell.engine.log)
+    cell.until_run()
+    resumed_ns = cell.clock() // PERIOD * PERIOD
+    heard = cell.ticks(6)
+    fresh = Cell(tmp_path / "other", resumed_ns, "stop", "async", "rtc")
+    fresh.until_run()
+    wanted = fresh.ticks(6)
+    for name, array in fresh.engine.log[0].items():
+        np.testing.assert_array_equal(cell.engine.log[done][name], array, name)
+    assert not cell.engine.log[done]["delay"].any()
+    assert not cell.engine.log[done]["prefix"].any()
+    actions = [[one.arrays["action"] for one in told if "action" in one.arrays] for told in (heard, wanted)]
+    assert actions[0]
+    for one, other in zip(*actions, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_an_operators_reset_empties_all_of_it(tmp_path: Path) -> None:
