@@ -13,6 +13,7 @@ from edged.core.clock import Now, monotonic_ns
 
 Step = Literal["observe", "encode", "engine", "decode", "guard", "inspect", "publish"]
 STEPS: tuple[Step, ...] = ("observe", "encode", "engine", "decode", "guard", "inspect", "publish")
+_NONE: dict[Step, int] = dict.fromkeys(STEPS, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,14 @@ class Stopwatch:
     def __init__(self, now: Now = monotonic_ns) -> None:
         self.now = now
         self.started_ns = self._last_ns = 0
-        self.ended_ns: dict[Step, int] = dict.fromkeys(STEPS, 0)
-        self.took_ns: dict[Step, int] = dict.fromkeys(STEPS, 0)
+        self.ended_ns: dict[Step, int] = dict(_NONE)
+        self.took_ns: dict[Step, int] = dict(_NONE)
 
     def restart(self, started_ns: int) -> None:
         """A new tick, whose first reading was taken by whoever waited for it."""
         self.started_ns = self._last_ns = started_ns
-        for step in STEPS:
-            self.ended_ns[step] = self.took_ns[step] = 0
+        self.ended_ns.update(_NONE)
+        self.took_ns.update(_NONE)
 
     def lap(self, step: Step) -> int:
         """`step` has ended: read the clock, keep and return the reading."""

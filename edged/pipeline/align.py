@@ -109,11 +109,13 @@ def observe(
     the oldest part's. `cameras` are asked for the cause only when one has no usable frame.
     """
     seen: dict[str, Frame] = {}
+    stamps: list[int] = []
     for stream in want.cameras:
         frame = frames.get(stream.name)
         if frame is None:
             return _starting(want, frames, rings, cameras)
         seen[stream.name] = frame
+        stamps.append(frame.captured_ns)
     reference: Frame | Sample | None = None
     if seen:
         reference = seen[want.clock] if want.clock is not None else min(seen.values(), key=_captured_ns)
@@ -125,6 +127,7 @@ def observe(
         if sample is None:
             return _unmatched(want, frames, rings, stream, reference_ns, cameras)
         samples[stream.name] = sample
+        stamps.append(sample.captured_ns)
     if reference is None and samples:  # nothing but sensors: they only have to agree with each other
         reference = max(samples.values(), key=_captured_ns)
 
@@ -137,7 +140,6 @@ def observe(
         return trouble
     if reference is None:  # an engine of constants
         return Observation(seen, samples, now_ns, 0, now_ns)
-    stamps = [frame.captured_ns for frame in seen.values()] + [sample.captured_ns for sample in samples.values()]
     oldest_ns, reference_ns = min(stamps), reference.captured_ns
     skew_ns = max(reference_ns - oldest_ns, max(stamps) - reference_ns)
     return Observation(seen, samples, oldest_ns, skew_ns, reference_ns)

@@ -29,12 +29,10 @@ class Arrivals:
         That is so after a pause of the loop, and while it cannot empty the queue (`emptied` is False): a full queue
         keeps the oldest, and more of them lie in the kernel.
         """
-        first_ns, _ = self._drains[0]
-        last_ns, _ = self._drains[-1]
-        usual_gap_ns = (last_ns - first_ns) / max(1, len(self._drains) - 1)
+        gap_ns = now_ns - self._drains[-1][0]
         if not emptied:
             self._distrust = 2
-        elif now_ns - last_ns > max(STALL_NS, 3 * usual_gap_ns):
+        elif gap_ns > STALL_NS and gap_ns > 3 * self._usual_gap_ns():
             self._distrust = max(self._distrust, 1)
         self._drains.append((now_ns, count))
         if self._distrust:
@@ -45,6 +43,9 @@ class Arrivals:
             return [now_ns] * wanted
         apart_ns = self._apart_ns(now_ns)
         return [now_ns - before * apart_ns for before in range(wanted - 1, -1, -1)]
+
+    def _usual_gap_ns(self) -> float:
+        return (self._drains[-1][0] - self._drains[0][0]) / max(1, len(self._drains) - 1)
 
     def _apart_ns(self, now_ns: int) -> int:
         """Nanoseconds between messages, over the drains remembered; the first of them opens the span."""

@@ -27,10 +27,12 @@ class Ring:
 
     def trim(self) -> None:
         """Forget what is older than the history before the newest; the newest itself stays for ever."""
-        if self._stamps:
-            old = bisect_right(self._stamps, self._stamps[-1] - self._history_ns - 1)
-            cut = max(old, len(self._stamps) - MAX_SAMPLES)
-            del self._stamps[:cut], self._samples[:cut]
+        stamps = self._stamps
+        if not stamps or (stamps[0] >= stamps[-1] - self._history_ns and len(stamps) <= MAX_SAMPLES):
+            return
+        old = bisect_right(stamps, stamps[-1] - self._history_ns - 1)
+        cut = max(old, len(stamps) - MAX_SAMPLES)
+        del stamps[:cut], self._samples[:cut]
 
     def newest(self) -> Sample | None:
         return self._samples[-1] if self._samples else None

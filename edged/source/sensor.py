@@ -59,7 +59,7 @@ class Sensor:
     ) -> None:
         self._tap = tap
         self._name = name
-        self._config = config
+        self._topic, self._is_edged = config.topic.encode(), config.codec == "edged"
         self._decode = decoder(config.codec, config.names)
         self._latency_ns = ns(config.latency_ms)
         self._ring = Ring(ns(config.history_ms))
@@ -74,7 +74,7 @@ class Sensor:
         self._samples = 0
         self._rejected: Counter[str] = Counter()
         self._unreadable: dict[str, str] = {}  # the first message of each cause, quoted
-        self._longest = len(config.topic.encode()) + longest(config.codec, config.names)
+        self._longest = len(self._topic) + longest(config.codec, config.names)
         queue = max(LEAST_QUEUE, min(MOST_QUEUE, QUEUE_BYTES // self._longest))
         self._most_bytes = 2 * self._longest  # what is somewhat too long is counted, more is cut off
         self._link = _connect(name, config, context, queue, self._most_bytes)
@@ -99,7 +99,7 @@ class Sensor:
         if self._backlog.floods > self._floods:
             self._floods, self._flooded_ns = self._backlog.floods, now_ns
             self._rejected["flood"] = self._floods
-        unstamped = sum(reading.captured_ns is None for reading in readings)
+        unstamped = [reading.captured_ns for reading in readings].count(None)
         count = unstamped + overrun if unstamped else 0
         arrived = iter(self._arrivals.stamps(count, now_ns, found.emptied, unstamped))
         for reading in readings:
@@ -187,15 +187,14 @@ class Sensor:
 
     def _read(self, parts: list[bytes]) -> Reading:
         payload, alone = parts[-1], len(parts) == 1
-        topic = self._config.topic.encode()
-        if not alone and topic and parts[0] != topic and self._config.codec != "edged":
+        if not alone and self._topic and parts[0] != self._topic and not self._is_edged:
             raise Unreadable("topic")
         try:
             if len(payload) > self._longest:
                 raise Unreadable("huge")
-            if self._config.codec == "edged":
+            if self._is_edged:
                 return self._decode(payload if alone else b"")
-            return self._decode(payload[len(topic) :] if alone else payload)
+            return self._decode(payload[len(self._topic) :] if alone else payload)
         except Unreadable as unreadable:
             if unreadable.cause not in self._unreadable:
                 most = f", at most {self._longest} are taken" if unreadable.cause == "huge" else ""

@@ -85,7 +85,8 @@ class Arrays(Mapping[str, NDArray[Any]]):
             array = np.frombuffer(source, np.uint8, count, at)
         else:
             array = np.frombuffer(source, _DTYPES[spec.dtype], count, at).copy()
-        array = array.reshape(spec.shape)
+        if len(spec.shape) != 1:
+            array = array.reshape(spec.shape)
         array.setflags(write=False)
         return array
 

@@ -162,8 +162,9 @@ def decode(buffer: bytes | memoryview) -> Message:
 
 
 def _decode(buffer: bytes | memoryview) -> Message:
-    if memoryview(buffer).nbytes > MAX_MESSAGE:
-        raise WireError(f"{memoryview(buffer).nbytes} bytes", f"a message has at most {MAX_MESSAGE}")
+    size = len(buffer) if type(buffer) is bytes else memoryview(buffer).nbytes
+    if size > MAX_MESSAGE:
+        raise WireError(f"{size} bytes", f"a message has at most {MAX_MESSAGE}")
     raw = buffer if type(buffer) is bytes else memoryview(buffer).toreadonly()
     topic, at = read_topic(raw)
     if len(raw) < at + _PREAMBLE.size:
@@ -234,8 +235,12 @@ def _check_preamble(preamble: Preamble) -> None:
         raise WireError(f"{preamble.kind.name} with reason {preamble.reason}", "a Hold has one, nothing else does")
     if int(preamble.flags) & _STOP and not is_hold:
         raise WireError(f"{preamble.kind.name} with the stop bit", "only a Hold may stop")
-    stamps = (preamble.captured_ns, preamble.published_ns, preamble.valid_for_ns)
-    if preamble.seq < 1 or min(stamps) < 0 or max(stamps) >= END_OF_TIME_NS:
+    captured_ns, published_ns, valid_ns = preamble.captured_ns, preamble.published_ns, preamble.valid_for_ns
+    are_times = (
+        0 <= captured_ns < END_OF_TIME_NS and 0 <= published_ns < END_OF_TIME_NS and 0 <= valid_ns < END_OF_TIME_NS
+    )
+    if preamble.seq < 1 or not are_times:
+        stamps = (captured_ns, published_ns, valid_ns)
         raise WireError(f"seq {preamble.seq}, stamps {stamps}", "seq counts from 1, stamps are 0 to 2**62 - 1")
 
 
@@ -262,8 +267,10 @@ def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec
         if not (_is_time(t0_ns) and _is_time(step_ns)):
             raise WireError(f"ACTION with t0_ns, step_ns = {(t0_ns, step_ns)}")
         shape = specs[0].shape
+        if 0 in shape:
+            raise WireError("ACTION that is empty or compressed")
         for number, spec in enumerate(specs):
-            if spec.codec != "raw" or 0 in shape:
+            if spec.codec != "raw":
                 raise WireError("ACTION that is empty or compressed")
             if spec.name == "velocity" and (number, spec.dtype, spec.shape) != (1, specs[0].dtype, shape):
                 raise WireError("ACTION whose velocity is not the second array, of the type and shape of the first")

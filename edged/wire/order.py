@@ -27,11 +27,13 @@ class Order:
         `future`: of our own clock, but made later than now, or by a sender started later than now: refused, for
         everything after it would look old. `old`: not newer than what was accepted before.
         """
-        if message.boot == self._boot and max(message.published_ns, message.session) > now_ns:
+        if message.boot == self._boot and (message.published_ns > now_ns or message.session > now_ns):
             return "future"
-        if not newer(message, self._newest.get(message.topic)):
-            return "old"
-        if message.topic not in self._newest and len(self._newest) >= MOST_TOPICS:
+        last = self._newest.get(message.topic)
+        if last is None:
+            if len(self._newest) >= MOST_TOPICS:
+                return "old"
+        elif not newer(message, last):
             return "old"
         self._newest[message.topic] = message
         return ""

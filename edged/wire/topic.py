@@ -35,9 +35,13 @@ def readdressed(data: bytes, topic: str, seq: int) -> bytes:
     return b"".join((topic_bytes(topic), data[preamble:number], seq.to_bytes(8, "little"), data[number + 8 :]))
 
 
+@lru_cache(maxsize=256)
 def _read_start(start: bytes) -> str:
+    name = start.rstrip(b"\0")
+    if b"\0" in name:
+        raise WireError("padding after the topic is not zero")
     try:
-        return start.rstrip(b"\0").decode()
+        return name.decode()
     except UnicodeDecodeError:
         raise WireError("the topic is not UTF-8") from None
 
@@ -49,6 +53,4 @@ def read_topic(raw: bytes | memoryview) -> tuple[str, int]:
     if end < 1:
         raise WireError("no topic", "a message begins with 1 to 255 bytes and a NUL")
     at = align(end + 1)
-    if any(start[end:at]):
-        raise WireError("padding after the topic is not zero")
     return _read_start(start[:at]), at
