@@ -199,8 +199,8 @@ def _log(name: str, bundle: Bundle) -> None:
     if shutil.which("journalctl") is None:
         bundle.missing.append(f"{name}/log.txt: there is no journalctl; add the log of whatever starts it")
         return
-    units = f"--unit=edged@{name}", f"--unit=edged-record@{name}"
-    command = ["journalctl", "--quiet", *units, "--output=short-iso-precise", f"--since=-{DAYS}"]
+    units = "-u", f"edged@{name}", "-u", f"edged-record@{name}"
+    command = ["journalctl", "-q", *units, "-o", "short-iso-precise", "--since", f"-{DAYS}"]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired) as error:
