@@ -7,7 +7,8 @@ on it without msgpack, and everything that has a size is checked against a bound
 """
 
 from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec
-from edged.wire.message import MAX_MESSAGE, Flag, Kind, Message, Preamble, decode, encode
+from edged.wire.kinds import Kind
+from edged.wire.message import MAX_MESSAGE, Flag, Message, Preamble, decode, encode
 from edged.wire.order import MOST_TOPICS, Order, age_ns, good_until, newer
 from edged.wire.topic import subscription
 

@@ -6,7 +6,7 @@ offsets are redundant, and a reader that checks them cannot be talked into readi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, Literal
@@ -43,7 +43,7 @@ class ArraySpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Arrays(Mapping[str, NDArray[Any]]):
-    """The arrays of a message by name: read-only, each copied out of the message on its first use.
+    """The arrays of a message by name: read-only, each made on its first use, without a copy of bytes.
 
     `specs` gives their shapes without decoding. Indexing raises `WireError` when compressed data is broken or
     `zstandard` is not installed.
@@ -81,10 +81,10 @@ class Arrays(Mapping[str, NDArray[Any]]):
         count = prod(spec.shape)
         if spec.dtype == "bool":  # any byte may have been sent, but numpy's bool must be 0 or 1
             array: NDArray[Any] = np.frombuffer(source, np.uint8, count, at) != 0
-        elif spec.dtype == "uint8":  # bytes are never unaligned, and an image is worth a copy less
-            array = np.frombuffer(source, np.uint8, count, at)
         else:
-            array = np.frombuffer(source, _DTYPES[spec.dtype], count, at).copy()
+            array = np.frombuffer(source, _DTYPES[spec.dtype], count, at)
+            if spec.dtype != "uint8" and (type(source) is not bytes or not array.flags.aligned):
+                array = array.copy()  # an image is worth a copy less
         if len(spec.shape) != 1:
             array = array.reshape(spec.shape)
         array.setflags(write=False)
@@ -96,31 +96,40 @@ def align(length: int) -> int:
     return length + -length % 8
 
 
+Check = Callable[[Sequence[ArraySpec]], None]
+"""Raises `WireError` for arrays that a message of some kind does not have."""
+
+
 def lay_out(
-    arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec
+    arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec, check: Check
 ) -> tuple[list[Any], tuple[ArraySpec, ...] | list[ArraySpec], int]:
     """Buffers (padding included) to append to a message, what describes them, and the payload's length.
 
-    Raises `WireError` for what `check_arrays` refuses.
+    Raises `WireError` for what `check_arrays` or `check` refuses.
     """
     if codec == "raw":
-        for _, array in arrays:
+        alike = []
+        for name, array in arrays:
             if array.dtype not in _LITTLE or not array.flags.c_contiguous:
                 break
+            alike.append((name, array.dtype, array.shape))
         else:
-            gaps, laid_out, end = _as_they_are(tuple([(name, array.dtype, array.shape) for name, array in arrays]))
+            gaps, laid_out, end = _as_they_are(tuple(alike), check)
             parts: list[Any] = []
             for gap, (_, array) in zip(gaps, arrays, strict=True):
-                parts += (gap, array) if gap else (array,)
+                if gap:
+                    parts.append(gap)
+                parts.append(array)
             return parts, laid_out, end
     parts, specs, end = _lay_out(arrays, codec)
     check_arrays(specs, end)
+    check(specs)
     return parts, specs, end
 
 
 @lru_cache(maxsize=64)
 def _as_they_are(
-    arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...],
+    arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...], check: Check
 ) -> tuple[tuple[bytes, ...], tuple[ArraySpec, ...], int]:
     """Little-endian arrays (name, dtype, shape) laid out and checked once for all messages like it: the padding before
     each, what describes them, and the payload's length."""
@@ -131,6 +140,7 @@ def _as_they_are(
         specs.append(ArraySpec(name, _DTYPE_NAMES[dtype], shape, offset, length, "raw"))
         end = offset + length
     check_arrays(specs, end)
+    check(specs)
     return tuple(gaps), tuple(specs), end
 
 

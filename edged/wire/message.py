@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from functools import lru_cache
 from typing import Any
 
@@ -14,34 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.errors import WireError
-from edged.core.pixels import ONE_CHANNEL, dtype_of
 from edged.core.types import Reason
 from edged.wire.arrays import MAX_PAYLOAD, Arrays, ArraySpec, Codec, align, check_arrays, check_padding, lay_out
 from edged.wire.header import check_header, read_header
+from edged.wire.kinds import CHECKS, END_OF_TIME_NS, KINDS, Kind, check_facts
 from edged.wire.topic import read_topic, topic_bytes
 
 MAGIC = b"EDG1"
 MAX_HEADER = 256 * 1024
 MAX_MESSAGE = 256 + 80 + MAX_HEADER + MAX_PAYLOAD
-END_OF_TIME_NS = 1 << 62  # so that the sum of two stamps fits into 64 bits
 
 _PREAMBLE = struct.Struct("<4sBBHIIQQqqq8s8sQ")
-
-
-class Kind(IntEnum):
-    """What a message carries."""
-
-    ACTION = 1
-    LABELS = 2
-    INSTANCES = 3
-    HOLD = 4
-    FRAME = 5
-    SAMPLE = 6
-    HEALTH = 7
-    EVENT = 8
-    RESULT = 9
-    TRACE = 10
-    PICTURE = 11
 
 
 class Flag(IntFlag):
@@ -54,18 +37,9 @@ class Flag(IntFlag):
 
 
 _REPEATING = (Kind.FRAME, Kind.SAMPLE, Kind.PICTURE)
-_KINDS = {int(kind): kind for kind in Kind}
 _FLAGS = tuple(Flag(bits) for bits in range(16))
 _STOP = int(Flag.STOP)  # operators of IntFlag cost a microsecond
 _STOPS = {int(reason): reason.stop for reason in Reason}
-# The first array of a kind, where a gateway finds it without reading the header: name, dtype, dimensions.
-_FIRST = {
-    Kind.ACTION: ("action", "float32", 2),
-    Kind.LABELS: ("labels", "uint8", 2),
-    Kind.INSTANCES: ("xyxy", "float32", 2),
-    Kind.FRAME: ("image", "uint8", 3),
-    Kind.SAMPLE: ("values", "float64", 1),
-}
 
 
 class Preamble(msgspec.Struct, frozen=True):
@@ -134,8 +108,8 @@ def encode(
     if "arrays" in header:
         raise WireError("header key 'arrays' is taken", "pass arrays as arrays")
     raw_only = preamble.kind in (Kind.ACTION, Kind.HOLD)
-    parts, specs, payload_len = lay_out(arrays, "raw" if raw_only else codec)
-    _check_kind(preamble.kind, header, specs)
+    parts, specs, payload_len = lay_out(arrays, "raw" if raw_only else codec, CHECKS[preamble.kind])
+    check_facts(preamble.kind, header, specs)
     try:
         head = _ENCODER.encode({**header, "arrays": specs} if specs else header)
         start = topic_bytes(topic) + _pack(preamble, len(head), payload_len)
@@ -170,7 +144,7 @@ def _decode(buffer: bytes | memoryview) -> Message:
     if len(raw) < at + _PREAMBLE.size:
         raise WireError(f"cut off in the preamble, at byte {len(raw)}")
     magic, number, reason, bits, header_len, payload_len, *rest, reserved = _PREAMBLE.unpack_from(raw, at)
-    kind = _KINDS.get(number)
+    kind = KINDS.get(number)
     if magic != MAGIC or kind is None or reserved:
         raise WireError(f"magic {magic!r}, kind {number}, reserved {reserved}", "not a message of wire v1")
     header_at = at + _PREAMBLE.size
@@ -196,7 +170,8 @@ def _header(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any],
     except ValueError as error:
         raise WireError(f"header: {error}") from None
     check_arrays(specs, payload_len)
-    _check_kind(_KINDS[number], header, specs)
+    CHECKS[number](specs)
+    check_facts(KINDS[number], header, specs)
     return header, specs
 
 
@@ -242,38 +217,6 @@ def _check_preamble(preamble: Preamble) -> None:
     if preamble.seq < 1 or not are_times:
         stamps = (captured_ns, published_ns, valid_ns)
         raise WireError(f"seq {preamble.seq}, stamps {stamps}", "seq counts from 1, stamps are 0 to 2**62 - 1")
-
-
-def _is_time(value: Any) -> bool:
-    return type(value) is int and 0 <= value < END_OF_TIME_NS
-
-
-def _check_kind(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec]) -> None:
-    """What a reader of this kind relies on: the first array, and of an action its times."""
-    if kind is Kind.HOLD and specs:
-        raise WireError("a Hold with arrays", "it carries no command")
-    if kind in _FIRST:
-        first = specs[0] if specs else None
-        if first is None or (first.name, first.dtype, len(first.shape)) != _FIRST[kind]:
-            raise WireError(f"{kind.name} without its first array {_FIRST[kind]}")
-    if kind is Kind.PICTURE:
-        first, pixels = specs[0] if specs else None, header.get("format")
-        if first is None or first.name != "image" or len(first.shape) != 2 or pixels not in ONE_CHANNEL:
-            raise WireError(f"PICTURE of format {pixels!r} without its first array 'image' [H, W]")
-        if first.dtype != dtype_of(pixels).name:
-            raise WireError(f"PICTURE of format {pixels} as {first.dtype}")
-    if kind is Kind.ACTION:
-        t0_ns, step_ns = header.get("t0_ns"), header.get("step_ns")
-        if not (_is_time(t0_ns) and _is_time(step_ns)):
-            raise WireError(f"ACTION with t0_ns, step_ns = {(t0_ns, step_ns)}")
-        shape = specs[0].shape
-        if 0 in shape:
-            raise WireError("ACTION that is empty or compressed")
-        for number, spec in enumerate(specs):
-            if spec.codec != "raw":
-                raise WireError("ACTION that is empty or compressed")
-            if spec.name == "velocity" and (number, spec.dtype, spec.shape) != (1, specs[0].dtype, shape):
-                raise WireError("ACTION whose velocity is not the second array, of the type and shape of the first")
 
 
 def _pack(preamble: Preamble, header_len: int, payload_len: int) -> bytes:

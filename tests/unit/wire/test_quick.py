@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from edged.core.errors import WireError
 from edged.wire import Kind
-from edged.wire.arrays import _lay_out, check_arrays, lay_out
+from edged.wire.arrays import Arrays, ArraySpec, _lay_out, check_arrays, lay_out
 from edged.wire.header import check_header, read_header
+from edged.wire.kinds import CHECKS
 
 TEXT = st.text(max_size=4)
 KEYS = st.one_of(
@@ -64,6 +66,10 @@ def test_what_nests_too_deep_is_refused_in_a_key_that_nobody_knows() -> None:
         check_header(msgspec.msgpack.encode({**GOOD, "mine": deep}), Kind.ACTION)
 
 
+def anything(specs: Sequence[ArraySpec]) -> None:
+    """Of a kind with any arrays."""
+
+
 @given(
     st.lists(
         st.tuples(
@@ -85,8 +91,31 @@ def test_arrays_as_they_are_lie_where_the_slow_way_puts_them(asked: list[tuple[s
         check_arrays(specs, length)
     except WireError:
         with pytest.raises(WireError):
-            lay_out(arrays, "raw")
+            lay_out(arrays, "raw", anything)
         return
-    quick_parts, quick_specs, quick_length = lay_out(arrays, "raw")
+    quick_parts, quick_specs, quick_length = lay_out(arrays, "raw", anything)
     assert (list(quick_specs), quick_length) == (specs, length)
     assert b"".join(quick_parts) == b"".join(parts)
+
+
+def test_arrays_that_one_kind_has_are_refused_of_another_each_time() -> None:
+    arrays = [("action", np.zeros((1, 2), np.float32))]
+    for _ in range(2):
+        assert lay_out(arrays, "raw", CHECKS[Kind.ACTION])[2] == 8
+        with pytest.raises(WireError, match="a Hold with arrays"):
+            lay_out(arrays, "raw", CHECKS[Kind.HOLD])
+        with pytest.raises(WireError, match="SAMPLE without its first array"):
+            lay_out(arrays, "raw", CHECKS[Kind.SAMPLE])
+
+
+def test_what_is_read_of_bytes_is_not_copied_and_cannot_be_changed() -> None:
+    numbers = np.arange(6.0)
+    specs = [ArraySpec("values", "float64", (6,), 0, 48, "raw")]
+    for at in (0, 4):  # the second one may be unaligned, and is a copy then
+        raw = bytes(at) + numbers.tobytes()
+        for source, copied in ((raw, not np.frombuffer(raw, np.float64, 6, at).flags.aligned), (memoryview(raw), True)):
+            found = Arrays(source, at, specs)["values"]
+            assert np.shares_memory(found, np.frombuffer(raw, np.uint8)) is not copied
+            assert found.flags.aligned
+            assert not found.flags.writeable
+            np.testing.assert_array_equal(found, numbers)
