@@ -1,6 +1,6 @@
-"""What every test gets: Hypothesis without time limits, two workers for the whole suite, and an account of the skips.
+"""What every test gets: Hypothesis without time limits, three workers for the whole suite, and an account of the skips.
 
-`pytest` alone runs in two workers where there are two processors; `pytest tests/unit/guard`, `pytest -m soak` and
+`pytest` alone runs in three workers where there are two processors; `pytest tests/unit/guard`, `pytest -m soak` and
 `pytest -n 0` run in one process, and so does everything where pytest-xdist is missing (`-p no:xdist`).
 
 `pytest --no-new-skips` turns a skip that tests/skips.txt does not list into a failure, so that a test cannot quietly
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterable
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +23,44 @@ import pytest
 from hypothesis import settings
 
 SKIPS = Path(__file__).with_name("skips.txt")
-WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "2" if len(os.sched_getaffinity(0)) > 1 else "0"))
-DAEMONS = "tests/process/"  # daemons with clocks and sockets: one test after the other, in one worker
-# Trials and builds, which the kernel runs only where nothing else wants the processor: when all else is done. Each half
-# is one worker's, and the two are for each other what nothing else may be: neighbours who mostly wait.
-ALONE = {
-    "swaps": ("tests/process/test_swap_", "tests/process/test_fleet.py"),
-    "builds": (
-        "tests/process/test_control_remote.py",
-        "tests/process/test_plant.py",  # gateways of four kinds, judged to the second
-        "tests/process/test_two_clocks.py",
-        "tests/gpu_fake/test_cuda_swap.py",
-        "tests/gpu_fake/test_plan_",
-        "tests/unit/bench/test_bench_gpu.py",
-    ),
-}
-PATIENCE_S = 600.0  # for the other worker's last test
+WORKERS = int(os.environ.get("EDGED_TEST_WORKERS", "3" if len(os.sched_getaffinity(0)) > 1 else "0"))
+DAEMONS = "tests/process/"  # with clocks and sockets: two files at a time
+# Trials and builds, which the kernel runs only where nothing else wants the processor: last, two files at a time.
+TRIALS = (
+    "tests/process/test_swap_",
+    "tests/process/test_two_clocks.py",
+    "tests/process/test_fleet.py",
+    "tests/process/test_minimum.py",
+    "tests/process/test_signature.py",
+    "tests/process/test_control_remote.py",
+    "tests/gpu_fake/test_plan_",
+    "tests/gpu_fake/test_cuda_swap.py",
+    "tests/unit/bench/test_bench_gpu.py",
+)
+# Who waits for nine tenths of the time takes no processor from trials, and has nobody beside it who computes.
+WAITS = (
+    "tests/process/test_plant.py",  # gateways of four kinds, judged to the second
+    "tests/process/test_night.py",  # and faults, judged to the tick
+    "tests/process/test_record.py",
+    "tests/process/test_faults_rtsp.py",
+    "tests/process/test_faults_sources.py",
+    "tests/process/test_faults_subscribers.py",
+    "tests/process/test_rtsp.py",
+    "tests/process/test_run.py",
+    "tests/process/test_start.py",
+    "tests/process/test_vanished_folder.py",
+    "tests/unit/demo/test_reach.py",
+    "tests/unit/source/test_genicam.py",
+    "tests/unit/source/test_gstreamer.py",
+)
+AT_A_TIME = 2
+PATIENCE_S = 600.0  # for the other workers' last tests
 SOAK_TIMEOUT_S = 900.0
 # Where a shell forbids it, each of the hundreds of interpreters that tests start compiles all of edged once more.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other processor is the other worker's
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other processors are the other workers'
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
@@ -85,17 +102,22 @@ def is_default_suite(config: pytest.Config) -> bool:
     return not is_named and config.option.markexpr in config.getini("addopts")
 
 
-def unit_of(test: str) -> str:
-    """What a test runs with, in one worker: those that need the machine, those with daemons, those of its file."""
-    for half, files in ALONE.items():
-        if test.startswith(files):
-            return half
-    return DAEMONS if test.startswith(DAEMONS) else test.partition("::")[0]
+class Turn(IntEnum):
+    """When a test has its turn."""
+
+    DAEMON, OTHER, TRIAL, WAITS = range(4)
+
+
+def turn_of(test: str) -> Turn:
+    if test.startswith(TRIALS):
+        return Turn.TRIAL
+    if test.startswith(WAITS):
+        return Turn.WAITS
+    return Turn.DAEMON if test.startswith(DAEMONS) else Turn.OTHER
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker: the longest unit first, or the other worker waits for it; and last what has to be alone. A soak may
-    take longer than other tests, and one that goes on for longer more so."""
+    """In a worker: in turn. A soak may take longer than other tests, and one that goes on for longer more so."""
     scale = max(1.0, float(config.getoption("--soak-scale")))
     for item in items:
         marked = item.get_closest_marker("timeout")
@@ -103,20 +125,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit_s = float(marked.args[0] if marked else SOAK_TIMEOUT_S)
             item.add_marker(pytest.mark.timeout(limit_s * scale), append=False)
     if hasattr(config, "workerinput"):
-        order = {DAEMONS: 0} | dict.fromkeys(ALONE, 2)
-        items.sort(key=lambda item: order.get(unit_of(item.nodeid), 1))
+        items.sort(key=lambda item: turn_of(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """`loadfile` with the units of `unit_of`."""
+    """`loadfile`: what is first in its turn goes to whoever is free, daemons and trials to the first two workers."""
     if config.option.dist != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return unit_of(nodeid)
+            return nodeid.partition("::")[0]
+
+        def _assign_work_unit(self, node: Any) -> None:
+            mine = tuple(Turn) if self.nodes.index(node) < AT_A_TIME else (Turn.OTHER, Turn.DAEMON, Turn.WAITS)
+            file = min(self.workqueue, key=lambda file: (*mine, *Turn).index(turn_of(file)))
+            if turn_of(file) in mine:
+                self.workqueue.move_to_end(file, last=False)
+                super()._assign_work_unit(node)
+            elif not node.shutting_down:
+                node.shutdown()
 
     return Scheduling(config, log)
 
@@ -129,7 +159,7 @@ def pytest_configure_node(node: Any) -> None:
     """For the controller: where the workers wait for each other."""
     config = node.config
     if WAITING not in config.stash:
-        config.stash[WAITING] = tempfile.mkdtemp(prefix="pytest-alone-")
+        config.stash[WAITING] = tempfile.mkdtemp(prefix="pytest-last-")
         config.add_cleanup(lambda: shutil.rmtree(config.stash[WAITING], ignore_errors=True))
     node.workerinput["waiting"] = config.stash[WAITING]
 
@@ -141,7 +171,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def came_so_far(given: dict[str, Any]) -> int:
-    """Say that this worker has nothing to do any more but what has to be alone; how many have said so."""
+    """Say that this worker has nothing to do any more but what comes last; how many have said so."""
     place = Path(given["waiting"])
     (place / given["workerid"]).touch()
     return len(list(place.iterdir()))
@@ -149,9 +179,9 @@ def came_so_far(given: dict[str, Any]) -> int:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """What has to be alone begins when the other workers have ended, or are there as well."""
+    """What comes last begins when the other workers have ended, or are there as well."""
     given = getattr(item.config, "workerinput", None)
-    if given and unit_of(item.nodeid) in ALONE:
+    if given and turn_of(item.nodeid) >= Turn.TRIAL:
         until_s = time.monotonic() + PATIENCE_S
         while came_so_far(given) < given["workercount"]:
             if time.monotonic() > until_s:  # a worker that crashed never comes: it is waited for once

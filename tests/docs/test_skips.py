@@ -63,30 +63,18 @@ def test_two_workers_count_a_file_skipped_at_import_once(suite: Path) -> None:
     assert "which was not skipped" not in done.stdout
 
 
-def test_the_whole_suite_takes_two_workers_unless_asked_otherwise_and_part_of_it_none(
+def test_the_whole_suite_takes_three_workers_unless_asked_otherwise_and_part_of_it_none(
     suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("EDGED_TEST_WORKERS", raising=False)
     settings = '[tool.pytest.ini_options]\ntestpaths = ["."]\nmarkers = ["soak"]\naddopts = ["-m", "not soak"]\n'
     (suite / "pyproject.toml").write_text(settings, encoding="utf-8")
-    assert ("2 workers" if len(os.sched_getaffinity(0)) > 1 else "") in run(suite).stdout
+    assert ("3 workers" if len(os.sched_getaffinity(0)) > 1 else "") in run(suite).stdout
     monkeypatch.setenv("EDGED_TEST_WORKERS", "0")
     assert "worker" not in run(suite).stdout
     monkeypatch.setenv("EDGED_TEST_WORKERS", "2")
     for part in (["test_it.py"], ["-n", "0"], ["-m", "soak"], ["-p", "no:xdist"]):
         assert "worker" not in run(suite, *part).stdout, part
-
-
-def test_tests_with_daemons_share_one_worker(suite: Path) -> None:
-    (suite / "tests" / "process").mkdir(parents=True)
-    (suite / "test_it.py").rename(suite / "tests" / "test_it.py")
-    for name in "ab":
-        text = "import pytest\n@pytest.mark.parametrize('n', range(3))\ndef test_daemon(n):\n    pass\n"
-        (suite / "tests" / "process" / f"test_{name}.py").write_text(text, encoding="utf-8")
-    done = run(suite, "-n", "2", "-v")
-    ran = [line.partition("]")[0] for line in done.stdout.splitlines() if " PASSED tests/process/" in line]
-    assert len(ran) == 6, done.stdout
-    assert len(set(ran)) == 1, done.stdout
 
 
 def test_skips_pass_where_nobody_forbids_them(suite: Path) -> None:
