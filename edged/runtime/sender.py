@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edged.runtime.verdict_message import NO_FLAGS
 from edged.wire import Flag, Kind, Preamble
 
 NO_ENGINE = bytes(8)
+NO_FLAGS = Flag(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Verdict
 from edged.inspection.inspect import Inspection
+from edged.runtime.sender import NO_FLAGS
 from edged.wire import MAX_PAYLOAD, Flag, Kind
 from edged.wire.bounded import cut
 
-NO_FLAGS = Flag(0)
 _FLAGS = {  # operators of IntFlag cost a microsecond
     (ramping, easing, changed): Flag(Flag.RAMPING * ramping | Flag.EASING * easing | Flag.CHANGED * changed)
     for ramping, easing, changed in product((False, True), repeat=3)

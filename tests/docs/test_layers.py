@@ -250,7 +250,7 @@ def test_a_good_import_is_let_through(module: str, source: str) -> None:
 HEAVY = sorted(HOMES.keys() - {"numpy", "msgspec", "zmq"})
 
 
-@pytest.mark.parametrize("light", ["edged", "edged.wire", "edged.client"])
+@pytest.mark.parametrize("light", ["edged", "edged.wire", "edged.client", "edged.runtime.sender"])
 def test_what_a_controller_imports_needs_no_extra(light: str) -> None:
     """`pip install edged` without extras is enough for it, and it starts without OpenCV or an engine."""
     code = f"import sys, {light}; print(*sorted(m.partition('.')[0] for m in sys.modules))"
