@@ -79,13 +79,13 @@ def rounds(cell: Cell, count: int) -> Cell:
 
 
 def test_kill_in_each_state(rig: Rig) -> None:
-    rounds(open_cell(rig, swap=CAUGHT), 2)
+    rounds(open_cell(rig, swap=CAUGHT), 1)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_kill_in_each_state_often(rig: Rig, soak_scale: float) -> None:
-    rounds(open_cell(rig, swap=CAUGHT), max(1, round(2 * soak_scale)))
+    rounds(open_cell(rig, swap=CAUGHT), max(2, round(2 * soak_scale)))
 
 
 def test_a_version_that_crashed_twice_is_not_tried_again_until_it_is_reset(rig: Rig) -> None:

@@ -104,8 +104,8 @@ def test_a_swap_takes_the_slot_from_a_segmenter_that_hangs(rig: Rig) -> None:
 
 def test_a_swap_between_slow_policies_leaves_no_gap(rig: Rig) -> None:
     rig.feed("state", np.zeros(15), rate_hz=200.0)
-    cell = policy_cell(rig, 40, 50.0, swap=QUICK)
-    write_slow(rig.store, "bench-slow", 60, "2")
+    cell = policy_cell(rig, 25, 50.0, swap=QUICK)
+    write_slow(rig.store, "bench-slow", 35, "2")
     (rig.store / "bench-slow" / "current").symlink_to("1")
     daemon = rig.daemon(rig.config(**cell))
     actions = daemon.listen()
