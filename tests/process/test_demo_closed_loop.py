@@ -147,7 +147,7 @@ def test_with_a_covered_lens_the_loop_runs_but_reaches_nothing_worth_mentioning(
     with tempfile.TemporaryDirectory(prefix="loop") as name:
         loop = start(Path(name), "--blank", patience_s=2.0)
         try:
-            loop.wait("four targets", lambda: sum(event["event"] == "target" for event in loop.cell.events) >= 4)
+            loop.wait("three targets", lambda: sum(event["event"] == "target" for event in loop.cell.events) >= 3)
             assert loop.controller.last["actions"] > 100
             assert loop.reached() <= 1
         finally:

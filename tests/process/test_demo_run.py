@@ -34,17 +34,17 @@ KEYS = {
 }
 
 
-def test_five_targets_are_tried_and_the_result_is_told(rig: Rig) -> None:
+def test_three_targets_are_tried_and_the_result_is_told(rig: Rig) -> None:
     pictures = rig.folder / "pictures"
-    arguments = ("--targets", "5", "--seconds", "60", "--json", "--snapshot", str(pictures))
+    arguments = ("--targets", "3", "--seconds", "60", "--json", "--snapshot", str(pictures))
     done = rig.edged("demo", *arguments, patience_s=110)
     assert done.stdout.count("\n") == 1, done.stderr
     said = json.loads(done.stdout)
     assert {"targets", "miou", "ticks", "skipped", "holds", "latency_ms", "ok"} <= set(said)
     for key, parts in KEYS.items():
         assert set(said[key]) == parts
-    assert said["targets"]["total"] == 5
-    assert said["targets"]["reached"] >= 4
+    assert said["targets"]["total"] == 3
+    assert said["targets"]["reached"] >= 2
     assert said["miou"] > 0.8
     assert said["ticks"] > 100
     assert said["masks"] > 10
