@@ -61,8 +61,13 @@ def build(scratch: Path) -> None:
     (scratch / ".aksetup-defaults.py").write_text(
         DEFAULTS.format(headers=str(headers), include=str(include.parent), libraries=str(scratch / "lib"))
     )
-    quick = {"HOME": str(scratch), "CFLAGS": "-O0 -w", "CXXFLAGS": "-O0 -w", "PIP_CACHE_DIR": str(CACHE / "pip")}
-    pip("install", "--no-deps", "--target", str(scratch / "build"), "setuptools", "wheel", "numpy")
+    quick = {
+        "HOME": str(scratch),
+        "CFLAGS": "-O0 -g0 -w",
+        "CXXFLAGS": "-O0 -g0 -w",
+        "PIP_CACHE_DIR": str(CACHE / "pip"),
+    }
+    pip("install", "--no-deps", "--target", str(scratch / "build"), "setuptools", "wheel")
     quick["PYTHONPATH"] = str(scratch / "build")
     wheels = str(scratch / "wheels")
     pip("wheel", "--no-deps", "--no-build-isolation", "--no-binary", "pycuda", "-w", wheels, PYCUDA, **quick)
