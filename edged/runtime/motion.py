@@ -31,6 +31,7 @@ from edged.runtime.turn import Follow
 
 STOP_NS = 100 * NS_PER_MS
 STOP_TICKS = 3
+BEGINS_AGAIN = Hold(Reason.OPERATOR, "'edged reset' forgot what it was doing; it begins again at rest")
 REMEMBERED = 512  # commands: a second of the quickest loop, more than any measured state is old
 
 
@@ -66,6 +67,7 @@ class MotionState:
         self._rested: Sample | None = None  # until the first command: where it came to rest
         self._join: Join | None = None
         self._forget = threading.Event()
+        self._begins_again = False  # at this tick: what moves has to stop for it
 
     def memory(self, oldest_ns: int) -> dict[str, Any]:
         """What is remembered; of the commands those that are asked for at `oldest_ns` or later."""
@@ -99,7 +101,7 @@ class MotionState:
         return self.arming is None or self.arming.state != "armed"
 
     def ask_to_forget(self) -> None:
-        """From any thread: forget the running command and recurrent state before the next tick."""
+        """From any thread: forget the running command and recurrent state before the next tick. What moves stops."""
         self._forget.set()
 
     def check(
@@ -115,6 +117,8 @@ class MotionState:
         why there is no engine."""
         self._over = False
         held = self.arming.check(now_ns, enable) if self.arming else None
+        if self._begins_again:
+            held, self._begins_again = strongest((held, BEGINS_AGAIN)), False
         if held is not None and held.reason is Reason.DISABLED and enable is None:
             held = explain(held)
         if vacancy is not None and vacancy.stop:
@@ -178,6 +182,8 @@ class MotionState:
         forget = self._forget.is_set()
         if forget:
             self._forget.clear()
+            # from a measured state nothing goes on as it was commanded, nor as fast
+            self._begins_again = self.command is not None and now_ns < self.command.until_ns
             self.command = self._join = None
             self._said.clear()
             if after is not None:

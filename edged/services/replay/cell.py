@@ -98,19 +98,20 @@ class RecordedCell:
         self._slot.waits = False
         self._slot.offer(pipeline, carry=False)
         _, worker = self._slot.current()
-        self._loop.recall(memory, pipeline, self._plan_by(memory["policy"]["by"]))
+        self._loop.recall(memory, pipeline, self._plan_by(memory["policy"]))
         self._inputs.recall(memory["rings"])
         if pipeline is not None and self._instead is None:
             pipeline.inference.encoder.recall(memory["encoder"])
         if isinstance(worker, FedWorker):
             worker.go_on(memory["job"])
 
-    def _plan_by(self, identity: bytes | None) -> Pipeline | None:
-        """The engine that the running plan is of."""
+    def _plan_by(self, policy: Mapping[str, Any]) -> Pipeline | None:
+        """The engine that the newest plan is of; None where that is of no consequence any more."""
+        identity = policy["by"]
         if identity is None:
             return None
         found = self._pipelines.get(bytes(0) if self._instead is not None else identity)
-        if found is None:
+        if found is None and policy["plan"] is not None:
             raise MissingError("the running plan is of an engine that is in use no more")
         return found
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scripted import PERIOD, STEPS, ScriptedCell, ScriptedEngine, Steady
 
 from edged.bundle.manifest import DelayInput, FeedbackInput, HiddenOutput, History, PrefixInput, StateInput, StatePart
-from edged.core.types import Sample
+from edged.core.types import Reason, Sample
+from edged.wire import Flag, Kind
 
 OUTAGE = 200  # ticks: 2 s
 BEFORE, AFTER = 60, 60
@@ -201,6 +202,32 @@ def test_a_swap_resets_and_keeps_what_the_world_was(tmp_path: Path) -> None:
     cell.ticks(1)
     assert not after.log[0]["memory"].any()
     assert not (after.log[0]["state"] == after.log[0]["state"][:, :1]).all(), "the input went on without a break"
+
+
+@pytest.mark.parametrize("inference", ["inline", "async"])
+@pytest.mark.parametrize("acceleration", [None, 8.0])
+def test_an_operators_reset_stops_what_moves(tmp_path: Path, inference: str, acceleration: float | None) -> None:
+    """It begins again where the robot is measured, and at rest: not in the middle of a motion."""
+    cell = ScriptedCell(tmp_path, acceleration=acceleration, inference=inference)
+    cell.install()
+    before = [cell.tick() for _ in range(40)][-1]
+    commanded = cell.motion.commanded(cell.clock())
+    assert commanded is not None
+    assert np.abs(commanded - cell.joints.values).max() > 0.01, "it is not where it is measured"
+    cell.motion.ask_to_forget()
+    heard = [cell.tick() for _ in range(80)]
+    first = [message.kind for message in heard].index(Kind.ACTION)
+    assert {message.reason for message in heard[:10]} == {Reason.OPERATOR}
+    assert "'edged reset' forgot" in heard[0].header["detail"]
+    assert all(message.flags & Flag.STOP for message in heard[:10])
+    assert heard[first].header["motion"] == before.header["motion"] + 1
+    assert heard[first].arrays["action"][0] == pytest.approx(cell.joints.values), "where it is measured"
+    cell.arming.hold("anna", "a look")
+    cell.tick()
+    cell.motion.ask_to_forget()
+    assert cell.tick().header["motion"] == heard[first].header["motion"] + 1, "one stop"
+    cell.arming.resume("anna")
+    assert Kind.ACTION in [cell.tick().kind for _ in range(80)]
 
 
 @pytest.mark.parametrize(("reset", "kept"), [("never", True), ("stop", False)])

@@ -95,7 +95,7 @@ def test_ten_thousand_ticks_of_an_inspection(tmp_path: Path, made: list[TracedCe
 
 
 def test_it_begins_at_any_snapshot_and_goes_on_after_a_gap(tmp_path: Path, made: list[TracedCell]) -> None:
-    made.append(cell := policy_night(tmp_path, "async", 12, 700))
+    made.append(cell := policy_night(tmp_path, "async", 12, 700, 2))
     snapshots = [at for at, one in enumerate(cell.traces.messages) if one.header["trace"] == "snapshot"]
     assert len(snapshots) > 3
     begin, gap, after = snapshots[1] - 40, snapshots[2] - 60, snapshots[2]
