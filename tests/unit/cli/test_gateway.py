@@ -22,6 +22,9 @@ class Reads:
 def test_what_a_gateway_says_while_it_ends_is_logged(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    log = logging.getLogger("edged")
+    for what in ("handlers", "propagate"):  # as they were again for whoever is next in this process
+        monkeypatch.setattr(log, what, getattr(log, what))
     monkeypatch.setattr(gateway, "Plant", Reads)
     monkeypatch.setattr(gateway, "expected", lambda word: ([], word))
     monkeypatch.setattr(gateway, "told_to_end", threading.Event)
