@@ -110,15 +110,15 @@ def _single_is_fine(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> bo
     if len(chunk.actions) != 1:
         return False
     values: list[float] = chunk.actions[0].tolist()
-    for value, (low, high) in zip(values, rule.bounds, strict=True):
-        if not low <= value <= high:  # also nan
+    before = values
+    if rule.rated:
+        if start is None or not chunk.t0_ns - start.at_ns == chunk.step_ns == rule.step_ns:
             return False
-    if not rule.reaches:
-        return True
-    if start is None or not chunk.t0_ns - start.at_ns == chunk.step_ns == rule.step_ns:
-        return False
-    before: list[float] = start.values.tolist()
-    return all(abs(values[axis] - before[axis]) <= reach for axis, reach in rule.reaches)  # false for nan
+        before = start.values.tolist()
+    for value, here, (low, high, reach) in zip(values, before, rule.spans, strict=True):
+        if not (low <= value <= high and (reach == math.inf or abs(value - here) <= reach)):  # also nan
+            return False
+    return True
 
 
 def _allowed(chunk: ActionChunk, rule: Rules, first_ns: int) -> Floats:

@@ -57,12 +57,13 @@ class Line(msgspec.Struct, eq=False):
     binary: NDArray[np.intp]
 
     def at(self, now_ns: int) -> Floats:
-        if now_ns >= self.end_ns:
+        from_ns, end_ns, origin = self.from_ns, self.end_ns, self.origin
+        if now_ns >= end_ns:
             return np.array(self.target)
-        done = max((now_ns - self.from_ns) / (self.end_ns - self.from_ns), 0.0)
-        where: Floats = self.origin + (self.target - self.origin) * done
+        done = (now_ns - from_ns) / (end_ns - from_ns) if now_ns > from_ns else 0.0
+        where: Floats = origin + (self.target - origin) * done
         if self.binary.size:
-            where[self.binary] = self.origin[self.binary]
+            where[self.binary] = origin[self.binary]
         return where
 
     def asked(self, now_ns: int) -> Floats:

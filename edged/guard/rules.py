@@ -36,8 +36,8 @@ class Rules:
     anchored: Flags  # needs to know where it is before the first command
     step_ns: int
     reach: Floats  # largest change over exactly step_ns
-    bounds: tuple[tuple[float, float], ...]  # low and high once more, for a look without numpy
-    reaches: tuple[tuple[int, float], ...]  # axis and reach, of those that have a step or velocity limit
+    spans: tuple[tuple[float, float, float], ...]  # low, high and reach once more, for a look without numpy
+    rated: bool  # whether any of them has a step or velocity limit
     turn: Floats  # a full turn of a periodic axis, 0 for others
     periodic: NDArray[np.intp]  # which axes those are
     sensor: str | None  # that measures the axes
@@ -100,8 +100,8 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         anchored=rated | sought | np.array([axis.mode == "delta_previous" for axis in axes], bool),
         step_ns=step_ns,
         reach=reach,
-        bounds=tuple(zip(low.tolist(), high.tolist(), strict=True)),
-        reaches=tuple((axis, float(reach[axis])) for axis in np.flatnonzero(rated).tolist()),
+        spans=tuple(zip(low.tolist(), high.tolist(), reach.tolist(), strict=True)),
+        rated=bool(rated.any()),
         turn=turn,
         periodic=np.flatnonzero(turn),
         sensor=sensor,

@@ -122,14 +122,17 @@ def observe(
     reference_ns = now_ns if reference is None else reference.captured_ns
 
     samples: dict[str, Sample] = {}
+    newest: Sample | None = None
     for stream in want.sensors:
         sample = rings[stream.name].at_or_before(reference_ns)
         if sample is None:
             return _unmatched(want, frames, rings, stream, reference_ns, cameras)
         samples[stream.name] = sample
+        if newest is None or sample.captured_ns > newest.captured_ns:
+            newest = sample
         stamps.append(sample.captured_ns)
-    if reference is None and samples:  # nothing but sensors: they only have to agree with each other
-        reference = max(samples.values(), key=_captured_ns)
+    if reference is None:  # nothing but sensors: they only have to agree with each other
+        reference = newest
 
     if timed_out and want.clock is not None:
         age_ns = now_ns - reference_ns

@@ -27,17 +27,17 @@ Decoder = PolicyDecoder | SemanticDecoder | InstanceDecoder
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:
-    """Made by `make_inference` for an engine that was warmed and proved. One thread at a time, the engine's owner."""
+    """Made by `make_inference` for an engine that was warmed and proved. One thread at a time, the engine's owner.
+
+    `moves`: what it predicts is an action; `counts`: actions are relative to the command before them.
+    """
 
     engine: Engine
     encoder: Encoder
     decoder: Decoder
+    moves: bool
+    counts: bool
     spans: tuple[AbstractContextManager[Any], ...] = field(default_factory=lambda: spans("encode", "engine", "decode"))
-
-    @property
-    def moves(self) -> bool:
-        """Whether what it predicts is an action."""
-        return isinstance(self.decoder, PolicyDecoder)
 
     def run(self, observation: Observation, watch: Stopwatch) -> Hold | None:
         """encode and run: the engine's outputs are valid until the next run. A Hold has the reason why there are none.
@@ -66,11 +66,6 @@ class Inference:
         """Whether it is told what the running plan is going to command."""
         return self.encoder.prefix is not None
 
-    @property
-    def counts(self) -> bool:
-        """Whether actions are relative to the command before them."""
-        return isinstance(self.decoder, PolicyDecoder) and bool(self.decoder.from_previous.size)
-
     def decode(
         self, observation: Observation, begin_ns: int, start: Anchor | None = None, before: Floats | None = None
     ) -> Prediction | Hold:
@@ -92,7 +87,10 @@ def make_inference(
     """`names`: the value names of each sensor, in order. `thresholds`: class -> least score of its objects, where that
     is more than the engine's own. `RefusedError` when they do not fit the engine."""
     encoder = Encoder(engine.manifest, engine.inputs, engine.outputs, names, engine.identity)
-    return Inference(engine, encoder, _decoder(engine, names, thresholds))
+    decoder = _decoder(engine, names, thresholds)
+    moves = isinstance(decoder, PolicyDecoder)
+    counts = isinstance(decoder, PolicyDecoder) and bool(decoder.from_previous.size)
+    return Inference(engine, encoder, decoder, moves, counts)
 
 
 def _decoder(engine: Engine, names: Mapping[str, Sequence[str]], thresholds: Mapping[str, float]) -> Decoder:

@@ -12,6 +12,7 @@ from edged.bundle.manifest import Manifest
 from edged.config import Config
 from edged.config.schema import VALID_PERIODS, VALID_SPARE_NS
 from edged.core.clock import NS_PER_MS, ms, ns
+from edged.core.types import NEVER_NS, ActionChunk
 from edged.guard import Command
 from edged.guard.path import Trajectory
 from edged.pipeline.align import Wanted
@@ -167,3 +168,10 @@ def _max_plan_age_ns(
 def _oldest_ns(want: Wanted) -> int:
     """How old input may be."""
     return max((stream.max_age_ns for stream in (*want.cameras, *want.sensors)), default=0)
+
+
+def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
+    """When `chunk` commands nothing any more: after its last step, or at the age that ends every plan."""
+    if schedule is None or chunk.until_ns != NEVER_NS:  # a plan has seen to that, and a way to rest may reach beyond
+        return chunk.end_ns
+    return min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)

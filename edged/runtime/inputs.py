@@ -117,7 +117,7 @@ class Inputs:
             look.begun = isinstance(observation, Observation)
         if isinstance(observation, Hold):
             return observation
-        return self.past.extend(observation, *((want,) if shadow is None else (want, shadow)))
+        return self.past.extend(observation, want) if shadow is None else self.past.extend(observation, want, shadow)
 
     def observe_frame(self, want: Wanted, frame: Frame) -> Observation | Hold:
         """What was there when a frame was captured, however long ago: it is a part's, and a part has its deadline."""

@@ -17,17 +17,18 @@ import zmq
 from edged.core.clock import Now, monotonic_ns
 from edged.core.errors import EdgedError, WireError
 from edged.core.quota import Quota
-from edged.core.types import NEVER_NS, ActionChunk, Hold, Instances, Reason, Tick, Verdict
+from edged.core.types import ActionChunk, Hold, Instances, Reason, Tick, Verdict
 from edged.inspection.inspect import Inspection
 from edged.inspection.part import Part
 from edged.inspection.rules import Judge, Result, result_header
-from edged.pipeline.schedule import Schedule, hold_ns
+from edged.pipeline.schedule import Schedule, end_of, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.places import Places
 from edged.runtime.result_message import verdict_result
 from edged.runtime.sender import NO_ENGINE, Sender
 from edged.runtime.verdict_message import describe_verdict, rows_kept
 from edged.wire import Kind, encode
+from edged.wire.header import check_header
 from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
 
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
@@ -244,14 +245,11 @@ class Publisher:
         result is counted either."""
         result = self._result(verdict, meaning, inspection)
         told = dict(header)
-        if meaning is not None and not isinstance(verdict, Hold):
-            if meaning is not self._meaning:  # encoded once per engine, not once per message
-                self._meaning = meaning
-                self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
-            told.update(self._encoded)
-        if result is not None and self.judge is not None and self._results is not None:
-            told.update(result_header(result, self.judge.digest))
         try:
+            if meaning is not None and not isinstance(verdict, Hold):
+                told.update(self._encoded if meaning is self._meaning else self._meant(meaning))
+            if result is not None and self.judge is not None and self._results is not None:
+                told.update(result_header(result, self.judge.digest))
             kind, reason, flags, arrays = describe_verdict(verdict, told, inspection)
             if self.alarmed and kind is not Kind.ACTION:
                 told["alarms"] = self.alarmed
@@ -259,11 +257,20 @@ class Publisher:
             preamble = self._sender.preamble(
                 kind, seq, verdict.captured_ns, published_ns, valid_ns, reason=reason, flags=flags, engine=engine
             )
-            return encode(self._outlet.topic, preamble, told, arrays), result
+            # of an action only numbers of ours are new since the meaning was looked at
+            is_sound = kind is Kind.ACTION and meaning is not None
+            return encode(self._outlet.topic, preamble, told, arrays, sound=is_sound), result
         except WireError:
             if result is not None and self.judge is not None and not isinstance(verdict, ActionChunk):
                 self.judge.withdraw(result, verdict.camera)
             raise
+
+    def _meant(self, meaning: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
+        """Encoded and looked at once per engine, not once per message."""
+        check_header(msgspec.msgpack.encode(meaning), Kind.ACTION)
+        self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
+        self._meaning = meaning
+        return self._encoded
 
     def _result(
         self, verdict: Verdict, meaning: Mapping[str, Any] | None, inspection: Inspection | None
@@ -289,10 +296,3 @@ class Publisher:
         self._results.send(encode(self._results.topic, made, header))
         if seq % TENDED_TICKS == 0:
             self._results.count_peers()
-
-
-def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
-    """When `chunk` commands nothing any more: after its last step, or at the age that ends every plan."""
-    if schedule is None or chunk.until_ns != NEVER_NS:  # a plan has seen to that, and a way to rest may reach beyond
-        return chunk.end_ns
-    return min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -71,7 +72,7 @@ def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
     """
     match codec.partition(":"):
         case "edged", "", "":
-            return lambda payload: _edged(payload, names)
+            return partial(_edged, names)
         case "json", "", "":
             json: _Parse = msgspec.json.Decoder(_Parsed).decode
             return lambda payload: _plain(_from_json(json, payload), len(names))
@@ -84,7 +85,7 @@ def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
     raise ConfigError(f"unknown sensor codec {codec!r}", "use edged, json, msgpack or struct:<format>")
 
 
-def _edged(payload: bytes, names: tuple[str, ...]) -> Reading:
+def _edged(names: tuple[str, ...], payload: bytes) -> Reading:
     try:
         message = decode(payload)
         if message.kind is not Kind.SAMPLE:
@@ -94,7 +95,7 @@ def _edged(payload: bytes, names: tuple[str, ...]) -> Reading:
         values = message.arrays["values"]
     except WireError:
         raise Unreadable("malformed") from None
-    if tuple(message.header.get("names", names)) != names:
+    if "names" in message.header and tuple(message.header["names"]) != names:
         raise Unreadable("shape")
     return Reading(values, message.captured_ns or None, message)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -108,40 +108,42 @@ def lay_out(
     Raises `WireError` for what `check_arrays` or `check` refuses.
     """
     if codec == "raw":
-        alike = []
-        for name, array in arrays:
-            if array.dtype not in _LITTLE or not array.flags.c_contiguous:
-                break
-            alike.append((name, array.dtype, array.shape))
-        else:
-            gaps, laid_out, end = _as_they_are(tuple(alike), check)
-            parts: list[Any] = []
-            for gap, (_, array) in zip(gaps, arrays, strict=True):
-                if gap:
-                    parts.append(gap)
-                parts.append(array)
-            return parts, laid_out, end
+        alike = [(name, array.dtype, array.shape) for name, array in arrays if array.flags.c_contiguous]
+        if len(alike) == len(arrays) and (laid_out := _as_they_are(tuple(alike), check)) is not None:
+            parts: list[Any] = [array for _, array in arrays]
+            for at, gap in laid_out.gaps:
+                parts.insert(at, gap)
+            return parts, laid_out.specs, laid_out.length
     parts, specs, end = _lay_out(arrays, codec)
     check_arrays(specs, end)
     check(specs)
     return parts, specs, end
 
 
+class _LaidOut(NamedTuple):
+    """The padding, and where among the arrays; what describes them; the payload's length."""
+
+    gaps: tuple[tuple[int, bytes], ...]
+    specs: tuple[ArraySpec, ...]
+    length: int
+
+
 @lru_cache(maxsize=64)
-def _as_they_are(
-    arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...], check: Check
-) -> tuple[tuple[bytes, ...], tuple[ArraySpec, ...], int]:
-    """Little-endian arrays (name, dtype, shape) laid out and checked once for all messages like it: the padding before
-    each, what describes them, and the payload's length."""
-    gaps, specs, end = [], [], 0
+def _as_they_are(arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...], check: Check) -> _LaidOut | None:
+    """Arrays (name, dtype, shape) laid out and checked once for all messages like it; None where one is not
+    little-endian."""
+    gaps, specs, end = list[tuple[int, bytes]](), list[ArraySpec](), 0
     for name, dtype, shape in arrays:
+        if dtype not in _LITTLE:
+            return None
         offset, length = align(end), prod(shape) * dtype.itemsize
-        gaps.append(bytes(offset - end))
+        if offset > end:
+            gaps.append((len(specs) + len(gaps), bytes(offset - end)))
         specs.append(ArraySpec(name, _DTYPE_NAMES[dtype], shape, offset, length, "raw"))
         end = offset + length
     check_arrays(specs, end)
     check(specs)
-    return tuple(gaps), tuple(specs), end
+    return _LaidOut(tuple(gaps), tuple(specs), end)
 
 
 def _lay_out(arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec) -> tuple[list[Any], list[ArraySpec], int]:
