@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.errors import ConfigError, WireError
-from edged.wire import Kind, Message, decode
+from edged.wire import Kind, Message
+from edged.wire.message import Reader
 
 ALOUD = 4096  # bytes of a message besides numbers and names: keys, punctuation, blanks
 PER_NUMBER = {"edged": 8, "json": 48, "msgpack": 9}
@@ -72,7 +73,7 @@ def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
     """
     match codec.partition(":"):
         case "edged", "", "":
-            return partial(_edged, names)
+            return partial(_edged, names, Reader().read)
         case "json", "", "":
             json: _Parse = msgspec.json.Decoder(_Parsed).decode
             return lambda payload: _plain(_from_json(json, payload), len(names))
@@ -85,9 +86,9 @@ def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
     raise ConfigError(f"unknown sensor codec {codec!r}", "use edged, json, msgpack or struct:<format>")
 
 
-def _edged(names: tuple[str, ...], payload: bytes) -> Reading:
+def _edged(names: tuple[str, ...], read: Callable[[bytes], Message], payload: bytes) -> Reading:
     try:
-        message = decode(payload)
+        message = read(payload)
         if message.kind is not Kind.SAMPLE:
             raise Unreadable("kind")
         if message.arrays.specs["values"].shape != (len(names),):  # before 2 KB of zstd become 64 MB

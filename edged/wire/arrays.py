@@ -45,16 +45,16 @@ class ArraySpec(msgspec.Struct, frozen=True, omit_defaults=True):
 class Arrays(Mapping[str, NDArray[Any]]):
     """The arrays of a message by name: read-only, each made on its first use, without a copy of bytes.
 
-    `specs` gives their shapes without decoding. Indexing raises `WireError` when compressed data is broken or
-    `zstandard` is not installed.
+    `specs` gives their shapes without decoding, `payload_at` where their bytes begin. Indexing raises `WireError` when
+    compressed data is broken or `zstandard` is not installed.
     """
 
-    __slots__ = ("_cache", "_payload_at", "_raw", "specs")
+    __slots__ = ("_cache", "_raw", "payload_at", "specs")
 
     def __init__(self, raw: bytes | memoryview, payload_at: int, specs: Sequence[ArraySpec]) -> None:
         self.specs: Mapping[str, ArraySpec] = {spec.name: spec for spec in specs}
         self._raw = raw
-        self._payload_at = payload_at
+        self.payload_at = payload_at
         self._cache: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -75,7 +75,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
         return f"Arrays({', '.join(f'{spec.name}: {spec.dtype}{list(spec.shape)}' for spec in self.specs.values())})"
 
     def _copy_out(self, spec: ArraySpec) -> NDArray[Any]:
-        source, at = self._raw, self._payload_at + spec.offset
+        source, at = self._raw, self.payload_at + spec.offset
         if spec.codec == "zstd":
             source, at = _decompress(source[at : at + spec.length], spec.raw_len or 0), 0
         count = prod(spec.shape)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import datetime
+import re
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edged.core.errors import WireError
-from edged.wire import Kind
+from edged.wire import Flag, Kind, Preamble, decode, encode
 from edged.wire.arrays import Arrays, ArraySpec, _lay_out, check_arrays, lay_out
 from edged.wire.header import check_header, read_header
-from edged.wire.kinds import CHECKS
+from edged.wire.kinds import CHECKS, END_OF_TIME_NS
+from edged.wire.message import Reader
 
 TEXT = st.text(max_size=4)
 KEYS = st.one_of(
@@ -119,3 +122,53 @@ def test_what_is_read_of_bytes_is_not_copied_and_cannot_be_changed() -> None:
             assert found.flags.aligned
             assert not found.flags.writeable
             np.testing.assert_array_equal(found, numbers)
+
+
+STAMPS = st.tuples(*[st.sampled_from([0, 1, 7, END_OF_TIME_NS - 1, END_OF_TIME_NS, (1 << 63) - 1]) for _ in range(5)])
+NAMED = (
+    Kind.SAMPLE,
+    (1, 1, 0, 0, 0),
+    {"names": ["a", "b"]},
+    (),
+)  # 105: a name; 88: what is reserved; 13: the topic's end
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([Kind.SAMPLE, Kind.HEALTH, Kind.FRAME]),
+            STAMPS,
+            st.sampled_from([{}, {"names": ["a", "b"]}, {"camera": "c", "mine": {"deep": [1]}}]),
+            st.sampled_from([(), (("second", np.arange(3, dtype=np.uint8)),)]),
+            st.none() | st.tuples(st.integers(0, 400), st.integers(0, 255)),
+            st.integers(0, 3).map(lambda cut: cut if cut == 3 else 0),
+        ),
+        max_size=6,
+    )
+)
+@example([(*NAMED, None, 0), (*NAMED, (105, 122), 0), (*NAMED, (88, 1), 0), (*NAMED, (13, 1), 0), (*NAMED, None, 0)])
+def test_a_reader_of_many_messages_reads_each_as_one_that_never_saw_another(asked: list[Any]) -> None:
+    reader = Reader()
+    for kind, (seq, session, captured_ns, published_ns, valid_ns), header, more, spoiled, cut in asked:
+        first = ("image", np.zeros((2, 2, 3), np.uint8)) if kind is Kind.FRAME else ("values", np.arange(4.0))
+        sound = Preamble(kind, 0, Flag(0), 1, 1, 0, 0, 0, b"bootboot", b"engine!!")
+        raw = bytearray(encode("cell/joints", sound, header, (first, *more)))
+        struct.pack_into("<QQqqq", raw, 16 + 16, session, seq, captured_ns, published_ns, valid_ns)
+        if spoiled is not None and spoiled[0] < len(raw):
+            raw[spoiled[0]] = spoiled[1]
+        sent = bytes(raw[: len(raw) - cut])
+        try:
+            want = decode(sent)
+        except WireError as error:
+            with pytest.raises(WireError, match=re.escape(str(error))):
+                reader.read(sent)
+            continue
+        got = reader.read(sent)
+        assert msgspec.structs.asdict(got) | {"arrays": 0} == msgspec.structs.asdict(want) | {"arrays": 0}
+        assert (dict(got.arrays.specs), got.raw) == (dict(want.arrays.specs), sent)
+        for name in want.arrays:
+            np.testing.assert_array_equal(got.arrays[name], want.arrays[name])
+        for value in got.header.values():  # whoever has a header may do with it what he likes
+            if isinstance(value, list):
+                value.append("spoiled")
+        got.header["spoiled"] = 1
