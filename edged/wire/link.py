@@ -158,12 +158,12 @@ class Link:
             self._since_ns, self._broken = None, False
 
 
-def receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:
+def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[bytes] | None:
     """The parts of the message that is there, or None when it has more than any sender sends: then `reopen` the link,
-    since taking the rest would cost a microsecond for each of millions."""
+    since taking the rest would cost a microsecond for each of millions. `flags`: NOBLOCK where none may be there."""
     parts: list[bytes] = []
     while len(parts) < MOST_PARTS:
-        part = socket.recv(copy=False)  # cannot block after the first: all parts of a message arrive together
+        part = socket.recv(flags, copy=False)  # cannot block after the first: all parts of a message arrive together
         parts.append(part.bytes)
         if not part.more:
             return parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import zmq
 
 from edged.core.clock import NS_PER_MS, ManualClock
 from edged.source import backlog
@@ -19,16 +20,20 @@ class Endless:
 
     def __init__(self, clock: ManualClock, waiting: int = 1 << 60, size: int = 10) -> None:
         self.clock, self.waiting, self.size = clock, waiting, size
-        self.reopened, self.cost_ns = 0, COST_NS
+        self.reopened, self.cost_ns, self.looks = 0, COST_NS, 0
         self.socket = self
 
     def get(self, option: int) -> int:
+        self.looks += 1
         return 1 if self.waiting else 0
 
     def reopen(self) -> None:
         self.reopened += 1
 
-    def receive(self, _: Any) -> list[bytes]:
+    def receive(self, _: Any, flags: int) -> list[bytes]:
+        assert flags == zmq.NOBLOCK
+        if not self.waiting:
+            raise zmq.Again
         self.waiting -= 1
         self.clock.advance(self.cost_ns)
         return [bytes(self.size)]
@@ -85,3 +90,17 @@ def test_what_is_kept_is_bounded_in_bytes(clock: ManualClock, monkeypatch: pytes
 def test_a_queue_that_was_full_is_not_called_emptied(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = look(Endless(clock, waiting=100), monkeypatch, 1, queue=100)
     assert not found.emptied
+
+
+def test_where_each_tick_finds_something_it_is_not_looked_for_first(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = Endless(clock, waiting=0)
+    monkeypatch.setattr(backlog, "receive", link.receive)
+    made, seen = Backlog(link, 1000, clock), []  # type: ignore[arg-type]
+    for waiting in (1, 1, 2, 0, 0, 1):
+        link.waiting, link.looks = waiting, 0
+        found = made.take()
+        seen.append((found.count, link.looks))
+        assert found.emptied
+    assert seen == [(1, 2), (1, 1), (2, 2), (0, 0), (0, 1), (1, 2)]
