@@ -14,7 +14,6 @@ from edged.config import LoopConfig
 
 _PR_SET_TIMERSLACK = 29
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_ARENAS = 2
 _LARGEST_THRESHOLD = 32 * 1024 * 1024  # what mallopt(3) takes for M_MMAP_THRESHOLD on 64 bits
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
@@ -24,7 +23,7 @@ def before_sockets(loop: LoopConfig, warn: Callable[[str], None]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # wake up when asked, not within the default 50 us after
     keep_freed_memory()
-    share_arenas()
+    share_arena()
     if loop.mlock and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         reason = os.strerror(ctypes.get_errno())
         warn(f"loop.mlock refused ({reason}); raise LimitMEMLOCK of the unit")
@@ -56,15 +55,15 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 4 * _LARGEST_THRESHOLD)
 
 
-def share_arenas() -> None:
-    """Let all threads take their memory from two of malloc's arenas, where glibc allows eight for each processor.
+def share_arena() -> None:
+    """Let all threads take their memory from the main one of malloc's arenas, where glibc allows eight a processor.
 
-    Each thread keeps the end of its own, and pages that are free but for a corner: with floods and swaps those add up
-    for an hour and cannot be told from a leak. Two, so that the loop seldom waits for another thread.
+    Any other keeps its end, as large as it ever was: malloc_trim(3) gives back the main one's alone. With floods and
+    swaps that adds up for an hour and cannot be told from a leak.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def after_sockets(loop: LoopConfig) -> None:
