@@ -21,9 +21,7 @@ LEAST = 0.2  # of a velocity limit
 
 def eases(rule: Rules, begun_ns: int, now_ns: int) -> bool:
     """Whether limits are still growing."""
-    if now_ns >= begun_ns + rule.fade_ns:
-        return False
-    return bool(np.isfinite(rule.envelope.velocity).any()) or any(turn.rated for turn in rule.turns)
+    return now_ns < begun_ns + rule.fade_ns and (rule.rated or any(turn.rated for turn in rule.turns))
 
 
 def pace_of(rule: Rules, start: Anchor, knots_ns: NDArray[np.int64]) -> Floats | None:
@@ -59,6 +57,8 @@ def ease(chunk: ActionChunk, rule: Rules, start: Anchor) -> ActionChunk:
     """A single action that passed the guard, brought within what the fade allows, and by how much in `deviation`."""
     if not eases(rule, start.begun_ns, start.at_ns):
         return chunk
+    if _is_slow(chunk, rule, start):
+        return replace(chunk, easing=True)
     now_ns = np.array([start.at_ns], np.int64)
     pace = pace_of(rule, start, now_ns)
     if pace is None:
@@ -72,6 +72,21 @@ def ease(chunk: ActionChunk, rule: Rules, start: Anchor) -> ActionChunk:
     given = np.where(beyond, start.values + np.copysign(reach, asked - start.values), asked).astype(np.float32)
     off = np.abs(asked - given) + (0.0 if chunk.deviation is None else chunk.deviation)
     return replace(chunk, actions=given[None], deviation=off, easing=True)
+
+
+def _is_slow(chunk: ActionChunk, rule: Rules, start: Anchor) -> bool:
+    """A quick look at a single action that asks for no more than the fade allows: after an inference every numpy call
+    is a cold one. False is no verdict: then the whole check decides."""
+    if rule.turns:
+        return False
+    share = min(max((start.at_ns - start.begun_ns) / rule.fade_ns, 0.0), 1.0)
+    grown, span_s = LEAST + (1 - LEAST) * share, max(1, chunk.t0_ns - start.at_ns) / NS_PER_S
+    asked: list[float] = chunk.actions[0].tolist()
+    here: list[float] = start.values.tolist()
+    for value, before, most in zip(asked, here, rule.envelope.velocity.tolist(), strict=True):
+        if most != math.inf and not abs(value - before) <= min(grown * most, most) * span_s:  # also nan
+            return False
+    return True
 
 
 def _ease_turns(chunk: ActionChunk, rule: Rules, start: Anchor, now_ns: NDArray[np.int64]) -> ActionChunk:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from cells import JOINTS, MS, NOW_NS, action, axis, config, manifest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edged.core.types import ActionChunk
-from edged.guard import Anchor, Command, Rules, rules
+from edged.guard import Anchor, Command, Rules, fade, rules
 from edged.guard.fade import ease
 from edged.guard.trajectory import make_trajectory
 
@@ -20,10 +22,10 @@ NEVER = 10_000_000 * MS
 KINDS = ({}, {"acceleration": 20.0}, {"acceleration": 20.0, "jerk": 400.0})
 
 
-def rule(kind: int, fade_ms: float = 500, velocity: float | None = 2.0) -> Rules:
+def rule(kind: int, fade_ms: float = 500, velocity: float | None = 2.0, limited: Sequence[str] = JOINTS) -> Rules:
     limits = {**KINDS[kind], **({} if velocity is None else {"velocity": velocity})}
     made = manifest(outputs={"action": action(*(axis(name) for name in JOINTS), step_ms=20)})
-    guarded = {"measured": "sensor:joints", "fade_ms": fade_ms, "limits": dict.fromkeys(JOINTS, limits)}
+    guarded = {"measured": "sensor:joints", "fade_ms": fade_ms, "limits": dict.fromkeys(limited, limits)}
     return rules(config(guarded), made, NEVER, NEVER)
 
 
@@ -109,3 +111,33 @@ def test_a_single_action_is_brought_within_reach_and_says_by_how_much(since_ms: 
     np.testing.assert_allclose(eased.actions, min(reach, 0.039999), rtol=1e-6)
     assert eased.easing is (since_ms < 500)
     assert (eased.deviation is None) is (reach > 0.039999)
+
+
+@given(
+    asked=st.tuples(*[st.floats(-0.0625, 0.0625, width=32) | st.just(math.nan)] * 3),
+    here=st.tuples(*[st.sampled_from([0.0, 0.01, math.nan, math.inf])] * 3),
+    fast=st.floats(-2, 2),
+    since_ms=st.integers(0, 600),
+    lead_ns=st.sampled_from([0, MS, STEP]),
+    velocity=st.sampled_from([None, 2.0]),
+    limited=st.integers(0, 3),
+)
+@example((0.008, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0, STEP, 2.0, 3)  # all that is allowed
+@example((0.02, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 250, STEP, 2.0, 3)
+@example((math.nan, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0, STEP, 2.0, 3)
+@example((0.0, 0.0, 5.0), (0.0, 0.0, math.nan), 0.0, 0, STEP, 2.0, 2)
+def test_a_quick_look_at_a_single_action_finds_what_the_whole_check_does(
+    asked: Any, here: Any, fast: float, since_ms: int, lead_ns: int, velocity: float | None, limited: int
+) -> None:
+    by, begun_ns = rule(0, velocity=velocity, limited=JOINTS[:limited]), NOW_NS - since_ms * MS
+    path = make_trajectory(far(4, 0.0), Anchor(np.zeros(3), NOW_NS, np.zeros(3)), rule(0), GRID, NOW_NS)
+    before = Command(path, NOW_NS - GRID, NEVER, begun_ns=begun_ns)
+    start = Anchor(np.array(here), NOW_NS, np.full(3, fast), before)
+    chunk = ActionChunk(np.array([asked], np.float32), NOW_NS + lead_ns, STEP, NOW_NS)
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        quick = ease(chunk, by, start)
+        patch.setattr(fade, "_is_slow", lambda *_: False)
+        whole = ease(chunk, by, start)
+    assert quick.easing is whole.easing
+    np.testing.assert_array_equal(quick.actions, whole.actions)
+    np.testing.assert_array_equal(quick.deviation, whole.deviation)  # type: ignore[arg-type]
