@@ -116,6 +116,19 @@ def turn_of(test: str) -> Turn:
     return Turn.DAEMON if test.startswith(DAEMONS) else Turn.OTHER
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """In a worker: begin somewhere else than the others. In a fresh clone compiling is most of it, and what one of them
+    has compiled the next one reads."""
+    config = session.config
+    given = getattr(config, "workerinput", None)
+    if given and config.args == config.getini("testpaths"):
+        folders = sorted({str(path.parent) for place in config.args for path in Path(place).rglob("test_*.py")})
+        first = int(given["workerid"].lstrip("gw")) % given["workercount"] * len(folders) // given["workercount"]
+        config.args = folders[first:] + folders[:first]
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a worker: in turn. A soak may take longer than other tests, and one that goes on for longer more so."""
     scale = max(1.0, float(config.getoption("--soak-scale")))
@@ -125,7 +138,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit_s = float(marked.args[0] if marked else SOAK_TIMEOUT_S)
             item.add_marker(pytest.mark.timeout(limit_s * scale), append=False)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: turn_of(item.nodeid))
+        items.sort(key=lambda item: (turn_of(item.nodeid), item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -28,7 +28,8 @@ def run(folder: Path, files: dict[str, tuple[int, float]], *options: str) -> lis
         path = folder / "tests" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(TEST.format(count=count, seconds=seconds, log=str(log), name=name), encoding="utf-8")
-    done = run_pytest(folder, "--import-mode=importlib", *options, "tests")
+    (folder / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n", encoding="utf-8")
+    done = run_pytest(folder, "--import-mode=importlib", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == sum(count for count, _ in files.values())
