@@ -81,6 +81,7 @@ def resting(now_ms: float) -> Curve:
 @example([("action", 0, 0), ("stale", 58, 25), ("action", 21, -40)])  # back to before it had braked
 @example([("action", 0, 0), ("stale", 0, -40), ("action", 0, -15)])
 @example([("action", 0, 0), ("action", 0, -5), ("action", 0, 25)])
+@example([("action", 0, 0), ("action", 0, 25), ("lost", 0, -15)])  # to brake from where it was commanded before
 def test_whatever_a_clock_does_the_command_stays_where_the_drive_is(events: list[tuple[str, int, int]]) -> None:
     """A caller that sleeps, whose clock leaps or goes back: after more than 20 ms it is told to be where it was told to
     be last, until a daemon that has stopped it begins a new motion from where it measures it."""
