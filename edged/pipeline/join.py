@@ -8,6 +8,7 @@ blended: they switch half-way. What is joined goes through the guard like any ot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from edged.bundle.manifest import Manifest
 from edged.core.types import ActionChunk
 from edged.guard import Command, Rules
+
+Axes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""Their names and units."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +60,6 @@ def join_after(before: Manifest, command: Command | None, now_ns: int) -> Join |
     return Join(command, now_ns, end_ns, action[1].on_swap == "blend", binary)
 
 
-def same_axes(before: Rules, after: Rules) -> bool:
-    """Whether what the one commanded means the same to the other."""
-    return before.names == after.names and before.units == after.units
+def axes_of(rule: Rules) -> Axes:
+    """Where these are the same, what the one commands means the same to the other."""
+    return rule.names, rule.units

@@ -59,6 +59,10 @@ class AsyncPolicy:
         if by is not None:
             self._turnaround.recall(by, memory["took_ns"])
 
+    def drop(self) -> None:
+        """There is no engine: nothing follows what was published last."""
+        self._plan = self._timeline = self._ended = None
+
     def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
         """The verdict of this tick. `more`: another inference may begin."""
         now_ns, motion = watch.started_ns, self._motion

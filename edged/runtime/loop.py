@@ -84,6 +84,8 @@ class Loop:
         self._before, more, vacancy = running, not self._slot.pending, self._slot.vacancy
         if (looks := self._inputs.looks) is not None:
             looks.waiting = False
+        if running is None:
+            self._policy.drop()
         if running is None or worker is None:
             turn = take_turn(self._inputs, self._motion, running, vacancy, tick, watch)
         elif running.inference.moves:

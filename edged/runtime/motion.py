@@ -24,7 +24,7 @@ from edged.guard.path import Path
 from edged.guard.precedence import strongest
 from edged.guard.rest import WINDOW_NS, RestWindow
 from edged.pipeline import pipeline
-from edged.pipeline.join import Join, join_after, same_axes
+from edged.pipeline.join import Axes, Join, axes_of, join_after
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.publish import Sent
 from edged.runtime.turn import Follow
@@ -66,6 +66,7 @@ class MotionState:
         self._window = RestWindow()
         self._rested: Sample | None = None  # until the first command: where it came to rest
         self._join: Join | None = None
+        self._axes: Axes | None = None  # of the engine that made `command`
         self._forget = threading.Event()
         self._begins_again = False  # at this tick: what moves has to stop for it
 
@@ -77,7 +78,7 @@ class MotionState:
             "number": self.number, "since_ns": self.since_ns, "stopped": self._stopped, "over": self._over,
             "stopped_ns": self._stopped_ns, "commands": commands[first:],
             "said": list(self._said), "window": self._window.samples(),
-            "rested": self._rested, "join": self._join,
+            "rested": self._rested, "join": self._join, "axes": self._axes,
             "arming": None if self.arming is None else self.arming.memory(),
         }  # fmt: skip
 
@@ -89,6 +90,7 @@ class MotionState:
         self.command = self._commands[-1] if self._commands else None
         self._said = deque(memory["said"], maxlen=REMEMBERED)
         self._rested = memory["rested"]
+        self._axes = None if (axes := memory.get("axes")) is None else (tuple(axes[0]), tuple(axes[1]))
         self._window.clear()
         for sample in memory["window"]:
             self._window.add(sample)
@@ -178,7 +180,8 @@ class MotionState:
 
     def turn_over(self, before: Pipeline | None, after: Pipeline | None, now_ns: int) -> bool:
         """Before a tick: a new engine, or an operator who asked to forget (true then). What the old one commanded goes
-        on where it means the same to the new one; else motion starts from the measured state again."""
+        on where it means the same to the new one, also over a time without an engine; else motion starts from the
+        measured state again."""
         forget = self._forget.is_set()
         if forget:
             self._forget.clear()
@@ -191,12 +194,16 @@ class MotionState:
         if after is before:
             return forget
         self._said.clear()
-        if before is None or after is None or not same_axes(before.rule, after.rule):
-            self.command = self._join = None
-        else:
-            self._join = join_after(before.manifest, self.command, now_ns)
-            if self.command is not None:
-                self.command = self._commands[-1] = replace(self.command, begun_ns=now_ns)
+        self._join = None
+        if before is not None:
+            self._axes = axes_of(before.rule)
+        if after is None:  # controllers are on their way to rest
+            return forget
+        if self._axes != axes_of(after.rule):
+            self.command = None
+        if self.command is not None:
+            self._join = None if before is None else join_after(before.manifest, self.command, now_ns)
+            self.command = self._commands[-1] = replace(self.command, begun_ns=now_ns)
         return forget
 
     def now(self, measured: Sample | None, captured_ns: int | None = None) -> pipeline.Motion:

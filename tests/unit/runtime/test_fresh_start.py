@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cells import IMU, MS
 from numpy.typing import NDArray
+from plain_hermite import play
 from scripted import PERIOD, STEPS, ScriptedCell, ScriptedEngine, Steady
 
 from edged.bundle.manifest import DelayInput, FeedbackInput, HiddenOutput, History, PrefixInput, StateInput, StatePart
@@ -277,3 +278,45 @@ def test_what_was_taken_out_for_good_leaves_nothing(tmp_path: Path) -> None:
         if after.log:
             break
     assert not after.log[0]["memory"].any()
+
+
+@pytest.mark.parametrize("gone", [1, 5, 60])
+@pytest.mark.parametrize("inference", ["inline", "async"])
+def test_an_engine_that_is_loaded_while_none_runs_goes_on_from_the_way_to_rest(
+    tmp_path: Path, inference: str, gone: int
+) -> None:
+    """It began where the robot was measured, and at rest, while controllers were on that way, at 0.8 rad/s."""
+    cell = ScriptedCell(tmp_path, acceleration=8.0, inference=inference)
+
+    def leads(engine: ScriptedEngine) -> None:
+        now_s = cell.clock() / 1e9 - 10
+        engine.outputs["action"][...] = 0.8 * (now_s + 0.02 * np.arange(1, STEPS + 1))[None, :, None]
+
+    def tick() -> Any:
+        message = cell.tick()
+        followed.append(cell.motion.command or followed[-1])
+        if followed[-1] is not None:
+            cell.joints.values = followed[-1].at(cell.clock())
+        return message
+
+    followed: list[Any] = [None]
+    first = cell.install()
+    first.run = lambda: leads(first)  # type: ignore[method-assign]
+    for _ in range(60):
+        tick()
+    before = cell.motion.command
+    assert before is not None
+    cell.slot.offer(None)
+    while cell.slot.running is not None or gone > 0:
+        gone -= tick().kind is Kind.HOLD
+        before = cell.motion.command or before
+    second = cell.install()
+    second.run = lambda: leads(second)  # type: ignore[method-assign]
+    heard = [tick() for _ in range(40)]
+    began = next(message for message in heard if message.kind is Kind.ACTION)
+    assert began.engine[0] == 2, "the old plan is not gone on with"
+    at_ns, header = began.published_ns, began.header
+    where, speed = play(began.arrays["action"], began.arrays["velocity"], header["t0_ns"], header["step_ns"], at_ns)
+    old, fast = before.path.sample(at_ns, 1, 1)
+    np.testing.assert_allclose(where, old[0], atol=1e-6)
+    np.testing.assert_allclose(speed, fast[0], atol=1e-5)
