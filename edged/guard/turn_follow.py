@@ -3,6 +3,10 @@
 With a jerk limit every state that it reaches is the beginning of a stop within all limits: the acceleration is taken
 back first, on a straight line of rates that ends within the limit, and what turns then is slowed down on another one.
 Between two knots the jerk is constant, without a jerk limit the acceleration.
+
+What is played are cubics of its parts, and of a matrix these are no rotation with a constant jerk: where the jerk goes
+from one end of its limit to the other, the acceleration jumps by 2/3 of rate times span of what a span allows, 0.9 % at
+1.4 rad/s and 10 ms. Only shorter spans, or knots that are known ahead, would leave less.
 """
 
 from __future__ import annotations
