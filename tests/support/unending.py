@@ -9,8 +9,10 @@ import contextlib
 import socket
 import struct
 import sys
+import time
 
 SIZE = 1000
+RATE = 400e6  # bytes a second at the most: how much arrives before a reader acts is not the machine's to say
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 READY = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"PUB"
 MORE_AND_LONG = b"\x03"
@@ -29,8 +31,11 @@ def main(path: str) -> None:
                 while len(heard) < len(GREETING):
                     heard += connection.recv(4096) or sys.exit("no reader")
                 connection.sendall(b"\x04" + bytes([len(READY)]) + READY)
+                began_s, sent = time.monotonic(), 0
                 while True:
                     connection.sendall(PART * 16)
+                    sent += 16 * len(PART)
+                    time.sleep(max(0.0, sent / RATE - (time.monotonic() - began_s)))
 
 
 if __name__ == "__main__":
