@@ -31,7 +31,7 @@ from edged.runtime.turn import Follow
 
 STOP_NS = 100 * NS_PER_MS
 STOP_TICKS = 3
-BEGINS_AGAIN = Hold(Reason.OPERATOR, "'edged reset' forgot what it was doing; it begins again at rest")
+BEGINS_AGAIN = Hold(Reason.OPERATOR, "a reset made it forget what it was doing; it begins again at rest")
 REMEMBERED = 512  # commands: a second of the quickest loop, more than any measured state is old
 
 
