@@ -219,7 +219,7 @@ def test_an_operators_reset_stops_what_moves(tmp_path: Path, inference: str, acc
     heard = [cell.tick() for _ in range(80)]
     first = [message.kind for message in heard].index(Kind.ACTION)
     assert {message.reason for message in heard[:10]} == {Reason.OPERATOR}
-    assert "'edged reset' forgot" in heard[0].header["detail"]
+    assert "a reset made it forget" in heard[0].header["detail"]
     assert all(message.flags & Flag.STOP for message in heard[:10])
     assert heard[first].header["motion"] == before.header["motion"] + 1
     assert heard[first].arrays["action"][0] == pytest.approx(cell.joints.values), "where it is measured"
