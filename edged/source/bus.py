@@ -20,15 +20,17 @@ from edged.source.grabber import BadFrame, Grab, OtherPixelsError, OtherSizeErro
 from edged.source.intake import Intake
 from edged.source.mailbox import Mailbox
 from edged.source.shm import ShmGrabber
-from edged.wire import Kind, Order, decode, subscription
+from edged.wire import Kind, Order, subscription
 from edged.wire.link import Link, receive
 from edged.wire.message import MAX_MESSAGE
+from edged.wire.reader import Reader
 from edged.wire.sockets import INPUT, READABLE, Context, Options
 
 TIMEOUT_MS = 100
 OTHER_MODE = 4  # up to so many times the pixels, the error names the size; a larger message is cut off
 MOST_WAITING, WAITING_BYTES = (8, 64), 256 << 20  # frames in a socket that the loop reads, until its next look
 MOST_AT_ONCE = 512  # messages without a pause; who sends more floods
+ANY = int(zmq.EVENTS)  # an enum in the loop costs microseconds
 BESIDES = 64 * 1024  # topic, preamble, header
 
 
@@ -41,8 +43,6 @@ class BusGrabber:
     A loop that reads (`looks`) may stand still: what waits is bounded then.
     """
 
-    queues = True
-
     def __init__(self, config: CameraConfig, now: Now, context: Context | None = None, looks: bool = False) -> None:
         endpoint, _, topic = config.uri.removeprefix("zmq+").partition("#")
         self._now = now
@@ -51,7 +51,7 @@ class BusGrabber:
         size = bytes_of(config.format, config.height, config.width)
         self._most_bytes = min(MAX_MESSAGE, OTHER_MODE * size + BESIDES)
         self._boot = boot_id()
-        self._order = Order(self._boot)
+        self._order, self._reader = Order(self._boot), Reader()
         prefix = subscription(topic) if topic else b""
         least, most = MOST_WAITING
         waiting = min(most, max(least, WAITING_BYTES // size)) if looks else 0
@@ -108,7 +108,7 @@ class BusGrabber:
                 self._link.reopen()
             raise BadFrame("not a message: it has several parts", "name the frames' topic in the uri")
         try:
-            message = decode(received)
+            message = self._reader.read(received)
             if message.kind not in (Kind.FRAME, Kind.PICTURE):
                 raise BadFrame(f"{message.topic} carries {message.kind.name}", "name the frames' topic in the uri")
             pixels = "bgr8" if message.kind is Kind.FRAME else str(message.header["format"])
@@ -130,8 +130,13 @@ class BusGrabber:
             return Grab(image, arrival_ns, captured_ns=stamp_ns)
         return Grab(image, arrival_ns, stream_ns=stamp_ns)
 
+    @property
+    def waits(self) -> bool:
+        """Whether one more may be there."""
+        return self._is_readable()
+
     def _is_readable(self) -> bool:
-        return bool(int(self._link.socket.get(zmq.EVENTS)) & READABLE)
+        return bool(int(self._link.socket.get(ANY)) & READABLE)
 
     def _note_silence(self) -> None:
         self._at_once = 0
@@ -175,12 +180,13 @@ class BusMailbox(Mailbox):
 
     def wait_newer(self, seq: int, timeout_ns: int) -> Frame | None:
         """The newest frame if its `seq` is greater; else the first such that comes within the time-out, or None."""
-        until_ns = monotonic_ns() + timeout_ns
+        until_ns, more = monotonic_ns() + timeout_ns, True
         while (frame := self._frame) is None or frame.seq <= seq:
             if (left_ns := until_ns - monotonic_ns()) <= 0:
                 return None
-            self._fill(left_ns)
-        self._take_in()
+            more = self._fill(left_ns)
+        if more:
+            self._take_in()
         self._seen = self._waited = True
         return self._frame
 
@@ -220,4 +226,4 @@ class BusCamera:
         if not self._grabber.patience(timeout_ns):
             return False
         self._intake.read(self._grabber)
-        return self._grabber.queues
+        return self._grabber.waits

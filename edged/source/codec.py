@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edged.core.errors import ConfigError, WireError
 from edged.wire import Kind, Message
-from edged.wire.message import Reader
+from edged.wire.reader import Reader
 
 ALOUD = 4096  # bytes of a message besides numbers and names: keys, punctuation, blanks
 PER_NUMBER = {"edged": 8, "json": 48, "msgpack": 9}

@@ -14,7 +14,7 @@ TIMEOUT_NS = 100 * NS_PER_MS
 class ShmGrabber:
     """The newest frame of a ring, which may come later. Its stamps are trusted: they are of our own clock."""
 
-    queues = False
+    waits = False
 
     def __init__(self, config: CameraConfig, now: Now) -> None:
         self._now = now

@@ -25,7 +25,6 @@ MAX_HEADER = 256 * 1024
 MAX_MESSAGE = 256 + 80 + MAX_HEADER + MAX_PAYLOAD
 
 _PREAMBLE = struct.Struct("<4sBBHIIQQqqq8s8sQ")
-_STAMPS_AT, _STAMPS = 16, struct.Struct("<QQqqq8s8s")  # the part of it that differs from message to message
 
 
 class Flag(IntFlag):
@@ -37,7 +36,7 @@ class Flag(IntFlag):
     EASING = 8
 
 
-_REPEATING = (Kind.FRAME, Kind.SAMPLE, Kind.PICTURE)
+REPEATING = (Kind.FRAME, Kind.SAMPLE, Kind.PICTURE)
 _FLAGS = tuple(Flag(bits) for bits in range(16))
 _STOP = int(Flag.STOP)  # operators of IntFlag cost a microsecond
 _STOPS = {int(reason): reason.stop for reason in Reason}
@@ -104,7 +103,7 @@ def encode(
     Raises `WireError` for everything `decode` would refuse, and for a Hold whose stop bit is not its reason's. `sound`:
     all of the header is known to be of the types in WIRE.md, and is not read to see it.
     """
-    _check_preamble(preamble)
+    check_preamble(preamble)
     stop = bool(int(preamble.flags) & _STOP)
     if _STOPS.get(preamble.reason, stop) is not stop:
         raise WireError(f"the stop bit contradicts reason {preamble.reason}", "set it as Reason.stop says")
@@ -158,45 +157,13 @@ def _decode(buffer: bytes | memoryview) -> Message:
     if any(raw[header_at + header_len : payload_at]):
         raise WireError("padding after the header is not zero")
     head = bytes(raw[header_at : header_at + header_len])
-    header, specs = (_known_header if kind in _REPEATING else _header)(head, payload_len, number)
+    header, specs = (_known_header if kind in REPEATING else _header)(head, payload_len, number)
     if len(specs) > 1:
         check_padding(specs, raw, payload_at)
     arrays = Arrays(raw, payload_at, specs)
     message = Message(kind, reason, _FLAGS[bits & 15], *rest, topic=topic, header=header, arrays=arrays, raw=raw)
-    _check_preamble(message)
+    check_preamble(message)
     return message
-
-
-class Reader:
-    """Reads one sender's messages, for one thread: quicker where one differs from that before in stamps and numbers
-    alone."""
-
-    def __init__(self) -> None:
-        self._size = -1  # of the message before, and what must be the same: to the lengths, and behind the engine
-        self._begin = self._rest = b""
-        self._like: tuple[Message, Header, Callable[[Header], Header], tuple[ArraySpec, ...]] | None = None
-
-    def read(self, raw: bytes) -> Message:
-        """What `decode` gives. Raises `WireError` and nothing else."""
-        if self._like is not None and len(raw) == self._size and raw.startswith(self._begin):
-            rest_at = len(self._begin) + _STAMPS.size
-            payload_at = rest_at + len(self._rest)
-            if raw[rest_at:payload_at] == self._rest:
-                like, header, copy, specs = self._like
-                stamps = _STAMPS.unpack_from(raw, len(self._begin))
-                arrays, told = Arrays(raw, payload_at, specs), copy(header)
-                message = Message(
-                    like.kind, like.reason, like.flags, *stamps, topic=like.topic, header=told, arrays=arrays, raw=raw
-                )
-                _check_preamble(message)
-                return message
-        message = decode(raw)
-        if message.kind in _REPEATING and len(message.arrays.specs) == 1:  # else padding has to be looked at
-            at = len(topic_bytes(message.topic)) + _STAMPS_AT
-            self._size, self._begin, self._rest = len(raw), raw[:at], raw[at + _STAMPS.size : message.arrays.payload_at]
-            copy, specs = _copier(message.header), tuple(message.arrays.specs.values())
-            self._like = message, copy(message.header), copy, specs
-        return message
 
 
 def _header(head: bytes, payload_len: int, number: int) -> tuple[dict[str, Any], tuple[ArraySpec, ...]]:
@@ -220,10 +187,11 @@ def _remembered(
 ) -> tuple[Header, tuple[ArraySpec, ...], Callable[[Header], Header]]:
     """A header with its arrays, and how it is copied so that whoever has a copy can change nothing in it."""
     header, specs = _header(head, payload_len, number)
-    return header, specs, _copier(header)
+    return header, specs, copier(header)
 
 
-def _copier(header: Header) -> Callable[[Header], Header]:
+def copier(header: Header) -> Callable[[Header], Header]:
+    """How such a header is copied so that nothing can be changed in it."""
     kinds = {type(value) for value in header.values()}
     inner = {type(one) for value in header.values() if type(value) is list for one in value}
     if not kinds & {dict, list}:
@@ -244,7 +212,8 @@ def _known_header(head: bytes, payload_len: int, number: int) -> tuple[dict[str,
     return copy(header), specs
 
 
-def _check_preamble(preamble: Preamble) -> None:
+def check_preamble(preamble: Preamble) -> None:
+    """Raise `WireError` for what contradicts itself."""
     is_hold = preamble.kind is Kind.HOLD
     if is_hold is not (preamble.reason != 0):
         raise WireError(f"{preamble.kind.name} with reason {preamble.reason}", "a Hold has one, nothing else does")
