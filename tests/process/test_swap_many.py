@@ -136,4 +136,4 @@ def test_very_many_swaps(rig: Rig, soak_scale: float) -> None:
     found = swaps(rig, count, 0.5, rest_every=15)
     assert len(found.near) >= 100 * count
     near, rest = (quantiles(found.late_ms[which].tolist())["p999"] for which in (found.near, ~found.near))
-    assert near <= max(1.5 * rest, rest + 1.0), "lateness near swaps, p99.9 in ms"
+    assert near <= rest + 10.0, "lateness near swaps, p99.9 in ms: the row `swap` of the bench has a tenth of it"
