@@ -65,7 +65,8 @@ def test_the_cpu_runs_while_the_plan_is_built_and_then_tensorrt_does(rig: Rig) -
     assert is_action(last)
     assert last.engine == first.engine
     began = actions.messages.index(first)
-    assert [message for message in actions.since(began) if not is_action(message)] == []
+    late = holds(Reason.LATE)  # the pretended builder computes, and two processors may have others to serve
+    assert [message for message in actions.since(began) if not (is_action(message) or late(message))] == []
     seqs = [message.seq for message in actions.since(began)]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
     loaded = [message.header["backend"] for message in events.messages if message.header["event"] == "loaded"]
@@ -123,7 +124,8 @@ def test_where_loading_disturbs_the_loop_holds_for_that_long_only(rig: Rig, fail
     daemon.wait_status(is_plan("failed" if fails else "loaded"))
     assert is_action(actions.wait(is_action, actions.mark()))
     began = actions.messages.index(actions.wait(is_action))
-    held = [message for message in actions.since(began) if not is_action(message)]
+    late = holds(Reason.LATE)
+    held = [message for message in actions.since(began) if not (is_action(message) or late(message))]
     assert held
     assert {message.header["detail"] for message in held} == {"loading engine bench-state 1"}
     assert daemon.status()["engine"]["backend"] == ("cpu" if fails else "tensorrt")
