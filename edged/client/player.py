@@ -90,7 +90,7 @@ class Player:
         if event is None:
             return ""
         if isinstance(event, Lost):
-            now_ns = self._onward(now_ns)
+            now_ns = self._onward(now_ns, self._stood(now_ns))
             if self._path is None or not self._path.rests or not event.silent_ms:  # else it plays to rest by itself
                 self._stop(now_ns, "lost", event.detail)
             return ""
@@ -109,7 +109,8 @@ class Player:
     def command(self, now_ns: int) -> Command:
         """Where to be at `now_ns`, which does not go back: to a clock that does, as to one that leaps, the caller was
         away."""
-        away, now_ns = self._stood(now_ns), self._onward(now_ns)
+        away = self._stood(now_ns)
+        now_ns = self._onward(now_ns, away)
         if self._path is not None and now_ns >= self._end_ns:
             self._stop(now_ns if away else self._end_ns, "holding", "nothing newer was heard")
         elif self._path is not None and away:
@@ -128,7 +129,7 @@ class Player:
     def _take(self, message: Message, now_ns: int, until_ns: int | None) -> str:
         if refusal := self._order.refusal(message, now_ns):
             return refusal
-        now_ns = self._onward(now_ns)
+        now_ns = self._onward(now_ns, self._stood(now_ns))
         motion = (message.boot, message.session, message.motion)
         missed = self._motion is not None and motion != self._motion and self._path is not None
         self._anchored |= message.stop or motion != self._motion
@@ -220,9 +221,9 @@ class Player:
             self._braked_from = (self._values, self._velocities)
         return True
 
-    def _onward(self, now_ns: int) -> int:
+    def _onward(self, now_ns: int, away: bool) -> int:
         """`now_ns`, or when it was asked last, where the clock went back by so little that nobody was away."""
-        return now_ns if self._stood(now_ns) or self._values is None else max(now_ns, self._asked_ns)
+        return now_ns if away or self._values is None else max(now_ns, self._asked_ns)
 
     def _at(self, now_ns: int) -> tuple[Floats, Floats]:
         """The command at `now_ns`, the bridge included."""

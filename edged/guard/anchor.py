@@ -6,7 +6,6 @@ A robot that was jogged or stopped by others is never pulled back: while command
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import msgspec
@@ -128,8 +127,7 @@ def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
     state: Floats = measured.values[rule.measured]
     if rule.unmeasured.size:
         state[rule.unmeasured] = 0.0
-    # hypot overflows where all are finite, too: then numpy decides, which is slower
-    if not math.isfinite(math.hypot(*state.tolist())) and not np.isfinite(state).all():
+    if not np.isfinite(state).all():
         return f"{rule.sensor}.{rule.names[int(np.isfinite(state).argmin())]} is not finite"
     for turn in rule.turns:
         parts = unit(turn.form, state[turn.columns])

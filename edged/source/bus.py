@@ -75,7 +75,7 @@ class BusGrabber:
                 self._patient = patient
                 socket.setsockopt(zmq.RCVTIMEO, patient[1])
             return True
-        if self._is_readable():
+        if self.waits:
             return True
         self._note_silence()
         return self._has_no_end
@@ -91,7 +91,7 @@ class BusGrabber:
             self._cuts = self._link.cut
             fact = f"cut off: it sends messages of more than {self._most_bytes} bytes, or is no publisher"
             raise BadFrame(fact, "correct uri, or width and height")
-        self._at_once = self._at_once + 1 if self._is_readable() else 0
+        self._at_once = self._at_once + 1 if self.waits else 0
         if self._at_once > MOST_AT_ONCE:
             self._at_once = 0
             self._link.reopen(self._now() + NS_PER_S)
@@ -133,9 +133,6 @@ class BusGrabber:
     @property
     def waits(self) -> bool:
         """Whether one more may be there."""
-        return self._is_readable()
-
-    def _is_readable(self) -> bool:
         return bool(int(self._link.socket.get(ANY)) & READABLE)
 
     def _note_silence(self) -> None:

@@ -1346,7 +1346,7 @@ class Player {
     }
     // Nothing is heard for `silent_ms`; 0 = a stop was missed.
     void lost(double silent_ms, const char* detail, int64_t now_ns) {
-        now_ns = onward(now_ns);
+        now_ns = onward(now_ns, has_stood(now_ns));
         if (has_path_ && path_.rests && silent_ms > 0) return;  // it plays to rest by itself
         stop_for(detail, now_ns, Playing::lost);
     }
@@ -1364,7 +1364,7 @@ class Player {
     // Where to be at `now_ns`, which does not go back: to a clock that does, as to one that leaps, the caller was away.
     Command command(int64_t now_ns) {
         const bool is_away = has_stood(now_ns);
-        now_ns = onward(now_ns);
+        now_ns = onward(now_ns, is_away);
         if (has_path_ && now_ns >= end_ns_)
             stop_for("nothing newer was heard", is_away ? now_ns : end_ns_, Playing::holding);
         else if (has_path_ && is_away)
@@ -1399,7 +1399,7 @@ class Player {
         const bool is_local = detail::same(p.boot, boot_), was_heard = has_newest_;
         if (is_local && (p.published_ns > now_ns || p.session > uint64_t(now_ns))) return Refused::future;
         if (was_heard && !newer(p, newest_)) return Refused::old;
-        now_ns = onward(now_ns);
+        now_ns = onward(now_ns, has_stood(now_ns));
         const bool is_other =
             !was_heard || !detail::same(p.boot, newest_.boot) || p.session != newest_.session || message.motion != motion_;
         const bool has_missed = was_heard && is_other && has_path_;
@@ -1565,8 +1565,8 @@ class Player {
         return true;
     }
     // `now_ns`, or when it was asked last, where the clock went back by so little that nobody was away.
-    int64_t onward(int64_t now_ns) {
-        return !has_stood(now_ns) && has_values_ && now_ns < asked_ns_ ? asked_ns_ : now_ns;
+    int64_t onward(int64_t now_ns, bool is_away) const {
+        return !is_away && has_values_ && now_ns < asked_ns_ ? asked_ns_ : now_ns;
     }
     // The command at `now_ns` into `own_`, the bridge included; where the path alone is, into `old_`.
     void look(int64_t now_ns) {
