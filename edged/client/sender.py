@@ -23,7 +23,7 @@ from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.core.errors import EdgedError, UsageError
 from edged.core.pixels import PixelFormat, dtype_of, shape_of
 from edged.wire import Flag, Kind, Preamble, encode
-from edged.wire.sockets import READABLE, Context, ContextUse, Options, bind
+from edged.wire.sockets import Context, ContextUse, Options, bind, is_readable
 
 LONGEST_SUBSCRIPTION = 512
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
@@ -92,7 +92,7 @@ class _Sender:
 
     def _send(self, array: NDArray[Any], captured_ns: int | None) -> int:
         self.send_bytes(self.message(array, captured_ns))
-        if int(self._socket.get(zmq.EVENTS)) & READABLE:
+        if is_readable(self._socket):
             self._count(0)
         return self.seq
 
@@ -118,7 +118,7 @@ class _Sender:
         if not self._socket.poll(wait_ms):
             return
         for _ in range(64):
-            if not int(self._socket.get(zmq.EVENTS)) & READABLE:
+            if not is_readable(self._socket):
                 return
             change = self._socket.recv()
             if change[:1] in (b"\x00", b"\x01") and f"{self.topic}\0".encode().startswith(change[1:]):

@@ -11,7 +11,7 @@ from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
 from edged.wire import Kind, Message, decode, subscription
 from edged.wire.link import Link
-from edged.wire.sockets import READABLE, READER, Context, CurveKeys
+from edged.wire.sockets import READER, Context, CurveKeys, is_readable
 
 MOST_PER_CALL = 8  # a flood must not hold a controller; CONFLATE leaves one anyway
 
@@ -62,7 +62,7 @@ class Stream:
         self._link.tend(self._now())
         accepted = None
         for _ in range(MOST_PER_CALL):
-            if not int(self._link.socket.get(zmq.EVENTS)) & READABLE:
+            if not is_readable(self._link.socket):
                 break
             judged = self._judge(self._link.socket.recv())
             if isinstance(judged, Message):

@@ -29,7 +29,7 @@ from edged.runtime.sender import NO_ENGINE, Sender
 from edged.runtime.verdict_message import describe_verdict, rows_kept
 from edged.wire import Kind, encode
 from edged.wire.header import check_header
-from edged.wire.sockets import READABLE, Context, CurveServer, Options, bind
+from edged.wire.sockets import Context, CurveServer, Options, bind, is_readable
 
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
 MOST_READ = 64  # subscriptions at a time
@@ -98,7 +98,7 @@ class Outlet:
         unread = len(self._sockets)
         for socket in self._sockets:
             for _ in range(MOST_READ):
-                if not int(socket.get(zmq.EVENTS)) & READABLE:
+                if not is_readable(socket):
                     unread -= 1
                     break
                 came = socket.recv(copy=False)

@@ -14,7 +14,7 @@ import zmq
 
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now
 from edged.wire.link import Link, receive
-from edged.wire.sockets import READABLE
+from edged.wire.sockets import is_readable
 
 LEAST = 64  # messages of a tick that are taken whatever time it is: the machine may have been busy with others
 MOST = 256  # messages of a tick that are decoded
@@ -23,7 +23,6 @@ SHARE = 8  # of the time since the tick before goes to one socket, at most
 LEAST_NS, MOST_NS = NS_PER_MS // 5, 50 * NS_PER_MS
 VAIN = 2  # ticks in a row that did not empty the socket
 PAUSE_NS = NS_PER_S  # between two times that it is reopened for that
-ANY = int(zmq.EVENTS)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -61,7 +60,7 @@ class Backlog:
         is_empty = endless = False
         while count < LEAST or count % 16 or self._now() - began_ns < budget_ns:
             # a look is cheaper than the exception of a vain recv, but where each tick finds something it is in vain
-            if (count or not self._comes) and not int(self._link.socket.get(ANY)) & READABLE:
+            if (count or not self._comes) and not is_readable(self._link.socket):
                 is_empty = True
                 break
             try:

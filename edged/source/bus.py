@@ -24,13 +24,12 @@ from edged.wire import Kind, Order, subscription
 from edged.wire.link import Link, receive
 from edged.wire.message import MAX_MESSAGE
 from edged.wire.reader import Reader
-from edged.wire.sockets import INPUT, READABLE, Context, Options
+from edged.wire.sockets import INPUT, Context, Options, is_readable
 
 TIMEOUT_MS = 100
 OTHER_MODE = 4  # up to so many times the pixels, the error names the size; a larger message is cut off
 MOST_WAITING, WAITING_BYTES = (8, 64), 256 << 20  # frames in a socket that the loop reads, until its next look
 MOST_AT_ONCE = 512  # messages without a pause; who sends more floods
-ANY = int(zmq.EVENTS)  # an enum in the loop costs microseconds
 BESIDES = 64 * 1024  # topic, preamble, header
 
 
@@ -133,7 +132,7 @@ class BusGrabber:
     @property
     def waits(self) -> bool:
         """Whether one more may be there."""
-        return bool(int(self._link.socket.get(ANY)) & READABLE)
+        return is_readable(self._link.socket)
 
     def _note_silence(self) -> None:
         self._at_once = 0

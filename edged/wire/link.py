@@ -17,7 +17,6 @@ from edged.core.endpoint import name_in, with_address
 from edged.wire.connection import queued
 from edged.wire.resolve import Resolver
 from edged.wire.sockets import (
-    READABLE,
     Context,
     ContextUse,
     CurveKeys,
@@ -25,6 +24,7 @@ from edged.wire.sockets import (
     check_endpoint,
     closed_on_error,
     connect,
+    is_readable,
     open_socket,
 )
 
@@ -100,7 +100,7 @@ class Link:
             self.reopen()
         before = self._since_ns
         for _ in range(MOST_EVENTS):
-            if not int(self._monitor.get(zmq.EVENTS)) & READABLE:
+            if not is_readable(self._monitor):
                 break
             event, value = struct.unpack("<Hi", self._monitor.recv_multipart()[0])
             self._note(event, value, now_ns)
