@@ -79,7 +79,13 @@ def _readers(chaos: Outcome) -> str:
 
 def _memory(chaos: Outcome, control: Outcome) -> str:
     rows = []
-    for what, of in (("resident", "rss_mb"), ("in use", "in_use_mb"), ("of that Python's objects", "objects_mb")):
+    series = {
+        "resident": "rss_mb",
+        "of that no page of a file": "own_mb",
+        "in use": "in_use_mb",
+        "of that Python's objects": "objects_mb",
+    }
+    for what, of in series.items():
         rows += [f"{what} {_tenths(chaos, of)}; without faults {_tenths(control, of)}"]
     return f"Memory in MB, medians of tenths of the run: {'. '.join(rows)}."
 

@@ -30,13 +30,17 @@ class Held:
 
 @dataclass(frozen=True)
 class Used:
-    """What the heap was at a moment, in MB: used by malloc's callers and by small objects of Python, free, resident."""
+    """What the heap was at a moment, in MB: used by malloc's callers and by small objects of Python, free, resident.
+
+    `own_mb` is resident, too, and no page of a file: those the kernel takes away and brings back as it likes.
+    """
 
     at_s: float
     malloc_mb: float
     objects_mb: float
     free_mb: float
     rss_mb: float
+    own_mb: float
 
     @property
     def in_use_mb(self) -> float:

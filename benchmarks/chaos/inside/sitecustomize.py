@@ -14,6 +14,7 @@ import time
 
 EVERY_S = 0.5
 MB = 1_000_000
+PAGE = os.sysconf("SC_PAGE_SIZE")
 NAMES = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
 
@@ -51,8 +52,10 @@ class Heap:
         self._libc.free(text)
         return int(said.partition(b"# bytes in allocated blocks")[2].split(b"\n")[0].strip(b" =").replace(b",", b""))
 
-    def resident_bytes(self) -> int:
-        return int(os.pread(self._statm, 256, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    def resident_bytes(self) -> tuple[int, int]:
+        """All of it; and without what a file or another process has, too."""
+        resident, shared = map(int, os.pread(self._statm, 256, 0).split()[1:3])
+        return resident * PAGE, (resident - shared) * PAGE
 
     def leak(self, size: int) -> None:
         """Touched, and never freed."""
@@ -60,13 +63,13 @@ class Heap:
 
 
 def watch(path: str, leak_mb_per_hour: float) -> None:
-    """A line a time: seconds of CLOCK_MONOTONIC, MB in use by malloc, by objects, free, resident."""
+    """A line a time: seconds of CLOCK_MONOTONIC, MB in use by malloc, by objects, free, resident, of that its own."""
     heap, began_s, leaked = Heap(), time.monotonic(), 0
     with open(path, "w", buffering=1, encoding="ascii") as file:  # noqa: PTH123 - pathlib is not imported yet
         while True:
             at_s = time.monotonic()
             in_use, free = heap.malloc_bytes()
-            held = (in_use, heap.object_bytes(), free, heap.resident_bytes())
+            held = (in_use, heap.object_bytes(), free, *heap.resident_bytes())
             file.write(f"{at_s:.3f} {' '.join(f'{size / MB:.4f}' for size in held)}\n")
             due = int((at_s - began_s) * leak_mb_per_hour * MB / 3600) - leaked
             if due >= 1000:
