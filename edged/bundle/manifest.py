@@ -47,7 +47,7 @@ from edged.bundle.roles import (
     StatePart,
     Strict,
 )
-from edged.core.errors import RefusedError
+from edged.core.errors import UNREADABLE, RefusedError
 from edged.core.pixels import SeenFormat
 
 __all__ = [
@@ -152,14 +152,11 @@ def parse_manifest(data: bytes, where: str = "manifest.json") -> Manifest:
     """Decode and cross-check a manifest; `RefusedError` names the path of what is wrong and the remedy."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-    ) as error:  # a ValidationError carries a path such as $.inputs
+        raw = msgspec.json.decode(data) if manifest.schema == 1 else None
+    except UNREADABLE as error:  # a ValidationError carries a path such as $.inputs
         raise RefusedError(f"{where}: {error}", "re-pack the model with 'edged pack MODEL'") from None
     check_manifest(manifest, where)
-    if manifest.schema == 1 and (newest := next(newer(manifest, msgspec.json.decode(data)), None)):
+    if raw is not None and (newest := next(newer(manifest, raw), None)):
         remedy = "write schema 2, or re-pack the model with 'edged pack MODEL'"
         raise RefusedError(f"{where}: schema 1 has nothing of that kind - at `{newest}`", remedy)
     return manifest

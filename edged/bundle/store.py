@@ -22,7 +22,7 @@ from typing import Any
 from edged.bundle.bundle import MANIFEST, SUMS, Bundle, read_bundle, read_files, write_files
 from edged.bundle.manifest import is_name, is_version
 from edged.core.clock import wall_time
-from edged.core.errors import EngineError, RefusedError
+from edged.core.errors import UNREADABLE, EngineError, RefusedError
 from edged.core.files import TooLongError, append_line, make_folder, write_link
 from edged.core.lines import read_lines
 from edged.core.spelling import did_you_mean
@@ -151,7 +151,7 @@ class Store:
         """Every readable line of the engine's journal, oldest first."""
         try:
             for line in read_lines(self.root / _checked(name) / JOURNAL, MAX_JOURNAL):
-                with contextlib.suppress(ValueError, RecursionError):  # torn, or nothing that we wrote
+                with contextlib.suppress(*UNREADABLE):  # torn, or nothing that we wrote
                     value = json.loads(line.decode(errors="replace"))
                     if isinstance(value, dict):
                         yield value

@@ -18,7 +18,7 @@ from edged.cli.locate import locate
 from edged.cli.stores import Home, homes, of_daemon, of_file
 from edged.client import RequestError
 from edged.config import default_store, load_daemon, unit_environ
-from edged.core.errors import EngineError, UsageError
+from edged.core.errors import UNREADABLE, EngineError, UsageError
 
 HEADER = struct.Struct("<I")  # Ultralytics: how long the JSON before the plan is
 MAX_HEADER_BYTES = 1 << 20
@@ -157,6 +157,6 @@ def ultralytics_header(data: bytes) -> dict[str, object] | None:
         return None
     try:
         about = json.loads(data[HEADER.size : HEADER.size + length])
-    except ValueError:
+    except UNREADABLE:
         return None
     return about if isinstance(about, dict) else None

@@ -16,6 +16,7 @@ import zmq
 
 from edged.client.subscription import Subscription
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
+from edged.core.errors import UNREADABLE
 from edged.wire import Kind, Message
 from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
 
@@ -102,7 +103,7 @@ class _Catalogue:
         while self.after is not None and self._socket.poll(max(0, int(timeout_ms))):
             try:
                 reply = self._read.decode(self._socket.recv_multipart()[-1])
-            except (msgspec.DecodeError, RecursionError) as error:
+            except UNREADABLE as error:
                 self.last_error = f"an answer that is none: {error}"
                 continue
             if reply.id != self._number:

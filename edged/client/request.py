@@ -13,7 +13,8 @@ import zmq
 
 from edged.client.reach import no_right, reach
 from edged.core.clock import NS_PER_MS, monotonic_ns
-from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, EdgedError
+from edged.core.depth import check_depth
+from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, UNREADABLE, EdgedError
 from edged.core.procfs import command
 from edged.wire.sockets import ASKER, Context, CurveKeys, connect, open_context
 
@@ -83,7 +84,8 @@ def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_n
         frames = socket.recv_multipart()
         try:
             reply = msgspec.msgpack.decode(frames[-1], type=_Reply)
-        except (ValueError, RecursionError) as error:
+            check_depth(reply.result)
+        except UNREADABLE as error:
             raise RequestError(
                 "bad_answer", f"{endpoint} answered something else: {error}", "is it a daemon?"
             ) from None

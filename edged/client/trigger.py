@@ -16,7 +16,7 @@ import msgspec
 import zmq
 
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
-from edged.core.errors import UsageError
+from edged.core.errors import UNREADABLE, UsageError
 from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
 
 AGAIN_MS = 50.0
@@ -110,7 +110,7 @@ class TriggerSender:
         try:
             reply = msgspec.msgpack.decode(data)
             number, error = reply["id"], reply.get("error")
-        except (msgspec.DecodeError, KeyError, AttributeError, TypeError):
+        except (*UNREADABLE, KeyError, AttributeError, TypeError):
             return
         if error is None and number in self._waiting:
             del self._waiting[number]

@@ -18,7 +18,8 @@ from edged.config.paths import default_cache, default_runtime, default_store
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN
 from edged.config.validation import camera_kind, cross_checks, quoted
-from edged.core.errors import ConfigError
+from edged.core.depth import MAX_DEPTH, check_depth
+from edged.core.errors import UNREADABLE, ConfigError
 from edged.core.redact import redact
 
 if sys.version_info >= (3, 11):
@@ -106,13 +107,14 @@ def read_tables(path: Path) -> Tables:
     """The tables of a TOML file, with absolute paths. Raises `ConfigError` where it cannot be read as one."""
     try:
         tables: Tables = tomllib.loads(path.read_bytes().decode("utf-8"))
+        check_depth(tables)
     except OSError as error:
         denied = isinstance(error, PermissionError)
         remedy = f"use sudo, or join the group of {path.parent}" if denied else "give the path of a TOML file"
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", remedy) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path}: not TOML: {error}", "see https://toml.io") from None
     _anchor_paths(tables, path.absolute().parent)
     return tables
@@ -141,7 +143,7 @@ def _parse_sets(sets: Sequence[str]) -> Tables:
     for text in sets:
         key, equals, value = text.partition("=")
         parts = [part.strip() for part in key.split(".")]
-        if not equals or len(parts) < 2 or not all(parts):
+        if not equals or not 2 <= len(parts) <= MAX_DEPTH or not all(parts):
             raise ConfigError(f"--set {redact(text)}: not section.key=value", "for example --set loop.rate_hz=100")
         _refuse_guard(parts[0], f"--set {redact(text)}")
         nested: Any = _toml_value(value.strip())
@@ -154,7 +156,8 @@ def _parse_sets(sets: Sequence[str]) -> Tables:
 def _toml_value(text: str) -> Any:
     try:
         tables = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        check_depth(tables)
+    except UNREADABLE:
         return text
     return tables["value"] if len(tables) == 1 else text  # a newline in `text` could smuggle other keys in
 
@@ -177,13 +180,15 @@ def _variables() -> Tables:
     """What the environment sets. Where that is nothing, 31 modules and 4 MB are not needed."""
     if not _ours():
         return {}
-    from pydantic_settings import EnvSettingsSource, SettingsError
+    from pydantic_settings import EnvSettingsSource
 
     fields = cast("Any", Config)  # it reads no more of a BaseSettings than its fields
     try:
-        return EnvSettingsSource(fields, env_prefix=PREFIX, env_nested_delimiter=NESTED)()
-    except SettingsError as error:
+        found = EnvSettingsSource(fields, env_prefix=PREFIX, env_nested_delimiter=NESTED)()
+        check_depth(found)
+    except UNREADABLE as error:  # its SettingsError is a ValueError
         raise ConfigError(f"environment: {error}", "write it as EDGED_<SECTION>__<KEY>=<value>") from None
+    return found
 
 
 def _refuse_guard(section: str, what: str) -> None:

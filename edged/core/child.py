@@ -32,7 +32,7 @@ import msgspec
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.environment import for_children
-from edged.core.errors import EdgedError, EngineError, MachineryError, RefusedError
+from edged.core.errors import UNREADABLE, EdgedError, EngineError, MachineryError, RefusedError
 from edged.core.files import memory_file
 from edged.core.procfs import available_bytes, tree_bytes, waited_s
 
@@ -231,7 +231,7 @@ class _Watch:
     def _report(self, line: bytes) -> None:
         try:
             report = msgspec.json.decode(line, type=Report)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # it is not itself any more
+        except UNREADABLE:  # it is not itself any more
             self.end("reported what nobody understands")
             return
         if report.note is not None:

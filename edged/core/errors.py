@@ -12,6 +12,10 @@ EXIT_USAGE = 2  # decided by the command line or the config alone; systemd does 
 EXIT_REFUSED = 3  # digest, signature, parity or contract does not hold
 
 
+UNREADABLE = (ValueError, RecursionError)
+"""What parsers of JSON, TOML and msgpack raise for bytes of others: their own errors are ValueErrors, and what nests
+deeper than the stack is a RecursionError."""
+
 LONGEST = 2000  # characters; who writes more quotes a file or a message
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from edged.core.errors import EngineError
+from edged.core.errors import UNREADABLE, EngineError
 from edged.core.files import NotRegularError, open_lock, open_regular, write_file
 from edged.engine.device import Device
 
@@ -85,7 +85,7 @@ class Plans:
             data = self._read(f"{key}.plan")
         except FileNotFoundError:
             return None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             about, data = {}, b""
         except OSError as error:
             raise EngineError(f"cannot read {self.folder}/{key}: {error.strerror}", "check its owner") from None

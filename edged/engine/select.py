@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from edged.bundle.bundle import Bundle
-from edged.core.errors import EngineError
+from edged.core.errors import UNREADABLE, EngineError
 from edged.engine.device import Device, read_device
 from edged.engine.plan_cache import BuildOptions, Plan, Plans, key_parts
 
@@ -95,7 +95,7 @@ def _built(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
             parts = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])["parts"]
             if {**parts, "options": None} == {**wanted, "options": None}:
                 found.append((path.stat().st_mtime, parts))
-        except (OSError, KeyError, TypeError, msgspec.DecodeError):
+        except (OSError, KeyError, TypeError, *UNREADABLE):
             continue  # not one of ours, or damaged: then it is not there
     return [parts for _, parts in sorted(found, key=lambda item: -item[0])]
 

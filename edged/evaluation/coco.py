@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edged.core.errors import UsageError
+from edged.core.errors import UNREADABLE, UsageError
 from edged.core.types import Instances, Labels
 from edged.evaluation.truth import BadTruth, Size, class_numbers, paint
 from edged.inspection.evaluation import Drawn, coder, rle
@@ -105,7 +105,7 @@ def _read(path: Path) -> _File:
         return msgspec.json.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give COCO's JSON") from None
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path} is not COCO's JSON: {error}", EXPORT) from None
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from edged.core.clock import ms, wall_time
 from edged.core.descriptors import Reserve
-from edged.core.errors import EdgedError, RefusedError
+from edged.core.errors import UNREADABLE, EdgedError, RefusedError
 from edged.core.files import make_folder, read_bounded, sync, write_file
 from edged.core.types import Hold, Reason, Sample
 
@@ -239,5 +239,5 @@ def _read(path: Path) -> tuple[Hold | None, str, str | None]:
         return held, str(data["who"]), None if lock is None else str(lock)
     except FileNotFoundError:
         return None, "", None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, *UNREADABLE, LookupError, TypeError, AttributeError):
         return _held(path, "somebody", f"{path} cannot be read"), "somebody", None

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.core.errors import RefusedError
+from edged.core.errors import UNREADABLE, RefusedError
 from edged.pack.lerobot_check import Folder, check_folder
 from edged.pack.lerobot_features import check_features, check_kinds
 from edged.pack.network import Network
@@ -116,7 +116,7 @@ def _image(name: str, given: StatisticsSpec | None) -> InputSpec:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise RefusedError(f"cannot read {path}: {error}", "give a LeRobot policy folder") from None
     if not isinstance(found, dict):
         raise RefusedError(f"{path} is not an object", "give a LeRobot policy folder")

@@ -14,7 +14,8 @@ import msgspec
 
 from edged.bundle.manifest import History, Precision, Rotation, StatePart, Task
 from edged.bundle.roles import Delay, Milliseconds
-from edged.core.errors import UsageError
+from edged.core.depth import check_depth
+from edged.core.errors import UNREADABLE, UsageError
 from edged.core.pixels import SeenFormat
 from edged.pack.dense import Background, BoxForm, Layout
 from edged.pack.statistics import Form
@@ -143,13 +144,14 @@ def load_spec(path: Path) -> Spec:
     """Read a TOML recipe; its paths become absolute. `UsageError` names the key that is wrong."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        check_depth(tables)
         spec = msgspec.convert(tables, Spec)
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}", "check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}", "correct it") from None
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}", "correct it; docs/packing.md lists the keys") from None
+    except UNREADABLE as error:
+        raise UsageError(f"{path}: not TOML: {error}", "correct it") from None
     return _anchored(spec, path.parent)
 
 

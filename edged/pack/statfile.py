@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core.errors import RefusedError
+from edged.core.errors import UNREADABLE, RefusedError
 
 Statistics: TypeAlias = dict[str, dict[str, NDArray[np.float64]]]
 
@@ -39,7 +39,7 @@ def read_statistics(path: Path) -> Statistics:
                 flat = read_safetensors(path, tuple(f".{statistic}" for statistic in KNOWN))
             case _:
                 raise RefusedError(f"statistics in {path.name}?", "give a .json, .npz or .safetensors file")
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, *UNREADABLE, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise RefusedError(f"cannot read the statistics {path}: {error}", "check the file") from None
     found: Statistics = {}
     for name, values in flat.items():
@@ -67,7 +67,10 @@ def read_safetensors(path: Path, endings: tuple[str, ...]) -> dict[str, NDArray[
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= MAX_HEADER:
             raise ValueError("not a safetensors file")
-        header = json.loads(file.read(length))
+        try:
+            header = json.loads(file.read(length))
+        except RecursionError as error:
+            raise ValueError(f"its header: {error}") from None
         start = 8 + length
         found = {}
         for name, entry in header.items():

@@ -17,8 +17,9 @@ import msgspec
 import zmq
 
 from edged.core.clock import NS_PER_S
+from edged.core.depth import check_depth
 from edged.core.duty import Duty
-from edged.core.errors import EdgedError, RefusedError, legible
+from edged.core.errors import UNREADABLE, EdgedError, RefusedError, legible
 from edged.runtime.clients import Client
 from edged.runtime.door import LIMIT_BYTES, Asked, Door
 from edged.runtime.logs import NOTICE
@@ -118,7 +119,8 @@ def parse_request(data: bytes) -> Request:
         raise EdgedError(f"request of {len(data)} bytes", f"at most {LIMIT_BYTES} are taken")
     try:
         request = msgspec.msgpack.decode(data, type=Request)
-    except (ValueError, RecursionError) as error:  # msgspec's errors and bad UTF-8 are ValueErrors
+        check_depth(request.args)
+    except UNREADABLE as error:
         raise EdgedError(f"request not understood: {error}", "send one msgpack map {v, id, op, args}") from None
     if request.v != VERSION:
         raise EdgedError(f"request of version {request.v}", f"this daemon speaks version {VERSION}")

@@ -20,7 +20,7 @@ from typing import Any
 
 from edged.core.clock import Now, monotonic_ns, wall_time
 from edged.core.duty import Duty
-from edged.core.errors import EdgedError, UsageError
+from edged.core.errors import UNREADABLE, EdgedError, UsageError
 from edged.core.files import append_line, make_folder, open_regular
 from edged.core.lines import read_lines
 from edged.wire.bounded import bounded
@@ -151,7 +151,7 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
 def parse_lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """The entries of those that are whole."""
     for line in lines:
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(*UNREADABLE):
             entry = json.loads(line)
             if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
                 yield entry

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core.errors import ConfigError, WireError
+from edged.core.errors import UNREADABLE, ConfigError, WireError
 from edged.wire import Kind, Message
 from edged.wire.reader import Reader
 
@@ -104,7 +104,7 @@ def _edged(names: tuple[str, ...], read: Callable[[bytes], Message], payload: by
 def _parsed(parse: _Parse, payload: bytes) -> _Parsed:
     try:
         return parse(payload)
-    except (ValueError, RecursionError):  # msgspec's errors and bad UTF-8 are ValueErrors
+    except UNREADABLE:
         raise Unreadable("malformed") from None
 
 

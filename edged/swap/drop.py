@@ -23,7 +23,7 @@ from edged.bundle.archive import REMEDY as REPACK
 from edged.bundle.archive import check_directory, check_member
 from edged.bundle.bundle import LIMITS, MANIFEST, SEALED, SUFFIX, SUMS
 from edged.bundle.manifest import is_version
-from edged.core.errors import RefusedError
+from edged.core.errors import UNREADABLE, RefusedError
 from edged.core.files import NotRegularError, open_regular
 
 PIECE_BYTES = 1 << 18
@@ -82,7 +82,7 @@ def _complete(path: Path, name: str, files: Mapping[str, IO[bytes]]) -> Drop:
             raise IncompleteError(f"{file} does not match {SUMS}")
     try:
         head = msgspec.json.decode(manifest, type=_Head)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RefusedError(f"{path.name}/{MANIFEST}: {error}", "re-pack the model with 'edged pack MODEL'") from None
     if head.name != name:
         raise RefusedError(f"{path.name} is engine {head.name!r}, this is where {name!r} goes", "drop it there")

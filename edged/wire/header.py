@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from edged.core.depth import MAX_DEPTH, check_depth
 from edged.core.errors import WireError
 from edged.wire.arrays import ArraySpec
 
-MAX_DEPTH = 16  # lists and maps within each other, the header itself not counted
 _Text = Annotated[str, msgspec.Meta(max_length=65536)]
 _CONTAINERS = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])  # what begins a list or a map; numbers may hold them too
 
@@ -144,7 +144,7 @@ def read_header(head: bytes, kind: int) -> dict[str, Any]:
     try:
         header = _decode(head)
         if len(head) - len(head.translate(None, _CONTAINERS)) > MAX_DEPTH:  # else it cannot nest that deep
-            _check_depth(header)
+            check_depth(header)
         if _TIMES[0] in head or _TIMES[1] in head or _TIMES[2] in head:
             _refuse_times(header)
         if (known := _KNOWN.get(kind)) is not None:
@@ -157,20 +157,6 @@ def read_header(head: bytes, kind: int) -> dict[str, Any]:
     except (TypeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise WireError(f"header: {error}") from None
     return header
-
-
-def _check_depth(header: dict[str, Any]) -> None:
-    """Raise ValueError for what nests deeper than `MAX_DEPTH`."""
-    level: list[Any] = [header]
-    for _ in range(MAX_DEPTH + 1):
-        inner: list[Any] = []
-        for value in level:
-            parts = value.values() if type(value) is dict else value
-            inner += [part for part in parts if type(part) in (list, dict)]
-        if not inner:
-            return
-        level = inner
-    raise ValueError(f"nests deeper than {MAX_DEPTH}")
 
 
 def _without_mistyped(header: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from oras.provider import Registry as Client
 from requests.adapters import HTTPAdapter
 
 from edged.core.clock import NS_PER_S, monotonic_ns
-from edged.core.errors import EdgedError, RefusedError, UsageError
+from edged.core.errors import UNREADABLE, EdgedError, RefusedError, UsageError
 from edged.services.address import is_loopback
 from edged.services.pull.reference import DIGEST, Reference
 
@@ -119,7 +119,7 @@ class Registry:
     def _layers(self, content: bytes) -> list[Blob]:
         try:
             read = msgspec.json.decode(content, type=_Manifest)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             fact = f"{self._reference} has no manifest that can be read ({error})"
             raise RefusedError(fact, "push it again") from None
         if read.layers is None:

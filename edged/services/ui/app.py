@@ -221,6 +221,8 @@ async def _body(request: Request) -> Mapping[str, Any]:
         given = json.loads(await asyncio.wait_for(request.body(), BODY_S))
     except asyncio.TimeoutError:
         raise ValueError("its body did not come") from None
+    except RecursionError:
+        raise ValueError("its body nests too deep") from None
     if not isinstance(given, dict):
         raise TypeError("no object")
     return given

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edged.core.errors import EdgedError, UsageError
+from edged.core.errors import UNREADABLE, EdgedError, UsageError
 from edged.core.files import make_folder, read_bounded, write_file
 
 SYSTEM_FILE = Path("/etc/edged/people.json")
@@ -59,7 +59,7 @@ def read_people(path: Path) -> dict[str, Person]:
         return {}
     except OSError as error:
         raise EdgedError(f"{path} cannot be read ({error.strerror})", "check its owner") from None
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (*UNREADABLE, LookupError, TypeError, AttributeError):
         raise EdgedError(f"{path} holds no people", "make it with 'edged person NAME'") from None
 
 

@@ -39,6 +39,32 @@ def test_a_robot_that_brakes_needs_something_that_says_when_it_has_stopped(write
     assert load_config(write(text.replace('measured = "sensor:joints"', "stop_ms = 800"))).guard.stop_ms == 800
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000 + "]" * 5000, "a" + ".a" * 3000 + " = 1", f"[{'a.' * 3000}a]"])
+def test_a_file_that_nests_deeper_than_anybody_needs_is_told(write: Write, text: str) -> None:
+    assert "not TOML" in faults(write(text))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EDGED_LOOP__RATE_HZ", "[" * 3000 + "]" * 3000),
+        ("EDGED_CAMERAS", "[" * 3000 + "]" * 3000),
+        ("EDGED_CAMERAS__A", '{"a":' * 900 + "1" + "}" * 900),
+        ("EDGED_LOOP" + "__A" * 3000, "1"),
+    ],
+)
+def test_a_variable_that_nests_deeper_is_told_too(
+    write: Write, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert any(word in faults(write(PICK))[0] for word in ("environment", "loop.rate_hz"))
+
+
+def test_a_set_that_nests_deeper_is_told_too(write: Write) -> None:
+    assert "not section.key=value" in faults(write(PICK), "loop" + ".a" * 3000 + "=1")[0]
+    assert "loop.rate_hz = '[[[" in faults(write(PICK), "loop.rate_hz=" + "[" * 3000 + "]" * 3000)[0]
+
+
 def test_a_variable_that_cannot_be_read_is_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGED_LOOP", "fast")
     assert "loop" in faults(write(PICK))[0]

@@ -89,7 +89,7 @@ def test_a_hold_survives_sigkill(path: Path) -> None:
     assert reason(Arming(path, "armed").check(NOW_NS)) is Reason.OPERATOR
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[]", b"null", b'{"who": '])
+@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[]", b"null", b'{"who": ', b"[" * 5000])
 def test_a_hold_file_nobody_can_read_is_a_hold(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(content)

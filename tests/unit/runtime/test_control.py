@@ -35,6 +35,14 @@ OPERATIONS = {
 }
 
 
+def deep(levels: int) -> Any:
+    """Lists within each other."""
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 def ask(**request: Any) -> dict[str, Any]:
     return msgspec.msgpack.decode(answer(msgspec.msgpack.encode(request), OPERATIONS))
 
@@ -54,6 +62,7 @@ def test_answers_carry_the_id() -> None:
         ({"v": 1, "id": 1, "op": "crash"}, "ZeroDivisionError"),
         ({"v": 1, "id": 1, "op": "status", "more": 1}, "not understood"),
         ({"op": "status"}, "not understood"),
+        *(({"v": 1, "id": 1, "op": "hold", "args": {"reason": deep(depth)}}, "nests deeper") for depth in (17, 600)),
     ],
 )
 def test_every_failure_says_why_and_what_to_do(request_: dict[str, Any], text: str) -> None:

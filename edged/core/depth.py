@@ -1,0 +1,24 @@
+"""How deep lists and maps of others may lie within each other.
+
+Parsers take what nests nearly as deep as the stack; whoever then prints, copies, merges or encodes it runs out of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MAX_DEPTH = 16
+
+
+def check_depth(value: Any) -> None:
+    """Raise ValueError for lists and maps that nest deeper than `MAX_DEPTH` within `value`, itself not counted."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for one in level:
+            parts = one.values() if type(one) is dict else one if type(one) is list else ()
+            inner += [part for part in parts if type(part) in (list, dict)]
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"nests deeper than {MAX_DEPTH}")
