@@ -49,7 +49,7 @@ from edged.runtime.perception import make_perception
 from edged.runtime.places import Places
 from edged.runtime.publish import Publisher
 from edged.runtime.raw_lines import RawLines
-from edged.runtime.realtime import after_sockets, before_sockets, pin
+from edged.runtime.realtime import after_sockets, before_sockets, before_threads, pin
 from edged.runtime.reporter import Reporter
 from edged.runtime.sender import Sender
 from edged.runtime.share import start_shared
@@ -72,6 +72,7 @@ log = logging.getLogger("edged")
 def run_daemon(path: Path, sets: Sequence[str] = ()) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Raises `EdgedError` for what keeps it from starting."""
     session = monotonic_ns()
+    before_threads()
     raise_limit()
     config = load_config(path, sets)
     with contextlib.ExitStack() as stack:

@@ -32,7 +32,7 @@ from edged.runtime.inputs import Inputs
 from edged.runtime.loop import publish, take_turn
 from edged.runtime.motion import MotionState
 from edged.runtime.publish import Outlet, Publisher
-from edged.runtime.realtime import before_sockets
+from edged.runtime.realtime import before_sockets, before_threads
 from edged.runtime.sender import Sender
 from edged.runtime.ticks import TimerTicks
 from edged.source.camera import CameraThread
@@ -62,6 +62,7 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
         toml = sensor_toml(f"ipc://{folder}/state") if engine_name == "bench-state" else camera_toml(str(folder), 30)
         config = load_config(write_config(folder, engine_name, toml, "timer", RATE_HZ))
         context = stack.enter_context(open_context())
+        before_threads()
         before_sockets(config.loop, lambda warning: None)
         inputs, feed = fed_inputs(config, context, stack)
         motion = MotionState(Arming(config.hold_file.parent / "never-written", "armed"))

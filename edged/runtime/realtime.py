@@ -18,12 +18,16 @@ _LARGEST_THRESHOLD = 32 * 1024 * 1024  # what mallopt(3) takes for M_MMAP_THRESH
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
+def before_threads() -> None:
+    """First of all: how many places malloc takes memory from is settled for good when a second thread asks for some."""
+    keep_freed_memory()
+    _share_arena()
+
+
 def before_sockets(loop: LoopConfig, warn: Callable[[str], None]) -> None:
     """On the main thread, before the ZeroMQ context has a socket: locked memory, FIFO, timer slack."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # wake up when asked, not within the default 50 us after
-    keep_freed_memory()
-    share_arena()
     if loop.mlock and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         reason = os.strerror(ctypes.get_errno())
         warn(f"loop.mlock refused ({reason}); raise LimitMEMLOCK of the unit")
@@ -55,7 +59,7 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 4 * _LARGEST_THRESHOLD)
 
 
-def share_arena() -> None:
+def _share_arena() -> None:
     """Let all threads take their memory from the main one of malloc's arenas, where glibc allows eight a processor.
 
     Any other keeps its end, as large as it ever was: malloc_trim(3) gives back the main one's alone. With floods and

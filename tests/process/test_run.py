@@ -52,6 +52,21 @@ def test_every_tick_has_one_verdict_and_every_slot_is_accounted_for(rig: Rig) ->
     assert status["skipped"] >= sum(skipped)
 
 
+def test_all_its_threads_take_their_memory_from_one_place(rig: Rig) -> None:
+    """glibc would give each thread an arena, which begins a reserve of 64 MB and never becomes smaller again."""
+    rig.feed("state", np.zeros(15))
+    daemon = rig.daemon(rig.config(**state_cell(rig)))
+    daemon.listen().wait(is_action)
+    ends = [line.split()[:2] for line in Path(f"/proc/{daemon.pid}/maps").read_text().splitlines()]
+    spans = [(*(int(end, 16) for end in span.split("-")), how) for span, how in ends]
+    arenas = [
+        (used, reserve)
+        for used, reserve in pairwise(spans)
+        if used[1] == reserve[0] and (used[2], reserve[2]) == ("rw-p", "---p") and reserve[1] - used[0] == 64 << 20
+    ]
+    assert arenas == []
+
+
 def test_the_engine_is_named_in_every_message_and_its_axes_in_every_action(rig: Rig) -> None:
     rig.feed("state", np.zeros(15))
     daemon = rig.daemon(rig.config(**state_cell(rig)))

@@ -78,6 +78,17 @@ def watch(path: str, leak_mb_per_hour: float) -> None:
             time.sleep(EVERY_S)
 
 
+def watch_later(path: str, leak_mb_per_hour: float) -> None:
+    """With the first thread that is not ours: what a process does before it has a second one stays as it is."""
+    start = threading.Thread.start
+
+    def start_both(thread: threading.Thread) -> None:
+        threading.Thread.start = start  # type: ignore[method-assign]
+        thread.start()
+        threading.Thread(target=watch, args=(path, leak_mb_per_hour), name="chaos", daemon=True).start()
+
+    threading.Thread.start = start_both  # type: ignore[method-assign]
+
+
 if "edged" in sys.orig_argv and "run" in sys.orig_argv and (_path := os.environ.get("CHAOS_HEAP")):
-    _arguments = (_path, float(os.environ.get("CHAOS_LEAK", "0")))
-    threading.Thread(target=watch, args=_arguments, name="chaos", daemon=True).start()
+    watch_later(_path, float(os.environ.get("CHAOS_LEAK", "0")))

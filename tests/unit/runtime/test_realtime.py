@@ -77,9 +77,8 @@ def test_a_cpu_that_is_not_there_is_a_warning() -> None:
 
 ARENAS = """
 import ctypes, sys, threading
-from edged.config import LoopConfig
-from edged.runtime.realtime import before_sockets
-before_sockets(LoopConfig(), print)
+from edged.runtime.realtime import before_threads
+before_threads()
 gate = threading.Barrier(13)
 def hold():
     held = bytes(100_000)  # no small object of Python's: malloc's
