@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -38,3 +39,13 @@ def test_what_it_says_stays(name: str, topic: str, seq: int) -> None:
     assert after.header == before.header
     for key, array in before.arrays.items():
         np.testing.assert_array_equal(after.arrays[key], array)
+
+
+def test_nothing_of_what_was_readdressed_is_kept() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(1, 33):
+            readdressed(b"masks\0\0\0" + bytes([number]) * (1 << 20), "masks-left", number)
+        assert tracemalloc.get_traced_memory()[0] < 4 << 20
+    finally:
+        tracemalloc.stop()
