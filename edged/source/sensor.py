@@ -33,6 +33,7 @@ from edged.wire.sockets import INPUT, Context, Options
 
 MEND = "correct its sender's clock, or lower its rate"
 QUOTED = 60  # bytes of an unreadable message
+LEAST_BYTES = 512  # let in: libzmq bounds the frames of its handshake by the same number
 QUEUE_BYTES = 8 * 1024 * 1024  # that wait for the next tick, at most
 QUIET_NS = 5 * NS_PER_S
 RECENT_NS = 10 * NS_PER_S  # since a flood
@@ -76,7 +77,7 @@ class Sensor:
         self._unreadable: dict[str, str] = {}  # the first message of each cause, quoted
         self._longest = len(self._topic) + longest(config.codec, config.names)
         queue = max(LEAST_QUEUE, min(MOST_QUEUE, QUEUE_BYTES // self._longest))
-        self._most_bytes = 2 * self._longest  # what is somewhat too long is counted, more is cut off
+        self._most_bytes = max(LEAST_BYTES, 2 * self._longest)  # what is somewhat too long is counted, more is cut off
         self._link = _connect(name, config, context, queue, self._most_bytes)
         self._backlog = Backlog(self._link, queue, now)
         self._endless = Endless(self._link)

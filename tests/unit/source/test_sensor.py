@@ -52,6 +52,17 @@ def test_every_codec_over_a_socket(
     assert codec == "edged" or before <= sample.captured_ns <= time.monotonic_ns()
 
 
+@pytest.mark.parametrize(("codec", "value"), [("struct:<?", True), ("struct:<d", -0.5)])
+def test_a_message_may_be_shorter_than_the_handshake_of_its_connection(
+    listen: Callable[..., Sensor], sender: zmq.Socket[bytes], codec: str, value: float
+) -> None:
+    sensor = listen(codec, "", names=("enabled",))
+    sender.send(struct.pack(codec.removeprefix("struct:"), value))
+    sample = drained(sensor, 1).newest()
+    assert sample is not None
+    assert sample.values.tolist() == [value]
+
+
 def test_the_topic_of_the_edged_codec_is_exact(listen: Callable[..., Sensor], sender: zmq.Socket[bytes]) -> None:
     sensor = listen()
     sender.send(message(1, topic=f"{TOPIC}2"))
