@@ -45,8 +45,8 @@ class ShmGrabber:
             raise BadFrame(
                 "the frames are of another boot", "remove the file in /dev/shm, start its camera process again"
             )
-        if max(frame.captured_ns, frame.published_ns) > arrival_ns:
-            raise BadFrame("the frames were made later than now", "correct the stamps of whoever shares them")
+        if frame.captured_ns < 0 or max(frame.captured_ns, frame.published_ns) > arrival_ns:
+            raise BadFrame("their stamps are later than now, or below 0", "correct the clock of whoever shares them")
         return Grab(frame.image, arrival_ns, captured_ns=frame.captured_ns or None)
 
     @property

@@ -79,6 +79,8 @@ class Mapping:
     def __init__(self, descriptor: int, writable: bool) -> None:
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         self.memory = mmap.mmap(descriptor, 0, access=access)
+        if len(self.memory) < HEAD:
+            raise ValueError("no ring of frames")
         magic, self.slots, self.height, self.width, self.pid, self.session, self.boot = FIXED.unpack_from(self.memory)
         # numpy stores an aligned word at once; struct would write it byte by byte
         self.words = np.frombuffer(self.memory, np.uint32, HEAD // 4)

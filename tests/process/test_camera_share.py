@@ -37,6 +37,8 @@ def test_a_camera_is_shared_until_sigterm(tmp_path: Path) -> None:
         for reader in readers:
             frame = until(reader.read)
             assert (frame.image == 77).all()
+        ring_path(name).unlink()  # as systemd-logind does when a user leaves
+        assert (until(RingReader(name).read).image == 77).all()
         second = start(config, "--as", name)
         assert f"process {running.pid} shares frames as {name} already" in second.communicate(timeout=30)[1]
         assert second.returncode == 1

@@ -42,23 +42,33 @@ def run_camera(path: Path, name: str = "", shared_as: str = "") -> int:
 
 def _share(shared: Shared, name: str, shared_as: str, ended: threading.Event) -> None:
     config = shared.cameras[name]
+    pixels, slots = seen_as(config.format), shared.share.slots
     camera = CameraThread(name, config)
-    with RingWriter(shared_as, config.height, config.width, shared.share.slots, pixels=seen_as(config.format)) as ring:
+    ring = RingWriter(shared_as, config.height, config.width, slots, pixels=pixels)
+    frames = 0
+    try:
         camera.start()
-        try:
-            log.info("%s is shared as shm:%s, %d slots", name, shared_as, shared.share.slots)
+        log.info("%s is shared as shm:%s, %d slots", name, shared_as, slots)
+        while not ended.is_set():
             _fill(camera, ring, ended)
-        finally:
-            notify(STOPPING)
-            camera.close()
-    log.info("%s ended after %d frames", name, ring.seq)
+            frames += ring.seq
+            if not ended.is_set():
+                log.warning("%s was removed or replaced; %s is shared anew", ring.path, name)
+                ring.close()
+                ring = RingWriter(shared_as, config.height, config.width, slots, pixels=pixels)
+    finally:
+        notify(STOPPING)
+        camera.close()
+        ring.close()
+    log.info("%s ended after %d frames", name, frames)
 
 
 def _fill(camera: CameraThread, ring: RingWriter, ended: threading.Event) -> None:
+    """Until the end, or the file is not ours any more."""
     state, seq, is_ready = "", 0, False
     watchdog_s = watchdog_period()
     fed_ns = monotonic_ns()
-    while not ended.is_set():
+    while not ended.is_set() and not ring.is_lost:
         frame = camera.mailbox.wait_newer(seq, LOOK_NS)
         if frame is not None:
             seq = frame.seq

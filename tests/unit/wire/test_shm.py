@@ -18,7 +18,9 @@ from waiting import until
 
 from edged.config import CameraConfig
 from edged.core.errors import EdgedError, UsageError
+from edged.source.grabber import BadFrame
 from edged.source.open import open_camera
+from edged.source.shm import ShmGrabber
 from edged.wire.shm import FIXED, FOLDER, TRIES, RingReader, ring_path
 from edged.wire.shm_writer import RingWriter
 
@@ -319,3 +321,22 @@ def test_a_minute_of_kills_and_freezes(name: str, soak_scale: float) -> None:
     read, recoveries = torture(name, 60.0 * soak_scale)
     assert read > 50 * soak_scale
     assert max(recoveries) < 1000, recoveries
+
+
+@pytest.mark.parametrize("content", [b"", b"EDGSHM3\0", bytes(4095), bytes(4096)])
+def test_whatever_lies_in_a_rings_place_is_trouble_and_no_error(name: str, content: bytes) -> None:
+    ring_path(name).write_bytes(content)
+    ring_path(name).chmod(0o640)
+    reader = RingReader(name)
+    assert reader.read() is None
+    assert str(ring_path(name)) in reader.trouble
+
+
+def test_a_stamp_below_zero_is_no_frame(name: str) -> None:
+    """A verdict with such a stamp could not be sent."""
+    with RingWriter(name, 48, 64) as writer:
+        grabber = ShmGrabber(CameraConfig(uri=f"shm:{name}", width=64, height=48), time.monotonic_ns)
+        writer.write(picture(1), -1)
+        with pytest.raises(BadFrame, match="below 0"):
+            grabber.read()
+        grabber.close()
