@@ -2,8 +2,8 @@
 
 player = Player(["j1", "j2", "tool"], braking=8.0)
 while True:                                   # e.g. each millisecond
-    player.feed(stream.latest(), now_ns)
-    command = player.command(now_ns)
+    player.feed(stream.latest(), time.monotonic_ns())
+    command = player.command(time.monotonic_ns())
     if command.values is not None: drive(command.values, command.velocities)
 """
 
@@ -83,7 +83,8 @@ class Player:
         self.stopped = ""
 
     def feed(self, event: Message | Lost | None, now_ns: int, until_ns: int | None = None) -> str:
-        """Take in what a `Stream` gave, at `now_ns` by the monotonic clock. Returns "" when it counts, else why not.
+        """Take in what a `Stream` gave, at `now_ns` by the monotonic clock, read after `latest()`: what was made later
+        is refused. Returns "" when it counts, else why not.
 
         `until_ns`: `stream.good_until(message)`, for a daemon on another machine; its stamps are then moved with it.
         """
@@ -101,9 +102,10 @@ class Player:
 
     def stands(self, values: Any) -> None:
         """While nothing is commanded: [D] where the drives stand, as measured. The next motion then begins there,
-        whoever moved them, and is followed only from near enough."""
-        if self._path is None and not self._velocities.any():
-            self._values, self._stands = np.array(values, np.float64), True
+        whoever moved them, and is followed only from near enough. A measurement that is not finite says nothing."""
+        measured = np.array(values, np.float64)
+        if self._path is None and not self._velocities.any() and np.isfinite(measured).all():
+            self._values, self._stands = measured, True
             self._braked_from = (self._values, np.zeros_like(self._velocities))
 
     def command(self, now_ns: int) -> Command:

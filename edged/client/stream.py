@@ -124,7 +124,7 @@ class Stream:
             self._missed_stop = (self._missed_stop or self._track.missed_stop) and not message.stop
             if now_ns >= self._track.good_until_ns and not message.stop:
                 return "expired"
-            if message.kind is Kind.ACTION and not np.isfinite(message.arrays["action"]).all():
+            if message.kind is Kind.ACTION and not _is_finite(message):
                 return "not finite"
         except Exception:  # decode promises WireError; a controller must also outlive a broken promise
             return "malformed"
@@ -138,3 +138,10 @@ class Stream:
             return f"nothing was ever heard on {self.endpoint} of {self.topic}{cut}"
         refused = ", ".join(f"{count} {cause}" for cause, count in sorted(self._track.rejected.items()))
         return f"{self.topic} is silent" + (f"; refused so far: {refused}" if refused else "") + cut
+
+
+def _is_finite(action: Message) -> bool:
+    """Whether its positions and velocities are."""
+    arrays = action.arrays
+    is_finite = bool(np.isfinite(arrays["action"]).all())
+    return is_finite and ("velocity" not in arrays or bool(np.isfinite(arrays["velocity"]).all()))

@@ -12,14 +12,16 @@ from edged.wire.message import Message, Preamble
 MOST_TOPICS = 256  # remembered by one reader, so that a babbler cannot fill the memory
 
 Refusal = Literal["", "old", "future"]
+_Place = tuple[bytes, int, int]  # boot, session and seq
 
 
 class Order:
-    """The newest message of each topic that a reader whose own boot is `boot` has accepted."""
+    """The place in time of the newest message of each topic that a reader whose own boot is `boot` has accepted; the
+    message itself would keep its picture alive."""
 
     def __init__(self, boot: bytes) -> None:
         self._boot = boot
-        self._newest: dict[str, Preamble] = {}
+        self._newest: dict[str, _Place] = {}
 
     def refusal(self, message: Message, now_ns: int) -> Refusal:
         """Why `message` does not count; "" when it does, and then it is remembered.
@@ -29,21 +31,27 @@ class Order:
         """
         if message.boot == self._boot and (message.published_ns > now_ns or message.session > now_ns):
             return "future"
-        last = self._newest.get(message.topic)
+        place, last = _place(message), self._newest.get(message.topic)
         if last is None:
             if len(self._newest) >= MOST_TOPICS:
                 return "old"
-        elif not newer(message, last):
+        elif not _is_newer(place, last):
             return "old"
-        self._newest[message.topic] = message
+        self._newest[message.topic] = place
         return ""
 
 
 def newer(candidate: Preamble, last: Preamble | None) -> bool:
     """Another boot; or the same boot and a greater session; or the same session and a greater seq."""
-    if last is None or candidate.boot != last.boot:
-        return True
-    return (candidate.session, candidate.seq) > (last.session, last.seq)
+    return last is None or _is_newer(_place(candidate), _place(last))
+
+
+def _place(message: Preamble) -> _Place:
+    return message.boot, message.session, message.seq
+
+
+def _is_newer(place: _Place, last: _Place) -> bool:
+    return place[0] != last[0] or place > last
 
 
 def good_until(message: Preamble, boot: bytes, received_ns: int, lag_ns: int = 0) -> int:

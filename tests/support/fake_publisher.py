@@ -53,6 +53,7 @@ class Daemon:
         value: float = 0,
         more: int = 0,
         motion: int = 0,
+        velocity: float | None = None,
         **changes: Any,
     ) -> bytes:
         """The next action; `more` bytes follow it to make the message long. `changes` go into the preamble."""
@@ -62,7 +63,8 @@ class Daemon:
         actions = np.array([[value, 1.0]], np.float32)
         header: dict[str, Any] = {"t0_ns": published_ns, "step_ns": MS, **({"motion": motion} if motion else {})}
         header |= {"names": ["j1", "tool"], "units": ["rad", ""]}
-        arrays = [("action", actions), ("more", np.zeros(more, np.uint8))]
+        speeds = [] if velocity is None else [("velocity", np.full_like(actions, velocity))]
+        arrays: list[tuple[str, Any]] = [("action", actions), *speeds, ("more", np.zeros(more, np.uint8))]
         if changes.get("kind") is Kind.HOLD:
             header, arrays = {"motion": motion}, []
         return encode(topic, replace(preamble, **changes), header, arrays)

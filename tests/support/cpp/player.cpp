@@ -46,7 +46,7 @@ static std::vector<Line> lines_of(std::istream& in, std::unique_ptr<edged::Playe
         Line line{word[0], 0, {}, {}};
         words >> line.now_ns;
         if (word == "feed" && words >> word) line.bytes = bytes_of(word);
-        if (word == "stands") for (double value; words >> value;) line.values.push_back(value);
+        if (word == "stands") for (std::string value; words >> value;) line.values.push_back(std::stod(value));
         lines.push_back(std::move(line));
     }
     return lines;

@@ -58,6 +58,8 @@ def nested(depth: int) -> bytes:
 BROKEN = {
     "timestamp": hand_made(b"\x81\xa1a\xd6\xff\0\0\0\1"),
     "timestamp of 96 bits": hand_made(b"\x81\xa1a\xc7\x0c\xff" + bytes(12)),
+    "timestamp of 32 bits with a length": hand_made(b"\x81\xa1a\xc7\x04\xff" + bytes(4)),
+    "timestamp of 64 bits with a long length": hand_made(b"\x81\xa1a\xc9\0\0\0\x08\xff" + bytes(8)),
     "timestamp as a key": hand_made(b"\x81\xa1a\x81\xd6\xff\0\0\0\1\x02"),
     "extension": hand_made(b"\x81\xa1a\xd4\x05\0"),
     "map as a key": hand_made(b"\x81\xa1a\x81\x81\x01\x02\x03"),

@@ -115,6 +115,7 @@ def a_day(seed: int) -> list[str]:
             lines.append(f"lost {now_ns}")
         elif draw.random() < 0.01:
             values = [np.sin(now / 1000) + draw.uniform(-0.06, 0.06), 0.5 * np.cos(now / 500), 0.0]
+            values[1] = draw.choice([values[1]] * 8 + [np.nan, np.inf])
             lines.append(f"stands {now_ns} {' '.join(map(repr, map(float, values)))}")
         if not away:
             lines.append(f"ask {now_ns}")

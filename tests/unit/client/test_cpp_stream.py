@@ -99,6 +99,7 @@ def test_it_takes_what_is_newer_and_good_and_counts_the_rest(pair: tuple[Daemon,
         daemon.message(now(), motion=1, valid_ms=0),
         daemon.message(now() + 10**12, motion=1),
         daemon.message(now(), motion=1, value=float("nan")),
+        daemon.message(now(), motion=1, velocity=float("inf")),
         held_back,
         b"not a message" + TOPIC.encode(),
         TOPIC.encode() + b"\0 nor this",
@@ -109,7 +110,7 @@ def test_it_takes_what_is_newer_and_good_and_counts_the_rest(pair: tuple[Daemon,
     assert reader.message()[4] == "7"
     health = reader.health()
     assert {name: count for name, count in health.items() if name} == {
-        "received": 7, "malformed": 1, "old": 1, "expired": 1, "future": 1, "not finite": 1, "restarts": 0,
+        "received": 8, "malformed": 1, "old": 1, "expired": 1, "future": 1, "not finite": 2, "restarts": 0,
         "missing": 2, "cut": 0, "fresh": 1,
     }  # fmt: skip
 

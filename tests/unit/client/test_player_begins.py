@@ -80,6 +80,15 @@ def test_told_where_the_drives_stand_a_motion_begins_there(sender: Sender) -> No
     assert far.feed(sender.action(1400), at(1400)) == "", "a new motion of a guard that knows nothing of the drives"
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_measurement_that_is_not_finite_says_nothing_of_where_the_drives_stand(sender: Sender, odd: float) -> None:
+    by = player()
+    by.stands([0.0, odd, 0.0])
+    assert by.command(at(0)).values is None
+    assert by.feed(sender.action(10), at(10)) == ""
+    assert np.isfinite(by.command(at(10)).values).all()  # type: ignore[arg-type]
+
+
 def test_axes_come_in_the_order_that_was_asked_for(sender: Sender) -> None:
     by = Player(["tool", "j2"], BRAKING, boot=BOOT)
     by.feed(sender.action(100), at(100))

@@ -180,9 +180,12 @@ def test_a_stamp_from_the_future_is_neither_believed_nor_remembered(
     assert taken(stream).seq == 1
 
 
-def test_an_action_that_is_not_finite_is_refused(pair: tuple[Daemon, Stream], clock: ManualClock) -> None:
+@pytest.mark.parametrize("odd", [{"value": float("nan")}, {"velocity": float("inf")}])
+def test_an_action_that_is_not_finite_is_refused(
+    pair: tuple[Daemon, Stream], clock: ManualClock, odd: dict[str, float]
+) -> None:
     daemon, stream = pair
-    daemon.send(clock(), value=float("nan"))
+    daemon.send(clock(), **odd)
     assert take(stream) is None
     assert stream.health.rejected == {"not finite": 1}
 

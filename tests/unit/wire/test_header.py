@@ -51,12 +51,20 @@ def test_a_known_key_of_another_type_is_refused(kind: int, header: dict[str, obj
 
 
 def test_a_stop_is_not_dropped_for_its_text() -> None:
-    header = {"detail": 7, "reason": "OPERATOR", "new": 1}
+    header = {"detail": 7, "reason": "OPERATOR", "camera": 5, "new": 1}
     hold = decode(hand_made(msgspec.msgpack.encode(header), kind=4, reason=19, flags=2))
     assert hold.stop
     assert hold.header == {"reason": "OPERATOR", "new": 1}
 
 
-def test_msgpack_extensions_are_refused() -> None:
+LENGTHS = [lead + bytes([size]) for lead in (b"\xc7", b"\xc8\0", b"\xc9\0\0\0") for size in (4, 8, 12)]
+SIZES = [b"\xd6", b"\xd7", *LENGTHS]
+
+
+@pytest.mark.parametrize("begin", [b"\xc7\x01\x05x", *(size + b"\xff" for size in SIZES)])
+def test_msgpack_extensions_are_refused(begin: bytes) -> None:
+    """Also times, in whatever form: a length of 4, 8 or 12 bytes may be written in three ways."""
+    number = {0xD6: 4, 0xD7: 8}.get(begin[0], begin[-2])
+    content = b"" if begin[-1] == ord("x") else bytes(number)
     with pytest.raises(WireError):
-        decode(hand_made(b"\x81\xa1a\xc7\x01\x05x"))
+        decode(hand_made(b"\x81\xa1a" + begin + content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import zmq
@@ -64,3 +65,12 @@ def test_a_message_of_endless_parts_is_refused_and_the_next_is_heard(tmp_path: P
 
         until(heard, 20)
         assert reader.malformed >= 1
+
+
+def test_of_a_message_its_place_alone_is_remembered(tmp_path: Path) -> None:
+    with Daemon(f"ipc://{tmp_path}/s") as daemon:
+        order, now = Order(boot_id()), monotonic_ns()
+        data = daemon.message(now)
+        alone = sys.getrefcount(data)
+        assert order.refusal(decode(data), now) == ""
+        assert sys.getrefcount(data) == alone

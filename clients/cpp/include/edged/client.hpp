@@ -322,7 +322,7 @@ constexpr Known known_keys[] = {
     {"deviation", Shape::numbers, bit(Kind::action)},
     {"waiting", Shape::text, bit(Kind::action)},
     {"classes", Shape::texts, masks_bits},
-    {"camera", Shape::text, masks_bits | pictures_bits | bit(Kind::result)},
+    {"camera", Shape::text, judged_bits | pictures_bits},
     {"size", Shape::pair, masks_bits},
     {"truncated", Shape::integer, masks_bits | bit(Kind::result)},
     {"result", Shape::text, judged_bits},
@@ -673,13 +673,15 @@ inline const char* decode(const void* data, size_t size, Message& message) {
     return nullptr;
 }
 
-// Whether every number of an action is finite.
+// Whether every position and velocity of an action is finite.
 inline bool is_finite(const Message& action) {
-    const Array& array = action.array(0);
-    for (size_t i = 0; i < array.count(); i++) {
-        float value;
-        std::memcpy(&value, array.data + 4 * i, 4);
-        if (!std::isfinite(value)) return false;
+    for (const Array* array : {&action.array(0), action.velocity()}) {
+        const size_t count = array ? array->count() : 0;
+        for (size_t i = 0; i < count; i++) {
+            float value;
+            std::memcpy(&value, array->data + 4 * i, 4);
+            if (!std::isfinite(value)) return false;
+        }
     }
     return true;
 }
@@ -847,6 +849,7 @@ class Link {
 
     // The next message, into `into`; false = none is there. A message of several parts is passed over.
     bool receive(zmq_msg_t& into) {
+        has_parts = false;
         if (zmq_msg_recv(&into, socket_, ZMQ_DONTWAIT) < 0) return false;
         for (int parts = 1; zmq_msg_more(&into); parts++) {
             if (zmq_msg_recv(&into, socket_, ZMQ_DONTWAIT) < 0 || parts == 64) {
@@ -1048,10 +1051,7 @@ class Stream {
         track_.received++;
         const int64_t now_ns = now_();  // after it was received: nothing that is honest was made later
         detail::Kept& kept = kept_[1 - at_];
-        if (link_.has_parts || kept.take(received_.message)) {
-            link_.has_parts = false;
-            return Refusal::malformed;
-        }
+        if (link_.has_parts || kept.take(received_.message)) return Refusal::malformed;
         const Message& message = kept.message;
         if (const Refusal refusal = track_.note(message, now_ns); refusal != Refusal::none) return refusal;
         // also of what is refused below: a stop is missed whether or not the first message after it counts
@@ -1085,23 +1085,26 @@ class Subscription {
     // The next valid message, valid until the next call; nullptr when none came within `timeout_ms`.
     const Message* receive(int timeout_ms) {
         const int64_t end_ns = now_() + int64_t(timeout_ms) * ns_per_ms;
-        while (true) {
+        for (int late = 0; late < most_late;) {
             const int64_t now_ns = now_();
             link_.tend(now_ns);
             const int64_t left_ms = (end_ns - now_ns + ns_per_ms - 1) / ns_per_ms, look_ms = detail::look_ns / ns_per_ms;
             if (link_.receive(received_.message)) {
                 if (!link_.has_parts && !kept_.take(received_.message)) return &kept_.message;
-                link_.has_parts = false;
                 malformed++;
+                late += left_ms <= 0;
             } else if (left_ms <= 0) {
                 return nullptr;
             } else {
                 link_.wait(int(left_ms < look_ms ? left_ms : look_ms));
             }
         }
+        return nullptr;
     }
 
    private:
+    static constexpr int most_late = 256;  // that are none, read after the time is over: a flood must not hold a reader
+
     detail::Link link_;
     Now now_;
     detail::Received received_;
@@ -1351,10 +1354,11 @@ class Player {
         stop_for(detail, now_ns, Playing::lost);
     }
     // While nothing is commanded: where the drives stand, as measured. The next motion then begins there, whoever moved
-    // them, and is followed only from near enough.
+    // them, and is followed only from near enough. A measurement that is not finite says nothing.
     void stands(const double* values) {
         if (has_path_) return;
         for (double velocity : velocities_) if (velocity != 0) return;
+        for (size_t axis = 0; axis < names_.size(); axis++) if (!std::isfinite(values[axis])) return;
         for (size_t axis = 0; axis < names_.size(); axis++) {
             values_[axis] = values[axis];
             braked_from_[axis] = {values[axis], 0};
