@@ -14,7 +14,8 @@ with Stream("ipc:///run/edged/pick/action", "pick/action", timeout_ms=100) as st
 
 from edged.client.describe import describe
 from edged.client.masks import masks_of, measures_of
-from edged.client.part_results import PartResult, PartResults
+from edged.client.part_result import PartResult
+from edged.client.part_results import PartResults
 from edged.client.player import Command, Player
 from edged.client.request import RequestError, request
 from edged.client.sender import FrameSender, SensorSender

@@ -8,12 +8,12 @@ with PartResults("ipc:///run/edged/inspect/results", "inspect/results",
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import zmq
 
+from edged.client.part_result import PartResult, read_result
 from edged.client.subscription import Subscription
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
 from edged.core.errors import UNREADABLE
@@ -22,33 +22,8 @@ from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
 
 ASK_MS = 1000.0  # also what was sent while nobody listened is found
 AGAIN_MS = 50.0  # before a question is put again that no daemon took
+MOST_AT_ONCE = 256  # published messages between two looks at the time
 LISTEN_MS = 5.0  # between two looks at what is published, while an answer is waited for
-
-
-@dataclass(frozen=True, slots=True)
-class PartResult:
-    """What a part came to. `result`: PASS, FAIL or NOT_INSPECTED, and why; `entry`: its number among all results of the
-    daemon; `digest`: of the rules; `engine`: its first 8 bytes, 0 where none
-    looked at the part; `message`: as it was published, None where it was asked for later; `boot`: which clock the stamp
-    is of, empty where a daemon does not say."""
-
-    line: str
-    part: int
-    number: int
-    entry: int
-    result: str
-    why: str
-    decided: tuple[str, ...]
-    digest: str
-    stamp_ns: int
-    engine: bytes = bytes(8)
-    message: Message | None = None
-    boot: bytes = b""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the part is good: nothing else may be taken for it."""
-        return self.result == "PASS"
 
 
 class _Results(msgspec.Struct):
@@ -171,11 +146,12 @@ class PartResults:
             found = self._answered(min(left_ms, LISTEN_MS))
             until_ask_ms = max(0, self._catalogue.due_ns() - now_ns) / NS_PER_MS
             wait_ms = 0.0 if found or asking else min(left_ms, until_ask_ms)
-            message = self._heard.receive(wait_ms)
+            message, count = self._heard.receive(wait_ms), 1
             while message is not None:
                 if message.kind is Kind.RESULT and "entry" in message.header:
                     found += self._heard_one(message)
-                message = self._heard.receive(0.0)
+                message = self._heard.receive(0.0) if count < MOST_AT_ONCE else None
+                count += 1
             if found or self._now() + NS_PER_MS > end_ns:
                 return found
 
@@ -185,7 +161,8 @@ class PartResults:
         self._catalogue.ask(max(0, self.entry - 1))
 
     def _heard_one(self, message: Message) -> list[PartResult]:
-        result = _result(message.header, message)
+        if (result := read_result(message.header, message)) is None:
+            return []  # the daemon is asked for it
         begun = (message.boot, message.session) != self._session
         self._session = message.boot, message.session
         self._unsure = self._unsure or (begun and self._writer is not None)
@@ -212,8 +189,9 @@ class PartResults:
             self.entry = answer.oldest - 1
         found = []
         for one in answer.results:
-            result = _result(one)
-            if result.entry > self.entry:
+            if (result := read_result(one)) is None:
+                self._catalogue.last_error = "an answer with a result that is none: its entry, line or part is missing"
+            elif result.entry > self.entry:
                 self.lost += result.entry - self.entry - 1
                 self._take(result, _writer(one))
                 found.append(result)
@@ -259,29 +237,7 @@ class PartResults:
         self.close()
 
 
-def _result(header: Mapping[str, Any], message: Message | None = None) -> PartResult:
-    return PartResult(
-        str(header["line"]), int(header["part"]), int(header["number"]), int(header["entry"]), str(header["result"]),
-        str(header.get("why") or ""), tuple(header.get("decided") or ()), str(header["digest"]),
-        int(header["stamp_ns"]), _engine(header) if message is None else message.engine, message,
-        _bytes(header.get("boot")) if message is None else message.boot,
-    )  # fmt: skip
-
-
-def _engine(header: Mapping[str, Any]) -> bytes:
-    """Of a result that was asked for; a daemon from before it was in the answer gives none."""
-    return _bytes(header.get("engine")).ljust(8, b"\0")[:8]
-
-
 def _writer(header: Mapping[str, Any]) -> tuple[str, int] | None:
     """Which run of the daemon wrote a result that was asked for, if the daemon says it."""
     boot, session = header.get("boot"), header.get("session")
     return (boot, session) if isinstance(boot, str) and isinstance(session, int) else None
-
-
-def _bytes(text: Any) -> bytes:
-    """Of hex; empty for what is none."""
-    try:
-        return bytes.fromhex(text or "")
-    except (ValueError, TypeError):
-        return b""

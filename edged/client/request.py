@@ -73,13 +73,12 @@ def request(
 
 
 def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_ns: int) -> _Reply:
-    if not socket.poll(_left_ms(end_ns), zmq.POLLOUT):
+    if not _sent(socket, data, end_ns):
         if (pid := _holder(endpoint)) is not None:
             fact = f"the daemon at {endpoint} does not answer: its process {pid} is there, but frozen or very busy"
             raise RequestError("no_answer", fact, f"look at it (ps -p {pid}; a stopped one goes on after kill -CONT)")
         remedy = "start it: edged run FILE, or systemctl start"
         raise RequestError("no_daemon", f"no daemon answers at {endpoint}", remedy)
-    socket.send(data)
     while socket.poll(_left_ms(end_ns)):
         frames = socket.recv_multipart()
         try:
@@ -96,6 +95,19 @@ def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_n
         f"the daemon at {endpoint} took the request but did not answer in time",
         "it may have been carried out: check with 'edged status DAEMON' before asking again",
     )
+
+
+def _sent(socket: zmq.Socket[bytes], data: bytes, end_ns: int) -> bool:
+    """Whether a daemon took it in time. One may end between the look and the send, which then waited for the next."""
+    while socket.poll(left_ms := _left_ms(end_ns), zmq.POLLOUT):
+        try:
+            socket.send(data, zmq.NOBLOCK)
+        except zmq.Again:
+            if not left_ms:
+                break
+        else:
+            return True
+    return False
 
 
 def _result(reply: _Reply, op: str) -> Any:

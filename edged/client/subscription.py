@@ -12,6 +12,8 @@ from edged.wire import MOST_TOPICS, Message, decode, subscription
 from edged.wire.link import LOOK_NS, Link, receive
 from edged.wire.sockets import RECORDER, Context, CurveKeys
 
+MOST_LATE = 256  # messages that are none, read after the time is over: what waited then may be one behind them
+
 
 class Subscription:
     """All messages of `topic`, or of every topic of the endpoint when it is None. For one thread.
@@ -44,6 +46,7 @@ class Subscription:
     def receive(self, timeout_ms: float | None = None) -> Message | None:
         """The next valid message; None when none came within `timeout_ms` (None = wait for ever)."""
         end_ns = None if timeout_ms is None else self._now() + round(timeout_ms * NS_PER_MS)
+        late = 0
         while True:
             now_ns = self._now()
             self._link.tend(now_ns)
@@ -52,6 +55,9 @@ class Subscription:
                 message = self._read()
                 if message is not None:
                     return message
+                late += end_ns is not None and now_ns >= end_ns
+                if late >= MOST_LATE:
+                    return None
             elif end_ns is not None and self._now() + NS_PER_MS > end_ns:
                 return None
 

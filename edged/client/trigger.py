@@ -22,6 +22,18 @@ from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
 AGAIN_MS = 50.0
 MOST_WAITING = 256  # parts that are not acknowledged: the daemon takes no more either
 COUNTER_BITS = 63
+FINAL = ("refused", "usage")  # codes of errors that repeating does not mend
+
+
+class _Failure(msgspec.Struct):
+    code: str = ""
+    text: str = ""
+    remedy: str = ""
+
+
+class _Reply(msgspec.Struct):
+    id: int | str | None
+    error: _Failure | None = None
 
 
 class TriggerSender:
@@ -108,17 +120,18 @@ class TriggerSender:
 
     def _take(self, data: bytes) -> None:
         try:
-            reply = msgspec.msgpack.decode(data)
-            number, error = reply["id"], reply.get("error")
-        except (*UNREADABLE, KeyError, AttributeError, TypeError):
+            reply = msgspec.msgpack.decode(data, type=_Reply)
+        except UNREADABLE:
             return
-        if error is None and number in self._waiting:
+        number, error = reply.id if isinstance(reply.id, int) else None, reply.error
+        if error is not None:
+            self.last_error = f"{error.text}; {error.remedy}"
+        if number is None or number not in self._waiting:
+            return
+        if error is None or error.code in FINAL:
             del self._waiting[number]
-        elif error is not None:
-            self.last_error = f"{error.get('text', '')}; {error.get('remedy', '')}"
-            if error.get("code") in ("refused", "usage") and number in self._waiting:
-                del self._waiting[number]
-                self.refused.append((number, self.last_error))
+        if error is not None and error.code in FINAL:
+            self.refused.append((number, self.last_error))
 
     def close(self) -> None:
         """What is not acknowledged is not known to be inspected."""

@@ -69,6 +69,7 @@ class Link:
         self._resolver = None if name is None else Resolver(name)
         self._place = endpoint if name is None else ""  # what is connected to; "" = not yet
         self._is_up = False
+        self._is_missing = False  # it could not be made again when that was due: short of descriptors, perhaps
         try:
             self._open()
         except BaseException:
@@ -98,6 +99,8 @@ class Link:
             self._follow(self._resolver.tend(now_ns, self._is_up))
         if self._again_ns and now_ns >= self._again_ns:
             self.reopen()
+        if self._is_missing:
+            self.reopen(self._again_ns)
         before = self._since_ns
         for _ in range(MOST_EVENTS):
             if not is_readable(self._monitor):
@@ -113,11 +116,13 @@ class Link:
     def reopen(self, again_ns: int = 0) -> None:
         """Drop the connection and all that waits in it, and connect again: at once, or when `tend` is called then."""
         self._drop()
-        self._again_ns = again_ns
+        self._again_ns, self._is_missing = again_ns, True
         self._open()
+        self._is_missing = False
 
     def close(self) -> None:
         """Close the socket; twice is fine."""
+        self._is_missing = False
         self._drop()
         self._use.end()
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
+from golden.handmade import hand_made
 
-from edged.client import PartResults, TriggerSender
+from edged.client import PartResults, TriggerSender, part_results
+from edged.client.part_result import read_result
 from edged.core.errors import UsageError
-from edged.wire import sockets
+from edged.wire import decode, sockets
 from edged.wire.sockets import Context, open_context
 
 
@@ -66,3 +69,40 @@ def test_a_given_context_stays_and_ends_at_once(tmp_path: Path, opened: list[Con
     left = [one for one in context._sockets if not one.closed]
     context.destroy(linger=0)
     assert (left, opened) == ([], [])
+
+
+PART = {"line": "a", "part": 1, "number": 1, "entry": 1, "stamp_ns": 5, "result": "PASS"}
+
+
+@pytest.mark.parametrize("odd", [{}, {"line": 5}, {"part": "one"}, {"entry": None}, {"stamp_ns": 1.5}, {"number": []}])
+def test_a_result_that_names_no_part_is_none_and_no_error(tmp_path: Path, odd: dict[str, object]) -> None:
+    said = {**PART, **odd} if odd else {"entry": 1}
+    with PartResults(f"ipc://{tmp_path}/r", "a/b", f"ipc://{tmp_path}/t") as results:
+        message = decode(hand_made(msgspec.msgpack.encode(said), kind=9))
+        assert results._heard_one(message) == []
+        assert (results.entry, results.lost) == (0, 0)
+        ask(results, [said, {**PART, "entry": 2}])
+        assert [one.entry for one in results._answered(0.0)] == [2]
+        assert (results.entry, results.lost) == (2, 1)
+
+
+def ask(results: PartResults, answer: list[dict[str, object]]) -> None:
+    """A question is out, and this is its answer."""
+    results._catalogue.after = 0
+    page = part_results._Results(answer, 1, 2)
+    results._catalogue.answer = lambda timeout_ms: page  # type: ignore[method-assign]
+
+
+def test_every_key_that_names_no_part_may_be_missing() -> None:
+    (part,) = filter(None, [read_result({key: PART[key] for key in PART if key != "result"})])
+    assert (part.result, part.passed, part.why, part.decided, part.digest) == ("", False, "", (), "")
+
+
+@pytest.mark.parametrize("odd", [[], 5, {"id": []}, {"id": 1, "error": "no"}, {"id": 1, "error": {"code": 5}}])
+def test_an_answer_that_is_none_acknowledges_nothing(tmp_path: Path, odd: object) -> None:
+    with TriggerSender(f"ipc://{tmp_path}/t") as sender:
+        number = sender.send(1)
+        sender._take(msgspec.msgpack.encode(odd))
+        assert (sender.waiting, list(sender.refused)) == ([number], [])
+        sender._take(msgspec.msgpack.encode({"id": 1, "error": {"code": "refused", "text": "no", "more": 1}}))
+        assert (sender.waiting, list(sender.refused)) == ([], [(1, "no; ")])

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,29 @@ def answering(endpoint: str, answer: Callable[[dict[str, Any]], bytes | None]) -
         finally:
             stop.set()
             thread.join()
+
+
+class Gone:
+    """A connection that ends between the look and the send."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def poll(self, *_: object) -> int:
+        self.looks += 1
+        return self.looks < 3
+
+    def send(self, data: bytes, flags: int = 0) -> None:
+        assert flags == zmq.NOBLOCK, "it would wait for the next daemon, and give it what the past one was asked"
+        raise zmq.Again
+
+
+def test_a_daemon_that_ends_just_then_is_none(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(endpoint, reply):
+        monkeypatch.setitem(request.__globals__, "connect", lambda *_: nullcontext(Gone()))
+        with pytest.raises(RequestError, match="no daemon answers") as caught:
+            request(endpoint, "hold")
+    assert caught.value.code == "no_daemon"
 
 
 def reply(to: dict[str, Any], **changes: Any) -> bytes:

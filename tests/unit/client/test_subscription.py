@@ -145,13 +145,13 @@ def test_a_controller_drags_no_engine_along() -> None:
     assert not loaded & {"onnxruntime", "onnx", "cv2", "pydantic", "pydantic_settings", "typer", "zstandard", "torch"}
     assert {name for name in done.stdout.split() if name.startswith("edged.")} <= {
         "edged.client", "edged.client.reach", "edged.client.request", "edged.client.describe", "edged.client.masks",
-        "edged.client.part_results",
+        "edged.client.part_result", "edged.client.part_results",
         "edged.client.sender", "edged.client.trigger", "edged.client.player", "edged.client.curves",
         "edged.client.stream", "edged.client.subscription", "edged.client.track", "edged.core", "edged.core.clock",
         "edged.core.errors", "edged.core.types", "edged.wire", "edged.wire.arrays", "edged.wire.message",
         "edged.wire.order", "edged.wire.header", "edged.wire.link", "edged.wire.resolve", "edged.wire.topic",
         "edged.wire.sockets", "edged.core.endpoint", "edged.core.environment", "edged.core.procfs",
-        "edged.core.hermite", "edged.core.pixels", "edged.wire.connection", "edged.wire.kinds",
+        "edged.core.depth", "edged.core.hermite", "edged.core.pixels", "edged.wire.connection", "edged.wire.kinds",
     }  # fmt: skip
 
 
@@ -162,3 +162,14 @@ def test_a_bounded_queue_has_no_heartbeats(endpoint: str) -> None:
         socket = subscription._link.socket
         assert (socket.get(zmq.RCVHWM), socket.get(zmq.HEARTBEAT_IVL)) == (8, 0)
         assert socket.get(zmq.TCP_KEEPALIVE) == 1, "what finds a peer that lost power"
+
+
+def test_a_flood_of_what_is_no_message_holds_nobody_longer_than_asked(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = iter(range(1, 10_000))
+    with Subscription(endpoint, TOPIC) as subscription:
+        monkeypatch.setattr(subscription, "_read", lambda: next(reads) and None)
+        monkeypatch.setattr(subscription._link.socket, "poll", lambda *_: 1, raising=False)
+        assert subscription.receive(0) is None
+        assert next(reads) < 1000

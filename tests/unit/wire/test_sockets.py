@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
+from waiting import until
 
+from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError
-from edged.wire import sockets
+from edged.wire import link, sockets
 from edged.wire.link import Link
 from edged.wire.sockets import CurveKeys, bind, connect, open_context
 
@@ -99,3 +104,23 @@ def test_a_link_without_a_monitor_does_not_keep_its_context(
         closed = [one.closed for one in made]
         context.destroy(linger=0)
     assert closed == [True]
+
+
+def test_a_link_that_could_not_be_made_again_is_made_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Link(None, zmq.SUB, f"ipc://{tmp_path}/s", {zmq.SUBSCRIBE: b""})
+
+    def none_left(*_: object) -> None:
+        raise zmq.ZMQError(errno.EMFILE)
+
+    with closing(made), bind(made._use.context, zmq.PUB, f"ipc://{tmp_path}/s", "") as sender:
+        with monkeypatch.context() as short:
+            short.setattr(link, "connect", none_left)
+            with pytest.raises(zmq.ZMQError):
+                made.reopen()
+        made.tend(monotonic_ns() + NS_PER_S)
+
+        def heard() -> bool:
+            sender.send(b"x")
+            return bool(made.socket.poll(20))
+
+        until(heard)
