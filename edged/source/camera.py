@@ -29,11 +29,12 @@ def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context:
         case "rtsp":
             from edged.source.rtsp import RtspGrabber
 
-            return RtspGrabber(config.uri, now)
+            return RtspGrabber(config.uri, now, config.fps)
         case "gst":
             from edged.source.gstreamer import GstGrabber
 
-            return GstGrabber(config.uri.removeprefix("gst:"), config.width, config.height, now, config.format)
+            pipeline = config.uri.removeprefix("gst:")
+            return GstGrabber(pipeline, config.width, config.height, now, config.format, config.fps)
         case "genicam":
             from edged.source.genicam import GenicamGrabber
 

@@ -12,6 +12,8 @@ from edged.core.clock import NS_PER_S, Now
 from edged.core.errors import EdgedError
 from edged.core.pixels import PixelFormat
 
+PERIODS = 3  # without a frame: one that is lost, or comes late, ends no connection
+
 
 class SourceError(EdgedError):
     """A camera that cannot be opened or went away: the thread closes it and tries again."""
@@ -77,6 +79,11 @@ class Grabber(Protocol):
     def read(self) -> Grab | None: ...
 
     def close(self) -> None: ...
+
+
+def silence_ns(fps: float, least_ns: int) -> int:
+    """How long a camera of `fps` frames a second may be silent before it is taken for gone."""
+    return max(least_ns, round(PERIODS * NS_PER_S / fps))
 
 
 class Pacer:

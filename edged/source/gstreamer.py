@@ -17,7 +17,7 @@ import numpy as np
 
 from edged.core.clock import NS_PER_S, Now
 from edged.core.pixels import BAYER, PixelFormat, bytes_of, dtype_of, shape_of
-from edged.source.grabber import BadFrame, Grab, SourceError
+from edged.source.grabber import BadFrame, Grab, SourceError, silence_ns
 from edged.source.pipe_child import PipeChild
 
 CAPS = {
@@ -25,7 +25,7 @@ CAPS = {
 }  # fmt: skip
 PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for
 FIRST_FRAME_NS = 10 * NS_PER_S  # a CSI camera and its ISP take seconds to start
-NEXT_FRAME_NS = 2 * NS_PER_S
+NEXT_FRAME_NS = 2 * NS_PER_S  # at the least
 POLL_MS = 100
 DEBUG_INFO = "Additional debug info:"
 # What decoders say of damage: into their log alone. Of `videodecoder` those lines that are about data.
@@ -38,13 +38,16 @@ DAMAGED = "its decoder reports damage, and pictures are refused until it has bee
 class GstGrabber:
     """The frames of `pipeline`, which must deliver `width` x `height`; other sizes make the child end with an error."""
 
-    def __init__(self, pipeline: str, width: int, height: int, now: Now, pixels: PixelFormat = "bgr8") -> None:
+    def __init__(
+        self, pipeline: str, width: int, height: int, now: Now, pixels: PixelFormat = "bgr8", fps: float = 30.0
+    ) -> None:  # fmt: skip
         self._shape, self._dtype = shape_of(pixels, height, width), dtype_of(pixels)
         self._row = bytes_of(pixels, 1, width)
         self._stride = -(-self._row // 4) * 4  # GStreamer pads each row to 4 bytes
         self._now = now
         self._silent_since_ns = now()
-        self._patience_ns = FIRST_FRAME_NS
+        self._next_ns = silence_ns(fps, NEXT_FRAME_NS)
+        self._patience_ns = max(FIRST_FRAME_NS, self._next_ns)
         self._damaged_ns: int | None = None
         self._is_listening = True
         self._child = PipeChild(partial(_argv, pipeline, width, height, pixels), DEBUG, PIPE_BYTES)
@@ -83,7 +86,7 @@ class GstGrabber:
             return None
         image = np.ascontiguousarray(self._rows[:, : self._row]).view(self._dtype).reshape(self._shape)
         self._begin()
-        self._patience_ns = NEXT_FRAME_NS
+        self._patience_ns = self._next_ns
         if self._damaged_ns is not None and arrival_ns - self._damaged_ns < DAMAGED_NS:
             raise BadFrame(f"the pipeline: {DAMAGED}", "look at the camera's cable and network")
         return Grab(image, arrival_ns)

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from edged.config import CameraConfig, SensorConfig, camera_kind
-from edged.core.clock import Now, monotonic_ns, ns, sleep_until
+from edged.core.clock import NS_PER_S, Now, monotonic_ns, ms, ns, sleep_until
 from edged.core.pixels import dtype_of, shape_of
 from edged.core.redact import shown
 from edged.core.types import Sample
@@ -26,6 +26,7 @@ from edged.source.sensor import Sensor
 from edged.wire.sockets import Context
 
 REPLAY = "replay:"
+MOST_RATE = 20_000  # frames or samples a second; what is denser could not be replayed in time
 
 
 class Camera(Protocol):
@@ -120,5 +121,8 @@ def _replayed(
     tracks = recording.cameras if kind == "cameras" else recording.sensors
     if (track := tracks.get(given or name)) is None:
         raise SourceError(f"{path} holds no {kind}/{given or name}", f"name one of {', '.join(tracks) or 'none'}")
+    if (count := len(track.captured_ns)) * NS_PER_S > MOST_RATE * recording.span_ns:
+        fact = f"{path} holds {count} of {kind}/{given or name}, and begins again after {ms(recording.span_ns):g} ms"
+        raise SourceError(fact, f"stamp two moments at least, in nanoseconds, and at most {MOST_RATE:,} a second")
     cursor = Cursor(track, recording.start_ns, origin_ns, recording.span_ns)
     return cursor, track.values.shape[1:], track.values.dtype

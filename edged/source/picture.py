@@ -136,7 +136,7 @@ def _claim(data: bytes) -> Claim:
         return Claim(size[0], size[1], 0, opaque=True)  # what seems to be alpha is mostly unused, and 0
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         _reach(data, 8 + int.from_bytes(data[4:8], "little"))
-    if found := re.match(rb"P([56])(?:\s+|#[^\n]*\n)+(\d+)\s+(\d+)\s+(\d+)\s", data):
+    if found := re.match(rb"P([56])(?:\s|#[^\n]*\n)+(\d+)\s+(\d+)\s+(\d+)\s", data):
         kind, width, height, most = (int(part) for part in found.groups())
         bits = most.bit_length()
         if width * height <= MOST_PIXELS:

@@ -10,7 +10,6 @@ All stamps are of one clock with any zero. `arrived_ns` is when a reader could f
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +79,12 @@ class Recording:
     def load(path: Path) -> Recording:
         """Read a file; `SourceError` if it is not there or not a recording."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            file = np.load(path, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("it holds one array, a .npz file holds several by name")
+            with file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # numpy, zipfile and zlib have a class each for what is broken
             raise SourceError(f"{path} is not a recording: {error}", "record it anew or correct the path") from None
         names = {tuple(name.split("/")[:2]) for name in arrays if name.endswith("/captured_ns")}
         tracks: dict[str, dict[str, Track]] = {"cameras": {}, "sensors": {}}
@@ -91,7 +93,7 @@ class Recording:
                 values = arrays[f"{kind}/{name}/{'image' if kind == 'cameras' else 'values'}"]
                 stamps, arrived = arrays[f"{kind}/{name}/captured_ns"], arrays.get(f"{kind}/{name}/arrived_ns")
                 tracks[kind][name] = Track.make(stamps, values, arrived)
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SourceError(f"{path} is not a recording: {error}", "see the layout in the docs") from None
         if not names:
             raise SourceError(f"{path} holds neither cameras nor sensors", "record it anew or correct the path")

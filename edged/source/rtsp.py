@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edged.core.clock import Now
+from edged.core.clock import NS_PER_S, Now
 from edged.core.redact import shown
-from edged.source.grabber import BadFrame, Grab, SourceError
+from edged.source.grabber import BadFrame, Grab, SourceError, silence_ns
 from edged.source.video import Video
 
 LOW_LATENCY = {
@@ -12,16 +12,17 @@ LOW_LATENCY = {
     "flags": "low_delay",
 }  # fmt: skip
 OPEN_TIMEOUT_S = 3.0
-READ_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 1.0  # at the least
 
 
 class RtspGrabber:
     """An open stream. A failed read is final. `SourceError` where none opens, after at most 3 s."""
 
-    def __init__(self, uri: str, now: Now) -> None:
+    def __init__(self, uri: str, now: Now, fps: float) -> None:
         place = shown(uri)
         closed = f"no answer from {place}", "is the camera on, and are address and path right?"
-        self._video = Video(uri, place, now, LOW_LATENCY, (OPEN_TIMEOUT_S, READ_TIMEOUT_S), closed)
+        read_s = silence_ns(fps, round(READ_TIMEOUT_S * NS_PER_S)) / NS_PER_S
+        self._video = Video(uri, place, now, LOW_LATENCY, (OPEN_TIMEOUT_S, read_s), closed)
         self._place = place
         self._pictures = self._video.pictures()
 

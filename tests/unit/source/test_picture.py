@@ -211,3 +211,8 @@ def test_infer_says_in_a_sentence_what_is_wrong_with_a_picture(tmp_path: Path):
     with pytest.raises(UsageError, match="40000x40000 pixels") as caught:
         infer_file("plate", tmp_path / "b.png", tmp_path / "o.png")
     assert caught.value.exit_code == 2
+
+
+def test_a_picture_of_blanks_takes_no_longer_than_others(tmp_path: Path):
+    """Its head is looked for once: a pattern with two ways to read each blank took twice as long for each."""
+    refusal(tmp_path / "a.pgm", b"P5" + b" " * 5000 + b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,16 @@ def test_what_is_no_recording_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "garbage.npz").write_bytes(b"PK garbage")
     np.savez(tmp_path / "empty.npz", other=np.zeros(1))
     np.savez(tmp_path / "half.npz", **{"sensors/joints/captured_ns": np.zeros(1)})  # type: ignore[arg-type]
-    for name in ("absent", "garbage", "empty", "half"):
+    (tmp_path / "nothing.npz").write_bytes(b"")
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    number: dict[str, Any] = {"sensors/joints/captured_ns": np.int64(1), "sensors/joints/values": np.zeros((1, 2))}
+    np.savez(tmp_path / "number.npz", **number)
+    np.savez_compressed(tmp_path / "damaged.npz", values=np.arange(9000.0))
+    damaged = bytearray((tmp_path / "damaged.npz").read_bytes())
+    damaged[200:900] = bytes(700)
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    for name in ("absent", "garbage", "empty", "half", "nothing", "single", "number", "damaged"):
         with pytest.raises(SourceError, match=f"{name}.npz"):
             Recording.load(tmp_path / f"{name}.npz")
 
@@ -198,3 +208,16 @@ def test_by_config_other_addresses_are_real() -> None:
         sensor = open_sensor("joints", config, context)
         assert isinstance(sensor, Sensor)
         sensor.close()
+
+
+def test_a_recording_of_one_moment_cannot_begin_again(tmp_path: Path) -> None:
+    """Neither can one whose stamps are no nanoseconds: its turns would have no end within a tick."""
+    made = recording(frames=1, samples=1)
+    dense = Recording({}, {"joints": Track.make(np.arange(20), np.zeros((20, 2)))})
+    settings = {"endpoint": "tcp://127.0.0.1:1", "names": ("a", "b"), "unit": "rad"}
+    with zmq.Context() as context:
+        for number, one in enumerate((made, dense)):
+            one.save(path := tmp_path / f"{number}.npz")
+            config = SensorConfig(**settings).model_copy(update={"endpoint": f"replay:{path}"})
+            with pytest.raises(SourceError, match="begins again after"):
+                open_sensor("joints", config, context)
