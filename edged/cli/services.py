@@ -104,9 +104,9 @@ def _page_recordings() -> Callable[[Path], list[dict[str, Any]]]:
     def look(path: Path) -> dict[str, Any] | None:
         try:
             begin_ns, end_ns = span(path)
-        except EdgedError:
+            size_mb = round(path.stat().st_size / 1e6, 1)
+        except (EdgedError, OSError):  # none, or gone by now: the oldest make way
             return None
-        size_mb = round(path.stat().st_size / 1e6, 1)
         return {"name": path.name, "path": str(path), "begin": begin_ns / 1e9, "end": end_ns / 1e9, "mb": size_mb}
 
     def recordings(folder: Path) -> list[dict[str, Any]]:

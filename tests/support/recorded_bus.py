@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edged.core.types import Reason
 from edged.services.record.recorder import RecordConfig, Recorder
@@ -22,7 +23,8 @@ class Bus:
         self.now_ns = 100 * S
         self._seq: dict[str, int] = {}
 
-    def message(self, stream: str, kind: Kind, number: int = 0, lost: int = 0, **header: object) -> Heard:
+    def message(self, stream: str, kind: Kind, number: int = 0, lost: int = 0, image: NDArray[np.uint8] | None = None,
+                **header: object) -> Heard:  # fmt: skip
         seq = self._seq[stream] = self._seq.get(stream, 0) + 1 + lost
         stops = Flag.STOP if number >= 16 else Flag(0)
         made = Preamble(kind, number, stops, 7, seq, self.now_ns, self.now_ns, 0, bytes(8), bytes(8))
@@ -31,7 +33,7 @@ class Bus:
             header |= {"t0_ns": self.now_ns, "step_ns": 1, "names": ["j1"]}
             arrays = (("action", np.ones((1, 1), np.float32)),)
         if kind is Kind.FRAME:
-            arrays = (("image", np.full((48, 64, 3), seq % 256, np.uint8)),)
+            arrays = (("image", np.full((48, 64, 3), seq % 256, np.uint8) if image is None else image),)
         message: Message = decode(encode(f"pick/{stream}", made, header, arrays))  # type: ignore[arg-type]
         return Heard(stream, message, self.now_ns)
 

@@ -19,7 +19,8 @@ from edged.bundle.bundle import LIMITS, SEALED, SIGNATURE, SUFFIX, SUMS, Bundle,
 from edged.bundle.manifest import is_version
 from edged.bundle.signature import check_signature
 from edged.core.errors import EdgedError, RefusedError, UsageError
-from edged.core.files import NotRegularError, TooLongError, make_folder, move, read_bounded, scratch_folder, write_file
+from edged.core.files import NotRegularError, TooLongError, move, read_bounded, scratch_folder, write_file
+from edged.core.owner import make_folder_of
 from edged.services.pull.reference import Reference
 from edged.services.pull.registry import Access, Blob, Registry
 
@@ -69,7 +70,7 @@ def _bring(registry: Registry, reference: Reference, target: Target) -> Pulled:
         raise UsageError(f"{reference} has no digest, and a tag can be moved", remedy)
     place = target.store / target.engine / INCOMING if target.engine else target.store
     try:
-        _make(place, target.store)
+        make_folder_of(place, target.store)
         _look_for_room(place, blobs)
         with scratch_folder(place) as scratch:
             fetched = _fetch(registry, reference, blobs, scratch)
@@ -112,7 +113,7 @@ def _refuse(bundle: Bundle, target: Target) -> None:
 
 def _drop(reference: Reference, bundle: Bundle, fetched: Path, store: Path) -> Pulled:
     incoming = store / bundle.name / INCOMING
-    _make(incoming, store)
+    make_folder_of(incoming, store)
     found = _in_store(store / bundle.name, bundle.version, bundle.digest.hex())
     path = found or _drop_path(incoming, bundle.version)
     if found is None:
@@ -180,13 +181,3 @@ def _look_for_room(place: Path, blobs: list[Blob]) -> None:
         raise RefusedError(f"it has {size} bytes, and an engine at most {most}", "look what was pushed there")
     if (free := shutil.disk_usage(place).free) < size * ROOM:
         raise EdgedError(f"it has {size / 1e6:.0f} MB, and {place} room for {free / 1e6:.0f}", "make room")
-
-
-def _make(folder: Path, store: Path) -> None:
-    """A folder that root makes for a daemon is the daemon's."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    make_folder(folder)
-    if missing and os.geteuid() == 0:
-        owner = next(path for path in (store, *store.parents) if path.exists() and path not in missing).stat()
-        for path in missing:
-            os.chown(path, owner.st_uid, owner.st_gid)

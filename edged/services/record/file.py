@@ -25,6 +25,8 @@ from edged.core.files import sync
 from edged.services.record.shown import Shown
 
 WHOLE, OPEN = ".mcap", ".mcap.part"
+OURS = f"*-{'[0-9]' * 8}T{'[0-9]' * 9}Z-*"
+"""How the names of recordings begin, as a pattern: others may keep files of that kind in the same folder."""
 CHUNK_BYTES = 4 * 1024 * 1024
 CHUNK_S = 1.0  # oldest that is not on disk
 WIRE = "edged.wire.v1"  # encoding of messages as they were on the bus

@@ -104,7 +104,7 @@ class Recorder:
             self._file.tend()
             over = now_ns - LATE_NS >= self._end_ns
             if over or self._end_ns - self._began_ns > self._longest_ns <= now_ns - self._began_ns or self._is_full():
-                self._close(goes_on=not over)
+                self._close(None if over else min(self._began_ns + self._longest_ns, now_ns))
         except NoRoomError as error:
             self._cut(error)
         except OSError as error:
@@ -130,14 +130,15 @@ class Recorder:
             self._end_ns = now_ns + 1
             self.tend(now_ns + 1 + LATE_NS)
 
-    def _open(self, at_ns: int, why: str) -> bool:
+    def _open(self, at_ns: int, why: str, before: Path | None = None) -> bool:
+        """`before`: what this one goes on with, which does not go for it: it has the cause."""
         stamp = wall_text(self._unix(at_ns)).replace(":", "").replace("-", "").replace(".", "")
         word = "".join(one if one.isalnum() else "-" for one in why.lower())[:40]
         path = self.folder / f"{self.daemon}-{stamp}-{word}{WHOLE}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            prune(self.folder, self.config.keep_mb * MIB // 2)
-            make_room(self.folder, 4 * CHUNK_BYTES)
+            prune(self.folder, self.config.keep_mb * MIB // 2, before)
+            make_room(self.folder, 4 * CHUNK_BYTES, before)
             self._file, self._roomy = RecordingFile(path), 0
         except OSError as error:
             self._refuse(error)
@@ -152,12 +153,13 @@ class Recorder:
     def _cut(self, error: OSError) -> None:
         """End a recording while there is room to end it."""
         try:
-            self._close(goes_on=False, cut=error.strerror)
+            self._close(None, error.strerror)
         except OSError as another:
             error = another
         self._refuse(error)
 
-    def _close(self, goes_on: bool, cut: str | None = None) -> None:
+    def _close(self, next_ns: int | None, cut: str | None = None) -> None:
+        """`next_ns`: when the one begins that it goes on in; None = it is over."""
         assert self._file is not None, "asked while recording"
         facts = {
             "daemon": self.daemon,
@@ -174,10 +176,10 @@ class Recorder:
         log.info("recorded %s, %.1f MiB%s", path, path.stat().st_size / MIB, lost)
         self.lost.clear()
         self.dropped = self.ring.short_ns = 0
-        prune(self.folder, self.config.keep_mb * MIB)
-        if goes_on:
+        prune(self.folder, self.config.keep_mb * MIB, path)  # larger than all that may be kept, it is still the newest
+        if next_ns is not None:
             end_ns, why = self._end_ns, self._why
-            if self._open(self._began_ns + self._longest_ns, "goes on"):
+            if self._open(next_ns, "goes on", path):
                 self._end_ns, self._why = end_ns, why
 
     def _is_full(self) -> bool:

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from edged.services.record.file import OPEN, WHOLE
+from edged.services.record.file import OPEN, OURS, WHOLE
 
 SHARE = 0.05
 MOST = 1 << 30
@@ -62,7 +62,7 @@ def make_room(folder: Path, wanted: int, but: Path | None = None) -> None:
 
 def prune(folder: Path, most_bytes: int, but: Path | None = None) -> list[Path]:
     """Remove the oldest recordings until they take no more than that; returns what is gone. What recorders that died
-    left counts and goes as they do; `but`, which is being written, only counts."""
+    left counts and goes as they do, what no recorder wrote does neither; `but`, which is being written, only counts."""
     files = _oldest_first(folder, but)
     total = sum(size for _, size in files) + (_size(but) if but is not None else 0)
     gone = []
@@ -79,7 +79,7 @@ def prune(folder: Path, most_bytes: int, but: Path | None = None) -> list[Path]:
 
 def _oldest_first(folder: Path, but: Path | None) -> list[tuple[Path, int]]:
     found = []
-    for path in (*folder.glob(f"*{WHOLE}"), *folder.glob(f"*{OPEN}")):
+    for path in (*folder.glob(f"{OURS}{WHOLE}"), *folder.glob(f"{OURS}{OPEN}")):
         with contextlib.suppress(FileNotFoundError):  # somebody tidies up
             if path != but:
                 status = path.stat()

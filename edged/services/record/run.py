@@ -20,10 +20,11 @@ from edged.config import Config
 from edged.core.clock import monotonic_ns
 from edged.core.errors import EXIT_OK, EdgedError, UsageError, WireError
 from edged.core.files import write_file
+from edged.core.owner import make_folder_of, open_lock_of
 from edged.core.signals import told_to_end
 from edged.runtime.memory import load
 from edged.runtime.systemd import READY, STOPPING, notify
-from edged.services.record.file import CHUNK_BYTES, OPEN, repair
+from edged.services.record.file import CHUNK_BYTES, OPEN, OURS, repair
 from edged.services.record.recorder import MIB, REFUSED_REMEDY, Recorder, unseen
 from edged.services.record.ring import Heard
 from edged.services.record.room import free_bytes
@@ -106,13 +107,13 @@ def run_recorder(runtime: Path, folder: Path | None, seconds: float | None, tell
         name, config, first = introduced
         place = folder or config.recordings
         lock = _lock(place)
-        for part in sorted(place.glob(f"*{OPEN}")):
+        notify(READY)  # before repairs: of gigabytes they take longer than a unit may take to start
+        for part in sorted(place.glob(f"{OURS}{OPEN}")):
             _repair(part, tell)
         wanted = config.record if seconds is None else config.record.model_copy(update={"on": ()})  # asked for, no more
         recorder = Recorder(name, wanted, place, follows=seconds is None)
         for heard in first:
             recorder.hear(heard)
-        notify(READY)
         tell(f"recording {name} into {place}" + ("" if seconds is None else f" for {seconds:g} s"))
         _record(recorder, ears, ended, seconds, place)
         for path in recorder.written[-1:] if seconds is not None else ():
@@ -239,8 +240,8 @@ def _snapshot(message: Message) -> dict[str, object] | None:
 
 def _lock(folder: Path) -> IO[bytes]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("ab")
+        make_folder_of(folder, folder)
+        lock = os.fdopen(open_lock_of(folder / LOCK, 0o644), "rb")
     except OSError as error:
         fact = f"{folder} takes no recordings: {error.strerror}"
         raise EdgedError(fact, "give another --folder, or record as a user who may write there") from None

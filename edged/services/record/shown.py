@@ -13,6 +13,7 @@ from foxglove_schemas_protobuf.JointStates_pb2 import JointStates
 from foxglove_schemas_protobuf.Log_pb2 import Log
 from foxglove_schemas_protobuf.PointsAnnotation_pb2 import PointsAnnotation
 from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from edged.client import Kind, Message
@@ -47,8 +48,11 @@ def picture(message: Message, at_ns: int, lossless: bool, quality: int) -> Shown
 
 
 def read_picture(data: bytes) -> tuple[str, NDArray[Any]]:
-    """Camera and pixels of a lossless frame, read-only. Raises `ValueError` for a format that frames do not have."""
-    image = RawImage.FromString(data)
+    """Camera and pixels of a lossless frame, read-only. Raises `ValueError` for what recorders do not write."""
+    try:
+        image = RawImage.FromString(data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
     if image.encoding not in get_args(SeenFormat):
         raise ValueError(f"a picture of format {image.encoding!r}")
     flat = np.frombuffer(image.data, dtype_of(image.encoding))

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.message import Message as Proto
 from recorded_bus import WALL, Bus, S, go, hold, made
 
+from edged.cli.services import _page_recordings
 from edged.services.record import shown
 from edged.services.record.file import OPEN, WIRE, facts, read, repair
 from edged.services.record.ring import Ring
@@ -201,3 +202,14 @@ def test_pictures_without_colours_are_kept_to_the_bit(dtype: Any) -> None:
     assert (camera, kept.sequence, kept.proto.encoding, again.dtype) == ("side", 7, pixels, dtype)
     np.testing.assert_array_equal(again, image)
     assert shown.picture(message, 10, False, 80).topic == "/side/image/jpeg"
+
+
+def test_a_recording_that_goes_while_the_page_looks_is_not_there(
+    tmp_path: Path, cut: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, gone = tmp_path / "kept.mcap", tmp_path / "gone.mcap"
+    for path in (kept, gone):
+        path.write_bytes(cut)
+
+    monkeypatch.setattr("edged.services.record.file.span", lambda path: (gone.unlink(missing_ok=True), (1, 2))[1])
+    assert [one["name"] for one in _page_recordings()(tmp_path)] == ["kept.mcap"]

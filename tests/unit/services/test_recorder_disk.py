@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from recorded_bus import Bus, S, go, hold, made
+from recorded_bus import WALL, Bus, S, go, hold, made
 
+from edged.core.clock import wall_text
 from edged.core.errors import EdgedError
 from edged.runtime.memory import dump
 from edged.services.record import recorder as module
@@ -29,14 +32,20 @@ def full(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
+def recordings(folder: Path, count: int) -> list[Path]:
+    """Of 1000 bytes each, the oldest first."""
+    files = [folder / f"pick-20231114T22132000{number}Z-stop.mcap" for number in range(count)]
+    for number, path in enumerate(files):
+        path.write_bytes(bytes(1000))
+        os.utime(path, (number, number))
+    return files
+
+
 def test_the_newest_are_kept(tmp_path: Path) -> None:
-    for number in range(5):
-        (tmp_path / f"pick-{number}.mcap").write_bytes(bytes(1000))
-        (tmp_path / f"pick-{number}.mcap").touch()
-        os.utime(tmp_path / f"pick-{number}.mcap", (number, number))
-    (tmp_path / f"now{OPEN}").write_bytes(bytes(500))
-    part = tmp_path / f"now{OPEN}"
-    assert [path.name for path in prune(tmp_path, 2600, part)] == ["pick-0.mcap", "pick-1.mcap", "pick-2.mcap"]
+    files = recordings(tmp_path, 5)
+    part = tmp_path / f"pick-20231114T221320000Z-now{OPEN}"
+    part.write_bytes(bytes(500))
+    assert prune(tmp_path, 2600, part) == files[:3]
     os.utime(part, (0, 0))
     assert prune(tmp_path, 2100) == [part], "what a dead recorder left is a recording as others are"
 
@@ -90,10 +99,7 @@ def test_the_oldest_go_where_the_disk_is_smaller_than_what_may_be_kept(
 
 def test_where_a_removal_frees_nothing_no_further_one_goes(tmp_path: Path) -> None:
     """Hard links, snapshots, files that somebody has open."""
-    for number in range(5):
-        path = tmp_path / f"pick-{number}.mcap"
-        path.write_bytes(bytes(1000))
-        os.utime(path, (number, number))
+    recordings(tmp_path, 5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "free_bytes", lambda _: 100)
         with pytest.raises(room.NoRoomError):
@@ -206,3 +212,67 @@ def test_what_was_asked_by_hand_is_taken_once_whoever_wrote_it(tmp_path: Path) -
     asked.write_bytes(b"looks odd\xff" + bytes(1000))
     assert str(_asked(asked)).startswith("by hand looks odd")
     assert _asked(asked) is None
+
+
+def test_a_recording_that_is_full_goes_on_at_once_and_leaves_its_cause(tmp_path: Path, bus: Bus) -> None:
+    """Noise does not get smaller: what is full takes half of what may be kept, and a little more."""
+    recorder, noise = made(tmp_path, keep_mb=16), np.random.default_rng(1)
+
+    def look() -> None:
+        bus.now_ns += S // 10
+        image = noise.integers(0, 256, (500, 700, 3), np.uint8)
+        recorder.hear(bus.message("frames-tool", Kind.FRAME, camera="tool", image=image))
+        recorder.tend(bus.now_ns)
+
+    recorder.trigger("by hand", bus.now_ns, bus.now_ns + 60 * S)
+    while not recorder.written:
+        look()
+    assert recorder.written[0].stat().st_size > 8 << 20
+    stamp = wall_text(WALL + bus.now_ns).translate({ord(sign): None for sign in "-:."})
+    assert recorder._file is not None
+    assert recorder._file.path.name == f"pick-{stamp}-goes-on.mcap"
+    recorder.close(bus.now_ns)
+
+    recorder = made(tmp_path / "at once", keep_mb=16)  # what waits in memory is more than all that may be kept
+    for _ in range(20):
+        look()
+    recorder.trigger("by hand", bus.now_ns)
+    recorder.close(bus.now_ns)
+    assert recorder.written[0].stat().st_size > 16 << 20
+
+
+def test_what_no_recorder_wrote_is_left_alone(tmp_path: Path, bus: Bus) -> None:
+    """Its folder may be one in which others keep their bags, and bring some just now."""
+    for name in ("bag.mcap", f"download{OPEN}", "pick-2023.mcap"):
+        (tmp_path / name).write_bytes(bytes(1000))
+        os.utime(tmp_path / name, (1, 1))
+    recorder = made(tmp_path)
+    recorder.trigger("by hand", bus.now_ns)
+    go(recorder, bus, 6)
+    assert prune(tmp_path, 0) == recorder.written
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files that belong to others")
+def test_what_root_records_by_hand_is_in_nobodys_way(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    os.chown(tmp_path, 65534, 65534)
+    run._lock(tmp_path / "recordings" / "pick").close()
+    made = [tmp_path / "recordings", tmp_path / "recordings" / "pick", tmp_path / "recordings" / "pick" / run.LOCK]
+    assert {path.stat().st_uid for path in made} == {65534}
+
+
+def test_a_repair_that_takes_long_is_no_start_that_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd ends what is not ready in time, and the next one would begin the repair again."""
+    (tmp_path / f"pick-20231114T221320000Z-stop{OPEN}").touch()
+    done: list[str] = []
+    ears = SimpleNamespace(start=lambda: None, close=lambda: None)
+    introduced = "pick", SimpleNamespace(record=module.RecordConfig(), recordings=tmp_path), []
+    monkeypatch.setattr(run, "notify", done.append)
+    monkeypatch.setattr(run, "_repair", lambda part, tell: done.append(f"repair {part.suffix}"))
+    monkeypatch.setattr(run, "Ears", lambda *_: ears)
+    monkeypatch.setattr(run, "_introduced", lambda *_: introduced)
+    monkeypatch.setattr(run, "_record", lambda *_: None)
+    monkeypatch.setattr(run, "told_to_end", threading.Event)
+    assert run.run_recorder(tmp_path, None, None, lambda text: None) == 0
+    assert done == [run.READY, "repair .part", run.STOPPING]
