@@ -12,7 +12,12 @@ def parse_listen(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise UsageError(f"{text!r} is no HOST:PORT", "give for example 127.0.0.1:9464")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        host.encode("idna")  # as whoever connects or listens does
+    except UnicodeError:
+        raise UsageError(f"{text!r} is no HOST:PORT", "no part of a name is empty or longer than 63") from None
+    return host, int(port)
 
 
 def is_loopback(host: str) -> bool:

@@ -22,8 +22,10 @@ NOT_COUNTED = ("captured_ns", "age_ms", "width", "height")
 
 
 def families(seen: Iterable[Seen]) -> Iterator[Metric]:
-    """Every family once, with the samples of all daemons that were ever heard; of one that is gone `edged_up` alone."""
-    known = list(seen)
+    """Every family once, with the samples of all daemons that were ever heard; of one that is gone `edged_up` alone.
+
+    A name has one of each sample: one that is gone and was started elsewhere, as a service, is there."""
+    known = list({one.name: one for one in sorted(seen, key=lambda one: (one.alive, one.heard_s))}.values())
     yield _gauge("edged_up", "1 while the daemon publishes its health", known, lambda _: 1.0, gone=0.0)
     alive = [one for one in known if one.alive]
     yield _info(alive)

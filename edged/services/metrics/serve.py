@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
-from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest, start_http_server
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from edged.core.errors import EdgedError, UsageError
@@ -49,10 +49,14 @@ class _Once(Collector):
 
 def exposition(metrics: Iterable[Metric]) -> bytes:
     """Metrics as OpenMetrics text."""
+    text: bytes = openmetrics.generate_latest(_registry(metrics))  # type: ignore[no-untyped-call]
+    return text
+
+
+def _registry(metrics: Iterable[Metric]) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once(list(metrics)))
-    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
-    return text
+    return registry
 
 
 @contextmanager
@@ -69,14 +73,15 @@ def collected(find: Callable[[], Iterable[Path]], gpu: Gpu) -> Iterator[Collecto
 
 
 def once(find: Callable[[], Iterable[Path]], gpu: Gpu = dict) -> str:
-    """Metrics as text, after every daemon there is has had time to speak."""
+    """Metrics as text, after every daemon there is has had time to speak. In Prometheus' older format: node_exporter
+    refuses a file of OpenMetrics."""
     watch = Watch(find)
     watch.start()
     try:
         end_s = time.monotonic() + FIRST_S
         while time.monotonic() < end_s and not set(find()) <= set(watch.seen):
             time.sleep(0.05)
-        return exposition(everything(watch.seen.values(), gpu())).decode()
+        return generate_latest(_registry(everything(watch.seen.values(), gpu()))).decode()
     finally:
         watch.close()
 

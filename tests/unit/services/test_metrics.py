@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as read_text
 from rig import PATIENCE_S, Rig, free_port, is_action, open_rig, rig, state_cell
 from waiting import until
 
@@ -45,7 +46,7 @@ def text() -> str:
 
 def values(text: str) -> dict[str, float]:
     found = {}
-    for family in text_string_to_metric_families(text):
+    for family in (text_string_to_metric_families if text.endswith("# EOF\n") else read_text)(text):
         for sample in family.samples:
             if sample.labels.get("daemon") == "cell":
                 rest = {key: value for key, value in sample.labels.items() if key not in ("daemon", "le")}
@@ -63,8 +64,27 @@ def test_what_a_daemon_counts_is_what_prometheus_reads(text: str) -> None:
     assert any(key.startswith("edged_daemon_info") and "bench-state" in key for key in found)
 
 
+def test_a_file_for_node_exporter_is_in_the_format_that_it_reads(text: str) -> None:
+    """It refuses a file with a type of OpenMetrics alone, such as info, and takes none of it."""
+    kinds = {line.split()[3] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert {"gauge", "counter", "histogram"} <= kinds <= {"gauge", "counter", "histogram", "summary", "untyped"}
+    counters = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE") and line.endswith("counter")]
+    assert all(name.endswith("_total") for name in counters), "as its samples are called"
+
+
+def test_a_daemon_that_was_started_elsewhere_is_not_gone_as_well() -> None:
+    """By hand first, then as a service: two series of one name and time are refused, and the first of them counts."""
+    now_s = time.monotonic()
+    seen = [Seen("cell", Path(f"/run/{number}"), {}, heard_s) for number, heard_s in enumerate((now_s, now_s - 60))]
+    for order in (seen, seen[::-1], seen[1:] * 2):
+        text = exposition(families(order)).decode()
+        assert [line for line in text.splitlines() if line.startswith("edged_up")] == [
+            f'edged_up{{daemon="cell"}} {float(seen[0] in order)}'
+        ]
+
+
 def test_a_histogram_grows_to_its_count_and_has_a_sum(text: str) -> None:
-    for family in text_string_to_metric_families(text):
+    for family in read_text(text):
         if family.name != "edged_step_seconds":
             continue
         steps = {sample.labels["step"] for sample in family.samples if sample.labels["daemon"] == "cell"}
@@ -82,7 +102,7 @@ def test_a_histogram_grows_to_its_count_and_has_a_sum(text: str) -> None:
 
 
 def test_rules_and_board_ask_for_metrics_that_there_are(text: str) -> None:
-    there = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    there = {re.sub(r"_(total|info)$", "", line.split()[2]) for line in text.splitlines() if line.startswith("# TYPE")}
     for path in (RULES, BOARD):
         asked = set(re.findall(r"\b(edged_[a-z_]+)\b", path.read_text(encoding="utf-8")))
         bare = {re.sub(r"_(total|bucket|sum|count|info)$", "", name) for name in asked}
@@ -148,7 +168,9 @@ def test_the_network_is_refused_unless_it_was_meant(rig: Rig, listen: str) -> No
     assert "--insecure" in done.stderr
 
 
-@pytest.mark.parametrize("listen", ["9464", "a:b", ":1", "127.0.0.1:0", "127.0.0.1:70000", "127.0.0.1:१"])
+@pytest.mark.parametrize(
+    "listen", ["9464", "a:b", ":1", "127.0.0.1:0", "127.0.0.1:70000", "127.0.0.1:१", "10.0.0..5:80", f"{'a' * 64}:80"]
+)
 def test_an_address_that_is_none_is_refused(listen: str) -> None:
     with pytest.raises(UsageError, match="is no HOST:PORT"):
         parse_listen(listen)
