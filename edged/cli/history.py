@@ -198,9 +198,9 @@ def parse_since(text: str, now: float) -> float:
     """Unix time of `22:00` (the last time it was that late, locally), a date, or `90m` ago; 0 for "". `UsageError`."""
     if not text:
         return 0.0
-    if ago := AGO.fullmatch(text.strip()):
-        return now - timedelta(**{UNITS[ago[2]]: int(ago[1])}).total_seconds()
     try:
+        if ago := AGO.fullmatch(text.strip()):
+            return now - timedelta(**{UNITS[ago[2]]: int(ago[1])}).total_seconds()
         if CLOCK.fullmatch(text.strip()):
             hours, minutes, *rest = map(int, text.split(":"))
             today = datetime.fromtimestamp(now).replace(
@@ -208,7 +208,7 @@ def parse_since(text: str, now: float) -> float:
             )
             return (today if today.timestamp() <= now else today - timedelta(days=1)).timestamp()
         return datetime.fromisoformat(text.strip()).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is no moment", SINCE) from None
 
 

@@ -42,6 +42,19 @@ class Controller(Enum):
 
 
 PAGE = "127.0.0.1:8080"
+REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EACCES: "use sudo, or join the group that owns it",
+    errno.EPERM: "use sudo, or ask its owner",
+    errno.EROFS: "give a place that can be written",
+    errno.EIO: "look whether the disk is sound",
+    errno.ENAMETOOLONG: "give a shorter one",
+    errno.ENOTDIR: "correct the path",
+    errno.EISDIR: "correct the path",
+    errno.EEXIST: "correct the path, or move away what is there",
+}
+"""What a machine may refuse anywhere; other errors of the system are our own, and told with their trace."""
 
 app = typer.Typer(
     name="edged",
@@ -89,9 +102,10 @@ def _run() -> int | str | None:
         if error.errno == errno.EPIPE:
             discard_output()
             return EXIT_OK
-        if error.errno != errno.ENOSPC:
+        if error.errno not in REMEDIES:
             raise
-        print(f"edged: {error.strerror}; make room", file=sys.stderr)
+        what = "" if error.filename is None else f"{error.filename}: "
+        print(f"edged: {EdgedError(f'{what}{error.strerror}', REMEDIES[error.errno])}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
 

@@ -6,9 +6,13 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+
+from edged.core.errors import UsageError
+from edged.core.utf8 import utf8
 
 T = TypeVar("T")
 
@@ -19,6 +23,12 @@ def who() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a passwd entry
         return "unknown"
+
+
+def check_place(path: Path | None, option: str) -> None:
+    """`UsageError` for a file that could not be written: before the run, whose findings would be lost at its end."""
+    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written: {path.parent} is no folder to write to", f"give another {option}")
 
 
 def discard_output() -> None:
@@ -46,4 +56,8 @@ def printable(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON value on a line of its own."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    try:
+        text = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        text = msgspec.json.encode(utf8(msgspec.to_builtins(value)))
+    sys.stdout.write(text.decode() + "\n")

@@ -10,14 +10,14 @@ import typer
 
 from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, complete_input, find_daemon
 from edged.cli.output import print_answer, who
-from edged.core.errors import UsageError
+from edged.core.errors import UNREADABLE, UsageError
 
 REMEDY = "a number, a list as 0.1,0.2 or [[1, 2], [3, 4]], or @FILE with such a list (.json) or an array (.npy)"
 
 
 def register(app: typer.Typer) -> None:
     """Add `edged set`."""
-    app.command(name="set")(set_)
+    app.command(name="set", context_settings={"ignore_unknown_options": True})(set_)  # -0.5 is a value
 
 
 def set_(
@@ -50,7 +50,7 @@ def read_value(text: str) -> Any:
         return _read_file(Path(text[1:]))
     try:
         return json_text.loads(text if text[:1] in "[" or "," not in text else f"[{text}]")
-    except ValueError:
+    except UNREADABLE:
         raise UsageError(f"{text!r} is no value", REMEDY) from None
 
 
@@ -63,7 +63,7 @@ def _read_file(path: Path) -> Any:
         return json_text.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "check the path") from None
-    except ValueError as error:
+    except (*UNREADABLE, EOFError) as error:
         raise UsageError(f"{path} holds no value: {error}", REMEDY) from None
 
 

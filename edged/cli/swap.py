@@ -139,7 +139,11 @@ def engines(
 
 def _prove(daemon: Located, version: str, evidence: Path, bound: float) -> None:
     """Raises `RefusedError` where the version disagrees with a recording, or with what was drawn in pictures."""
+    if daemon.runtime is None:  # a version of the same name may lie here, and is not the one
+        raise UsageError(f"{daemon.word} has its engines on another machine", "give --evidence there, or leave it out")
     status = daemon.ask("status")
+    if not status["engine"].get("name"):
+        raise EdgedError(f"{daemon.word} runs no engine: {status['engine'].get('detail')}", "leave --evidence out")
     engine, store = f"{status['engine']['name']}/{version}", Path(status["folders"]["store"])
     if evidence.is_dir():
         from edged.cli.evaluate import prove_by_pictures

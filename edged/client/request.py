@@ -16,6 +16,7 @@ from edged.core.clock import NS_PER_MS, monotonic_ns
 from edged.core.depth import check_depth
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, UNREADABLE, EdgedError
 from edged.core.procfs import command
+from edged.core.utf8 import utf8
 from edged.wire.sockets import ASKER, Context, CurveKeys, connect, open_context
 
 VERSION = 1
@@ -61,7 +62,10 @@ def request(
 ) -> Any:
     """The result of `op`. Raises `RequestError`: what the daemon objects to, or that none answers."""
     name = secrets.token_hex(8)
-    data = msgspec.msgpack.encode({"v": VERSION, "id": name, "op": op, "args": dict(args or {})})
+    try:
+        data = msgspec.msgpack.encode({"v": VERSION, "id": name, "op": op, "args": utf8(dict(args or {}))})
+    except (OverflowError, TypeError, RecursionError) as error:  # numbers of more than 64 bits, or that are complex
+        raise RequestError("usage", f"{op} cannot be asked for: {error}", "give other values") from None
     if len(data) > MAX_REQUEST:
         raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
     check_socket(endpoint)

@@ -41,7 +41,9 @@ def test_since_is_local_time_the_last_time_it_was_that_late(text: str, moment: d
     assert parse_since(text, NOW) == moment.timestamp()
 
 
-@pytest.mark.parametrize("text", ["25:00", "yesterday", "12", "22:00:99", "-5m"])
+@pytest.mark.parametrize(
+    "text", ["25:00", "yesterday", "12", "22:00:99", "-5m", "9" * 12 + "d", "9" * 5000 + "m", "0001-01-01"]
+)
 def test_a_moment_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no moment; write"):
         parse_since(text, NOW)

@@ -50,6 +50,7 @@ def test_every_word_finds_the_same_daemon(machine: Machine) -> None:
         for word in words:
             assert locate(word).control == f"ipc://{runtime}/control", word
             assert edged("hold", word).out == f"{word}: held\n"
+            assert edged("hold", word, "--reason", "caf\udce9").code == 0, "whatever the terminal makes of a letter"
 
 
 def test_a_service_is_found_by_name_and_by_file(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,12 +14,12 @@ from typing import Any
 
 import pytest
 import warm
-from fake_daemon import Machine, machine
+from fake_daemon import Machine, as_outsider, edged, machine
 from typer.main import get_command
 
 from edged.__main__ import main as entry
 from edged.cli.main import app
-from edged.cli.output import printable
+from edged.cli.output import print_json, printable
 
 __all__ = ["machine"]
 
@@ -88,6 +89,35 @@ def test_forty_columns_of_ascii_are_enough(machine: Machine, command: str) -> No
     assert "Traceback" not in done.stderr
     assert done.stdout.isascii()
     assert done.stdout or done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["status ./{}", "verify {}", "infer plate {}", "history {}.toml"])
+def test_a_name_that_no_disk_takes_is_told_in_one_line(machine: Machine, command: str) -> None:
+    done = edged(*command.format("a" * 300).split())
+    assert done.code in (1, 2)
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_that_is_closed_is_told_in_one_line(machine: Machine) -> None:
+    place = machine.state / "engines" / "reach" / "1"
+    place.mkdir(parents=True)
+    (done,) = as_outsider(machine, [["verify", str(place)]])
+    assert done.code in (1, 2)
+    assert done.err.count("\n") == 1
+
+
+def test_what_is_our_own_fault_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/a/file/of/ours")
+
+    monkeypatch.setattr("edged.cli.main.app", broken)
+    with pytest.raises(FileNotFoundError):
+        edged("list")
+
+
+def test_names_that_are_not_utf8_are_spelt_out_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"failed": {"caf\udce9.png": ["\udce9", 1.5, None]}, "none": float("nan")})
+    assert json.loads(capsys.readouterr().out) == {"failed": {"caf\\udce9.png": ["\\udce9", 1.5, None]}, "none": None}
 
 
 def test_a_shell_completes_commands_and_options(machine: Machine) -> None:

@@ -10,6 +10,7 @@ import cells
 import msgspec
 import numpy as np
 import pytest
+from fake_daemon import Machine, edged, machine
 from scripted import ScriptedCell, ScriptedEngine
 
 from edged.bundle.manifest import ConstInput
@@ -19,6 +20,8 @@ from edged.pipeline.pipeline import make_pipeline
 from edged.runtime.clients import Client
 from edged.runtime.control import Operation, answer
 from edged.swap.operations import Operations
+
+__all__ = ["machine"]
 
 
 @pytest.mark.parametrize(
@@ -36,14 +39,25 @@ def test_files(tmp_path: Path) -> None:
     assert read_value(f"@{tmp_path}/goal.npy") == [[0.5, 1.5]]
 
 
-@pytest.mark.parametrize("text", ["pour", "1,", "[1", "1;2", "@/nowhere.json"])
+@pytest.mark.parametrize("text", ["pour", "1,", "[1", "1;2", "@/nowhere.json", "[" * 100_000, "1" * 5000])
 def test_what_is_no_value(text: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_value(text)
     assert caught.value.remedy
     np.save(tmp_path / "objects.npy", np.array([{}], object))
-    with pytest.raises(UsageError, match="holds no value"):
-        read_value(f"@{tmp_path}/objects.npy")
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in ("objects.npy", "empty.npy", "deep.json"):
+        with pytest.raises(UsageError, match="holds no value"):
+            read_value(f"@{tmp_path}/{name}")
+
+
+def test_a_number_below_zero_is_no_option_and_one_that_no_message_holds_is_told(machine: Machine) -> None:
+    done = edged("set", "nobody", "goal", "-0.5")
+    assert (done.code, "no daemon answers to nobody" in done.err) == (1, True)
+    with machine.daemon(machine.session / "pick"):
+        done = edged("set", "pick", "goal", "9" * 30)
+    assert (done.code, "set cannot be asked for" in done.err) == (2, True)
 
 
 class Aimed(ScriptedEngine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,6 +50,21 @@ def test_likewise_where_the_evidence_asks_for_it_first(monkeypatch: pytest.Monke
     monkeypatch.setattr(swap, "_prove", refuse)
     assert edged("swap", "pick", "9", "--evidence", tmp_path).code == EXIT_USAGE
     assert edged("swap", "pick", "1", "--evidence", tmp_path).code == EXIT_FAILED
+
+
+@pytest.mark.parametrize(
+    ("runtime", "fact"), [(None, "on another machine"), ("/run/edged/pick", "runs no engine: none yet")]
+)
+def test_evidence_is_of_the_engine_that_runs_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: str | None, fact: str
+) -> None:
+    """A version of the same name in a store of this machine says nothing of a daemon elsewhere."""
+    status = {"engine": {"loaded": False, "detail": "none yet"}, "folders": {"store": str(tmp_path)}}
+    found = SimpleNamespace(word="tcp://cell:5600", runtime=runtime, ask=lambda op, args=None: status)
+    monkeypatch.setattr(swap, "find_daemon", lambda *_: found)
+    done = edged("swap", "cell", "2", "--evidence", tmp_path)
+    assert done.code != 0
+    assert fact in done.err
 
 
 class Queue:
