@@ -116,7 +116,10 @@ def read_tables(path: Path) -> Tables:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None
     except UNREADABLE as error:
         raise ConfigError(f"{path}: not TOML: {error}", "see https://toml.io") from None
-    _anchor_paths(tables, path.absolute().parent)
+    try:
+        _anchor_paths(tables, path.absolute().parent)
+    except RuntimeError as error:  # of a ~ that nobody has
+        raise ConfigError(f"{path}: a path begins with ~: {error}", "write the path out") from None
     return tables
 
 

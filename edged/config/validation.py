@@ -25,6 +25,7 @@ ASKED = ("control", "triggers")  # streams that answer
 COMPRESSED = "masks.zstd"  # the masks once more, compressed
 TRACE_BYTES = 4096  # of a tick; of the snapshots between them more
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
+LARGEST_SAMPLE = 1 << 16
 
 CameraKind = Literal["device", "rtsp", "path", "gst", "genicam", "bus", "shm", "replay"]
 
@@ -203,8 +204,10 @@ def _sensor(key: str, sensor: SensorConfig) -> Iterator[Finding]:
 def _struct(key: str, sensor: SensorConfig) -> Iterator[Finding]:
     layout = sensor.codec.removeprefix("struct:")
     try:
-        values = struct.unpack(layout, bytes(struct.calcsize(layout)))
-    except struct.error as error:
+        if (size := struct.calcsize(layout)) > LARGEST_SAMPLE:
+            raise struct.error(f"it is of {size} bytes")
+        values = struct.unpack(layout, bytes(size))
+    except (struct.error, ValueError) as error:  # one of its letters is none of ASCII
         yield (
             f"{key}.codec",
             sensor.codec,

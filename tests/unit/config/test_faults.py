@@ -10,7 +10,8 @@ from configs import PICK, Write, faults
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edged.config import endpoints, load_config
+from edged.config import endpoints, load_config, load_daemon
+from edged.core.errors import ConfigError
 
 write, quiet_environment = configs.write, configs.quiet_environment
 
@@ -63,6 +64,22 @@ def test_a_variable_that_nests_deeper_is_told_too(
 def test_a_set_that_nests_deeper_is_told_too(write: Write) -> None:
     assert "not section.key=value" in faults(write(PICK), "loop" + ".a" * 3000 + "=1")[0]
     assert "loop.rate_hz = '[[[" in faults(write(PICK), "loop.rate_hz=" + "[" * 3000 + "]" * 3000)[0]
+
+
+def test_a_home_that_nobody_has_is_told_also_to_who_only_looks_for_the_daemon(write: Write) -> None:
+    path = write(PICK.replace('"/var/lib/edged/engines"', '"~nobody-of-that-name/engines"'))
+    assert "a path begins with ~" in faults(path)[0]
+    with pytest.raises(ConfigError, match="write the path out"):
+        load_daemon(path)
+
+
+@pytest.mark.parametrize(
+    "codec", ["struct:<2d\u00a0", "struct:\u2039d", "struct:<999999999x2d", "struct:<99999999999999999999d"]
+)
+def test_a_format_that_struct_does_not_take_is_told(write: Write, codec: str) -> None:
+    (line,) = faults(write(PICK.replace("struct:<2d", codec)))
+    assert "sensors.joints.codec" in line
+    assert "such as struct:<2d" in line
 
 
 def test_a_variable_that_cannot_be_read_is_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
