@@ -114,6 +114,7 @@ FAKE_SYSTEMCTL = r"""#!/bin/sh
 if [ "$1" = list-units ]; then
     echo edged@inspect.service loaded
     [ -e "$EDGED_OPT/failed" ] || echo edged@pick.service loaded  # it lists what is active
+    case "$*" in *edged-gateway@*) echo edged-gateway@line.service loaded;; esac
     exit
 fi
 echo "$1 $2 $(readlink -f "$EDGED_OPT/edged" | sed 's|.*/||')" >> "$CALLS"
@@ -158,7 +159,8 @@ def test_an_upgrade_starts_every_daemon_again_and_goes_back(machine: Machine) ->
     assert machine.runs == "1.0"
     assert machine.upgrade("wheels 2.0 cpu,ui") == 0
     assert machine.runs == "2.0"
-    assert machine.started == ["restart edged@inspect.service 2.0", "restart edged@pick.service 2.0"]
+    units = ["edged@inspect", "edged@pick", "edged-gateway@line"]
+    assert machine.started == [f"restart {unit}.service 2.0" for unit in units]
     assert machine.upgrade("--back") == 0
     assert machine.runs == "1.0"
     assert machine.upgrade("--back") == 0  # and forth
@@ -169,7 +171,7 @@ def test_a_version_that_does_not_become_ready_is_taken_back(machine: Machine) ->
     assert machine.upgrade("wheels 1.0") == 0
     assert machine.upgrade("wheels lame") == 1
     assert machine.runs == "1.0"
-    assert machine.started[-2:] == ["restart edged@inspect.service 1.0", "restart edged@pick.service 1.0"]
+    assert machine.started[-3:-1] == ["restart edged@inspect.service 1.0", "restart edged@pick.service 1.0"]
 
 
 @pytest.mark.parametrize("version", ["picky", "broken"])
@@ -180,11 +182,28 @@ def test_nothing_moves_for_what_does_not_take_the_configs_or_install(machine: Ma
     assert machine.started == []
 
 
+@pytest.mark.parametrize("version", ["picky", "broken"])
+def test_what_there_is_to_go_back_to_outlives_an_upgrade_that_fails(machine: Machine, version: str) -> None:
+    assert machine.upgrade("wheels 1.0") == 0
+    before = machine.opt / "edged-releases" / "1.0"
+    before.rename(before.with_name(version))
+    (machine.opt / "edged").unlink()
+    (machine.opt / "edged").symlink_to(before.with_name(version))
+    assert machine.upgrade("wheels 2.0") == 0
+    assert machine.upgrade(f"wheels {version}") == 1
+    assert machine.upgrade("--back") == 0
+    assert machine.runs == version
+    assert not list(before.parent.glob("*.old"))
+
+
 def test_what_was_not_meant_is_refused(machine: Machine) -> None:
     assert machine.upgrade("") == 2
     assert machine.upgrade("--back") == 2
     assert machine.upgrade("wheels 1.0") == 0
     assert machine.upgrade("wheels 1.0") == 2
+    for none in ("''", "../1.0", ".", "before", "1.0/bin"):  # such as a variable that is not set
+        assert machine.upgrade(f"wheels {none}") == 2
+        assert machine.runs == "1.0"
     (machine.opt / "edged").unlink()
     (machine.opt / "edged").mkdir()
     assert machine.upgrade("wheels 3.0") == 2
