@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,7 +81,7 @@ def _target(daemon: str, store: Path | None, trusted: Path | None) -> Target:
             return Target(home.store, engine, trusted)
         except RequestError as error:
             path = paths.SYSTEM_CONFIGS / f"{daemon}.toml"
-            if error.code != "no_daemon" or not path.is_file():
+            if error.code != "no_daemon" or not os.access(path, os.R_OK):
                 raise
     places = load_daemon(path, unit_environ(path))
     return Target(places.store.absolute(), places.engine, trusted)

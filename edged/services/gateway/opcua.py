@@ -179,7 +179,7 @@ class Gateway:
             try:
                 await server.load_certificate(options.certificate)
                 await server.load_private_key(options.key)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, TypeError) as error:  # one with a password
                 raise UsageError(
                     f"the server's certificate cannot be used: {error}", "see --certificate and --key"
                 ) from None

@@ -21,7 +21,11 @@ def read_tape(path: Path) -> Tape:
             except WireError as error:
                 raise EdgedError(f"{path} holds a message that cannot be read: {error}", "record it anew") from None
         elif entry.schema == PICTURE and entry.topic.endswith("/image"):
-            camera, pixels = read_picture(entry.data)
+            try:
+                camera, pixels = read_picture(entry.data)
+            except ValueError as error:
+                fact = f"{path} holds a picture that no recorder of edged wrote: {error}"
+                raise EdgedError(fact, "give a file that it wrote") from None
             tape.add_picture(camera, entry.sequence, pixels)
     if not tape.ticks:
         fact = f"{path} holds no trace: nothing of it can be replayed"

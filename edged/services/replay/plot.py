@@ -41,7 +41,7 @@ def plot_replay(done: list[Repeated], path: Path, title: str) -> Path:
     if curves:
         rows[1, 0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
     rows[-1, 0].set_xlabel("s")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, format="png")
     plt.close(figure)
     return path
 

@@ -41,7 +41,7 @@ class Person:
 
 def people_file() -> Path:
     """The machine's file where there is one or we may make one, else this user's."""
-    if SYSTEM_FILE.exists() or os.access(SYSTEM_FILE.parent, os.W_OK):
+    if os.access(SYSTEM_FILE, os.F_OK) or os.access(SYSTEM_FILE.parent, os.W_OK):
         return SYSTEM_FILE
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "edged" / SYSTEM_FILE.name

@@ -6,14 +6,19 @@ import asyncio
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asyncua import ua
+from asyncua.crypto.uacrypto import load_private_key
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from shown_plant import ENGINE, MS, plant
 from waiting import until
 
 from edged.core.clock import monotonic_ns
+from edged.core.errors import UsageError
 from edged.services.gateway import mqtt, opcua
 from edged.services.gateway.datagram import Facts, Outcome
 from edged.services.gateway.plant import Plant
@@ -170,3 +175,20 @@ def test_a_server_that_takes_long_to_start_has_not_stood_still(plant: Plant, mon
         monkeypatch.setattr(gateway, name, instead)
     asyncio.run(gateway.run(lambda: len(late) == 2, lambda: None))
     assert late == [True, False], "before it serves nobody knows how long a call waited"
+
+
+def test_a_key_with_a_password_is_told(plant: Plant, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    kind, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(kind, form, serialization.BestAvailableEncryption(b"secret")))
+
+    async def nothing(*_: Any) -> None: ...
+
+    class Server:
+        load_private_key = staticmethod(load_private_key)
+        load_certificate = set_application_uri = staticmethod(nothing)
+        set_endpoint = set_server_name = staticmethod(lambda *_: None)
+
+    options = opcua.Options(("127.0.0.1", 4840), tmp_path / "certificate.der", tmp_path / "key.pem")
+    with pytest.raises(UsageError, match="certificate cannot be used"):
+        asyncio.run(opcua.Gateway(plant, options)._secure(Server()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from fake_daemon import edged
 
 from edged.core.errors import EXIT_OK, EXIT_USAGE, EdgedError, UsageError
-from edged.services.ui.people import check_password, put_person, read_people, remove_person
+from edged.services.ui.people import check_password, people_file, put_person, read_people, remove_person
 from edged.services.ui.sessions import FREE_TRIES, IDLE_NS, LONGEST_NS, MOST, Sessions, TooManyTries
 
 PASSWORD = "correct horse battery"
@@ -30,6 +31,20 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now_ns
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
+def test_who_may_not_look_at_the_machines_file_has_one_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("edged.services.ui.people.SYSTEM_FILE", tmp_path / "etc" / "edged" / "people.json")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/home/ann/.config")
+    os.setresuid(65534, 65534, 0)
+    try:
+        found = people_file()
+    finally:
+        os.setresuid(0, 0, 0)
+    assert found == Path("/home/ann/.config/edged/people.json")
 
 
 def test_a_password_is_kept_as_a_salted_hash(file: Path) -> None:

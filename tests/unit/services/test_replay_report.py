@@ -8,15 +8,21 @@ import cv2
 import numpy as np
 import pytest
 import traced
+from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from traced import START, TracedCell
 from traced_night import assert_equal, night, policy_night, repeated, tape_of
 
 from edged.cli import record as cli
 from edged.client import Message
-from edged.core.errors import RefusedError
+from edged.config import Config
+from edged.core.errors import EdgedError, RefusedError
 from edged.engine.registry import open_engine
+from edged.runtime.memory import load
+from edged.services.record.file import RecordingFile
 from edged.services.record.recorder import RecordConfig, Recorder
 from edged.services.record.ring import Heard
+from edged.services.record.shown import Shown
+from edged.services.replay import cell as cell_module
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.file import read_tape
 from edged.services.replay.plot import plot_replay
@@ -49,7 +55,32 @@ def test_another_policy_is_compared_by_axis_and_drawn(tmp_path: Path) -> None:
     image = cv2.imread(str(plot_replay(done, tmp_path / "replay.png", "a test")))
     assert image is not None
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20, "something is drawn"
+    for name in ("replay", "replay.txt"):
+        assert plot_replay(done, tmp_path / name, "a test").read_bytes()[1:4] == b"PNG"
     cell.close()
+
+
+def test_a_config_that_does_not_fit_the_recording_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = policy_night(tmp_path, "inline", 12, 60)
+    tape = tape_of(cell)
+
+    def why(config: Config | None) -> str:
+        done = list(repeat(tape, RecordedCell(tape, cell.open, None, config)))
+        assert {one.state for one in done} == {"not replayable"}
+        return done[-1].why
+
+    assert "the config has no sensor imu" in why(cell.config.model_copy(update={"sensors": {}}))
+    monkeypatch.setattr(cell_module, "load", lambda data, frame: {**load(data, frame), "config": {"another": "time"}})
+    assert "the recorded config is none that edged" in why(None)
+    cell.close()
+
+
+def test_a_picture_of_others_is_told(tmp_path: Path) -> None:
+    file = RecordingFile(tmp_path / "bag.mcap")
+    file.show(Shown("/tool/image", RawImage(encoding="rgb8", width=1, height=1, step=3, data=b"red")), 1)
+    file.close({})
+    with pytest.raises(EdgedError, match=r"bag\.mcap holds a picture that no recorder of edged wrote"):
+        read_tape(tmp_path / "bag.mcap")
 
 
 def test_another_inspection_is_compared_by_results_and_pixels(tmp_path: Path) -> None:
