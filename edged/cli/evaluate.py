@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edged.cli.options import AsJson, Sets, StorePath, Target
-from edged.cli.output import print_answer, print_json, printable
+from edged.cli.output import check_place, print_answer, print_json, printable
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def evaluate(
         raise UsageError("what was drawn is not known", "give --coco FILE or --masks DIR, one of them")
     if config is None and (most_escapes is not None or most_false_rejects is not None):
         raise UsageError("escapes and false rejects are of rules", "give --config FILE, whose rules they are")
+    check_place(output, "-o")
     with Bar(sys.stderr, quiet=json) as bar:
         made = run_evaluation(
             engine, pictures, coco, masks, config, sets or (), store,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.cli.engine_arg import find_engine
+from edged.cli.output import check_place
 from edged.core.errors import EdgedError, UsageError
 from edged.core.files import write_file
 from edged.core.pixels import for_eyes
@@ -111,11 +112,12 @@ def infer_folder(
     manifest = bundle.manifest
     if manifest.task == "policy":
         raise UsageError(f"{manifest.name} is a policy and finds nothing in pictures", "give a segmenter")
+    check_place(coco, "--coco")
     info = {"engine": manifest.name, "version": manifest.version, "identity": bundle.identity.hex()}
     whole = None if coco is None else CocoFindings(manifest.classes, info)
     writers: list[CocoFindings | MaskFindings] = [] if whole is None else [whole]
     if masks is not None:
-        writers.append(MaskFindings(masks, manifest.classes))
+        writers.append(MaskFindings(masks, manifest.classes, tuple(pictures.paths), manifest.task == "semantic"))
     done: dict[str, Any] = {**info, "pictures": 0, "empty": 0, "truncated": 0, "turned": [], "failed": {},
                             "other_files": list(pictures.others)}  # fmt: skip
     with open_engine(bundle, "cpu") as opened:

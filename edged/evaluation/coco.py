@@ -19,6 +19,7 @@ from edged.core.types import Instances, Labels
 from edged.evaluation.truth import BadTruth, Size, class_numbers, paint
 from edged.inspection.evaluation import Drawn, coder, rle
 
+FARTHEST = 4e6  # pixels around: pycocotools takes 40 bytes for each, counts them in 32 bits and dies of more
 EXPORT = "export it as COCO instances (images, categories, annotations) again"
 
 
@@ -113,7 +114,7 @@ def _mask(one: _Annotation, size: Size) -> dict[str, Any]:
     """Its RLE; `BadTruth` for what is no mask of a picture of this size."""
     about = one.segmentation
     if isinstance(about, dict):
-        if list(about.get("size", ())) != list(size):
+        if about.get("size") != list(size):
             raise BadTruth(f"the mask of annotation {one.id} is for another size, {about.get('size')}")
         try:
             counts = about.get("counts")
@@ -126,7 +127,15 @@ def _mask(one: _Annotation, size: Size) -> dict[str, Any]:
     polygons = [points for points in about if len(points) >= 6 and len(points) % 2 == 0]
     if not polygons or len(polygons) < len(about):
         raise BadTruth(f"annotation {one.id} has no mask, or a polygon of fewer than three points")
+    if sum(map(_around, polygons)) > FARTHEST:
+        raise BadTruth(f"annotation {one.id} has a polygon that goes far out of the picture")
     return dict(coder().merge(coder().frPyObjects(polygons, *size)))
+
+
+def _around(points: Sequence[float]) -> float:
+    """How long a polygon's outline is, by way of the corner of the picture."""
+    corners = np.vstack(([0.0, 0.0], np.reshape(points, (-1, 2))))
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
 def _runs(text: str) -> list[int]:

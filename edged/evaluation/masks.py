@@ -7,7 +7,7 @@ A label map of `a/b.jpg` is `a/b.png`: one channel, 8 bits, each pixel its class
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
 import cv2
@@ -28,10 +28,7 @@ class MaskTruth:
 
     def __init__(self, folder: Path, pictures: Sequence[str], classes: Sequence[str], semantic: bool) -> None:
         self._folder, self._classes, self._semantic = folder, tuple(classes), semantic
-        stems: dict[str, str] = {}
-        for name in pictures:
-            if (other := stems.setdefault(_stem(name), name)) != name:
-                raise UsageError(f"{other} and {name} would have the same masks", "rename one of the two pictures")
+        stems = _by_stem(pictures)
         if not folder.is_dir():
             raise UsageError(f"there is no folder {folder}", "give the folder of the masks")
         there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_dir() != semantic}
@@ -60,11 +57,17 @@ class MaskTruth:
 
 class MaskFindings:
     """Writes what an engine finds into a folder, which has to be new or empty: a mask that is left there from before
-    would be taken for one of these. Raises `UsageError`."""
+    would be taken for one of these. Raises `UsageError`, also where masks of two of `pictures` would lie in one place.
+    """
 
-    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
+    def __init__(self, folder: Path, classes: Sequence[str], pictures: Sequence[str], semantic: bool) -> None:
         self._folder, self._classes = folder, tuple(classes)
-        self._taken: dict[str, str] = {}
+        stems = _by_stem(pictures)
+        for stem, name in () if semantic else stems.items():
+            for above in map(str, PurePosixPath(stem).parents):
+                if above in stems:
+                    fact = f"the masks of {name} would lie among those of {stems[above]}"
+                    raise UsageError(fact, "rename the picture or the folder")
         try:
             make_folder(folder)
             full = any(folder.iterdir())
@@ -74,8 +77,6 @@ class MaskFindings:
             raise UsageError(f"{folder} is not empty", "give a new folder for the masks")
 
     def add(self, name: str, found: Instances | Labels) -> None:
-        if (other := self._taken.setdefault(_stem(name), name)) != name:
-            raise UsageError(f"{other} and {name} would have the same masks", "rename one of the two pictures")
         place = self._folder / _stem(name)
         make_folder(place.parent)
         if isinstance(found, Labels):
@@ -118,6 +119,15 @@ def _grey(path: Path, size: Size) -> NDArray[np.uint8]:
     if image.shape != size:
         raise BadTruth(f"its mask {path.name} is {image.shape[1]}x{image.shape[0]}, and it is {size[1]}x{size[0]}")
     return np.ascontiguousarray(image, np.uint8)
+
+
+def _by_stem(pictures: Sequence[str]) -> dict[str, str]:
+    """The pictures by what their masks are called. Raises `UsageError` where two share that."""
+    stems: dict[str, str] = {}
+    for name in pictures:
+        if (other := stems.setdefault(_stem(name), name)) != name:
+            raise UsageError(f"{other} and {name} would have the same masks", "rename one of the two pictures")
+    return stems
 
 
 def _stem(name: str) -> str:

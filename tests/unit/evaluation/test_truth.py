@@ -77,6 +77,9 @@ def test_polygons_crowds_and_label_maps(tmp_path: Path) -> None:
         {"size": list(SIZE), "counts": "\u00ff"},
         {"size": list(SIZE), "counts": ["a"]},
         {"size": list(SIZE)},
+        {"size": 12, "counts": [1]},
+        [[0, 0, 5e8, 0, 5e8, 5e8]],
+        [[5e8, 5e8, 5e8 + 5, 5e8, 5e8 + 5, 5e8 + 5]],
     ],
 )
 def test_what_is_no_mask_of_the_picture_is_said(tmp_path: Path, segmentation: Any) -> None:
@@ -127,7 +130,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         path.write_bytes(coco.encode({"b.png": "why"}))
         assert json.loads(path.read_text())["info"]["failed"] == {"b.png": "why"}
         folder = tmp_path / f"{semantic}"
-        MaskFindings(folder, CLASSES).add("x/a.png", wanted)
+        MaskFindings(folder, CLASSES, ["x/a.png"], semantic).add("x/a.png", wanted)
         for known in (CocoTruth(path, CLASSES, semantic), MaskTruth(folder, ["x/a.png", "b.png"], CLASSES, semantic)):
             assert list(known.names) == ["x/a.png"]
             drawn = known.of("x/a.png", SIZE)
@@ -137,7 +140,15 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
             else:
                 assert same(drawn, wanted)
         with pytest.raises(UsageError, match="not empty"):
-            MaskFindings(folder, CLASSES)
+            MaskFindings(folder, CLASSES, ["x/a.png"], semantic)
+
+
+def test_pictures_whose_masks_would_mix_are_refused_before_the_first_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a\.png and a\.jpg would have the same masks"):
+        MaskFindings(tmp_path, CLASSES, ["a.png", "a.jpg"], True)
+    MaskFindings(tmp_path, CLASSES, ["tray/1.jpg", "tray.jpg"], True)
+    with pytest.raises(UsageError, match=r"masks of tray/1\.jpg would lie among those of tray\.jpg"):
+        MaskFindings(tmp_path, CLASSES, ["tray/1.jpg", "tray.jpg"], False)
 
 
 def test_masks_without_a_picture_coloured_ones_and_other_sizes_are_said(tmp_path: Path) -> None:
