@@ -1,7 +1,8 @@
 """Errands: work in a library that may never come back, on a thread that can be left behind.
 
 A thread that hangs in a library cannot be ended. But whoever waits for it can stop waiting, and report it; what it
-holds is kept until the process ends. If `left_behind()`, the process cannot be ended in an orderly way any more.
+holds is kept until the process ends, or until it comes back: then it ends at its next beat, and does nothing more. If
+`left_behind()`, the process cannot be ended in an orderly way any more.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ class HungError(RefusedError):
     """It did not come back in time, or not once it was cancelled."""
 
 
+class LeftError(Exception):
+    """It came back after all, and nobody waits for it any more."""
+
+
 class _Errand(threading.Thread, Generic[_T]):
     def __init__(self, name: str, work: Callable[[Beat], _T], now: Now) -> None:
         super().__init__(name=name, daemon=True)
         self.over = threading.Event()
+        self.is_left = False
         self.error: BaseException | None = None
         self.result: _T | None = None
         self.beaten_ns = now()
@@ -44,6 +50,8 @@ class _Errand(threading.Thread, Generic[_T]):
             self.over.set()
 
     def _beat(self) -> None:
+        if self.is_left:
+            raise LeftError
         self.beaten_ns = self._clock()
 
 
@@ -55,7 +63,8 @@ def run_errand(
     now: Now = monotonic_ns,
 ) -> _T:
     """What `work` returns or raises. It calls its argument now and then; `HungError` when that did not happen, nor did
-    it return, for `limit_s`, or within a second after `cancelled()`."""
+    it return, for `limit_s`, or within a second after `cancelled()`. From then on the argument raises `LeftError`: what
+    has been reported as hanging must not go on to say that it got further."""
     errand = _Errand(what, work, now)
     errand.start()
     cancelled_ns: int | None = None
@@ -71,6 +80,7 @@ def run_errand(
         if errand.error is not None:
             raise errand.error
         return cast("_T", errand.result)
+    errand.is_left = True
     with contextlib.suppress(OSError, AttributeError):  # it must not take time from those that do their duty
         os.sched_setscheduler(errand.native_id or 0, os.SCHED_IDLE, os.sched_param(0))
     waited = f"for {limit_s:g} s" if cancelled_ns is None else "when it was told to end"

@@ -35,11 +35,13 @@ class Seen:
 class SeenMailbox:
     """One slot from the loop to the shadow: while a shadow watches, the newest tick is in it.
 
-    `want`: what the new engine looks at, while it is shown anything.
+    `want`: what the new engine looks at, while it is shown anything. One thread at a time watches; another that comes
+    in takes it over, and a thread that hung until then closes nothing when it leaves.
     """
 
     def __init__(self) -> None:
         self.want: Wanted | None = None
+        self._watcher = 0
         self._watched = threading.Event()
         self._lock = threading.Lock()
         self._seen: Seen | None = None
@@ -49,11 +51,14 @@ class SeenMailbox:
         return self._watched.is_set()
 
     def __enter__(self) -> SeenMailbox:
+        self._watcher = threading.get_ident()
         self.take()
         self._watched.set()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._watcher != threading.get_ident():
+            return
         self._watched.clear()
         self.want = None
         self.take()

@@ -44,3 +44,20 @@ def test_work_that_does_not_end_when_it_is_told_to_is_left_behind(monkeypatch: p
     release.set()
     obeys = run_errand("obedient", lambda beat: "ended", 600, cancelled=lambda: True)
     assert obeys == "ended"
+
+
+def test_who_was_left_behind_does_nothing_more_when_it_comes_back() -> None:
+    release = threading.Event()
+    done: list[str] = []
+
+    def work(beat: Beat) -> None:
+        release.wait(60)
+        done.append("came back")
+        beat()
+        done.append("went on")
+
+    with pytest.raises(HungError):
+        run_errand("reach 2", work, 0.2)
+    release.set()
+    until(lambda: not left_behind())
+    assert done == ["came back"]

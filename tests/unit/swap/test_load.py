@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from models import policy_golden, policy_model, policy_recipe
+from waiting import until
 
 from edged.bundle.bundle import read_bundle
 from edged.bundle.cell_check import misfits
 from edged.config import load_config
+from edged.core.errand import HungError, left_behind
 from edged.core.errors import RefusedError
 from edged.pack import pack
-from edged.swap.load import vet
+from edged.swap import load
+from edged.swap.load import load_in_time, vet
 
 CELL = """
 [cameras.tool]
@@ -52,3 +58,26 @@ def test_many_misfits_are_told_by_the_first_and_their_number(tmp_path: Path, fix
     assert said.endswith(end)
     assert len(problems) == 1 or f"(and {len(problems) - 1} more" in said
     assert all(problem not in said for problem in problems[1:])
+
+
+def test_an_engine_that_comes_after_it_was_given_up_reaches_no_state_and_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line in the journal after "refused" would be a crash of this version to the next daemon."""
+    release = threading.Event()
+    closed: list[str] = []
+    reached: list[str] = []
+
+    def hangs(*_: Any) -> Any:
+        release.wait(60)
+        return SimpleNamespace(close=lambda: closed.append("closed"))
+
+    monkeypatch.setattr(load, "vet", lambda *_: [])
+    monkeypatch.setattr(load, "open_for", hangs)
+    store: Any = SimpleNamespace(read=lambda *_: SimpleNamespace(digest=b"", name="reach", version="2"))
+    config: Any = SimpleNamespace(engine=SimpleNamespace(name="reach"), swap=SimpleNamespace(trial_seconds=0.2))
+    with pytest.raises(HungError):
+        load_in_time(config, store, "2", reached=reached.append)
+    release.set()
+    until(lambda: not left_behind())
+    assert (reached, closed) == ([], ["closed"])
