@@ -32,6 +32,7 @@ class Entry:
     attempts: int = 0
     crashes: int = 0
     committed: str = ""  # hex identity of what was committed under this version, "" = never
+    back: bool = False  # whether it was last gone back to
 
 
 class History:
@@ -61,7 +62,7 @@ class History:
                 state, why = "committed", "the daemon ended just after it"
             elif entry.state == "waiting" and version in calm:
                 state, why = "stopped", "the daemon ended while it waited; it is asked for again"
-            self._add(version, state, why, entry.who, entry.attempts)
+            self._add(version, state, why, entry.who, entry.attempts, back=entry.back)
         return [version for version in found if self.entries[version].state == "interrupted"]
 
     def add(self, job: Job, state: State, reason: str = "", engine: str = "") -> None:
@@ -94,7 +95,7 @@ class History:
 
     def committed(self, version: str, engine: str) -> bool:
         """Whether exactly this engine (hex identity) was committed under this version once."""
-        return version in self.entries and self.entries[version].committed == engine
+        return bool(engine) and version in self.entries and self.entries[version].committed == engine
 
     def previous(self, running: str) -> str | None:
         """The version committed last before `running`."""
@@ -125,13 +126,14 @@ class History:
         entry.reason, entry.who = str(line.get("reason", "")), str(line.get("who", ""))
         entry.time = str(line.get("time", "")) or wall_time()
         attempt = line.get("attempt")
+        entry.back = line.get("back") is True
         entry.attempts = max(entry.attempts, attempt if isinstance(attempt, int) else 0)
         if state == "interrupted":
             entry.crashes += 1
         if state == "committed":
             entry.crashes = 0
             entry.committed = str(line.get("engine", "")) or entry.committed
-            if line.get("back") is True:
+            if entry.back:
                 self._reject_after(version)
             if version in self.order:
                 self.order.remove(version)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 
 from edged.bundle.store import Store, natural
+from edged.core.errors import EngineError
 from edged.core.files import remove
 from edged.swap.history import History
 
@@ -16,10 +17,15 @@ def prune(store: Store, name: str, history: History, keep: int, never: Collectio
     """Remove the oldest tried versions beyond `keep`, never one of `never`, and return them.
 
     What was put into the store by hand and never tried is left alone. A crash leaves a version or none, never a part
-    of one. A disk that refuses is only logged.
+    of one. A disk that refuses is only logged: what was committed is committed.
     """
     home = store.root / name
-    tried = [version for version in store.versions(name) if version in history.entries and version not in never]
+    try:
+        there = store.versions(name)
+    except EngineError as error:
+        log.warning("old versions of %s stay: %s", name, error)
+        return []
+    tried = [version for version in there if version in history.entries and version not in never]
     tried.sort(key=lambda version: (_rank(history, version), natural(version)))
     removed = []
     for version in tried[: max(0, len(tried) - keep)]:

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from edged.config import SwapConfig
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, monotonic_ns, ms
 from edged.core.errand import Beat, run_errand
 from edged.core.errors import RefusedError
 from edged.core.stopwatch import Replayed
 from edged.core.types import ActionChunk, Hold, Reason
-from edged.pipeline.pipeline import Pipeline
+from edged.pipeline.pipeline import Answer, Pipeline
 from edged.runtime.inputs import Seen, SeenMailbox
 from edged.swap.agreement import CONSTANT, VARIES, Agreement, Variation
 
@@ -55,8 +57,8 @@ class Shadow:
         answer = self.candidate.answer(seen.observation, seen.motion, seen.tick, Replayed(seen.readings))
         self.spent_ns.append(now() - began_ns)
         prediction, verdict = answer.prediction, answer.verdict
-        if isinstance(verdict, Hold) and verdict.reason in FAULTS:
-            raise RefusedError(f"in the shadow it gives Hold({verdict.reason.name}): {verdict.detail}", DO_NOT)
+        if fault := _fault(answer):
+            raise RefusedError(f"in the shadow it gives {fault}", DO_NOT)
         if isinstance(verdict, Hold):
             self.unguarded += 1  # input too old, or no measurement of where motion would start
         self.changed += isinstance(verdict, ActionChunk) and bool(verdict.changes)
@@ -100,6 +102,18 @@ class Shadow:
             "unguarded": self.unguarded,
             "agreement": self.agreement.describe(),
         }
+
+
+def _fault(answer: Answer) -> str:
+    """What of an answer may not go out, "" = nothing. Where motion cannot start that is all that the verdict says, and
+    what was predicted has to be looked at itself."""
+    for said in (answer.verdict, answer.prediction):
+        if isinstance(said, Hold) and said.reason in FAULTS:
+            return f"Hold({said.reason.name}): {said.detail}"
+    predicted = answer.prediction
+    if isinstance(predicted, ActionChunk) and not np.isfinite(predicted.actions).all():
+        return f"Hold({Reason.NON_FINITE.name}): not all of its actions are numbers"
+    return ""
 
 
 def run_shadow(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edged.bundle.store import Store
@@ -79,6 +81,19 @@ class TestHistory:
             assert told.previous("1") == "0"
             assert told.order == ["0", "1"]
 
+    def test_what_was_gone_back_from_is_no_way_back_either_where_the_daemon_died_before_it_said_so(
+        self, store: Store
+    ) -> None:
+        history = self.history(store)
+        for version in ("0", "1", "2"):
+            history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
+        history.add(Job(1, "1", "ann", back=True), "swapped")
+        (store.root / "reach" / "current").symlink_to("1")
+        again = self.history(store)
+        assert again.mark_interrupted() == []
+        for told in (again, self.history(store)):
+            assert told.previous("1") == "0"
+
     def test_a_torn_line_is_no_harm(self, store: Store) -> None:
         self.history(store).add(Job(1, "1", "ann"), "committed")
         path = store.root / "reach" / "journal.jsonl"
@@ -110,6 +125,17 @@ def test_prune_takes_what_failed_first_and_then_the_oldest(tmp_path: object) -> 
     assert prune(store, "reach", history, 1, {"2"}) == ["1"]
     assert prune(store, "reach", history, 0, {"2"}) == ["3"]
     assert store.versions("reach") == ["2", "hand"]
+
+
+def test_a_store_that_cannot_be_looked_through_is_not_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed is committed, whatever is in the way of tidying up after it."""
+    store = Store(tmp_path / "store", tmp_path / "none")
+
+    def refuses(*_: object) -> list[str]:
+        raise EngineError("cannot read the store: Too many open files", "")
+
+    monkeypatch.setattr(store, "versions", refuses)
+    assert prune(store, "reach", History(store, "reach"), 0, set()) == []
 
 
 def test_jobs_are_taken_in_order_and_ended_by_a_word() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from edged.core.stopwatch import STEPS, Replayed, Stopwatch
 from edged.core.types import ActionChunk, Hold, Reason, Sample, Tick, Verdict
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
-from edged.pipeline.pipeline import Pipeline, make_pipeline
+from edged.pipeline.pipeline import AT_REST, Pipeline, make_pipeline
 from edged.runtime.inputs import Inputs, Seen, SeenMailbox
 from edged.runtime.loop import take_turn
 from edged.runtime.motion import MotionState
@@ -164,6 +165,22 @@ def test_a_failed_run_in_the_shadow_is_the_hold_that_the_loop_would_have_given(b
         Shadow(bench.candidate).look(seen)
 
 
+def test_what_is_no_number_is_refused_in_the_shadow_where_motion_could_not_start_either(bench: Bench) -> None:
+    now_ns = cells.NOW_NS
+    rings = {"joints": cells.sample("joints", 1), "imu": cells.sample("imu", 1, (0, -1, 0))}
+    inputs = Inputs({}, {name: Rings([sample]) for name, sample in rings.items()}, "joints")  # type: ignore[arg-type]
+    tick, watch = Tick(1, now_ns, now_ns), Stopwatch(lambda: now_ns)
+    watch.restart(now_ns)
+    observation = inputs.observe(bench.running.want, tick, now_ns)
+    assert not isinstance(observation, Hold)
+    seen = Seen(tick, watch.readings(), observation, AT_REST, None, Hold(Reason.DISARMED, "not armed"))
+    answer = bench.candidate.answer(observation, AT_REST, tick, Replayed(watch.readings()))
+    assert isinstance(answer.verdict, Hold)
+    assert answer.verdict.reason is Reason.ANCHOR
+    with pytest.raises(RefusedError, match=r"in the shadow it gives Hold\(NON_FINITE\)"):
+        Shadow(bench.candidate).look(seen)
+
+
 def test_a_replayed_stopwatch_gives_the_readings_again_and_the_last_one_for_what_did_not_run() -> None:
     times = iter(range(100, 200))
     watch = Stopwatch(lambda: next(times))
@@ -187,3 +204,24 @@ def test_the_mailbox_keeps_the_newest_and_nothing_after_it_was_left() -> None:
         mailbox.put("three")  # type: ignore[arg-type]
     assert not mailbox.watched
     assert mailbox.take() is None
+
+
+def test_a_shadow_that_hung_does_not_close_the_mailbox_of_the_next_one() -> None:
+    mailbox = SeenMailbox()
+    hangs, watches = threading.Event(), threading.Event()
+
+    def old() -> None:
+        with mailbox:
+            watches.set()
+            hangs.wait(60)
+
+    thread = threading.Thread(target=old)
+    thread.start()
+    watches.wait(60)
+    with mailbox:
+        hangs.set()
+        thread.join(60)
+        assert mailbox.watched
+        mailbox.put("one")  # type: ignore[arg-type]
+        assert mailbox.take() == "one"
+    assert not mailbox.watched
