@@ -187,6 +187,11 @@ class Slot:
             worker.pipeline is pipeline and worker.is_alive() for worker in self._stuck
         )
 
+    def has(self, pipeline: Pipeline) -> bool:
+        """Whether it is the loop's, or was and nobody has it back: `close` frees it."""
+        there = (self._held, self._leaving, self._unannounced)
+        return any(held is not None and held.pipeline is pipeline for held in there)
+
     @property
     def running(self) -> Pipeline | None:
         """What the loop runs at the moment; for all other threads."""

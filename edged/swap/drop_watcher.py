@@ -65,6 +65,7 @@ class DropWatcher(Duty):
         self._folder, self._engine, self._config = folder, name, config
         self._ask, self._refused, self._warn, self._now = ask, refused, warn, now
         self._seen: dict[str, _Seen] = {}
+        self._asked: dict[tuple[str, bytes], Print] = {}  # what a drop looked like that became a job, by its digest
         self._left: set[str] = set()
         self._is_crowded = False
         self._trouble = ""
@@ -109,8 +110,11 @@ class DropWatcher(Duty):
         for name in drops:
             self._judge(self._folder / name)
 
-    def take(self, path: Path) -> None:
-        """Remove a drop whose bytes are elsewhere by now. Renamed first: then it is no drop, whatever fails."""
+    def take(self, path: Path, digest: bytes) -> None:
+        """Remove a drop whose bytes, those of `digest`, are elsewhere by now. Renamed first: then it is no drop,
+        whatever fails. Another one that came to its place meanwhile stays: it is judged by itself."""
+        if not self._is_still(path, digest):
+            return
         grave = path.with_name(f"{TAKEN}{path.name}")
         try:
             _remove(grave)
@@ -132,13 +136,23 @@ class DropWatcher(Duty):
                 with contextlib.suppress(OSError):
                     self._warn(_left_behind(grave, error))
 
-    def note(self, path: Path, reason: str) -> None:
-        """Leave the reason beside a drop that was refused, so that whoever looks for it finds it."""
+    def note(self, path: Path, reason: str, digest: bytes = b"") -> None:
+        """Leave the reason beside a drop that was refused, so that whoever looks for it finds it. `digest`: of the one
+        that was tried, for another may have come to its place meanwhile, of which nothing is known yet."""
         try:
-            mark = _mark(_print(path))
+            look = _print(path)
+            mark = _mark(self._asked.pop((path.name, digest), look))
             write_file(path.with_name(f"{path.name}{NOTE}"), f"{reason}\n{mark}\n".encode())
         except OSError as error:
             log.warning("cannot write beside %s: %s", path, error.strerror)
+
+    def _is_still(self, path: Path, digest: bytes) -> bool:
+        """Whether what lies there is what became a job: it looks the same, or was only touched."""
+        asked = self._asked.pop((path.name, digest), None)
+        try:
+            return _print(path) == asked or inspect(path, self._engine).digest == digest
+        except (OSError, IncompleteError, EdgedError):
+            return False
 
     def _scan_quietly(self) -> None:
         try:
@@ -195,6 +209,7 @@ class DropWatcher(Duty):
             seen.settled = _print(path) == look  # else it changed while it was read: once more
             if seen.settled:
                 path.with_name(f"{path.name}{NOTE}").unlink(missing_ok=True)
+                self._asked[path.name, drop.digest] = look
                 try:
                     self._ask(drop, owner(path))
                 except RefusedError:  # too many wait: it is looked at again

@@ -58,7 +58,7 @@ class EngineSupply:
         swapper = Swapper(
             config, store, slot, motion, mailbox, self._history, self._jobs,
             Moment(config.swap, lambda: motion.holding, parts), notifier.emit,
-            self._watcher.take if self._watcher else lambda drop: None, self.minimum,
+            self._watcher.take if self._watcher else lambda drop, digest: None, self.minimum,
         )  # fmt: skip
         self._upgrade = PlanUpgrade(config, store, slot, self._jobs, swapper, notifier)
         self._loader = Loader(
@@ -106,7 +106,7 @@ class EngineSupply:
     def _ended(self, job: Job) -> None:
         """What came of a drop is written beside it."""
         if self._watcher is not None and job.drop is not None and job.state != "stopped":
-            self._watcher.note(job.drop, job.reason)
+            self._watcher.note(job.drop, job.reason, job.digest)
 
     def _refused(self, drop: str, who: str, reason: str) -> None:
         """A drop that never became a job: recorded and reported like one. From the watcher's thread."""

@@ -44,12 +44,12 @@ log = logging.getLogger("edged")
 
 
 class Swapper:
-    """Works on jobs, one at a time. `emit` publishes events; `taken(drop)` is called for drops that became versions."""
+    """Works on jobs, one at a time. `emit` publishes events; `taken(drop, digest)` hears of drops that are versions."""
 
     def __init__(
         self, config: Config, store: Store, slot: Slot, motion: MotionState, mailbox: SeenMailbox, history: History,
         jobs: JobQueue, moment: Moment,
-        emit: Callable[[Event], None], taken: Callable[[Path], None], minimum: RaisableMinimum,
+        emit: Callable[[Event], None], taken: Callable[[Path, bytes], None], minimum: RaisableMinimum,
     ) -> None:  # fmt: skip
         self._config, self._store, self._slot, self._motion, self._mailbox = config, store, slot, motion, mailbox
         self._history, self._jobs, self._emit, self._taken, self._minimum = history, jobs, emit, taken, minimum
@@ -103,7 +103,7 @@ class Swapper:
             job.digest = digest
             job.notes += warnings
             if job.drop is not None:
-                self._taken(job.drop)  # its bytes are a version now
+                self._taken(job.drop, digest)  # its bytes are a version now
                 job.drop = None
         if (resident := self._resident(job)) is not None:
             self._live(job, running, resident)
@@ -231,18 +231,18 @@ class Swapper:
 
     def _commit(self, job: Job, identity: str) -> str | None:
         """Make it what runs after a power cut; why not, when the disk refuses."""
-        version, keep = job.version, self._config.swap.keep_versions
+        version, pinned = job.version, self._config.engine.version
         if not self._jobs.begin_commit():
             return self._jobs.why()[1]
         try:
             job.notes += self._minimum.commit(version, job.before)
         except EdgedError as error:
             return f"it cannot be committed: {error}"
-        if (pinned := self._config.engine.version) not in (CURRENT, version):
+        if pinned not in (CURRENT, version):
             job.notes.append(f"[engine] version = {pinned!r} in the config: a restart goes back to that")
         self._history.note(job, "committed", "", identity)
-        never = {version, job.before, self._history.previous(version) or "", *self._jobs.versions()}
-        prune(self._store, self._name, self._history, keep, never)
+        never = {version, job.before, pinned, self._history.previous(version) or "", *self._jobs.versions()}
+        prune(self._store, self._name, self._history, self._config.swap.keep_versions, never)
         job.enter("committed")
         self._report(job)
         return None
@@ -251,7 +251,7 @@ class Swapper:
         """Back to the engine before, which is still here."""
         if self._jobs.stopped:  # a loop that has ended takes nothing over; the slot frees what it has
             self._end(job, "stopped", f"the daemon was stopped in {job.state}")
-            if running is not None:
+            if running is not None and not self._slot.has(running):
                 running.engine.close()
             return
         if running is None:

@@ -59,6 +59,25 @@ def test_an_engine_takes_effect_when_the_loop_asks(config: Config, engines: tupl
     assert slot.seen() == Handover(first, second, 3)
 
 
+def test_it_knows_what_it_still_has_to_free(config: Config, engines: tuple[Engine, Engine]) -> None:
+    """Who offered the second one, and did not see it on the bus before the loop ended, has not the first one back."""
+    slot = Slot()
+    first, second = (make_pipeline(engine, config) for engine in engines)
+    slot.offer(first)
+    slot.current()
+    slot.sent(1, first)
+    slot.seen()
+    slot.offer(second)
+    assert slot.has(first)
+    slot.current()
+    assert slot.has(first)
+    assert slot.has(second)
+    slot.sent(2, second)
+    assert slot.has(first), "its thread may not have come to rest"
+    slot.seen()
+    assert not slot.has(first)
+
+
 def test_it_says_what_runs(config: Config, engines: tuple[Engine, Engine]) -> None:
     slot = Slot()
     assert slot.vacancy == Hold(Reason.STARTING, "no engine loaded yet")

@@ -154,10 +154,42 @@ def test_a_drop_that_was_refused_on_trial_is_not_asked_for_again(
     assert len(heard.drops) == 2, "the same bytes dropped again are meant to be tried again"
 
 
-def test_a_drop_that_was_taken_is_gone(incoming: DropWatcher, folder: Path, content: dict[str, bytes]) -> None:
-    incoming.take(put(folder / "drop", content))
-    incoming.take(write_archive(folder / "drop.edged", content))
+def test_a_drop_that_was_taken_is_gone(
+    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
+) -> None:
+    put(folder / "drop", content)
+    write_archive(folder / "drop.edged", content)
+    incoming.scan()
+    (folder / "drop" / "model.onnx").touch()
+    (folder / "drop.edged").touch()
+    for drop in heard.drops:
+        incoming.take(drop.path, drop.digest)
     assert list(folder.iterdir()) == []
+
+
+def test_another_drop_in_its_place_is_not_taken(
+    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
+) -> None:
+    path = write_archive(folder / "reach.edged", content)
+    incoming.scan()
+    (first,) = heard.drops
+    write_archive(path, files("8"))
+    incoming.take(first.path, first.digest)
+    assert path.exists(), "version 8 is nowhere else"
+    incoming.scan()
+    assert [drop.version for drop in heard.drops] == ["7", "8"]
+
+
+def test_a_refusal_is_that_of_the_drop_that_was_tried(
+    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
+) -> None:
+    path = write_archive(folder / "reach.edged", content)
+    incoming.scan()
+    (first,) = heard.drops
+    write_archive(path, files("8"))
+    incoming.note(first.path, "7 is too slow", first.digest)
+    incoming.scan()
+    assert [drop.version for drop in heard.drops] == ["7", "8"]
 
 
 def test_temporary_files_of_others_are_not_looked_at(
@@ -330,7 +362,7 @@ def test_drops_of_another_user(folder: Path, heard: Heard, content, as_nobody: C
     assert [drop.path.name for drop in heard.drops] == ["open"]
     assert [name for name, _ in heard.refused] == ["closed"]
     assert "Permission denied" in heard.refused[0][1]
-    incoming.take(folder / "open")
+    incoming.take(folder / "open", heard.drops[0].digest)
     incoming.scan()
     assert len(warnings) == 1
     assert "its owner, root, may remove it" in warnings[0]

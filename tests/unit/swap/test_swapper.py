@@ -13,6 +13,7 @@ from edged.bundle.store import Store
 from edged.config import SwapConfig
 from edged.swap import swapper
 from edged.swap.history import History
+from edged.swap.job import Job
 from edged.swap.job_queue import JobQueue
 from edged.swap.kept import KeptJobs
 from edged.swap.moment import Moment
@@ -126,3 +127,39 @@ def test_what_was_set_and_does_not_fit_is_noted_and_a_candidate_that_goes_is_tol
         made._live(job, None, candidate)
     assert job.notes == ["goal was set, and 2 cannot take that: there it is as packed"]
     assert told == [candidate, None, "closed"]
+
+
+def test_what_a_restart_goes_back_to_is_not_pruned(cell: Cell) -> None:
+    jobs, history, made = cell.begin()
+    for version in ("1", "2", "3", "4", "5"):
+        (cell.store.root / "reach" / version).mkdir(parents=True)
+        (cell.store.root / "reach" / version / "manifest.json").write_text("{}")
+        history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
+    config: Any = SimpleNamespace(
+        engine=SimpleNamespace(name="reach", version="1"), swap=SwapConfig(keep_versions=1)
+    )  # fmt: skip
+    minimum: Any = SimpleNamespace(commit=lambda *_: [])
+    made._config, made._minimum = config, minimum
+    jobs.ask("5", "ann")
+    job = jobs.take(0.0)
+    assert job is not None
+    job.before = "4"
+    assert made._commit(job, "id5") is None
+    assert cell.store.versions("reach") == ["1", "3", "4", "5"]
+    assert "a restart goes back to that" in job.notes[0]
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+def test_who_is_stopped_frees_what_it_has_back_and_nothing_of_the_loops(cell: Cell, given_back: bool) -> None:
+    jobs, _, made = cell.begin()
+    closed: list[str] = []
+    slot: Any = made._slot
+    slot.has = lambda pipeline: not given_back
+    jobs.ask("2", "ann")
+    job = jobs.take(0.0)
+    assert job is not None
+    jobs.stop()
+    running: Any = SimpleNamespace(version="1", engine=SimpleNamespace(close=lambda: closed.append("1")))
+    made._undo(job, running, running, "it was stopped")
+    assert closed == (["1"] if given_back else [])
+    assert job.state == "stopped"
