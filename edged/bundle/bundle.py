@@ -121,21 +121,22 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
 
 def write_files(target: Path, files: Mapping[str, bytes], *, replace: bool = False) -> Path:
     """Make the directory `target` hold exactly these files. A replacement that is cut short leaves the old version."""
-    if _same(target, files):
+    if holds(target, files):
         return target
     try:
         if not replace and target.exists():
             raise FileExistsError  # before all of it is written
         write_folder(target, files, replace)
     except FileExistsError:
-        if not _same(target, files):  # else another process wrote the same meanwhile
+        if not holds(target, files):  # else another process wrote the same meanwhile
             raise RefusedError(
                 f"{target} exists with other content", "give another --version, or remove it first"
             ) from None
     return target
 
 
-def _same(directory: Path, files: Mapping[str, bytes]) -> bool:
+def holds(directory: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether a directory holds exactly these files."""
     try:
         return _files_of_directory(directory) == dict(files)
     except (OSError, RefusedError):

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edged.bundle.bundle import MANIFEST, SUMS, Bundle, read_bundle, read_files, write_files
+from edged.bundle.bundle import MANIFEST, SUMS, Bundle, holds, read_bundle, read_files, write_files
 from edged.bundle.manifest import is_name, is_version
 from edged.core.clock import wall_time
 from edged.core.errors import UNREADABLE, EngineError, RefusedError
@@ -113,6 +113,8 @@ class Store:
         if not shipped or not set(own) <= set(shipped) or _is_link(self.root / name / CURRENT):
             return
         try:
+            if not all(holds(self.root / name / one, read_files(self.shipped / name / one)) for one in own):
+                return  # of one's own, called as a shipped one is
             for version in reversed(shipped):
                 write_files(self.root / name / version, read_files(self.shipped / name / version))
             write_link(self.root / name / CURRENT, shipped[-1])
@@ -120,12 +122,17 @@ class Store:
             raise self._unwritable(error) from None
 
     def set_current(self, name: str, version: str) -> None:
-        """Make `version` what runs after a power cut: the link is replaced atomically and on disk on return."""
+        """Make `version` what runs after a power cut: the link is replaced atomically and on disk on return. Where that
+        fails, it is what it was."""
         self.adopt(name)
         self.resolve(name, version)
+        link = self.root / name / CURRENT
+        before = str(link.readlink()) if link.is_symlink() else ""
         try:
-            write_link(self.root / name / CURRENT, version)
+            write_link(link, version)
         except OSError as error:
+            with contextlib.suppress(OSError):  # it may be there, and only not known to be on disk
+                write_link(link, before) if before else link.unlink(missing_ok=True)
             raise self._unwritable(error) from None
 
     def journal_append(
@@ -196,7 +203,10 @@ def _versions(home: Path) -> list[str]:
 
 
 def _has_files(directory: Path) -> bool:
-    return (directory / SUMS).exists() or (directory / MANIFEST).exists()
+    try:
+        return (directory / SUMS).exists() or (directory / MANIFEST).exists()
+    except PermissionError:  # whoever reads it says so
+        return True
 
 
 def _is_link(path: Path) -> bool:

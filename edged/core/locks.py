@@ -21,7 +21,7 @@ def only_one(path: Path, taken: str, instead: str, remedy: str) -> Iterator[None
     """Hold the lock file `path` (flock(2)) with our pid in it, as long as the block lasts.
 
     A link in its place is not followed. Raises `AlreadyRunning` when another daemon holds it: it is `taken`, by which
-    pid, and what to do `instead`. Raises `EdgedError` with `remedy` when the file cannot be made.
+    pid, and what to do `instead`. Raises `EdgedError` with `remedy` when the file cannot be made or locked.
     """
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -31,7 +31,9 @@ def only_one(path: Path, taken: str, instead: str, remedy: str) -> Iterator[None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):  # of a file system that has no locks
+                raise EdgedError(f"cannot lock {path}: {error.strerror}", remedy) from None
             pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             raise AlreadyRunning(f"{taken} with pid {pid} ({path})", instead) from None
         try:

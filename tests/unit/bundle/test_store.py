@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from edged.bundle.bundle import read_files
 from edged.bundle.store import Store, natural, shipped_store
+from edged.core import files as core_files
 from edged.core.errors import EdgedError, EngineError, RefusedError
 
 
@@ -100,6 +102,28 @@ def test_a_store_that_cannot_be_read_is_an_error_and_not_an_empty_one(tmp_path: 
         Store(tmp_path / "file").names()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_a_version_that_may_not_be_looked_into_keeps_no_other_from_running(tmp_path: Path):
+    """Such as one that root copied there."""
+    store = Store(tmp_path / "own", tmp_path / "none")
+    for version in ("1", "2"):
+        write(store.root, version=version)
+    store.set_current("reach", "1")
+    for above in tmp_path.parents:
+        if not above.stat().st_mode & 0o001:
+            above.chmod(0o755)
+    (store.root / "reach" / "2").chmod(0o700)
+    tmp_path.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        assert store.versions("reach") == ["1", "2"]
+        assert store.read("reach").version == "1"
+        with pytest.raises(EngineError, match=r"cannot read the engine .+: Permission denied"):
+            store.read("reach", "2")
+    finally:
+        os.seteuid(0)
+
+
 def test_folders_that_do_not_say_what_they_hold_are_refused(store: Store):
     write(store.root, version="1").rename(store.root / "reach" / "2")
     with pytest.raises(RefusedError, match="holds reach 1"):
@@ -147,6 +171,33 @@ def test_nothing_is_adopted_over_ones_own_engine(store: Store):
     write(store.root, version="5")
     store.adopt("reach")
     assert store.versions("reach") == ["5"]
+
+
+def test_nothing_is_adopted_over_ones_own_engine_of_the_same_number(store: Store):
+    for version in ("1", "2"):
+        write(store.shipped, version=version)
+    write(store.root, version="1", provenance={"model": "mine.onnx"})
+    store.set_current("reach", "1")
+    assert store.versions("reach") == ["1"]
+    assert store.read("reach").manifest.provenance == {"model": "mine.onnx"}
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_choice_that_cannot_be_brought_to_disk_is_none(store: Store, monkeypatch: pytest.MonkeyPatch, chosen: bool):
+    """Who could not commit goes back to the engine before, and a restart must not lead to the other one."""
+    for version in ("1", "2"):
+        write(store.root, version=version)
+    link = store.root / "reach" / "current"
+    if chosen:
+        store.set_current("reach", "1")
+
+    def refuses(folder: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(core_files, "sync", refuses)
+    with pytest.raises(EngineError, match="cannot write the store"):
+        store.set_current("reach", "2")
+    assert (str(link.readlink()) if link.is_symlink() else "") == ("1" if chosen else "")
 
 
 def test_choosing_a_shipped_version_adopts_first(store: Store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import resource
@@ -252,6 +253,20 @@ def test_locks_and_lines_go_to_no_other_file(traps: dict[str, Path], kind: str) 
     with (
         pytest.raises(EdgedError, match=r"^cannot use .+; fix it"),
         only_one(traps[kind], "taken", "stop it", "fix it"),
+    ):
+        pass
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    with (
+        pytest.raises(EdgedError, match=r"^cannot lock .+: No locks available; fix it"),
+        only_one(tmp_path / "lock", "taken", "stop it", "fix it"),
     ):
         pass
 
