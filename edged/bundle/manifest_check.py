@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from edged.bundle.manifest import Manifest
 
 SCHEMAS = (1, 2)
-RESERVED_VERSIONS = frozenset({"current", "incoming", "journal.jsonl", "minimum"})  # what else an engine's folder has
+RESERVED_VERSIONS = frozenset({"current", "incoming", "journal.jsonl", "minimum", "waiting.json"})
+"""What else an engine's folder has."""
 MOST_TEXT = 100_000
 MOST_VALUES = 65_536  # of a constant: they are in the manifest, as text
 
@@ -85,6 +86,10 @@ def _input_contradictions(manifest: Manifest) -> Contradictions:
 
 def _output_contradictions(manifest: Manifest) -> Contradictions:
     units = {name: part.unit for state in manifest.states.values() for part in state.parts for name in part.names}
+    sensors: dict[str, set[str]] = {}
+    for part in (part for state in manifest.states.values() for part in state.parts):
+        for name in part.names:
+            sensors.setdefault(name, set()).add(part.sensor)
     for tensor, role in manifest.outputs.items():
         if not isinstance(role, ActionOutput):
             continue
@@ -101,6 +106,9 @@ def _output_contradictions(manifest: Manifest) -> Contradictions:
                 yield path, f"a binary axis cannot be {axis.mode}"
             if axis.mode == "delta_state" and units.get(axis.name) != axis.unit:
                 yield path, f"delta_state needs a state value {axis.name!r} in {axis.unit!r}"
+            elif axis.mode == "delta_state" and len(sensors[axis.name]) > 1:
+                which = " and ".join(sorted(sensors[axis.name]))
+                yield path, f"delta_state of {axis.name!r}, which {which} measure: name their values apart"
         yield from _rotation_contradictions(f"$.outputs.{tensor}.rotations", role)
 
 

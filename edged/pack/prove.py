@@ -20,6 +20,8 @@ from edged.bundle.manifest import (
     ConstInput,
     DelayInput,
     FeedbackInput,
+    LabelsOutput,
+    LogitsOutput,
     Manifest,
     NoiseInput,
     PrefixInput,
@@ -31,6 +33,7 @@ from edged.engine.ort_cpu import open_session, tensors
 from edged.pack.image import Image
 from edged.pack.published import published
 from edged.pack.recipe import Recipe
+from edged.pack.static import with_sizes
 from edged.pipeline.golden import Difference, compare, objects_agree
 
 NOISE_SEED = 20260101
@@ -87,6 +90,8 @@ class Reference:
         made = {}
         for tensor, array in raw.items():
             if tensor in recipe.outputs and (recipe.dense is None or tensor not in recipe.dense.tensors.values()):
+                if isinstance(recipe.outputs[tensor], LabelsOutput | LogitsOutput):
+                    _check_scores(tensor, array)
                 step = recipe.after.get(tensor)
                 made[tensor] = step.after(array) if step is not None else array
         if recipe.dense is None or recipe.head is None:
@@ -138,8 +143,7 @@ class Reference:
     def _shape(self, tensor: str) -> list[int]:
         if tensor not in self._types:
             raise RefusedError(f"the network has no input {tensor!r}", f"it has {sorted(self._types)}")
-        dims = self._types[tensor].shape
-        return [dim if isinstance(dim, int) else self._recipe.fixed.get(str(dim), 1) for dim in dims]
+        return _sizes(tensor, self._types[tensor], self._recipe)
 
 
 def prove(manifest: Manifest, reference: Sequence[Wanted], packed: Sequence[Arrays]) -> list[Difference]:
@@ -174,10 +178,22 @@ def _with_constants(running: onnxruntime.InferenceSession, sample: Arrays, recip
     for name, tensor in tensors(running.get_inputs()).items():
         role = recipe.inputs.get(name)
         if isinstance(role, ConstInput) and name not in feed:
-            shape = [dim if isinstance(dim, int) else 1 for dim in tensor.shape]
-            feed[name] = np.empty(shape, tensor.dtype)
+            feed[name] = np.empty(_sizes(name, tensor, recipe), tensor.dtype)
             role.fill(feed[name])
     return feed
+
+
+def _sizes(name: str, tensor: Tensor, recipe: Recipe) -> list[int]:
+    """Its shape as it is packed: what the recipe leaves open is a batch, which is 1."""
+    dims = [dim if isinstance(dim, int) else str(dim) for dim in tensor.shape]
+    return [dim if isinstance(dim, int) else 1 for dim in with_sizes(name, dims, recipe.fixed)]
+
+
+def _check_scores(tensor: str, scores: NDArray[Any]) -> None:
+    """A label hides it: numpy and ONNX Runtime alike take nan for the first class, and a proof would hold."""
+    if scores.dtype.kind == "f" and np.isnan(scores).any():
+        fact = f"the network gives nan in {tensor!r}, which is a score of no class"
+        raise RefusedError(fact, "check pixels, mean and std against the trainer's, or export an earlier checkpoint")
 
 
 def _as_declared(value: NDArray[Any], tensor: Tensor) -> NDArray[Any]:

@@ -97,6 +97,9 @@ def _check_gain(tensor: str, statistics: Affine) -> None:
 def _check_image(tensor: str, role: ImageInput, image: Before | None) -> None:
     if not isinstance(image, Image):
         raise RefusedError(f"image {tensor!r} has no pre-processing", "say scale, mean, std and channel order")
+    if not all(np.isfinite([*image.mean, *image.std])) or not all(image.std):
+        fact = f"image {tensor!r} has the mean {list(image.mean)} and the std {list(image.std)}"
+        raise RefusedError(fact, "give numbers, and no std of 0")
     if image.given != role.size:
         raise RefusedError(f"image {tensor!r} is {role.size}, its Image {image.given}", "make them equal")
     if image.format != role.format:

@@ -71,6 +71,8 @@ def read_safetensors(path: Path, endings: tuple[str, ...]) -> dict[str, NDArray[
             header = json.loads(file.read(length))
         except RecursionError as error:
             raise ValueError(f"its header: {error}") from None
+        if not isinstance(header, dict):
+            raise ValueError("its header is no table of tensors")
         start = 8 + length
         found = {}
         for name, entry in header.items():

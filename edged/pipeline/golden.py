@@ -96,9 +96,8 @@ def compare(
         elif isinstance(role, ActionOutput):
             found.append(_action(sample, tensor, role, want, have, manifest.tolerance[tensor]))
         elif isinstance(role, LabelsOutput | LogitsOutput):
-            if isinstance(role, LogitsOutput):
-                want, have = largest(want), largest(have)
-            equal = float(np.mean(want == have))
+            same = want == have if isinstance(role, LabelsOutput) else _same_class(want, have)
+            equal = float(np.mean(same))
             found.append(Difference(sample, tensor, "agreement", equal, manifest.tolerance[tensor], "equal pixels"))
         elif isinstance(role, HiddenOutput):
             error = float(np.max(_relative(want, have), initial=0.0))
@@ -212,6 +211,12 @@ def _instances(sample: int, manifest: Manifest, want: Instances, made: Arrays, t
 def largest(logits: NDArray[Any]) -> NDArray[Any]:
     """The class per pixel of [1, C, h, w] scores; with a single class, where it is above 0."""
     return logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0
+
+
+def _same_class(want: NDArray[Any], have: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where two sets of scores name the same class; scores that are no numbers name none."""
+    same: NDArray[np.bool_] = (largest(want) == largest(have)) & ~np.isnan(have).any(axis=1)
+    return same
 
 
 def _relative(want: NDArray[Any], have: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from models import load, segment_golden, segment_model, segment_recipe
+from onnx import TensorProto, helper
 from pack_models.net import Net
 
 from edged.core.errors import RefusedError
-from edged.pack import Labels
+from edged.pack import Image, Labels, pack
 from edged.pack.graph import infer_shapes, to_bytes
 from edged.pack.labels import bake_labels_output
 from edged.pipeline.geometry import fit
@@ -73,3 +76,21 @@ def test_what_is_no_map_is_refused() -> None:
         through(SMALL[0], Labels())
     with pytest.raises(RefusedError, match="one map"):
         through(SMALL, Labels(made=True))
+
+
+@pytest.mark.parametrize("odd", [{"std": (0.25, 0.0, 0.25)}, {"mean": (0.5, float("nan"), 0.5)}])
+def test_a_picture_that_would_become_no_numbers_is_refused(tmp_path: Path, odd: dict[str, tuple[float, ...]]) -> None:
+    recipe = segment_recipe(before={"image": Image(size=(16, 12), **odd)})
+    with pytest.raises(RefusedError, match=r"image 'image' has the mean .+ and no std of 0"):
+        pack(segment_model(), recipe, segment_golden(), tmp_path)
+
+
+def test_scores_that_are_no_numbers_prove_nothing(tmp_path: Path) -> None:
+    """They are the first class to numpy and to ONNX Runtime alike, so that the two would agree about all of it."""
+    model = load(segment_model())
+    model.graph.node[0].output[0] = "scores"
+    model.graph.node.append(helper.make_node("Abs", ["scores"], ["size"]))
+    model.graph.node.append(helper.make_node("Neg", ["size"], ["below"]))
+    model.graph.node.append(helper.make_node("Sqrt", ["below"], ["labels"]))
+    with pytest.raises(RefusedError, match="the network gives nan in 'labels'"):
+        pack(model.SerializeToString(), segment_recipe(), segment_golden(), tmp_path)

@@ -58,6 +58,7 @@ def test_a_key_that_is_not_there_or_there_twice_is_refused_with_those_found() ->
         ("s.npz", b"PK", "cannot read"),
         ("s.safetensors", b"\xff" * 9, "not a safetensors file"),
         ("s.safetensors", (13).to_bytes(8, "little") + b'{"a.mean": 1}', "cannot read"),
+        ("s.safetensors", (2).to_bytes(8, "little") + b"[]", "its header is no table"),
         ("s.pt", b"", "give a .json, .npz or .safetensors"),
     ],
 )

@@ -53,6 +53,17 @@ def test_logits_are_judged_by_the_class_they_mean(channels: int):
     assert turned.value < 0.5
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scores_that_are_no_numbers_name_no_class(channels: int):
+    """Their greatest is the first of them, and a plate without a scratch is all background."""
+    golden = np.zeros((1, channels, 8, 8), np.float32)
+    golden[:, 0] = 1 if channels > 1 else -1
+    (found,) = compare(segmenter(LogitsOutput()), {"labels": golden}, {"labels": np.full_like(golden, np.nan)})
+    assert found.value == 0
+    (nothing,) = compare(segmenter(LogitsOutput()), {"labels": golden * np.nan}, {"labels": golden * np.nan})
+    assert nothing.value == 0
+
+
 def test_a_hidden_state_is_judged_relative_to_its_own_range():
     manifest = a_manifest(outputs={"h": HiddenOutput()}, tolerance={"h": 0.01})
     golden = np.array([[0.0, 50.0, -50.0]], np.float32)
