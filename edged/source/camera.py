@@ -19,8 +19,11 @@ LAST_BACKOFF_S = 2.0
 JOIN_S = 1.2  # a read that blocks longer ends by its own time-out, behind our back and without a word
 
 
-def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None) -> Grabber:
-    """Open the camera that `config.uri` names. Raises `SourceError` with the reason. Imports what it needs only."""
+def open_grabber(
+    config: CameraConfig, now: Now, stop: threading.Event, context: Context | None = None, steady: bool = True
+) -> Grabber:
+    """Open the camera that `config.uri` names; not `steady`: a trigger makes its frames. Raises `SourceError` with the
+    reason. Imports what it needs only."""
     match camera_kind(config.uri):
         case "device":
             from edged.source.capture import open_device
@@ -34,7 +37,7 @@ def open_grabber(config: CameraConfig, now: Now, stop: threading.Event, context:
             from edged.source.gstreamer import GstGrabber
 
             pipeline = config.uri.removeprefix("gst:")
-            return GstGrabber(pipeline, config.width, config.height, now, config.format, config.fps)
+            return GstGrabber(pipeline, config.width, config.height, now, config.format, config.fps, steady)
         case "genicam":
             from edged.source.genicam import GenicamGrabber
 
@@ -76,7 +79,8 @@ class CameraThread(Duty):
         self._config = config
         self._now = now
         self._context = context
-        self._intake = Intake(name, config, now, self.mailbox, tap is None or tap.steady)
+        self._steady = tap is None or tap.steady
+        self._intake = Intake(name, config, now, self.mailbox, self._steady)
 
     def close(self) -> None:
         """Stop reading; returns within 1.5 s even if the camera blocks. Nothing is delivered afterwards."""
@@ -110,7 +114,7 @@ class CameraThread(Duty):
     def _open_and_stream(self) -> None:
         if not self._intake.opened:
             self._intake.state = "opening"
-        grabber: Grabber = open_grabber(self._config, self._now, self.stopping, self._context)
+        grabber: Grabber = open_grabber(self._config, self._now, self.stopping, self._context, self._steady)
         try:
             self._intake.reopened()
             while not self.stopping.is_set():

@@ -36,10 +36,14 @@ DAMAGED = "its decoder reports damage, and pictures are refused until it has bee
 
 
 class GstGrabber:
-    """The frames of `pipeline`, which must deliver `width` x `height`; other sizes make the child end with an error."""
+    """The frames of `pipeline`, which must deliver `width` x `height`; other sizes make the child end with an error.
+
+    Not `steady`: a trigger makes the frames, and the pipeline may be silent as long as none comes.
+    """
 
     def __init__(
-        self, pipeline: str, width: int, height: int, now: Now, pixels: PixelFormat = "bgr8", fps: float = 30.0
+        self, pipeline: str, width: int, height: int, now: Now, pixels: PixelFormat = "bgr8", fps: float = 30.0,
+        steady: bool = True,
     ) -> None:  # fmt: skip
         self._shape, self._dtype = shape_of(pixels, height, width), dtype_of(pixels)
         self._row = bytes_of(pixels, 1, width)
@@ -48,6 +52,7 @@ class GstGrabber:
         self._silent_since_ns = now()
         self._next_ns = silence_ns(fps, NEXT_FRAME_NS)
         self._patience_ns = max(FIRST_FRAME_NS, self._next_ns)
+        self._steady = steady
         self._damaged_ns: int | None = None
         self._is_listening = True
         self._child = PipeChild(partial(_argv, pipeline, width, height, pixels), DEBUG, PIPE_BYTES)
@@ -62,7 +67,7 @@ class GstGrabber:
             self._listen()
         if self._child.pipe in ready:
             return self._fill()
-        if self._now() - self._silent_since_ns > self._patience_ns:
+        if self._steady and self._now() - self._silent_since_ns > self._patience_ns:
             raise SourceError(f"the pipeline gave no frame for {self._patience_ns / NS_PER_S:g} s", self._reason())
         return None
 
