@@ -43,14 +43,18 @@ class RestWindow:
         while len(samples) > FEWEST and samples[-1].captured_ns - samples[1].captured_ns >= WINDOW_NS:
             samples.popleft()
 
-    def mean(self, rule: Rules | None = None) -> Sample | None:
+    def mean(self, rule: Rules) -> Sample | None:
         """[D] the sensor's values in the mean of the window, stamped as its newest; None before it is full. `rule`
-        says which of them are a rotation, of which a quaternion has two signs."""
+        says which of them are a rotation, of which a quaternion has two signs, and which are periodic: at the end of a
+        turn a sensor gives now one end and now the other, and the robot is not in the middle."""
         if not self._full:
             return None
         last, rows = self._samples[-1], np.array([one.values for one in self._samples])
-        for turn in rule.turns if rule is not None else ():
-            columns = rule.measured[turn.columns] if rule is not None else turn.columns
+        axes = rule.periodic[rule.measured[rule.periodic] >= 0]
+        columns, whole = rule.measured[axes], rule.turn[axes]
+        rows[:, columns] -= whole * np.round((rows[:, columns] - rows[-1, columns]) / whole)
+        for turn in rule.turns:
+            columns = rule.measured[turn.columns]
             if (columns >= 0).all():
                 rows[:, columns] = aligned(turn.form, rows[:, columns], rows[0, columns])
         return Sample(last.sensor, last.seq, last.captured_ns, rows.mean(axis=0))

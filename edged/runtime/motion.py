@@ -31,7 +31,8 @@ from edged.runtime.turn import Follow
 
 STOP_NS = 100 * NS_PER_MS
 STOP_TICKS = 3
-BEGINS_AGAIN = Hold(Reason.OPERATOR, "a reset made it forget what it was doing; it begins again at rest")
+FORGOT = Hold(Reason.OPERATOR, "a reset made it forget what it was doing; it begins again at rest")
+OTHER_AXES = Hold(Reason.ANCHOR, "the new engine commands other axes; motion begins again at rest")
 REMEMBERED = 512  # commands: a second of the quickest loop, more than any measured state is old
 
 
@@ -68,7 +69,7 @@ class MotionState:
         self._join: Join | None = None
         self._axes: Axes | None = None  # of the engine that made `command`
         self._forget = threading.Event()
-        self._begins_again = False  # at this tick: what moves has to stop for it
+        self._begins_again: Hold | None = None  # at this tick: what moves has to stop for it
 
     def memory(self, oldest_ns: int) -> dict[str, Any]:
         """What is remembered; of the commands those that are asked for at `oldest_ns` or later."""
@@ -119,19 +120,27 @@ class MotionState:
         why there is no engine."""
         self._over = False
         held = self.arming.check(now_ns, enable) if self.arming else None
-        if self._begins_again:
-            held, self._begins_again = strongest((held, BEGINS_AGAIN)), False
+        if self._begins_again is not None:
+            held, self._begins_again = strongest((held, self._begins_again)), None
         if held is not None and held.reason is Reason.DISABLED and enable is None:
             held = explain(held)
         if vacancy is not None and vacancy.stop:
             held = strongest((held, vacancy))
         if self._stopped is None:
+            self._stay(running, measured)
             return held
         if measured is not None and measured.captured_ns > self._stopped_ns:
             self._window.add(measured)
         if held is not None:
             return held
         return self._not_over(now_ns, running)
+
+    def _stay(self, running: Pipeline | None, measured: Sample | None) -> None:
+        """Until the first command of a motion it is where it rests now: somebody may have moved it since the stop."""
+        if self._rested is None or running is None or measured is None:
+            return
+        self._window.add(measured)
+        self._rested = self._window.mean(running.rule) if self._window.moving(running.rule) is None else measured
 
     def _not_over(self, now_ns: int, running: Pipeline | None) -> Hold | None:
         """The stop whose cause is gone, while it lasts; None begins the new motion."""
@@ -145,9 +154,11 @@ class MotionState:
         if why is not None:
             self._over = True
             return replace(self._stopped, detail=f"{self._stopped.detail} (over, but {why})")
+        if running is None:
+            return None  # nothing moves; whether it rests is asked once an engine says what is measured
         self._stopped = None
         self.since_ns = max(self._stopped_ns, now_ns - WINDOW_NS)
-        self._rested = self._window.mean(None if running is None else running.rule)
+        self._rested = self._window.mean(running.rule)
         return None
 
     @property
@@ -180,14 +191,12 @@ class MotionState:
 
     def turn_over(self, before: Pipeline | None, after: Pipeline | None, now_ns: int) -> bool:
         """Before a tick: a new engine, or an operator who asked to forget (true then). What the old one commanded goes
-        on where it means the same to the new one, also over a time without an engine; else motion starts from the
-        measured state again."""
+        on where it means the same to the new one, also over a time without an engine; else what moves stops, and motion
+        starts from the measured state again."""
         forget = self._forget.is_set()
         if forget:
             self._forget.clear()
-            # from a measured state nothing goes on as it was commanded, nor as fast
-            self._begins_again = self.command is not None and now_ns < self.command.until_ns
-            self.command = self._join = None
+            self._begin_again(FORGOT, now_ns)
             self._said.clear()
             if after is not None:
                 after.inference.encoder.forget("start")
@@ -200,11 +209,17 @@ class MotionState:
         if after is None:  # controllers are on their way to rest
             return forget
         if self._axes != axes_of(after.rule):
-            self.command = None
+            self._begin_again(OTHER_AXES, now_ns)
         if self.command is not None:
             self._join = None if before is None else join_after(before.manifest, self.command, now_ns)
             self.command = self._commands[-1] = replace(self.command, begun_ns=now_ns)
         return forget
+
+    def _begin_again(self, why: Hold, now_ns: int) -> None:
+        """Nothing goes on as it was commanded, nor as fast, from a measured state: what moves stops first."""
+        if self.command is not None and now_ns < self.command.until_ns:
+            self._begins_again = why
+        self.command = self._join = None
 
     def now(self, measured: Sample | None, captured_ns: int | None = None) -> pipeline.Motion:
         """What moves when a tick begins: from a stop, where the robot came to rest. `captured_ns`: of an observation

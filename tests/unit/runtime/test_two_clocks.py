@@ -7,14 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cells
 import numpy as np
 import pytest
 from cells import MS
 from plain_hermite import followed
-from scripted import PERIOD, STEP, STEPS, VELOCITY, ScriptedCell, ScriptedWorker
+from scripted import PERIOD, STEP, STEPS, VELOCITY, ScriptedCell, ScriptedEngine, ScriptedWorker
 
 from edged.core.errors import MachineryError
 from edged.core.types import Reason, Sample
+from edged.pipeline.pipeline import make_pipeline
 from edged.runtime.publish import Sent
 from edged.wire import Flag, Kind, Message
 
@@ -97,6 +99,73 @@ def test_without_a_measured_state_nothing_supervises_a_plan_and_that_stops(cell:
         cell.tick()
     cell.joints.silent = True
     assert says([cell.tick() for _ in range(8)]) == ["ACTION"] * 5 + ["ANCHOR"] * 3
+
+
+def until_action(cell: ScriptedCell) -> Message:
+    for _ in range(60):
+        if (message := cell.tick()).kind is Kind.ACTION:
+            return message
+    raise AssertionError("it never moves")
+
+
+@pytest.mark.parametrize("ticks", [2, 30], ids=["just now", "and rests again"])
+def test_a_robot_that_is_moved_after_a_stop_begins_where_it_is_and_not_where_it_rested(
+    cell: ScriptedCell, ticks: int
+) -> None:
+    for _ in range(10):
+        cell.tick()
+    cell.arming.hold("test")
+    cell.tick()
+    cell.imu.silent = True
+    cell.arming.resume("test")
+    assert says([cell.tick() for _ in range(30)])[-1] == "STALE", "the stop is over, and nothing begins"
+    cell.joints.values = np.array([0.5, -0.5, 0.5])
+    for _ in range(ticks):
+        cell.tick()
+    cell.imu.silent = False
+    assert until_action(cell).arrays["action"][0] == pytest.approx(cell.joints.values)
+
+
+def test_a_stop_is_not_over_before_an_engine_says_what_has_to_rest(cell: ScriptedCell) -> None:
+    for _ in range(10):
+        cell.tick()
+    cell.arming.hold("test")
+    cell.tick()
+    cell.slot.offer(None)
+    cell.arming.resume("test")
+
+    def coasting(count: int) -> list[str]:
+        heard = []
+        for _ in range(count):
+            cell.joints.values = cell.joints.values + 0.005
+            heard.append(cell.tick())
+        return says(heard)
+
+    assert coasting(40)[-1] == "STARTING"
+    cell.install()
+    assert set(coasting(20)) == {"OPERATOR"}
+    assert until_action(cell).arrays["action"][0] == pytest.approx(cell.joints.values)
+
+
+@pytest.mark.parametrize("inference", ["inline", "async"])
+def test_what_moves_stops_where_the_next_engine_commands_other_axes(tmp_path: Path, inference: str) -> None:
+    ScriptedWorker.took_ns = 30 * MS
+    cell = ScriptedCell(tmp_path, acceleration=8.0, inference=inference)
+    cell.install()
+    before = [cell.tick() for _ in range(40)][-1]
+    other = ScriptedEngine(7)
+    names = cells.JOINTS[::-1]
+    action = cells.action(*map(cells.axis, names), step_ms=STEP / MS)
+    other.manifest = cells.manifest({"state": cells.state(imu=cells.IMU)}, {"action": action}, version="7")
+    cell.slot.offer(make_pipeline(other, cell.config, lambda engine: 30 * MS))
+    heard = [cell.tick() for _ in range(80)]
+    held = [message for message in heard if message.kind is Kind.HOLD and message.flags & Flag.STOP]
+    assert {message.header["reason"] for message in held} == {"ANCHOR"}
+    assert "other axes" in held[0].header["detail"]
+    first = next(message for message in heard if message.header.get("names") == list(names))
+    assert first.published_ns > held[-1].published_ns
+    assert first.header["motion"] == before.header["motion"] + 1
+    assert first.arrays["action"][0] == pytest.approx(cell.joints.values)
 
 
 def test_a_stop_throws_away_what_was_inferred_before_it(cell: ScriptedCell) -> None:
