@@ -15,8 +15,10 @@ from edged.core.clock import ms
 from edged.core.types import NEVER_NS, Hold, Reason, Sample
 from edged.guard.follow import Floats
 from edged.guard.path import Path
-from edged.guard.rules import Rules
+from edged.guard.rules import FLOAT32_MAX, Rules
 from edged.guard.turning import away, unit
+
+LARGEST = float(FLOAT32_MAX)  # what is larger would be sent as infinity
 
 
 class Command(msgspec.Struct, frozen=True, eq=False):
@@ -74,15 +76,8 @@ def anchor(
     was captured, if that was before `command`.
     """
     if command is not None and now_ns < command.until_ns:
-        if rule.following_error is not None and not _is_followed(rule, command, measured, now_ns, followed):
-            state = _state(rule, measured, now_ns)
-            if isinstance(state, str):
-                return Hold(Reason.ANCHOR, state, _stamp(measured))
-            assert measured is not None, "a state comes from a sample"
-            # compare at the time of the measurement, so that its latency is not taken for a following error
-            lost = _lost(rule, state, command.at(measured.captured_ns) if followed is None else followed)
-            if lost is not None:
-                return Hold(Reason.TRACKING, lost, measured.captured_ns)
+        if (astray := strayed(rule, command, measured, now_ns, followed)) is not None:
+            return astray
         if begin_ns is None:
             return Anchor(command.at(now_ns), now_ns, rule.still, command)
         positions, velocities = command.path.sample(begin_ns, 1, 1)
@@ -102,6 +97,24 @@ def anchor(
     return Anchor(state, now_ns if begin_ns is None else begin_ns, rule.still)
 
 
+def strayed(
+    rule: Rules, command: Command | None, measured: Sample | None, now_ns: int, followed: Floats | None = None
+) -> Hold | None:
+    """While `command` is valid: Hold(TRACKING) for a robot that is not where it commands, Hold(ANCHOR) where nobody
+    knows. `followed`: see `anchor`."""
+    if command is None or now_ns >= command.until_ns or rule.following_error is None:
+        return None
+    if _is_followed(rule, command, measured, now_ns, followed):
+        return None
+    state = _state(rule, measured, now_ns)
+    if isinstance(state, str):
+        return Hold(Reason.ANCHOR, state, _stamp(measured))
+    assert measured is not None, "a state comes from a sample"
+    # compare at the time of the measurement, so that its latency is not taken for a following error
+    lost = _lost(rule, state, command.at(measured.captured_ns) if followed is None else followed)
+    return None if lost is None else Hold(Reason.TRACKING, lost, measured.captured_ns)
+
+
 def _is_followed(rule: Rules, command: Command, measured: Sample | None, now_ns: int, followed: Floats | None) -> bool:
     """A quick look at a robot that is where it was sent: after an inference every numpy call is a cold one.
 
@@ -112,7 +125,9 @@ def _is_followed(rule: Rules, command: Command, measured: Sample | None, now_ns:
     here: list[float] = measured.values.tolist()
     there: list[float] = (command.at(measured.captured_ns) if followed is None else followed).tolist()
     # false also for what is not finite
-    return all(abs(here[value] - there[axis]) < slack for axis, value, slack in rule.compared)
+    return all(
+        abs(here[value] - there[axis]) < slack and abs(here[value]) <= LARGEST for axis, value, slack in rule.compared
+    )
 
 
 def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
@@ -127,8 +142,11 @@ def _state(rule: Rules, measured: Sample | None, now_ns: int) -> Floats | str:
     state: Floats = measured.values[rule.measured]
     if rule.unmeasured.size:
         state[rule.unmeasured] = 0.0
-    if not np.isfinite(state).all():
-        return f"{rule.sensor}.{rule.names[int(np.isfinite(state).argmin())]} is not finite"
+    sound = np.abs(state) <= LARGEST  # false for nan
+    if not sound.all():
+        axis = int(sound.argmin())
+        what = f"{state[axis]:g}, beyond float32" if np.isfinite(state[axis]) else "not finite"
+        return f"{rule.sensor}.{rule.names[axis]} is {what}"
     for turn in rule.turns:
         parts = unit(turn.form, state[turn.columns])
         if np.isnan(parts).any() and not np.isin(turn.columns, rule.unmeasured).any():

@@ -105,9 +105,23 @@ def observe(
 
     Hold(STARTING) until each stream was received once, naming those still missing; then STALE (too old, a clock camera
     that `timed_out`, or a picture that is frozen, black or saturated), SKEW, or NON_FINITE (also for what float32
-    cannot hold), naming stream and amount. A frame seen in an earlier tick is good while its age is. `captured_ns` is
-    the oldest part's. `cameras` are asked for the cause only when one has no usable frame.
+    cannot hold), naming stream and amount. NON_FINITE stops, so none of the others hides it where it is what a sensor
+    says now. A frame seen in an earlier tick is good while its age is. `captured_ns` is the oldest part's. `cameras`
+    are asked for the cause only when one has no usable frame.
     """
+    found = _aligned(want, frames, rings, now_ns, timed_out, cameras)
+    return found if isinstance(found, Observation) or found.stop else _spoiled(want, rings, now_ns) or found
+
+
+def _aligned(
+    want: Wanted,
+    frames: Mapping[str, Frame | None],
+    rings: Mapping[str, Ring],
+    now_ns: int,
+    timed_out: bool,
+    cameras: Mapping[str, Camera],
+) -> Observation | Hold:
+    """What belongs together, or the first thing that is wrong."""
     seen: dict[str, Frame] = {}
     stamps: list[int] = []
     for stream in want.cameras:
@@ -187,11 +201,24 @@ def _trouble(
                 detail = f"{stream.name} {_text(apart_ns)} from {other} > {_text(stream.max_skew_ns)}"
                 return Hold(Reason.SKEW, detail, min(parts[stream.name].captured_ns, reference_ns))
     for stream in want.sensors:
-        sample = samples[stream.name]
-        # hypot neither overflows nor warns, and is below the bound for neither nan nor infinity
-        if not math.hypot(*sample.values.tolist()) < FLOAT32_MAX:
+        if not _is_finite(sample := samples[stream.name]):
             return Hold(Reason.NON_FINITE, _not_finite(stream, sample), sample.captured_ns)
     return None
+
+
+def _spoiled(want: Wanted, rings: Mapping[str, Ring], now_ns: int) -> Hold | None:
+    """The Hold for the first sensor that says no number now."""
+    for stream in want.sensors:
+        newest = rings[stream.name].newest()
+        if newest is not None and now_ns - newest.captured_ns <= stream.max_age_ns and not _is_finite(newest):
+            return Hold(Reason.NON_FINITE, _not_finite(stream, newest), newest.captured_ns)
+    return None
+
+
+def _is_finite(sample: Sample) -> bool:
+    """Also as float32."""
+    # hypot neither overflows nor warns, and is below the bound for neither nan nor infinity
+    return math.hypot(*sample.values.tolist()) < FLOAT32_MAX
 
 
 def _stale(stream: Stream, stamp_ns: int, now_ns: int, why: str = "") -> Hold:

@@ -21,8 +21,10 @@ from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Observation, Prediction, Reason, Sample, Tick
 from edged.engine.base import Engine
 from edged.guard import Anchor, Command, Rules, anchor, guard, rules
+from edged.guard.anchor import strayed
 from edged.guard.fade import ease, eases
 from edged.guard.follow import Floats
+from edged.guard.precedence import strongest
 from edged.guard.trajectory import make_trajectory
 from edged.guard.turning import settle
 from edged.pipeline.align import Wanted, wanted
@@ -179,6 +181,13 @@ class Pipeline:
             flows = command is not None and now_ns < command.until_ns
             begin_ns = schedule.begin_ns(schedule.first_ns(command if flows else None, due_ns), now_ns, flows)
         return anchor(self.rule, command, motion.measured, now_ns, motion.followed, begin_ns)
+
+    def unseen(self, blind: Hold, motion: Motion, now_ns: int) -> Hold:
+        """`blind`, why nothing new is inferred, or the Hold(TRACKING) of a robot that is not where what was published
+        before has it: that is a stop, also where there is nothing to say."""
+        astray = strayed(self.rule, motion.command, motion.measured, now_ns, motion.followed)
+        is_lost = astray is not None and astray.reason is Reason.TRACKING
+        return strongest((blind, astray if is_lost else None)) or blind
 
     def plan(self, verdict: ActionChunk, start: Anchor, due_ns: int, blend_ns: int | None = None) -> Plan:
         """What a verdict of several steps becomes in the tick that was due at `due_ns`. `blend_ns`: another crossfade

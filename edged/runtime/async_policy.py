@@ -81,6 +81,9 @@ class AsyncPolicy:
             seen = observation if isinstance(observation, Observation) else None
             return Turn(replace(held, captured_ns=observation.captured_ns), None, seen, moving)
         waiting = observation if isinstance(observation, Hold) else None
+        if waiting is not None and waiting.stop:
+            self._plan = self._ended = None
+            return Turn(running.unseen(waiting, moving, now_ns), None, None, moving)
         turn = None
         if done is not None:
             turn = self._hand_over(running, worker, done, tick, watch, moving)

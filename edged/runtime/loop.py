@@ -166,7 +166,7 @@ def take_turn(
     if held is not None:
         return Turn(replace(held, captured_ns=observation.captured_ns), None, seen, moving)
     if isinstance(observation, Hold):
-        return Turn(observation)
+        return Turn(running.unseen(observation, moving, now_ns))
     answer = running.answer(observation, moving, tick, watch)
     turn = answered(running, answer, tick.due_ns, watch.ended_ns["guard"], seen, moving)
     return replace(turn, verdict=inputs.explained(turn.verdict)) if isinstance(turn.verdict, Hold) else turn

@@ -103,6 +103,7 @@ def test_whole_turns_are_no_following_error() -> None:
         (None, "nothing heard yet from joints"),
         (sample("joints", 51), "joints 51 ms > 50 ms"),
         (sample("joints", 1, (0, math.nan, 0)), "joints.j2 is not finite"),
+        (sample("joints", 1, (0, 0, -1e39)), "joints.j3 is -1e+39, beyond float32"),
     ],
 )
 def test_a_measurement_that_is_needed_and_not_there_is_a_hold(measured: Any, detail: str) -> None:

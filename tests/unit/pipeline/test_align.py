@@ -10,7 +10,7 @@ from cells import IMU, JOINTS, MS, NAMES, NOW_NS, Ring, config, frame, image, ma
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.core.types import Frame, Hold, Observation, Reason
+from edged.core.types import Frame, Hold, Observation, Reason, Sample
 from edged.pipeline.align import Wanted, observe, wanted
 
 
@@ -155,6 +155,36 @@ def test_a_value_that_is_no_number_is_named(value: float) -> None:
     assert got.reason is Reason.NON_FINITE
     assert got.detail == f"joints.j2 is {value:g}"
     assert got.stop
+
+
+@pytest.mark.parametrize(
+    ("tool", "imu", "timed_out", "without"),
+    [
+        (101, 103, False, Reason.STALE),
+        (20, 71, False, Reason.STALE),
+        (20, 22, True, Reason.STALE),
+        (20, 45, False, Reason.SKEW),
+        (20, 12, False, Reason.SKEW),
+        (None, 22, False, Reason.STARTING),
+        (20, None, False, Reason.STARTING),
+    ],
+)
+def test_no_hold_that_does_not_stop_hides_one_that_does(
+    tool: float | None, imu: float | None, timed_out: bool, without: Reason
+) -> None:
+    frames = {"tool": None if tool is None else frame("tool", tool)}
+    plan, nan = want(clock="camera:tool"), (0.0, np.nan, 1.0)
+    before = [sample("joints", 103), sample("joints", 22)]
+
+    def look(newest: Sample) -> Hold:
+        history = {"joints": Ring([*before, newest]), "imu": rings(imu=imu)["imu"]}
+        return held(observe(plan, frames, history, NOW_NS, timed_out))
+
+    assert look(sample("joints", 2)).reason is without
+    got = look(sample("joints", 2, nan))
+    assert (got.reason, got.detail, got.stop) == (Reason.NON_FINITE, "joints.j2 is nan", True)
+    before.pop()
+    assert not look(sample("joints", 51, nan)).stop, "that is what it said once"
 
 
 AGES = st.floats(-20, 200)

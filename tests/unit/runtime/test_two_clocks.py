@@ -101,6 +101,32 @@ def test_without_a_measured_state_nothing_supervises_a_plan_and_that_stops(cell:
     assert says([cell.tick() for _ in range(8)]) == ["ACTION"] * 5 + ["ANCHOR"] * 3
 
 
+@pytest.mark.parametrize("inference", ["inline", "async"])
+def test_an_input_that_is_no_number_stops_what_moves(tmp_path: Path, inference: str) -> None:
+    ScriptedWorker.took_ns = 30 * MS
+    cell = ScriptedCell(tmp_path, inference=inference)
+    cell.install()
+    before = [cell.tick() for _ in range(10)][-1]
+    assert before.kind is Kind.ACTION
+    cell.imu.values = np.array([0.0, np.nan, 0.0])
+    held = cell.tick()
+    assert (held.header.get("reason"), held.header.get("detail")) == ("NON_FINITE", "imu.ay is nan")
+    assert held.flags & Flag.STOP
+    assert held.header["motion"] == before.header["motion"] + 1
+
+
+def test_a_robot_that_is_pushed_while_nothing_new_is_seen_disarms(tmp_path: Path) -> None:
+    """What was published before is still good, and it is not where that has it."""
+    cell = ScriptedCell(tmp_path, inference="inline")
+    cell.install()
+    assert says([cell.tick() for _ in range(10)])[-1] == "ACTION"
+    cell.imu.silent = True
+    assert says([cell.tick() for _ in range(7)])[-2:] == ["STALE"] * 2
+    cell.joints.values = np.array([0.0, 5.0, 0.0])
+    assert says([cell.tick() for _ in range(3)]) == ["TRACKING"] + ["DISARMED"] * 2
+    assert cell.arming.state == "disarmed"
+
+
 def until_action(cell: ScriptedCell) -> Message:
     for _ in range(60):
         if (message := cell.tick()).kind is Kind.ACTION:
