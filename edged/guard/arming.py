@@ -8,6 +8,7 @@ policies have one: a segmenter moves nothing.
 from __future__ import annotations
 
 import json
+import math
 import threading
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from edged.core.files import make_folder, read_bounded, sync, write_file
 from edged.core.types import Hold, Reason, Sample
 
 ENABLED_ABOVE = 0.5
-"""An enable sensor's first value is high above this; nan is not."""
+"""An enable sensor's first value is high above this; one that is not finite is neither high nor low."""
 
 MAX_BYTES = 1 << 20  # of a hold file; a longer one is a hold like any that cannot be understood
 
@@ -36,8 +37,8 @@ class Arming:
     `enable_max_age_ns` its limit. `reserve`: descriptors for writing a hold when there are no others.
 
     An existing hold file, readable or not, means held; a hold ends by `resume` alone. With an enable input: low, stale
-    or missing is Hold(DISABLED), a rising edge arms. An input that was lost disarms, and its return is no rising edge:
-    it has to be lowered and raised. A low pulse shorter than a tick may pass unseen.
+    or missing is Hold(DISABLED), a rising edge arms. An input that was lost, or said no number, disarms, and its return
+    is no rising edge: it has to be lowered and raised. A low pulse shorter than a tick may pass unseen.
     """
 
     def __init__(
@@ -203,14 +204,13 @@ class Arming:
         lock."""
         if enable is None:
             return Hold(Reason.DISABLED, f"nothing heard yet from {self._enable}")
-        before, age_ns = self._input, now_ns - enable.captured_ns
-        if age_ns > self._max_age_ns:
+        before = self._input
+        if missing := self._missing(now_ns, enable):
             if before in ("low", "high"):
                 self._input = "lost"
                 self._disarm(f"{self._enable} was lost")
-            detail = f"{self._enable} {ms(age_ns):.0f} ms > {ms(self._max_age_ns):.0f} ms"
-            return Hold(Reason.DISABLED, detail, enable.captured_ns)
-        if not (enable.values.size and enable.values[0] > ENABLED_ABOVE):
+            return Hold(Reason.DISABLED, missing, enable.captured_ns)
+        if not enable.values[0] > ENABLED_ABOVE:
             self._input = "low"
             return Hold(Reason.DISABLED, f"{self._enable} is low", enable.captured_ns)
         self._input = "high"
@@ -219,6 +219,14 @@ class Arming:
         elif before == "low" and self._held is None:
             self._disarmed = None
         return None
+
+    def _missing(self, now_ns: int, enable: Sample) -> str:
+        """Why it says neither high nor low, "" where it does: a value that is no number was no lowering."""
+        age_ns = now_ns - enable.captured_ns
+        if age_ns > self._max_age_ns:
+            return f"{self._enable} {ms(age_ns):.0f} ms > {ms(self._max_age_ns):.0f} ms"
+        value = float(enable.values[0]) if enable.values.size else math.nan
+        return "" if math.isfinite(value) else f"{self._enable} is {value:g}, neither high nor low"
 
     @property
     def _how(self) -> str:

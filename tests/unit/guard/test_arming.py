@@ -139,7 +139,20 @@ def test_resume_does_not_move_a_disabled_robot(path: Path) -> None:
     arming = enabled(path)
     arming.resume("ann")
     assert look(arming, 0) is Reason.DISABLED
-    assert look(arming, float("nan")) is Reason.DISABLED
+    assert look(arming, 1) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_no_number_was_no_lowering(path: Path, value: float) -> None:
+    """`null` of a gateway that lost its PLC is no hand on a switch."""
+    arming = enabled(path, "armed")
+    assert look(arming, 1) is None
+    arming.disarm("j2 is 0.3 rad off")
+    got = arming.check(NOW_NS, sample("enable", 1, (value,)))
+    assert got is not None
+    assert (got.reason, got.detail) == (Reason.DISABLED, f"enable is {value:g}, neither high nor low")
+    assert look(arming, 1) is Reason.DISARMED
+    assert look(arming, 0) is Reason.DISABLED
     assert look(arming, 1) is None
 
 
