@@ -91,7 +91,7 @@ class SeveralPerception:
     def turn(self, running: Pipeline, worker: InferenceThread, tick: Tick, watch: Stopwatch, more: bool) -> Turn:
         """The result of a camera as its verdict, else why one has none. `more`: the next inference may begin."""
         self._inputs.drain(watch.started_ns)
-        done = None if tick.timed_out else worker.take()
+        done = worker.take()  # also where a camera's patience ended: it is who finds a run that hangs
         if done is None:
             late = min(self._cameras, key=lambda camera: self._due_ns(camera, running))
             return self._told(late, Turn(self._why(late, running, worker, tick)), watch.started_ns)
