@@ -95,12 +95,14 @@ class Matcher:
                     part.ambiguous = True
                     self._changed.notify_all()
 
-    def accept(self, part: Part) -> None:
-        """It is on disk: from now on it has a result, whatever happens."""
+    def accept(self, part: Part) -> bool:
+        """It is on disk: from now on it has a result, whatever happens. False for one that was forgotten before that:
+        whoever accepts it has to end it."""
         with self._changed:
             self._note("accept", part.line, part.number)
             part.accepted = True
             self._changed.notify_all()
+            return part in self._open
 
     def frame(self, frame: Frame, now_ns: int) -> None:
         """A frame that the camera delivered."""

@@ -259,11 +259,12 @@ class Parts(Duty):
         ]
         lines += [line for _, _, line in ended]
         self._file.add(lines)
+        self._unwritten.clear()
         for key, (part, _) in fresh.items():
             self._unaccepted.pop(key, None)
-            self.matcher.accept(part)
+            if not self.matcher.accept(part):
+                self._over.append((part, not_inspected("DEADLINE")))
         self.counts["accepted"] += len(fresh)
-        self._unwritten.clear()
         self._forget(at_ns)
         for _, outcome, line in ended:
             self.item("publishing a result", partial(self._publish, outcome, line))

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
-from parts_thread import Line, line
+from parts_thread import TIMING, Line, line
 from waiting import until
 
 from edged.client import PartResults, RequestError, TriggerSender, request
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.errors import UsageError
-from edged.inspection import doubled
+from edged.inspection import doubled, triggers
 from edged.runtime.journal import encode_line, write_lines
 
 __all__ = ["line"]
@@ -48,6 +48,25 @@ def test_a_disk_that_is_full_acknowledges_and_publishes_nothing_until_there_is_r
         found: list[Any] = []
         until(lambda: line.parts.conclude(monotonic_ns()) or found.extend(heard.receive(20)) or len(found) == 2, 10)
     assert [(one.part, one.entry, one.why) for one in found] == [(1, 1, "NO_FRAME"), (2, 2, "NO_FRAME")]
+
+
+def test_a_part_that_the_disk_took_after_all_had_forgotten_it_has_a_result(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full for a minute: what is acknowledged then has one, too."""
+    monkeypatch.setattr(triggers, "FORGOTTEN_NS", 0)
+    line.full = True
+    with pytest.raises(RequestError, match="cannot be brought to disk"):
+        line.trigger(1)
+    time.sleep(2 * TIMING.deadline_ns / 1e9)
+    with pytest.raises(RequestError, match="cannot be brought to disk"):
+        line.trigger(2)
+    line.full = False
+    assert line.trigger(1)["known"] is False
+    until(lambda: line.parts.conclude(monotonic_ns()) or line.lines("result"), 10)
+    assert [(one["part"], one["result"], one["why"]) for one in line.lines("result")] == [
+        (1, "NOT_INSPECTED", "DEADLINE")
+    ]
 
 
 def test_a_second_sender_under_the_name_of_a_line_is_refused_and_told(
