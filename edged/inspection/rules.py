@@ -1,9 +1,10 @@
 """rules: from what was found to PASS, FAIL or NOT_INSPECTED, with the rules and objects that decided.
 
 A rule counts objects: of its classes, scored and sized enough, whose centroid lies in its region and in none of its
-ignored ones. Of a label map the connected parts are the objects, with a score of 1. It is violated by fewer than
-`min_count`, more than `max_count`, or more than `max_area` of them together; with `of_last` only where that was
-so in `violations` of its last results. A rule of severity "warn" is told and decides nothing.
+ignored ones. Of a label map the connected parts are the objects, with a score of 1; its first class is the background,
+which has none, and is unknown to rules. It is violated by fewer than `min_count`, more than `max_count`, or more than
+`max_area` of them together; with `of_last` only where that was so in `violations` of its last results. A rule of
+severity "warn" is told and decides nothing.
 
 FAIL beats everything: a defect that was seen is one. PASS needs all there was: a result that is truncated, without
 input, without rules, of another size than the regions are drawn for or, where areas are in mm2, than the calibration
@@ -127,7 +128,8 @@ class Judge:
         size = verdict.image.shape if isinstance(verdict, Labels) else verdict.size
         if self.size is not None and tuple(size) != self.size and any(_drawn(rule) for rule in self.config.rules):
             return Result("NOT_INSPECTED", "SIZE")
-        if any(name not in classes for rule in self.config.rules for name in rule.classes):
+        known = classes[1:] if isinstance(verdict, Labels) else classes
+        if any(name not in known for rule in self.config.rules for name in rule.classes):
             return Result("NOT_INSPECTED", "UNKNOWN_CLASS")
         if inspection.mm2 is None and any(rule.unit == "mm2" for rule in self.config.rules):
             return Result("NOT_INSPECTED", "CALIBRATION")

@@ -119,8 +119,18 @@ def test_parts_of_a_label_map_are_objects() -> None:
     image[::2, ::2] = 2
     image[1::2] = image[:, 1::2] = 0
     assert (
-        said(judge({"classes": ("bolt",), "max_count": 0}), found).reason == "TRUNCATED"
+        said(judge({"classes": ("scratch",), "max_count": 0}), found).reason == "TRUNCATED"
     )  # more parts than are listed
+
+
+@pytest.mark.parametrize("rule", [{"max_area": 10.0}, {"max_count": 0}, {"min_count": 1}])
+def test_a_rule_of_the_background_is_never_kept(rule: dict[str, Any]) -> None:
+    """It has no objects, so a rule that asks for few of it would be kept by every picture."""
+    found = Labels(np.zeros(SIZE, np.uint8), "line", 1)
+    for classes in (("bolt",), ("scratch", "bolt")):
+        result = said(judge({"classes": classes, **rule}), found)
+        assert (result.status, result.reason) == ("NOT_INSPECTED", "UNKNOWN_CLASS")
+    assert said(judge({"classes": ("scratch",), **rule}), found).reason == ""
 
 
 def test_any_change_of_a_rule_changes_the_digest() -> None:
