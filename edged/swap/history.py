@@ -97,9 +97,10 @@ class History:
         """Whether exactly this engine (hex identity) was committed under this version once."""
         return bool(engine) and version in self.entries and self.entries[version].committed == engine
 
-    def previous(self, running: str) -> str | None:
-        """The version committed last before `running`."""
-        return next((version for version in reversed(self.order) if version != running), None)
+    def previous(self, running: str, there: Collection[str] | None = None) -> str | None:
+        """The version committed last before `running`; with `there`, of those."""
+        known = (version for version in reversed(self.order) if there is None or version in there)
+        return next((version for version in known if version != running), None)
 
     def _add(
         self, version: str, state: str, reason: str, who: str, attempt: int, engine: str = "",

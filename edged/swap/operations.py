@@ -50,7 +50,8 @@ class Operations:
         if (ended := self._jobs.end_active(_who(args))) is not None:
             stays = ended.before or (running.version if running else "")
             return {"job": ended.id, "token": ended.token, "name": self._name, "version": stays}
-        version = self._history.previous(running.version if running else "")
+        there = self._store.versions(self._name)  # one that somebody removed is no way back, and bars none
+        version = self._history.previous(running.version if running else "", there)
         if version is None:
             remedy = f"choose one of the store: edged swap {self._daemon} VERSION"
             raise EngineError(f"no other version of {self._name} was ever committed", remedy)

@@ -61,6 +61,7 @@ class TestHistory:
         for version in ("1", "2", "1", "3"):
             history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
         assert (history.previous("3"), history.previous("1")) == ("1", "3")
+        assert history.previous("3", ["2", "3"]) == "2", "1 was removed by hand"
         assert history.committed("2", "id2")
         assert not history.committed("2", "other")
 
