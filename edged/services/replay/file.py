@@ -24,7 +24,7 @@ def read_tape(path: Path) -> Tape:
             try:
                 camera, pixels = read_picture(entry.data)
             except ValueError as error:
-                fact = f"{path} holds a picture that no recorder of edged wrote: {error}"
+                fact = f"{path} holds a picture that none of our recorders wrote: {error}"
                 raise EdgedError(fact, "give a file that it wrote") from None
             tape.add_picture(camera, entry.sequence, pixels)
     if not tape.ticks:

@@ -79,7 +79,7 @@ def test_a_picture_of_others_is_told(tmp_path: Path) -> None:
     file = RecordingFile(tmp_path / "bag.mcap")
     file.show(Shown("/tool/image", RawImage(encoding="rgb8", width=1, height=1, step=3, data=b"red")), 1)
     file.close({})
-    with pytest.raises(EdgedError, match=r"bag\.mcap holds a picture that no recorder of edged wrote"):
+    with pytest.raises(EdgedError, match=r"bag\.mcap holds a picture that none of our recorders wrote"):
         read_tape(tmp_path / "bag.mcap")
 
 
