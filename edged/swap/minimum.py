@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterable
 
@@ -10,6 +11,8 @@ from edged.bundle.minimum import below, compare, read_minimum, write_minimum
 from edged.bundle.store import CURRENT, Store
 from edged.config import Config
 from edged.core.errors import EdgedError, EngineError, RefusedError
+
+log = logging.getLogger("edged")
 
 
 class RaisableMinimum:
@@ -81,7 +84,10 @@ def raise_minimum(store: Store, name: str, version: str, who: str, needed: Itera
     if before != version:
         write_minimum(store.root, name, version)
         why = f"raised from {before}" if before else "the first one"
-        store.journal_append(name, who=who, version=version, state="minimum", reason=why)
+        try:
+            store.journal_append(name, who=who, version=version, state="minimum", reason=why)
+        except EdgedError as error:  # what happened has happened
+            log.error("the minimum of %s is %s, %s, which is not in the journal: %s", name, version, why, error)
     return before
 
 

@@ -52,6 +52,22 @@ def test_an_operator_raises_it_up_to_what_runs(store: Store) -> None:
     assert told == [("ann", "1", "the first one"), ("ann", "2", "raised from 1")]
 
 
+def test_one_that_is_raised_is_raised_whatever_the_journal_says(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is told that it failed, or that the minimum stays, is told what is not."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise EngineError("cannot write the store: No space left on device", "")
+
+    monkeypatch.setattr(store, "journal_append", refuses)
+    minimum = opened(store, "committed")
+    assert (minimum.raise_to("1", "ann", "2"), minimum.shown()) == ("", "1")
+    assert (minimum.commit("3", "2"), minimum.shown()) == ([], "3")
+    assert read_minimum(store.root, NAME) == "3"
+    assert "the minimum of bench-state is 3, raised from 1, which is not in the journal" in caplog.text
+
+
 def test_an_engine_that_is_pinned_or_runs_is_not_ruled_out(store: Store) -> None:
     with pytest.raises(RefusedError, match="1, which runs now or after a restart, is older than 2"):
         opened(store, version="1").raise_to("2", "ann", "2")
