@@ -205,9 +205,11 @@ class _Watch:
         self._kill()
 
     def close(self) -> None:
-        """No child and no pipe is left."""
+        """No child, none of its group and no pipe is left."""
         self._kill()
         self._child.wait()
+        with contextlib.suppress(OSError):  # one that died by itself may have left some behind
+            os.killpg(self._child.pid, signal.SIGKILL)
         self._selector.close()
         for pipe in (self._child.stdin, self._child.stdout):
             assert pipe is not None

@@ -117,6 +117,16 @@ time.sleep(600)
         time.sleep(0.02)
 
 
+def test_children_of_a_child_that_dies_by_itself_are_ended_too() -> None:
+    body = "import subprocess\nsay(pid=subprocess.Popen(['sleep', '600']).pid)\nos.kill(os.getpid(), 11)"
+    ending, heard = run(body)
+    assert ending.code == -11
+    deadline = time.monotonic() + 20
+    while command(heard[0]["pid"]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert command(heard[0]["pid"]) == []
+
+
 def test_who_is_asked_to_stop_may_say_goodbye() -> None:
     cancel = threading.Event()
     heard: list[dict[str, Any]] = []
