@@ -81,7 +81,9 @@ def udp(
             f"{here[0]} can be reached from the network, and a datagram's sender can be forged",
             "listen on a network of the machine's own and write --insecure",
         )
-    names = tuple(axes.split(",")) if axes else ()
+    names = tuple(name.strip() for name in axes.split(",")) if axes else ()
+    if not all(names) or len(set(names)) < len(names):  # no action has such axes, and all set-points would be missing
+        raise UsageError(f"--axes {axes}: a name is empty or there twice", "write j1,j2,tool")
     options = Options(parse_listen(to), here, rate_hz, names, braking)
     with attached(daemon, result_ms, quiet_ms) as (plant, wait):
         print(f"{plant.name} to {to}, {rate_hz:g} datagrams a second", flush=True)

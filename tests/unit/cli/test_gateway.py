@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from typing import Any
 
 import pytest
+from fake_daemon import edged
 
 from edged.cli import gateway
 
@@ -31,3 +34,16 @@ def test_what_a_gateway_says_while_it_ends_is_logged(
     with gateway.attached("line", 1000.0, None):
         pass
     assert "reading results failed" in capfd.readouterr().err
+
+
+def test_axes_may_be_written_with_blanks_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that no action has would make all set-points wait for ever."""
+    played: list[Any] = []
+    monkeypatch.setattr(gateway, "attached", lambda *_: contextlib.nullcontext((Reads(), None)))
+    monkeypatch.setattr(Reads, "name", "pick", raising=False)
+    monkeypatch.setattr("edged.services.gateway.udp.run", lambda plant, options, wait: played.append(options.axes))
+    asked = ("gateway", "udp", "pick", "--to", "127.0.0.1:5700", "--braking", "8", "--axes")
+    assert edged(*asked, "j1, j2 ,tool").code == 0
+    assert played == [("j1", "j2", "tool")]
+    for wrong in ("j1,,j2", "j1,j2,", "j1,j1"):
+        assert edged(*asked, wrong).code == 2
