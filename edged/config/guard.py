@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from edged.config.sections import Finite, Millis, Positive, _Section
+
+Change = Annotated[float, Field(ge=1e-3, le=1e9, allow_inf_nan=False)]
+"""Of a velocity or an acceleration, a second: with less, a way to rest has no end that a message could hold."""
 
 
 class LimitConfig(_Section):
@@ -17,10 +20,10 @@ class LimitConfig(_Section):
     max: Finite | None = Field(default=None, description="highest target")
     step: Positive | None = Field(default=None, description="largest change from one tick to the next")
     velocity: Positive | None = Field(default=None, description="largest change per second")
-    acceleration: Positive | None = Field(
+    acceleration: Change | None = Field(
         default=None, description="largest change of velocity per second; with it every message ends in a way to rest"
     )
-    jerk: Positive | None = Field(
+    jerk: Change | None = Field(
         default=None, description="largest change of acceleration per second; needs acceleration beside it"
     )
     min_hold_ms: Millis | None = Field(default=None, description="a binary axis keeps a value at least for so long")

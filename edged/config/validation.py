@@ -26,6 +26,7 @@ COMPRESSED = "masks.zstd"  # the masks once more, compressed
 TRACE_BYTES = 4096  # of a tick; of the snapshots between them more
 LARGEST_FRAME = 64 * 1024 * 1024  # what a message holds
 LARGEST_SAMPLE = 1 << 16
+LONGEST_STOP_S = 30  # its way is in every message
 
 CameraKind = Literal["device", "rtsp", "path", "gst", "genicam", "bus", "shm", "replay"]
 
@@ -241,6 +242,11 @@ def _guard(config: Config) -> Iterator[Finding]:
             yield f"guard.limits.{axis}.min", limit.min, f"less than max = {limit.max:g}"
         if limit.jerk is not None and limit.acceleration is None:
             yield f"guard.limits.{axis}.jerk", limit.jerk, "acceleration beside it: jerk says how quickly that changes"
+        for what, change in (("velocity", "acceleration"), ("acceleration", "jerk")):
+            most, rate = getattr(limit, what), getattr(limit, change)
+            if most is not None and rate is not None and most > LONGEST_STOP_S * rate:
+                allowed = f"at least {most / LONGEST_STOP_S:g}: {what} = {most:g} is gone within {LONGEST_STOP_S} s"
+                yield f"guard.limits.{axis}.{change}", rate, allowed
 
 
 def _bus(config: Config) -> Iterator[Finding]:

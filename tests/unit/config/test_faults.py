@@ -82,6 +82,19 @@ def test_a_format_that_struct_does_not_take_is_told(write: Write, codec: str) ->
     assert "such as struct:<2d" in line
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("velocity = 1.5, acceleration = 0.04", "acceleration = 0.04: allowed is at least 0.05: velocity = 1.5 is"),
+        ("acceleration = 1e-9", "acceleration = 1e-09: allowed is >= 0.001"),
+        ("acceleration = 8, jerk = 0.2", "jerk = 0.2: allowed is at least 0.266667: acceleration = 8 is gone within"),
+    ],
+)
+def test_a_robot_that_would_take_minutes_to_stop_is_told(write: Write, limit: str, said: str) -> None:
+    (line,) = faults(write(PICK.replace("velocity = 1.5", limit)))
+    assert f"guard.limits.j1.{said}" in line
+
+
 def test_a_variable_that_cannot_be_read_is_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGED_LOOP", "fast")
     assert "loop" in faults(write(PICK))[0]
