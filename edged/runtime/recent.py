@@ -2,15 +2,14 @@
 
 A figure since the start forgets nothing: after a good night one bad minute is not to be seen in it. Kept on the
 reporter's thread as copies of the counters, one every 5 s for a minute and one a minute for an hour, so the loop pays
-nothing for it.
+nothing for it. Their room is made at the start: what fills up for an hour looks like a leak.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from edged.core.clock import NS_PER_S
@@ -18,6 +17,9 @@ from edged.core.histogram import BOUNDS_NS, Histogram
 
 WINDOWS = {"minute": (5 * NS_PER_S, 60 * NS_PER_S), "hour": (60 * NS_PER_S, 3600 * NS_PER_S)}
 """Name to how far apart its copies are, and how long it is."""
+
+
+_Figures = dict[str, "array[int]"]
 
 
 class Counted(Protocol):
@@ -38,7 +40,7 @@ class _Copy:
     skipped: int
     predictions: int
     holds: dict[str, int]
-    figures: dict[str, array[int]]
+    figures: _Figures
 
 
 class Recent:
@@ -46,14 +48,22 @@ class Recent:
 
     def __init__(self, counted: Counted, now_ns: int) -> None:
         self._counted = counted
-        first = _copy(counted, now_ns)
-        self._copies = {name: deque([first], maxlen=length // apart + 1) for name, (apart, length) in WINDOWS.items()}
+        self._copies = {
+            name: deque([_copy(counted, now_ns)], maxlen=length // apart + 1)
+            for name, (apart, length) in WINDOWS.items()
+        }
+        self._room = [_figures(counted) for copies in self._copies.values() for _ in range((copies.maxlen or 1) - 1)]
 
     def note(self, now_ns: int) -> None:
         """Copy the counters where a copy is due."""
         for name, (apart_ns, _) in WINDOWS.items():
-            if now_ns - self._copies[name][-1].at_ns >= apart_ns:
-                self._copies[name].append(_copy(self._counted, now_ns))
+            copies = self._copies[name]
+            if now_ns - copies[-1].at_ns >= apart_ns:
+                newest, full = _copy(self._counted, now_ns), len(copies) == copies.maxlen
+                room = copies.popleft().figures if full else self._room.pop()
+                for kept, counts in newest.figures.items():
+                    room[kept][:] = counts
+                copies.append(replace(newest, figures=room))
 
     def since(self, now_ns: int) -> dict[str, dict[str, Any]]:
         """`{minute, hour}`: `seconds` it really covers (less soon after the start), `ticks`, `skipped`, `predictions`,
@@ -69,9 +79,14 @@ class Recent:
         return next((copy for copy in copies if now_ns - copy.at_ns < length_ns + apart_ns), copies[-1])
 
 
+def _figures(counted: Counted) -> _Figures:
+    return {name: array("Q", getattr(counted, name).counts) for name in ("late", "latency")}
+
+
 def _copy(counted: Counted, now_ns: int) -> _Copy:
-    figures = {name: array("Q", getattr(counted, name).counts) for name in ("late", "latency")}
-    return _Copy(now_ns, counted.ticks, counted.skipped, counted.predictions, dict(counted.holds), figures)
+    return _Copy(
+        now_ns, counted.ticks, counted.skipped, counted.predictions, dict(counted.holds), _figures(counted)
+    )  # fmt: skip
 
 
 def _between(old: _Copy, new: _Copy) -> dict[str, Any]:
@@ -82,11 +97,11 @@ def _between(old: _Copy, new: _Copy) -> dict[str, Any]:
         "skipped": new.skipped - old.skipped,
         "predictions": new.predictions - old.predictions,
         "holds": {name: count for name, count in holds.items() if count},
-        "steps": _figures(old.figures, new.figures),
+        "steps": _steps(old.figures, new.figures),
     }
 
 
-def _figures(old: Mapping[str, array[int]], new: Mapping[str, array[int]]) -> dict[str, dict[str, float | int]]:
+def _steps(old: _Figures, new: _Figures) -> dict[str, dict[str, float | int]]:
     found = {}
     for name, counts in new.items():
         histogram = Histogram()

@@ -39,6 +39,12 @@ def test_a_bad_minute_after_a_good_hour_is_seen_as_one() -> None:
     assert found["hour"]["steps"]["late"]["p99_us"] < 2000
 
 
+def test_every_tick_of_a_window_is_in_its_figures() -> None:
+    for seconds in (3, 70, 300, 3500, 4000, 9000):
+        for window in _run(seconds, range(0))[0].values():
+            assert window["steps"]["late"]["count"] == window["ticks"] >= min(60, seconds)
+
+
 def test_what_is_over_is_forgotten_and_a_quiet_minute_has_no_holds() -> None:
     found, _ = _run(7200, range(1000, 1100))
     assert found["minute"]["holds"] == found["hour"]["holds"] == {}
