@@ -8,6 +8,7 @@ what is hashed are the very bytes that are used: there is no moment between chec
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -128,6 +129,8 @@ def write_files(target: Path, files: Mapping[str, bytes], *, replace: bool = Fal
             raise FileExistsError  # before all of it is written
         write_folder(target, files, replace)
     except FileExistsError:
+        if not target.exists():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent)) from None
         if not holds(target, files):  # else another process wrote the same meanwhile
             raise RefusedError(
                 f"{target} exists with other content", "give another --version, or remove it first"

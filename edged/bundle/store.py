@@ -89,7 +89,9 @@ class Store:
             raise EngineError(f"no engine {name!r} in the store {self.root}, {there}", remedy)
         wanted = self.current(name) if version == CURRENT else version
         if wanted is None:
-            raise EngineError(f"{name} has the versions {', '.join(versions)} and no current one", "choose one of them")
+            newest = versions[-1]
+            remedy = f'choose one of them: {name}/{newest}, in a config [engine] version = "{newest}"'
+            raise EngineError(f"{name} has the versions {', '.join(versions)} and no current one", remedy)
         if wanted not in versions:
             raise EngineError(f"{name} has no version {wanted!r}", f"choose one of: {', '.join(versions)}")
         return self._home(name) / wanted

@@ -91,6 +91,7 @@ def infer_file(engine: str, image: Path, output: Path, store: Path | None = None
         raise UsageError(
             f"{output} cannot be written: its ending is of no kind of picture", "let it end in .png or .jpg"
         )
+    check_place(output, "-o")
     try:
         bundle = find_engine(engine, store).read()
         picture = read_picture(image, bundle.manifest.seen_format)
@@ -99,7 +100,7 @@ def infer_file(engine: str, image: Path, output: Path, store: Path | None = None
     with open_engine(bundle, "cpu") as opened:
         inferred = infer(opened, bundle, picture)
     if not cv2.imwrite(str(output), overlay(picture, inferred)):
-        raise UsageError(f"{output} cannot be written", "give a path that ends in .png in a folder that exists")
+        raise UsageError(f"{output} cannot be written", "give another -o")
     return {**facts(inferred), "overlay": str(output)}
 
 

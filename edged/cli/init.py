@@ -22,10 +22,13 @@ MOST_RULES = 8  # of engines with many classes few are judged by
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def scaffold(bundle: Bundle, name: str) -> str:
-    """The TOML text of daemon `name` for this engine. Raises `UsageError` where a config cannot name its inputs."""
+def scaffold(bundle: Bundle, name: str, pinned: bool = False) -> str:
+    """The TOML text of daemon `name` for this engine; for this very version if `pinned`.
+
+    Raises `UsageError` where a config cannot name its inputs.
+    """
     manifest = bundle.manifest
-    return "\n\n".join("\n".join(section) for section in _sections(bundle, manifest, name)) + "\n"
+    return "\n\n".join("\n".join(section) for section in _sections(bundle, manifest, name, pinned)) + "\n"
 
 
 def questions(text: str) -> int:
@@ -33,7 +36,7 @@ def questions(text: str) -> int:
     return sum(line.partition("#")[0].count(ANY) for line in text.splitlines())
 
 
-def _sections(bundle: Bundle, manifest: Manifest, name: str) -> Iterator[list[str]]:
+def _sections(bundle: Bundle, manifest: Manifest, name: str, pinned: bool) -> Iterator[list[str]]:
     yield [
         f"# {name}: engine {bundle.name} {bundle.version}, a {manifest.task} of {manifest.precision}.",
         f"# Every {ANY} is for you to answer: 'edged check {name}.toml' names those that are left.",
@@ -55,7 +58,8 @@ def _sections(bundle: Bundle, manifest: Manifest, name: str) -> Iterator[list[st
                     units.append(part.unit)
     for sensor, (names, units) in sensors.items():
         yield _sensor(sensor, names, units)
-    yield ["[engine]", f"name = {_text(bundle.name)}"]
+    version = [f"version = {_text(bundle.version)}  # of several: none of them is the store's current one"]
+    yield ["[engine]", f"name = {_text(bundle.name)}", *(version if pinned else ())]
     if action:
         yield from _guard(action[1], measured)
     else:

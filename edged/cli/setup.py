@@ -43,17 +43,19 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="write over the file that is there")] = False,
 ) -> None:
     """Write a config for an engine: what it needs, with the questions open that only you can answer."""
+    from edged.bundle.store import Store
     from edged.cli.engine_arg import find_engine
     from edged.cli.init import questions, scaffold
     from edged.config.sections import NAME_PATTERN
     from edged.core.files import write_file, write_new_file
 
-    bundle = find_engine(engine, store).read()
+    found = find_engine(engine, store)
+    bundle = found.read()
     path = output or Path(f"{bundle.name}.toml")
     if path.suffix != ".toml" or not re.fullmatch(NAME_PATTERN, path.stem):
         allowed = "lower-case letters, digits, _ and -, then .toml"
         raise UsageError(f"{path.name} cannot be the file of a daemon", f"call it by {allowed}")
-    text = scaffold(bundle, path.stem)
+    text = scaffold(bundle, path.stem, found.home is not None and Store(found.home.store).current(bundle.name) is None)
     try:
         (write_file if force else write_new_file)(path, text.encode())
     except FileExistsError:

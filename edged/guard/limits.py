@@ -13,6 +13,7 @@ from edged.guard.anchor import Anchor
 from edged.guard.follow import Flags, Floats
 from edged.guard.rules import Rules
 from edged.guard.turn_limits import guard_turns
+from edged.guard.turning import SLOWER
 
 
 def guard(
@@ -218,4 +219,5 @@ def _hold(chunk: ActionChunk, rule: Rules, path: Floats, allowed: Floats, step: 
         detail = f"{name} changes by {change:.6g} {unit} > {reach:.6g} by its {which} limit"
     if len(path) > 2:
         detail += f", step {step}"
+    detail += f"; {SLOWER}" * (low <= asked <= high)
     return Hold(Reason.BOUNDS, detail, chunk.captured_ns)

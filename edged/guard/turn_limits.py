@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from edged.core.clock import NS_PER_S
 from edged.core.types import ActionChunk, Change, Hold, Reason
 from edged.guard.anchor import Anchor
-from edged.guard.turning import UNIT, Floats, Turning, away, off_unit, turned
+from edged.guard.turning import SLOWER, UNIT, Floats, Turning, away, off_unit, turned
 
 FUZZ = 1e-6  # rad: what float32 may add to an angle
 
@@ -101,6 +101,7 @@ def _hold(chunk: ActionChunk, turn: Turning, parts: Floats, begin: Floats, allow
     )
     if len(parts) > 1:
         detail += f", step {step}"
+    detail += f"; {SLOWER}"
     return Hold(Reason.BOUNDS, detail, chunk.captured_ns)
 
 

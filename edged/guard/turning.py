@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Form = Literal["wxyz", "xyzw", "rot6d"]
 LEAST = 0.1  # long parts that are a rotation have to be: what is shorter points anywhere
 UNIT = 1e-3  # off the length 1: what is no rotation
+SLOWER = 'with on = "limit" it would go slower'  # the remedy of what is held for its speed
 ROUNDED = 1e-5  # what float32 may be off
 
 

@@ -76,6 +76,12 @@ def test_writing_again_changes_nothing_and_other_content_is_refused(tmp_path: Pa
     assert [entry.name for entry in path.parent.iterdir()] == ["1"]  # nothing half-written stays
 
 
+def test_a_store_below_a_file_is_told_as_that(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        write(tmp_path / "file")
+
+
 def test_replace_is_possible_when_asked_for(tmp_path: Path):
     path = write(tmp_path)
     write_bundle(tmp_path, a_manifest(provenance={"by": "me"}), policy_model(), golden(), replace=True)

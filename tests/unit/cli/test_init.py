@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from fake_daemon import Machine, edged, machine
 
+from edged.bench.swap import prepare_versions
+from edged.bundle.bundle import read_bundle
 from edged.bundle.cell_check import misfits
 from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
@@ -93,3 +96,18 @@ def test_a_file_is_not_written_over_and_has_to_name_a_daemon(machine: Machine, t
     assert edged("init", "reach", "-o", file, "--force").code == EXIT_OK
     for name in ("Arm.toml", "arm.conf", "nowhere/arm.toml"):
         assert edged("init", "reach", "-o", tmp_path / name).code == EXIT_USAGE
+
+
+def test_of_several_versions_the_one_that_was_named_is_written_down(machine: Machine, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(shipped_store() / "plate" / "1", store / "plate" / "1")
+    shutil.move(*prepare_versions(tmp_path, read_bundle(store / "plate" / "1"), 1), store / "plate" / "2")
+    told = edged("init", "plate", "--store", store)
+    assert told.code != EXIT_OK
+    assert 'choose one of them: plate/2, in a config [engine] version = "2"' in told.err
+    file = tmp_path / "line.toml"
+    assert edged("init", "plate/1", "--store", store, "-o", file).code == EXIT_OK
+    assert 'version = "1"' in file.read_text(encoding="utf-8")
+    (store / "plate" / "current").symlink_to("2")
+    assert edged("init", "plate/2", "--store", store, "-o", file, "--force").code == EXIT_OK
+    assert "version =" not in file.read_text(encoding="utf-8")

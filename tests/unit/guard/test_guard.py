@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from edged.core.errors import RefusedError
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason
 from edged.guard import Anchor, anchor, guard, rules
+from edged.guard.turning import SLOWER
 
 
 def test_what_keeps_every_limit_is_returned_itself() -> None:
@@ -71,8 +72,8 @@ def test_velocity_counts_from_the_anchor_to_step_0_and_from_step_to_step() -> No
     by = rule({"j1": {"velocity": 5}})  # 0.1 rad in 20 ms
     assert isinstance(checked(chunk([0.09, 0, 0], [0.18, 0, 0]), by), ActionChunk)
     detail = held(checked(chunk([0.11, 0, 0]), by), Reason.BOUNDS)
-    assert detail == "j1 changes by 0.11 rad > 0.1 by its velocity limit"
-    assert held(checked(chunk([0.09, 0, 0], [0.2, 0, 0]), by), Reason.BOUNDS).endswith("step 1")
+    assert detail == f"j1 changes by 0.11 rad > 0.1 by its velocity limit; {SLOWER}"
+    assert held(checked(chunk([0.09, 0, 0], [0.2, 0, 0]), by), Reason.BOUNDS).endswith("step 1; " + SLOWER)
     assert held(checked(chunk([0.09, 0, 0]), by, at(0.2, 0, 0)), Reason.BOUNDS)
 
 
@@ -86,7 +87,7 @@ def test_velocity_knows_how_long_the_first_step_takes() -> None:
 def test_a_step_limit_is_a_change_between_commands_whatever_the_time() -> None:
     by = rule({"j1": {"step": 0.1}})
     assert isinstance(checked(chunk([0.09, 0, 0], t0_ns=NOW_NS + STEP_NS // 2), by), ActionChunk)
-    assert held(checked(chunk([0.11, 0, 0]), by), Reason.BOUNDS).endswith("by its step limit")
+    assert held(checked(chunk([0.11, 0, 0]), by), Reason.BOUNDS).endswith("by its step limit; " + SLOWER)
 
 
 def test_a_limited_axis_walks_to_where_it_was_sent() -> None:
@@ -125,7 +126,7 @@ def test_the_way_to_a_plan_of_steps_is_not_judged_where_a_trajectory_shapes_it()
     assert guard(asked, by, at(0, 0, 0), TICK, NOW_NS, True) is asked
     held(guard(chunk([0.28, 0, 0]), by, at(0, 0, 0), TICK, NOW_NS, True), Reason.BOUNDS)
     late = guard(chunk([0.28, 0, 0], [0.39, 0, 0]), by, at(0, 0, 0), TICK, NOW_NS, True)
-    assert held(late, Reason.BOUNDS).endswith("step 1"), "from step to step it is"
+    assert held(late, Reason.BOUNDS).endswith("step 1; " + SLOWER), "from step to step it is"
     held(guard(asked, by, at(math.nan, 0, 0), TICK, NOW_NS, True), Reason.ANCHOR)
 
 

@@ -33,7 +33,7 @@ from turning_plans import (
 from edged.core.types import ActionChunk, Hold, Reason
 from edged.guard import Anchor, Command, guard
 from edged.guard.trajectory import make_trajectory
-from edged.guard.turning import Form
+from edged.guard.turning import SLOWER, Form
 from edged.pipeline.plan import Plan
 from edged.runtime.memory import dump, load
 
@@ -143,7 +143,7 @@ def test_beyond_a_limit_it_holds_or_turns_as_far_as_allowed(form: Form) -> None:
     verdict = guard(chunk(form, turns), rule(form, velocity=2.0), start(form), TICK, NOW_NS)
     assert isinstance(verdict, Hold)
     assert verdict.reason is Reason.BOUNDS
-    assert verdict.detail == f"{','.join(names(form))} turns by 0.35 rad > 0.1 by its velocity limit, step 1"
+    assert verdict.detail == f"{','.join(names(form))} turns by 0.35 rad > 0.1 by its velocity limit, step 1; {SLOWER}"
     verdict = guard(chunk(form, turns), rule(form, step=0.1, on="limit"), start(form), TICK, NOW_NS)
     assert isinstance(verdict, ActionChunk)
     assert [(one.step, one.rule) for one in verdict.changes] == [(1, "step"), (2, "step")]
