@@ -29,7 +29,7 @@ def shell(machine: Machine, line: str, **environ: str) -> subprocess.CompletedPr
     script = f'edged() {{ {sys.executable} -m edged "$@"; }}; {line}; exit ${{PIPESTATUS[0]}}'
     return subprocess.run(
         ["bash", "-c", script],
-        env={**os.environ, **environ},
+        env={**os.environ, "XDG_RUNTIME_DIR": str(machine.folder), **environ},  # what else runs here is none of ours
         cwd=machine.folder,
         capture_output=True,
         text=True,
