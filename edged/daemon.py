@@ -141,6 +141,7 @@ def _serve(
     doors = partial(Door, context, curve=curve, peers=peers, clients=clients)
     door = doors("control", endpoints(config)["control"], config.bus.bind.get("control"))
     control = Control(door, offered, acts(journal))
+    duties.watch(control.disk)
     stack.callback(control.close)
     alarm = partial(_report_loss, health, reporter, "ledger")
     parts = start_parts(config, triggering, doors, outlets, sender, judge, health, journal, alarm, duties, stack)
@@ -257,17 +258,18 @@ def operations(config: Config, motion: MotionState, health: Health, swaps: Opera
         arming().resume(str(args.get("who", "unknown")), str(args.get("via", "")))
         return {"state": arming().state}
 
+    disk = partial(Operation, slow=True)
     return {
         "status": Operation(lambda args: {**health.snapshot(), "folders": config.folders}),
         "hold": Operation(hold, mutates=True, args=frozenset({"reason", "lock", "via"})),
         "resume": Operation(resume, mutates=True, args=frozenset({"via"}), remote=config.bus.arm),
-        "swap": Operation(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),
-        "rollback": Operation(swaps.rollback, mutates=True),
+        "swap": disk(swaps.swap, mutates=True, args=frozenset({"name", "version", "allow_contract_change"})),
+        "rollback": disk(swaps.rollback, mutates=True),
         "set": Operation(swaps.set, mutates=True, args=frozenset({"input", "value"})),
-        "reset": Operation(swaps.reset, mutates=True, args=frozenset({"version"})),
-        "minimum": Operation(swaps.minimum, mutates=True, args=frozenset({"version"})),
-        "engines": Operation(swaps.engines),
-        "history": Operation(partial(journal_piece, config.history_folder), args=frozenset({"file", "offset"})),
+        "reset": disk(swaps.reset, mutates=True, args=frozenset({"version"})),
+        "minimum": disk(swaps.minimum, mutates=True, args=frozenset({"version"})),
+        "engines": disk(swaps.engines),
+        "history": disk(partial(journal_piece, config.history_folder), args=frozenset({"file", "offset"})),
     }
 
 

@@ -8,6 +8,8 @@ remedy}}`. Operations answer at once; long ones give a job id. Every mutating re
 from __future__ import annotations
 
 import logging
+import queue
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +30,7 @@ VERSION = 1
 LOOK_MS = 500  # between two looks whether our socket is still to be found
 UNHURRIED = 50  # requests a second
 PAUSE_S = 0.01
+MOST_WAITING = 64  # requests that need the disk
 ROLE_REMEDY = "have it moved: edged keys allow KEY CLIENTS --operate"
 REMOTE_REMEDY = "give it on the machine, or set [bus] arm = true beside an enable input"
 LONGEST = 200  # characters of an operator's text: it goes into files, logs, terminals and every Hold
@@ -46,12 +49,14 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that can be asked for. `run(args)` returns the result or raises `EdgedError`."""
+    """One thing that can be asked for. `run(args)` returns the result or raises `EdgedError`. `slow`: it needs the
+    disk, which may take seconds or hang."""
 
     run: Callable[[Mapping[str, Any]], Any]
     mutates: bool = False
     args: frozenset[str] = frozenset()
     remote: bool = True  # whether keys of the network may ask for it
+    slow: bool = False
 
 
 Act = Callable[[str, str, str, Mapping[str, Any]], None]
@@ -144,17 +149,50 @@ def failure(request: Request | None, code: str, text: str, remedy: str) -> bytes
     return msgspec.msgpack.encode({"v": VERSION, "id": request.id if request else None, "ok": False, "error": error})
 
 
+class DiskWork(Duty):
+    """Does one thing after the other that needs the disk, so that `control` hears a hold meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("control-disk")
+        self._waiting: queue.Queue[Callable[[], None]] = queue.Queue(MOST_WAITING)
+
+    def put(self, do: Callable[[], None]) -> bool:
+        """False when too much waits."""
+        try:
+            self._waiting.put_nowait(do)
+        except queue.Full:
+            return False
+        return True
+
+    def work(self) -> None:
+        while not self.stopping.is_set():
+            self.item("a request", self._waiting.get())
+
+    def end(self) -> None:
+        """After what it does now."""
+        self.stopping.set()
+        self.put(lambda: None)
+
+
 class Control(Duty):
-    """Answers requests until closed. `operations` is looked up at each request."""
+    """Answers requests until closed. `operations` is looked up at each request; what is slow is done by `disk`."""
 
     def __init__(self, door: Door, operations: Mapping[str, Operation], act: Act = _nobody) -> None:
         super().__init__("control")
         self._door, self._operations, self._act = door, operations, act
         self._second_ns = self._requests = 0
+        self.disk = DiskWork()
+        self._answered: deque[tuple[Asked, bytes]] = deque()  # by `disk`; the door is this thread's alone
+
+    def start(self) -> None:
+        self.disk.start()
+        super().start()
 
     def work(self) -> None:
         while True:
             ready = self._door.wait(LOOK_MS)
+            while self._answered:
+                self._door.reply(*self._answered.popleft())
             if self.stopping.is_set():
                 break
             for router in ready:
@@ -173,7 +211,22 @@ class Control(Duty):
 
     def _answer_one(self, router: zmq.Socket[bytes]) -> None:
         asked = self._door.receive(router)
-        self._door.reply(asked, self._answer(asked))
+        if not self._is_slow(asked):
+            self._door.reply(asked, self._answer(asked))
+        elif not self.disk.put(partial(self._answer_later, asked)):
+            fact = f"{MOST_WAITING} requests wait for the disk"
+            self._door.reply(asked, failure(None, EdgedError.code, fact, "look at the disk, then ask again"))
+
+    def _is_slow(self, asked: Asked) -> bool:
+        try:
+            operation = self._operations.get(parse_request(asked.data).op)
+        except EdgedError:
+            return False
+        return operation is not None and operation.slow
+
+    def _answer_later(self, asked: Asked) -> None:
+        self._answered.append((asked, self._answer(asked)))
+        self._door.wake()
 
     def _answer(self, asked: Asked) -> bytes:
         """By what the key of the request may do at this moment; its connection may be older than that."""
@@ -182,7 +235,10 @@ class Control(Duty):
         return answer(asked.data, self._operations, asked.client, self._act)
 
     def close(self) -> None:
-        """End the thread and close its sockets."""
+        """End the threads and close the sockets."""
+        self.disk.end()
+        if self.disk.is_alive():
+            self.disk.join(timeout=1.0)  # what it does is answered, if it ends
         self.stopping.set()
         if self.is_alive():
             self._door.wake()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from edged.core.errors import EdgedError, RefusedError
 from edged.runtime.clients import Client
-from edged.runtime.control import Control, Operation, answer
+from edged.runtime.control import MOST_WAITING, Control, Operation, answer
 from edged.runtime.door import LIMIT_BYTES, Door
 
 
@@ -178,6 +180,73 @@ def test_who_asks_without_pause_does_not_get_all_of_the_interpreter(
         finally:
             control.close()
     assert len(pauses) in (9, 10)  # of sixty within one second, those beyond fifty
+
+
+def test_a_disk_that_hangs_keeps_no_hold_waiting(tmp_path: Path) -> None:
+    begun, hangs, held = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(args: Mapping[str, Any]) -> None:
+        begun.set()
+        hangs.wait(60)
+
+    operations = {
+        "engines": Operation(hang, slow=True),
+        "hold": Operation(lambda args: held.set(), mutates=True),
+    }
+    with zmq.Context() as context:
+        control = Control(Door(context, "control", f"ipc://{tmp_path}/control", queued=100), operations)
+        control.start()
+        try:
+            with context.socket(zmq.DEALER) as asker:
+                asker.linger = 0
+                asker.connect(f"ipc://{tmp_path}/control")
+
+                def ask_for(number: int, op: str) -> None:
+                    asker.send(msgspec.msgpack.encode({"v": 1, "id": number, "op": op}))
+
+                def heard() -> dict[str, Any]:
+                    assert asker.poll(10_000)
+                    return dict(msgspec.msgpack.decode(asker.recv()))
+
+                ask_for(0, "engines")
+                assert begun.wait(10)
+                ask_for(1, "hold")
+                assert (heard()["id"], held.is_set()) == (1, True)
+                for number in range(2, MOST_WAITING + 4):  # one is being done, so many wait
+                    ask_for(number, "engines")
+                assert "64 requests wait for the disk" in heard()["error"]["text"]
+                ask_for(99, "hold")
+                told = [heard()["id"] for _ in range(2)]
+                assert told[-1] == 99
+                hangs.set()
+                assert [heard()["id"] for _ in range(3)] == [0, 2, 3]
+        finally:
+            hangs.set()
+            control.close()
+
+
+def test_it_ends_beside_a_disk_that_hangs(tmp_path: Path) -> None:
+    hangs, begun = threading.Event(), threading.Event()
+
+    def hang(args: Mapping[str, Any]) -> None:
+        begun.set()
+        hangs.wait(60)
+
+    with zmq.Context() as context:
+        control = Control(Door(context, "control", f"ipc://{tmp_path}/control"), {"x": Operation(hang, slow=True)})
+        control.start()
+        with context.socket(zmq.DEALER) as asker:
+            asker.linger = 0
+            asker.connect(f"ipc://{tmp_path}/control")
+            asker.send(msgspec.msgpack.encode({"v": 1, "id": 1, "op": "x"}))
+            assert begun.wait(10)
+            began_s = time.monotonic()
+            control.close()
+            assert time.monotonic() - began_s < 20
+        assert not control.is_alive()
+        hangs.set()
+        control.disk.join(10)
+        assert not control.disk.is_alive()
 
 
 def test_only_owner_and_group_may_command(endpoint: str) -> None:
