@@ -52,7 +52,7 @@ class InputLog:
                 if (name, cause) not in self._quoted:
                     self._quoted.add((name, cause))
                     fact = f"sensor {name}: a message was rejected ({cause}), the first of its kind: {quoted}"
-                    yield logging.WARNING, f"{fact}; check codec, topic and names"
+                    yield logging.WARNING, f"{fact}; check codec, topic, names and unit"
 
     def _trouble_of(self, name: str, trouble: str, now_ns: int) -> Iterator[tuple[int, str]]:
         """What has to be repaired, when it differs from what was logged last; that it is well again is not logged."""

@@ -66,14 +66,15 @@ _Parsed: TypeAlias = list[float | None] | _Stamped
 _Parse = Callable[[bytes], _Parsed]
 
 
-def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
-    """The decoder of a sensor with these `names`; it raises `Unreadable` and nothing else.
+def decoder(codec: str, names: tuple[str, ...], units: tuple[str, ...] = ()) -> Decoder:
+    """The decoder of a sensor with these `names`, and `units` if they are known; it raises `Unreadable` and nothing
+    else.
 
     Raises `ConfigError` for a codec that does not exist or a struct format that does not give one number per name.
     """
     match codec.partition(":"):
         case "edged", "", "":
-            return partial(_edged, names, Reader().read)
+            return partial(_edged, names, units, Reader().read)
         case "json", "", "":
             json: _Parse = msgspec.json.Decoder(_Parsed).decode
             return lambda payload: _plain(_from_json(json, payload), len(names))
@@ -86,7 +87,7 @@ def decoder(codec: str, names: tuple[str, ...]) -> Decoder:
     raise ConfigError(f"unknown sensor codec {codec!r}", "use edged, json, msgpack or struct:<format>")
 
 
-def _edged(names: tuple[str, ...], read: Callable[[bytes], Message], payload: bytes) -> Reading:
+def _edged(names: tuple[str, ...], units: tuple[str, ...], read: Callable[[bytes], Message], payload: bytes) -> Reading:
     try:
         message = read(payload)
         if message.kind is not Kind.SAMPLE:
@@ -98,6 +99,9 @@ def _edged(names: tuple[str, ...], read: Callable[[bytes], Message], payload: by
         raise Unreadable("malformed") from None
     if "names" in message.header and tuple(message.header["names"]) != names:
         raise Unreadable("shape")
+    unit = message.header.get("unit")
+    if unit and units and (tuple(unit) if isinstance(unit, list) else (unit,) * len(units)) != units:
+        raise Unreadable("unit")  # degrees taken for radians would move a robot
     return Reading(values, message.captured_ns or None, message)
 
 

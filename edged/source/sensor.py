@@ -2,11 +2,11 @@
 
 Nothing that arrives can disturb the loop: a message that cannot be used is counted by cause and ignored, and one
 drain has a budget of bytes and time that goes to the newest. Causes: `malformed`, `huge` (longer than these names
-need), `kind` (not a SAMPLE), `shape` (not one number per name), `order` (not newer than the last), `ahead` (made, or
-its sender started, later than now), `topic` (only begins with ours), `parts` (of a message without end), `silent`
-(our memory grew while nothing came: connected anew), `overrun` (more than a tick can decode: the oldest of them),
-`backlog` (no stamp of its own and possibly long in a queue), `flood` (how often all that waited was dropped unread),
-and `future` (its stamp lies ahead of our clock: taken, but as of now).
+need), `kind` (not a SAMPLE), `shape` (not one number per name), `unit` (not the config's), `order` (not newer than the
+last), `ahead` (made, or its sender started, later than now), `topic` (only begins with ours), `parts` (of a message
+without end), `silent` (our memory grew while nothing came: connected anew), `overrun` (more than a tick can decode: the
+oldest of them), `backlog` (no stamp of its own and possibly long in a queue), `flood` (how often all that waited was
+dropped unread), and `future` (its stamp lies ahead of our clock: taken, but as of now).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Sensor:
         self._tap = tap
         self._name = name
         self._topic, self._is_edged = config.topic.encode(), config.codec == "edged"
-        self._decode = decoder(config.codec, config.names)
+        self._decode = decoder(config.codec, config.names, config.units)
         self._latency_ns = ns(config.latency_ms)
         self._ring = Ring(ns(config.history_ms))
         self._arrivals = Arrivals(now())
@@ -161,7 +161,7 @@ class Sensor:
             return ""
         causes = ", ".join(f"{count} {cause}" for cause, count in counts.items())
         messages = f"{(total := sum(counts.values()))} message{'s' * (total != 1)}"
-        return f"{messages}, none readable ({causes}); check codec, topic and names"
+        return f"{messages}, none readable ({causes}); check codec, topic, names and unit"
 
     def close(self) -> None:
         self._link.close()

@@ -102,7 +102,7 @@ def test_a_sender_that_says_what_nobody_can_read_is_not_called_silent(rig: Rig) 
     actions = daemon.listen()
     garbled = actions.wait(lambda message: "none readable" in message.header.get("detail", ""))
     assert garbled.reason == Reason.STARTING
-    assert "shape); check codec, topic and names" in garbled.header["detail"]
+    assert "shape); check codec, topic, names and unit" in garbled.header["detail"]
     until(lambda: "sensor state: a message was rejected (shape)" in daemon.said, 10, lambda: daemon.said)
     feed.values = np.zeros(15)
     actions.wait(is_action)

@@ -87,7 +87,7 @@ def test_starting_names_every_stream_not_heard_yet() -> None:
 
 
 def test_starting_tells_what_cannot_be_read_from_silence() -> None:
-    garbled = Ring(garbled="537 messages, none readable (537 malformed); check codec, topic and names")
+    garbled = Ring(garbled="537 messages, none readable (537 malformed); check codec, topic, names and unit")
     got = held(observe(want(), {"tool": frame("tool", 1)}, {"joints": garbled, "imu": Ring()}, NOW_NS))
     assert got.reason is Reason.STARTING
     assert got.detail == f"nothing heard yet from imu; joints: {garbled.garbled}"

@@ -63,7 +63,7 @@ def test_the_first_message_of_each_kind_that_cannot_be_read_is_quoted(journal: J
     sensors = {"joints": {"unreadable": {"malformed": "b'hello' (5 bytes)"}}, "imu": {"unreadable": {}}}
     (line,) = journal.note(sensors=sensors)
     assert line.startswith("WARNING sensor joints: a message was rejected (malformed)")
-    assert "b'hello' (5 bytes); check codec, topic and names" in line
+    assert "b'hello' (5 bytes); check codec, topic, names and unit" in line
     assert journal.note(sensors=sensors) == []
     sensors["joints"]["unreadable"]["shape"] = "b'[1]' (3 bytes)"
     assert len(journal.note(sensors=sensors)) == 1

@@ -100,6 +100,28 @@ def test_what_cannot_be_used_has_a_cause(codec: str, payload: bytes, expected: s
     assert cause(decoder(codec, NAMES), payload) == expected
 
 
+@pytest.mark.parametrize(
+    ("units", "said", "fits"),
+    [
+        (("rad", "rad", "rad"), "rad", True),
+        (("rad", "rad", "rad"), ["rad", "rad", "rad"], True),
+        (("rad", "rad", "rad"), "deg", False),
+        (("rad", "rad", "m"), "rad", False),
+        (("rad", "rad", "m"), ["rad", "rad", "m"], True),
+        (("rad", "rad", "m"), ["rad", "m", "rad"], False),
+        (("rad", "rad", "m"), ["rad", "rad"], False),
+        (("rad", "rad", "rad"), "", True),
+        ((), "deg", True),
+    ],
+)
+def test_numbers_of_another_unit_are_none(units: tuple[str, ...], said: str | list[str], fits: bool) -> None:
+    decode, payload = decoder("edged", NAMES, units), edged_sample([1, 2.5, -3], unit=said)
+    if fits:
+        assert decode(payload).values.tolist() == [1, 2.5, -3]
+    else:
+        assert cause(decode, payload) == "unit"
+
+
 @given(st.sampled_from(["edged", "json", "msgpack", "struct:<3d"]), st.binary(max_size=300))
 def test_garbage_never_raises_anything_else(codec: str, payload: bytes) -> None:
     with contextlib.suppress(Unreadable):

@@ -111,7 +111,7 @@ def test_who_sends_what_cannot_be_read_is_not_silent(listen: Callable[..., Senso
     assert sensor.trouble() == ""
     sender.send(b"joints{'x': 1}")
     rejected(sensor, "malformed")
-    assert sensor.trouble() == "1 message, none readable (1 malformed); check codec, topic and names"
+    assert sensor.trouble() == "1 message, none readable (1 malformed); check codec, topic, names and unit"
     sender.send(b"joints" + b"[1, 2]")
     sender.send(b"joints" + b"?" * 1000)
     until(lambda: sensor.drain(time.monotonic_ns()) == 0 and sum(sensor.stats()["rejected"].values()) == 3)
