@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
+
+import numpy as np
 
 from edged.core.types import Sample
 
@@ -10,41 +13,56 @@ MAX_SAMPLES = 8192
 
 
 class Ring:
-    """Samples of the last `history_ns` in the order of their capture, at most 8192; owned by one thread."""
+    """Samples of the last `history_ns` in the order of their capture, at most 8192; owned by one thread.
+
+    Kept as numbers: as arrays of their own, each with the message that it is a view of, a flood of them takes MB of
+    small objects, and the memory of those is seldom given back.
+    """
 
     def __init__(self, history_ns: int) -> None:
         self._history_ns = history_ns
-        self._stamps: list[int] = []
-        self._samples: list[Sample] = []
+        self._stamps, self._seqs, self._values = array("q"), array("q"), array("d")
+        self._newest: Sample | None = None
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._stamps)
 
     def append(self, sample: Sample) -> None:
         """`sample` must not be older than the newest."""
         self._stamps.append(sample.captured_ns)
-        self._samples.append(sample)
+        self._seqs.append(sample.seq)
+        self._values.frombytes(sample.values.tobytes())
+        self._newest = sample
 
     def trim(self) -> None:
         """Forget what is older than the history before the newest; the newest itself stays for ever."""
-        stamps = self._stamps
-        if not stamps or (stamps[0] >= stamps[-1] - self._history_ns and len(stamps) <= MAX_SAMPLES):
+        stamps, newest = self._stamps, self._newest
+        if newest is None or (stamps[0] >= stamps[-1] - self._history_ns and len(stamps) <= MAX_SAMPLES):
             return
         old = bisect_right(stamps, stamps[-1] - self._history_ns - 1)
         cut = max(old, len(stamps) - MAX_SAMPLES)
-        del stamps[:cut], self._samples[:cut]
+        del stamps[:cut], self._seqs[:cut], self._values[: cut * newest.values.size]
 
     def newest(self) -> Sample | None:
-        return self._samples[-1] if self._samples else None
+        return self._newest
 
     def since(self, seq: int) -> list[Sample]:
         """What came after the sample with that number, the oldest first, as far as it is kept."""
-        first = len(self._samples)
-        while first and self._samples[first - 1].seq > seq:
+        first = len(self._seqs)
+        while first and self._seqs[first - 1] > seq:
             first -= 1
-        return self._samples[first:]
+        return [self._at(index) for index in range(first, len(self._seqs))]
 
     def at_or_before(self, stamp_ns: int) -> Sample | None:
         """The newest sample captured at or before `stamp_ns`, None if all that are left are later."""
         index = bisect_right(self._stamps, stamp_ns)
-        return self._samples[index - 1] if index else None
+        return self._at(index - 1) if index else None
+
+    def _at(self, index: int) -> Sample:
+        newest = self._newest
+        assert newest is not None, "asked for one that is there"
+        if index == len(self._stamps) - 1:
+            return newest
+        size = newest.values.size
+        values = np.frombuffer(self._values[index * size : (index + 1) * size].tobytes())
+        return Sample(newest.sensor, self._seqs[index], self._stamps[index], values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,40 @@ def test_of_equal_stamps_the_last_counts() -> None:
     found = filled([100, 100, 100], 1000).at_or_before(100)
     assert found is not None
     assert found.seq == 3
+
+
+def test_each_sample_is_found_as_it_came() -> None:
+    ring, came = Ring(10**12), {}
+    rng = np.random.default_rng(3)
+    for seq in range(1, 2 * MAX_SAMPLES):
+        came[seq] = rng.normal(size=7)
+        came[seq][seq % 7] = np.nan
+        ring.append(Sample("joints", seq, 10 * seq, came[seq]))
+        if seq % 256 == 0:
+            ring.trim()
+    for found in (*ring.since(2 * MAX_SAMPLES - 9000), *map(ring.at_or_before, range(90_000, 160_000, 999))):
+        assert found is not None
+        assert (found.sensor, found.captured_ns) == ("joints", 10 * found.seq)
+        np.testing.assert_array_equal(found.values, came[found.seq])
+        assert found.seq == 2 * MAX_SAMPLES - 1 or not found.values.flags.writeable
+    kept = [sample.seq for sample in ring.since(0)]
+    assert kept == list(range(kept[0], 2 * MAX_SAMPLES))
+    assert [sample.seq for sample in ring.since(kept[-1] - 3)] == kept[-3:]
+
+
+def test_a_flood_keeps_no_objects() -> None:
+    """What a sample is a view of is let go."""
+
+    class Message(bytes):
+        """A message that can be waited for."""
+
+    ring, ended = Ring(10**12), []
+    for seq in range(1, 100):
+        message = Message(np.zeros(3).tobytes())
+        weakref.finalize(held := np.frombuffer(message), ended.append, seq)
+        ring.append(Sample("joints", seq, seq, held))
+    del held, message
+    assert len(ended) == 98
 
 
 def test_a_flood_is_bounded() -> None:
