@@ -87,7 +87,7 @@ class Message(Preamble, frozen=True, eq=False, kw_only=True):
     def motion(self) -> int:
         """The number of the motion it belongs to, which each stop raises; 0 = it moves nothing, or gives none."""
         number = self.header.get("motion", 0)
-        return number if isinstance(number, int) else 0
+        return number if type(number) is int else 0
 
 
 def encode(

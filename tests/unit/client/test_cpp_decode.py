@@ -42,6 +42,12 @@ def test_golden_messages_are_decoded_identically(reader: Path) -> None:
         assert [bytes.fromhex(word.split("/")[0]).decode() for word in words[12:-3]] == list(want["arrays"])
 
 
+def test_a_motion_that_is_true_has_no_number(reader: Path) -> None:
+    """In messages of kinds that have none, where nobody looks at its type."""
+    (line,) = agree(reader, [hand_made(packed({"motion": True}), kind=7)])
+    assert line.endswith(" m0")
+
+
 ACTION: dict[str, Any] = {"kind": 1, "payload": b"\0\0\0\x3f\0\0\x80\x3f"}
 SPEC = entry(name="action", dtype="float32", shape=[1, 2], length=8)
 TIMES = {"t0_ns": 5, "step_ns": 6}
