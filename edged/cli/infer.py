@@ -91,12 +91,12 @@ def infer_file(engine: str, image: Path, output: Path, store: Path | None = None
         raise UsageError(
             f"{output} cannot be written: its ending is of no kind of picture", "let it end in .png or .jpg"
         )
-    check_place(output, "-o")
     try:
         bundle = find_engine(engine, store).read()
         picture = read_picture(image, bundle.manifest.seen_format)
     except BadFrame as error:
         raise UsageError(error.fact, error.remedy) from None
+    check_place(output, "-o")
     with open_engine(bundle, "cpu") as opened:
         inferred = infer(opened, bundle, picture)
     if not cv2.imwrite(str(output), overlay(picture, inferred)):
