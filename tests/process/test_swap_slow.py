@@ -97,7 +97,8 @@ def test_a_swap_takes_the_slot_from_a_segmenter_that_hangs(rig: Rig) -> None:
         results = [message for message in heard if message.kind is Kind.LABELS]
         assert results, "the new engine looks at the picture that the old one hangs on"
         assert late.engine not in {message.engine for message in results}
-        assert not [m.header["detail"] for m in heard if m.reason not in (0, Reason.LATE)]
+        ours = (0, Reason.LATE, Reason.STALE)  # its camera is a thread of this process, late itself on a busy machine
+        assert not [m.header["detail"] for m in heard if m.reason not in ours]
         assert daemon.status()["engine"]["version"] == "2"
         assert daemon.terminate() == 0
 
