@@ -3,7 +3,7 @@
 from edged.config.engine import EngineConfig
 from edged.config.execution import ExecutionConfig
 from edged.config.guard import GuardConfig, LimitConfig
-from edged.config.load import DaemonPlaces, load_config, load_daemon
+from edged.config.load import DaemonPlaces, load_config, load_daemon, read_config
 from edged.config.paths import default_runtime, default_store, runtime_roots, unit_environ
 from edged.config.schema import HISTORY, RECORDINGS, Config
 from edged.config.sections import (
@@ -41,6 +41,7 @@ __all__ = [
     "load_config",
     "load_daemon",
     "quotas",
+    "read_config",
     "runtime_roots",
     "streams",
     "unit_environ",

@@ -13,13 +13,14 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from edged import __version__
 from edged.config.explain import OPEN, explain, line, open_questions
 from edged.config.paths import default_cache, default_runtime, default_store
 from edged.config.schema import Config
 from edged.config.sections import NAME_PATTERN
 from edged.config.validation import camera_kind, cross_checks, quoted
 from edged.core.depth import MAX_DEPTH, check_depth
-from edged.core.errors import UNREADABLE, ConfigError
+from edged.core.errors import UNREADABLE, ConfigError, EdgedError
 from edged.core.redact import redact
 
 if sys.version_info >= (3, 11):
@@ -101,6 +102,15 @@ def load_config(path: Path, sets: Sequence[str] = (), environ: Mapping[str, str]
     if lines := written + [line(key, value, allowed, layers) for key, value, allowed in cross_checks(config)]:
         raise ConfigError("\n".join(lines))
     return config
+
+
+def read_config(given: object, whose: str, remedy: str) -> Config:
+    """The config that a process has told or recorded, whole. Raises `EdgedError` with `remedy` for one of another
+    version of edged."""
+    try:
+        return Config.model_validate(given)
+    except ValueError as error:
+        raise EdgedError(f"{whose} is none that edged {__version__} knows: {error}", remedy) from None
 
 
 def read_tables(path: Path) -> Tables:

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from edged import __version__
 from edged.client import Kind, Message, Subscription
-from edged.config import Config
+from edged.config import Config, read_config
 from edged.core.clock import monotonic_ns
 from edged.core.errors import EXIT_OK, EdgedError, UsageError, WireError
 from edged.core.files import write_file
@@ -213,20 +212,13 @@ def _introduced(ears: Ears, runtime: Path, ended: threading.Event) -> tuple[str,
         first += ears.take()
         for heard in first:
             if (memory := _snapshot(heard.message)) is not None:
-                return str(memory["name"]), _config(memory["config"]), first
+                remedy = "record with the version that the daemon runs"
+                return str(memory["name"]), read_config(memory["config"], "the daemon's config", remedy), first
         time.sleep(TURN_S)
     if ended.is_set():
         return None
     fact = f"the daemon in {runtime} has told nothing of itself for {FIRST_S:g} s"
     raise EdgedError(fact, "see with 'edged status' that it runs")
-
-
-def _config(given: object) -> Config:
-    try:
-        return Config.model_validate(given)
-    except ValueError as error:
-        fact = f"the daemon's config is none that edged {__version__} knows: {error}"
-        raise EdgedError(fact, "record with the version that the daemon runs") from None
 
 
 def _snapshot(message: Message) -> dict[str, object] | None:

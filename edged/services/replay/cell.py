@@ -8,10 +8,9 @@ from typing import Any
 
 import msgspec
 
-from edged import __version__
-from edged.config import Config
+from edged.config import Config, read_config
 from edged.core.clock import ns
-from edged.core.errors import EdgedError, RefusedError, UsageError
+from edged.core.errors import RefusedError, UsageError
 from edged.core.stopwatch import STEPS, Readings, Replayed
 from edged.core.types import Hold, Reason, Tick
 from edged.engine.base import Engine
@@ -190,7 +189,8 @@ class RecordedCell:
         return self._pipelines[key]
 
     def _make(self, memory: Mapping[str, Any]) -> None:
-        config = self.config or _recorded(memory["config"])
+        remedy = "replay it with the version that the daemon was of"
+        config = self.config or read_config(memory["config"], "the recorded config", remedy)
         for kind, there in (("camera", config.cameras), ("sensor", config.sensors)):
             if lost := sorted(set(memory["config"].get(f"{kind}s", ())) - set(there)):
                 raise UsageError(f"the config has no {kind} {lost[0]}, which was recorded", "call it as it was")
@@ -251,14 +251,6 @@ class RecordedCell:
     def close(self) -> None:
         for pipeline in self._pipelines.values():
             pipeline.engine.close()
-
-
-def _recorded(given: Any) -> Config:
-    try:
-        return Config.model_validate(given)
-    except ValueError as error:
-        fact = f"the recorded config is none that edged {__version__} knows: {error}"
-        raise EdgedError(fact, "replay it with the version that the daemon was of") from None
 
 
 def _sensor(reference: str | None) -> str | None:

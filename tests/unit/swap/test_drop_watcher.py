@@ -167,26 +167,24 @@ def test_a_drop_that_was_taken_is_gone(
     assert list(folder.iterdir()) == []
 
 
-def test_another_drop_in_its_place_is_not_taken(
-    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
-) -> None:
+@pytest.fixture
+def first(incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]) -> Drop:
+    """A drop of version 7 that became a job; version 8 was copied over it since."""
     path = write_archive(folder / "reach.edged", content)
     incoming.scan()
     (first,) = heard.drops
     write_archive(path, files("8"))
+    return first
+
+
+def test_another_drop_in_its_place_is_not_taken(incoming: DropWatcher, first: Drop, heard: Heard) -> None:
     incoming.take(first.path, first.digest)
-    assert path.exists(), "version 8 is nowhere else"
+    assert first.path.exists(), "version 8 is nowhere else"
     incoming.scan()
     assert [drop.version for drop in heard.drops] == ["7", "8"]
 
 
-def test_a_refusal_is_that_of_the_drop_that_was_tried(
-    incoming: DropWatcher, folder: Path, heard: Heard, content: dict[str, bytes]
-) -> None:
-    path = write_archive(folder / "reach.edged", content)
-    incoming.scan()
-    (first,) = heard.drops
-    write_archive(path, files("8"))
+def test_a_refusal_is_that_of_the_drop_that_was_tried(incoming: DropWatcher, first: Drop, heard: Heard) -> None:
     incoming.note(first.path, "7 is too slow", first.digest)
     incoming.scan()
     assert [drop.version for drop in heard.drops] == ["7", "8"]
