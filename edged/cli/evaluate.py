@@ -42,11 +42,12 @@ def infer(
     """Run one image through an engine and write an overlay, or a folder of them and write what is found."""
     if coco is None and masks is None:
         from edged.cli.infer import infer_file
+        from edged.cli.show_infer import show_inferred
 
         if image.is_dir():
             raise UsageError(f"{image} is a folder", "say what to write: --coco FILE or --masks DIR")
         result = infer_file(engine, image, output, store)
-        print_answer(json, result, lambda facts: "\n".join(f"{key}: {value}" for key, value in facts.items()))
+        print_answer(json, result, show_inferred)
         return
     from edged.cli.infer import infer_folder
     from edged.cli.progress import Bar

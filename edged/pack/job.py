@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edged.bundle.bundle import SUFFIX, write_archive
+from edged.bundle.manifest import is_name, is_version
 from edged.core.errors import UsageError
 from edged.pack import SEARCH_S, pack
 from edged.pack.answers import Questions
@@ -64,6 +65,7 @@ def pack_job(
             raise UsageError(fact, f"name all of them, or none: {','.join(part.classes)[:200]}")
         inferred += [f"{fact} ({who})" for fact in new_facts(part, spec)]
         spec = merge(spec, part)
+    _check_address(spec)
     spec = _relative_modes(spec)
     spec = merge(spec, Spec(provenance=_provenance(path)))
     questions = Questions()
@@ -94,6 +96,15 @@ def pack_job(
     if archive:
         single = write_archive(Path(f"{packed.manifest.name}-{packed.manifest.version}{SUFFIX}"), packed.files)
     return Result(packed, recipe, tuple(inferred), single)
+
+
+def _check_address(spec: Spec) -> None:
+    """Raise `UsageError` for a name or a version that no folder could have: before minutes of proving."""
+    if spec.name is not None and not is_name(spec.name):
+        remedy = "use 63 lower-case letters, digits, '_' and '-' at most, a letter or a digit first"
+        raise UsageError(f"{spec.name!r} cannot be an engine's name", remedy)
+    if spec.version and not is_version(spec.version):
+        raise UsageError(f"{spec.version!r} cannot be a version", "give one, such as 3 or 1.4.2")
 
 
 def new_facts(part: Part, known: Part | None, path: str = "") -> Iterator[str]:

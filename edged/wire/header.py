@@ -63,6 +63,9 @@ class _Judged(_Verdict):
     why: _Text = ""
     digest: _Text = ""
     decided: list[_Text] = []
+    line: _Text = ""
+    part: int = 0
+    number: int = 0
 
 
 class _Masks(_Judged):
@@ -81,6 +84,7 @@ class _Hold(_Judged):
 class _Frame(msgspec.Struct):
     camera: _Text = ""
     frame: int = 0
+    flaw: _Text = ""
 
 
 class _Picture(_Frame):
@@ -92,9 +96,22 @@ class _Sample(msgspec.Struct):
     unit: _Text | list[_Text] = ""
 
 
+class _Rule(msgspec.Struct):
+    name: _Text = ""
+    violated: bool = False
+    count: int = 0
+    area: float = 0.0
+    objects: list[int] = []
+    severity: _Text = ""
+
+
 class _Result(_Judged):
     camera: _Text = ""
     truncated: int = 0
+    entry: int = 0
+    ledger: _Text = ""
+    stamp_ns: int = 0
+    rules: list[_Rule] = []
 
 
 class _Event(msgspec.Struct):
@@ -115,13 +132,14 @@ _KNOWN: dict[int, type[msgspec.Struct]] = {
 }  # fmt: skip
 
 # What a header may hold at most so that reading it as this type says all: other keys may hold anything.
-_BESIDES = [
-    ("t0_ns", int, 0), ("step_ns", int, 0), ("line", str, ""), ("part", str, ""), ("number", int, 0),
-    ("arrays", list[ArraySpec], []),
-]  # fmt: skip
+_ClosedRule = msgspec.defstruct("_ClosedRule", [], bases=(_Rule,), forbid_unknown_fields=True)
+_BESIDES: list[Any] = [("t0_ns", int, 0), ("step_ns", int, 0), ("arrays", list[ArraySpec], [])]
+_OF_RESULT: list[Any] = [("rules", list[_ClosedRule], [])]  # type: ignore[valid-type]
 _CLOSED = {
     kind: msgspec.msgpack.Decoder(
-        msgspec.defstruct("Closed", _BESIDES, bases=(known,), forbid_unknown_fields=True)
+        msgspec.defstruct(
+            "Closed", _BESIDES + _OF_RESULT * (known is _Result), bases=(known,), forbid_unknown_fields=True
+        )
     ).decode
     for kind, known in _KNOWN.items()
     if kind != HOLD

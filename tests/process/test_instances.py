@@ -55,3 +55,5 @@ def test_infer_draws_and_lists_them(rig: Rig, picture: Path) -> None:
         instances[0]
     )
     assert cv2.imread(str(overlay)).std() > 10
+    shown = rig.edged("infer", name, str(picture / "scene.png"), "-o", str(overlay), "--store", str(rig.store)).stdout
+    assert f"objects: {len(instances)} (" in shown

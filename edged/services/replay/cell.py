@@ -81,6 +81,7 @@ class RecordedCell:
         self._current = bytes(0)
         self.config = config
         self.daemon: Mapping[str, Any] = {}
+        self.version = ""  # of the edged that recorded it
 
     @property
     def compares(self) -> bool:
@@ -91,8 +92,10 @@ class RecordedCell:
         """Go on after the tick that a snapshot followed. Raises `EdgedError` where that cannot be."""
         assert step.memory is not None, "asked of a snapshot"
         memory = load(step.memory, self._tape.frame)
+        self.version = str(memory.get("version", ""))
         if not self.daemon:
             self._make(memory)
+            self.daemon = memory
         self._current = identity = memory.get("engine", bytes(0))
         pipeline = self._pipeline_of(memory) if identity else None
         self._slot.waits = False
@@ -194,7 +197,7 @@ class RecordedCell:
         for kind, there in (("camera", config.cameras), ("sensor", config.sensors)):
             if lost := sorted(set(memory["config"].get(f"{kind}s", ())) - set(there)):
                 raise UsageError(f"the config has no {kind} {lost[0]}, which was recorded", "call it as it was")
-        self.config, self.daemon = config, memory
+        self.config = config
         measured, enable = _sensor(config.guard.measured), _sensor(config.guard.enable)
         max_age_ns = ns(config.sensors[enable].max_age_ms) if enable else 0
         stop = threading.Event()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from edged import __version__
 from edged.core.errors import EdgedError
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.tape import Step, Tape
@@ -20,6 +21,7 @@ from edged.wire import Message, Preamble, encode
 
 Parts = Sequence[tuple[Message | None, dict[str, Any]]]
 State = Literal["equal", "different", "not replayable"]
+_UNLIKE = (LookupError, TypeError, ValueError, AttributeError)  # what a trace of another form ends in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +47,7 @@ def repeat(tape: Tape, cell: RecordedCell) -> Iterator[Repeated]:
         if step.is_snapshot and lost:
             lost = _recall(cell, step)
             continue
-        if step.facts["trace"] != "tick":
+        if step.facts.get("trace") != "tick":
             continue
         if not lost and step.is_lost:
             lost = "the daemon could not tell of it"
@@ -54,11 +56,11 @@ def repeat(tape: Tape, cell: RecordedCell) -> Iterator[Repeated]:
             continue
         try:
             made = cell.turn(step)
-        except EdgedError as error:
-            lost = str(error)
+        except (EdgedError, *_UNLIKE) as error:
+            lost = _say(cell, error)
             yield Repeated(step, "not replayable", lost)
             continue
-        recorded, parts = tape.messages.get(step.facts["sent"]), cell.over()
+        recorded, parts = tape.messages.get(step.facts.get("sent", 0)), cell.over()
         if recorded is None:
             yield Repeated(step, "not replayable", "its message is not in the recording", None, made, parts)
             continue
@@ -89,6 +91,15 @@ def _recall(cell: RecordedCell, step: Step) -> str:
     """Go on at a snapshot; why that cannot be, "" when it can."""
     try:
         cell.recall(step)
-    except EdgedError as error:
-        return str(error)
+    except (EdgedError, *_UNLIKE) as error:
+        return _say(cell, error)
     return ""
+
+
+def _say(cell: RecordedCell, error: Exception) -> str:
+    """Why no more can be replayed."""
+    if isinstance(error, EdgedError):
+        return str(error)
+    if cell.version not in ("", __version__):
+        return f"edged {cell.version} recorded it, and this is {__version__}: replay it with that one"
+    return f"its trace is not as edged {__version__} writes it: {type(error).__name__} {error}"

@@ -44,11 +44,11 @@ class Step:
 
     @property
     def number(self) -> int:
-        return int(self.facts["tick"])
+        return int(self.facts.get("tick", 0))
 
     @property
     def is_snapshot(self) -> bool:
-        return self.facts["trace"] == "snapshot" and self.memory is not None
+        return self.facts.get("trace") == "snapshot" and self.memory is not None
 
     @property
     def is_lost(self) -> bool:
@@ -82,8 +82,8 @@ class Tape:
         """A message of the trace, or of the stream of verdicts, in the order of publishing."""
         if message.kind in VERDICTS:
             self.messages[message.seq] = message
-        elif message.kind is Kind.RESULT and "number" in message.header:
-            self.results[str(message.header["line"]), int(message.header["number"])] = message
+        elif message.kind is Kind.RESULT and message.header.keys() >= {"line", "number"}:
+            self.results[message.header["line"], message.header["number"]] = message
         elif message.kind is Kind.TRACE:
             gap = (message.session, message.seq) != (self._last[0], self._last[1] + 1)
             self._last = message.session, message.seq
@@ -104,7 +104,7 @@ class Tape:
 
     @property
     def ticks(self) -> list[Step]:
-        return [step for step in self.steps if step.facts["trace"] == "tick"]
+        return [step for step in self.steps if step.facts.get("trace") == "tick"]
 
 
 def make_tape(messages: Iterable[Message], pictures: Mapping[tuple[str, int], Picture]) -> Tape:

@@ -119,6 +119,14 @@ BROKEN |= {
     )
 }
 SPEED = entry(name="velocity", dtype="float32", shape=[1, 2], length=8, offset=8)
+RULE = {"name": "dent", "violated": True, "count": 1, "area": 2.5, "objects": [0], "severity": "fail"}
+BROKEN |= {
+    f"a rule with {key!r} of {value!r}": hand_made(packed({"rules": [RULE, {**RULE, key: value}]}), kind=9)
+    for key, value in (
+        *((key, None) for key in RULE), (1, 2), (b"name", "x"), ("name", "x" * 65537), ("violated", 1), ("count", 1.0),
+        ("area", True), ("objects", [0.5]), ("objects", {}),
+    )
+}  # fmt: skip
 BROKEN |= {
     why: hand_made(header(arrays=specs), ACTION["payload"] + bytes(size), kind=1)
     for why, specs, size in (
@@ -140,6 +148,8 @@ SOUND = {
     "zstd": with_arrays(b"123", entry(codec="zstd", shape=[300], raw_len=300)),
     "a number alone": with_arrays(b"1", entry(shape=[], length=1)),
     "an action": hand_made(header(), **ACTION),
+    "rules": hand_made(packed({"rules": [RULE, {}, {"new": {"name": 5}, "area": 3}]}), kind=9),
+    "a Hold that lost its part": hand_made(packed({"part": "x", "line": 5, "number": 1}), kind=4, reason=1),
     "flags nobody knows": hand_made(flags=0x7FF8),
     "numbers of all widths": hand_made(
         packed({"a": [0, -1, 127, -128, 2**15, -(2**15), 2**31, -(2**31), 2**64 - 1, -(2**63), 0.5, None, True, b"x"]})
@@ -175,7 +185,7 @@ def test_every_kind_and_known_key_is_known_to_both(reader: Path) -> None:
     for kind in range(20):
         spec, size = firsts.get(kind, (None, 0))
         base = {**TIMES, "arrays": [spec], **({"format": "mono8"} if kind == 11 else {})} if spec else {}
-        for value in (None, {}, b"x", 1, 1.5, "x", ["x"], [1, 2], [["x", 1, "y", 0.5, None]]):
+        for value in (None, {}, b"x", 1, 1.5, "x", ["x"], [1, 2], [["x", 1, "y", 0.5, None]], [{}]):
             for key in keys:
                 head = packed({**base, key: value})
                 messages.append(hand_made(head, bytes(size), kind=kind, reason=1 if kind == 4 else 0))

@@ -84,5 +84,5 @@ def test_the_result_of_a_part_says_whose_it_is() -> None:
     made = Preamble(Kind.RESULT, 0, Flag(0), 1, 1, 0, 5, 0, bytes(8), bytes(8))
     text = describe(decode(encode("inspect/results", made, header)))
     assert text.endswith("| part 7 of line 1, entry 12: NOT_INSPECTED: AMBIGUOUS")
-    odd = describe(decode(encode("inspect/results", made, {**header, "part": "seven"})))
-    assert "NOT_INSPECTED" in odd
+    del header["part"]
+    assert describe(decode(encode("inspect/results", made, header))).endswith("| NOT_INSPECTED: AMBIGUOUS")

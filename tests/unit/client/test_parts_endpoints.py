@@ -77,8 +77,9 @@ PART = {"line": "a", "part": 1, "number": 1, "entry": 1, "stamp_ns": 5, "result"
 @pytest.mark.parametrize("odd", [{}, {"line": 5}, {"part": "one"}, {"entry": None}, {"stamp_ns": 1.5}, {"number": []}])
 def test_a_result_that_names_no_part_is_none_and_no_error(tmp_path: Path, odd: dict[str, object]) -> None:
     said = {**PART, **odd} if odd else {"entry": 1}
+    lacking = {key: value for key, value in PART.items() if key not in odd} if odd else said  # of another type: refused
     with PartResults(f"ipc://{tmp_path}/r", "a/b", f"ipc://{tmp_path}/t") as results:
-        message = decode(hand_made(msgspec.msgpack.encode(said), kind=9))
+        message = decode(hand_made(msgspec.msgpack.encode(lacking), kind=9))
         assert results._heard_one(message) == []
         assert (results.entry, results.lost) == (0, 0)
         ask(results, [said, {**PART, "entry": 2}])

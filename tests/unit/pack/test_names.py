@@ -124,3 +124,21 @@ def test_names_on_the_command_line_are_as_many_as_in_the_metadata(tmp_path: Path
     path.write_bytes(yolo_seg(nms=True))
     with pytest.raises(UsageError, match="2 classes are named and the Ultralytics metadata has 3"):
         pack_job(path, lambda network: Spec(classes=("red", "green")), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"name": "Red"}, "'Red' cannot be an engine's name"),
+        ({"name": "../red"}, "'../red' cannot be an engine's name"),
+        ({"name": "red", "version": "1/2"}, "'1/2' cannot be a version"),
+        ({"name": "red", "version": "current"}, "'current' cannot be a version"),
+    ],
+)
+def test_a_name_that_no_folder_could_have_is_told_before_anything_is_asked(
+    tmp_path: Path, said: dict[str, str], why: str
+) -> None:
+    path = tmp_path / "yolo.onnx"
+    path.write_bytes(yolo_seg(nms=True))
+    with pytest.raises(UsageError, match=why):
+        pack_job(path, lambda network: Spec(**said), tmp_path)

@@ -12,6 +12,7 @@ from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from traced import START, TracedCell
 from traced_night import assert_equal, night, policy_night, repeated, tape_of
 
+from edged import __version__
 from edged.cli import record as cli
 from edged.client import Message
 from edged.config import Config
@@ -72,6 +73,34 @@ def test_a_config_that_does_not_fit_the_recording_is_told(tmp_path: Path, monkey
     assert "the config has no sensor imu" in why(cell.config.model_copy(update={"sensors": {}}))
     monkeypatch.setattr(cell_module, "load", lambda data, frame: {**load(data, frame), "config": {"another": "time"}})
     assert "the recorded config is none that edged" in why(None)
+    cell.close()
+
+
+@pytest.mark.parametrize("inference", ["inline", "async"])
+def test_a_trace_of_another_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inference: str) -> None:
+    """Whatever key of it the other does not know, at any depth of a tick, or in what a snapshot remembers."""
+    cell = policy_night(tmp_path, inference, 12, 40)
+    tape = tape_of(cell)
+    before = [one.state for one in repeat(tape, RecordedCell(tape, cell.open))]
+    changed = [step for step in tape.steps if "inference" in step.facts][-1]
+
+    def remembered(data: bytes, frame: object) -> dict[str, object]:
+        return {key: value for key, value in whole.items() if key != without} | {"version": "0.0.1"}
+
+    for facts in (changed.facts, changed.facts["inference"], changed.facts["looks"][0]):
+        for key in list(facts):
+            kept = facts.pop(key)
+            done = list(repeat(tape, RecordedCell(tape, cell.open)))
+            assert len(done) >= len(before) - 1
+            assert all("not as edged" in one.why for one in done if one.state == "not replayable" and one.recorded)
+            facts[key] = kept
+    whole = load(next(step.memory for step in tape.steps if step.memory is not None), tape.frame)
+    monkeypatch.setattr(cell_module, "load", remembered)
+    for without in whole:
+        whys = {one.why for one in repeat(tape, RecordedCell(tape, cell.open)) if one.why}
+        assert not any("its trace is not as" in why for why in whys), without
+        if without in ("config", "name", "policy"):
+            assert f"edged 0.0.1 recorded it, and this is {__version__}: replay it with that one" in whys, without
     cell.close()
 
 

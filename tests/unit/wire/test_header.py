@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from golden.handmade import hand_made
 
 from edged.core.errors import WireError
 from edged.wire import decode
-from edged.wire.header import MAX_DEPTH, read_header
+from edged.wire.header import _KNOWN, MAX_DEPTH, read_header
 
 
 def nested(depth: int) -> bytes:
@@ -43,11 +46,26 @@ def test_a_caller_near_the_end_of_its_stack_gets_a_wire_error_too() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "header"),
-    [(6, {"names": 5}), (6, {"names": [1]}), (1, {"names": "j1"}), (2, {"classes": {"a": 1}}), (8, {"event": [1]})],
-)
+    [
+        (6, {"names": 5}), (6, {"names": [1]}), (1, {"names": "j1"}), (2, {"classes": {"a": 1}}), (8, {"event": [1]}),
+        (2, {"part": "7"}), (9, {"line": 7}), (9, {"entry": "1"}), (9, {"ledger": b"1"}), (5, {"flaw": True}),
+        (9, {"rules": [{"area": ""}]}),
+    ],
+)  # fmt: skip
 def test_a_known_key_of_another_type_is_refused(kind: int, header: dict[str, object]) -> None:
     with pytest.raises(WireError):
         read_header(msgspec.msgpack.encode(header), kind)
+
+
+def test_every_key_that_the_page_describes_has_a_type() -> None:
+    """But those of HEALTH alone, and those that are read with the arrays."""
+    page = Path(__file__).parents[3].joinpath("WIRE.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Headers\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    described = {key for keys, kinds in rows if kinds.strip() != "HEALTH" for key in re.findall(r"`(\w+)`", keys)}
+    typed = {field for known in _KNOWN.values() for field in known.__struct_fields__}
+    assert len(rows) > 40
+    assert described - typed == {"arrays", "t0_ns", "step_ns"}
 
 
 def test_a_stop_is_not_dropped_for_its_text() -> None:

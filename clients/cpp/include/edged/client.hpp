@@ -294,7 +294,7 @@ inline bool skip(Cursor& cursor, const Value& value, int depth, bool in_key) {
 }
 
 // What the values of a header's known keys are, by kind.
-enum class Shape : uint8_t { integer, number, text, texts, text_or_texts, pair, numbers, changes };
+enum class Shape : uint8_t { integer, number, text, texts, text_or_texts, pair, numbers, changes, rules };
 
 struct Known {
     std::string_view key;
@@ -329,11 +329,19 @@ constexpr Known known_keys[] = {
     {"why", Shape::text, judged_bits},
     {"digest", Shape::text, judged_bits},
     {"decided", Shape::texts, judged_bits},
+    {"line", Shape::text, judged_bits},
+    {"part", Shape::integer, judged_bits},
+    {"number", Shape::integer, judged_bits},
+    {"entry", Shape::integer, bit(Kind::result)},
+    {"ledger", Shape::text, bit(Kind::result)},
+    {"stamp_ns", Shape::integer, bit(Kind::result)},
+    {"rules", Shape::rules, bit(Kind::result)},
     {"reason", Shape::text, bit(Kind::hold)},
     {"detail", Shape::text, bit(Kind::hold)},
     {"unit", Shape::text_or_texts, bit(Kind::sample)},
     {"event", Shape::text, bit(Kind::event)},
     {"frame", Shape::integer, pictures_bits},
+    {"flaw", Shape::text, pictures_bits},
     {"format", Shape::text, bit(Kind::picture)},
     {"trace", Shape::text, bit(Kind::trace)},
 };
@@ -352,6 +360,31 @@ inline bool is_text(const Value& value) {
            || characters(reinterpret_cast<const uint8_t*>(text.data()), text.size()) <= int64_t(longest_text);
 }
 
+inline bool integers(const Value& value) {
+    if (value.type != Type::list) return false;
+    Value member;
+    for (Value::Members members = value.members(); members.next(member);) if (!member.is_integer()) return false;
+    return true;
+}
+
+// What a rule came to: a map. Unknown keys may hold anything; of one that is there twice, the last counts.
+inline bool is_rule(const Value& value) {
+    if (value.type != Type::map) return false;
+    bool name = true, severity = true, violated = true, count = true, area = true, objects = true;
+    Value key, fact;
+    for (Value::Members members = value.members(); members.next(key) && members.next(fact);) {
+        if (key.type != Type::text) return false;
+        const std::string_view word = key.text();
+        if (word == "name") name = is_text(fact);
+        else if (word == "severity") severity = is_text(fact);
+        else if (word == "violated") violated = fact.type == Type::boolean;
+        else if (word == "count") count = fact.is_integer();
+        else if (word == "area") area = fact.is_number();
+        else if (word == "objects") objects = integers(fact);
+    }
+    return name && severity && violated && count && area && objects;
+}
+
 inline bool fits(const Value& value, Shape shape) {
     Value member;
     Value::Members members = value.members();
@@ -367,12 +400,14 @@ inline bool fits(const Value& value, Shape shape) {
             while (members.next(member)) if (!is_text(member)) return false;
             return true;
         case Shape::pair:
-            if (value.type != Type::list || value.size() != 2) return false;
-            while (members.next(member)) if (!member.is_integer()) return false;
-            return true;
+            return value.size() == 2 && integers(value);
         case Shape::numbers:
             if (value.type != Type::list) return false;
             while (members.next(member)) if (!member.is_number()) return false;
+            return true;
+        case Shape::rules:
+            if (value.type != Type::list) return false;
+            while (members.next(member)) if (!is_rule(member)) return false;
             return true;
         case Shape::changes:
             if (value.type != Type::list) return false;
@@ -443,6 +478,7 @@ inline bool read_array(const Value& entry, Array& array) {
     Value key, value, shape, offset, length, codec, raw_len, name, dtype;
     Value::Members members = entry.members();
     while (members.next(key) && members.next(value)) {
+        if (key.type != Type::text) return false;
         if (key.type != Type::text) return false;
         const std::string_view word = key.text();
         if (word == "name") name = value;
