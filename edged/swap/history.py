@@ -81,6 +81,13 @@ class History:
         if self.entries.get(version, Entry()).committed != engine:
             self._add(version, "committed", "it ran before anything changed", "edged", 0, engine)
 
+    def settle_pinned(self, version: str) -> None:
+        """Before another is committed: have it written that `version`, which runs though others were committed after
+        it, was gone back to, as it was by whoever pinned it."""
+        if version in self.order[:-1]:
+            entry = self.entries[version]
+            self._add(version, "committed", "it was chosen, and ran", "edged", 0, entry.committed, back=True)
+
     def forget(self, version: str, who: str) -> None:
         """Forget crashes, so that a version is tried again."""
         entry = self.entries.get(version)
@@ -98,9 +105,10 @@ class History:
         return bool(engine) and version in self.entries and self.entries[version].committed == engine
 
     def previous(self, running: str, there: Collection[str] | None = None) -> str | None:
-        """The version committed last before `running`; with `there`, of those."""
-        known = (version for version in reversed(self.order) if there is None or version in there)
-        return next((version for version in known if version != running), None)
+        """The version committed last before `running`; with `there`, of those. What was committed after it, as where a
+        config pins an older one, is no way back."""
+        before = self.order[: self.order.index(running)] if running in self.order else self.order
+        return next((version for version in reversed(before) if there is None or version in there), None)
 
     def _add(
         self, version: str, state: str, reason: str, who: str, attempt: int, engine: str = "",

@@ -9,9 +9,9 @@ from typing import Any
 from edged.bundle.bundle import read_digest
 from edged.bundle.manifest import is_version
 from edged.bundle.minimum import refuse_below
-from edged.bundle.store import Store
+from edged.bundle.store import CURRENT, Store
 from edged.config import Config
-from edged.core.errors import EngineError, RefusedError, UsageError
+from edged.core.errors import EdgedError, EngineError, RefusedError, UsageError
 from edged.runtime.motion import MotionState
 from edged.runtime.slot import Slot
 from edged.swap.history import History
@@ -27,7 +27,7 @@ class Operations:
         self, config: Config, store: Store, slot: Slot, motion: MotionState, history: History, jobs: JobQueue,
         minimum: RaisableMinimum,
     ) -> None:  # fmt: skip
-        self._name, self._daemon = config.engine.name, config.daemon.name
+        self._name, self._version, self._daemon = config.engine.name, config.engine.version, config.daemon.name
         self._store, self._slot, self._motion = store, slot, motion
         self._history, self._jobs, self._minimum = history, jobs, minimum
 
@@ -51,15 +51,27 @@ class Operations:
             stays = ended.before or (running.version if running else "")
             return {"job": ended.id, "token": ended.token, "name": self._name, "version": stays}
         there = self._store.versions(self._name)  # one that somebody removed is no way back, and bars none
-        version = self._history.previous(running.version if running else "", there)
+        at = running.version if running else self._chosen
+        version = self._history.previous(at, there)
         if version is None:
             remedy = f"choose one of the store: edged swap {self._daemon} VERSION"
-            raise EngineError(f"no other version of {self._name} was ever committed", remedy)
+            fact = f"no other version of {self._name} was ever committed"
+            if set(self._history.order) - {at}:
+                fact = f"no version of {self._name} was committed before {at}"
+            raise EngineError(fact, remedy)
         if (why := self._minimum.below(version)) is not None:
             remedy = f"choose a newer one of the store: edged swap {self._daemon} VERSION"
             raise RefusedError(f"{self._name} {version}, committed before, {why}", remedy)
         job = self._jobs.ask(version, _who(args), back=True)
         return {"job": job.id, "token": job.token, "name": self._name, "version": version}
+
+    @property
+    def _chosen(self) -> str:
+        """What would run now if it could be loaded; "" where nothing is chosen."""
+        try:
+            return self._store.resolve(self._name, self._version).name
+        except EdgedError:
+            return "" if self._version == CURRENT else self._version
 
     def set(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """`{input, value}` -> `{input, value, version}`: a constant of the running engine, before its next run; a value

@@ -181,8 +181,7 @@ class Swapper:
             self._slot.keep_settings(None)
             self.free(candidate)
             raise
-        gap_ms = self._swap(job.before, candidate, True, job)
-        job.gap_ms = gap_ms
+        job.gap_ms = self._swap(job.before, candidate, True, job)
         job.enter("swapped")
         self._report(job)
         running = None if running is not None and self._slot.is_stuck(running) else running
@@ -235,6 +234,7 @@ class Swapper:
         if not self._jobs.begin_commit():
             return self._jobs.why()[1]
         try:
+            self._history.settle_pinned("" if job.back else job.before)
             job.notes += self._minimum.commit(version, job.before)
         except EdgedError as error:
             return f"it cannot be committed: {error}"

@@ -60,10 +60,24 @@ class TestHistory:
         assert history.previous("1") is None
         for version in ("1", "2", "1", "3"):
             history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
-        assert (history.previous("3"), history.previous("1")) == ("1", "3")
+        assert (history.previous("3"), history.previous("1"), history.previous("2")) == ("1", "2", None)
+        assert history.previous("") == "3"
         assert history.previous("3", ["2", "3"]) == "2", "1 was removed by hand"
         assert history.committed("2", "id2")
         assert not history.committed("2", "other")
+
+    def test_what_a_config_pins_was_gone_back_to(self, store: Store) -> None:
+        history = self.history(store)
+        for version in ("1", "2", "3"):
+            history.settle_pinned(version)
+            history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
+        assert len(list(store.journal("reach"))) == 3, "nothing is written of what was committed last"
+        assert history.previous("1") is None, "and runs: what was committed after it is no way back"
+        history.settle_pinned("1")
+        history.add(Job(2, "2", "ann"), "committed", "", "id2")
+        for told in (history, self.history(store)):
+            assert (told.order, told.previous("2")) == (["1", "2"], "1")
+            assert told.committed("1", "id1")
 
     @pytest.mark.parametrize("end", ["refused", "rolled_back", "stopped"])
     def test_an_end_without_an_attempt_says_nothing_about_the_version(self, store: Store, end: str) -> None:
