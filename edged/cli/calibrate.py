@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson
+from edged.cli.options import AsJson, finite
 from edged.cli.output import print_answer
 from edged.core.errors import UsageError
 
+SIDE = re.compile(r"[0-9]{1,4}")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
@@ -22,12 +24,12 @@ def register(app: typer.Typer) -> None:
 def calibrate(
     pictures: Annotated[list[Path], typer.Argument(help="pictures of the board, or a folder", metavar="PICTURES")],
     squares: Annotated[str, typer.Option(help="squares across and down, as 9x6", metavar="COLUMNSxROWS")],
-    square_mm: Annotated[float, typer.Option(help="side of a square as printed", min=0.01)],
-    marker_mm: Annotated[float, typer.Option(help="side of a marker as printed", min=0.01)],
+    square_mm: Annotated[float, typer.Option(help="side of a square as printed", min=0.01, callback=finite)],
+    marker_mm: Annotated[float, typer.Option(help="side of a marker as printed", min=0.01, callback=finite)],
     dictionary: Annotated[str, typer.Option(help="ArUco dictionary of the markers")] = "5X5_100",
     plane: Annotated[str, typer.Option(help="name of the picture in which the board lies where parts will; default the "
                                             "last", metavar="PICTURE")] = "",
-    plane_mm: Annotated[float, typer.Option(help="how far above the board parts are measured")] = 0.0,
+    plane_mm: Annotated[float, typer.Option(help="how far above the board parts are measured", callback=finite)] = 0.0,
     json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make `inspection.calibration` of pictures of a ChArUco board, and say how far it is off in mm.
@@ -38,7 +40,7 @@ def calibrate(
 
     files = [path for given in pictures for path in (_folder(given) if given.is_dir() else [given])]
     across, cross, down = squares.partition("x")
-    if not (cross and across.isdigit() and down.isdigit()):
+    if not (cross and SIDE.fullmatch(across) and SIDE.fullmatch(down)):
         raise UsageError(f"--squares {squares}: COLUMNSxROWS expected", "such as 9x6")
     board = Board((int(across), int(down)), square_mm, marker_mm, dictionary)
     read = {str(path): _read(path) for path in files}

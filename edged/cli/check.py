@@ -17,10 +17,11 @@ from edged.bundle.minimum import refuse_below
 from edged.bundle.replayed import refuse_replayed
 from edged.bundle.signature import check_signature
 from edged.bundle.store import Store
-from edged.cli.check_inputs import check_inputs, exists
+from edged.cli.check_inputs import check_inputs
 from edged.cli.check_live import check_live
 from edged.cli.check_time import check_time
 from edged.cli.finding import Finding, fault, warning
+from edged.cli.output import exists
 from edged.client.reach import reach
 from edged.config import Config, load_config, unit_environ
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, ConfigError, EdgedError

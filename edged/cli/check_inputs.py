@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edged.cli.finding import Finding, fault, untried, warning
+from edged.cli.output import exists
 from edged.config import CameraConfig, Config, SensorConfig, camera_kind
 from edged.core.clock import monotonic_ns
 from edged.core.errors import EdgedError
 from edged.core.redact import shown
+from edged.source.capture import device_path
 from edged.source.files import FileGrabber
 from edged.source.grabber import Ended
 from edged.source.open import REPLAY, open_camera, replay_sensor
@@ -35,7 +37,7 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
     subject, size = f"cameras.{name}", f"{camera.width}x{camera.height}"
     match camera_kind(camera.uri):
         case "device":
-            yield _device(subject, Path(f"/dev/video{camera.uri}" if camera.uri.isdigit() else camera.uri), size)
+            yield _device(subject, device_path(camera.uri), size)
         case "path":
             yield _file(subject, camera)
         case "replay":
@@ -123,11 +125,3 @@ def _peer(subject: str, endpoint: str) -> Finding:
             subject, f"nobody publishes at {shown(endpoint)} yet", "start its publisher, or correct the endpoint"
         )
     return untried(subject, f"nobody listened to {shown(endpoint)}")
-
-
-def exists(path: Path) -> bool:
-    """Whether there is something at `path`, as far as we may look: what lies in a closed folder is not there for us."""
-    try:
-        return path.exists()
-    except OSError:
-        return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson, CachePath, StorePath, Target
+from edged.cli.options import AsJson, CachePath, StorePath, Target, finite
 from edged.cli.output import print_answer
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def verify(
     store: StorePath = None,
     cache: CachePath = None,
     seconds: Annotated[
-        float, typer.Option(help="an engine that does not answer for so long is refused", min=1, max=86_400)
+        float,
+        typer.Option(help="an engine that does not answer for so long is refused", min=1, max=86_400, callback=finite),
     ] = 600.0,
     backend: Annotated[
         str, typer.Option(help="its golden samples have to come out on this engine.backend as well")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson, Sets, StorePath, Target
+from edged.cli.options import AsJson, Sets, StorePath, Target, finite
 from edged.cli.output import check_place, print_answer, print_json, printable
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, RefusedError, UsageError
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 Coco = Annotated[Path | None, typer.Option("--coco", metavar="FILE", help="COCO's JSON, or a folder of it")]
 Masks = Annotated[Path | None, typer.Option("--masks", metavar="DIR", help="a folder of masks, see docs/evaluation.md")]
-Share = Annotated[float | None, typer.Option(min=0, max=1, help="exit 3 where it is less")]
-MostShare = Annotated[float | None, typer.Option(min=0, max=1, help="exit 3 where more of the pictures are")]
+Share = Annotated[float | None, typer.Option(min=0, max=1, callback=finite, help="exit 3 where it is less")]
+MostShare = Annotated[
+    float | None, typer.Option(min=0, max=1, callback=finite, help="exit 3 where more of the pictures are")
+]
 SHOWN = 5  # names of pictures in a line
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from edged.cli.locate import locate
+from edged.cli.options import finite
 from edged.client import RequestError
 from edged.config import load_daemon, runtime_roots, unit_environ
 from edged.core.errors import UsageError
@@ -19,8 +20,13 @@ from edged.services.address import is_loopback, parse_listen
 from edged.services.gateway.plant import Plant
 
 Daemon = Annotated[str, typer.Argument(help="name of a daemon of this machine, its TOML file or runtime folder")]
-Quiet = Annotated[float | None, typer.Option(help="silence of a policy that counts as loss; 200 unless given", min=10)]
-Shown = Annotated[float, typer.Option(help="how long a result is shown after its part or picture", min=10)]
+Quiet = Annotated[
+    float | None,
+    typer.Option(help="silence of a policy that counts as loss; 200 unless given", min=10, callback=finite),
+]
+Shown = Annotated[
+    float, typer.Option(help="how long a result is shown after its part or picture", min=10, callback=finite)
+]
 
 app = typer.Typer(help="Serve a daemon's state and results to a plant, each gateway a process.", no_args_is_help=True)
 
@@ -65,9 +71,11 @@ def udp(
     daemon: Daemon,
     to: Annotated[str, typer.Option(help="HOST:PORT that gets the datagrams")],
     listen: Annotated[str, typer.Option(help="HOST:PORT to take triggers at, from that host alone")] = "",
-    rate_hz: Annotated[float, typer.Option(help="datagrams a second", min=10, max=1000)] = 100.0,
+    rate_hz: Annotated[float, typer.Option(help="datagrams a second", min=10, max=1000, callback=finite)] = 100.0,
     axes: Annotated[str, typer.Option(help="axes of a policy to send set-points of, such as j1,j2,tool")] = "",
-    braking: Annotated[float, typer.Option(help="deceleration for stops of the set-points, units/s^2", min=0)] = 0.0,
+    braking: Annotated[
+        float, typer.Option(help="deceleration for stops of the set-points, units/s^2", min=0, callback=finite)
+    ] = 0.0,
     quiet_ms: Quiet = None,
     result_ms: Shown = 2000.0,
     insecure: Annotated[bool, typer.Option("--insecure", help="take triggers from the network")] = False,

@@ -29,7 +29,7 @@ from edged.cli import services as cli_services
 from edged.cli import set as cli_set
 from edged.cli import setup as cli_setup
 from edged.cli import swap as cli_swap
-from edged.cli.options import AsJson, ConfigFile, Sets
+from edged.cli.options import AsJson, ConfigFile, Sets, finite
 from edged.cli.output import discard_output, print_answer
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError, UsageError
 
@@ -154,7 +154,9 @@ def bench(
     json: AsJson = False,
     row: Annotated[list[str] | None, typer.Option("--row", help="only this row; may be repeated")] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="measure engines on the GPU instead")] = False,
-    soak: Annotated[float, typer.Option("--soak", help="instead, watch memory for so many seconds", min=0)] = 0.0,
+    soak: Annotated[
+        float, typer.Option("--soak", help="instead, watch memory for so many seconds", min=0, callback=finite)
+    ] = 0.0,
 ) -> None:
     """Measure this machine against the budgets; exit 1 when a row fails."""
     if gpu:
@@ -181,7 +183,7 @@ def _refuse_idle(given: typer.Context, names: Sequence[str], why: str, remedy: s
 @app.command()
 def demo(
     given: typer.Context,
-    seconds: Annotated[float, typer.Option(help="run for so long at most", min=1)] = 240.0,
+    seconds: Annotated[float, typer.Option(help="run for so long at most", min=1, callback=finite)] = 240.0,
     targets: Annotated[int, typer.Option(help="stop after so many targets", min=1)] = 40,
     seed: Annotated[int, typer.Option(help="of the targets and plates")] = 2026,
     json: AsJson = False,
@@ -193,7 +195,9 @@ def demo(
     policy: Annotated[
         str, typer.Option(help="reach, reach-chunk (16 steps at a time) or reach-lstm (with a memory)")
     ] = "reach",
-    delay: Annotated[float, typer.Option(help="ms that the policy's engine takes longer", min=0, max=2000)] = 0.0,
+    delay: Annotated[
+        float, typer.Option(help="ms that the policy's engine takes longer", min=0, max=2000, callback=finite)
+    ] = 0.0,
     line: Annotated[bool, typer.Option("--line", help="sort trays of parts instead: triggers, rules, results")] = False,
     trays: Annotated[int, typer.Option(help="with --line: stop after so many trays", min=1, max=1_000_000)] = 200,
 ) -> None:

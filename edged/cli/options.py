@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[Path, typer.Argument(help="the daemon's TOML file", metavar="FILE")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, TOML value")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
+
+
+T = TypeVar("T")
+
+
+def finite(value: T) -> T:
+    """Of every option that is a number: NaN lies within any bounds, and is neither more nor less than a figure."""
+    if isinstance(value, float) and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def complete_daemon(incomplete: str) -> list[str]:

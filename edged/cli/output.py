@@ -31,6 +31,14 @@ def check_place(path: Path | None, option: str) -> None:
         raise UsageError(f"{path} cannot be written: {path.parent} is no folder to write to", f"give another {option}")
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`, as far as we may look: what lies in a closed folder is not there for us."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def discard_output() -> None:
     """Send what is still to be written nowhere: a flush at exit would fail once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

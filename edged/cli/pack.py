@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edged.cli.options import finite
 from edged.cli.output import print_answer
 from edged.cli.progress import Bar
 from edged.core.errors import EngineError, UsageError
@@ -24,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def option(help_text: str, panel: str | None = None, metavar: str | None = None, name: str | None = None) -> Any:
     """A flag without a default in its help; `panel`: the group of flags it is listed in."""
     names = [name] if name else []
-    return typer.Option(*names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False)
+    return typer.Option(
+        *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False, callback=finite
+    )
 
 
 def pack(

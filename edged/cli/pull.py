@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edged.cli.options import AsJson, StorePath, complete_daemon
+from edged.cli.options import AsJson, StorePath, complete_daemon, finite
 from edged.cli.output import print_answer
 from edged.core.errors import UsageError
 
@@ -43,7 +43,7 @@ def pull(
     plain_http: Annotated[
         bool, typer.Option("--plain-http", help="no TLS; logins are then sent to loopback only")
     ] = False,
-    seconds: Annotated[float, typer.Option(help="give up after so long", min=1, max=86_400)] = 600.0,
+    seconds: Annotated[float, typer.Option(help="give up after so long", min=1, max=86_400, callback=finite)] = 600.0,
     json: AsJson = False,
 ) -> None:
     """Bring an engine from an OCI registry into incoming/, where its daemon proves it and takes it over."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edged.cli.options import AsJson, Daemon, StorePath, find_daemon
+from edged.cli.options import AsJson, Daemon, StorePath, find_daemon, finite
 from edged.cli.output import print_answer
 from edged.core.errors import EXIT_FAILED, EdgedError, RefusedError, UsageError
 
@@ -26,7 +26,8 @@ def record(
     daemon: Daemon,
     folder: Annotated[Path | None, typer.Option(help="where recordings go, instead of record.folder")] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="record at once, for so many seconds, and end", min=0.1, max=3600)
+        float | None,
+        typer.Option(help="record at once, for so many seconds, and end", min=0.1, max=3600, callback=finite),
     ] = None,
     now: Annotated[str | None, typer.Option("--now", help="tell the recorder at work to record now, and why")] = None,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, StorePath, complete_version, find_daemon
+from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, StorePath, complete_version, find_daemon, finite
 from edged.cli.output import print_answer, who
 from edged.core.errors import EXIT_OK, EXIT_REFUSED, EdgedError, EngineError, UsageError
 
@@ -45,7 +45,7 @@ def swap(
     ] = None,
     bound: Annotated[
         float,
-        typer.Option(help="with --evidence: largest disagreement, or share of escapes", min=0, max=1),
+        typer.Option(help="with --evidence: largest disagreement, or share of escapes", min=0, max=1, callback=finite),
     ] = 0.05,
     json: AsJson = False,
     server_key: ServerKey = None,

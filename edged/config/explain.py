@@ -58,7 +58,7 @@ def open_questions(tables: Mapping[str, Any], above: tuple[str, ...] = ()) -> It
 
 
 def line(key: str, value: Any, allowed: str, layers: Layers) -> str:
-    """`pick.toml: loop.rate_hz = 0: allowed is > 0 and <= 2000`."""
+    """`pick.toml: loop.rate_hz = 0: allowed is >= 0.001 and <= 2000`."""
     return f"{_origin(key.split('.'), layers)}: {key} = {redacted(value)!r}: allowed is {allowed}"
 
 

@@ -14,7 +14,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """Daemons, cameras and sensors: they become topics, file names and environment variables."""
 
-Millis = Annotated[float, Field(gt=0, le=60_000, allow_inf_nan=False)]
+Millis = Annotated[float, Field(ge=1e-3, le=60_000, allow_inf_nan=False)]  # a microsecond at least
 Finite = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
@@ -46,7 +46,7 @@ class LoopConfig(_Section):
         pattern=r"^(timer|camera:.+)$",
         description="'timer', or 'camera:<name>' for a tick at each frame",
     )
-    rate_hz: float = Field(default=30.0, gt=0, le=2000, description="ticks per second of the timer clock")
+    rate_hz: float = Field(default=30.0, ge=1e-3, le=2000, description="ticks per second of the timer clock")
     deadline_ms: float | None = Field(
         default=None,
         gt=0,
@@ -79,7 +79,7 @@ class CameraConfig(_Section):
     )
     width: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
     height: int = Field(ge=16, le=8192, description="pixels; a frame of another size is refused")
-    fps: float = Field(default=30.0, gt=0, le=1000, description="nominal frames per second")
+    fps: float = Field(default=30.0, ge=1e-3, le=1000, description="nominal frames per second")
     format: PixelFormat = Field(
         default="bgr8",
         description="what comes from the camera: bgr8, mono8, mono16, or the mosaic of its colour filter, "

@@ -33,7 +33,7 @@ CameraKind = Literal["device", "rtsp", "path", "gst", "genicam", "bus", "shm", "
 
 def camera_kind(uri: str) -> CameraKind | None:
     """What kind of camera a URI names; None = none that edged knows. A path is a video file or an image folder."""
-    if uri.isdigit() or uri.startswith("/dev/"):
+    if re.fullmatch(r"[0-9]{1,9}", uri) or uri.startswith("/dev/"):
         return "device"
     if re.match(r"rtsps?://.", uri):
         return "rtsp"

@@ -5,6 +5,7 @@ Nobody repeats them: what comes while the daemon is down has no entry. Their lin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from edged.config.trigger import TriggerConfig
@@ -12,6 +13,8 @@ from edged.core.clock import ns
 from edged.core.types import Sample
 from edged.inspection.edges import Edges
 from edged.source.gpio import GpioEdges
+
+NUMBER = re.compile(r"[0-9]{1,9}")  # of a line; others have names
 
 Trigger = Callable[[str, int, int], None]
 
@@ -33,7 +36,7 @@ class EdgeTriggers:
             self._edges = Edges(config.level, rising, debounce_ns)
         elif kind == "gpio":
             chip, _, line = where.rpartition("/")
-            self.gpio = GpioEdges(chip, int(line) if line.isdigit() else line, rising, debounce_ns, self.fire)
+            self.gpio = GpioEdges(chip, int(line) if NUMBER.fullmatch(line) else line, rising, debounce_ns, self.fire)
 
     def take(self, sample: Sample) -> None:
         """Every sample of the sensor, in order."""

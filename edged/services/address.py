@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from edged.core.errors import UsageError
+
+PORT = re.compile(r"[0-9]{1,5}")
 
 
 def parse_listen(text: str) -> tuple[str, int]:
     """Host and port of `HOST:PORT`, IPv6 in brackets. Raises `UsageError`."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if not colon or not host or not PORT.fullmatch(port) or not 0 < int(port) < 65536:
         raise UsageError(f"{text!r} is no HOST:PORT", "give for example 127.0.0.1:9464")
     host = host.removeprefix("[").removesuffix("]")
     try:

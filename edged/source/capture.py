@@ -71,6 +71,11 @@ class CaptureGrabber:
         return np.asarray(image, np.uint8)
 
 
+def device_path(uri: str) -> Path:
+    """Of a camera whose URI is an index or a path below /dev."""
+    return Path(uri if uri.startswith("/dev/") else f"/dev/video{uri}")
+
+
 def open_device(
     uri: str, width: int, height: int, fps: float, now: Now, pixels: PixelFormat = "bgr8"
 ) -> CaptureGrabber:
@@ -78,12 +83,12 @@ def open_device(
 
     Other `pixels` than bgr8 are asked for by their V4L2 code, and come as the driver gives them.
     """
-    path = Path(f"/dev/video{uri}" if uri.isdigit() else uri)
+    path = device_path(uri)
     if not path.exists():
         raise SourceError(f"no such device {path}", "plug the camera in or correct its uri")
     if not os.access(path, os.R_OK | os.W_OK):
         raise SourceError(f"no permission for {path}", "add the daemon's user to the group 'video'")
-    capture = cv2.VideoCapture(int(uri) if uri.isdigit() else uri, cv2.CAP_V4L2)
+    capture = cv2.VideoCapture(uri if str(path) == uri else int(uri), cv2.CAP_V4L2)
     if not capture.isOpened():
         raise SourceError(f"{path} does not open as a camera", "is another program using it?")
     if pixels != "bgr8":

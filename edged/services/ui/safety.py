@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from starlette.datastructures import MutableHeaders
@@ -14,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 64 * 1024
+LENGTH = re.compile(r"[0-9]{1,9}")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -64,7 +66,7 @@ class Guarded:
         host = headers.get("host", "").lower()
         if host not in self._hosts:
             return 421, "this page is not known by that name; start it with --name"
-        if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > MOST_BYTES:
+        if not LENGTH.fullmatch(length := headers.get("content-length", "0")) or int(length) > MOST_BYTES:
             return 413, "too long"
         if scope["method"] in ("GET", "HEAD"):
             return None

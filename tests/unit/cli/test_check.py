@@ -57,7 +57,7 @@ def test_a_segmenter_that_is_well(cell: Path) -> None:
 def test_a_config_that_is_wrong_by_itself_is_all_that_is_told(cell: Path) -> None:
     findings = check(cell, ["loop.rate_hz=0", "loop.fifo=200"])
     assert [finding.subject for finding in findings] == ["config", "config"]
-    assert "loop.rate_hz = 0: allowed is > 0 and <= 2000" in findings[0].fact
+    assert "loop.rate_hz = 0: allowed is >= 0.001 and <= 2000" in findings[0].fact
     assert exit_code(findings) == EXIT_USAGE
     assert show(findings).endswith("2 errors")
 

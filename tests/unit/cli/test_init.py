@@ -80,7 +80,7 @@ def test_one_question_left_is_named_with_what_is_allowed(machine: Machine, tmp_p
     text = answered(file.read_text(encoding="utf-8")).replace("fps = 30", 'fps = "?"')
     file.write_text(text, encoding="utf-8")
     out = edged("check", file).out
-    assert out.startswith(f"error   config: {file}: cameras.line.fps = '?': still open; > 0 and <= 1000")
+    assert out.startswith(f"error   config: {file}: cameras.line.fps = '?': still open; >= 0.001 and <= 1000")
     assert out.endswith("1 error\n")
     file.write_text(answered(text).replace('uri = "/dev/video0"', 'uri = "?"'), encoding="utf-8")
     assert "cameras.line.uri = '?': still open" in edged("check", file).out

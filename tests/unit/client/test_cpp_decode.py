@@ -79,6 +79,7 @@ BROKEN = {
     "a list": hand_made(b"\x90"),
     "a map without end": hand_made(b"\xdf\xff\xff\xff\xff"),
     "seventeen lists": hand_made(nested(17)),
+    "sixteen lists as a key of a map": hand_made(b"\x81\xa1a\x81" + b"\x91" * 16 + b"\x01\x02"),
     "a payload without arrays": hand_made(b"\x80", b"12345678"),
     "arrays that are nil": hand_made(b"\x81\xa6arrays\xc0"),
     "a motion that is true": hand_made(header(motion=True), **ACTION),
@@ -139,6 +140,7 @@ BROKEN |= {
 SOUND = {
     "a velocity": hand_made(header(arrays=[SPEC, SPEED]), ACTION["payload"] + bytes(8), kind=1),
     "sixteen lists": hand_made(nested(16)),
+    "fifteen lists as a key of a map": hand_made(b"\x81\xa1a\x81" + b"\x91" * 15 + b"\x01\x02"),
     "a list as a key": hand_made(b"\x81\xa1a\x81\x91\x01\x02"),
     "a key twice": hand_made(b"\x82\xa1a\x01\xa1a\x02"),
     "a float for a float": hand_made(header(engine_us=1), **ACTION),

@@ -190,6 +190,8 @@ def test_a_daemon_is_found_by_as_much_of_its_file_as_holds(write: Write, monkeyp
     [
         ("0", "device"),
         ("/dev/video2", "device"),
+        ("²", "path"),
+        ("1" * 5000, "path"),
         ("rtsp://cam/stream", "rtsp"),
         ("rtsps://cam/stream", "rtsp"),
         ("/data/clip.mp4", "path"),
