@@ -91,15 +91,19 @@ def _repeat(once: Callable[[], bool], watch: bool, json: bool) -> None:
             raise typer.Exit(EXIT_FAILED)
         return
     clear = sys.stdout.isatty() and not json
+    told = ""
     try:
         while True:
             sys.stdout.write(CLEAR if clear else "")
             try:
                 once()
+                told = ""
             except UsageError:
                 raise
             except EdgedError as error:
-                print(f"edged: {error}", file=sys.stdout if clear else sys.stderr)
+                if clear or str(error) != told:  # a log is told once
+                    print(f"edged: {error}", file=sys.stdout if clear else sys.stderr)
+                told = str(error)
             sys.stdout.flush()
             time.sleep(WATCH_S)
     except KeyboardInterrupt:

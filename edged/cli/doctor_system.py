@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edged import __version__
 from edged.cli.finding import Finding, fault, untried, warning
+from edged.cli.output import exists
 from edged.core.errors import EdgedError
 from edged.core.procfs import text_of
 from edged.engine.device import choose_gpu, read_device
@@ -104,7 +105,7 @@ def check_memory(mlock: bool, root: Path) -> Iterator[Finding]:
 def check_disk(store: Path, cache: Path, root: Path) -> Iterator[Finding]:
     """Where holds, engines and the journal lie: kept over a reboot, with room, and how long it takes to be sure."""
     for subject, folder, least in (("store", store, LEAST_STORE), ("cache", cache, LEAST_CACHE)):
-        there = next(place for place in (folder, *folder.parents) if place.exists())
+        there = next(place for place in (folder, *folder.parents) if exists(place))
         kind, free = _file_system(there, root), shutil.disk_usage(there).free
         status = os.statvfs(there)
         if status.f_flag & os.ST_RDONLY:
@@ -221,5 +222,5 @@ def check_versions(root: Path) -> Iterator[Finding]:
 def _version(name: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):  # not installed, or nowhere that we may look
         return ""

@@ -23,7 +23,7 @@ from edged.runtime.journal import parse_lines, read_journal
 AGO = re.compile(r"(\d+)\s*(s|m|min|h|d)")
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
-LONGEST_MS = 1e12  # 30 years
+LONGEST_MS, LAST_YEAR = 1e12, 9000  # 30 years; and after them still one that can be shown
 SINCE = "write 22:00, 2026-11-27, '2026-11-27 22:00' or 90m (s, m, h, d)"
 
 
@@ -290,7 +290,10 @@ def _said(entry: Entry) -> str:
 
 
 def _unix(iso: str) -> float:
-    return datetime.strptime(iso, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
+    made = datetime.strptime(iso, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    if not 1970 <= made.year <= LAST_YEAR:
+        raise ValueError(f"no daemon's clock shows the year {made.year}")
+    return made.timestamp()
 
 
 def _iso(unix: float | None) -> str | None:

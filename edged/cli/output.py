@@ -64,8 +64,20 @@ def printable(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON value on a line of its own."""
+    sys.stdout.write(to_json(value) + "\n")
+
+
+def to_json(value: Any) -> str:
+    """Also of what came over the wire: maps of msgpack may have nil, booleans or lists for keys, and texts of others
+    surrogates."""
     try:
-        text = msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        text = msgspec.json.encode(utf8(msgspec.to_builtins(value)))
-    sys.stdout.write(text.decode() + "\n")
+        return msgspec.json.encode(value).decode()
+    except (UnicodeEncodeError, TypeError):
+        return msgspec.json.encode(utf8(_keyed(msgspec.to_builtins(value)))).decode()
+
+
+def _keyed(value: Any) -> Any:
+    """With texts for keys."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _keyed(one) for key, one in value.items()}
+    return [_keyed(one) for one in value] if isinstance(value, list) else value

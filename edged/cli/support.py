@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -41,6 +42,14 @@ MOST_LOG = 8 << 20
 PATIENCE_S = 30.0
 MACHINE = ("version", "cpuinfo", "meminfo", "mounts", "cmdline", "interrupts", "loadavg")
 ADDRESSES = ("uri", "endpoint")
+
+
+class Known(NamedTuple):
+    """Of a daemon: its control endpoint, its TOML file, and the word by which its history is found."""
+
+    control: str | None
+    file: Path | None
+    word: str
 
 
 @dataclass(slots=True)
@@ -71,9 +80,9 @@ def collect(words: Sequence[str] = ()) -> Bundle:
     """
     bundle = Bundle()
     daemons = _daemons(words, bundle)
-    for name, (_, file) in daemons.items():  # first, so that their secrets are known for all that follows
-        if file is not None:
-            _config(name, file, bundle)
+    for name, known in daemons.items():  # first, so that their secrets are known for all that follows
+        if known.file is not None:
+            _config(name, known.file, bundle)
         else:
             bundle.missing.append(f"{name}/config.json: its file is not in {paths.SYSTEM_CONFIGS}; name the .toml")
     bundle.add("doctor.json", facts(doctor()))
@@ -84,8 +93,8 @@ def collect(words: Sequence[str] = ()) -> Bundle:
     engines, closed = list_engines()
     bundle.add("engines.json", engines)
     bundle.missing += closed
-    for name, (control, file) in daemons.items():
-        _daemon(name, control, file, bundle)
+    for name, known in daemons.items():
+        _daemon(name, known, bundle)
     return bundle
 
 
@@ -112,19 +121,22 @@ def _readme(bundle: Bundle) -> bytes:
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
 
-def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, tuple[str | None, Path | None]]:
-    """Control endpoint and config of each daemon, as far as known."""
-    found: dict[str, tuple[str | None, Path | None]] = {}
+def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, Known]:
+    """What is known of each daemon, by the folder it gets."""
+    found: dict[str, Known] = {}
     if not words:
-        for folder in running():
-            found[folder.name] = f"ipc://{folder / 'control'}", _system_file(folder.name)
+        # A service first: the file is its own, should a daemon of somebody else have that name too.
+        for folder in sorted(running(), key=lambda folder: folder.parent != paths.SYSTEM_RUNTIME):
+            file = None if folder.name in found else _system_file(folder.name)
+            name = _distinct(folder.name, found)
+            found[name] = Known(f"ipc://{folder / 'control'}", file, str(file or folder))
         for file in _system_files(bundle):
-            found.setdefault(file.stem, (None, file))
+            found.setdefault(file.stem, Known(None, file, str(file)))
         return found
-    for word in words:
+    for word in dict.fromkeys(words):
         is_file = word.endswith(".toml")
         written = Path(word) if is_file else _system_file(word)
-        name = load_daemon(Path(word)).name if is_file else Path(word).name
+        name = load_daemon(Path(word)).name if is_file else word.partition("://")[2] or Path(word).resolve().name
         try:
             control: str | None = locate(word).control
         except EdgedError as error:
@@ -132,8 +144,14 @@ def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, tuple[str | None
                 raise
             control = None
             bundle.missing.append(f"{word}: {error}")
-        found[name] = control, written
+        found[_distinct(name.replace("/", "_"), found)] = Known(control, written, str(written or word))
     return found
+
+
+def _distinct(name: str, taken: Container[str]) -> str:
+    """`name`, with a number behind it where another has it."""
+    numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(one for one in numbered if one not in taken)
 
 
 def _has_history(word: str) -> bool:
@@ -180,14 +198,14 @@ def _addresses(tables: Mapping[str, Any]) -> Iterator[str]:
             yield from _addresses(value)
 
 
-def _daemon(name: str, control: str | None, file: Path | None, bundle: Bundle) -> None:
-    if control is not None:
+def _daemon(name: str, known: Known, bundle: Bundle) -> None:
+    if known.control is not None:
         try:
-            bundle.add(f"{name}/status.json", request(control, "status", timeout_ms=ASK_MS))
+            bundle.add(f"{name}/status.json", request(known.control, "status", timeout_ms=ASK_MS))
         except EdgedError as error:
             bundle.missing.append(f"{name}/status.json: {error}")
     try:
-        entries = read_history(name if file is None else str(file), DAYS)[-MOST_ENTRIES:]
+        entries = read_history(known.word, DAYS)[-MOST_ENTRIES:]
         bundle.add(f"{name}/history.json", history_facts(entries))
     except EdgedError as error:
         bundle.missing.append(f"{name}/history.json: {error}")

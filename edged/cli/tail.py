@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from edged.cli.output import discard_output
+from edged.cli.output import discard_output, to_json
 from edged.client import CurveKeys, Message, RequestError, Subscription, describe
 from edged.client.reach import no_right, reach
 from edged.core.errors import UsageError
@@ -30,7 +28,7 @@ def tail_stream(endpoint: str, topic: str | None, count: int, as_json: bool, key
                     hint = " (who is not let in hears nothing; the daemon's log tells)" if keys else ""
                     sys.stderr.write(f"edged: nothing on {endpoint} for {SILENCE_MS / 1000:g} s{hint}\n")
                     continue
-                line = msgspec.json.encode(as_object(message)).decode() if as_json else describe(message)
+                line = to_json(as_object(message)) if as_json else describe(message)
                 sys.stdout.write(f"{line}\n")
                 sys.stdout.flush()
                 printed += 1
@@ -66,7 +64,7 @@ def find_stream(runtime: Path, stream: str) -> tuple[str, str | None]:
 def as_object(message: Message) -> dict[str, Any]:
     """A message as plain values: the preamble's fields, the header's, and arrays of up to 64 numbers."""
     small = {name: message.arrays[name].tolist() for name, spec in message.arrays.specs.items() if _numbers(spec) <= 64}
-    return {
+    preamble = {
         "topic": message.topic,
         "kind": message.kind.name.lower(),
         "seq": message.seq,
@@ -76,7 +74,11 @@ def as_object(message: Message) -> dict[str, Any]:
         "published_ns": message.published_ns,
         "valid_for_ns": message.valid_for_ns,
         "engine": message.engine.hex(),
+    }
+    return {
+        **preamble,
         **message.header,
+        **preamble,  # whatever a sender calls its own keys
         "arrays": {name: {"dtype": spec.dtype, "shape": spec.shape} for name, spec in message.arrays.specs.items()},
         "values": small,
     }

@@ -119,7 +119,7 @@ def edged(*arguments: object) -> Done:
 
 
 OUTSIDER = """
-import encodings.cp437, importlib, json, os, pkgutil, sys  # the code page of the names in a zip
+import email.parser, encodings.cp437, importlib, json, os, pkgutil, sys  # what is imported late, as of names in a zip
 import edged.cli
 for module in pkgutil.iter_modules(edged.cli.__path__):
     importlib.import_module(f"edged.cli.{module.name}")  # before the files of it are closed to us

@@ -18,11 +18,11 @@ from rig import PATIENCE_S, Daemon, Rig, is_action, rig, state_cell
 from waiting import until
 
 from edged import __version__
-from edged.cli.daemons import is_ready
+from edged.cli.daemons import _repeat, is_ready
 from edged.cli.main import app
 from edged.cli.options import complete_daemon, complete_engine, complete_input, complete_stream, complete_version
 from edged.cli.overview import overview, show_overview
-from edged.core.errors import EXIT_USAGE
+from edged.core.errors import EXIT_USAGE, EdgedError
 
 __all__ = ["machine", "rig"]
 
@@ -135,6 +135,24 @@ def test_watch_shows_again_and_ends_at_ctrl_c(moving: tuple[Rig, Daemon]) -> Non
         watching.send_signal(signal.SIGINT)
         assert watching.wait(PATIENCE_S) == 0
     assert seen[0]["ticks"] < seen[1]["ticks"]
+
+
+def test_watch_tells_a_log_once_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And again when it has been well in between."""
+    course = iter([*["gone"] * 3, "closed", "gone", "", "gone", "gone"])
+
+    def once() -> bool:
+        if (what := next(course, None)) is None:
+            raise KeyboardInterrupt
+        if what:
+            raise EdgedError(what)
+        return True
+
+    monkeypatch.setattr("edged.cli.daemons.time.sleep", lambda _: None)
+    _repeat(once, watch=True, json=False)
+    assert capsys.readouterr().err.splitlines() == [f"edged: {what}" for what in ("gone", "closed", "gone", "gone")]
 
 
 def test_tail_is_0_when_interrupted_and_1_when_the_daemon_ends(moving: tuple[Rig, Daemon]) -> None:

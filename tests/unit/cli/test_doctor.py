@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_daemon import edged
+from fake_daemon import Machine, as_outsider, edged, machine
 
 from edged.cli.doctor import doctor
 from edged.cli.doctor_cpu import check_clock, check_cpus, parse_cpus
 from edged.cli.doctor_system import check_disk, check_gpu, check_limits, check_memory, check_mps
 from edged.cli.finding import Finding
-from edged.core.errors import EXIT_OK, EXIT_USAGE
+from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+
+__all__ = ["machine"]
 
 CPU = "sys/devices/system/cpu"
 INTERRUPTS = """      CPU0 CPU1 CPU2 CPU3
@@ -124,6 +126,17 @@ def test_a_store_that_is_not_kept_or_far_away(root: Path, kind: str, says: str) 
     assert says in findings[0].fact
     assert f"{kind}, " in findings[-1].fact
     assert list(root.glob(".edged-doctor*")) == []
+
+
+def test_a_store_that_is_closed_to_us_is_one_finding_of_many(machine: Machine) -> None:
+    (machine.state / "deep").mkdir(parents=True)
+    file = machine.folder / "pick.toml"
+    file.write_text(f"[daemon]\nstore = '{machine.state / 'deep' / 'store'}'\n[engine]\nname = 'plate'\n"
+                    "[cameras.line]\nuri = '0'\nwidth = 64\nheight = 48\n")  # fmt: skip
+    (done,) = as_outsider(machine, [["doctor", str(file)]])
+    assert "error   store: " in done.out, done.err
+    assert "versions: edged" in done.out, "what comes after it"
+    assert done.code == EXIT_FAILED
 
 
 def test_a_gpu_is_an_error_only_where_one_is_insisted_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

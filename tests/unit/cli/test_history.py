@@ -94,13 +94,14 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, str(tmp_path))
 
 
+FIRST_AND_LAST = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 _ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers())
 _FACTS = ("mono_ns", "session", "run", "id", "what", "cause", "ms", "unrecorded", "who", "detail", "op")
 _KINDS = ("begin", "end", "stop", "crash", "start", "act", "arming", "event", "ledger", "note")
 
 
 @given(st.lists(st.fixed_dictionaries({"kind": st.sampled_from(_KINDS)}, optional={
-    "wall": st.sampled_from(["2026-11-28T02:13:30.000Z", "2026-11-28T02:14:30.000Z"]) | _ANY,
+    "wall": st.sampled_from([*(f"2026-11-28T02:{minute}:30.000Z" for minute in (13, 14)), *FIRST_AND_LAST]) | _ANY,
     "seen": st.just("2026-11-28T02:13:40.000Z") | _ANY,
     **dict.fromkeys(_FACTS, _ANY),
 }), max_size=12))  # fmt: skip

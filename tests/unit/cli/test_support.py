@@ -81,3 +81,16 @@ def test_of_a_name_that_nothing_is_known_of_there_is_none(machine: Machine, tmp_
     assert done.code == 1
     assert "no daemon answers to nobody" in done.err
     assert not (tmp_path / "s.tar.gz").exists()
+
+
+def test_two_of_one_name_are_both_in_it(machine: Machine, tmp_path: Path) -> None:
+    machine.service("pick", CONFIG)
+    with machine.daemon(machine.run / "pick", "reach"), machine.daemon(machine.session / "pick", "plate"):
+        assert edged("support", "-o", tmp_path / "s.tar.gz").code == EXIT_OK
+        assert edged("support", machine.session / "pick", machine.run / "pick/", "-o", tmp_path / "t.tar.gz").code == 0
+    for name, engines in (("s", ["reach", "plate"]), ("t", ["plate", "reach"])):
+        files = unpacked(tmp_path / f"{name}.tar.gz")
+        told = [json.loads(files[f"{folder}/status.json"])["engine"]["name"] for folder in ("pick", "pick-2")]
+        assert told == engines
+    assert "pick/config.json" in unpacked(tmp_path / "s.tar.gz"), "the service's"
+    assert "pick-2/config.json" not in unpacked(tmp_path / "s.tar.gz")

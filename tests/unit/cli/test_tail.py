@@ -7,12 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from golden.handmade import hand_made
 from golden.make import HERE
+from hypothesis import given
+from hypothesis import strategies as st
 from rig import PATIENCE_S, Rig, camera_toml, free_port, is_action, open_rig, state_cell, state_toml
 
+from edged.cli.output import to_json
 from edged.cli.tail import as_object
 from edged.wire import decode
 
@@ -106,6 +112,24 @@ def test_a_hold_says_why(running: Rig) -> None:
     assert (said["kind"], said["reason"], said["stop"]) in [("hold", "DISARMED", True), ("hold", "STARTING", False)]
     assert said["detail"]
     assert said["arrays"] == {}
+
+
+MAPS = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.floats(), st.integers(-5, 5), st.binary(max_size=2), st.text(max_size=2)),
+    lambda one: st.one_of(
+        st.lists(one, max_size=2),
+        st.dictionaries(st.one_of(st.none(), st.booleans(), st.integers(0, 9), st.binary(max_size=2)), one, max_size=3),
+        st.dictionaries(st.lists(st.integers(0, 9), max_size=2).map(tuple), one, max_size=2),
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["mine", "topic", "seq", "values", "arrays_"]), MAPS, max_size=4))
+def test_whatever_a_header_holds_is_told_as_json_under_the_preamble(header: dict[str, Any]) -> None:
+    """A map of msgpack may have keys that JSON has not, and a sender may call its keys as the preamble does."""
+    said = json.loads(to_json(as_object(decode(hand_made(msgspec.msgpack.encode(header))))))
+    assert (said["topic"], said["seq"], said["values"]) == ("a/b", 1, {})
+    assert header.keys() <= said.keys()
 
 
 def test_only_small_arrays_are_spelt_out() -> None:
