@@ -53,10 +53,8 @@ BEGIN_NS = 10 * NS_PER_S
 TICK_HZ, FRAME_TICKS, PHYSICS = 100, 4, 5  # a frame each fourth tick, five physics steps a tick
 PATIENCE_S, DWELL = 4.0, 100  # for a disc; physics steps within tolerance
 LEAVING = 6  # steps from the kept ones to the policy's own
-JOINS = ("replace", "blend", "ensemble", "rtc")
-LATENCIES_MS = (0, 100, 200)
-SEED = 31337
-BOOT = bytes(8)
+JOINS, LATENCIES_MS = ("replace", "blend", "ensemble", "rtc"), (0, 100, 200)
+SEED, BOOT = 31337, bytes(8)
 
 
 class Continuing:
@@ -130,8 +128,7 @@ class Eye:
     def newest(self) -> Frame | None:
         return self.frame
 
-    def tend(self) -> None:
-        """Nothing waits."""
+    def tend(self) -> None: ...
 
 
 class Outlet:

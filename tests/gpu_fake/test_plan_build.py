@@ -10,61 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import pytest
-from gpus import FAKES, pretended_gpu
-from models import policy_golden, policy_model, policy_recipe
+from plan_builds import OPTIONS, build, changed, gpu, machine, packed
 
-from edged.bundle.bundle import Bundle, bundle_files, read_bundle, write_files
-from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EngineError, RefusedError
+from edged.bundle.bundle import Bundle, read_bundle
+from edged.core.errors import EngineError, RefusedError
 from edged.core.procfs import children, command
-from edged.engine.plan_build.install import Machine, missing_tensorrt, this_machine
 from edged.engine.plan_build.start import Degraded, Outcome, Progress, build_plan, plan_for
 from edged.engine.plan_cache import BuildOptions, Plan, Plans
-from edged.pack import pack
 
-OPTIONS = BuildOptions()
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pack(policy_model(), policy_recipe(), policy_golden(2), tmp_path_factory.mktemp("store")).path
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return pretended_gpu(tmp_path_factory.mktemp("gpu"))
-
-
-@pytest.fixture
-def gpu(machine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Processes that are started find a GPU and TensorRT; more of the environment can be set."""
-    for name in ("LD_LIBRARY_PATH", "PYTHONPATH"):
-        monkeypatch.setenv(name, machine[name])
-    return monkeypatch
-
-
-def build(path: Path, cache: Path, options: BuildOptions = OPTIONS, **more: object) -> Outcome:
-    return build_plan(read_bundle(path), path, cache, options, more.pop("follow", lambda progress: None), **more)
-
-
-def edged(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "edged", *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **environ})
-
-
-def changed(path: Path, store: Path, change) -> Path:
-    """The bundle at `path` with another graph, sealed anew."""
-    bundle = read_bundle(path)
-    model = onnx.load_from_string(bundle.model)
-    change(model.graph)
-    if any(node.domain == "com.microsoft" for node in model.graph.node):  # what ONNX Runtime has and TensorRT lacks
-        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
-    files = bundle_files(bundle.manifest, model.SerializeToString(), bundle.golden)
-    return write_files(store / bundle.name / bundle.version, files)
+__all__ = ["gpu", "machine", "packed"]
 
 
 def settings(plan: Plan) -> dict[str, object]:
@@ -275,92 +233,3 @@ def test_the_daemons_hook_gives_a_plan_or_the_reason_for_none(gpu, packed: Path,
     degraded = plan_for(bundle, packed, tmp_path, OPTIONS, lambda progress: None)
     assert isinstance(degraded, Degraded)
     assert degraded.why.startswith("no TensorRT plan of reach 1: building the plan failed: it ended with signal 9")
-
-
-def test_the_command_builds_and_says_what_came_of_it(gpu, packed: Path, tmp_path: Path) -> None:
-    done = edged("build", packed, "--cache", tmp_path, "--json")
-    assert done.returncode == EXIT_OK, done.stderr
-    about = json.loads(done.stdout)
-    assert (about["name"], about["found"], about["bytes"] > 0, about["peak_mib"] > 0) == ("reach", False, True, True)
-    assert [line.split("s  ")[1] for line in done.stderr.splitlines()] == ["Building Engine", "Serializing"]
-    done = edged("build", packed, "--cache", tmp_path)
-    assert done.stdout.startswith(f"reach 1: plan {about['key']}, ")
-    assert "was there already" in done.stdout
-
-
-def test_without_tensorrt_the_command_says_what_to_install(packed: Path, tmp_path: Path) -> None:
-    done = edged("build", packed, "--cache", tmp_path)
-    if done.returncode == EXIT_OK:
-        pytest.skip("TensorRT and a GPU are here")
-    assert done.returncode == EXIT_FAILED
-    assert done.stderr.strip() == f"edged: {'; '.join(missing_tensorrt(this_machine()))}"
-    assert not (tmp_path / "plans").exists()
-
-
-def test_without_a_gpu_tensorrt_alone_is_no_use(packed: Path, tmp_path: Path) -> None:
-    done = edged("build", packed, "--cache", tmp_path, PYTHONPATH=str(FAKES), LD_LIBRARY_PATH="")
-    if done.returncode == EXIT_OK:
-        pytest.skip("a GPU is here")
-    assert done.returncode == EXIT_FAILED
-    assert "no NVIDIA GPU here" in done.stderr
-
-
-def test_what_is_no_bundle_is_refused_before_anything_starts(packed: Path, tmp_path: Path) -> None:
-    (tmp_path / "model.engine").write_bytes(b"\x02\x00\x00\x00{}ftrt")
-    assert edged("build", tmp_path / "model.engine").returncode == EXIT_USAGE
-    path = changed(packed, tmp_path / "store", lambda graph: None)
-    (path / "model.onnx").write_bytes(b"something else")
-    assert edged("build", path, "--cache", tmp_path).returncode == EXIT_REFUSED
-
-
-PC = Machine("x86_64", 0, "", "3.12", "580.65.06", False)
-ORIN = Machine("aarch64", 6, "NVIDIA Jetson AGX Orin Developer Kit", "3.10", "540.4.0", False)
-THOR = Machine("aarch64", 7, "NVIDIA Jetson AGX Thor Developer Kit", "3.12", "580.00", False)
-
-
-@pytest.mark.parametrize(
-    ("machine", "fact", "remedies"),
-    [
-        (PC, "not installed on this PC (x86_64)", ["pip install 'edged[gpu]'"]),
-        (dataclasses.replace(PC, driver=""), "nor is NVIDIA's driver", ["ubuntu-drivers", "pip install 'edged[gpu]'"]),
-        (dataclasses.replace(PC, driver="535.1"), "535.1 is too old", ["update the driver to 580"]),
-        (dataclasses.replace(PC, arch="aarch64"), "this server (aarch64)", ["pip install 'edged[gpu]'"]),
-        (dataclasses.replace(PC, arch="riscv64"), "no TensorRT for riscv64", ["the CPU runs it"]),
-        (ORIN, "this JetPack 6 (NVIDIA Jetson AGX Orin", ["python3-libnvinfer", "python3.10 -m venv --system-site"]),
-        (THOR, "this JetPack 7 (NVIDIA Jetson AGX Thor", ["python3-libnvinfer", "python3.12 -m venv --system-site"]),
-        (dataclasses.replace(ORIN, apt=True), "this environment does not see it", ["--system-site-packages"]),
-        (dataclasses.replace(ORIN, python="3.12"), "is for Python 3.10, this is 3.12", ["python3.10 -m venv"]),
-        (dataclasses.replace(ORIN, jetpack=5), "JetPack 5 (NVIDIA", ["flash JetPack 6 or 7"]),
-    ],
-)
-def test_each_machine_gets_its_own_advice(machine: Machine, fact: str, remedies: list[str]) -> None:
-    said, remedy = missing_tensorrt(machine)
-    assert fact in said
-    for wanted in remedies:
-        assert wanted in remedy
-
-
-@pytest.mark.parametrize(
-    ("files", "jetpack"),
-    [
-        ({}, 0),
-        ({"proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0"}, 0),
-        ({"etc/nv_tegra_release": "# R35 (release), REVISION: 4.1, GCID: 1"}, 5),
-        ({"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1"}, 6),
-        ({"etc/nv_tegra_release": "# R38 (release), REVISION: 2.0, GCID: 1"}, 7),
-        ({"etc/nv_tegra_release": "# R39 (release), REVISION: 1.0, GCID: 1"}, 7),
-        ({"proc/device-tree/model": "NVIDIA Jetson Orin Nano\0", "etc/os-release": 'VERSION_ID="22.04"'}, 6),
-        ({"proc/device-tree/model": "NVIDIA Jetson Orin Nano\0", "etc/os-release": 'VERSION_ID="24.04"'}, 7),
-        ({"proc/device-tree/model": "NVIDIA Jetson AGX Thor\0"}, 7),
-    ],
-)
-def test_the_machine_is_told_by_its_files(tmp_path: Path, files: dict[str, str], jetpack: int) -> None:
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content)
-    machine = this_machine(tmp_path)
-    assert machine.jetpack == jetpack
-    assert "\0" not in machine.model
-    assert not machine.apt
-    (tmp_path / "usr/lib/python3.10/dist-packages/tensorrt").mkdir(parents=True)
-    assert this_machine(tmp_path).apt

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import traced
+import traced_engines
 from cells import MS
 from traced import LateWorker, TracedCell
 
@@ -39,7 +40,7 @@ def night(cell: TracedCell, ticks: int, events: bool = True) -> None:
         elif what == 6:
             cell.publisher.set_alarms(("scratch",) if chance.random() < 0.5 else ())
         elif what == 7 and cell.config.stream == "action" and cell.slot.running is not None:
-            cell.slot.running.inference.encoder.settings.set(traced.SETTABLE, float(chance.random()))
+            cell.slot.running.inference.encoder.settings.set(traced_engines.SETTABLE, float(chance.random()))
         elif what == 8:
             cell.clock.advance(int(chance.integers(5 * MS, 80 * MS)))
         cell.tick()
@@ -78,7 +79,7 @@ def policy_night(folder: Path, inference: str, steps: int, ticks: int, seed: int
     cell = TracedCell(
         folder, traced.policy_config(inference, execution), traced.sensor_recording(ticks / 45, seed), seed
     )
-    cell.make = partial(traced.policy, steps=steps, continues=execution.get("join") == "rtc")
+    cell.make = partial(traced_engines.policy, steps=steps, continues=execution.get("join") == "rtc")
     cell.install(cell.make("1"), 30.0 if inference == "async" else 1.0)
     night(cell, ticks)
     return cell

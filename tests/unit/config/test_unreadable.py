@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import configs
 import pytest
 from configs import PICK, Write, faults
 
 from edged.config import load_config, load_daemon
 from edged.core.errors import ConfigError
+
+write, quiet_environment = configs.write, configs.quiet_environment
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 5000 + "]" * 5000, "a" + ".a" * 3000 + " = 1", f"[{'a.' * 3000}a]"])

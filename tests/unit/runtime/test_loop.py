@@ -2,149 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cells
 import numpy as np
 import pytest
-import zmq
-from models import make
 from numpy.typing import NDArray
-from onnx import helper
-from replayed_cell import Replay
+from turned import MS, START, Turned, engine, recorded, turn
 
-from edged.bundle.bundle import Bundle
-from edged.config import Config
-from edged.core.clock import ManualClock
 from edged.core.errors import MachineryError
 from edged.core.types import Hold, Reason
 from edged.engine.base import Engine
-from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
-from edged.pipeline.pipeline import make_pipeline
-from edged.runtime.health import Health
-from edged.runtime.inputs import Inputs
-from edged.runtime.loop import Loop
 from edged.runtime.motion import MotionState
-from edged.runtime.publish import Outlet, Publisher
-from edged.runtime.sender import Sender
-from edged.runtime.slot import Slot
-from edged.runtime.ticks import TimerTicks
-from edged.source.recording import Recording, Track
-from edged.wire import Kind, Message, decode
+from edged.wire import Kind
 
-MS = 1_000_000
-START = 1_000 * MS
-PERIOD = 20 * MS
-SAMPLE = 10 * MS
-
-
-def model() -> bytes:
-    """Joints to actions as they are; not a number when `ay` is negative, and an error when `az` is beyond 1."""
-    nodes = [
-        helper.make_node("Slice", ["state", "zero", "three", "one"], ["joints"]),
-        helper.make_node("Slice", ["state", "four", "five", "one"], ["ay"]),
-        helper.make_node("Slice", ["state", "five", "six", "one"], ["az"]),
-        helper.make_node("Sqrt", ["ay"], ["root"]),
-        helper.make_node("Cast", ["az"], ["index"], to=7),
-        helper.make_node("Gather", ["table", "index"], ["picked"]),
-        helper.make_node("Add", ["root", "picked"], ["both"]),
-        helper.make_node("Mul", ["both", "nothing"], ["trouble"]),
-        helper.make_node("Add", ["joints", "trouble"], ["action"]),
-    ]
-    names = ("zero", "one", "two", "three", "four", "five", "six")
-    numbers = {name: np.array([value]) for value, name in enumerate(names)}
-    constants = {**numbers, "table": np.ones(2, np.float32), "nothing": np.zeros(1, np.float32)}
-    return make(nodes, {"state": [1, 6]}, {"action": [1, 3]}, constants)  # type: ignore[no-any-return, no-untyped-call]
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    manifest = cells.manifest()
-    with open_engine(Bundle("reach", "1", manifest, bytes(range(32)), model(), {}, b"")) as opened:
-        yield opened
-
-
-def recorded(count: int = 100, **change: Callable[[NDArray[Any]], None]) -> Recording:
-    """Joints at rest and a level imu every 10 ms; `change` may edit the values, or cut stamps, of one sensor."""
-    stamps = START + np.arange(count) * SAMPLE
-    values = {"joints": np.zeros((count, 3)), "imu": np.zeros((count, 3))}
-    for sensor, edit in change.items():
-        edit(values[sensor])
-    return Recording(cameras={}, sensors={name: Track.make(stamps, rows) for name, rows in values.items()})
-
-
-@dataclass
-class Turned:
-    """What a loop did."""
-
-    heard: list[Message]
-    health: Health
-    inputs: Inputs
-    motion: MotionState
-
-    @property
-    def says(self) -> list[str]:
-        """Each verdict's kind or reason."""
-        return [m.header.get("reason", m.kind.name) for m in self.heard]
-
-
-@pytest.fixture
-def turn(tmp_path: Path) -> Iterator[Callable[..., Turned]]:
-    """turn(recording, engine, ticks, config): run the loop for so many ticks of 20 ms."""
-    with zmq.Context() as context:
-        yield lambda *arguments, **options: turned(context, tmp_path, *arguments, **options)
-
-
-def turned(
-    context: zmq.Context[zmq.Socket[bytes]],
-    folder: Path,
-    recording: Recording,
-    engine: Engine | None,
-    count: int = 20,
-    config: Config | None = None,
-    raises: type[Exception] | None = None,
-    vacancy: Hold | None = None,
-) -> Turned:
-    config = config or cells.config(guard={"measured": "sensor:joints", "start": "armed"})
-    clock, stop = ManualClock(START), threading.Event()
-    replay = Replay(recording, clock, START)
-
-    def sleep(due_ns: int) -> None:
-        clock.sleep_until(due_ns)
-        if due_ns > START + count * PERIOD:
-            stop.set()
-
-    inputs = Inputs({}, replay.sensors, "joints")
-    motion = MotionState(Arming(folder / "hold", config.guard.start))
-    slot, health = Slot(), Health(clock)
-    slot.vacancy = vacancy or slot.vacancy
-    if engine is not None:
-        slot.offer(make_pipeline(engine, config))
-    outlet = Outlet(context, "pick/action", ["inproc://action"])
-    listener = context.socket(zmq.SUB)
-    listener.setsockopt(zmq.SUBSCRIBE, b"")
-    listener.connect("inproc://action")
-    outlet.count_peers()
-    publisher = Publisher(outlet, Sender("pick", 1, bytes(8)), 200 * MS, PERIOD, clock)
-    try:
-        ticks = TimerTicks(1e9 / PERIOD, clock, sleep, stop)
-        if raises is None:
-            Loop(stop, ticks, slot, inputs, motion, publisher, health).run()
-        else:
-            with pytest.raises(raises):
-                Loop(stop, ticks, slot, inputs, motion, publisher, health).run()
-        heard = []
-        while listener.poll(50):
-            heard.append(decode(listener.recv()))
-    finally:
-        listener.close(linger=0)
-        outlet.close()
-    return Turned(heard, health, inputs, motion)
+__all__ = ["engine", "turn"]
 
 
 def test_every_tick_publishes_one_verdict_and_the_last_word_is_stopping(
@@ -301,7 +176,7 @@ def test_a_hold_during_inference_is_the_verdict_of_that_very_tick(
             super().__init__(arming)
             interrupting.arming = arming
 
-    monkeypatch.setitem(globals(), "MotionState", Watched)
+    monkeypatch.setattr("turned.MotionState", Watched)
     done = turn(recorded(), interrupting, 10)
     assert done.says == ["ACTION"] * 4 + ["OPERATOR"] * 6 + ["STOPPING"]
     assert done.heard[4].stop

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import traced
+import traced_engines
 from cells import MS
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -208,7 +209,7 @@ class Overlapping(RuleBasedStateMachine):
         return self.workers[-1]
 
     def install(self, threshold: float) -> None:
-        bundle = traced.segmenter(str(len(self.thresholds) + 1), threshold)
+        bundle = traced_engines.segmenter(str(len(self.thresholds) + 1), threshold)
         self.thresholds[bundle.identity] = threshold
         self.cell.install(bundle, 30.0)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import traced
+import traced_engines
 from traced import TracedCell
 from traced_night import assert_equal, night, policy_night, repeated, states, tape_of
 
@@ -89,7 +90,7 @@ def test_thousands_of_ticks_of_a_policy(
 def test_ten_thousand_ticks_of_an_inspection(tmp_path: Path, made: list[TracedCell], soak_scale: float) -> None:
     cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(420, 3), 3)
     made.append(cell)
-    cell.install(traced.segmenter("1"), 30.0)
+    cell.install(traced_engines.segmenter("1"), 30.0)
     night(cell, round(10_000 * soak_scale))
     assert_equal(repeated(cell))
 
@@ -113,7 +114,7 @@ def test_it_begins_at_any_snapshot_and_goes_on_after_a_gap(tmp_path: Path, made:
 def test_what_is_missing_is_never_equal(tmp_path: Path, made: list[TracedCell]) -> None:
     cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(8, 3), 3)
     made.append(cell)
-    cell.install(traced.segmenter("1"), 30.0)
+    cell.install(traced_engines.segmenter("1"), 30.0)
     night(cell, 120, events=False)
     tape = tape_of(cell)
     looked = [one.facts["inference"]["frames"]["line"] for one in tape.steps[30:40] if "inference" in one.facts]
@@ -141,7 +142,7 @@ def test_an_input_that_was_another_is_a_difference(tmp_path: Path, made: list[Tr
 
 def test_another_engine_than_the_recorded_one_is_refused(tmp_path: Path, made: list[TracedCell]) -> None:
     made.append(cell := policy_night(tmp_path, "inline", 12, 20))
-    other = traced.policy("9")
+    other = traced_engines.policy("9")
     done = list(repeat(tape_of(cell), RecordedCell(tape_of(cell), lambda *_: open_engine(other, "cpu", 1))))
     (why,) = {one.why for one in done[1:]}
     assert why.startswith("reach 1 here is not the recorded engine; ")
@@ -150,7 +151,7 @@ def test_another_engine_than_the_recorded_one_is_refused(tmp_path: Path, made: l
 def test_nothing_is_sent_or_kept_while_nobody_listens(tmp_path: Path, made: list[TracedCell]) -> None:
     cell = TracedCell(tmp_path, traced.policy_config("inline"), traced.sensor_recording(3, 1), 1)
     made.append(cell)
-    cell.install(traced.policy("1"), 1.0)
+    cell.install(traced_engines.policy("1"), 1.0)
     cell.traces.peers = 0
     night(cell, 40, events=False)
     assert not cell.traces.messages
@@ -179,7 +180,7 @@ def test_an_inspection_with_swaps_and_gaps(
     config = traced.inspection_config("auto", clock, execution=execution)
     cell = TracedCell(tmp_path, config, traced.picture_recording(12, 3), 3)
     made.append(cell)
-    cell.install(traced.segmenter("1"), 30.0)
+    cell.install(traced_engines.segmenter("1"), 30.0)
     night(cell, 220)
     done = repeated(cell)
     assert_equal(done)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import traced
+import traced_engines
 from traced import TracedCell
 from traced_line import PartsCell, parts_config, several_config
 from traced_night import assert_equal, night, repeated, states, tape_of
@@ -30,14 +31,14 @@ def made() -> Iterator[list[TracedCell]]:
 def several(folder: Path, ticks: int, seed: int = 3, **execution: Any) -> TracedCell:
     recording = traced.picture_recording(ticks / 25, seed, 20.0, ("left", "line", "right"))
     cell = TracedCell(folder, several_config(**execution), recording, seed)
-    cell.install(traced.segmenter("1"), 30.0)
+    cell.install(traced_engines.segmenter("1"), 30.0)
     night(cell, ticks)
     return cell
 
 
 def parts(folder: Path, ticks: int, camera: str = "hardware", seed: int = 3, overlap: bool = False) -> PartsCell:
     cell = PartsCell(folder, parts_config(camera, overlap), ticks, seed)
-    cell.install(traced.segmenter("1"), 30.0)
+    cell.install(traced_engines.segmenter("1"), 30.0)
     night(cell, ticks)
     return cell
 

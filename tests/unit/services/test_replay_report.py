@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import traced
+import traced_engines
 from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from traced import START, TracedCell
 from traced_night import assert_equal, night, policy_night, repeated, tape_of
@@ -34,7 +35,7 @@ from edged.wire import Kind, Preamble, decode, encode
 
 
 def against(tape: Tape, cell: TracedCell, other: str, **fields: object) -> list[Repeated]:
-    make = traced.policy if cell.config.stream == "action" else traced.segmenter
+    make = traced_engines.policy if cell.config.stream == "action" else traced_engines.segmenter
     with open_engine(make(other, **fields), "cpu", 1) as engine:  # type: ignore[operator]
         return list(repeat(tape, RecordedCell(tape, cell.open, engine)))
 
@@ -114,7 +115,7 @@ def test_a_picture_of_others_is_told(tmp_path: Path) -> None:
 
 def test_another_inspection_is_compared_by_results_and_pixels(tmp_path: Path) -> None:
     cell = TracedCell(tmp_path, traced.inspection_config("inline"), traced.picture_recording(6, 3), 3)
-    cell.install(traced.segmenter("1"), 5.0)
+    cell.install(traced_engines.segmenter("1"), 5.0)
     night(cell, 100, events=False)
     told = make_report(against(tape_of(cell), cell, "9", threshold=120.0)).describe()
     assert any("PASS -> FAIL" in change for change in told["results"]), told
@@ -132,7 +133,7 @@ def test_a_recording_of_an_inspection_is_replayed_from_its_file_and_is_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = TracedCell(tmp_path, traced.inspection_config("async"), traced.picture_recording(6, 3), 3)
-    cell.install(traced.segmenter("1"), 30.0)
+    cell.install(traced_engines.segmenter("1"), 30.0)
     night(cell, 120, events=False)
     track = cell.cameras["line"]._cursor._track
     frames = [
@@ -151,7 +152,7 @@ def test_a_recording_of_an_inspection_is_replayed_from_its_file_and_is_evidence(
     tape = read_tape(recorder.written[0])
     assert len(tape.messages) == 120
     assert_equal(repeated(cell, tape))
-    engines = {"plate/1": traced.segmenter("1"), "plate/9": traced.segmenter("9", threshold=120.0)}
+    engines = {"plate/1": traced_engines.segmenter("1"), "plate/9": traced_engines.segmenter("9", threshold=120.0)}
     monkeypatch.setattr(cli, "_open", lambda word, store: open_engine(engines[word], "cpu", 1))
     cli.prove(recorder.written[0], "plate/1", tmp_path, 0.0)
     with pytest.raises(RefusedError, match="disagrees with what was recorded"):
