@@ -91,15 +91,11 @@ def replay(
 
     tape = read_tape(file)
     given = load_config(config) if config is not None else None
-    cell = RecordedCell(
-        tape,
-        lambda name, version, identity: _open(f"{name}/{version}", store),
-        None if engine is None else _open(engine, store),
-        given,
-    )
+    instead = None if engine is None else _open(engine, store)
+    cell = RecordedCell(tape, lambda name, version, identity: _open(f"{name}/{version}", store), instead, given)
     try:
         done = list(repeat(tape, cell))
-        told = make_report(done).describe()
+        told = make_report(done, _threshold(instead)).describe()
         if plot is not None:
             from edged.services.replay.plot import plot_replay
 
@@ -121,10 +117,10 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> None:
     from edged.services.replay.repeat import repeat
     from edged.services.replay.report import make_report, show
 
-    tape = read_tape(file)
-    cell = RecordedCell(tape, lambda name, version, _: _open(f"{name}/{version}", store), _open(engine, store))
+    tape, instead = read_tape(file), _open(engine, store)
+    cell = RecordedCell(tape, lambda name, version, _: _open(f"{name}/{version}", store), instead)
     try:
-        report = make_report(repeat(tape, cell))
+        report = make_report(repeat(tape, cell), _threshold(instead))
     finally:
         cell.close()
     worst, what = report.worst
@@ -133,6 +129,11 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> None:
         fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g} > {bound:g}\n{told}\n"
         remedy = "look at 'edged replay FILE --engine ENGINE', or raise --bound if it is meant to differ"
         raise RefusedError(fact, remedy)
+
+
+def _threshold(engine: Engine | None) -> float:
+    """Least score of an object; 0 where no engine is given, or it finds none."""
+    return engine.manifest.head.score_threshold if engine is not None and engine.manifest.head is not None else 0.0
 
 
 def _open(word: str, store: Path | None) -> Engine:

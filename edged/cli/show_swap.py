@@ -54,7 +54,8 @@ def _outcome(name: str, done: Mapping[str, Any]) -> Iterator[str]:
     if agreement.get("pairs"):
         off = ", ".join(f"{axis} {value:g}" for axis, value in agreement.get("off", {}).items())
         tail = f" (mean difference {off})" if off else ""
-        yield f"agreement in the shadow {agreement['score']:.3f} over {agreement['pairs']} inputs{tail}"
+        over = f"{agreement['objects']} objects of " if "objects" in agreement else ""
+        yield f"agreement in the shadow {agreement['score']:.3f} over {over}{agreement['pairs']} inputs{tail}"
     for note in done.get("notes", ()):
         yield f"note: {note}"
 

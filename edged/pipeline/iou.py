@@ -1,4 +1,4 @@
-"""How well two sets of objects agree: pairs of one class by mask IoU, and what is left over."""
+"""How well two engines agree on what is in a picture: objects in pairs of one class by mask IoU, maps by class."""
 
 from __future__ import annotations
 
@@ -15,13 +15,47 @@ NEAR = 0.05  # a score so near to the threshold may fall on either side of it
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """`mask_iou`, `box_iou`: mean over pairs and the unpaired (as 0), 1 when both sets are empty. `box_error`: the
-    greatest difference of a box edge within a pair, pixels. `pairs` of `objects` in the first set."""
+    greatest difference of a box edge within a pair, pixels. `pairs` of `objects` in the first set; `judged`: pairs and
+    the unpaired that count."""
 
     mask_iou: float
     box_iou: float
     box_error: float
     pairs: int
     objects: int
+    judged: int
+
+
+class Overlap:
+    """Agreement over many pictures, pooled: an object or a class that is lost in one of a hundred does not vanish among
+    those in which there was nothing to find."""
+
+    def __init__(self) -> None:
+        self._both, self._either = np.zeros(256, np.int64), np.zeros(256, np.int64)  # pixels by class
+        self._paired = 0.0
+        self.objects = 0  # that were judged
+
+    def add_labels(self, ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> None:
+        """Maps of different sizes have nothing in common."""
+        if ours.shape == theirs.shape:
+            joint = np.bincount((ours.astype(np.uint16) * 256 + theirs).ravel(), minlength=65536).reshape(256, 256)
+            self._both += np.diag(joint)
+            self._either += joint.sum(axis=0) + joint.sum(axis=1) - np.diag(joint)
+        else:
+            self._either += sum(np.bincount(image.ravel(), minlength=256) for image in (ours, theirs))
+
+    def add_objects(self, ours: Instances, theirs: Instances, threshold: float) -> None:
+        """`threshold`: least score of an object, see `agreement`."""
+        found = agreement(ours, theirs, threshold)
+        self._paired += found.mask_iou * found.judged
+        self.objects += found.judged
+
+    @property
+    def score(self) -> float:
+        """Mean IoU of the classes that either has, or of the objects; 1 where neither found anything."""
+        if (present := self._either > 0).any():
+            return float((self._both[present] / self._either[present]).mean())
+        return self._paired / self.objects if self.objects else 1.0
 
 
 def agreement(want: Instances, have: Instances, threshold: float) -> Agreement:
@@ -51,7 +85,7 @@ def agreement(want: Instances, have: Instances, threshold: float) -> Agreement:
         float(sum(table[pair] for pair in pairs)) / judged if judged else 1.0 for table in (masks, boxes)
     )
     edges = [float(np.abs(want.xyxy[row] - have.xyxy[column]).max()) for row, column in pairs]
-    return Agreement(mean_mask, mean_box, max(edges, default=0.0), len(pairs), len(want.score))
+    return Agreement(mean_mask, mean_box, max(edges, default=0.0), len(pairs), len(want.score), judged)
 
 
 def _box_ious(want: NDArray[np.float64], have: NDArray[np.float64]) -> NDArray[np.float64]:

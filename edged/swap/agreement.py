@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edged.bundle.manifest import Manifest
 from edged.core.types import ActionChunk, Instances, Labels, Prediction
-from edged.pipeline.iou import agreement
+from edged.pipeline.iou import Overlap
 
 VARIES = 1e-3  # of an axis' range: what the running engine has to move for a constant one to be noticed
 CONSTANT = 1e-6
@@ -21,40 +21,49 @@ CONSTANT = 1e-6
 
 @dataclass(slots=True)
 class Agreement:
-    """Pairs of predictions, summed up. `score`: 1 = the same; actions: 1 - mean difference relative to the range."""
+    """Pairs of predictions, summed up. `score`: 1 = the same; actions: 1 - mean difference relative to the range;
+    masks: mean IoU over all pairs, see `Overlap`."""
 
     manifest: Manifest
     pairs: int = 0
     total: float = 0.0
     off: dict[str, float] = field(default_factory=dict)  # per axis, summed absolute difference
+    overlap: Overlap | None = None
 
     def add(self, ours: Prediction, theirs: Prediction) -> None:
         """`ours` is the running engine's; pairs of different kinds are not compared."""
-        score: float | None = None
         match ours, theirs:
             case ActionChunk(), ActionChunk():
                 score = self._actions(ours, theirs)
+                if score is None:
+                    return
+                self.total += score
             case Labels(), Labels():
-                score = mean_iou(ours.image, theirs.image)
+                self.overlap = self.overlap or Overlap()
+                self.overlap.add_labels(ours.image, theirs.image)
             case Instances(), Instances():
+                self.overlap = self.overlap or Overlap()
                 threshold = self.manifest.head.score_threshold if self.manifest.head else 0.5
-                score = agreement(ours, theirs, threshold).mask_iou
+                self.overlap.add_objects(ours, theirs, threshold)
             case _:
                 return
-        if score is not None:
-            self.pairs += 1
-            self.total += score
+        self.pairs += 1
 
     @property
     def score(self) -> float | None:
+        if self.overlap is not None:
+            return self.overlap.score
         return self.total / self.pairs if self.pairs else None
 
     def describe(self) -> dict[str, Any]:
-        """`{pairs, score, off: {axis: mean difference in its unit}}`; no `off` for masks, whose score is an IoU."""
+        """`{pairs, score, off: {axis: mean difference in its unit}}`; no `off` for masks, whose score is an IoU. Of
+        instances also how many `objects` it is of."""
         score = self.score
         if score is None:
             return {"pairs": 0}
         report: dict[str, Any] = {"pairs": self.pairs, "score": round(score, 4)}
+        if self.overlap is not None and self.manifest.task == "instance":
+            report["objects"] = self.overlap.objects
         if self.off:
             report["off"] = {name: float(f"{total / self.pairs:.3g}") for name, total in self.off.items()}
         return report
@@ -100,17 +109,6 @@ class Variation:
         if self._spans.size:
             return float(((self._high - self._low) / self._spans).max())
         return float(self._differs)
-
-
-def mean_iou(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> float | None:
-    """Mean over the classes present in either map of intersection over union; None for maps of different sizes."""
-    if ours.shape != theirs.shape:
-        return None
-    joint = np.bincount((ours.astype(np.uint16) * 256 + theirs).ravel(), minlength=65536).reshape(256, 256)
-    both = np.diag(joint)
-    either = joint.sum(axis=0) + joint.sum(axis=1) - both
-    present = either > 0
-    return float((both[present] / either[present]).mean())
 
 
 def _values(prediction: Prediction) -> NDArray[Any]:

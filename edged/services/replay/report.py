@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from edged.client import masks_of
+from edged.core.errors import WireError
+from edged.core.types import Instances
+from edged.pipeline.iou import Overlap
 from edged.services.replay.repeat import Repeated, same_result
 from edged.wire import Kind, Message
 
@@ -17,16 +21,21 @@ MOST_LISTED = 50
 
 @dataclass(slots=True, eq=False)
 class Report:
-    """`add` each tick. Of actions the first knot is compared, in the unit of each axis."""
+    """`add` each tick. Of actions the first knot is compared, in the unit of each axis. `threshold`: least score of an
+    object of the engine that replays."""
 
+    threshold: float = 0.0
     states: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     differing: list[dict[str, Any]] = field(default_factory=list)
     holds: Counter[str] = field(default_factory=Counter)  # "recorded -> made", where one of them is a Hold
     results: Counter[str] = field(default_factory=Counter)  # likewise of PASS, FAIL and NOT_INSPECTED
+    judged: Counter[str] = field(default_factory=Counter)  # recorded PASS and FAIL
+    changed: Counter[str] = field(default_factory=Counter)  # those of them that are another result now
     axes: dict[str, list[float]] = field(default_factory=dict)  # |made - recorded|
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)  # least and greatest recorded
     pixels: list[float] = field(default_factory=list)  # share of pixels that have another class
+    overlap: Overlap | None = None  # of masks
     objects: list[int] = field(default_factory=list)  # made - recorded
     parts: Counter[str] = field(default_factory=Counter)  # triggered ones: equal, different, not recorded
     compared: int = 0
@@ -51,8 +60,13 @@ class Report:
         self.compared += 1
         before, after = (one.get("why") or one["result"] for one in (was.header, made))
         self.parts["equal" if same_result(was, made, True) else "different"] += 1
+        self._compare_result(before, after)
+
+    def _compare_result(self, before: str | None, after: str | None) -> None:
+        self.judged[str(before)] += before in ("PASS", "FAIL")
         if before != after:
             self.results[f"{before} -> {after}"] += 1
+            self.changed[str(before)] += 1
 
     @property
     def disagreement(self) -> float:
@@ -62,16 +76,17 @@ class Report:
 
     @property
     def worst(self) -> tuple[float, str]:
-        """The largest disagreement and what it is: the share of verdicts, the mean share of pixels, the mean distance
-        of an axis by the span that was recorded of it, or objects more or fewer per picture. 1 where nothing was
-        compared."""
+        """The largest disagreement and what it is: the share of verdicts, of what was PASS and what FAIL; what is
+        missing of the mean IoU of classes or objects; the mean distance of an axis by the span that was recorded of
+        it. 1 where nothing was compared."""
         if not self.compared:
             return 1.0, "nothing could be compared, so"
         found = [(self.disagreement, "share of verdicts of another kind or result")]
-        if self.pixels:
-            found.append((float(np.mean(self.pixels)), "share of pixels of another class"))
-        if self.objects:
-            found.append((float(np.mean(np.abs(self.objects))), "objects more or fewer per picture"))
+        for result in ("PASS", "FAIL"):
+            if count := self.judged[result]:
+                found.append((self.changed[result] / count, f"share of what was {result} and is not now"))
+        if self.overlap is not None:
+            found.append((1 - self.overlap.score, f"1 - mean IoU of {'objects' if self.objects else 'classes'}"))
         for name, apart in self.axes.items():
             low, high = self.spans[name]
             if (mean := float(np.mean(apart))) > 0:
@@ -82,21 +97,27 @@ class Report:
         was, now = _name(recorded), _name(made)
         if was != now and Kind.HOLD in (recorded.kind, made.kind):
             self.holds[f"{was} -> {now}"] += 1
-        before, after = recorded.header.get("result"), made.header.get("result")
-        if before != after:
-            self.results[f"{before} -> {after}"] += 1
+        self._compare_result(recorded.header.get("result"), made.header.get("result"))
         if recorded.kind is not made.kind:
             return
         if made.kind is Kind.ACTION:
             names = [str(name) for name in made.header.get("names", ())]
+            if names != recorded.header.get("names"):
+                self.holds[f"{was} -> {now} of other axes"] += 1
+                return
             apart = np.abs(made.arrays["action"][0].astype(float) - recorded.arrays["action"][0].astype(float))
             for name, value, place in zip(names, apart.tolist(), recorded.arrays["action"][0].tolist(), strict=False):
                 self.axes.setdefault(name, []).append(value)
                 low, high = self.spans.get(name, (place, place))
                 self.spans[name] = min(low, place), max(high, place)
-        elif made.kind is Kind.LABELS and made.arrays["labels"].shape == recorded.arrays["labels"].shape:
-            self.pixels.append(float(np.mean(made.arrays["labels"] != recorded.arrays["labels"])))
+        elif made.kind is Kind.LABELS:
+            self.overlap = self.overlap or Overlap()
+            before, after = recorded.arrays["labels"], made.arrays["labels"]
+            self.overlap.add_labels(before, after)
+            self.pixels.append(float(np.mean(after != before)) if after.shape == before.shape else 1.0)
         elif made.kind is Kind.INSTANCES:
+            self.overlap = self.overlap or Overlap()
+            self.overlap.add_objects(_instances(recorded), _instances(made), self.threshold)
             self.objects.append(len(made.arrays["xyxy"]) - len(recorded.arrays["xyxy"]))
 
     def describe(self) -> dict[str, Any]:
@@ -123,12 +144,14 @@ class Report:
         if self.objects:
             more, fewer = (sum(max(0, sign * count) for count in self.objects) for sign in (1, -1))
             told["objects"] = {"more": more, "fewer": fewer}
+        if self.overlap is not None:
+            told["iou"] = round(self.overlap.score, 4)
         return told
 
 
-def make_report(done: Iterable[Repeated]) -> Report:
+def make_report(done: Iterable[Repeated], threshold: float = 0.0) -> Report:
     """Of all ticks."""
-    report = Report()
+    report = Report(threshold)
     for one in done:
         report.add(one)
     return report
@@ -149,10 +172,25 @@ def show(told: dict[str, Any]) -> str:
         lines.append(f"  pixels of another class: {100 * pixels['mean']:.3g} % on average, {100 * pixels['max']:.3g} %")
     if (objects := told.get("objects")) is not None:
         lines.append(f"  objects: {objects['more']} more, {objects['fewer']} fewer")
+    if (iou := told.get("iou")) is not None:
+        lines.append(f"  mean IoU of {'objects' if 'objects' in told else 'classes'}: {iou:.4g}")
     if told["differing"]:
         first = told["differing"][0]
         lines.append(f"  the first difference is tick {first['tick']}: {first['recorded']}, now {first['made']}")
     return "\n".join(lines)
+
+
+def _instances(message: Message) -> Instances:
+    """As a prediction has them; without masks by their boxes alone."""
+    xyxy = message.arrays["xyxy"]
+    try:
+        masks = tuple(mask for _, _, mask in masks_of(message))
+    except WireError:
+        masks = (np.zeros((0, 0), np.bool_),) * len(xyxy)
+    arrays, count = message.arrays, len(xyxy)
+    score = arrays["score"] if "score" in arrays else np.ones(count, np.float32)
+    class_id = arrays["class_id"] if "class_id" in arrays else np.zeros(count, np.uint16)
+    return Instances(np.maximum(xyxy, 0), score, class_id, masks, (0, 0))  # masks are cut off where pictures begin
 
 
 def _name(message: Message) -> str:

@@ -1,0 +1,113 @@
+"""A replay is evidence only where what was found is found again: not as many pixels, nor as many objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edged.core.types import ActionChunk, Instances, Labels
+from edged.pipeline.iou import Overlap
+from edged.runtime.verdict_message import describe_verdict
+from edged.services.replay.repeat import Repeated
+from edged.services.replay.report import Report, show
+from edged.services.replay.tape import Step
+from edged.wire import Message, Preamble, decode, encode
+
+SIDE = 100
+PICTURES = 100
+
+
+def message(verdict: Any, **more: Any) -> Message:
+    header: dict[str, Any] = {**more}
+    kind, reason, flags, arrays = describe_verdict(verdict, header, None)
+    return decode(
+        encode("line/masks", Preamble(kind, reason, flags, 1, 1, 0, 5, 0, bytes(8), bytes(8)), header, arrays)
+    )
+
+
+def report(*pairs: tuple[Any, Any], names: tuple[list[str], list[str]] | None = None) -> Report:
+    """Of recorded and made verdicts."""
+    made = Report(threshold=0.5)
+    for before, after in pairs:
+        was, now = ({"names": name} for name in names) if names else ({}, {})
+        made.add(
+            Repeated(Step({"tick": 1}, None, False), "different", "", message(before, **was), message(after, **now))
+        )
+    return made
+
+
+def plate(*defects: tuple[int, int, int]) -> Labels:
+    """Clean but for squares: their class, where they begin, and their side."""
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    for kind, at, side in defects:
+        image[at : at + side, at : at + side] = kind
+    return Labels(image, "line", 0)
+
+
+def tray(*parts: tuple[int, int]) -> Instances:
+    """Squares of ten pixels: their class and where they begin."""
+    boxes = np.array([(at, at, at + 10, at + 10) for _, at in parts], np.float32).reshape(-1, 4)
+    kinds = np.array([kind for kind, _ in parts], np.uint16)
+    masks = (np.ones((10, 10), bool),) * len(parts)
+    return Instances(boxes, np.full(len(parts), 0.9, np.float32), kinds, masks, (SIDE, SIDE), "line", 0)
+
+
+def test_a_defect_that_is_lost_is_no_small_share_of_the_pixels() -> None:
+    """One per cent of the pixels of one picture in a hundred."""
+    pairs = [(plate((1, 20, 10)), plate()), *[(plate(), plate())] * (PICTURES - 1)]
+    worst, what = report(*pairs).worst
+    assert (worst > 0.49, what) == (True, "1 - mean IoU of classes")
+    assert np.mean(report(*pairs).pixels) < 1e-3, "which was what counted"
+
+
+@pytest.mark.parametrize("found", [tray((0, 60)), tray((1, 20)), tray()], ids=["elsewhere", "another class", "lost"])
+def test_as_many_objects_elsewhere_or_of_another_class_are_not_the_same(found: Instances) -> None:
+    pairs = [(tray((0, 20)), found), *[(tray(), tray())] * (PICTURES - 1)]
+    made = report(*pairs)
+    assert made.worst == (1.0, "1 - mean IoU of objects")
+    assert "mean IoU of objects: 0" in show(made.describe())
+
+
+@pytest.mark.parametrize(("before", "after"), [("FAIL", "PASS"), ("PASS", "FAIL"), ("PASS", "NOT_INSPECTED")])
+def test_every_escape_counts_among_the_bad_and_not_among_all(before: str, after: str) -> None:
+    made = Report()
+    others = "PASS" if before == "FAIL" else "FAIL"
+    for was, now in [(before, after), *[(others, others)] * (PICTURES - 1)]:
+        made.add(
+            Repeated(
+                Step({"tick": 1}, None, False), "different", "", *(message(plate(), result=one) for one in (was, now))
+            )
+        )
+    assert made.disagreement == 1 / PICTURES
+    assert made.worst == (1.0, f"share of what was {before} and is not now")
+
+
+def test_the_same_is_the_same() -> None:
+    assert report((plate((1, 20, 10)), plate((1, 20, 10)))).worst[0] == 0
+    assert report((tray((0, 20), (1, 50)), tray((1, 50), (0, 20)))).worst[0] == 0, "in any order"
+    assert report(*[(tray(), tray())] * 3).worst[0] == 0
+
+
+def test_a_map_of_another_size_and_other_axes_are_not_passed_over() -> None:
+    small = Labels(np.zeros((SIDE, SIDE // 2), np.uint8), "line", 0)
+    assert report((plate(), small)).worst[0] == 1
+    chunk = ActionChunk(np.zeros((1, 2), np.float32), 0, 20_000_000, 0)
+    made = report((chunk, chunk), names=(["j1", "j2"], ["j2", "j1"]))
+    assert made.worst[0] == 1
+    assert made.holds == {"ACTION -> ACTION of other axes": 1}
+
+
+def test_overlap_is_that_of_one_large_picture() -> None:
+    """Pooled over pictures, against a reference that lays them side by side and counts pixels."""
+    draw = np.random.default_rng(3)
+    ours, theirs = (draw.integers(0, 4, (7, 12, 9), np.uint8) for _ in range(2))
+    theirs[:5] = ours[:5]
+    overlap = Overlap()
+    for one, other in zip(ours, theirs, strict=True):
+        overlap.add_labels(one, other)
+    wanted = [
+        ((ours == kind) & (theirs == kind)).sum() / ((ours == kind) | (theirs == kind)).sum() for kind in range(4)
+    ]
+    assert overlap.score == pytest.approx(np.mean(wanted))
