@@ -1,7 +1,8 @@
 """The one tolerance rule: how far an output may be from its golden sample, for pack, verify, load, swap and the GPU.
 
 action   greatest error over steps and axes, relative to the axis' range     at most the tolerance
-labels   fraction of equal pixels (of logits: of equal argmax)               at least the tolerance
+labels   fraction of equal pixels (of logits: of equal argmax)               at least the tolerance,
+          and the IoU of each class that either has `LEAST_PIXELS` of       at least `LEAST_IOU`
 hidden   greatest error relative to the golden tensor's own range            at most the tolerance
 instances mean IoU of the masks of paired objects, and that of their boxes
           where the head has them, the lesser of both (see `iou.py`)     at least the tolerance
@@ -41,6 +42,10 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "fp16": {"error": 1e-2, "agreement": 0.999, "iou": 0.95},
     "int8": {"error": 5e-2, "agreement": 0.99, "iou": 0.85},
 }
+
+
+LEAST_PIXELS = 64  # of a class in a sample: fewer may well lie on an edge alone
+LEAST_IOU = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +101,7 @@ def compare(
         elif isinstance(role, ActionOutput):
             found.append(_action(sample, tensor, role, want, have, manifest.tolerance[tensor]))
         elif isinstance(role, LabelsOutput | LogitsOutput):
-            same = want == have if isinstance(role, LabelsOutput) else _same_class(want, have)
-            equal = float(np.mean(same))
-            found.append(Difference(sample, tensor, "agreement", equal, manifest.tolerance[tensor], "equal pixels"))
+            found.append(_labels(sample, tensor, role, want, have, manifest.tolerance[tensor]))
         elif isinstance(role, HiddenOutput):
             error = float(np.max(_relative(want, have), initial=0.0))
             found.append(Difference(sample, tensor, "error", error, manifest.tolerance[tensor]))
@@ -192,6 +195,22 @@ def _action(
     return Difference(
         sample, tensor, "error", float(relative[worst]), bound, f"{axis.name} {error[worst]:.3g} {axis.unit}"
     )
+
+
+def _labels(
+    sample: int, tensor: str, role: LabelsOutput | LogitsOutput, want: NDArray[Any], have: NDArray[Any], bound: float
+) -> Difference:
+    same = want == have if isinstance(role, LabelsOutput) else _same_class(want, have)
+    maps = (want, have) if isinstance(role, LabelsOutput) else (largest(want), largest(have))
+    before, after = (np.bincount(one.ravel().astype(np.uint8), minlength=256) for one in maps)
+    both = np.bincount(maps[0][maps[0] == maps[1]].ravel().astype(np.uint8), minlength=256)
+    either = before + after - both
+    judged = np.maximum(before, after) >= LEAST_PIXELS
+    ious = np.divide(both, either, out=np.ones(256), where=judged & (either > 0))
+    if ious[worst := int(ious.argmin())] < min(LEAST_IOU, bound):  # lost or made up, where it is a small part of all
+        detail = f"IoU of class {worst}, {before[worst]} pixels and now {after[worst]}"
+        return Difference(sample, tensor, "agreement", float(ious[worst]), bound, detail)
+    return Difference(sample, tensor, "agreement", float(np.mean(same)), bound, "equal pixels")
 
 
 def _instances(sample: int, manifest: Manifest, want: Instances, made: Arrays, tensors: list[str]) -> Difference:

@@ -44,6 +44,33 @@ def test_a_label_map_is_judged_by_equal_pixels():
     assert not compare(segmenter(LabelsOutput()), {"labels": golden}, {"labels": made})[0].ok
 
 
+@pytest.mark.parametrize("role", [LabelsOutput(), LogitsOutput()])
+def test_a_class_that_is_lost_or_made_up_is_no_small_share_of_the_pixels(role: LabelsOutput | LogitsOutput):
+    """A pit of 81 pixels in a picture of a million: all pixels but 0.008 per cent are equal."""
+    plate = np.zeros((1, 1000, 1000), np.uint8)
+    pitted = plate.copy()
+    pitted[0, 500:509, 500:509] = 2
+    half = plate.copy()
+    half[0, 500:509, 500:506] = 2
+    small = plate.copy()
+    small[0, :7, :9] = 2
+
+    def judged(golden: np.ndarray, made: np.ndarray) -> Difference:
+        if isinstance(role, LogitsOutput):
+            golden, made = (
+                (np.arange(3)[None, :, None, None] == one[:, None]).astype(np.float32) for one in (golden, made)
+            )
+        (found,) = compare(segmenter(role), {"labels": golden}, {"labels": made})
+        return found
+
+    for lost in (judged(pitted, plate), judged(plate, pitted)):
+        assert (lost.ok, lost.value) == (False, 0.0)
+        assert lost.detail.startswith("IoU of class 2, ")
+    assert judged(pitted, half).ok, "two thirds of it"
+    assert judged(plate, small).ok, "63 pixels may be an edge"
+    assert judged(pitted, pitted).value == 1.0
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_logits_are_judged_by_the_class_they_mean(channels: int):
     golden = np.random.default_rng(0).normal(size=(1, channels, 8, 8)).astype(np.float32)
