@@ -134,8 +134,8 @@ def run_evaluation(
         return evaluate(opened, bundle, listed, truth, loaded, progress)
 
 
-def prove_by_pictures(folder: Path, engine: str, store: Path | None, daemon: str, bound: float) -> None:
-    """Evaluate an engine on a folder of pictures with COCO's JSON beside them, such as a daemon's evidence, by the
+def prove_by_pictures(folder: Path, engine: str, store: Path | None, daemon: str, bound: float) -> str:
+    """What came of an engine on a folder of pictures with COCO's JSON beside them, such as a daemon's evidence, by the
     rules of `daemon`'s file. `RefusedError` where more than `bound` of the bad escape or of the good are rejected, or a
     picture cannot be judged."""
     if not daemon.endswith(".toml"):
@@ -152,6 +152,8 @@ def prove_by_pictures(folder: Path, engine: str, store: Path | None, daemon: str
     if why:
         remedy = f"'edged eval {engine} {folder} --coco {folder} --config {daemon}' names them; or raise --bound"
         raise RefusedError(f"on {folder} {engine} does not hold: {'; '.join(why)}", remedy)
+    bad, good = (sum(made.results.get(result, {}).values()) for result in ("FAIL", "PASS"))
+    return f"of {bad} bad pictures {escapes:.1%} would pass, of {good} good ones {rejects:.1%} would not"
 
 
 def shortcomings(

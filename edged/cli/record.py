@@ -109,9 +109,9 @@ def replay(
         raise typer.Exit(EXIT_FAILED)
 
 
-def prove(file: Path, engine: str, store: Path, bound: float) -> None:
-    """Replay a recording with an engine: `RefusedError` where it disagrees with what was recorded beyond `bound`, or
-    nothing can be compared."""
+def prove(file: Path, engine: str, store: Path, bound: float) -> str:
+    """What was compared where a recording is replayed with an engine. `RefusedError` where that disagrees with what was
+    recorded beyond `bound`, or nothing can be compared."""
     from edged.services.replay.cell import RecordedCell
     from edged.services.replay.file import read_tape
     from edged.services.replay.repeat import repeat
@@ -129,6 +129,8 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> None:
         fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g} > {bound:g}\n{told}\n"
         remedy = "look at 'edged replay FILE --engine ENGINE', or raise --bound if it is meant to differ"
         raise RefusedError(fact, remedy)
+    ticks = sum(report.states.values())
+    return f"{ticks - report.states['not replayable']} of {ticks} ticks could be compared; {what} {worst:.3g}"
 
 
 def _threshold(engine: Engine | None) -> float:

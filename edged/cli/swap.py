@@ -56,7 +56,7 @@ def swap(
     found = find_daemon(daemon, server_key, key)
     try:
         if evidence is not None:
-            _prove(found, version, evidence, bound)
+            print(f"{evidence}: {_prove(found, version, evidence, bound)}", file=sys.stderr)
         begun = found.ask("swap", {**args, "who": who()})
     except EdgedError as error:
         if error.code == EngineError.code and not _lists(found, version):
@@ -137,8 +137,9 @@ def engines(
     print_answer(json, listed, show_engines)
 
 
-def _prove(daemon: Located, version: str, evidence: Path, bound: float) -> None:
-    """Raises `RefusedError` where the version disagrees with a recording, or with what was drawn in pictures."""
+def _prove(daemon: Located, version: str, evidence: Path, bound: float) -> str:
+    """What the version makes of a recording, or of pictures. Raises `RefusedError` where it disagrees with what was
+    recorded or drawn."""
     if daemon.runtime is None:  # a version of the same name may lie here, and is not the one
         raise UsageError(f"{daemon.word} has its engines on another machine", "give --evidence there, or leave it out")
     status = daemon.ask("status")
@@ -148,11 +149,10 @@ def _prove(daemon: Located, version: str, evidence: Path, bound: float) -> None:
     if evidence.is_dir():
         from edged.cli.evaluate import prove_by_pictures
 
-        prove_by_pictures(evidence, engine, store, daemon.word, bound)
-    else:
-        from edged.cli.record import prove
+        return prove_by_pictures(evidence, engine, store, daemon.word, bound)
+    from edged.cli.record import prove
 
-        prove(evidence, engine, store, bound)
+    return prove(evidence, engine, store, bound)
 
 
 def _lists(daemon: Located, version: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def test_evidence_that_goes_meanwhile_is_counted_and_proves_nothing(spoiled: Pat
     how = (pictures, "--coco", pictures, "--config", spoiled / "line.toml")
     code, said = run("eval", "parts", *how)
     assert (code, said["evaluated"], said["ap"], said["other_files"]) == (0, 4, 1.0, [])
-    prove_by_pictures(pictures, "parts", None, str(spoiled / "line.toml"), 0.0)
+    told = prove_by_pictures(pictures, "parts", None, str(spoiled / "line.toml"), 0.0)
+    assert re.fullmatch(r"of \d+ bad pictures 0.0% would pass, of \d+ good ones 0.0% would not", told)
     with pytest.raises(UsageError, match="TOML"):
         prove_by_pictures(pictures, "parts", None, "line", 0.0)
     lax = CONFIG + "[inspection.thresholds]\ncracked = 0.9999\n"
