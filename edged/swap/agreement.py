@@ -21,23 +21,21 @@ CONSTANT = 1e-6
 
 @dataclass(slots=True)
 class Agreement:
-    """Pairs of predictions, summed up. `score`: 1 = the same; actions: 1 - mean difference relative to the range;
-    masks: mean IoU over all pairs, see `Overlap`."""
+    """Pairs of predictions, summed up. `score`: 1 = the same; actions: 1 - mean difference relative to the range, over
+    the steps that both have, of the axis that is furthest off; masks: mean IoU over all pairs, see `Overlap`."""
 
     manifest: Manifest
     pairs: int = 0
-    total: float = 0.0
     off: dict[str, float] = field(default_factory=dict)  # per axis, summed absolute difference
+    apart: NDArray[np.float64] | float = 0.0  # the same relative to the ranges, each at most 1
     overlap: Overlap | None = None
 
     def add(self, ours: Prediction, theirs: Prediction) -> None:
         """`ours` is the running engine's; pairs of different kinds are not compared."""
         match ours, theirs:
             case ActionChunk(), ActionChunk():
-                score = self._actions(ours, theirs)
-                if score is None:
+                if not self._actions(ours, theirs):
                     return
-                self.total += score
             case Labels(), Labels():
                 self.overlap = self.overlap or Overlap()
                 self.overlap.add_labels(ours.image, theirs.image)
@@ -53,7 +51,7 @@ class Agreement:
     def score(self) -> float | None:
         if self.overlap is not None:
             return self.overlap.score
-        return self.total / self.pairs if self.pairs else None
+        return 1 - float(np.max(self.apart)) / self.pairs if self.pairs else None
 
     def describe(self) -> dict[str, Any]:
         """`{pairs, score, off: {axis: mean difference in its unit}}`; no `off` for masks, whose score is an IoU. Of
@@ -68,17 +66,20 @@ class Agreement:
             report["off"] = {name: float(f"{total / self.pairs:.3g}") for name, total in self.off.items()}
         return report
 
-    def _actions(self, ours: ActionChunk, theirs: ActionChunk) -> float | None:
+    def _actions(self, ours: ActionChunk, theirs: ActionChunk) -> bool:
+        """Whether they could be compared."""
         action = self.manifest.action
         if action is None or ours.actions.shape[1] != theirs.actions.shape[1]:
-            return None
+            return False
         axes = action[1].axes
-        off = np.abs(ours.actions[0].astype(np.float64) - theirs.actions[0])
+        steps = min(len(ours.actions), len(theirs.actions))
+        off = np.abs(ours.actions[:steps].astype(np.float64) - theirs.actions[:steps]).mean(axis=0)
         spans = np.array([axis.range[1] - axis.range[0] for axis in axes])
         for axis, value in zip(axes, off.tolist(), strict=True):
             key = f"{axis.name} {axis.unit}".strip()
             self.off[key] = self.off.get(key, 0.0) + value
-        return float(np.clip(1 - off / spans, 0, 1).mean())
+        self.apart = self.apart + np.clip(off / spans, 0, 1)
+        return True
 
 
 class Variation:

@@ -124,7 +124,16 @@ class TestAgreement:
         told = agreement.describe()
         assert told["pairs"] == 2
         assert told["off"] == {"j1 rad": 0.3, "j2 rad": 0.0, "j3 rad": 0.0}
-        assert told["score"] == pytest.approx(1 - 0.1 / 3 / 2, abs=1e-3)
+        assert told["score"] == pytest.approx(1 - 0.1 / 2, abs=1e-3), "that of j1: two that agree make up for nothing"
+
+    def test_plans_by_all_steps_that_both_have(self) -> None:
+        """An engine that begins alike and goes elsewhere does not agree."""
+        ours = ActionChunk(np.zeros((4, 3), np.float32), 0, MS, 0)
+        theirs = ActionChunk(np.array([[0, 0, 0], [0, 0, 0], [6, 0, 0]], np.float32), 0, MS, 0)
+        agreement = Agreement(self.manifest)
+        agreement.add(ours, theirs)
+        assert agreement.describe()["off"]["j1 rad"] == 2.0
+        assert agreement.score == pytest.approx(1 - 1 / 3)
 
     def test_maps_by_mean_iou(self) -> None:
         ours = np.array([[0, 1], [1, 2]], np.uint8)
