@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.chaos import growth as module
-from benchmarks.chaos.growth import Growth, growth
+from benchmarks.chaos.growth import WINDOWS, Growth, growth
 
 INSIDE = Path(module.__file__).parent / "inside"
 SURE = 0.5  # MB an hour, of the standard error
@@ -53,6 +53,22 @@ def test_its_error_is_as_large_as_it_is_wrong() -> None:
     beside = np.array([(one.mb_per_hour - 2) / one.error for one in found])
     assert np.mean(np.abs(beside) < 2) > 0.85
     assert abs(np.mean(beside)) < 0.3
+
+
+@pytest.mark.parametrize(("alike", "outliers"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.08)])
+def test_the_error_that_is_told_is_that_which_is_made(alike: float, outliers: float) -> None:
+    """Too small would call a leak none, too large would call nothing sure: of floors that wander by 0.12 MB, each like
+    the one before or not, with some that a flood has lifted."""
+    dice = np.random.default_rng(5)
+    found = []
+    for _ in range(300):
+        floors = 0.12 * dice.standard_normal(WINDOWS)
+        for at in range(1, WINDOWS):
+            floors[at] = alike * floors[at - 1] + math.sqrt(1 - alike**2) * floors[at]
+        floors[dice.random(WINDOWS) < outliers] += 0.8
+        found.append(growth(range(1200), 90 + np.repeat(floors, math.ceil(1200 / WINDOWS))[:1200]))
+    made, told = np.std([one.mb_per_hour for one in found]), np.mean([one.error for one in found])
+    assert 0.8 < told / made < 1.3
 
 
 def test_a_step_is_no_line_and_says_so() -> None:
