@@ -19,6 +19,13 @@ from edged.runtime.journal import Journal
 MOST = 30
 MINUTE_NS = 60 * NS_PER_S
 CAUSES = 256  # of which the beginnings are counted
+NAMED = 64  # engines that are called by name and version, the latest
+
+
+def _bound(of: dict[str, Any], most: int) -> None:
+    """Drop what came first."""
+    while len(of) > most:
+        of.pop(next(iter(of)))
 
 
 class Episodes:
@@ -57,6 +64,7 @@ class Episodes:
         engine = snapshot.get("engine", {})
         if engine.get("loaded"):
             self._named[str(engine["identity"])] = f"{engine['name']} {engine['version']}"
+            _bound(self._named, NAMED)
         for kind in ("camera", "sensor"):
             for name, stats in snapshot.get(f"{kind}s", {}).items():
                 self._input(kind, name, stats, now_ns)
@@ -83,14 +91,15 @@ class Episodes:
             self._begin(key, f"{key} lost", detail, captured_ns + limit_ns, {}, kind)
 
     def _begin(self, key: str, cause: str, detail: str, at_ns: int, facts: Mapping[str, Any], what: str = "") -> None:
+        lately = {one: [then for then in begun if at_ns - then < MINUTE_NS] for one, begun in self._begun.items()}
+        self._begun = {one: begun for one, begun in lately.items() if begun}
         begun = self._begun.setdefault(cause, [])
-        begun[:] = [then for then in begun if at_ns - then < MINUTE_NS]
         if len(begun) >= MOST:
             self._uncounted[cause] = self._uncounted.get(cause, 0) + 1
+            _bound(self._uncounted, CAUSES)
             return
         begun.append(at_ns)
-        while len(self._begun) > CAUSES:
-            self._begun.pop(next(iter(self._begun)))
+        _bound(self._begun, CAUSES)
         self._ids += 1
         self._open[key] = self._ids, cause, at_ns
         given = {name: value for name, value in facts.items() if value}

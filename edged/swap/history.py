@@ -88,6 +88,13 @@ class History:
             entry = self.entries[version]
             self._add(version, "committed", "it was chosen, and ran", "edged", 0, entry.committed, back=True)
 
+    def keep_words(self, there: Collection[str]) -> None:
+        """Of versions that are not `there` any more the journal alone knows what was said of them: here that would grow
+        with every swap."""
+        for version, entry in self.entries.items():
+            if entry.time and version not in there:
+                entry.reason = entry.who = entry.time = ""
+
     def forget(self, version: str, who: str) -> None:
         """Forget crashes, so that a version is tried again."""
         entry = self.entries.get(version)

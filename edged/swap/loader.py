@@ -56,7 +56,11 @@ class Loader(Duty):
                 self.item(what, partial(self._swap, job))
                 self.item(f"the end of {what}", partial(self._ended, job))
                 self.item("a look at the plan", lambda: self._upgrade.look(self._slot.running))
+                self.item("tidying up", self._tidy)
         self.item("freeing what is kept", self._swapper.close)
+
+    def _tidy(self) -> None:
+        self._history.keep_words(self._store.versions(self._config.engine.name))
 
     def _swap(self, job: Job) -> None:
         try:

@@ -8,8 +8,8 @@ import pytest
 
 from edged.core.clock import NS_PER_MS, NS_PER_S
 from edged.core.types import Hold, Reason
-from edged.runtime.cause import Course
-from edged.runtime.episodes import MOST, Episodes
+from edged.runtime.cause import Course, Transition
+from edged.runtime.episodes import CAUSES, MOST, NAMED, Episodes
 
 MS = NS_PER_MS
 
@@ -107,3 +107,18 @@ def test_a_loop_that_flaps_is_counted_not_written(episodes: Episodes, kept: Kept
     assert change is not None
     episodes.note(change)
     assert kept.lines[-1]["unrecorded"] == 500 - MOST
+
+
+def test_what_it_remembers_is_bounded(episodes: Episodes, kept: Kept) -> None:
+    """However many engines came and went, and however many causes there were."""
+    for number in range(1000):
+        at_ns = number * NS_PER_S
+        identity = number.to_bytes(8, "big")
+        engine = {"loaded": True, "identity": identity.hex(), "name": "reach", "version": str(number)}
+        episodes.look({"engine": engine}, at_ns)
+        for begun in range(MOST + 2):
+            episodes.note(Transition(at_ns + begun, "ok", "STALE", "", 0, f"cause {number}", engine=identity))
+    assert len(episodes._named) <= NAMED
+    assert len(episodes._begun) <= 61, "of a minute"
+    assert len(episodes._uncounted) <= CAUSES
+    assert kept.lines[-2]["engine"] == f"reach 999 {identity.hex()}"

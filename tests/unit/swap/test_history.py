@@ -79,6 +79,18 @@ class TestHistory:
             assert (told.order, told.previous("2")) == (["1", "2"], "1")
             assert told.committed("1", "id1")
 
+    def test_what_was_said_of_versions_that_are_gone_is_in_the_journal_alone(self, store: Store) -> None:
+        """What decides stays: what was committed under the number, crashes, attempts, and the way back."""
+        history = self.history(store)
+        for version in ("1", "2"):
+            history.add(Job(1, version, "ann", attempt=3), "committed", "why", f"id{version}")
+        history.keep_words(["2"])
+        assert [(one.reason, one.who, bool(one.time)) for one in (history.entries[v] for v in ("1", "2"))] == [
+            ("", "", False), ("why", "ann", True)
+        ]  # fmt: skip
+        assert (history.committed("1", "id1"), history.attempts("1"), history.previous("2")) == (True, 3, "1")
+        assert self.history(store).entries["1"].who == "ann"
+
     @pytest.mark.parametrize("end", ["refused", "rolled_back", "stopped"])
     def test_an_end_without_an_attempt_says_nothing_about_the_version(self, store: Store, end: str) -> None:
         store.journal_append("reach", who="ann", version="1", state=end, reason="not complete")
