@@ -119,12 +119,13 @@ def edged(*arguments: object) -> Done:
 
 
 OUTSIDER = """
-import email.parser, encodings.cp437, importlib, json, os, pkgutil, sys  # what is imported late, as of names in a zip
+import encodings.cp437, importlib.metadata, json, os, pkgutil, sys  # the code page of the names in a zip
 import edged.cli
 for module in pkgutil.iter_modules(edged.cli.__path__):
     importlib.import_module(f"edged.cli.{module.name}")  # before the files of it are closed to us
 from edged.config import paths
 from fake_daemon import edged
+importlib.metadata.version("numpy")  # which imports more in every version of Python
 folder, nobody, commands = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 for constant, name in (("CONFIGS", "etc"), ("RUNTIME", "run"), ("STATE", "state"), ("CACHE", "cache")):
     setattr(paths, f"SYSTEM_{constant}", paths.Path(folder) / name)
