@@ -28,10 +28,11 @@ def options(within: typer.Typer) -> Iterator[tuple[str, object, OptionInfo]]:
 def options_of(command: Callable[..., object]) -> Iterator[tuple[str, object, OptionInfo]]:
     hints = typing.get_type_hints(command, include_extras=True)
     for name in inspect.signature(command).parameters:
-        kind, *extras = typing.get_args(hints[name]) or (hints[name],)
-        for extra in extras:
-            if isinstance(extra, OptionInfo):
-                yield f"{command.__name__} {name}", kind, extra
+        # Before Python 3.11 a default of None wraps the whole in Optional.
+        for hint in (hints[name], *typing.get_args(hints[name])):
+            for extra in getattr(hint, "__metadata__", ()):
+                if isinstance(extra, OptionInfo):
+                    yield f"{command.__name__} {name}", typing.get_args(hint)[0], extra
 
 
 def test_no_number_is_anything_but_finite() -> None:
