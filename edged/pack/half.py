@@ -6,6 +6,7 @@ What is baked around it later, normalisation with physical units above all, stay
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection
 
@@ -17,6 +18,7 @@ from edged.core.errors import RefusedError
 from edged.pack.graph import FLOAT, drop_unread, name_nodes, nodes, sort
 
 HALF = onnx.TensorProto.FLOAT16
+NARROWS = re.compile(r"graph_input_cast.*|.*_cast_to_fp16_node|.*_output_cast\d+")  # the last: ONNX Runtime up to 1.23
 
 # Besides what has no half kernel: positions above 2048 do not exist in half precision; bodies stay whole.
 BODIES = ("If", "Loop", "Scan")
@@ -134,7 +136,7 @@ def _join(model: onnx.ModelProto) -> None:
     narrowed = {
         node.output[0]: node.input[0]
         for node in model.graph.node
-        if node.name.endswith("_cast_to_fp16_node") or node.name.startswith("graph_input_cast")
+        if node.op_type == "Cast" and NARROWS.fullmatch(node.name)
     }
     outputs = {value.name for value in model.graph.output}
     joined: dict[str, str] = {}
