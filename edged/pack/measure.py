@@ -11,6 +11,7 @@ from edged.bundle.manifest import INSTANCES, ActionOutput, LabelsOutput, LogitsO
 from edged.bundle.samples import Arrays
 from edged.pack.prove import Wanted
 from edged.pipeline.golden import largest, objects_agree, objects_in
+from edged.pipeline.iou import by_class
 
 
 def measure(manifest: Manifest, reference: Sequence[Wanted], packed: Sequence[Arrays]) -> dict[str, dict[str, float]]:
@@ -47,11 +48,8 @@ def _action(role: ActionOutput, pairs: list[tuple[NDArray[np.floating], NDArray[
 
 def _labels(pairs: list[tuple[NDArray[np.integer], NDArray[np.integer]]]) -> dict[str, float]:
     want, have = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
-    ious = []
-    for number in np.unique(want):
-        of_want, of_have = want == number, have == number
-        ious.append(np.count_nonzero(of_want & of_have) / np.count_nonzero(of_want | of_have))
-    return {"mIoU": float(np.mean(ious)), "equal pixels": float(np.mean(want == have))}
+    before, after, both = (pixels[np.unique(want).astype(int)] for pixels in by_class(want, have))
+    return {"mIoU": float(np.mean(both / (before + after - both))), "equal pixels": float(np.mean(want == have))}
 
 
 def _instances(manifest: Manifest, pairs: list[tuple[Wanted, Arrays]]) -> dict[str, float]:

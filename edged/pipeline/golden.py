@@ -34,7 +34,7 @@ from edged.core.errors import RefusedError
 from edged.core.types import Instances
 from edged.pipeline.class_numbers import class_table
 from edged.pipeline.geometry import fit
-from edged.pipeline.iou import Agreement, agreement
+from edged.pipeline.iou import Agreement, agreement, by_class
 from edged.pipeline.masks import find
 
 DEFAULTS: dict[str, dict[str, float]] = {
@@ -202,8 +202,7 @@ def _labels(
 ) -> Difference:
     same = want == have if isinstance(role, LabelsOutput) else _same_class(want, have)
     maps = (want, have) if isinstance(role, LabelsOutput) else (largest(want), largest(have))
-    before, after = (np.bincount(one.ravel().astype(np.uint8), minlength=256) for one in maps)
-    both = np.bincount(maps[0][maps[0] == maps[1]].ravel().astype(np.uint8), minlength=256)
+    before, after, both = by_class(*maps)
     either = before + after - both
     judged = np.maximum(before, after) >= LEAST_PIXELS
     ious = np.divide(both, either, out=np.ones(256), where=judged & (either > 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,16 @@ class Agreement:
     judged: int
 
 
+Pixels: TypeAlias = NDArray[np.int64]  # [256], how many of each class
+
+
+def by_class(ours: NDArray[Any], theirs: NDArray[Any]) -> tuple[Pixels, Pixels, Pixels]:
+    """Pixels of `ours`, of `theirs`, and of both where they agree; maps of different sizes agree nowhere."""
+    both = ours[ours == theirs] if ours.shape == theirs.shape else ours[:0]
+    before, after, common = (np.bincount(one.astype(np.uint8).ravel(), minlength=256) for one in (ours, theirs, both))
+    return before, after, common
+
+
 class Overlap:
     """Agreement over many pictures, pooled: an object or a class that is lost in one of a hundred does not vanish among
     those in which there was nothing to find."""
@@ -36,13 +47,10 @@ class Overlap:
         self.objects = 0  # that were judged
 
     def add_labels(self, ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> None:
-        """Maps of different sizes have nothing in common."""
-        if ours.shape == theirs.shape:
-            joint = np.bincount((ours.astype(np.uint16) * 256 + theirs).ravel(), minlength=65536).reshape(256, 256)
-            self._both += np.diag(joint)
-            self._either += joint.sum(axis=0) + joint.sum(axis=1) - np.diag(joint)
-        else:
-            self._either += sum(np.bincount(image.ravel(), minlength=256) for image in (ours, theirs))
+        """Two label maps of one picture."""
+        before, after, both = by_class(ours, theirs)
+        self._both += both
+        self._either += before + after - both
 
     def add_objects(self, ours: Instances, theirs: Instances, threshold: float) -> None:
         """`threshold`: least score of an object, see `agreement`."""

@@ -42,8 +42,9 @@ PERIOD = 20 * MS
 SAMPLE = 10 * MS
 
 
-def model() -> bytes:
-    """Joints to actions as they are; not a number when `ay` is negative, and an error when `az` is beyond 1."""
+def troubled(output: str) -> tuple[list[Any], dict[str, Any]]:
+    """Nodes and constants that give the joints as they are; not a number when `ay` is negative, and an error when `az`
+    is beyond 1."""
     nodes = [
         helper.make_node("Slice", ["state", "zero", "three", "one"], ["joints"]),
         helper.make_node("Slice", ["state", "four", "five", "one"], ["ay"]),
@@ -53,11 +54,16 @@ def model() -> bytes:
         helper.make_node("Gather", ["table", "index"], ["picked"]),
         helper.make_node("Add", ["root", "picked"], ["both"]),
         helper.make_node("Mul", ["both", "nothing"], ["trouble"]),
-        helper.make_node("Add", ["joints", "trouble"], ["action"]),
+        helper.make_node("Add", ["joints", "trouble"], [output]),
     ]
     names = ("zero", "one", "two", "three", "four", "five", "six")
     numbers = {name: np.array([value]) for value, name in enumerate(names)}
-    constants = {**numbers, "table": np.ones(2, np.float32), "nothing": np.zeros(1, np.float32)}
+    return nodes, {**numbers, "table": np.ones(2, np.float32), "nothing": np.zeros(1, np.float32)}
+
+
+def model() -> bytes:
+    """Of one step, see `troubled`."""
+    nodes, constants = troubled("action")
     return make(nodes, {"state": [1, 6]}, {"action": [1, 3]}, constants)  # type: ignore[no-any-return, no-untyped-call]
 
 

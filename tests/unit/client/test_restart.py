@@ -6,27 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from fake_publisher import TOPIC, Daemon, take, taken
+from streamed import MS, clock, endpoint
 
 from edged.client import Stream
 from edged.core.clock import ManualClock, monotonic_ns
 
-MS = 1_000_000
+__all__ = ["clock", "endpoint"]
+
 ELSEWHERE = b"another!"
-START_NS = 1000 * MS
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> str:
-    return f"ipc://{tmp_path}/s"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START_NS)
 
 
 def test_a_restarted_daemon_is_followed_by_itself(endpoint: str, clock: ManualClock) -> None:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import make
 from onnx import helper
+from turned import troubled
 
 from edged.bundle.bundle import Bundle
 from edged.core.clock import ManualClock
@@ -37,24 +38,13 @@ PERIOD = 20 * MS
 
 def chunks() -> bytes:
     """Three steps from the joints on, NaN where `ay` is negative, a failed run where `az` is beyond 1."""
-    nodes = [
-        helper.make_node("Slice", ["state", "zero", "three", "one"], ["joints"]),
-        helper.make_node("Slice", ["state", "four", "five", "one"], ["ay"]),
-        helper.make_node("Slice", ["state", "five", "six", "one"], ["az"]),
-        helper.make_node("Sqrt", ["ay"], ["root"]),
-        helper.make_node("Cast", ["az"], ["index"], to=7),
-        helper.make_node("Gather", ["table", "index"], ["picked"]),
-        helper.make_node("Add", ["root", "picked"], ["both"]),
-        helper.make_node("Mul", ["both", "nothing"], ["trouble"]),
-        helper.make_node("Add", ["joints", "trouble"], ["first"]),
+    nodes, constants = troubled("first")
+    nodes += [
         helper.make_node("Unsqueeze", ["first", "one"], ["row"]),
         helper.make_node("Add", ["row", "ramp"], ["action"]),
     ]
-    constants: dict[str, Any] = {
-        name: np.array([n]) for n, name in enumerate(("zero", "one", "two", "three", "four", "five", "six"))
-    }
     ramp = np.linspace(0, 0.2, 3, dtype=np.float32).reshape(1, 3, 1)
-    constants |= {"table": np.ones(2, np.float32), "nothing": np.zeros(1, np.float32), "ramp": ramp}
+    constants["ramp"] = ramp
     return make(nodes, {"state": [1, 6]}, {"action": [1, 3, 3]}, constants)  # type: ignore[no-any-return]
 
 

@@ -479,7 +479,6 @@ inline bool read_array(const Value& entry, Array& array) {
     Value::Members members = entry.members();
     while (members.next(key) && members.next(value)) {
         if (key.type != Type::text) return false;
-        if (key.type != Type::text) return false;
         const std::string_view word = key.text();
         if (word == "name") name = value;
         else if (word == "dtype") dtype = value;
