@@ -216,6 +216,18 @@ def test_a_sender_that_cannot_bind_says_so(program: Path, tmp_path: Path) -> Non
     assert "cannot send on" in done.stderr
 
 
+def test_a_sender_takes_no_readers_from_another(program: Path, endpoint: str) -> None:
+    with Reader(program, "samples", endpoint, "cell/joints").process as first:
+        command = [program, "samples", endpoint, "cell/joints"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=20)
+        assert f"another process sends on {endpoint}" in done.stderr
+        with Subscription(endpoint, "cell/joints") as heard:
+            assert isinstance(heard.receive(20_000), Message)
+        first.kill()
+    with Reader(program, "samples", endpoint, "cell/joints").process as later:  # what a dead one left is no hindrance
+        later.kill()
+
+
 USER = """
 cmake_minimum_required(VERSION 3.18)
 project(user CXX)

@@ -19,7 +19,11 @@
 #ifndef EDGED_CLIENT_HPP
 #define EDGED_CLIENT_HPP
 
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include <array>
@@ -1754,14 +1758,35 @@ class Sample {
     int64_t seq_ = 0;
 };
 
+namespace detail {
+
+// Whether another process listens on an ipc endpoint: a second bind would succeed, and steal its readers.
+inline bool is_taken(std::string_view endpoint) {
+    sockaddr_un address{};
+    if (endpoint.substr(0, 7) != "ipc:///" || endpoint.size() - 6 >= sizeof address.sun_path) return false;
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, endpoint.data() + 6, endpoint.size() - 6);
+    const int handle = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (handle < 0) return false;
+    const bool found = !::connect(handle, reinterpret_cast<sockaddr*>(&address), sizeof address) || errno == EAGAIN;
+    ::close(handle);
+    return found;
+}
+
+}  // namespace detail
+
 // Sends the samples of one sensor; a daemon reads them with `codec = "edged"`. It binds, readers connect; who sleeps
 // loses messages, the sender never waits.
 class SensorSender {
    public:
-    // Throws std::runtime_error where the endpoint cannot be bound. Of `options` only the context counts.
+    // Throws std::runtime_error where the endpoint cannot be bound, or another process sends on it. Of `options` only
+    // the context counts.
     SensorSender(const char* endpoint, std::string_view topic, const std::vector<std::string>& names,
                  std::string_view unit = {}, double valid_ms = 1000, const Options& options = {})
         : sample_(topic, names, unit, valid_ms), context_(options.context) {
+        const timespec moment = {0, 50'000'000};  // one that is just being closed
+        for (int looks = 0; detail::is_taken(endpoint); nanosleep(&moment, nullptr))
+            if (++looks == 10) throw std::runtime_error(std::string("edged: another process sends on ") + endpoint);
         if (!context_) context_ = own_context_ = zmq_ctx_new();
         if (context_) socket_ = zmq_socket(context_, ZMQ_PUB);
         const int none = 0, queue = 256;
