@@ -7,6 +7,7 @@ neither, and compares the medians of each figure. How far two medians of A alone
 hour is the spread; a figure is worse when B lies beyond that spread and 5 % more. Exit 1 when one is worse or a row of
 OLD is gone, 2 when the checkouts cannot be compared.
 
+A run that ends without figures, as after a swap that was rolled back, is run again, three times at most, and counted.
 Each checkout brings its environment as `.venv`; `--python-old` and `--python-new` name others.
 """
 
@@ -31,6 +32,7 @@ MARGIN = 0.05
 SPREAD_QUANTILE = 0.95
 DRAWS = 4000
 RUN_LIMIT_S = 600
+ATTEMPTS = 3  # at one run
 
 Rows = Mapping[str, Mapping[str, Any]]  # what one `edged bench --json` prints
 
@@ -150,11 +152,21 @@ def bench(side: Checkout, rows: Sequence[str]) -> Rows:
         raise CannotCompare(f"edged bench of {side.tree} exits {ended.returncode}: {ended.stderr.strip()}") from None
 
 
-def runs(order: str, sides: Mapping[str, Callable[[], Rows]]) -> Iterator[tuple[str, Rows]]:
-    """Run each side in the order given and say on stderr how far it is."""
+def runs(order: str, sides: Mapping[str, Callable[[], Rows]]) -> Iterator[tuple[str, Rows, int]]:
+    """Run each side in the order given and say on stderr how far it is: the side, its figures and how many runs
+    before ended without any."""
     for number, letter in enumerate(order, 1):
-        print(f"[{number}/{len(order)}] {letter}", file=sys.stderr, flush=True)
-        yield letter, sides[letter]()
+        for failed in range(ATTEMPTS):
+            print(f"[{number}/{len(order)}] {letter}", file=sys.stderr, flush=True)
+            try:
+                rows = sides[letter]()
+            except (CannotCompare, subprocess.TimeoutExpired) as error:
+                if failed + 1 == ATTEMPTS:
+                    raise
+                print(f"run again: {error}", file=sys.stderr, flush=True)
+            else:
+                yield letter, rows, failed
+                break
 
 
 def measure(old: Checkout, new: Checkout, asked: Sequence[str], pairs: int) -> dict[str, Any]:
@@ -169,10 +181,13 @@ def measure(old: Checkout, new: Checkout, asked: Sequence[str], pairs: int) -> d
     load_before = os.getloadavg()[0]
     sides = {"A": lambda: bench(old, common), "B": lambda: bench(new, common)}
     printed: dict[str, list[Rows]] = {"A": [], "B": []}
-    for letter, rows in runs(schedule(pairs), sides):
+    repeated = {"A": 0, "B": 0}
+    for letter, rows, failed in runs(schedule(pairs), sides):
         printed[letter].append(rows)
+        repeated[letter] += failed
     return {
         "pairs": pairs,
+        "repeated": [repeated["A"], repeated["B"]],
         "load": [round(load_before, 2), round(os.getloadavg()[0], 2)],
         "gone": [row for row in wanted if row not in known["B"]],
         "added": [row for row in known["B"] if row not in known["A"]],
@@ -204,6 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print(table(figures))
         print(f"{asked.pairs} runs of each, load {outcome['load'][0]} before and {outcome['load'][1]} after")
+        if any(outcome["repeated"]):
+            print("run again for want of figures: {} times OLD, {} times NEW".format(*outcome["repeated"]))
         for word in ("gone", "added"):
             if outcome[word]:
                 print(f"{word}: {', '.join(outcome[word])}")

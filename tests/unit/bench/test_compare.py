@@ -111,6 +111,32 @@ def test_two_checkouts_are_run_and_a_slower_one_ends_with_1(
     assert "glue_state" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("failures", "code"), [(2, 0), (3, 2)])
+def test_a_run_without_figures_is_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], failures: int, code: int
+) -> None:
+    old, new = a_checkout(tmp_path / "old", 1.0), a_checkout(tmp_path / "new", 1.0)
+    (tmp_path / "left").write_text("x" * failures, encoding="utf-8")
+    start = new / "edged/__main__.py"
+    failing = f"""
+import pathlib
+left = pathlib.Path({str(tmp_path / "left")!r})
+if (said := left.read_text()) and '?' not in sys.argv:
+    left.write_text(said[1:])
+    sys.exit('edged: version 6 was rolled back')
+print("""
+    start.write_text(start.read_text(encoding="utf-8").replace("print(", failing.lstrip(), 1), encoding="utf-8")
+    words = [str(old), str(new), "--python-old", sys.executable, "--python-new", sys.executable, "--pairs", "3"]
+    if code:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == code
+        assert "version 6 was rolled back" in capsys.readouterr().err
+    else:
+        assert main([*words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["repeated"] == [0, failures]
+
+
 def test_a_row_that_is_gone_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = a_checkout(tmp_path / "old", 1.0), a_checkout(tmp_path / "new", 1.0)
     start = old / "edged/__main__.py"
