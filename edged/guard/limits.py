@@ -43,15 +43,22 @@ def guard(
         return verdict
     late_ns = now_ns - tick.due_ns
     if late_ns > rule.deadline_ns:
-        late = f"{ms(late_ns):.1f} ms after the tick > deadline {ms(rule.deadline_ns):.1f} ms"
-        detail = f'{late}; use a faster engine, or [execution] inference = "async"'
-        return Hold(Reason.LATE, detail, prediction.captured_ns)
+        return Hold(Reason.LATE, _late(late_ns, rule), prediction.captured_ns)
     age_ns = now_ns - prediction.captured_ns
     if age_ns >= rule.max_plan_age_ns:
         limit = f"[execution] max_plan_age_ms {ms(rule.max_plan_age_ns):.4g}"
         detail = f"made from input {ms(age_ns):.1f} ms old > {limit}"
         return Hold(Reason.LATE, detail, prediction.captured_ns)
     return verdict
+
+
+def _late(late_ns: int, rule: Rules) -> str:
+    """The cause is the machine where a run by itself takes less than half of the time that there is."""
+    fact = f"{ms(late_ns):.1f} ms after the tick > deadline {ms(rule.deadline_ns):.1f} ms"
+    usual = f", a run took {ms(rule.run_ns):.1f} ms when loaded" if rule.run_ns else ""
+    if 0 < rule.run_ns < rule.deadline_ns / 2:
+        return f"{fact}{usual}; something keeps the machine busy: see [loop] cpus and fifo, and 'edged doctor'"
+    return f'{fact}{usual}; use a faster engine, or [execution] inference = "async"'
 
 
 def _actions(chunk: ActionChunk, rule: Rules, start: Anchor | None, led: bool) -> ActionChunk | Hold:

@@ -55,12 +55,13 @@ class Rules:
     # Each measured axis, which value it is and its slack, for a look without numpy; None where that does not say all.
     compared: tuple[tuple[int, int, float], ...] | None
     turns: tuple[Turning, ...]  # rotations, whose parts have no limits of their own
+    run_ns: int  # what a run took when the engine was loaded, 0 = not measured
 
 
-def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns: int) -> Rules:
+def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns: int, run_ns: int = 0) -> Rules:
     """The config's limits in the order of the manifest's axes; `RefusedError` for a limit on no axis of the engine.
 
-    `deadline_ns`, `max_plan_age_ns`: see `Schedule`.
+    `deadline_ns`, `max_plan_age_ns`, `run_ns`: see `Schedule`.
     """
     action = manifest.action
     axes = action[1].axes if action else ()
@@ -125,6 +126,7 @@ def rules(config: Config, manifest: Manifest, deadline_ns: int, max_plan_age_ns:
         slack=slack,
         compared=None if sensor is None or turns or turn.any() else tuple((i, n, s) for i, (n, s) in each if n >= 0),
         turns=turns,
+        run_ns=run_ns,
     )
 
 

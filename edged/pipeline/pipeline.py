@@ -213,7 +213,7 @@ def make_pipeline(engine: Engine, config: Config, measure: Callable[[Engine], in
     return Pipeline(
         inference,
         replace(want, gap_ns=schedule.gap_ns),
-        rules(config, manifest, schedule.deadline_ns, schedule.max_plan_age_ns),
+        rules(config, manifest, schedule.deadline_ns, schedule.max_plan_age_ns, schedule.run_ns),
         meaning_of(manifest),
         schedule,
     )

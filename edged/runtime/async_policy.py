@@ -203,12 +203,13 @@ class AsyncPolicy:
 
     def _nothing(self, worker: InferenceThread, now_ns: int) -> Hold:
         """No plan, and nothing is wrong with the input."""
-        spent_ms = ms(worker.spent_ns(now_ns))
+        spent_ms, usual_ms = ms(worker.spent_ns(now_ns)), ms(worker.pipeline.schedule.run_ns)
         if self._ended is None:
             return Hold(Reason.STARTING, f"the first inference has been running for {spent_ms:.0f} ms")
         captured_ns, end_ns = self._ended
         why = f"the plan ended {ms(end_ns - captured_ns):.0f} ms after its capture"
         running = f"the next inference has been running for {spent_ms:.0f} ms" if spent_ms else "no inference runs"
+        running += f", one took {usual_ms:.0f} ms when loaded"
         remedy = "use a faster engine or longer chunks, or raise [execution] max_plan_age_ms"
         return Hold(Reason.LATE, f"{why}, {running}; {remedy}", captured_ns)
 

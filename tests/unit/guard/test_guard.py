@@ -200,6 +200,20 @@ def test_late_by_deadline_and_by_age() -> None:
     assert "200.0 ms old" in held(checked(chunk([0, 0, 0], age_ms=200), by), Reason.LATE)
 
 
+@pytest.mark.parametrize(
+    ("run_ms", "said"),
+    [
+        (0, "deadline 20.0 ms; use a faster engine"),
+        (2, "a run took 2.0 ms when loaded; something keeps the machine busy"),
+        (15, "a run took 15.0 ms when loaded; use a faster engine"),
+    ],
+)
+def test_the_engine_is_not_blamed_for_a_busy_machine(run_ms: int, said: str) -> None:
+    by = rules(config(), manifest(outputs={}), 20 * MS, 200 * MS, run_ms * MS)
+    labels = Labels(np.zeros((4, 4), np.uint8), "line", NOW_NS)
+    assert said in held(guard(labels, by, None, TICK, NOW_NS + 21 * MS), Reason.LATE)
+
+
 def test_labels_and_instances_pass_unless_late_or_broken() -> None:
     by = rules(config(), manifest(outputs={}), 20 * MS, 200 * MS)
     labels = Labels(np.zeros((4, 4), np.uint8), "line", NOW_NS)
