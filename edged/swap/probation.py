@@ -22,8 +22,9 @@ LATE_SHARE = 0.01  # of its ticks: a busy machine may delay a tick of any engine
 LATE_FEWEST = 3
 CHANGED_FACTOR, CHANGED_FEWEST = 2.0, 5
 SLOW_FACTOR, SLOW_FLOOR, SLOW_FEWEST = 1.5, 0.05, 20
-"""A slower median counts from 1.5 times on, if that is at least a twentieth of the deadline (less is noise), once a
-tenth of the probation has been seen."""
+"""A slower median counts from 1.5 times on, if that is at least a twentieth of the deadline (less is noise), once all
+of the probation has been seen; before that, from a tenth on, if three ticks of four are that slow: a machine that is
+busy for a moment delays some, a slow engine all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,9 @@ def breach(tally: Tally, before: Baseline, deadline_ns: int, predictions: int = 
         share, usual = tally.changed / tally.predictions, before.changed / before.predictions
         return f"the guard changed {share:.1%} of its answers, {usual:.1%} before"
     if before.work_ns is not None and tally.predictions >= max(SLOW_FEWEST, predictions // 10):
-        work_ns = tally.work.quantile_ns(0.5)
-        if work_ns > SLOW_FACTOR * before.work_ns and work_ns - before.work_ns > SLOW_FLOOR * deadline_ns:
-            return f"median tick {work_ns / 1e6:.2f} ms, {before.work_ns / 1e6:.2f} ms before"
+        judged_ns = tally.work.quantile_ns(0.5 if tally.predictions >= predictions else 0.25)
+        if judged_ns > SLOW_FACTOR * before.work_ns and judged_ns - before.work_ns > SLOW_FLOOR * deadline_ns:
+            return f"median tick {tally.work.quantile_ns(0.5) / 1e6:.2f} ms, {before.work_ns / 1e6:.2f} ms before"
     return None
 
 

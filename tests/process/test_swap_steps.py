@@ -83,6 +83,18 @@ class TestProbation:
         assert "median tick" in str(breach(tally(20, work_ms=5), self.usual, DEADLINE))
         assert breach(tally(20, work_ms=5), Baseline(), DEADLINE) is None, "nothing ran before"
 
+    def test_a_machine_that_is_busy_for_a_moment_is_no_slow_engine(self) -> None:
+        def seen(slow: int) -> Tally:
+            made = tally(200 - slow)
+            for _ in range(slow):
+                made.work.record(5 * MS)
+            made.predictions = 200
+            return made
+
+        assert breach(seen(120), self.usual, DEADLINE, predictions=1000) is None
+        assert "median tick" in str(breach(seen(160), self.usual, DEADLINE, predictions=1000))
+        assert "median tick" in str(breach(seen(120), self.usual, DEADLINE, predictions=200)), "all has been seen"
+
     def test_it_ends_after_predictions_and_seconds(self) -> None:
         config = SwapConfig(probation_predictions=30, probation_seconds=2)
         clock, counted = ManualClock(), tally(29)
