@@ -17,18 +17,8 @@ from typing import Annotated
 import typer
 
 from edged import __version__
-from edged.cli import calibrate as cli_calibrate
-from edged.cli import daemons as cli_daemons
-from edged.cli import engines as cli_engines
-from edged.cli import evaluate as cli_evaluate
-from edged.cli import gateway as cli_gateway
-from edged.cli import pack as cli_pack
-from edged.cli import pull as cli_pull
-from edged.cli import record as cli_record
-from edged.cli import services as cli_services
-from edged.cli import set as cli_set
-from edged.cli import setup as cli_setup
-from edged.cli import swap as cli_swap
+from edged.cli import calibrate, daemons, engines, evaluate, gateway, pack, pull, record, services, setup, swap
+from edged.cli import set as set_input
 from edged.cli.options import AsJson, ConfigFile, Sets, finite
 from edged.cli.output import discard_output, print_answer
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EdgedError, UsageError
@@ -233,15 +223,5 @@ def version() -> None:
     print(__version__)
 
 
-cli_daemons.register(app)
-cli_engines.register(app)
-cli_evaluate.register(app)
-cli_services.register(app)
-cli_record.register(app)
-cli_gateway.register(app)
-cli_swap.register(app)
-cli_pack.register(app)
-cli_pull.register(app)
-cli_set.register(app)
-cli_calibrate.register(app)
-cli_setup.register(app)
+for part in (daemons, engines, evaluate, services, record, gateway, swap, pack, pull, set_input, calibrate, setup):
+    part.register(app)
