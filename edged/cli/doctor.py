@@ -6,89 +6,39 @@ Nothing is changed; two files are written for a moment, beside the store, to see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from edged.cli.doctor_cpu import check_clock, check_cpus
 from edged.cli.doctor_system import check_disk, check_gpu, check_limits, check_memory, check_sync, check_versions
 from edged.cli.finding import Finding, fault
-from edged.config import Config, default_store, load_config, unit_environ
+from edged.config import default_store, load_config, unit_environ
 from edged.config.paths import default_cache
+from edged.config.sections import LoopConfig
 from edged.core.errors import EXIT_USAGE, ConfigError
 
-ROOT = Path("/")
+ROOT = Path("/")  # where /proc, /sys and /etc are looked for
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the loop in question asks of the machine. `by`: whose wish it is; empty = nobody's in particular."""
-
-    by: str
-    cpus: tuple[int, ...]
-    fifo: int
-    mlock: bool
-    backend: str
-    device: int | str | None
-    store: Path
-    cache: Path
-    is_service: bool
-
-
-def wanted_by(config: Config | None, is_service: bool = False) -> Wanted:
-    """Of a config; without one the folders of this user, and nothing in particular."""
-    if config is None:
-        return Wanted("", (), 0, False, "auto", None, default_store(), default_cache(), False)
-    loop, engine = config.loop, config.engine
-    cpus = loop.cpus, loop.fifo, loop.mlock
-    places = config.daemon.store, config.daemon.cache
-    return Wanted(config.daemon.name, *cpus, engine.backend, engine.gpu, *places, is_service)
-
-
-def doctor(file: Path | None = None, sets: Sequence[str] = (), root: Path = ROOT) -> list[Finding]:
-    """Everything found, a finding or more for each subject. `root`: where /proc, /sys and /etc are looked for."""
+def doctor(file: Path | None = None, sets: Sequence[str] = ()) -> list[Finding]:
+    """Everything found, a finding or more for each subject."""
     config = None
     if file is not None:
         try:
             config = load_config(file, sets, unit_environ(file))
         except ConfigError as error:
             return [fault("config", line, "", EXIT_USAGE) for line in str(error).splitlines()]
-    wanted = wanted_by(config, file is not None and unit_environ(file, {}) != {})
-    return [finding for check in _CHECKS for finding in check(wanted, root)]
-
-
-def _clock(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_clock(root)
-
-
-def _sync(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_sync(root)
-
-
-def _cpus(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_cpus(wanted.cpus, wanted.fifo, root)
-
-
-def _limits(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_limits(wanted.fifo, wanted.mlock, wanted.is_service, bool(wanted.by))
-
-
-def _memory(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_memory(wanted.mlock, root)
-
-
-def _disk(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_disk(wanted.store, wanted.cache, root)
-
-
-def _gpu(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_gpu(wanted.backend, wanted.device, root)
-
-
-def _versions(wanted: Wanted, root: Path) -> Iterator[Finding]:
-    yield from check_versions(root)
-
-
-_CHECKS: tuple[Callable[[Wanted, Path], Iterator[Finding]], ...] = (
-    _clock, _sync, _cpus, _limits, _memory, _disk, _gpu, _versions,
-)  # fmt: skip
+    is_service = file is not None and unit_environ(file, {}) != {}
+    loop = LoopConfig() if config is None else config.loop
+    backend, gpu = ("auto", None) if config is None else (config.engine.backend, config.engine.gpu)
+    store, cache = (default_store(), default_cache()) if config is None else (config.daemon.store, config.daemon.cache)
+    return [
+        *check_clock(ROOT),
+        *check_sync(ROOT),
+        *check_cpus(loop.cpus, loop.fifo, ROOT),
+        *check_limits(loop.fifo, loop.mlock, is_service, config is not None),
+        *check_memory(loop.mlock, ROOT),
+        *check_disk(store, cache, ROOT),
+        *check_gpu(backend, gpu, ROOT),
+        *check_versions(ROOT),
+    ]

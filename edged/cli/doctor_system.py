@@ -23,11 +23,8 @@ from edged.engine.device import choose_gpu, read_device
 from edged.engine.gpu_info import read_gpu
 
 UNSYNCHRONISED = 0x40  # STA_UNSYNC of adjtimex(2)
-TIMEX_BYTES, STATUS_AT, MAXERROR_AT = (
-    256,
-    40,
-    24,
-)  # struct timex on 64 bits: modes, offset, freq, maxerror, esterror, status
+# struct timex on 64 bits: modes, offset, freq, maxerror, esterror, status
+TIMEX_BYTES, STATUS_AT, MAXERROR_AT = 256, 40, 24
 WRITES = 5
 SLOW_SYNC_S = 0.1
 LEAST_STORE, LEAST_CACHE = 1 << 30, 2 << 30  # room for a few engines; for TensorRT plans
