@@ -24,6 +24,7 @@ import cv2
 
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.config import load_config
+from edged.core.types import Instances
 from edged.demo.sorting import FOUND, LOST, sort_toml
 from edged.demo.trays import SHARES, make_tray
 from edged.engine.registry import open_engine
@@ -71,8 +72,8 @@ def _judged(seed: int, cracked: int | None, number: int) -> tuple[str, bool, str
     """What is wrong with a tray, whether it passed, and the rules that failed it."""
     kind, image = make_tray(seed, number, cracked)
     bundle: Bundle = _running["bundle"]
-    seen, classes = infer(_running["engine"], bundle, image).instances, bundle.manifest.classes
-    assert seen is not None, "it finds objects"
+    seen, classes = infer(_running["engine"], bundle, image).found, bundle.manifest.classes
+    assert isinstance(seen, Instances), "it finds objects"
     found = above(seen, least_scores(_running["config"].inspection.thresholds, classes))
     result = _running["judge"].judge(found, inspect(found, classes), classes, found.truncated)
     return kind, result.status == "PASS", " ".join(result.decided)

@@ -36,6 +36,7 @@ def calibrate(
 
     Ten pictures or more, the board tilted and in every corner, taken as the daemon takes frames; in one it lies flat.
     """
+    from edged.evaluation.pictures import read_named
     from edged.inspection.charuco import Board, as_toml, fit_calibration
 
     files = [path for given in pictures for path in (_folder(given) if given.is_dir() else [given])]
@@ -43,7 +44,7 @@ def calibrate(
     if not (cross and SIDE.fullmatch(across) and SIDE.fullmatch(down)):
         raise UsageError(f"--squares {squares}: COLUMNSxROWS expected", "such as 9x6")
     board = Board((int(across), int(down)), square_mm, marker_mm, dictionary)
-    read = {str(path): _read(path) for path in files}
+    read = {str(path): read_named(path) for path in files}
     fitted = fit_calibration(read, board, _plane(files, plane), plane_mm)
     print_answer(json, fitted, as_toml, facts)
 
@@ -68,13 +69,3 @@ def _plane(files: list[Path], plane: str) -> str:
 
 def _folder(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-
-
-def _read(path: Path) -> Any:
-    from edged.source.grabber import BadFrame
-    from edged.source.picture import read_picture
-
-    try:
-        return read_picture(path)
-    except BadFrame as error:
-        raise UsageError(error.fact, error.remedy) from None

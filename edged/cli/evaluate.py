@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from edged.cli.options import AsJson, Sets, StorePath, Target, finite
-from edged.cli.output import check_place, print_answer, print_json, printable
+from edged.cli.output import check_place, print_answer, printable, to_json, write_given
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +28,9 @@ MostShare = Annotated[
     float | None, typer.Option(min=0, max=1, callback=finite, help="exit 3 where more of the pictures are")
 ]
 SHOWN = 5  # names of pictures in a line
+LEFT_OUT = {
+    "without_truth": "without truth", "turned": "turned by EXIF", "gone": "gone meanwhile", "other_files": "no pictures"
+}  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -55,10 +62,7 @@ def infer(
     from edged.cli.progress import Bar
 
     with Bar(sys.stderr, quiet=json) as bar:
-        done = infer_folder(
-            engine, image, coco, masks, store,
-            lambda at, of, name: _follow(bar, at, of, name),
-        )  # fmt: skip
+        done = infer_folder(engine, image, coco, masks, store, partial(_follow, bar))
     print_answer(json, done, _show_folder)
     raise typer.Exit(EXIT_FAILED if done["failed"] else EXIT_OK)
 
@@ -89,18 +93,12 @@ def evaluate(
         raise UsageError("escapes and false rejects are of rules", "give --config FILE, whose rules they are")
     check_place(output, "-o")
     with Bar(sys.stderr, quiet=json) as bar:
-        made = run_evaluation(
-            engine, pictures, coco, masks, config, sets or (), store,
-            lambda at, of, name: _follow(bar, at, of, name),
-        )  # fmt: skip
+        made = run_evaluation(engine, pictures, coco, masks, config, sets or (), store, partial(_follow, bar))
     told = facts(made)
     missed = shortcomings(made, least_ap50, most_escapes, most_false_rejects)
     if output is not None:
-        _write(output, told)
-    if json:
-        print_json({**told, "missed": missed})
-    else:
-        print(printable(show(told)))
+        write_given(output, msgspec.json.format(to_json(told), indent=1).encode() + b"\n", "-o")
+    print_answer(json, told, show, lambda told: {**told, "missed": missed})
     for line in missed:
         print(f"edged: {line}", file=sys.stderr)
     raise typer.Exit(EXIT_REFUSED if missed else EXIT_FAILED if made.failed else EXIT_OK)
@@ -204,18 +202,7 @@ def show(told: dict[str, Any]) -> str:
         lines.append(f"of {sum(found.values())} that are {drawn}: {each}")
     if told["digest"]:
         lines.append(f"rules and calibration: {told['digest']}")
-    for what, key in (
-        ("without truth", "without_truth"),
-        ("turned by EXIF", "turned"),
-        ("gone meanwhile", "gone"),
-        ("no pictures", "other_files"),
-    ):
-        if told[key]:
-            lines.append(f"{what}: {len(told[key])}{_names(told[key])}")
-    if told["failed"]:
-        lines.append(f"not evaluated: {len(told['failed'])}")
-        lines += [f"  {name}: {why}" for name, why in told["failed"].items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_left_out(told, "not evaluated")])
 
 
 def _follow(bar: Bar, at: int, of: int, name: str) -> None:
@@ -225,26 +212,18 @@ def _follow(bar: Bar, at: int, of: int, name: str) -> None:
 
 
 def _show_folder(done: dict[str, Any]) -> str:
-    lines = [f"{done['pictures']} pictures, {done['empty']} with nothing found, {done['truncated']} truncated"]
-    if done["turned"]:
-        lines.append(f"turned by EXIF: {len(done['turned'])}{_names(done['turned'])}")
-    if done["other_files"]:
-        lines.append(f"no pictures: {len(done['other_files'])}{_names(done['other_files'])}")
-    if done["failed"]:
-        lines.append(f"failed: {len(done['failed'])}")
-        lines += [f"  {name}: {why}" for name, why in done["failed"].items()]
-    return "\n".join([*lines, *(f"wrote {path}" for path in done["written"])])
+    counts = f"{done['pictures']} pictures, {done['empty']} with nothing found, {done['truncated']} truncated"
+    return "\n".join([counts, *_left_out(done, "failed"), *(f"wrote {path}" for path in done["written"])])
 
 
-def _write(path: Path, told: dict[str, Any]) -> None:
-    import json
-
-    from edged.core.files import write_file
-
-    try:
-        write_file(path, (json.dumps(told, indent=1) + "\n").encode())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", "give another with -o") from None
+def _left_out(told: dict[str, Any], failed: str) -> Iterator[str]:
+    """Pictures that were not taken as they are, and files that are none."""
+    for key, what in LEFT_OUT.items():
+        if names := told.get(key):
+            yield f"{what}: {len(names)}{_names(names)}"
+    if told["failed"]:
+        yield f"{failed}: {len(told['failed'])}"
+        yield from (f"  {name}: {why}" for name, why in told["failed"].items())
 
 
 def _names(names: list[str]) -> str:
@@ -252,8 +231,8 @@ def _names(names: list[str]) -> str:
     return f" ({', '.join(names[:SHOWN])}{more})" if names else ""
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _figure(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.4f}"
 
 
 def _table(classes: list[str], rows: list[list[int]]) -> list[str]:

@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.cli.engine_arg import find_engine
-from edged.cli.output import check_place
+from edged.cli.output import check_place, write_given
 from edged.core.errors import EdgedError, UsageError
-from edged.core.files import write_file
 from edged.core.pixels import for_eyes
-from edged.core.types import Labels
+from edged.core.types import Instances, Labels
 from edged.engine.registry import open_engine
 from edged.evaluation.coco import CocoFindings
 from edged.evaluation.infer import Inferred, infer
 from edged.evaluation.masks import MaskFindings
-from edged.evaluation.pictures import list_pictures
+from edged.evaluation.pictures import list_pictures, read_named
 from edged.inspection.inspect import Inspection, inspect
 from edged.pipeline.overlay import overlay_action, overlay_instances, overlay_labels
-from edged.source.grabber import BadFrame
 from edged.source.opencv import cv2
 from edged.source.picture import is_turned, read_picture
 
@@ -32,33 +30,28 @@ def overlay(image: NDArray[Any], inferred: Inferred) -> NDArray[np.uint8]:
     image = for_eyes(image)
     manifest = inferred.manifest
     caption = f"{manifest.name} {manifest.version}  {inferred.run_ms:.1f} ms"
-    if inferred.labels is not None:
-        return overlay_labels(image, inferred.labels.image, manifest.classes, caption)
-    if inferred.instances is not None:
-        return overlay_instances(image, inferred.instances, manifest.classes, caption)
-    assert inferred.actions is not None
+    if isinstance(found := inferred.found, Labels):
+        return overlay_labels(image, found.image, manifest.classes, caption)
+    if isinstance(found, Instances):
+        return overlay_instances(image, found, manifest.classes, caption)
     assert manifest.action is not None
     axes = manifest.action[1].axes
     units, ranges = [axis.unit for axis in axes], [axis.range for axis in axes]
-    return overlay_action(image, [axis.name for axis in axes], inferred.actions[0].tolist(), units, ranges, (), caption)
+    return overlay_action(image, [axis.name for axis in axes], found[0].tolist(), units, ranges, (), caption)
 
 
 def facts(inferred: Inferred) -> dict[str, Any]:
     """The same for programs: `--json`."""
     manifest = inferred.manifest
-    about: dict[str, Any] = {
-        "engine": manifest.name,
-        "version": manifest.version,
-        "run_ms": round(inferred.run_ms, 3),
-    }
+    run_ms = round(inferred.run_ms, 3)
+    about: dict[str, Any] = {"engine": manifest.name, "version": manifest.version, "run_ms": run_ms}
     if inferred.state:
         about["assumed_state"] = {"from": "first golden sample", **inferred.state}
-    if inferred.labels is not None:
-        measures = _label_facts(inspect(inferred.labels, manifest.classes), manifest.classes)
-        pixels = inferred.labels.image.size
-        shares = {name: area / pixels for name, area in measures["class_area"].items()}
+    if isinstance(found := inferred.found, Labels):
+        measures = _label_facts(inspect(found, manifest.classes), manifest.classes)
+        shares = {name: area / found.image.size for name, area in measures["class_area"].items()}
         return {**about, **measures, "classes": shares}
-    if (found := inferred.instances) is not None:
+    if isinstance(found, Instances):
         measured = inspect(found, manifest.classes)
         columns = [("score", found.score), ("xyxy", found.xyxy), *measured.per_object]
         objects: list[dict[str, Any]] = [{"class": manifest.classes[number]} for number in found.class_id.tolist()]
@@ -67,10 +60,9 @@ def facts(inferred: Inferred) -> dict[str, Any]:
                 entry[name] = value
         counts = dict(zip(manifest.classes, measured.per_frame[0][1].tolist(), strict=True))
         return {**about, "truncated": found.truncated, "counts": counts, "instances": objects}
-    assert inferred.actions is not None
     assert manifest.action is not None
     names = [axis.name for axis in manifest.action[1].axes]
-    return {**about, "actions": [dict(zip(names, row, strict=True)) for row in inferred.actions.tolist()]}
+    return {**about, "actions": [dict(zip(names, row, strict=True)) for row in found.tolist()]}
 
 
 def _label_facts(measured: Inspection, classes: Sequence[str]) -> dict[str, Any]:
@@ -91,11 +83,8 @@ def infer_file(engine: str, image: Path, output: Path, store: Path | None = None
         raise UsageError(
             f"{output} cannot be written: its ending is of no kind of picture", "let it end in .png or .jpg"
         )
-    try:
-        bundle = find_engine(engine, store).read()
-        picture = read_picture(image, bundle.manifest.seen_format)
-    except BadFrame as error:
-        raise UsageError(error.fact, error.remedy) from None
+    bundle = find_engine(engine, store).read()
+    picture = read_named(image, bundle.manifest.seen_format)
     check_place(output, "-o")
     with open_engine(bundle, "cpu") as opened:
         inferred = infer(opened, bundle, picture)
@@ -126,12 +115,11 @@ def infer_folder(
             progress(number, len(pictures.paths), name)
             try:
                 picture = read_picture(path, manifest.seen_format)
-                inferred = infer(opened, bundle, picture)
-            except (BadFrame, EdgedError) as error:
+                found = infer(opened, bundle, picture).found
+            except EdgedError as error:
                 done["failed"][name] = str(error)
                 continue
-            found = inferred.labels if inferred.labels is not None else inferred.instances
-            assert found is not None, "a segmenter"
+            assert isinstance(found, Labels | Instances), "a segmenter"
             if is_turned(path, picture):
                 done["turned"].append(name)
             done["pictures"] += 1
@@ -140,8 +128,5 @@ def infer_folder(
             for writer in writers:
                 writer.add(name, found)
     if coco is not None and whole is not None:
-        try:
-            write_file(coco, whole.encode(done["failed"]))
-        except OSError as error:
-            raise UsageError(f"{coco} cannot be written: {error.strerror}", "give another with --coco") from None
+        write_given(coco, whole.encode(done["failed"]), "--coco")
     return {**done, "written": [str(path) for path in (coco, masks) if path is not None]}

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edged.core.errors import UsageError
+from edged.core.files import write_file
 from edged.core.utf8 import utf8
 
 T = TypeVar("T")
@@ -31,12 +32,17 @@ def check_place(path: Path | None, option: str) -> None:
         raise UsageError(f"{path} cannot be written: {path.parent} is no folder to write to", f"give another {option}")
 
 
+def write_given(path: Path, content: bytes, option: str) -> None:
+    """Write the file that a person named by `option`. `UsageError` where that cannot be."""
+    try:
+        write_file(path, content)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", f"give another with {option}") from None
+
+
 def exists(path: Path) -> bool:
     """Whether there is something at `path`, as far as we may look: what lies in a closed folder is not there for us."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+    return os.path.exists(path)  # noqa: PTH110 - which raises where a folder is closed
 
 
 def discard_output() -> None:
@@ -49,10 +55,7 @@ def print_answer(
 ) -> None:
     """What a command found: for programs as one JSON object of its `facts`, for people as `show` has it."""
     try:
-        if as_json:
-            print_json(facts(value))
-        else:
-            print(printable(show(value)))
+        print(to_json(facts(value)) if as_json else printable(show(value)))
     except BrokenPipeError:  # the exit code is still what was found
         discard_output()
 
@@ -62,14 +65,9 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
-def print_json(value: Any) -> None:
-    """One JSON value on a line of its own."""
-    sys.stdout.write(to_json(value) + "\n")
-
-
 def to_json(value: Any) -> str:
-    """Also of what came over the wire: maps of msgpack may have nil, booleans or lists for keys, and texts of others
-    surrogates."""
+    """JSON on one line, also of what came over the wire: maps of msgpack may have nil, booleans or lists for keys, and
+    texts of others surrogates."""
     try:
         return msgspec.json.encode(value).decode()
     except (UnicodeEncodeError, TypeError):

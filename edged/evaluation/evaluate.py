@@ -173,7 +173,7 @@ class _Run:
                 if is_turned(path, picture):
                     self.made.turned.append(name)
                 drawn = self._truth.of(name, size)
-                found = infer(self._engine, self.made.bundle, picture)
+                found = infer(self._engine, self.made.bundle, picture).found
             except BadFrame as error:
                 if path.exists() or path.is_symlink():
                     self.made.failed[name] = error.fact
@@ -185,10 +185,9 @@ class _Run:
                 turned = "; its EXIF turns it" if name in self.made.turned else ""
                 self.made.failed[name] = f"{error}{turned}"
             else:
-                seen = found.instances if found.instances is not None else found.labels
-                assert seen is not None, "a segmenter"
+                assert isinstance(found, Labels | Instances), "a segmenter"
                 self.made.evaluated += 1
-                yield name, drawn, seen
+                yield name, drawn, found
 
     def _compare(self, name: str, drawn: Found, found: Found) -> None:
         """What the rules make of both."""
@@ -236,7 +235,7 @@ def _overlap(drawn: Drawn, found: Instances, classes: int) -> NDArray[np.int64]:
 
 
 def facts(made: Evaluation) -> dict[str, Any]:
-    """For programs, and for the file: JSON has no nan, what is not known is null."""
+    """For programs, and for the file. What is not known is nan, for which JSON has null."""
     manifest, head = made.bundle.manifest, made.bundle.manifest.head
     told: dict[str, Any] = {
         "engine": manifest.name, "version": manifest.version, "identity": made.bundle.identity.hex(),
@@ -249,7 +248,7 @@ def facts(made: Evaluation) -> dict[str, Any]:
         told |= {"ap": precision.ap, "ap50": precision.ap50, "ap75": precision.ap75, "ap_of": dict(precision.by_class)}
     known = [value for value in made.iou.values() if value == value]
     assert made.confusion is not None, "it was counted"
-    told |= {"miou": float(np.mean(known)) if known else None, "iou_of": made.iou}
+    told |= {"miou": float(np.mean(known)) if known else float("nan"), "iou_of": made.iou}
     told["confusion"] = {"drawn_by_found": made.confusion.tolist(), "classes": [*manifest.classes, "nothing"]}
     told["rules"] = [
         {"name": rule.name, "severity": rule.severity, "violating": rule.violating, "good": rule.good,
@@ -257,10 +256,4 @@ def facts(made: Evaluation) -> dict[str, Any]:
          "rejected": rule.rejected} for rule in made.rules
     ]  # fmt: skip
     told["results"] = made.results
-    return dict(_nulls(told))
-
-
-def _nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nulls(one) for key, one in value.items()}
-    return None if isinstance(value, float) and value != value else value
+    return told

@@ -21,8 +21,8 @@ from edged.pipeline.inference import make_inference
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inferred:
-    """`labels` of a semantic engine, `instances` of an instance engine, or `actions` [T, D] of a policy as the graph
-    gives them (deltas are not resolved).
+    """`found`: the labels of a semantic engine, the instances of an instance engine, or the actions [T, D] of a policy
+    as the graph gives them (deltas are not resolved).
 
     `run_ms`: the engine's own time for this image. `state`: sensor -> name -> the value that was assumed.
     """
@@ -30,9 +30,7 @@ class Inferred:
     manifest: Manifest
     run_ms: float
     state: Mapping[str, Mapping[str, float]]
-    labels: Labels | None = None
-    instances: Instances | None = None
-    actions: NDArray[np.float32] | None = None
+    found: Labels | Instances | NDArray[np.float32]
 
 
 def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = monotonic_ns) -> Inferred:
@@ -64,11 +62,9 @@ def infer(engine: Engine, bundle: Bundle, image: NDArray[np.uint8], now: Now = m
     assumed = {sensor: dict(zip(names[sensor], numbers, strict=True)) for sensor, numbers in values.items()}
     if manifest.action is not None:
         tensor, role = manifest.action
-        return Inferred(manifest, run_ms, assumed, actions=engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
+        return Inferred(manifest, run_ms, assumed, engine.outputs[tensor].reshape(-1, len(role.axes)).copy())
     match inference.decode(observation, 0):
-        case Labels() as labels:
-            return Inferred(manifest, run_ms, assumed, labels=labels)
-        case Instances() as instances:
-            return Inferred(manifest, run_ms, assumed, instances=instances)
+        case Labels() | Instances() as found:
+            return Inferred(manifest, run_ms, assumed, found)
         case other:
             raise EngineError(str(other), "re-pack the model")

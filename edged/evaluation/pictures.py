@@ -6,16 +6,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edged.core.errors import UsageError
+from edged.core.pixels import PixelFormat
 from edged.source.files import IMAGES
+from edged.source.grabber import BadFrame
+from edged.source.picture import read_picture
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
     """`paths`: name to file, in the order of the names: paths below the folder. `others`: what else is there."""
 
-    folder: Path
     paths: Mapping[str, Path]
     others: tuple[str, ...]
 
@@ -23,7 +28,7 @@ class Pictures:
 def list_pictures(place: Path) -> Pictures:
     """Of a folder and those below it, or one file alone. `UsageError` where there is none."""
     if place.is_file():
-        return Pictures(place.parent, {place.name: place}, ())
+        return Pictures({place.name: place}, ())
     if not place.is_dir():
         raise UsageError(f"there is no {place}", "give a folder of pictures, or one")
     try:
@@ -34,7 +39,15 @@ def list_pictures(place: Path) -> Pictures:
     paths = {name: path for name, path in named.items() if path.suffix.lower() in IMAGES}
     if not paths:
         raise UsageError(f"no picture is in {place}", f"its files would end in {', '.join(sorted(IMAGES))}")
-    return Pictures(place, paths, tuple(name for name in named if name not in paths))
+    return Pictures(paths, tuple(name for name in named if name not in paths))
+
+
+def read_named(path: Path, pixels: PixelFormat = "bgr8") -> NDArray[Any]:
+    """As `read_picture`, of a file that a person named: `UsageError` where there is none in it."""
+    try:
+        return read_picture(path, pixels)
+    except BadFrame as error:
+        raise UsageError(error.fact, error.remedy) from None
 
 
 def _refuse(error: OSError) -> None:

@@ -15,6 +15,7 @@ from edged.cli.infer import facts, overlay
 from edged.cli.show_infer import SHOWN, show_inferred
 from edged.core.clock import ManualClock
 from edged.core.errors import UsageError
+from edged.core.types import Labels
 from edged.engine.registry import open_engine
 from edged.evaluation.infer import infer
 from edged.pack import pack
@@ -35,8 +36,8 @@ def segmenter(tmp_path: Path) -> Bundle:
 def test_labels_come_in_the_geometry_of_the_image(segmenter: Bundle):
     with open_engine(segmenter) as engine:
         inferred = infer(engine, segmenter, IMAGE, ManualClock())
-    assert inferred.labels is not None
-    assert inferred.labels.image.shape == IMAGE.shape[:2]
+    assert isinstance(inferred.found, Labels)
+    assert inferred.found.image.shape == IMAGE.shape[:2]
     assert inferred.run_ms == 0.0
     picture = overlay(IMAGE, inferred)
     assert picture.dtype == np.uint8
@@ -55,16 +56,16 @@ def test_a_policy_gives_its_chunk_for_the_golden_state(policy: Bundle):
     with open_engine(policy) as engine:
         inferred = infer(engine, policy, policy.golden["000/in/image"][0])
         again = infer(engine, policy, IMAGE)
-    assert inferred.actions is not None
-    assert np.allclose(inferred.actions, policy.golden["000/out/action"][0], atol=1e-5)
-    assert again.actions is not None
-    assert not np.allclose(again.actions, inferred.actions)  # the image reaches the network
+    assert isinstance(inferred.found, np.ndarray)
+    assert np.allclose(inferred.found, policy.golden["000/out/action"][0], atol=1e-5)
+    assert isinstance(again.found, np.ndarray)
+    assert not np.allclose(again.found, inferred.found)  # the image reaches the network
     assert overlay(IMAGE, inferred).ndim == 3
     assert [sorted(step) for step in facts(inferred)["actions"]] == [["a", "tool"]] * 4
     text = show_inferred({**facts(inferred), "overlay": "o.png"})
     step, one, *_ = (line.split() for line in text.partition("action, 4 steps:\n")[2].splitlines())
     assert step == ["step", "1", "3", "4"]
-    assert [float(value) for value in one[1:]] == pytest.approx(inferred.actions[[0, 2, 3], 0].tolist(), rel=1e-4)
+    assert [float(value) for value in one[1:]] == pytest.approx(inferred.found[[0, 2, 3], 0].tolist(), rel=1e-4)
     assert max(map(len, text.splitlines())) < 120
     assumed = facts(inferred)["assumed_state"]
     assert assumed.pop("from") == "first golden sample"

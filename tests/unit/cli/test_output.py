@@ -19,7 +19,7 @@ from typer.main import get_command
 
 from edged.__main__ import main as entry
 from edged.cli.main import app
-from edged.cli.output import print_json, printable
+from edged.cli.output import printable, to_json
 
 __all__ = ["machine"]
 
@@ -115,9 +115,9 @@ def test_what_is_our_own_fault_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) 
         edged("list")
 
 
-def test_names_that_are_not_utf8_are_spelt_out_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    print_json({"failed": {"caf\udce9.png": ["\udce9", 1.5, None]}, "none": float("nan")})
-    assert json.loads(capsys.readouterr().out) == {"failed": {"caf\\udce9.png": ["\\udce9", 1.5, None]}, "none": None}
+def test_names_that_are_not_utf8_are_spelt_out_for_programs() -> None:
+    told = {"failed": {"caf\udce9.png": ["\udce9", 1.5, None]}, "none": float("nan")}
+    assert json.loads(to_json(told)) == {"failed": {"caf\\udce9.png": ["\\udce9", 1.5, None]}, "none": None}
 
 
 def test_a_shell_completes_commands_and_options(machine: Machine) -> None:
