@@ -79,19 +79,22 @@ def run_bench(only: Sequence[str], as_json: bool, soak_s: float = 0.0) -> int:
     chosen = [name for name in rows if not only or name in only]
     results: list[Row] = []
     for number, name in enumerate(chosen, 1):
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r[{number}/{len(chosen)}] {name} …\x1b[K")
-            sys.stderr.flush()
+        _status(f"[{number}/{len(chosen)}] {name} …")
         results.append(rows[name]())
+        _status("")
         if not as_json:
-            if sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[K")
             sys.stdout.write(describe(results[-1]) + "\n")
             sys.stdout.flush()
     if as_json:
-        sys.stderr.write("\r\x1b[K" if sys.stderr.isatty() else "")
         sys.stdout.write(msgspec.json.encode({row.name: _values(row) for row in results}).decode() + "\n")
     return EXIT_OK if all(row.ok for row in results) else EXIT_FAILED
+
+
+def _status(text: str) -> None:
+    """The line that a terminal shows meanwhile."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{text}\x1b[K")
+        sys.stderr.flush()
 
 
 def describe(row: Row) -> str:
@@ -105,4 +108,4 @@ def describe(row: Row) -> str:
 
 
 def _values(row: Row) -> dict[str, Any]:
-    return {key: value for key, value in asdict(row).items() if key not in ("name",) and value not in (None, "")}
+    return {key: value for key, value in asdict(row).items() if key != "name" and value not in (None, "")}

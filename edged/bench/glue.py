@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from edged.config import Config, load_config
 from edged.core.clock import boot_id, monotonic_ns
 from edged.core.errors import EdgedError
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import Frame, Hold, Reason, Tick
+from edged.core.types import Frame, Hold, Reason, Tick, Verdict
 from edged.engine.registry import open_engine
 from edged.guard.arming import Arming
 from edged.pipeline.pipeline import Pipeline, make_pipeline
@@ -61,19 +62,13 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
     with scratch() as folder, contextlib.ExitStack() as stack:
         toml = sensor_toml(f"ipc://{folder}/state") if engine_name == "bench-state" else camera_toml(str(folder), 30)
         config = load_config(write_config(folder, engine_name, toml, "timer", RATE_HZ))
-        context = stack.enter_context(open_context())
         before_threads()
         before_sockets(config.loop, lambda warning: None)
-        inputs, feed = fed_inputs(config, context, stack)
-        motion = MotionState(Arming(config.hold_file.parent / "never-written", "armed"))
-        (folder / "run").mkdir()
-        outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
-        stack.callback(outlet.close)
+        cell = Cell(folder, config, stack)
         options = {**READER, zmq.SUBSCRIBE: b""}
-        reader = stack.enter_context(connect(context, zmq.SUB, f"ipc://{folder}/run/action", options))
-        publisher = Publisher(outlet, Sender("bench", 1, boot_id()), config.valid_ns, config.period_ns)
+        reader = stack.enter_context(connect(cell.context, zmq.SUB, f"ipc://{folder}/run/action", options))
         engine = stack.enter_context(open_engine(read_bundle(ENGINES / engine_name / "1")))
-        turn = _Turn(inputs, motion, feed, publisher, make_pipeline(engine, config), reader)
+        turn = _Turn(cell, make_pipeline(engine, config), reader)
         spent = turn.close_together()
         paced, late = turn.paced()
     note = f"at {RATE_HZ:.0f} Hz p50 {np.median(paced):.0f} us"
@@ -85,7 +80,38 @@ def _measure(name: str, engine_name: str, budget_us: float) -> Row:
                ok=figures["p50"] <= budget_us, note=note)  # fmt: skip
 
 
-def fed_inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> tuple[Inputs, Callable[[int], None]]:
+class Cell:
+    """The production step on production objects, with its sockets in `folder`: a tick whenever it is asked for one.
+    `watch` has the times of the last one."""
+
+    def __init__(self, folder: Path, config: Config, stack: contextlib.ExitStack) -> None:
+        self.context = stack.enter_context(open_context())
+        self.watch = Stopwatch()
+        self.last_hold = Hold(Reason.STARTING, "never seen")
+        self._inputs, self._feed = _fed_inputs(config, self.context, stack)
+        self._motion = MotionState(Arming(folder / "never-written", "armed"))
+        (folder / "run").mkdir()
+        outlet = Outlet(self.context, "bench/action", [f"ipc://{folder}/run/action"])
+        stack.callback(outlet.close)
+        self._publisher = Publisher(outlet, Sender("bench", 1, boot_id()), config.valid_ns, config.period_ns)
+        self._seq = 0
+
+    def tick(self, pipeline: Pipeline) -> Verdict:
+        """Of new input: what was published."""
+        self._seq += 1
+        self._feed(self._seq)
+        now_ns = monotonic_ns()
+        tick = Tick(self._seq, now_ns, now_ns)
+        self.watch.restart(now_ns)
+        turn = take_turn(self._inputs, self._motion, pipeline, self.last_hold, tick, self.watch)
+        sent = publish(self._publisher, pipeline, tick, turn.verdict, self.watch, self._motion)
+        self._motion.follow(sent, turn.path)
+        if isinstance(sent.verdict, Hold):
+            self.last_hold = sent.verdict
+        return sent.verdict
+
+
+def _fed_inputs(config: Config, context: Context, stack: contextlib.ExitStack) -> tuple[Inputs, Callable[[int], None]]:
     """Inputs, and what puts the next of them at hand."""
     cameras = {name: CameraThread(name, camera) for name, camera in config.cameras.items()}  # not started: fed by us
     if cameras:
@@ -111,15 +137,8 @@ def fed_inputs(config: Config, context: Context, stack: contextlib.ExitStack) ->
 class _Turn:
     """Ticks of a cell, measured."""
 
-    def __init__(
-        self, inputs: Inputs, motion: MotionState, feed: Callable[[int], None], publisher: Publisher,
-        pipeline: Pipeline, reader: zmq.Socket[bytes],
-    ) -> None:  # fmt: skip
-        self._inputs, self._motion, self._feed = inputs, motion, feed
-        self._publisher, self._pipeline, self._reader = publisher, pipeline, reader
-        self._watch = Stopwatch()
-        self._seq = 0
-        self._last_hold = Hold(Reason.STARTING, "never seen")
+    def __init__(self, cell: Cell, pipeline: Pipeline, reader: zmq.Socket[bytes]) -> None:
+        self._cell, self._pipeline, self._reader = cell, pipeline, reader
 
     def close_together(self) -> list[float]:
         """Microseconds of glue, tick after tick."""
@@ -141,25 +160,18 @@ class _Turn:
 
     def _tick(self) -> float | None:
         """Microseconds of one tick without the engine's; None if it held, as a stalled machine may now and then."""
-        self._seq += 1
         while self._reader.poll(0):  # a full queue would take nothing, and cost nothing
             self._reader.recv()
-        self._feed(self._seq)
-        now_ns = monotonic_ns()
-        tick, watch = Tick(self._seq, now_ns, now_ns), self._watch
-        watch.restart(now_ns)
-        turn = take_turn(self._inputs, self._motion, self._pipeline, self._last_hold, tick, watch)
-        sent = publish(self._publisher, self._pipeline, tick, turn.verdict, watch, self._motion)
-        self._motion.follow(sent, turn.path)
-        if isinstance(sent.verdict, Hold):
-            self._last_hold = sent.verdict
+        verdict, watch = self._cell.tick(self._pipeline), self._cell.watch
+        if isinstance(verdict, Hold):
             return None
-        return (watch.ended_ns["publish"] - now_ns - watch.engine_took_ns) / 1000
+        return (watch.ended_ns["publish"] - watch.started_ns - watch.engine_took_ns) / 1000
 
     def _enough(self, spent: list[float | None], wanted: int) -> list[float]:
         kept = [microseconds for microseconds in spent if microseconds is not None]
         if len(kept) < wanted // 2:
-            raise EdgedError(f"only {len(kept)} of {wanted} ticks gave a prediction: {self._last_hold}", "run it again")
+            fact = f"only {len(kept)} of {wanted} ticks gave a prediction: {self._cell.last_hold}"
+            raise EdgedError(fact, "run it again")
         return kept
 
 

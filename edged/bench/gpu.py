@@ -20,25 +20,18 @@ import numpy as np
 
 from edged.bench import ENGINES, quantiles
 from edged.bench.cell import camera_toml, scratch, sensor_toml, write_config
-from edged.bench.glue import CAMERA_US, fed_inputs
+from edged.bench.glue import CAMERA_US, Cell
 from edged.bundle.bundle import Bundle, read_bundle
 from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
-from edged.core.clock import NS_PER_S, boot_id, monotonic_ns
+from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EngineError
-from edged.core.stopwatch import Stopwatch
-from edged.core.types import Hold, Reason, Tick
+from edged.core.types import Hold
 from edged.engine.base import Engine
 from edged.engine.device import read_device
 from edged.engine.gpu_info import describe, read_gpu
 from edged.engine.registry import open_engine
-from edged.guard.arming import Arming
 from edged.pipeline.pipeline import make_pipeline
-from edged.runtime.loop import publish, take_turn
-from edged.runtime.motion import MotionState
-from edged.runtime.publish import Outlet, Publisher
-from edged.runtime.sender import Sender
-from edged.wire.sockets import open_context
 
 LOOP_ENGINE = "bench-native"
 LONG_ENGINE = "bench-slow"  # works through as many products as it is told to
@@ -49,7 +42,6 @@ MAX_HELD = 1000
 TIMED = 5
 MIN_RATIO = 0.97
 GLUE_US = CAMERA_US  # the same work, with the engine's buffers on a GPU
-STARTING = Hold(Reason.STARTING, "never seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,33 +158,20 @@ def run_loop(name: str, seconds: float, opened: Opener = open_on_gpu) -> Loop:
     with scratch() as folder, contextlib.ExitStack() as stack:
         given = camera_toml(str(folder), 30) if name == LOOP_ENGINE else sensor_toml(f"ipc://{folder}/state")
         config = load_config(write_config(folder, name, given, "timer", 1.0))  # no deadline
-        context = stack.enter_context(open_context())
-        inputs, feed = fed_inputs(config, context, stack)
-        motion = MotionState(Arming(folder / "never-written", "armed"))
-        (folder / "run").mkdir()
-        outlet = Outlet(context, "bench/action", [f"ipc://{folder}/run/action"])
-        stack.callback(outlet.close)
-        publisher = Publisher(outlet, Sender("bench", 1, boot_id()), config.valid_ns, config.period_ns)
+        cell = Cell(folder, config, stack)
         engine = stack.enter_context(opened(read_bundle(ENGINES / name / "1")))
         if name == LONG_ENGINE:
             lengthen(engine)
-        pipeline, watch = make_pipeline(engine, config), Stopwatch()
+        pipeline = make_pipeline(engine, config)
         before = run_alone(engine, seconds / 2)
         spent: list[float] = []
-        seq, held, until_ns = 0, 0, monotonic_ns() + round(seconds * NS_PER_S)
+        held, until_ns = 0, monotonic_ns() + round(seconds * NS_PER_S)
         while monotonic_ns() < until_ns or not spent:
-            seq += 1
-            feed(seq)
-            began_ns = monotonic_ns()
-            tick = Tick(seq, began_ns, began_ns)
-            watch.restart(began_ns)
-            turn = take_turn(inputs, motion, pipeline, STARTING, tick, watch)
-            sent = publish(publisher, pipeline, tick, turn.verdict, watch, motion)
-            motion.follow(sent, turn.path)
-            if not isinstance(sent.verdict, Hold):
-                spent.append((monotonic_ns() - began_ns) / 1000)
+            verdict = cell.tick(pipeline)
+            if not isinstance(verdict, Hold):
+                spent.append((monotonic_ns() - cell.watch.started_ns) / 1000)
             elif (held := held + 1) > max(MAX_HELD, len(spent)):  # a stalled machine may hold now and then
-                raise EngineError(f"the loop held: {sent.verdict}", "run it again")
+                raise EngineError(f"the loop held: {verdict}", "run it again")
         after = run_alone(engine, seconds / 2)
     run_us = (before.run_us["p50"] + after.run_us["p50"]) / 2
     alone_hz = (before.rate_hz + after.rate_hz) / 2

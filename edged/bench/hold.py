@@ -16,13 +16,11 @@ import numpy as np
 from edged.bench import Row
 from edged.bench.cell import Recorder, StateFeed, child, scratch, sensor_toml, write_config
 from edged.bench.slow import write_slow
-from edged.client import Kind, Message, request
+from edged.client import Kind, request
 from edged.core.clock import monotonic_ns, ms
 from edged.core.errors import EdgedError
 
 ENGINE = "bench-slow"
-RUNS_MS = (0.0, 50.0, 150.0, 400.0)
-RATES_HZ = (30.0, 100.0, 500.0)
 QUICK = ((0.0, 100.0), (50.0, 500.0), (150.0, 100.0), (400.0, 30.0))
 TRIALS = 3
 PHASES = 5  # of a swap, at which holds are tried
@@ -114,12 +112,9 @@ def _trial(recorder: Recorder, control: str, rate_hz: float) -> Trial:
     if not after or not stops:
         raise EdgedError("nothing was heard after the hold", "is the machine overloaded?")
     took_ms = ms(stops[0] - asked_ns)
+    moved = sum(message.kind is Kind.ACTION for message in after)
     number = sum(asked_ns <= message.published_ns <= stops[0] for message in verdicts)
-    return Trial(took_ms * rate_hz / 1000, took_ms, sum(map(_moves, after)), after[0].stop, number)
-
-
-def _moves(message: Message) -> bool:
-    return message.kind is Kind.ACTION
+    return Trial(took_ms * rate_hz / 1000, took_ms, moved, after[0].stop, number)
 
 
 def _load(control: str) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.bench import ENGINES, Row, quantiles
-from edged.bench.cell import Recorder, camera_toml, child, must_live, scratch, write_config, write_images
+from edged.bench.cell import Recorder, camera_toml, child, scratch, write_config, write_images
 from edged.bundle.bundle import Bundle, read_bundle, write_bundle
-from edged.client import Message, RequestError, request
+from edged.client import Kind, Message, RequestError, request
 from edged.core.clock import NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError
 
@@ -91,12 +91,7 @@ def _run(folder: Path) -> tuple[list[Message], list[int]]:
     (folder / "run").mkdir()
     prepared = prepare_versions(folder / "prepared", read_bundle(ENGINES / ENGINE / "1"), SWAPS)
     with child("-m", "edged", "run", str(path)) as process, Recorder(folder) as recorder:
-        deadline = time.monotonic() + 20
-        while not recorder.messages or recorder.messages[-1].header.get("reason"):
-            must_live(process, "edged run")
-            if time.monotonic() > deadline:
-                raise EdgedError("no prediction within 20 s", "run 'edged run FILE' by hand and see why")
-            time.sleep(0.05)
+        recorder.wait(lambda message: message.kind is Kind.ACTION, process)
         time.sleep(1.0)
         first = len(recorder.messages)
         for version in prepared:

@@ -6,9 +6,11 @@ from itertools import product
 
 import pytest
 
-from edged.bench.hold import ABSENT, LOADING, RATES_HZ, RUNS_MS, Trial, hold_trials, row_of
+from edged.bench.hold import ABSENT, LOADING, Trial, hold_trials, row_of
 
 FULL = 20
+RUNS_MS = (0.0, 50.0, 150.0, 400.0)
+RATES_HZ = (30.0, 100.0, 500.0)
 EVERY = [
     *(pytest.param(*each, FULL, marks=pytest.mark.soak) for each in product(RUNS_MS, RATES_HZ, ("", LOADING))),
     *(pytest.param(0.0, rate_hz, ABSENT, FULL, marks=pytest.mark.soak) for rate_hz in RATES_HZ),

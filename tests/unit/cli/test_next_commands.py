@@ -31,7 +31,6 @@ MENTIONED = {  # a command that is spoken of, not one to type
     "demo/processes.py: edged demo:": "the prefix of a line",
     "bench/cell.py: edged run": "the name of a process",
     "bench/process.py: edged run": "the name of a process",
-    "bench/swap.py: edged run": "the name of a process",
 }
 PROSE = {"does", "ends", "reads"}
 WORD = re.compile(r"(?<![\w./-])edged ([a-z][a-z-]*)")
