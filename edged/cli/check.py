@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edged.bundle.bundle import Bundle
 from edged.bundle.cell_check import hints, misfits
 from edged.bundle.minimum import refuse_below
 from edged.bundle.replayed import refuse_replayed
@@ -20,7 +19,7 @@ from edged.bundle.store import Store
 from edged.cli.check_inputs import check_inputs
 from edged.cli.check_live import check_live
 from edged.cli.check_time import check_time
-from edged.cli.finding import Finding, fault, warning
+from edged.cli.finding import Finding, fault, split, warning
 from edged.cli.output import exists
 from edged.client.reach import reach
 from edged.config import Config, load_config, unit_environ
@@ -150,17 +149,19 @@ def _engine(config: Config) -> Iterator[Finding]:
         yield warning("engine", overruled, "unset one of the two")
     try:
         bundle = Store(config.daemon.store).read(name, version)
-        yield Finding("ok", "engine", _described(bundle))
+        manifest = bundle.manifest
+        fact = f"{bundle.name} {bundle.version}, {manifest.task} {manifest.precision}"
+        yield Finding("ok", "engine", f"{fact}, identity {bundle.identity.hex()}")
         refuse_below(config.daemon.store, bundle.name, bundle.version)
         if unsigned := check_signature(bundle, config.engine.trusted, config.engine.require_signature):
-            yield warning("engine", *_split(unsigned))
+            yield warning("engine", *split(unsigned))
         if config.engine.require_signature:
             refuse_replayed(Store(config.daemon.store), bundle)
-        problems = misfits(bundle.manifest, config)
+        problems = misfits(manifest, config)
         for text in problems:
-            yield fault("engine", *_split(text), EXIT_REFUSED)
-        for text in hints(bundle.manifest, config):
-            yield warning("cell", *_split(text))
+            yield fault("engine", *split(text), EXIT_REFUSED)
+        for text in hints(manifest, config):
+            yield warning("cell", *split(text))
         if problems:
             return
         with open_for(bundle, config) as engine:
@@ -170,14 +171,3 @@ def _engine(config: Config) -> Iterator[Finding]:
     except EdgedError as error:
         code = EXIT_REFUSED if error.exit_code == EXIT_REFUSED else EXIT_FAILED
         yield fault("engine", error.fact, error.remedy, code)
-
-
-def _described(bundle: Bundle) -> str:
-    manifest = bundle.manifest
-    return f"{bundle.name} {bundle.version}, {manifest.task} {manifest.precision}, identity {bundle.identity.hex()}"
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Fact and remedy of a sentence of `misfits` or `hints`."""
-    fact, semicolon, remedy = text.rpartition("; ")
-    return (fact, remedy) if semicolon else (text, "")

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.cli.finding import Finding, fault, untried, warning
+from edged.cli.finding import Finding, fault, split, untried, warning
 from edged.cli.output import exists
 from edged.config import CameraConfig, Config, SensorConfig, camera_kind
 from edged.core.clock import monotonic_ns
@@ -60,10 +60,9 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
             yield _peer(subject, camera.uri.removeprefix("zmq+").partition("#")[0])
         case "shm":
             ring = RingReader(camera.uri.removeprefix("shm:"))
-            frame, trouble = ring.read(), ring.trouble
-            if trouble:
-                fact, _, remedy = trouble.rpartition("; ")
-                yield fault(subject, fact, remedy)
+            frame = ring.read()
+            if ring.trouble:
+                yield fault(subject, *split(ring.trouble))
             elif frame is not None and frame.image.shape[:2] != (camera.height, camera.width):
                 theirs = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
                 yield fault(subject, f"the shared frames are {theirs}, the config says {size}", "set width and height")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import zmq
 
 from edged.cli.check_trigger import check_trigger_live
-from edged.cli.finding import Finding, fault, untried, warning
+from edged.cli.finding import Finding, fault, split, untried, warning
 from edged.config import CameraConfig, Config, SensorConfig, camera_kind
 from edged.core.clock import boot_id, monotonic_ns, ms
 from edged.core.errors import EdgedError, legible
@@ -180,8 +180,7 @@ def _sensor(
     fact += f", {len(config.names)} values ({', '.join(config.names[:SHOWN])}{', ...' * (len(config.names) > SHOWN)})"
     yield Finding("ok", subject, f"{fact}, {_stamps(heard, topic)}")
     if trouble := sensor.trouble():
-        told, _, remedy = trouble.rpartition("; ")
-        yield warning(subject, told or remedy, remedy if told else "")
+        yield warning(subject, *split(trouble))
     yield from claims
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from edged.cli.check_overlap import check_overlap
-from edged.cli.finding import Finding, fault, warning
+from edged.cli.finding import Finding, fault, split, warning
 from edged.config import Config
 from edged.config.sections import POLICY_HZ
 from edged.core.clock import NS_PER_S, ms
@@ -39,8 +39,7 @@ def judge(config: Config, pipeline: Pipeline) -> Iterator[Finding]:
         return
     yield from _rate(config, pipeline)
     for doubt in schedule.doubts():
-        fact, _, remedy = doubt.partition("; ")
-        yield warning("execution.join", fact, remedy)
+        yield warning("execution.join", *split(doubt))
     if not schedule.inline and pipeline.inference.moves:
         yield from _gaps(config, pipeline, run_ms)
     per_result = not schedule.inline and not pipeline.inference.moves

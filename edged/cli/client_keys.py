@@ -10,7 +10,7 @@ from typing import Any
 
 import zmq.auth
 
-from edged.cli.keys import NAME_REMEDY, is_key_name
+from edged.cli.keys import certificate, check_name
 from edged.config import load_config, unit_environ
 from edged.core.errors import ConfigError, EdgedError, UsageError
 from edged.core.files import make_folder, write_file
@@ -51,8 +51,7 @@ def allow(key: Path, folder: Path, operate: bool) -> Client:
     """Put the public key of the file `key` where its role wants it, and away from where it was."""
     public = _public(key)
     name = key.stem
-    if not is_key_name(name):
-        raise UsageError(f"{name!r} cannot name a key", NAME_REMEDY)
+    check_name(name)
     others = [one for one in _clients(folder) if (one.key == public) != (one.name == name)]
     if others:
         one = others[0]
@@ -64,7 +63,7 @@ def allow(key: Path, folder: Path, operate: bool) -> Client:
     other = (folder if operate else folder / OPERATE) / f"{name}{SUFFIX}"
     try:
         make_folder(target.parent, 0o755)
-        write_file(target, _certificate(public), 0o644)  # first: at no moment is it in neither
+        write_file(target, certificate(public).encode(), 0o644)  # first: at no moment is it in neither
         other.unlink(missing_ok=True)
     except OSError as error:
         raise EdgedError(f"cannot write {error.filename or target}: {error.strerror}", "check its owner") from None
@@ -104,7 +103,3 @@ def _public(path: Path) -> str:
     if len(public) != 40:
         raise UsageError(f"{path} holds no public key", "give the .key file that 'edged keys curve' made")
     return public.decode("ascii")
-
-
-def _certificate(public: str) -> bytes:
-    return f'metadata\ncurve\n    public-key = "{public}"\n'.encode()

@@ -129,7 +129,6 @@ def _of_file(word: str) -> Found:
 
 def refuse_file(path: Path) -> None:
     """Raise what kind of file it is, as it is no bundle, and how it becomes one."""
-    remedy = f"give a version folder or a {SUFFIX} file"
     with path.open("rb") as file:
         start = file.read(HEADER.size + MAX_HEADER_BYTES)
     if (about := ultralytics_header(start)) is not None:
@@ -145,7 +144,7 @@ def refuse_file(path: Path) -> None:
         )
     if path.suffix in (".engine", ".plan", ".trt"):
         raise UsageError(f"{path} is a TensorRT plan: it fits one GPU and one TensorRT", "pack the ONNX it came from")
-    raise UsageError(f"{path} is not an engine", remedy)
+    raise UsageError(f"{path} is not an engine", f"give a version folder or a {SUFFIX} file")
 
 
 def ultralytics_header(data: bytes) -> dict[str, object] | None:

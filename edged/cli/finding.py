@@ -40,6 +40,12 @@ def untried(subject: str, fact: str) -> Finding:
     return Finding("untried", subject, fact)
 
 
+def split(text: str) -> tuple[str, str]:
+    """Fact and remedy of a sentence that says both."""
+    fact, semicolon, remedy = text.rpartition("; ")
+    return (fact, remedy) if semicolon else (text, "")
+
+
 def exit_code(findings: Iterable[Finding]) -> int:
     """2 when the config alone is wrong, 3 when the engine is refused, 1 for other errors, 0 else."""
     codes = {finding.exit_code for finding in findings}

@@ -13,7 +13,6 @@ from edged.core.errors import UsageError
 from edged.core.files import make_folder, write_new_file
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-NAME_REMEDY = "use letters, digits, '.', '_' and '-'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +55,25 @@ def new_curve_key(name: str, folder: Path) -> KeyPair:
     public, secret = zmq.curve_keypair()
     pair = KeyPair(folder / f"{name}.key_secret", folder / f"{name}.key", public.decode())
     _prepare(name, folder, pair)
-    certificate = f'metadata\ncurve\n    public-key = "{public.decode()}"\n'
-    _write(pair, f'{certificate}    secret-key = "{secret.decode()}"\n'.encode(), certificate.encode())
+    known = certificate(public.decode())
+    _write(pair, f'{known}    secret-key = "{secret.decode()}"\n'.encode(), known.encode())
     zmq.auth.load_certificate(pair.secret)  # the format is ZeroMQ's own (ZPL, RFC 4); its reader decides
     return pair
 
 
-def is_key_name(name: str) -> bool:
-    """Whether a key may be called that."""
-    return re.fullmatch(NAME, name) is not None
+def certificate(public: str) -> str:
+    """What a file has of a public key alone."""
+    return f'metadata\ncurve\n    public-key = "{public}"\n'
+
+
+def check_name(name: str) -> None:
+    """`UsageError` where a key cannot be called that."""
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"{name!r} cannot name a key", "use letters, digits, '.', '_' and '-'")
 
 
 def _prepare(name: str, folder: Path, pair: KeyPair) -> None:
-    if not is_key_name(name):
-        raise UsageError(f"{name!r} cannot name a key", NAME_REMEDY)
+    check_name(name)
     for path in (pair.secret, pair.public):
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists, and keys are never overwritten", "give another name, or move it away")

@@ -32,8 +32,3 @@ def list_engines(name: str = "", root: Path | None = None) -> tuple[list[dict[st
                 for entry in list_versions(store, engine, history, minimum=read_minimum(place, engine))
             ]
     return listed, [f"{fact}; {remedy}" for fact, remedy in closed]
-
-
-def engine_names() -> list[str]:
-    """The engines of this user's store and of what comes with edged; other stores take too long while one types."""
-    return Store(default_store()).names()

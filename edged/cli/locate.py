@@ -6,7 +6,7 @@ endpoint such as `tcp://host:5600`. By name and file a service of systemd is fou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,8 @@ def locate(word: str, keys: CurveKeys | None = None) -> Located:
         return _by_file(word, path)
     if "/" in word or word in (".", ".."):
         return _by_path(word, path)
-    found = _choose(word, [root / word for root in runtime_roots()])
-    if found is None and (found := _by_engine(word)) is None:
-        raise _none(word, [root / word for root in runtime_roots()])
-    return _at(word, found)
+    folders = [root / word for root in runtime_roots()]
+    return _at(word, _choose(word, folders) or _by_engine(word), folders)
 
 
 def running() -> list[Path]:
@@ -69,10 +67,6 @@ def running() -> list[Path]:
             continue
         found += [folder for folder in folders if reach(folder / "control") in ("listens", "closed")]
     return found
-
-
-def _at(word: str, folder: Path) -> Located:
-    return Located(word, f"ipc://{folder.absolute() / 'control'}", folder.absolute())
 
 
 def _by_file(word: str, path: Path) -> Located:
@@ -91,9 +85,7 @@ def _by_file(word: str, path: Path) -> Located:
     else:
         # A unit's folder is called after the file, one's own after the daemon.
         folders = [root / name for root in runtime_roots() for name in dict.fromkeys((places.name, path.stem))]
-    if (found := _choose(word, folders)) is None:
-        raise _none(word, folders)
-    return _at(word, found)
+    return _at(word, _choose(word, folders), folders)
 
 
 def _by_path(word: str, path: Path) -> Located:
@@ -106,25 +98,19 @@ def _by_path(word: str, path: Path) -> Located:
             raise UsageError(f"there is no {word}", WORDS)
     except PermissionError:
         raise RequestError("permission", *no_right(path)) from None
-    if (found := _choose(word, [path])) is None:
-        raise _none(word, [path])
-    return _at(word, found)
+    return _at(word, _choose(word, [path]), [path])
 
 
 def _choose(word: str, folders: Iterable[Path]) -> Path | None:
     """The one folder in which a daemon listens. What is closed to us counts: it may be the one that is meant."""
-    found = {}
-    for folder in dict.fromkeys(folders):
-        if (state := reach(folder / "control")) in ("listens", "closed"):
-            found[folder] = state
+    states = {folder: reach(folder / "control") for folder in folders}
+    found = [folder for folder, state in states.items() if state in ("listens", "closed")]
     if len(found) > 1:
         there = " and ".join(map(str, found))
         raise UsageError(f"{word} runs more than once: in {there}", "give the folder of the one you mean")
-    for folder, state in found.items():
-        if state == "closed":
-            raise RequestError("permission", *no_right(folder / "control"))
-        return folder
-    return None
+    if found and states[found[0]] == "closed":
+        raise RequestError("permission", *no_right(found[0] / "control"))
+    return found[0] if found else None
 
 
 def _by_engine(word: str) -> Path | None:
@@ -141,16 +127,14 @@ def _by_engine(word: str) -> Path | None:
     return found[0] if found else None
 
 
-def _none(word: str, folders: Iterable[Path]) -> RequestError:
-    looked = " or ".join(map(str, dict.fromkeys(folders)))
-    there = [folder.name for folder in running()]
-    name = Path(word).stem
+def _at(word: str, folder: Path | None, looked: Iterable[Path]) -> Located:
+    """The daemon in `folder`. Raises `RequestError` where it is None: among those of another name may be the one that
+    is meant."""
+    if folder is not None:
+        return Located(word, f"ipc://{folder.absolute() / 'control'}", folder.absolute())
+    places = " or ".join(map(str, dict.fromkeys(looked)))
+    name, there = Path(word).stem, [folder.name for folder in running()]
     remedy = f"start it (edged run FILE, or systemctl start edged@{name}), or give its TOML file or runtime folder"
-    return RequestError("no_daemon", f"no daemon answers to {word}: none in {looked}", remedy + _others(name, there))
-
-
-def _others(name: str, there: Sequence[str]) -> str:
-    """Among those of another name may be the one that is meant."""
-    if not there:
-        return ""
-    return f"; here runs: {', '.join(there)}" + did_you_mean(name, there)
+    if there:
+        remedy += f"; here runs: {', '.join(there)}" + did_you_mean(name, there)
+    raise RequestError("no_daemon", f"no daemon answers to {word}: none in {places}", remedy)

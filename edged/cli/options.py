@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -37,10 +37,13 @@ def complete_daemon(incomplete: str) -> list[str]:
 
 
 def complete_engine(incomplete: str) -> list[str]:
-    """For the shell: the engines of the stores of this machine, and the daemons that run one."""
-    from edged.cli.list_engines import engine_names
+    """For the shell: the daemons that run one, and the engines of this user's store and of what comes with edged; other
+    stores take too long while one types."""
+    from edged.bundle.store import Store
+    from edged.config import default_store
 
-    return sorted({*complete_daemon(incomplete), *(name for name in engine_names() if name.startswith(incomplete))})
+    names = Store(default_store()).names()
+    return sorted({*complete_daemon(incomplete), *(name for name in names if name.startswith(incomplete))})
 
 
 def complete_stream(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -57,24 +60,24 @@ def complete_stream(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_version(ctx: typer.Context, incomplete: str) -> list[str]:
     """For the shell: the versions that the daemon named before it could run."""
-    from edged.cli.locate import ASK_MS, locate
-
-    try:
-        listed = locate(str(ctx.params.get("daemon") or "")).ask("engines", timeout_ms=ASK_MS)
-    except EdgedError:
-        return []
+    listed = _told(ctx, "engines")
     return [entry["version"] for entry in listed if entry["version"].startswith(incomplete)]
 
 
 def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
     """For the shell: the constants that the engine of the daemon named before it lets an operator set."""
+    settings = _told(ctx, "status").get("engine", {}).get("settings", {})
+    return sorted(name for name in settings if name.startswith(incomplete))
+
+
+def _told(ctx: typer.Context, op: str) -> Any:
+    """What the daemon answers that is named on the line so far; nothing where none does."""
     from edged.cli.locate import ASK_MS, locate
 
     try:
-        engine = locate(str(ctx.params.get("daemon") or "")).ask("status", timeout_ms=ASK_MS).get("engine", {})
+        return locate(str(ctx.params.get("daemon") or "")).ask(op, timeout_ms=ASK_MS)
     except EdgedError:
-        return []
-    return sorted(name for name in engine.get("settings", {}) if name.startswith(incomplete))
+        return {}
 
 
 WHICH = "a running daemon: its name (or its engine's), its TOML file, its runtime folder, or tcp://HOST:PORT"

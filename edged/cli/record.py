@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from edged.core.errors import EXIT_FAILED, EdgedError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from edged.engine.base import Engine
+    from edged.services.replay.repeat import Repeated
 
 
 def register(app: typer.Typer) -> None:
@@ -83,25 +85,15 @@ def replay(
     Ticks that something is missing of are counted as not replayable, and change nothing of that. With --engine or
     --config differences are what was asked for: exit 0.
     """
-    from edged.config import load_config
-    from edged.services.replay.cell import RecordedCell
-    from edged.services.replay.file import read_tape
-    from edged.services.replay.repeat import repeat
     from edged.services.replay.report import make_report, show
 
-    tape = read_tape(file)
-    given = load_config(config) if config is not None else None
-    instead = None if engine is None else _open(engine, store)
-    cell = RecordedCell(tape, lambda name, version, identity: _open(f"{name}/{version}", store), instead, given)
-    try:
-        done = list(repeat(tape, cell))
-        told = make_report(done, _threshold(instead)).describe()
-        if plot is not None:
-            from edged.services.replay.plot import plot_replay
+    with _repeated(file, engine, store, config) as (ticks, threshold):
+        done = list(ticks)
+    told = make_report(done, threshold).describe()
+    if plot is not None:
+        from edged.services.replay.plot import plot_replay
 
-            told["plot"] = str(plot_replay(done, plot, f"{file.name}, {engine or 'the recorded engine'}"))
-    finally:
-        cell.close()
+        told["plot"] = str(plot_replay(done, plot, f"{file.name}, {engine or 'the recorded engine'}"))
     print_answer(json, told, show)
     if not told["equal"] + told["different"]:
         raise EdgedError(f"nothing of {file} can be replayed", "the lines above say what is missing")
@@ -112,17 +104,10 @@ def replay(
 def prove(file: Path, engine: str, store: Path, bound: float) -> str:
     """What was compared where a recording is replayed with an engine. `RefusedError` where that disagrees with what was
     recorded beyond `bound`, or nothing can be compared."""
-    from edged.services.replay.cell import RecordedCell
-    from edged.services.replay.file import read_tape
-    from edged.services.replay.repeat import repeat
     from edged.services.replay.report import make_report, show
 
-    tape, instead = read_tape(file), _open(engine, store)
-    cell = RecordedCell(tape, lambda name, version, _: _open(f"{name}/{version}", store), instead)
-    try:
-        report = make_report(repeat(tape, cell), _threshold(instead))
-    finally:
-        cell.close()
+    with _repeated(file, engine, store) as (repeated, threshold):
+        report = make_report(repeated, threshold)
     worst, what = report.worst
     if worst > bound:
         told = show(report.describe())
@@ -133,9 +118,24 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> str:
     return f"{ticks - report.states['not replayable']} of {ticks} ticks could be compared; {what} {worst:.3g}"
 
 
-def _threshold(engine: Engine | None) -> float:
-    """Least score of an object; 0 where no engine is given, or it finds none."""
-    return engine.manifest.head.score_threshold if engine is not None and engine.manifest.head is not None else 0.0
+@contextlib.contextmanager
+def _repeated(
+    file: Path, engine: str | None, store: Path | None, config: Path | None = None
+) -> Iterator[tuple[Iterator[Repeated], float]]:
+    """The ticks of a recording once more, one after the other, and the least score of an object of `engine`: 0 where
+    none is given, or it finds none."""
+    from edged.config import load_config
+    from edged.services.replay.cell import RecordedCell
+    from edged.services.replay.file import read_tape
+    from edged.services.replay.repeat import repeat
+
+    tape = read_tape(file)
+    given = None if config is None else load_config(config)
+    instead = None if engine is None else _open(engine, store)
+    cell = RecordedCell(tape, lambda name, version, _: _open(f"{name}/{version}", store), instead, given)
+    head = None if instead is None else instead.manifest.head
+    with contextlib.closing(cell):
+        yield repeat(tape, cell), 0.0 if head is None else head.score_threshold
 
 
 def _open(word: str, store: Path | None) -> Engine:

@@ -7,6 +7,7 @@ Not in it: keys, environments, pictures, engines, and of an address what could b
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -166,10 +167,7 @@ def _has_history(word: str) -> bool:
 
 def _system_file(name: str) -> Path | None:
     path = paths.SYSTEM_CONFIGS / f"{name}.toml"
-    try:
-        return path if path.is_file() else None
-    except OSError:
-        return None
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - which raises where the folder is closed
 
 
 def _system_files(bundle: Bundle) -> Iterable[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def find_stream(runtime: Path, stream: str) -> tuple[str, str | None]:
 
 def as_object(message: Message) -> dict[str, Any]:
     """A message as plain values: the preamble's fields, the header's, and arrays of up to 64 numbers."""
-    small = {name: message.arrays[name].tolist() for name, spec in message.arrays.specs.items() if _numbers(spec) <= 64}
+    specs = message.arrays.specs
+    small = {name: message.arrays[name].tolist() for name, spec in specs.items() if prod(spec.shape) <= 64}
     preamble = {
         "topic": message.topic,
         "kind": message.kind.name.lower(),
@@ -79,13 +81,6 @@ def as_object(message: Message) -> dict[str, Any]:
         **preamble,
         **message.header,
         **preamble,  # whatever a sender calls its own keys
-        "arrays": {name: {"dtype": spec.dtype, "shape": spec.shape} for name, spec in message.arrays.specs.items()},
+        "arrays": {name: {"dtype": spec.dtype, "shape": spec.shape} for name, spec in specs.items()},
         "values": small,
     }
-
-
-def _numbers(spec: Any) -> int:
-    product = 1
-    for extent in spec.shape:
-        product *= extent
-    return product

@@ -7,7 +7,7 @@ there is one. It walks graphs in Python, so it is a process of its own and never
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -76,19 +76,18 @@ def verify(
     """
     rows: list[Row] = []
     bundle: Bundle | None = None
-    subject = "files"
+    doing = ["files"]
     try:
         found = find_engine(target, store)
         bundle = found.read()
-        rows.append(Row(subject, "ok", f"digests match, identity {bundle.identity.hex()}"))
+        rows.append(Row("files", "ok", f"digests match, identity {bundle.identity.hex()}"))
         what = f"{bundle.name} {bundle.version}, {bundle.manifest.task} {bundle.manifest.precision}"
         rows.append(Row("manifest", "ok", what))
         if bundle.manifest.task == "policy":
             proof = bundle.manifest.proof
             rows.append(Row("import", "ok" if proof else "warning", f"proved {proof or SELF_PROOF}"))
-        subject = "signature"
+        doing.append("signature")
         rows.append(_signature(bundle, trusted))
-        doing = [subject]
         sealed = bundle
 
         def work(beat: Beat) -> None:
@@ -98,15 +97,12 @@ def verify(
                 if row is not None:
                     rows.append(row)
 
-        try:
-            run_errand(f"{bundle.name} {bundle.version}", work, limit_s)
-        finally:
-            subject = doing[-1]
+        run_errand(f"{bundle.name} {bundle.version}", work, limit_s)
     except EdgedError as error:
         if error.exit_code not in (EXIT_FAILED, EXIT_REFUSED):
             raise
         result: Result = "refused" if error.exit_code == EXIT_REFUSED else "failed"
-        rows.append(Row(subject, result, error.fact, error.remedy))
+        rows.append(Row(doing[-1], result, error.fact, error.remedy))
     return Verdict(target, tuple(rows), bundle)
 
 
@@ -127,7 +123,6 @@ def show(verdict: Verdict) -> str:
 def facts(verdict: Verdict) -> dict[str, Any]:
     """The same for programs: `--json`."""
     bundle = verdict.bundle
-    signed = bundle is not None and bundle.signature is not None
     return {
         "target": verdict.target,
         "ok": verdict.exit_code == EXIT_OK,
@@ -135,11 +130,8 @@ def facts(verdict: Verdict) -> dict[str, Any]:
         "name": bundle.name if bundle else None,
         "version": bundle.version if bundle else None,
         "identity": bundle.identity.hex() if bundle else None,
-        "signed_by": bundle.signature[:32].hex() if bundle and signed and bundle.signature else None,
-        "checks": [
-            {"check": row.check, "result": row.result, "detail": row.detail, "remedy": row.remedy}
-            for row in verdict.rows
-        ],
+        "signed_by": bundle.signature[:32].hex() if bundle and bundle.signature else None,
+        "checks": [asdict(row) for row in verdict.rows],
     }
 
 
