@@ -109,13 +109,15 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> str:
     with _repeated(file, engine, store) as (repeated, threshold):
         report = make_report(repeated, threshold)
     worst, what = report.worst
-    if worst > bound:
+    if worst > bound or not report.is_evidence:
         told = show(report.describe())
-        fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g} > {bound:g}\n{told}\n"
+        over = f" > {bound:g}" * (worst > bound)
+        fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g}{over}\n{told}\n"
         remedy = "look at 'edged replay FILE --engine ENGINE', or raise --bound if it is meant to differ"
         raise RefusedError(fact, remedy)
     ticks = sum(report.states.values())
-    return f"{ticks - report.states['not replayable']} of {ticks} ticks could be compared; {what} {worst:.3g}"
+    compared = ticks - report.states["not replayable"]
+    return f"{compared} of {ticks} ticks could be compared, {report.answers} answers; {what} {worst:.3g}"
 
 
 @contextlib.contextmanager

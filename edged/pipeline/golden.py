@@ -34,7 +34,7 @@ from edged.core.errors import RefusedError
 from edged.core.types import Instances
 from edged.pipeline.class_numbers import class_table
 from edged.pipeline.geometry import fit
-from edged.pipeline.iou import Agreement, agreement, by_class
+from edged.pipeline.iou import LEAST_IOU, LEAST_PIXELS, Agreement, agreement, by_class
 from edged.pipeline.masks import find
 
 DEFAULTS: dict[str, dict[str, float]] = {
@@ -42,10 +42,6 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "fp16": {"error": 1e-2, "agreement": 0.999, "iou": 0.95},
     "int8": {"error": 5e-2, "agreement": 0.99, "iou": 0.85},
 }
-
-
-LEAST_PIXELS = 64  # of a class in a sample: fewer may well lie on an edge alone
-LEAST_IOU = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from edged.core.types import Instances
 
 NEAR = 0.05  # a score so near to the threshold may fall on either side of it
+LEAST_PIXELS = 64  # of a class: fewer may well lie on an edge alone
+LEAST_IOU = 0.25  # of a class: with less it is lost, or made up
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """`mask_iou`, `box_iou`: mean over pairs and the unpaired (as 0), 1 when both sets are empty. `box_error`: the
     greatest difference of a box edge within a pair, pixels. `pairs` of `objects` in the first set; `judged`: pairs and
-    the unpaired that count."""
+    the unpaired that count. `again`: class and mask IoU of those of the first set that are judged."""
 
     mask_iou: float
     box_iou: float
@@ -25,6 +27,7 @@ class Agreement:
     pairs: int
     objects: int
     judged: int
+    again: tuple[tuple[int, float], ...] = ()
 
 
 Pixels: TypeAlias = NDArray[np.int64]  # [256], how many of each class
@@ -39,38 +42,57 @@ def by_class(ours: NDArray[Any], theirs: NDArray[Any]) -> tuple[Pixels, Pixels, 
 
 class Overlap:
     """Agreement over many pictures, pooled: an object or a class that is lost in one of a hundred does not vanish among
-    those in which there was nothing to find."""
+    those in which there was nothing to find, nor a class among many others."""
 
     def __init__(self) -> None:
-        self._both, self._either = np.zeros(256, np.int64), np.zeros(256, np.int64)  # pixels by class
+        self._before, self._after, self._both = np.zeros((3, 256), np.int64)  # pixels by class
         self._paired = 0.0
+        self._again: dict[int, tuple[int, float]] = {}  # by class: the objects of the first, their IoUs summed up
         self.objects = 0  # that were judged
 
     def add_labels(self, ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> None:
         """Two label maps of one picture."""
-        before, after, both = by_class(ours, theirs)
-        self._both += both
-        self._either += before + after - both
+        for total, pixels in zip((self._before, self._after, self._both), by_class(ours, theirs), strict=True):
+            total += pixels
 
     def add_objects(self, ours: Instances, theirs: Instances, threshold: float) -> None:
         """`threshold`: least score of an object, see `agreement`."""
         found = agreement(ours, theirs, threshold)
         self._paired += found.mask_iou * found.judged
         self.objects += found.judged
+        for kind, iou in found.again:
+            count, total = self._again.get(kind, (0, 0.0))
+            self._again[kind] = count + 1, total + iou
 
     @property
-    def score(self) -> float:
+    def mean(self) -> float:
         """Mean IoU of the classes that either has, or of the objects; 1 where neither found anything."""
-        if (present := self._either > 0).any():
-            return float((self._both[present] / self._either[present]).mean())
+        either = self._before + self._after - self._both
+        if (present := either > 0).any():
+            return float((self._both[present] / either[present]).mean())
         return self._paired / self.objects if self.objects else 1.0
+
+    @property
+    def lost(self) -> dict[str, float]:
+        """The IoU of each class that the first found and the second does not find again."""
+        either = self._before + self._after - self._both
+        maps = {f"IoU of class {kind}": float(self._both[kind] / either[kind])
+                for kind in np.flatnonzero(self._before >= LEAST_PIXELS).tolist()}  # fmt: skip
+        objects = {f"IoU of objects of class {kind}": iou / count for kind, (count, iou) in self._again.items()}
+        return {what: iou for what, iou in (maps | objects).items() if iou < LEAST_IOU}
+
+    @property
+    def worst(self) -> tuple[float, str]:
+        """The mean, or what a class that is lost has, and which of them it is."""
+        mean = self.mean, f"mean IoU of {'classes' if self._before.any() or self._after.any() else 'objects'}"
+        return min([mean, *((iou, what) for what, iou in self.lost.items())], key=lambda one: one[0])
 
 
 def agreement(want: Instances, have: Instances, threshold: float) -> Agreement:
     """Pair each object of `want` with the one of `have` of its class whose mask overlaps most, best first.
 
-    An object without a partner counts as an IoU of 0, unless its score is within `NEAR` of `threshold`. Masks without
-    a pixel are compared by their boxes.
+    An object without a partner counts as an IoU of 0, unless its score is within `NEAR` of `threshold`, above or below
+    it: one of an engine with a lower threshold counts too. Masks without a pixel are compared by their boxes.
     """
     boxes = _box_ious(want.xyxy.astype(np.float64), have.xyxy.astype(np.float64))
     masks = np.zeros_like(boxes)
@@ -86,14 +108,16 @@ def agreement(want: Instances, have: Instances, threshold: float) -> Agreement:
             left_w.remove(row)
             left_h.remove(column)
             pairs.append((row, column))
-    missed = sum(want.score[row] > threshold + NEAR for row in left_w)
-    invented = sum(have.score[column] > threshold + NEAR for column in left_h)
-    judged = len(pairs) + int(missed) + int(invented)
+    missed = [row for row in left_w if abs(want.score[row] - threshold) > NEAR]
+    invented = sum(abs(have.score[column] - threshold) > NEAR for column in left_h)
+    judged = len(pairs) + len(missed) + int(invented)
     mean_mask, mean_box = (
         float(sum(table[pair] for pair in pairs)) / judged if judged else 1.0 for table in (masks, boxes)
     )
     edges = [float(np.abs(want.xyxy[row] - have.xyxy[column]).max()) for row, column in pairs]
-    return Agreement(mean_mask, mean_box, max(edges, default=0.0), len(pairs), len(want.score), judged)
+    ious = [(row, float(masks[row, column])) for row, column in pairs] + [(row, 0.0) for row in missed]
+    again = tuple((int(want.class_id[row]), iou) for row, iou in ious)
+    return Agreement(mean_mask, mean_box, max(edges, default=0.0), len(pairs), len(want.score), judged, again)
 
 
 def _box_ious(want: NDArray[np.float64], have: NDArray[np.float64]) -> NDArray[np.float64]:

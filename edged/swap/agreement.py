@@ -50,7 +50,7 @@ class Agreement:
     @property
     def score(self) -> float | None:
         if self.overlap is not None:
-            return self.overlap.score
+            return self.overlap.worst[0]
         return 1 - float(np.max(self.apart)) / self.pairs if self.pairs else None
 
     def describe(self) -> dict[str, Any]:

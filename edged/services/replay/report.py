@@ -28,7 +28,7 @@ class Report:
     states: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     differing: list[dict[str, Any]] = field(default_factory=list)
-    holds: Counter[str] = field(default_factory=Counter)  # "recorded -> made", where one of them is a Hold
+    holds: Counter[str] = field(default_factory=Counter)  # "recorded -> made", where one is a Hold, or another kind
     results: Counter[str] = field(default_factory=Counter)  # likewise of PASS, FAIL and NOT_INSPECTED
     judged: Counter[str] = field(default_factory=Counter)  # recorded PASS and FAIL
     changed: Counter[str] = field(default_factory=Counter)  # those of them that are another result now
@@ -39,6 +39,9 @@ class Report:
     objects: list[int] = field(default_factory=list)  # made - recorded
     parts: Counter[str] = field(default_factory=Counter)  # triggered ones: equal, different, not recorded
     compared: int = 0
+    apart: int = 0  # of them, another kind, reason or result
+    answers: int = 0  # that were recorded: all but holds
+    lost: int = 0  # of them, those that are a hold or of another kind now
 
     def add(self, one: Repeated) -> None:
         self.states[one.state] += 1
@@ -60,6 +63,7 @@ class Report:
         self.compared += 1
         before, after = (one.get("why") or one["result"] for one in (was.header, made))
         self.parts["equal" if same_result(was, made, True) else "different"] += 1
+        self.apart += before != after
         self._compare_result(before, after)
 
     def _compare_result(self, before: str | None, after: str | None) -> None:
@@ -71,40 +75,51 @@ class Report:
     @property
     def disagreement(self) -> float:
         """Share of the compared verdicts that are of another kind, reason or result."""
-        apart = sum(self.holds.values()) + sum(self.results.values())
-        return min(1.0, apart / self.compared) if self.compared else 1.0
+        return self.apart / self.compared if self.compared else 1.0
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether anything was compared that an engine says: who holds as before may say whatever it wants."""
+        return bool(self.answers + sum(self.judged.values()))
 
     @property
     def worst(self) -> tuple[float, str]:
-        """The largest disagreement and what it is: the share of verdicts, of what was PASS and what FAIL; what is
-        missing of the mean IoU of classes or objects; the mean distance of an axis by the span that was recorded of
-        it. 1 where nothing was compared."""
-        if not self.compared:
-            return 1.0, "nothing could be compared, so"
+        """The largest disagreement and what it is: the share of verdicts, of answers, of what was PASS and what FAIL;
+        what is missing of the mean IoU of classes or objects, or of the IoU of a class that is lost; the mean distance
+        of an axis by the span that was recorded of it. 1 where there is no evidence."""
+        if not self.is_evidence:
+            return 1.0, f"nothing{' but holds' * bool(self.compared)} could be compared, so"
         found = [(self.disagreement, "share of verdicts of another kind or result")]
+        if self.answers:
+            found.append((self.lost / self.answers, "share of what was an answer and is not now"))
         for result in ("PASS", "FAIL"):
             if count := self.judged[result]:
                 found.append((self.changed[result] / count, f"share of what was {result} and is not now"))
         if self.overlap is not None:
-            found.append((1 - self.overlap.score, f"1 - mean IoU of {'objects' if self.objects else 'classes'}"))
+            score, what = self.overlap.worst
+            found.append((1 - score, f"1 - {what}"))
         for name, apart in self.axes.items():
             low, high = self.spans[name]
-            if (mean := float(np.mean(apart))) > 0:
-                found.append((mean / (high - low) if high > low else 1.0, f"{name}, mean distance by its span"))
+            if (mean := float(np.mean(apart))) != 0:
+                far = mean / (high - low) if mean < np.inf and high > low else 1.0  # also of NaN
+                found.append((far, f"{name}, mean distance by its span"))
         return max(found)
 
     def _compare(self, recorded: Message, made: Message) -> None:
         was, now = _name(recorded), _name(made)
-        if was != now and Kind.HOLD in (recorded.kind, made.kind):
+        before, after = recorded.header.get("result"), made.header.get("result")
+        names = [str(name) for name in made.header.get("names", ())]
+        if recorded.kind is made.kind is Kind.ACTION and names != recorded.header.get("names"):
+            now += " of other axes"
+        if was != now:
             self.holds[f"{was} -> {now}"] += 1
-        self._compare_result(recorded.header.get("result"), made.header.get("result"))
-        if recorded.kind is not made.kind:
+        self.apart += was != now or before != after
+        self._compare_result(before, after)
+        self.answers += recorded.kind is not Kind.HOLD
+        if was != now:
+            self.lost += recorded.kind is not Kind.HOLD
             return
         if made.kind is Kind.ACTION:
-            names = [str(name) for name in made.header.get("names", ())]
-            if names != recorded.header.get("names"):
-                self.holds[f"{was} -> {now} of other axes"] += 1
-                return
             apart = np.abs(made.arrays["action"][0].astype(float) - recorded.arrays["action"][0].astype(float))
             for name, value, place in zip(names, apart.tolist(), recorded.arrays["action"][0].tolist(), strict=False):
                 self.axes.setdefault(name, []).append(value)
@@ -145,7 +160,8 @@ class Report:
             more, fewer = (sum(max(0, sign * count) for count in self.objects) for sign in (1, -1))
             told["objects"] = {"more": more, "fewer": fewer}
         if self.overlap is not None:
-            told["iou"] = round(self.overlap.score, 4)
+            told["iou"] = round(self.overlap.mean, 4)
+            told["lost"] = {what: round(iou, 4) for what, iou in self.overlap.lost.items()}
         return told
 
 
@@ -174,6 +190,7 @@ def show(told: dict[str, Any]) -> str:
         lines.append(f"  objects: {objects['more']} more, {objects['fewer']} fewer")
     if (iou := told.get("iou")) is not None:
         lines.append(f"  mean IoU of {'objects' if 'objects' in told else 'classes'}: {iou:.4g}")
+        lines += [f"  {what}: {iou:.4g}" for what, iou in told["lost"].items()]
     if told["differing"]:
         first = told["differing"][0]
         lines.append(f"  the first difference is tick {first['tick']}: {first['recorded']}, now {first['made']}")

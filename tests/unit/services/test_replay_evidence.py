@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edged.core.types import ActionChunk, Instances, Labels
+from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason
 from edged.pipeline.iou import Overlap
 from edged.runtime.verdict_message import describe_verdict
 from edged.services.replay.repeat import Repeated
@@ -57,8 +57,7 @@ def tray(*parts: tuple[int, int]) -> Instances:
 def test_a_defect_that_is_lost_is_no_small_share_of_the_pixels() -> None:
     """One per cent of the pixels of one picture in a hundred."""
     pairs = [(plate((1, 20, 10)), plate()), *[(plate(), plate())] * (PICTURES - 1)]
-    worst, what = report(*pairs).worst
-    assert (worst > 0.49, what) == (True, "1 - mean IoU of classes")
+    assert report(*pairs).worst == (1.0, "1 - IoU of class 1")
     assert np.mean(report(*pairs).pixels) < 1e-3, "which was what counted"
 
 
@@ -110,4 +109,59 @@ def test_overlap_is_that_of_one_large_picture() -> None:
     wanted = [
         ((ours == kind) & (theirs == kind)).sum() / ((ours == kind) | (theirs == kind)).sum() for kind in range(4)
     ]
-    assert overlap.score == pytest.approx(np.mean(wanted))
+    assert overlap.mean == pytest.approx(np.mean(wanted))
+
+
+def hold(reason: Reason = Reason.WAITING) -> Hold:
+    return Hold(reason, "", 0)
+
+
+def test_answers_that_are_lost_count_among_the_answers_and_not_among_the_waits() -> None:
+    """A line with a part now and then: of all ticks the answers are few."""
+    waits = [(hold(), hold())] * PICTURES
+    assert report((plate(), hold(Reason.ENGINE)), *waits).worst == (1.0, "share of what was an answer and is not now")
+    assert report((plate(), tray()), *waits).worst[0] == 1.0, "nor is it one of another kind"
+    assert report((plate(), tray())).holds == {"LABELS -> INSTANCES": 1}
+
+
+def test_holds_alone_prove_nothing() -> None:
+    made = report(*[(hold(), hold())] * PICTURES)
+    assert made.worst == (1.0, "nothing but holds could be compared, so")
+    assert not made.is_evidence
+    assert report((plate(), plate())).is_evidence
+
+
+def test_a_verdict_that_is_another_in_two_ways_is_one() -> None:
+    made = Report()
+    for was, now in [(message(plate(), result="PASS"), message(hold(), result="NOT_INSPECTED"))] + [
+        (message(plate(), result="PASS"), message(plate(), result="PASS"))
+    ] * 9:
+        made.add(Repeated(Step({"tick": 1}, None, False), "different", "", was, now))
+    assert made.disagreement == 0.1
+
+
+def test_one_class_of_many_that_is_lost_is_not_averaged_away() -> None:
+    """Of labels and of objects: rare as it is, it may be the one that matters."""
+    many = [(kind, 4 * kind, 4) for kind in range(1, 24)]
+    pairs = [(plate(*many), plate(*[one for one in many if one[0] != 7]))] * 4  # 64 pixels of each
+    assert report(*pairs).worst == (1.0, "1 - IoU of class 7")
+    assert "IoU of class 7: 0\n" in show(report(*pairs).describe())
+    pairs = [(tray((0, 20)), tray((0, 20)))] * PICTURES + [(tray((1, 60)), tray())]
+    assert report(*pairs).worst == (1.0, "1 - IoU of objects of class 1")
+    pairs = [(tray((0, 20)), tray((0, 20)))] * PICTURES + [(tray(), tray((1, 60)))]
+    assert report(*pairs).worst == (pytest.approx(1 / (PICTURES + 1)), "1 - mean IoU of objects"), "one made up"
+
+
+def test_an_engine_of_a_higher_threshold_does_not_excuse_what_it_loses() -> None:
+    """Nor one of a lower one: only what is near to it may be there or not."""
+    made = Report(threshold=0.97)  # `tray` has scores of 0.9
+    made.add(Repeated(Step({"tick": 1}, None, False), "different", "", message(tray((0, 20))), message(tray())))
+    assert made.worst[0] == 1.0
+    made = Report(threshold=0.88)
+    made.add(Repeated(Step({"tick": 1}, None, False), "different", "", message(tray((0, 20))), message(tray())))
+    assert made.worst[0] == 0.0
+
+
+def test_actions_that_are_no_numbers_are_apart() -> None:
+    chunks = (ActionChunk(np.array([[value, 0]], np.float32), 0, 20_000_000, 0) for value in (0.0, np.nan))
+    assert report(tuple(chunks), names=(["j1", "j2"], ["j1", "j2"])).worst[0] == 1

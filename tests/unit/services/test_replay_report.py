@@ -156,7 +156,7 @@ def test_a_recording_of_an_inspection_is_replayed_from_its_file_and_is_evidence(
     engines = {"plate/1": traced_engines.segmenter("1"), "plate/9": traced_engines.segmenter("9", threshold=120.0)}
     monkeypatch.setattr(cli, "_open", lambda word, store: open_engine(engines[word], "cpu", 1))
     told = cli.prove(recorder.written[0], "plate/1", tmp_path, 0.0)
-    assert re.fullmatch(r"\d+ of 120 ticks could be compared; .* 0", told)
+    assert re.fullmatch(r"\d+ of 120 ticks could be compared, \d+ answers; .* 0", told)
     with pytest.raises(RefusedError, match="disagrees with what was recorded"):
         cli.prove(recorder.written[0], "plate/9", tmp_path, 0.05)
     cell.close()
