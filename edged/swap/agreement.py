@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import Manifest
+from edged.bundle.manifest import ActionOutput, Manifest
 from edged.core.types import ActionChunk, Instances, Labels, Prediction
 from edged.pipeline.iou import Overlap
+from edged.pipeline.timeline import begin_timeline
 
 VARIES = 1e-3  # of an axis' range: what the running engine has to move for a constant one to be noticed
 CONSTANT = 1e-6
@@ -22,7 +23,8 @@ CONSTANT = 1e-6
 @dataclass(slots=True)
 class Agreement:
     """Pairs of predictions, summed up. `score`: 1 = the same; actions: 1 - mean difference relative to the range, over
-    the steps that both have, of the axis that is furthest off; masks: mean IoU over all pairs, see `Overlap`."""
+    the steps that both have, of the axis that is furthest off; masks: mean IoU over all pairs or that of a
+    class that is lost, see `Overlap`."""
 
     manifest: Manifest
     pairs: int = 0
@@ -72,14 +74,49 @@ class Agreement:
         if action is None or ours.actions.shape[1] != theirs.actions.shape[1]:
             return False
         axes = action[1].axes
-        steps = min(len(ours.actions), len(theirs.actions))
-        off = np.abs(ours.actions[:steps].astype(np.float64) - theirs.actions[:steps]).mean(axis=0)
+        off = _distances(action[1], ours, theirs).mean(axis=0)
         spans = np.array([axis.range[1] - axis.range[0] for axis in axes])
         for axis, value in zip(axes, off.tolist(), strict=True):
             key = f"{axis.name} {axis.unit}".strip()
             self.off[key] = self.off.get(key, 0.0) + value
         self.apart = self.apart + np.clip(off / spans, 0, 1)
         return True
+
+
+def _distances(role: ActionOutput, ours: ActionChunk, theirs: ActionChunk) -> NDArray[np.float64]:
+    """[K, D] how far two plans are apart at the steps of `ours` that both have, whatever the steps of `theirs`. Of an
+    angle that is the shorter way, of a quaternion the way to the nearer of its two signs, and of an axis that adds to
+    the command before what a step adds: its range is of that."""
+    actions, other = _both(role, ours, theirs)
+    names = [axis.name for axis in role.axes]
+    for rotation in role.rotations:
+        if rotation.form != "rot6d":
+            parts = [names.index(part) for part in rotation.axes]
+            opposite = (actions[:, parts] * other[:, parts]).sum(axis=1, keepdims=True) < 0
+            other[:, parts] = np.where(opposite, -other[:, parts], other[:, parts])
+    apart: NDArray[np.float64] = other - actions
+    for index, axis in enumerate(role.axes):
+        if axis.mode == "delta_previous":
+            apart[:, index] = np.diff(apart[:, index], prepend=0.0)
+        if axis.turn:
+            apart[:, index] -= axis.turn * np.round(apart[:, index] / axis.turn)
+    return np.abs(apart)
+
+
+def _both(
+    role: ActionOutput, ours: ActionChunk, theirs: ActionChunk
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What both ask for at the steps of `ours` that `theirs` reaches; of plans that never meet, the first step."""
+    actions, other = ours.actions.astype(np.float64), theirs.actions.astype(np.float64)
+    if (ours.t0_ns, ours.step_ns) != (theirs.t0_ns, theirs.step_ns):
+        line = begin_timeline(theirs, np.flatnonzero([axis.kind == "binary" for axis in role.axes]))
+        times_ns = ours.t0_ns + ours.step_ns * np.arange(len(actions), dtype=np.int64)
+        met = (times_ns >= line.times_ns[0]) & (times_ns <= line.times_ns[-1])
+        if met.any():
+            return actions[met], line.at(times_ns[met])
+        return actions[:1], other[:1]
+    steps = min(len(actions), len(other))
+    return actions[:steps], other[:steps]
 
 
 class Variation:

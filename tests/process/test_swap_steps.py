@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cells
 import msgspec
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.bundle.compatibility import changes
-from edged.bundle.roles import ImageInput, LabelsOutput, StateInput, StatePart
+from edged.bundle.roles import ImageInput, LabelsOutput, Rotation, StateInput, StatePart
 from edged.config import SwapConfig
 from edged.core.clock import ManualClock
 from edged.core.stopwatch import Stopwatch
@@ -146,6 +148,38 @@ class TestAgreement:
         agreement.add(ours, theirs)
         assert agreement.describe()["off"]["j1 rad"] == 2.0
         assert agreement.score == pytest.approx(1 - 1 / 3)
+
+    def test_plans_of_other_steps_at_the_times_that_both_have(self) -> None:
+        """The same motion, said in steps twice as long."""
+        ours = ActionChunk(np.arange(8, dtype=np.float32).repeat(3).reshape(8, 3), 10 * MS, 10 * MS, 0)
+        theirs = ActionChunk(ours.actions[1::2].copy(), 20 * MS, 20 * MS, 0)
+        agreement = Agreement(self.manifest)
+        agreement.add(ours, theirs)
+        assert agreement.score == 1.0
+
+    @pytest.mark.parametrize(
+        ("fields", "form", "ours", "theirs", "off"),
+        [
+            ({"kind": "angle", "unit": "deg", "range": (-180.0, 180.0)}, None, [[179.0]], [[-179.0]], 2.0),
+            ({"kind": "angle", "unit": "deg", "range": (-180.0, 180.0)}, None, [[179.0]], [[539.0]], 0.0),
+            ({"range": (-1.0, 1.0)}, "wxyz", [[0, 0, 0.8, 0.6]], [[0, 0, -0.8, -0.6]], 0.0),
+            ({"range": (-1.0, 1.0)}, "xyzw", [[0, 1, 0, 0], [0, 0, 1, 0]], [[0, -1, 0, 0], [0, 0, 1, 0]], 0.0),
+            ({"mode": "delta_previous", "range": (-0.1, 0.1)}, None, [[0.0]] * 20, [[0.01 * n] for n in range(1, 21)],
+             0.01),
+        ],
+        ids=["angle", "another turn", "wxyz", "xyzw", "delta"],
+    )  # fmt: skip
+    def test_what_means_the_same_is_the_same(
+        self, fields: dict[str, Any], form: Any, ours: list[list[float]], theirs: list[list[float]], off: float
+    ) -> None:
+        """Angles come in turns, quaternions in two signs, and what is added in each step adds up."""
+        names = tuple(f"a{number}" for number in range(len(ours[0])))
+        role = cells.action(*(cells.axis(name, **fields) for name in names))
+        if form:
+            role = msgspec.structs.replace(role, rotations=(Rotation(form=form, axes=names),))
+        agreement = Agreement(cells.manifest(outputs={"action": role}))
+        agreement.add(*(ActionChunk(np.array(one, np.float32), 0, MS, 0) for one in (ours, theirs)))
+        assert max(agreement.describe()["off"].values()) == pytest.approx(off, abs=1e-6)
 
     def test_maps_by_mean_iou(self) -> None:
         ours = np.array([[0, 1], [1, 2]], np.uint8)
