@@ -63,7 +63,8 @@ class Episodes:
         """Inputs that are older than they may be, or young again; who runs; whether it is armed."""
         engine = snapshot.get("engine", {})
         if engine.get("loaded"):
-            self._named[str(engine["identity"])] = f"{engine['name']} {engine['version']}"
+            self._named.pop(identity := str(engine["identity"]), None)  # the one that runs comes last
+            self._named[identity] = f"{engine['name']} {engine['version']}"
             _bound(self._named, NAMED)
         for kind in ("camera", "sensor"):
             for name, stats in snapshot.get(f"{kind}s", {}).items():
@@ -91,9 +92,10 @@ class Episodes:
             self._begin(key, f"{key} lost", detail, captured_ns + limit_ns, {}, kind)
 
     def _begin(self, key: str, cause: str, detail: str, at_ns: int, facts: Mapping[str, Any], what: str = "") -> None:
-        lately = {one: [then for then in begun if at_ns - then < MINUTE_NS] for one, begun in self._begun.items()}
-        self._begun = {one: begun for one, begun in lately.items() if begun}
+        for old in [one for one, begun in self._begun.items() if at_ns - begun[-1] >= MINUTE_NS]:
+            del self._begun[old]
         begun = self._begun.setdefault(cause, [])
+        begun[:] = [then for then in begun if at_ns - then < MINUTE_NS]
         if len(begun) >= MOST:
             self._uncounted[cause] = self._uncounted.get(cause, 0) + 1
             _bound(self._uncounted, CAUSES)

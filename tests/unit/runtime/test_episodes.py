@@ -122,3 +122,18 @@ def test_what_it_remembers_is_bounded(episodes: Episodes, kept: Kept) -> None:
     assert len(episodes._begun) <= 61, "of a minute"
     assert len(episodes._uncounted) <= CAUSES
     assert kept.lines[-2]["engine"] == f"reach 999 {identity.hex()}"
+
+
+def test_the_engine_that_always_comes_back_keeps_its_name(episodes: Episodes, kept: Kept) -> None:
+    """Each of a hundred others is tried, and rolled back to the first one."""
+    known = (1).to_bytes(8, "big")
+
+    def runs(identity: bytes, version: str) -> None:
+        engine = {"loaded": True, "identity": identity.hex(), "name": "reach", "version": version}
+        episodes.look({"engine": engine}, NS_PER_S)
+
+    for number in range(2, NAMED * 2):
+        runs(known, "1")
+        runs(number.to_bytes(8, "big"), str(number))
+        episodes.note(Transition(number, "ok", "STALE", "", 0, f"cause {number}", engine=known))
+        assert kept.lines[-1]["engine"] == f"reach 1 {known.hex()}"
