@@ -88,7 +88,7 @@ def open_device(
         raise SourceError(f"no such device {path}", "plug the camera in or correct its uri")
     if not os.access(path, os.R_OK | os.W_OK):
         raise SourceError(f"no permission for {path}", "add the daemon's user to the group 'video'")
-    capture = cv2.VideoCapture(uri if str(path) == uri else int(uri), cv2.CAP_V4L2)
+    capture = cv2.VideoCapture(uri if uri.startswith("/dev/") else int(uri), cv2.CAP_V4L2)
     if not capture.isOpened():
         raise SourceError(f"{path} does not open as a camera", "is another program using it?")
     if pixels != "bgr8":

@@ -204,6 +204,19 @@ def test_a_device_is_asked_for_its_pixels_and_not_believed(
         open_device("/dev/null", 64, 48, 30, monotonic_ns, pixels)
 
 
+@pytest.mark.parametrize("uri", ["/dev/null", "/dev//null", "/dev/./null"])
+def test_a_path_to_a_device_is_no_number_however_it_is_written(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    opened: list[object] = []
+
+    def capture(name: object, _: int) -> V4l2:
+        opened.append(name)
+        return V4l2({"GREY": GREY})
+
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
+    open_device(uri, 64, 48, 30, monotonic_ns, "mono8")
+    assert opened == [uri]
+
+
 @pytest.fixture
 def shared() -> Iterator[str]:
     name = f"test-pixels-{os.getpid()}-{threading.get_ident()}"
