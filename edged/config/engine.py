@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edged.config.sections import Name, _Section
+from edged.config.sections import VERSION_PATTERN, Name, _Section
 
 CARD = r"(GPU|MIG)-[0-9A-Fa-f/-]+|([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]"
 KIND = r"(CPU|GPU|NPU)(\.[0-9]{1,2})?"
@@ -21,7 +21,7 @@ class EngineConfig(_Section):
     name: Name = Field(description="folder in the store")
     version: str = Field(
         default="current",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$",
+        pattern=VERSION_PATTERN,
         description="version, or 'current' for what was last proved",
     )
     backend: Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "tensorrt-rtx"] = Field(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from edged.config.schema import Config
-from edged.config.sections import NAME_PATTERN
+from edged.config.sections import NAME_PATTERN, VERSION_PATTERN
 from edged.core.redact import redacted
 from edged.core.spelling import did_you_mean
 
@@ -32,6 +32,25 @@ _SHAPES = {
     "too_long": "",
 }
 """Faults of a value's shape, by Pydantic's word: no range of the numbers in it says what is wrong."""
+
+_KINDS = {
+    "string_type": "a text in quotes",
+    "path_type": "a path in quotes",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+}
+"""What a value has to be, by Pydantic's word for what it is not."""
+
+_PATTERNS = {
+    NAME_PATTERN: "lower-case letters, digits, _ and -, at most 63, a letter or digit first",
+    VERSION_PATTERN: "letters, digits and . _ + -, at most 63, a letter or digit first",
+}
+"""What a pattern asks for, where the field's description does not say it."""
 
 
 def explain(error: ValidationError, layers: Layers) -> list[str]:
@@ -79,15 +98,17 @@ def _line(fault: Any, layers: Layers) -> str:
 
 def _words(fault: Any) -> str:
     """Pydantic's message as the second half of "allowed is"."""
-    if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME_PATTERN:
-        return "lower-case letters, digits, _ and -, at most 63, a letter or digit first"
-    if shape := _SHAPES.get(fault["type"]):
-        return shape
-    if fault["type"] in ("too_short", "too_long"):
-        least, most = fault["ctx"].get("min_length"), fault["ctx"].get("max_length")
-        return f"at most {most} items" if least is None else f"at least {least} item{'s' * (least != 1)}"
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], "")
+    if said := _SHAPES.get(kind) or _KINDS.get(kind):
+        return said
+    if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        count, what = (most if least is None else least), "character" if kind.startswith("string") else "item"
+        return f"at {'most' if least is None else 'least'} {count} {what}{'s' * (count != 1)}"
     message: str = fault["msg"]
-    return message.removeprefix("Input should be ").removeprefix("String should match pattern ")
+    return message.removeprefix("Input should be ")
 
 
 def _locate(parts: Sequence[Any]) -> tuple[list[str], FieldInfo | None]:
@@ -154,8 +175,13 @@ def _allowed(field: FieldInfo | None, otherwise: str, is_shape: bool = False) ->
         signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
         constraints = list(_constraints(field))
         bounds = (f"{sign} {getattr(c, name):g}" for name, sign in signs for c in constraints if hasattr(c, name))
-        ranges = " and ".join(dict.fromkeys(bounds))
-    return f"{ranges or otherwise} ({field.description})" if field.description else ranges or otherwise
+        words = [
+            repr(word) for c in constraints if typing.get_origin(c) is typing.Literal for word in typing.get_args(c)
+        ]
+        choice = " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+        ranges = ", or ".join(filter(None, (choice, " and ".join(dict.fromkeys(bounds)))))
+    said, meant = ranges or otherwise, field.description or ""
+    return f"{said} ({meant})" if said and meant else said or meant
 
 
 def _wanted(key: str, field: FieldInfo | None) -> str:

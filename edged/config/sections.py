@@ -11,6 +11,7 @@ from edged.config.calibration import CalibrationConfig
 from edged.core.pixels import PixelFormat
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """Daemons, cameras and sensors: they become topics, file names and environment variables."""
 

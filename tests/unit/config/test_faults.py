@@ -93,7 +93,7 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         ),
         ('name = "reach"', "", "engine.name: missing"),
         ("[loop]", "[lop]", "lop = {'rate_hz': 100, 'deadline_ms': 5}: unknown key; known are daemon, loop"),
-        ('uri = "/dev/video0"', "uri = 0", "cameras.tool.uri = 0: allowed is a valid string"),
+        ('uri = "/dev/video0"', "uri = 0", "cameras.tool.uri = 0: allowed is a text in quotes"),
         ("width = 640", "width = 640.5", "cameras.tool.width = 640.5: allowed is >= 16 and <= 8192"),
         ("width = 640", "width = 640\nshare = 'No Name'", "cameras.tool.share = 'No Name': allowed is the <name> of"),
         ('uri = "/dev/video0"', "uri = 'shm:x'\nshare = 'y'", "cameras.tool.share = 'y': allowed is nothing: they are"),
@@ -190,7 +190,7 @@ def test_one_fault(write: Write, old: str, new: str, expected: str) -> None:
         ("region = [[1]]", "inspection.rules.1.region = [1]: allowed is a list of more items (corners"),
         ("ignore = [[[1, 1], [2, 2]]]", "inspection.rules.1.ignore = [[1, 1], [2, 2]]: allowed is at least 3 items ("),
         ('severity = "stop"', "inspection.rules.1.severity = 'stop': allowed is one of fail, warn"),
-        ('name = "?"', "inspection.rules.1.name = '?': still open; (what results call it)"),
+        ('name = "?"', "inspection.rules.1.name = '?': still open; what results call it"),
         ("", "inspection.rules.1.name: missing; add it: see the examples (what results call it)"),
     ],
 )
