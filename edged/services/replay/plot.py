@@ -19,8 +19,9 @@ MOST_AXES = 12
 
 def plot_replay(done: list[Repeated], path: Path, title: str) -> Path:
     """Write a PNG: a strip of states, and below it each action axis, or what of the picture has another class."""
-    begin_ns = done[0].step.facts["published_ns"]
-    seconds = np.array([(one.step.facts["published_ns"] - begin_ns) / 1e9 for one in done])
+    moments = [one.step.facts.get("published_ns") for one in done]  # None: another version wrote it
+    begin_ns = min((moment for moment in moments if moment is not None), default=0)
+    seconds = np.array([np.nan if moment is None else (moment - begin_ns) / 1e9 for moment in moments])
     curves = _curves(done)
     figure, rows = plt.subplots(
         1 + len(curves), 1, sharex=True, squeeze=False, figsize=(11, 1.2 + 1.7 * len(curves)), layout="constrained",
@@ -51,8 +52,8 @@ def _curves(done: list[Repeated]) -> list[tuple[str, np.ndarray | None, np.ndarr
     actions = (one.made for one in done if one.made is not None and one.made.kind is Kind.ACTION)
     names = next((list(made.header.get("names", ())) for made in actions), [])
     if names:
-        was = [_row(one.recorded, len(names)) for one in done]
-        now = [_row(one.made, len(names)) for one in done]
+        was = [_row(one.recorded, names) for one in done]
+        now = [_row(one.made, names) for one in done]
         return [(str(name), np.array(was)[:, at], np.array(now)[:, at]) for at, name in enumerate(names[:MOST_AXES])]
     if any(_is(one.made, Kind.LABELS) for one in done):
         return [("% of pixels of another class", None, np.array([_pixels(one) for one in done]))]
@@ -65,16 +66,17 @@ def _is(message: Message | None, kind: Kind) -> bool:
     return message is not None and message.kind is kind
 
 
-def _row(message: Message | None, width: int) -> np.ndarray:
-    if message is None or message.kind is not Kind.ACTION:
-        return np.full(width, np.nan)
+def _row(message: Message | None, names: list[str]) -> np.ndarray:
+    if message is None or message.kind is not Kind.ACTION or message.header.get("names") != names:
+        return np.full(len(names), np.nan)
     return np.asarray(message.arrays["action"][0], np.float64)
 
 
 def _pixels(one: Repeated) -> float:
     if one.recorded is None or one.made is None or not (_is(one.made, Kind.LABELS) and _is(one.recorded, Kind.LABELS)):
         return np.nan
-    return 100 * float(np.mean(one.made.arrays["labels"] != one.recorded.arrays["labels"]))
+    before, after = one.recorded.arrays["labels"], one.made.arrays["labels"]
+    return 100 * float(np.mean(after != before)) if after.shape == before.shape else 100.0
 
 
 def _count(message: Message | None) -> float:

@@ -111,6 +111,9 @@ class Report:
         names = [str(name) for name in made.header.get("names", ())]
         if recorded.kind is made.kind is Kind.ACTION and names != recorded.header.get("names"):
             now += " of other axes"
+        classes = zip(*(one.header.get("classes", ()) for one in (recorded, made)), strict=False)
+        if recorded.kind is made.kind and any(one != other for one, other in classes):
+            now += " of other classes"
         if was != now:
             self.holds[f"{was} -> {now}"] += 1
         self.apart += was != now or before != after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason
 from edged.pipeline.iou import Overlap
 from edged.runtime.verdict_message import describe_verdict
+from edged.services.replay.plot import plot_replay
 from edged.services.replay.repeat import Repeated
 from edged.services.replay.report import Report, show
 from edged.services.replay.tape import Step
@@ -96,6 +98,30 @@ def test_a_map_of_another_size_and_other_axes_are_not_passed_over() -> None:
     made = report((chunk, chunk), names=(["j1", "j2"], ["j2", "j1"]))
     assert made.worst[0] == 1
     assert made.holds == {"ACTION -> ACTION of other axes": 1}
+
+
+def test_numbers_of_classes_that_mean_others_are_not_compared() -> None:
+    """What it finds as the same number is something else; classes that are new have numbers of their own."""
+    for verdict, kind in ((plate((1, 20, 10)), "LABELS"), (tray((1, 20)), "INSTANCES")):
+        for names, holds in ((["ok", "pit"], {f"{kind} -> {kind} of other classes": 1}), (["ok", "dent", "pit"], {})):
+            made = Report(threshold=0.5)
+            was, now = message(verdict, classes=["ok", "dent"]), message(verdict, classes=names)
+            made.add(Repeated(Step({"tick": 1}, None, False), "different", "", was, now))
+            assert (made.holds, made.worst[0]) == (holds, float(bool(holds)))
+
+
+def test_what_cannot_be_laid_over_each_other_is_drawn_all_the_same(tmp_path: Path) -> None:
+    """Maps of another size, other axes, ticks of a trace that another version wrote."""
+    small = Labels(np.zeros((SIDE, SIDE // 2), np.uint8), "line", 0)
+    chunks = [ActionChunk(np.zeros((1, width), np.float32), 0, 20_000_000, 0) for width in (2, 3)]
+    names = (["j1", "j2"], ["j1", "j2", "j3"])
+    steps = [Step({"tick": 1, **more}, None, False) for more in ({}, {"published_ns": 5})]
+    for was, now in (
+        (message(plate()), message(small)),
+        (message(chunks[0], names=names[0]), message(chunks[1], names=names[1])),
+    ):
+        done = [Repeated(steps[0], "not replayable", "another version"), Repeated(steps[1], "different", "", was, now)]
+        assert plot_replay(done, tmp_path / "replay.png", "a test").read_bytes()[1:4] == b"PNG"
 
 
 def test_overlap_is_that_of_one_large_picture() -> None:
