@@ -6,11 +6,12 @@ import os
 from typing import TextIO
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.closing import Closing
 
 WIDTH = 30
 
 
-class Bar:
+class Bar(Closing):
     """How far a job is, written to `out`, `quiet` = not at all. Use as a context manager.
 
     A display that cannot be written ends itself and not the job.
@@ -45,12 +46,6 @@ class Bar:
         if self._length:
             self._write("\r" + " " * self._length + "\r")
             self._length = 0
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _columns(self) -> int:
         """A longer line would wrap, and then no carriage return takes it back."""

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import zmq
 
 from edged.client.part_result import PartResult, read_result
+from edged.client.request import Asker, Failure, Reply
 from edged.client.subscription import Subscription
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
+from edged.core.closing import Closing
 from edged.core.errors import UNREADABLE
 from edged.wire import Kind, Message
-from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
+from edged.wire.sockets import Context, CurveKeys, on_failure
 
 ASK_MS = 1000.0  # also what was sent while nobody listened is found
 AGAIN_MS = 50.0  # before a question is put again that no daemon took
@@ -35,26 +36,15 @@ class _Results(msgspec.Struct):
     ledger: str = ""  # of a daemon from before there was one
 
 
-class _Reply(msgspec.Struct):
-    id: int | str | None
-    result: _Results | None = None
-    error: dict[str, Any] | None = None
-
-
-class _Catalogue:
+class _Catalogue(Asker):
     """Asks a daemon for results by number, and waits for nothing."""
 
     def __init__(self, endpoint: str, context: Context | None, keys: CurveKeys | None, now: Now) -> None:
         self.after: int | None = None  # what the question that has no answer yet was about
         self.last_error = ""
         self._now, self._asked_ns, self._number = now, 0, 0
-        self._read = msgspec.msgpack.Decoder(_Reply)
-        self._use = ContextUse(context)
-        try:
-            self._socket = connect(self._use.context, zmq.DEALER, endpoint, {**ASKER, zmq.SNDHWM: 1}, keys)
-        except BaseException:
-            self._use.end()
-            raise
+        self._read = msgspec.msgpack.Decoder(Reply[_Results])
+        super().__init__(endpoint, 1, context, keys)
 
     def due_ns(self) -> int:
         """When the next question is due if nothing else gives rise to one."""
@@ -64,37 +54,30 @@ class _Catalogue:
         """The results behind entry `after`; an answer to an earlier question is none any more."""
         now_ns = self._now()
         self._number += 1
-        question = {"v": 1, "id": self._number, "op": "results", "args": {"after": after}}
-        try:
-            self._socket.send(msgspec.msgpack.encode(question), zmq.NOBLOCK)
-        except zmq.Again:
+        if self.put(self._number, "results", {"after": after}):
+            self.after, self._asked_ns = after, now_ns
+        else:
             self.last_error = "no daemon takes questions at the endpoint"
             self.after, self._asked_ns = None, now_ns - round((ASK_MS - AGAIN_MS) * NS_PER_MS)
-            return
-        self.after, self._asked_ns = after, now_ns
 
     def answer(self, timeout_ms: float) -> _Results | None:
         """The answer to the last question, if it comes within the time-out."""
-        while self.after is not None and self._socket.poll(max(0, int(timeout_ms))):
+        while self.after is not None and self.socket.poll(max(0, int(timeout_ms))):
             try:
-                reply = self._read.decode(self._socket.recv_multipart()[-1])
+                reply = self._read.decode(self.socket.recv_multipart()[-1])
             except UNREADABLE as error:
                 self.last_error = f"an answer that is none: {error}"
                 continue
             if reply.id != self._number:
                 continue
             if reply.result is None:
-                told = reply.error or {}
-                self.last_error, self.after = f"{told.get('text', '')}; {told.get('remedy', '')}", None
+                told = reply.error or Failure("failed", "")
+                self.last_error, self.after = f"{told.text}; {told.remedy}", None
             return reply.result
         return None
 
-    def close(self) -> None:
-        self._socket.close(linger=0)
-        self._use.end()
 
-
-class PartResults:
+class PartResults(Closing):
     """Every result of a daemon behind entry `after`, each once and in order: what is published, and by request what was
     missed. For one thread, which is never kept longer than it says, whatever the daemon does. `lost`: results that
     the daemon itself does not remember any more. Raises `UsageError` for an endpoint that means nothing.
@@ -119,11 +102,8 @@ class PartResults:
         self.lost = self.replaced = 0
         self._now = now
         self._heard = Subscription(endpoint, topic, context=context, now=now, keys=keys)
-        try:
+        with on_failure(self._heard.close):
             self._catalogue = _Catalogue(triggers, context, keys, now)
-        except BaseException:
-            self._heard.close()
-            raise
         self._session = (b"", 0)
         self._writer: tuple[str, int] | None = None  # boot and session that wrote our newest entry, where known
         self._unsure = False  # another run of the daemon is heard: does it have our entry?
@@ -229,12 +209,6 @@ class PartResults:
     def close(self) -> None:
         self._heard.close()
         self._catalogue.close()
-
-    def __enter__(self) -> PartResults:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _writer(header: Mapping[str, Any]) -> tuple[str, int] | None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import zmq
 
 from edged.client.reach import no_right, reach
 from edged.core.clock import NS_PER_MS, monotonic_ns
+from edged.core.closing import Closing
 from edged.core.depth import check_depth
 from edged.core.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, UNREADABLE, EdgedError
 from edged.core.procfs import command
 from edged.core.utf8 import utf8
-from edged.wire.sockets import ASKER, Context, CurveKeys, connect, open_context
+from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect, on_failure
 
 VERSION = 1
 MAX_REQUEST = 64 * 1024
 
+_T = TypeVar("_T")
 _EXIT_CODES = {"refused": EXIT_REFUSED, "usage": EXIT_USAGE, "config": EXIT_USAGE}
 
 
@@ -38,18 +39,47 @@ class RequestError(EdgedError):
         return self.fact
 
 
-class _Failure(msgspec.Struct):
+class Failure(msgspec.Struct):
+    """What a daemon objects to."""
+
     code: str
     text: str
     remedy: str = ""
 
 
-class _Reply(msgspec.Struct):
+class Reply(msgspec.Struct, Generic[_T]):
+    """A daemon's answer."""
+
     v: int
     id: int | str | None
     ok: bool
-    result: Any = None
-    error: _Failure | None = None
+    result: _T | None = None
+    error: Failure | None = None
+
+
+class Asker(Closing):
+    """Puts questions to a daemon, at most `queue` that it has not taken, and waits for nothing. For one thread.
+
+    Raises `UsageError` for an endpoint that means nothing.
+    """
+
+    def __init__(self, endpoint: str, queue: int, context: Context | None, keys: CurveKeys | None) -> None:
+        self._use = ContextUse(context)
+        with on_failure(self._use.end):
+            self.socket = connect(self._use.context, zmq.DEALER, endpoint, {**ASKER, zmq.SNDHWM: queue}, keys)
+
+    def put(self, number: int, op: str, args: Mapping[str, Any]) -> bool:
+        """Whether a daemon takes the question."""
+        try:
+            self.socket.send(_question(number, op, args), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Twice is fine."""
+        self.socket.close(linger=0)
+        self._use.end()
 
 
 def request(
@@ -63,20 +93,22 @@ def request(
     """The result of `op`. Raises `RequestError`: what the daemon objects to, or that none answers."""
     name = secrets.token_hex(8)
     try:
-        data = msgspec.msgpack.encode({"v": VERSION, "id": name, "op": op, "args": utf8(dict(args or {}))})
+        data = _question(name, op, utf8(dict(args or {})))
     except (OverflowError, TypeError, RecursionError) as error:  # numbers of more than 64 bits, or that are complex
         raise RequestError("usage", f"{op} cannot be asked for: {error}", "give other values") from None
     if len(data) > MAX_REQUEST:
         raise RequestError("usage", f"request of {len(data)} bytes", f"at most {MAX_REQUEST} are taken")
     check_socket(endpoint)
     end_ns = monotonic_ns() + round(timeout_ms * NS_PER_MS)
-    with contextlib.ExitStack() as stack:
-        context = context or stack.enter_context(open_context())
-        socket = stack.enter_context(connect(context, zmq.DEALER, endpoint, ASKER, keys))
-        return _result(_ask(socket, endpoint, name, data, end_ns), op)
+    with Asker(endpoint, 1, context, keys) as asker:
+        return _result(_ask(asker.socket, endpoint, name, data, end_ns), op)
 
 
-def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_ns: int) -> _Reply:
+def _question(name: int | str, op: str, args: Mapping[str, Any]) -> bytes:
+    return msgspec.msgpack.encode({"v": VERSION, "id": name, "op": op, "args": args})
+
+
+def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_ns: int) -> Reply[Any]:
     if not _sent(socket, data, end_ns):
         if (pid := _holder(endpoint)) is not None:
             fact = f"the daemon at {endpoint} does not answer: its process {pid} is there, but frozen or very busy"
@@ -86,7 +118,7 @@ def _ask(socket: zmq.Socket[bytes], endpoint: str, name: str, data: bytes, end_n
     while socket.poll(_left_ms(end_ns)):
         frames = socket.recv_multipart()
         try:
-            reply = msgspec.msgpack.decode(frames[-1], type=_Reply)
+            reply = msgspec.msgpack.decode(frames[-1], type=Reply[Any])
             check_depth(reply.result)
         except UNREADABLE as error:
             raise RequestError(
@@ -114,12 +146,12 @@ def _sent(socket: zmq.Socket[bytes], data: bytes, end_ns: int) -> bool:
     return False
 
 
-def _result(reply: _Reply, op: str) -> Any:
+def _result(reply: Reply[Any], op: str) -> Any:
     if reply.v != VERSION:
         raise RequestError("bad_answer", f"answer of control version {reply.v}", f"this client speaks {VERSION}")
     if reply.ok:
         return reply.result
-    error = reply.error or _Failure("failed", f"{op} failed without saying why")
+    error = reply.error or Failure("failed", f"{op} failed without saying why")
     raise RequestError(error.code, error.text, error.remedy)
 
 

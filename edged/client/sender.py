@@ -20,10 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from edged.client.reach import reach
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
+from edged.core.closing import Closing
 from edged.core.errors import EdgedError, UsageError
 from edged.core.pixels import PixelFormat, dtype_of, shape_of
 from edged.wire import Flag, Kind, Preamble, encode
-from edged.wire.sockets import Context, ContextUse, Options, bind, is_readable
+from edged.wire.sockets import Context, ContextUse, Options, bind, is_readable, on_failure
 
 LONGEST_SUBSCRIPTION = 512
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
@@ -32,7 +33,7 @@ NO_ENGINE = bytes(8)
 SAMPLES, FRAMES = 256, 4  # queued for each reader
 
 
-class _Sender:
+class _Sender(Closing):
     """One topic on one endpoint that this process binds. For one thread."""
 
     def __init__(
@@ -61,12 +62,9 @@ class _Sender:
             zmq.MAXMSGSIZE: LONGEST_SUBSCRIPTION,  # whoever sends us more is cut off
             zmq.SNDHWM: queue,
         }
-        try:
-            remedy = "its folder must exist and be writable, its port free"
+        remedy = "its folder must exist and be writable, its port free"
+        with on_failure(self._use.end):
             self._socket = bind(self._use.context, zmq.XPUB, endpoint, remedy, options)
-        except BaseException:
-            self._use.end()
-            raise
 
     def message(self, array: NDArray[Any], captured_ns: int | None = None) -> bytes:
         """The next message as bytes, without sending it."""
@@ -129,9 +127,6 @@ class _Sender:
         self._socket.close(linger=0)
         self._use.end()
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _check_free(endpoint: str) -> None:
     """Raise `EdgedError` while another process is bound to an ipc `endpoint`: a second bind would succeed, and steal
@@ -166,9 +161,6 @@ class SensorSender(_Sender):
         header |= {"unit": unit} if unit else {}
         self._axes = len(names)
         super().__init__(Kind.SAMPLE, endpoint, topic, header, valid_ms, SAMPLES, context, session, now)
-
-    def __enter__(self) -> SensorSender:
-        return self
 
     def send(self, values: ArrayLike, captured_ns: int | None = None) -> int:
         """Send `values` [D], captured at `captured_ns` of CLOCK_MONOTONIC (None = now); the message's seq.
@@ -209,9 +201,6 @@ class FrameSender(_Sender):
         self._pixels, self._dtype = pixels, dtype_of(pixels)
         kind = Kind.FRAME if pixels == "bgr8" else Kind.PICTURE
         super().__init__(kind, endpoint, topic, header, valid_ms, queue, context, session, now)
-
-    def __enter__(self) -> FrameSender:
-        return self
 
     def send(self, image: NDArray[Any], captured_ns: int | None = None) -> int:
         """Send `image`, captured at `captured_ns` of CLOCK_MONOTONIC (None = now); its seq. It is [H, W, 3] uint8 BGR,

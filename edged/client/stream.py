@@ -9,6 +9,7 @@ import zmq
 
 from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
+from edged.core.closing import Closing
 from edged.wire import Kind, Message, decode, subscription
 from edged.wire.link import Link
 from edged.wire.sockets import READER, Context, CurveKeys, is_readable
@@ -25,7 +26,7 @@ class Lost:
     detail: str
 
 
-class Stream:
+class Stream(Closing):
     """One topic of one endpoint, for one thread. Keeps nothing but the newest message; follows a restarted daemon, as
     long as `latest()` or `wait()` is called now and then: ZeroMQ subscribes again only when it is looked at.
 
@@ -105,12 +106,6 @@ class Stream:
     def close(self) -> None:
         """Close the socket; twice is fine."""
         self._link.close()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _judge(self, raw: bytes) -> Message | str:
         """The message if it counts, otherwise the cause why not."""

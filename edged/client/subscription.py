@@ -8,6 +8,7 @@ import zmq
 
 from edged.client.track import StreamHealth, Track
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns
+from edged.core.closing import Closing
 from edged.wire import MOST_TOPICS, Message, decode, subscription
 from edged.wire.link import LOOK_NS, Link, receive
 from edged.wire.sockets import RECORDER, Context, CurveKeys
@@ -15,7 +16,7 @@ from edged.wire.sockets import RECORDER, Context, CurveKeys
 MOST_LATE = 256  # messages that are none, read after the time is over: what waited then may be one behind them
 
 
-class Subscription:
+class Subscription(Closing):
     """All messages of `topic`, or of every topic of the endpoint when it is None. For one thread.
 
     At most `queue` messages wait in memory; when it is full the newest are lost, and `health` counts them. Invalid
@@ -76,12 +77,6 @@ class Subscription:
     def close(self) -> None:
         """Close the socket; twice is fine."""
         self._link.close()
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _read(self) -> Message | None:
         """The message that is there, None when it is none. A bad message affects no other."""

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict, deque
+from typing import Any
 
 import msgspec
-import zmq
 
+from edged.client.request import Asker, Reply
 from edged.core.clock import NS_PER_MS, Now, boot_id, monotonic_ns, ms
+from edged.core.closing import Closing
 from edged.core.errors import UNREADABLE, UsageError
-from edged.wire.sockets import ASKER, Context, ContextUse, CurveKeys, connect
+from edged.wire.sockets import Context, CurveKeys
 
 AGAIN_MS = 50.0
 MOST_WAITING = 256  # parts that are not acknowledged: the daemon takes no more either
@@ -25,18 +27,7 @@ COUNTER_BITS = 63
 FINAL = ("refused", "usage")  # codes of errors that repeating does not mend
 
 
-class _Failure(msgspec.Struct):
-    code: str = ""
-    text: str = ""
-    remedy: str = ""
-
-
-class _Reply(msgspec.Struct):
-    id: int | str | None
-    error: _Failure | None = None
-
-
-class TriggerSender:
+class TriggerSender(Closing):
     """Tells a daemon of parts until it has acknowledged each. For one thread.
 
     `line`: the name of this session, another one whenever the counter begins again; random unless given. `bits`: 16 or
@@ -60,12 +51,7 @@ class TriggerSender:
         self._boot = boot_id().hex()
         self._next = 0
         self._waiting: OrderedDict[int, tuple[int, int]] = OrderedDict()  # part -> its stamp, when it was sent last
-        self._use = ContextUse(context)
-        try:
-            self._socket = connect(self._use.context, zmq.DEALER, endpoint, {**ASKER, zmq.SNDHWM: MOST_WAITING}, keys)
-        except BaseException:
-            self._use.end()
-            raise
+        self._asker = Asker(endpoint, MOST_WAITING, context, keys)
 
     def send(self, part: int | None = None, stamp_ns: int | None = None) -> int:
         """Tell of a part that passed the trigger at `stamp_ns` of CLOCK_MONOTONIC here (None = now); its number.
@@ -97,8 +83,8 @@ class TriggerSender:
                     self._waiting[number] = stamp_ns, now_ns
                     self._send(number, stamp_ns, now_ns)
             left_ns = min(end_ns - now_ns, self._again_ns)
-            while self._socket.poll(max(0, left_ns // NS_PER_MS)):
-                self._take(self._socket.recv())
+            while self._asker.socket.poll(max(0, left_ns // NS_PER_MS)):
+                self._take(self._asker.socket.recv())
                 left_ns = 0
             if self._now() >= end_ns or not self._waiting:
                 return len(self._waiting)
@@ -111,16 +97,12 @@ class TriggerSender:
     def _send(self, number: int, stamp_ns: int, now_ns: int) -> None:
         args = {"line": self.line, "part": number, "bits": self._bits, "boot": self._boot}
         args |= {"stamp_ns": stamp_ns, "ago_ns": now_ns - stamp_ns}
-        try:
-            self._socket.send(
-                msgspec.msgpack.encode({"v": 1, "id": number, "op": "trigger", "args": args}), zmq.NOBLOCK
-            )
-        except zmq.Again:
+        if not self._asker.put(number, "trigger", args):
             self.last_error = "no daemon takes triggers at the endpoint"
 
     def _take(self, data: bytes) -> None:
         try:
-            reply = msgspec.msgpack.decode(data, type=_Reply)
+            reply = msgspec.msgpack.decode(data, type=Reply[Any])
         except UNREADABLE:
             return
         number, error = reply.id if isinstance(reply.id, int) else None, reply.error
@@ -135,11 +117,4 @@ class TriggerSender:
 
     def close(self) -> None:
         """What is not acknowledged is not known to be inspected."""
-        self._socket.close(linger=0)
-        self._use.end()
-
-    def __enter__(self) -> TriggerSender:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._asker.close()

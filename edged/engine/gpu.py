@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edged.bundle.bundle import Bundle
 from edged.bundle.manifest import ConstInput, Manifest
+from edged.core.closing import Closing
 from edged.core.errors import EngineError
 from edged.core.histogram import Histogram
 from edged.engine.cuda import Cuda
@@ -38,7 +39,7 @@ class Program(Protocol):
         """Free everything; the context is current."""
 
 
-class GpuEngine:
+class GpuEngine(Closing):
     """See `edged.engine.Engine`. Warmed when it is made, and `capture`d as a CUDA graph where that can be."""
 
     def __init__(
@@ -95,12 +96,6 @@ class GpuEngine:
         with self._cuda:
             self._program.close()
         self._stream_graph.close()
-
-    def __enter__(self) -> GpuEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def require_memory(cuda: Cuda, needed: int, what: str) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edged.bundle.bundle import Bundle
 from edged.bundle.graph_check import Tensor, check_tensors
 from edged.bundle.manifest import ConstInput, Manifest, Task
+from edged.core.closing import Closing
 from edged.core.errors import EngineError, RefusedError
 from edged.core.files import memory_file
 from edged.core.histogram import Histogram
@@ -32,7 +33,7 @@ BY_FILE_BYTES = 4 << 20
 NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
-class OrtEngine:
+class OrtEngine(Closing):
     """See `edged.engine.Engine`. `threads` 0: one for a policy, half the CPUs (at most 4) for a segmenter.
     `chosen`: why it was, for `about`. `load` makes the session where a plug-in does (`plug_in/open.py`).
 
@@ -97,12 +98,6 @@ class OrtEngine:
         """Free the session; the arrays stay valid memory, but nothing writes to them any more."""
         self._run = _closed
         self._session = None
-
-    def __enter__(self) -> OrtEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def default_threads(task: Task, cpus: int) -> int:

@@ -22,9 +22,9 @@ from edged.wire.sockets import (
     CurveKeys,
     Options,
     check_endpoint,
-    closed_on_error,
     connect,
     is_readable,
+    on_failure,
     open_socket,
 )
 
@@ -70,11 +70,8 @@ class Link:
         self._place = endpoint if name is None else ""  # what is connected to; "" = not yet
         self._is_up = False
         self._is_missing = False  # it could not be made again when that was due: short of descriptors, perhaps
-        try:
+        with on_failure(self._use.end):
             self._open()
-        except BaseException:
-            self._use.end()
-            raise
 
     @property
     def trouble(self) -> str:
@@ -142,7 +139,7 @@ class Link:
         else:
             self.socket = open_socket(context, kind, options)
         self._is_up = False
-        with closed_on_error(self.socket):
+        with on_failure(self.socket.close):
             self._monitor = self.socket.get_monitor_socket(_WATCHED)
 
     def _follow(self, address: str) -> None:

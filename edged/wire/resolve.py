@@ -45,8 +45,6 @@ class Resolver:
     def _ask(self) -> None:
         try:
             self.address, self.trouble = self._find(self.name), ""
-        except OSError as error:
-            why = error.strerror or str(error)
+        except Exception as error:  # not an OSError alone: there are names that Python cannot even encode
+            why = getattr(error, "strerror", None) or error
             self.trouble = f"the name {self.name} cannot be resolved ({why}); correct it, or give an address"
-        except Exception as error:  # a name that Python cannot even encode
-            self.trouble = f"the name {self.name} cannot be resolved ({error}); correct it, or give an address"

@@ -271,7 +271,6 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
 def is_at(path: Path, descriptor: int) -> bool:
     """Whether the open file is the one that lies at `path`."""
     try:
-        there, ours = path.lstat(), os.fstat(descriptor)
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import Now, boot_id, monotonic_ns
+from edged.core.closing import Closing
 from edged.core.errors import EdgedError, UsageError
 from edged.core.pixels import SeenFormat
 from edged.wire import futex, slot_locks
@@ -37,7 +38,7 @@ from edged.wire.shm import (
 )
 
 
-class RingWriter:
+class RingWriter(Closing):
     """The writing side of the ring `name`, of frames in the format `pixels`. For one thread.
 
     Raises `EdgedError` while another process writes it, or where there is no memory for it. `mode` is the file's: the
@@ -111,12 +112,6 @@ class RingWriter:
                 self.path.unlink()
         os.close(self._descriptor)
         self._descriptor = -1
-
-    def __enter__(self) -> RingWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _choose(self) -> int:
         """The lent slot that was not written for longest, of those that nobody keeps; else another one.

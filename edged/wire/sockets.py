@@ -116,19 +116,19 @@ def is_readable(socket: zmq.Socket[bytes]) -> bool:
 def open_socket(context: Context, kind: int, options: Options = NOTHING_MORE) -> zmq.Socket[bytes]:
     """A socket with what every socket has and `options`, neither bound nor connected."""
     socket = context.socket(kind)
-    with closed_on_error(socket):
+    with on_failure(socket.close):
         for option, value in (*_EVERY.items(), *options.items()):
             socket.setsockopt(option, value)
     return socket
 
 
 @contextlib.contextmanager
-def closed_on_error(socket: zmq.Socket[bytes]) -> Iterator[None]:
-    """Close it when the block raises whatever it may be: its context could not end while it is open."""
+def on_failure(undo: Callable[[], object]) -> Iterator[None]:
+    """Undo what was begun when the block raises whatever it may be: no context can end while a socket of it is open."""
     try:
         yield
     except BaseException:
-        socket.close(linger=0)
+        undo()
         raise
 
 
@@ -141,7 +141,7 @@ def connect(
     """
     check_endpoint(endpoint)
     socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), **options})
-    with closed_on_error(socket):
+    with on_failure(socket.close):
         try:
             if keys is not None:
                 socket.curve_serverkey = keys.server
@@ -171,7 +171,7 @@ def bind(
     that does not work.
     """
     socket = open_socket(context, kind, {zmq.IPV6: int(is_ipv6(endpoint)), zmq.BACKLOG: BACKLOG, **options})
-    with closed_on_error(socket):
+    with on_failure(socket.close):
         try:
             watch(socket)
             if curve is not None and endpoint.startswith("tcp://"):

@@ -53,7 +53,7 @@ def test_who_asks_has_no_heartbeats(tmp_path: Path) -> None:
     """One that is due while its socket closes makes libzmq 4.3.5 abort the process (stream_engine_base.cpp:310)."""
     endpoint = f"ipc://{tmp_path}/t"
     with TriggerSender(endpoint) as sender, PartResults(f"ipc://{tmp_path}/r", "line/results", endpoint) as results:
-        for asker in (sender._socket, results._catalogue._socket):
+        for asker in (sender._asker.socket, results._catalogue.socket):
             assert (asker.get(zmq.HEARTBEAT_IVL), asker.get(zmq.IMMEDIATE)) == (0, 1)
             assert asker.get(zmq.TCP_MAXRT) == 3000, "what ends a connection to a host that is gone"
 
@@ -99,11 +99,16 @@ def test_every_key_that_names_no_part_may_be_missing() -> None:
     assert (part.result, part.passed, part.why, part.decided, part.digest) == ("", False, "", (), "")
 
 
-@pytest.mark.parametrize("odd", [[], 5, {"id": []}, {"id": 1, "error": "no"}, {"id": 1, "error": {"code": 5}}])
+ANSWER = {"v": 1, "id": 1, "ok": False}
+
+
+@pytest.mark.parametrize(
+    "odd", [[], 5, {"id": 1}, {**ANSWER, "id": []}, {**ANSWER, "error": "no"}, {**ANSWER, "error": {"code": 5}}]
+)
 def test_an_answer_that_is_none_acknowledges_nothing(tmp_path: Path, odd: object) -> None:
     with TriggerSender(f"ipc://{tmp_path}/t") as sender:
         number = sender.send(1)
         sender._take(msgspec.msgpack.encode(odd))
         assert (sender.waiting, list(sender.refused)) == ([number], [])
-        sender._take(msgspec.msgpack.encode({"id": 1, "error": {"code": "refused", "text": "no", "more": 1}}))
+        sender._take(msgspec.msgpack.encode({**ANSWER, "error": {"code": "refused", "text": "no", "more": 1}}))
         assert (sender.waiting, list(sender.refused)) == ([], [(1, "no; ")])

@@ -151,7 +151,7 @@ def test_a_controller_drags_no_engine_along() -> None:
         "edged.core.errors", "edged.core.types", "edged.wire", "edged.wire.arrays", "edged.wire.message",
         "edged.wire.order", "edged.wire.header", "edged.wire.link", "edged.wire.resolve", "edged.wire.topic",
         "edged.wire.sockets", "edged.core.endpoint", "edged.core.environment", "edged.core.procfs",
-        "edged.core.depth", "edged.core.hermite", "edged.core.pixels", "edged.core.utf8",
+        "edged.core.closing", "edged.core.depth", "edged.core.hermite", "edged.core.pixels", "edged.core.utf8",
         "edged.wire.connection", "edged.wire.kinds",
     }  # fmt: skip
 
