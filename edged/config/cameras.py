@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from edged.config.load import read_tables
-from edged.config.sections import CameraConfig, Name
+from edged.config.sections import CameraConfig, Name, _Section
 from edged.config.validation import check_camera
 from edged.core.errors import ConfigError
 from edged.core.redact import redact
 
 
-class ShareConfig(BaseModel):
+class ShareConfig(_Section):
     """How frames are kept in shared memory."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slots: int = Field(
         default=6,
@@ -26,10 +24,8 @@ class ShareConfig(BaseModel):
     )
 
 
-class Shared(BaseModel):
+class Shared(_Section):
     """The whole file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cameras: dict[Name, CameraConfig] = Field(min_length=1)
     share: ShareConfig = ShareConfig()

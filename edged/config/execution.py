@@ -93,31 +93,29 @@ def check_execution(config: Config) -> Iterator[Finding]:
         yield "execution.ensemble_coeff", execution.ensemble_coeff, 'nothing, or [execution] join = "ensemble"'
 
 
-def check_cameras(config: Config) -> list[Finding]:
+def check_cameras(config: Config) -> Iterator[Finding]:
     """What is wrong between `cameras` and the rest."""
     key, listed = "execution.cameras", list(config.execution.cameras)
-    found: list[Finding] = []
     for name, camera in config.cameras.items():
         if camera.share in {other.share for key, other in config.cameras.items() if key < name} - {""}:
-            found.append((f"cameras.{name}.share", camera.share, "a name for each camera"))
+            yield f"cameras.{name}.share", camera.share, "a name for each camera"
     if not listed:
-        return found
+        return
     if absent := [name for name in listed if name not in config.cameras]:
         known = ", ".join(config.cameras) or "none is configured"
-        found.append((key, listed, f"names of [cameras.<name>], which {', '.join(absent)} is not: {known}"))
-        return found
+        yield key, listed, f"names of [cameras.<name>], which {', '.join(absent)} is not: {known}"
+        return
     if len(set(listed)) != len(listed):
-        found.append((key, listed, "each camera once"))
+        yield key, listed, "each camera once"
     if config.stream == "action":
-        found.append((key, listed, "none: a policy looks at all its cameras at once"))
+        yield key, listed, "none: a policy looks at all its cameras at once"
     if config.trigger is not None:
-        found.append((key, listed, "none with [trigger]: a daemon of its own for each triggered camera"))
+        yield key, listed, "none with [trigger]: a daemon of its own for each triggered camera"
     if config.loop.clock != "timer":
-        found.append(("loop.clock", config.loop.clock, "'timer' with execution.cameras: none of them is the clock"))
+        yield "loop.clock", config.loop.clock, "'timer' with execution.cameras: none of them is the clock"
     if config.execution.inference == "inline":
         allowed = "'async' or 'auto' with execution.cameras: no camera waits for another"
-        found.append(("execution.inference", "inline", allowed))
+        yield "execution.inference", "inline", allowed
     sizes = {(config.cameras[name].width, config.cameras[name].height) for name in listed}
     if len(sizes) > 1 and any(rule.region or rule.ignore for rule in config.inspection.rules):
-        found.append((key, listed, "cameras of one size, for which the regions of the rules are drawn"))
-    return found
+        yield key, listed, "cameras of one size, for which the regions of the rules are drawn"

@@ -72,7 +72,7 @@ def open_questions(tables: Mapping[str, Any], above: tuple[str, ...] = ()) -> It
                 {str(i): row for i, row in enumerate(value) if isinstance(row, Mapping)}, location
             )
         elif value == OPEN or (isinstance(value, list) and OPEN in value):
-            field = _locate(location)[1]
+            _, field, _ = _locate(location)
             yield f"{'.'.join(location)} = {OPEN!r}: still open; {_allowed(field, '').strip() or 'see docs/config.md'}"
 
 
@@ -82,11 +82,11 @@ def line(key: str, value: Any, allowed: str, layers: Layers) -> str:
 
 
 def _line(fault: Any, layers: Layers) -> str:
-    location, field = _locate(fault["loc"])
+    location, field, table = _locate(fault["loc"])
     key = ".".join(location)
     origin = _origin(location, layers)
     if fault["type"] == "extra_forbidden":
-        known = _known(location[:-1])
+        known = list(table.model_fields)
         meant = did_you_mean(location[-1], known)
         return f"{origin}: {key} = {redacted(fault['input'])!r}: unknown key; known are {', '.join(known)}{meant}"
     if fault["type"] == "missing" and len(location) == len(fault["loc"]):
@@ -111,26 +111,21 @@ def _words(fault: Any) -> str:
     return message.removeprefix("Input should be ")
 
 
-def _locate(parts: Sequence[Any]) -> tuple[list[str], FieldInfo | None]:
-    """The key a person wrote and its field: members of unions and indices of plain lists, which follow it, are cut off.
-    The index of a table in a list of tables stays."""
+def _locate(parts: Sequence[Any]) -> tuple[list[str], FieldInfo | None, Any]:
+    """The key a person wrote, its field, and what it stands in: members of unions and indices of plain lists, which
+    follow it, are cut off. The index of a table in a list of tables stays."""
     model: Any = Config
+    table = model
     field: FieldInfo | None = None
     key: list[str] = []
     for part in parts:
         if part == "[key]" or not (_is_model(model) or _below(model)):
             break
         key.append(str(part))
+        table = model
         field = model.model_fields.get(part) if _is_model(model) else None
         model = (_present(field.annotation) if field else None) if _is_model(model) else _below(model)
-    return key, field
-
-
-def _known(location: Sequence[str]) -> list[str]:
-    model: Any = Config
-    for part in location:
-        model = _present(model.model_fields[part].annotation) if _is_model(model) else _below(model)
-    return list(model.model_fields)
+    return key, field, table
 
 
 def _below(annotation: Any) -> Any:

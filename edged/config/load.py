@@ -98,7 +98,8 @@ def load_config(path: Path, sets: Sequence[str] = (), environ: Mapping[str, str]
         config = Config(**tables)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, layers))) from None
-    written = [line(*finding, [layer]) for layer in (layers[0], layers[2]) for finding in quoted(layer[1], config)]
+    meant = config.model_dump()
+    written = [line(*finding, [layer]) for layer in (layers[0], layers[2]) for finding in quoted(layer[1], meant)]
     if lines := written + [line(key, value, allowed, layers) for key, value, allowed in cross_checks(config)]:
         raise ConfigError("\n".join(lines))
     return config

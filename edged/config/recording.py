@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from edged.config.sections import _Section
 
 Trigger = Literal["stop", "fail", "rollback", "alarm"]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 
 
-class RecordConfig(BaseModel):
+class RecordConfig(_Section):
     """What `edged record` keeps of this daemon, a process of its own; with this section, frames are on the bus."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: Path | None = Field(
         default=None, description="where recordings go; absent = `.recordings/<daemon>` in the store"

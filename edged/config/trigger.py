@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -57,42 +58,38 @@ class TriggerConfig(_Section):
         return math.ceil(ns(2 * self.window_ms + self.late_ms) * fps * 1.5 / NS_PER_S) + SPARE_IMAGES
 
 
-def check_trigger(config: Config) -> list[tuple[str, Any, str]]:
+def check_trigger(config: Config) -> Iterator[tuple[str, Any, str]]:
     """What is wrong between [trigger] and the rest."""
     trigger = config.trigger
-    found: list[tuple[str, Any, str]] = []
     if trigger is None:
-        return []
+        return
     if not config.inspects:
-        found.append(("trigger", trigger.camera, "an [inspection] section beside it, and no [guard]"))
+        yield "trigger", trigger.camera, "an [inspection] section beside it, and no [guard]"
     if len(config.cameras) != 1:
-        found.append(("trigger", len(config.cameras), "exactly one camera: a daemon of its own for each triggered one"))
+        yield "trigger", len(config.cameras), "exactly one camera: a daemon of its own for each triggered one"
     if config.execution.inference == "inline":
-        found.append(("execution.inference", "inline", "'async' or 'auto' with [trigger]: no tick waits for a part"))
+        yield "execution.inference", "inline", "'async' or 'auto' with [trigger]: no tick waits for a part"
     if ns(trigger.deadline_ms) <= trigger.settle_ns:
         least = trigger.settle_ns / 1e6
         allowed = f"more than {least:g}, by when its frame is certain, and what inference takes"
-        found.append(("trigger.deadline_ms", trigger.deadline_ms, allowed))
+        yield "trigger.deadline_ms", trigger.deadline_ms, allowed
     if trigger.input is not None and trigger.input.startswith("sensor:"):
         sensor, _, value = trigger.input.removeprefix("sensor:").partition(".")
         known = config.sensors.get(sensor)
         if known is None or (value and value not in known.names):
             values = [f"sensor:{name}.{one}" for name, of in config.sensors.items() for one in of.names]
-            found.append(("trigger.input", trigger.input, f"one of {', '.join(values) or 'none is configured'}"))
+            yield "trigger.input", trigger.input, f"one of {', '.join(values)}" if values else "none is configured"
         elif known.endpoint.startswith("replay:"):
-            found.append(("trigger.input", trigger.input, "a sensor: a recording triggers nothing"))
+            yield "trigger.input", trigger.input, "a sensor: a recording triggers nothing"
     for name, camera in config.cameras.items():
         period_ms = 1000 / camera.fps
         if trigger.camera == "free" and 2 * trigger.window_ms >= period_ms:
             allowed = f"less than {period_ms / 2:g}, half of cameras.{name}'s period: else two frames fit into a window"
-            found.append(("trigger.window_ms", trigger.window_ms, allowed))
+            yield "trigger.window_ms", trigger.window_ms, allowed
         if camera.latency_ms >= trigger.late_ms:
-            found.append(("trigger.late_ms", trigger.late_ms, f"more than cameras.{name}.latency_ms"))
+            yield "trigger.late_ms", trigger.late_ms, f"more than cameras.{name}.latency_ms"
         if camera.uri.startswith("replay:"):
-            found.append((f"cameras.{name}.uri", camera.uri, "a camera: a recording cannot be triggered"))
+            yield f"cameras.{name}.uri", camera.uri, "a camera: a recording cannot be triggered"
         if trigger.images(camera.fps) * 3 * camera.width * camera.height > MOST_IMAGE_BYTES:
-            allowed = (
-                f"less: {trigger.images(camera.fps)} frames would be kept, at most {MOST_IMAGE_BYTES >> 20} MiB may"
-            )
-            found.append(("trigger.late_ms", trigger.late_ms, allowed))
-    return found
+            kept = f"{trigger.images(camera.fps)} frames would be kept, at most {MOST_IMAGE_BYTES >> 20} MiB may"
+            yield "trigger.late_ms", trigger.late_ms, f"less: {kept}"

@@ -109,21 +109,17 @@ def cross_checks(config: Config) -> Iterator[Finding]:
     yield from _bus(config)
 
 
-def quoted(tables: Mapping[str, Any], config: Config) -> Iterator[Finding]:
-    """Numbers and truth values that were written as something else: "30", "yes", 1 for true.
+def quoted(written: Any, meant: Any, key: str = "") -> Iterator[Finding]:
+    """Numbers and truth values that were `written` as something else than they are `meant`: "30", "yes", 1 for true.
 
     The schema lets them pass because in the environment everything is a string.
     """
-    yield from _quoted(tables, config.model_dump(), "")
-
-
-def _quoted(written: Any, meant: Any, key: str) -> Iterator[Finding]:
     if isinstance(written, Mapping) and isinstance(meant, Mapping):
         for name, value in written.items():
-            yield from _quoted(value, meant[name], f"{key}.{name}".removeprefix("."))
+            yield from quoted(value, meant[name], f"{key}.{name}".removeprefix("."))
     elif isinstance(written, list) and isinstance(meant, tuple):
         for index, (value, number) in enumerate(zip(written, meant, strict=True)):
-            yield from _quoted(value, number, f"{key}.{index}" if isinstance(value, Mapping) else key)
+            yield from quoted(value, number, f"{key}.{index}" if isinstance(value, Mapping) else key)
     elif isinstance(meant, bool) and not isinstance(written, bool):
         yield key, written, "true or false, without quotes"
     elif isinstance(meant, (int, float)) and isinstance(written, (str, bool)) and not isinstance(meant, bool):

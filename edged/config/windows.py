@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,18 +50,16 @@ def parse_window(text: str) -> Window:
     return Window(frozenset((begins + number) % 7 for number in range(count)), begin, end)
 
 
-def check_windows(config: Config) -> list[tuple[str, Any, str]]:
+def check_windows(config: Config) -> Iterator[tuple[str, Any, str]]:
     """What is wrong with when an engine may take over."""
     swap = config.swap
-    found: list[tuple[str, Any, str]] = []
     for index, text in enumerate(swap.windows):
         try:
             parse_window(text)
         except ValueError:
             allowed = "times such as '22:00-05:00', or with days: 'sat-sun 06:00-12:00'"
-            found.append((f"swap.windows.{index}", text, allowed))
+            yield f"swap.windows.{index}", text, allowed
     if swap.when == "held" and config.stream != "action":
-        found.append(("swap.when", swap.when, "'any' or 'between_parts' without [guard]: nothing is held"))
+        yield "swap.when", swap.when, "'any' or 'between_parts' without [guard]: nothing is held"
     if swap.when == "between_parts" and config.trigger is None:
-        found.append(("swap.when", swap.when, "a [trigger] section beside it, else nobody knows of parts"))
-    return found
+        yield "swap.when", swap.when, "a [trigger] section beside it, else nobody knows of parts"
