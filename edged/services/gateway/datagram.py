@@ -9,9 +9,10 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edged.client import PartResult
 from edged.core.clock import NS_PER_MS
 from edged.core.errors import UsageError
-from edged.services.gateway.plant import Facts, Outcome
+from edged.services.gateway.plant import Facts
 
 VERSION = 1
 MAGIC, TRIGGER = b"EDGU", b"EDGT"
@@ -76,14 +77,14 @@ def write(
     return head + b"".join(_result(one, now_ns, line) for one in shown).ljust(RESULTS * _RESULT.size, b"\0")
 
 
-def _is_shown(one: Outcome, line: int) -> bool:
+def _is_shown(one: PartResult, line: int) -> bool:
     """Whether it is of a verdict, or of a part of `line` that a datagram has room for: others may give its name."""
     return not one.line or (one.line == f"udp-{line:08x}" and one.part < 1 << 32)
 
 
-def _result(one: Outcome, now_ns: int, line: int) -> bytes:
+def _result(one: PartResult, now_ns: int, line: int) -> bytes:
     part = one.part if one.line else one.number & 0xFFFFFFFF
-    age_ms = min(max(0, (now_ns - one.at_ns) // NS_PER_MS), NEVER)
+    age_ms = min(max(0, (now_ns - one.stamp_ns) // NS_PER_MS), NEVER)
     return _RESULT.pack(
         line if one.line else 0, part, STATUS.get(one.result, NOT_INSPECTED), 0, 0, age_ms, one.engine, one.entry
     )

@@ -19,9 +19,11 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edged.client import PartResult
 from edged.core.clock import NS_PER_S, monotonic_ns, wall_time
+from edged.core.closing import Closing
 from edged.core.errors import EdgedError, UsageError
-from edged.services.gateway.plant import NO_ENGINE, Facts, Outcome, Plant
+from edged.services.gateway.plant import NO_ENGINE, Facts, Plant
 
 TURN_S = 0.02
 EACH_NS = NS_PER_S  # between two states that are the same: `life` moves
@@ -50,8 +52,6 @@ def state_of(facts: Facts, life: int) -> dict[str, Any]:
     """What is published as `state`; of a daemon that is gone nothing but that."""
     if not facts.alive:
         return {**LOST, "life": life}
-    engine = facts.health.get("engine")
-    running = engine if isinstance(engine, dict) else {}
     return {
         "alive": True,
         "state": facts.state,
@@ -59,15 +59,15 @@ def state_of(facts: Facts, life: int) -> dict[str, Any]:
         "stop": facts.stop,
         "detail": facts.detail,
         "engine": facts.engine.hex() if facts.engine != NO_ENGINE else None,
-        "name": running.get("name"),
-        "version": running.get("version"),
+        "name": facts.running.get("name"),
+        "version": facts.running.get("version"),
         "alarms": list(facts.alarms),
         "age_ms": None if facts.age_ms is None else round(facts.age_ms, 1),
         "life": life,
     }
 
 
-def result_of(one: Outcome) -> dict[str, Any]:
+def result_of(one: PartResult) -> dict[str, Any]:
     """What is published as `result`."""
     return {
         "entry": one.entry,
@@ -79,12 +79,12 @@ def result_of(one: Outcome) -> dict[str, Any]:
         "decided": list(one.decided),
         "engine": one.engine.hex() if one.engine != NO_ENGINE else None,
         "digest": one.digest,
-        "age_ms": round((monotonic_ns() - one.at_ns) / 1e6, 1),
+        "age_ms": round((monotonic_ns() - one.stamp_ns) / 1e6, 1),
         "time": wall_time(),
     }
 
 
-class Publisher:
+class Publisher(Closing):
     """From facts to messages; for one thread, paho has another one."""
 
     def __init__(self, plant: Plant, options: Options) -> None:
@@ -93,7 +93,7 @@ class Publisher:
         self._said: tuple[Any, ...] = ()  # of the state last published, what counts as a change
         self._due_ns = 0
         self._results: set[tuple[int, int]] = set()  # of those shown now, what was taken over
-        self._waiting: deque[Outcome] = deque(maxlen=QUEUED)  # here, since a message that waits grows no older
+        self._waiting: deque[PartResult] = deque(maxlen=QUEUED)  # here, since a message that waits grows no older
         # Of two clients with one name a broker ends the first: daemons of many cells have one name, but not one prefix
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"edged:{self._prefix}")
         self._client.will_set(f"{self._prefix}/state", json.dumps({**LOST, "life": None}), qos=1, retain=True)
@@ -147,7 +147,7 @@ class Publisher:
     def turn(self) -> None:
         """Publish what has changed, or is due."""
         facts, now_ns = self._plant.turn(), monotonic_ns()
-        shown = {(one.entry, one.at_ns): one for one in facts.results}
+        shown = {(one.entry, one.stamp_ns): one for one in facts.results}
         self._waiting.extend(shown[key] for key in sorted(shown.keys() - self._results))
         self._results = set(shown)
         while self._waiting and self._client.is_connected():
@@ -174,9 +174,6 @@ def run(plant: Plant, options: Options, wait: Callable[[float], bool]) -> None:
     """Publish until `wait(seconds)` says that it is over; a broker that is away is waited for."""
     if not options.prefix or any(sign in options.prefix for sign in "+#\0") or options.prefix.startswith(("/", "$")):
         raise UsageError(f"topics below {options.prefix!r}", "give a --prefix without + and #, such as plant/line1")
-    publisher = Publisher(plant, options)
-    try:
+    with Publisher(plant, options) as publisher:
         while not wait(TURN_S):
             publisher.turn()
-    finally:
-        publisher.close()

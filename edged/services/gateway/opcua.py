@@ -18,18 +18,17 @@ from asyncua import Server, ua, uamethod
 from asyncua.crypto.permission_rules import SimpleRoleRuleset, User, UserRole
 from asyncua.crypto.uacrypto import der_from_x509, load_certificate
 
-from edged.client import TriggerSender
+from edged.client import PartResult, TriggerSender
 from edged.client.trigger import COUNTER_BITS
 from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from edged.core.errors import EdgedError, UsageError
-from edged.services.gateway.plant import NO_ENGINE, Facts, Outcome, Plant
+from edged.services.gateway.plant import NO_ENGINE, Facts, Plant
 
 NAMESPACE = "urn:edged:gateway"
 TURN_S = 0.05
 ACKNOWLEDGE_MS = 1000  # that a trigger may take until it is on the daemon's disk
 STOOD_NS = round(2 * TURN_S * NS_PER_S)  # between two turns: it stood still; what is less `window_ms` has to hold
 WAITED_NS = 500 * NS_PER_MS  # after that: calls that waited, of parts long gone, have come to their turn
-MOST_PENDING = 256  # results that nobody acknowledged: the oldest are dropped
 GONE = ua.DataValue(None, ua.StatusCode(ua.StatusCodes.BadNoCommunication))
 ACTS = ua.NodeId(ua.ObjectIds.CallRequest_Encoding_DefaultBinary)
 WRITES = ua.NodeId(ua.ObjectIds.WriteRequest_Encoding_DefaultBinary)
@@ -80,12 +79,12 @@ VARIABLES: dict[str, tuple[ua.VariantType, Callable[[Facts], Any]]] = {
     "Reason": (ua.VariantType.String, lambda facts: facts.reason),
     "Detail": (ua.VariantType.String, lambda facts: facts.detail),
     "Engine": (ua.VariantType.String, lambda facts: "" if facts.engine == NO_ENGINE else facts.engine.hex()),
-    "EngineName": (ua.VariantType.String, lambda facts: str(_running(facts).get("name") or "")),
-    "EngineVersion": (ua.VariantType.String, lambda facts: str(_running(facts).get("version") or "")),
+    "EngineName": (ua.VariantType.String, lambda facts: str(facts.running.get("name") or "")),
+    "EngineVersion": (ua.VariantType.String, lambda facts: str(facts.running.get("version") or "")),
     "Alarms": (ua.VariantType.String, lambda facts: list(facts.alarms)),
     "AgeMs": (ua.VariantType.Double, lambda facts: -1.0 if facts.age_ms is None else facts.age_ms),
 }
-RESULT: dict[str, tuple[ua.VariantType, Callable[[Outcome], Any]]] = {
+RESULT: dict[str, tuple[ua.VariantType, Callable[[PartResult], Any]]] = {
     "Entry": (ua.VariantType.UInt64, lambda one: one.entry),
     "Line": (ua.VariantType.String, lambda one: one.line),
     "Part": (ua.VariantType.UInt64, lambda one: one.part),
@@ -105,11 +104,6 @@ NOTHING: dict[ua.VariantType, Any] = {
 }  # fmt: skip
 
 
-def _running(facts: Facts) -> dict[str, Any]:
-    engine = facts.health.get("engine")
-    return engine if isinstance(engine, dict) else {}
-
-
 class Gateway:
     """The address space of one daemon. All of it runs in one event loop."""
 
@@ -117,11 +111,11 @@ class Gateway:
         self._plant, self._options = plant, options
         self._nodes: dict[str, Any] = {}
         self._said: dict[str, Any] = {}
-        self._pending: OrderedDict[tuple[int, int], Outcome] = OrderedDict()
+        self._pending: OrderedDict[tuple[int, int], PartResult] = OrderedDict()
         self._done: set[tuple[int, int]] = set()  # of those still shown by the plant, what was acknowledged
         self._senders: dict[str, TriggerSender] = {}
         self._life = 0
-        self._shown: Outcome | None = None
+        self._shown: PartResult | None = None
         self._turned_ns = 0  # until `run` has begun to serve, every call is late
         self._stood_ns = 0  # when it went on after it had stood still
 
@@ -229,7 +223,7 @@ class Gateway:
             await self._say(name, read(facts) if facts.alive else None, kind)
         await self._show(next(iter(self._pending.values()), None) if facts.alive else None)
 
-    async def _show(self, oldest: Outcome | None) -> None:
+    async def _show(self, oldest: PartResult | None) -> None:
         """The result of one part. Whoever reads in between, or hears of each variable apart, sees no outcome beside
         the number of another part: it goes first and comes last."""
         if oldest is not self._shown:
@@ -249,7 +243,7 @@ class Gateway:
 
     def _take(self, facts: Facts) -> None:
         """`_pending` follows what the plant still shows, the oldest first, less what was acknowledged."""
-        shown = OrderedDict(((one.entry, one.at_ns), one) for one in reversed(facts.results))
+        shown = OrderedDict(((one.entry, one.stamp_ns), one) for one in reversed(facts.results))
         self._done &= set(shown)
         self._pending = OrderedDict((key, one) for key, one in shown.items() if key not in self._done)
 

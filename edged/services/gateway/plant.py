@@ -27,26 +27,10 @@ log = logging.getLogger("edged.gateway")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A result: of a part, or of a verdict (`line` is empty, `number` its tick). `entry`: grows with each result of a
-    daemon. `at_ns`: when the part was triggered or the verdict published, by our clock."""
-
-    entry: int
-    line: str
-    part: int
-    number: int
-    result: str
-    why: str
-    decided: tuple[str, ...]
-    digest: str
-    engine: bytes
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What is so at this moment. `good`: the newest verdict is a prediction, and still valid; `reason`: of the Hold,
-    else empty. `age_ms`: of its oldest input, None = unknown. `results`: the fresh ones, the newest first."""
+    else empty. `age_ms`: of its oldest input, None = unknown. `results`: the fresh ones, the newest first; one of a
+    verdict has no `line`, its tick as `number`, its sequence number as `entry`, and is stamped when published."""
 
     alive: bool = False
     good: bool = False
@@ -59,7 +43,7 @@ class Facts:
     age_ms: float | None = None
     valid_ms: float = 0.0
     alarms: tuple[str, ...] = ()
-    results: tuple[Outcome, ...] = ()
+    results: tuple[PartResult, ...] = ()
     health: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,6 +52,12 @@ class Facts:
         if not self.alive:
             return "LOST"
         return self.reason or ("OK" if self.good else "EXPIRED")
+
+    @property
+    def running(self) -> Mapping[str, Any]:
+        """What its health says of the engine; empty where none runs."""
+        engine = self.health.get("engine")
+        return engine if isinstance(engine, dict) else {}
 
 
 class _Reader(Protocol):
@@ -102,7 +92,7 @@ class Plant:
         self._parts: _Parts | None = None
         self._newest: Message | None = None
         self._health: Mapping[str, Any] = {}
-        self._results: deque[Outcome] = deque(maxlen=MOST_RESULTS)
+        self._results: deque[PartResult] = deque(maxlen=MOST_RESULTS)
 
     @property
     def stream(self) -> str:
@@ -129,7 +119,7 @@ class Plant:
         if heard is None or not heard.health.alive:
             self._results.clear()  # of an edged that is gone: nothing of it may be taken for a part that comes
             return Facts()
-        fresh = [one for one in self._results if now_ns - one.at_ns < self._result_ns]
+        fresh = [one for one in self._results if now_ns - one.stamp_ns < self._result_ns]
         facts: dict[str, Any] = {"alive": True, "results": tuple(reversed(fresh)), "health": self._health}
         if (newest := self._newest) is not None:
             facts |= self._of_verdict(newest, now_ns)
@@ -176,7 +166,7 @@ class Plant:
         if self._parts is not None:
             for one in self._parts.take():
                 if one.boot in (self._boot, b"") and one.stamp_ns <= self._now():  # else it is of another clock
-                    self._results.append(_of_part(one))
+                    self._results.append(one)
         if self._published is None:
             return
         for _ in range(MOST_RESULTS):
@@ -193,19 +183,12 @@ class Plant:
                 reader.close()
 
 
-def _of_verdict(message: Message) -> Outcome:
+def _of_verdict(message: Message) -> PartResult:
     header = message.header
-    return Outcome(
-        message.seq, "", 0, int(header.get("tick") or 0), str(header.get("result") or "NOT_INSPECTED"),
+    return PartResult(
+        "", 0, int(header.get("tick") or 0), message.seq, str(header.get("result") or "NOT_INSPECTED"),
         str(header.get("why") or ""), tuple(header.get("decided") or ()), str(header.get("digest") or ""),
-        message.engine, message.published_ns,
-    )  # fmt: skip
-
-
-def _of_part(one: PartResult) -> Outcome:
-    return Outcome(
-        one.entry, one.line, one.part, one.number, one.result, one.why, one.decided, one.digest, one.engine,
-        one.stamp_ns,
+        message.published_ns, message.engine,
     )  # fmt: skip
 
 

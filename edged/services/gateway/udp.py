@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from edged.client import Player, TriggerSender
 from edged.core.clock import NS_PER_S, Now, monotonic_ns, since_unix_ns
+from edged.core.closing import Closing
 from edged.core.errors import EdgedError, UsageError
 from edged.services.gateway.datagram import MOST_AXES, PLAYING, Trigger, read_trigger, write
 from edged.services.gateway.plant import Plant
@@ -143,7 +144,7 @@ class Lines:
             self._sender = None
 
 
-class Sender:
+class Sender(Closing):
     """From facts to datagrams; for one thread."""
 
     def __init__(self, plant: Plant, options: Options, now: Now = monotonic_ns) -> None:
@@ -218,12 +219,8 @@ class Sender:
 
 def run(plant: Plant, options: Options, wait: Callable[[float], bool]) -> None:
     """Send until `wait(seconds)` says that it is over; late turns are left out, not made up for."""
-    sender = Sender(plant, options)
-    period_ns = round(NS_PER_S / options.rate_hz)
-    due_ns = monotonic_ns()
-    try:
+    with Sender(plant, options) as sender:
+        period_ns, due_ns = round(NS_PER_S / options.rate_hz), monotonic_ns()
         while not wait(max(0, due_ns - monotonic_ns()) / NS_PER_S):
             sender.turn()
             due_ns = max(due_ns + period_ns, monotonic_ns() - period_ns)
-    finally:
-        sender.close()

@@ -11,19 +11,20 @@ import pytest
 from rig import free_port
 from shown_plant import ENGINE, MS, plant
 
+from edged.client import PartResult
 from edged.core.clock import monotonic_ns
 from edged.core.errors import UsageError
 from edged.services.gateway import udp
-from edged.services.gateway.datagram import SIZE, Facts, Outcome, read_trigger, write
+from edged.services.gateway.datagram import SIZE, Facts, read_trigger, write
 from edged.services.gateway.plant import Plant
 
 __all__ = ["plant"]
 
 
 RESULTS = (
-    Outcome(9, "udp-00000007", 4_000_000_000, 1 << 40, "PASS", "", (), "", ENGINE, 10**9),
-    Outcome(8, "another", 3, 3, "PASS", "", (), "", ENGINE, 10**9),
-    Outcome(7, "", 0, (1 << 32) + 5, "SOMETHING", "", (), "", ENGINE, 10**9),
+    PartResult("udp-00000007", 4_000_000_000, 1 << 40, 9, "PASS", "", (), "", 10**9, ENGINE),
+    PartResult("another", 3, 3, 8, "PASS", "", (), "", 10**9, ENGINE),
+    PartResult("", 0, (1 << 32) + 5, 7, "SOMETHING", "", (), "", 10**9, ENGINE),
 )
 
 
@@ -182,7 +183,7 @@ def test_a_trigger_counts_from_its_arrival_however_long_the_gateway_stood_still(
 
 def test_a_part_that_a_datagram_has_no_room_for_is_not_in_it() -> None:
     """Whoever may trigger can give any line's name, and counts in 63 bits unless told otherwise."""
-    facts = Facts(True, results=tuple(Outcome(1, "udp-00000007", part, 1, "PASS", "", (), "", ENGINE, 1)
+    facts = Facts(True, results=tuple(PartResult("udp-00000007", part, 1, 1, "PASS", "", (), "", 1, ENGINE)
                                       for part in (1 << 32, (1 << 32) - 1)))  # fmt: skip
     data = write(facts, 1, 10**9, 7)
     assert struct.unpack_from("<IIB", data, 144) == (7, 0xFFFFFFFF, 1)

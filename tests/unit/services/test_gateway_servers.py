@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from shown_plant import ENGINE, MS, plant
 from waiting import until
 
+from edged.client import PartResult
 from edged.core.clock import monotonic_ns
 from edged.core.errors import UsageError
 from edged.services.gateway import mqtt, opcua
-from edged.services.gateway.datagram import Facts, Outcome
+from edged.services.gateway.datagram import Facts
 from edged.services.gateway.plant import Plant
 
 __all__ = ["plant"]
@@ -39,7 +40,7 @@ def test_an_outcome_never_stands_beside_the_number_of_another_part(plant: Plant)
 
     gateway._nodes = {f"Result.{name}": Node(f"Result.{name}") for name in opcua.RESULT}
     results = [
-        Outcome(entry, "l", entry, entry, said, "", (), "", ENGINE, 5) for entry, said in ((1, "PASS"), (2, "FAIL"))
+        PartResult("l", entry, entry, entry, said, "", (), "", 5, ENGINE) for entry, said in ((1, "PASS"), (2, "FAIL"))
     ]
     for one in (results[0], results[1], results[1], None, results[0]):
         asyncio.run(gateway._show(one))
@@ -70,7 +71,7 @@ def test_a_result_that_waited_for_the_broker_says_its_age(plant: Plant, monkeypa
     monkeypatch.setattr(mqtt.paho, "Client", lambda *_, **__: broker)
     publisher = mqtt.Publisher(plant, mqtt.Options(("127.0.0.1", 1883), "plant"))
     now_ns = monotonic_ns()
-    results = tuple(Outcome(entry, "l", 1, entry, "PASS", "", (), "", ENGINE, now_ns) for entry in (2, 1))
+    results = tuple(PartResult("l", 1, entry, entry, "PASS", "", (), "", now_ns, ENGINE) for entry in (2, 1))
     for shown in (results, results, ()):
         monkeypatch.setattr(plant, "turn", lambda shown=shown: Facts(True, results=shown))
         publisher.turn()
@@ -134,7 +135,7 @@ def test_an_entry_of_another_ledger_acknowledges_none_of_this_one(plant: Plant) 
         return int(asyncio.run(gateway._acknowledge(ua.NodeId(), entry)).Value)
 
     def pending(*entries: int) -> None:
-        made = [Outcome(entry, "l", entry, 1, "PASS", "", (), "", bytes(8), at) for at, entry in enumerate(entries)]
+        made = [PartResult("l", entry, 1, entry, "PASS", "", (), "", at, bytes(8)) for at, entry in enumerate(entries)]
         gateway._take(Facts(alive=True, results=tuple(reversed(made))))
 
     pending(1, 2, 3)
