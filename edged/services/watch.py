@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.client import Kind, Subscription
+from edged.core.closing import Closing
 
 LOOK_S = 2.0  # between two looks which daemons there are
 TURN_S = 0.1
@@ -37,15 +38,16 @@ class Seen:
         return self.age_s < STALE_S
 
 
-class Watch(threading.Thread):
-    """`find` gives the runtime folders of the daemons that listen now; `seen` is what is known, by runtime folder.
+class Watch(threading.Thread, Closing):
+    """`find` gives the runtime folders of the daemons that listen now; `seen` is what is known, by runtime folder;
+    `tell` is told whatever is new.
 
     A daemon that ended stays in `seen`, not alive, as long as we run: that it is gone is what somebody has to see.
     """
 
-    def __init__(self, find: Callable[[], Iterable[Path]]) -> None:
+    def __init__(self, find: Callable[[], Iterable[Path]], tell: Callable[[Seen], None] = lambda one: None) -> None:
         super().__init__(name="watch", daemon=True)
-        self._find = find
+        self._find, self._tell = find, tell
         self._ended = threading.Event()
         self._subscriptions: dict[Path, Subscription] = {}
         self.seen: dict[Path, Seen] = {}
@@ -84,4 +86,6 @@ class Watch(threading.Thread):
             if newest is not None:
                 health = dict(newest.header)
                 name = str(health.get("daemon", {}).get("name", folder.name))
-                self.seen = {**self.seen, folder: Seen(name, folder, health, time.monotonic())}
+                one = Seen(name, folder, health, time.monotonic())
+                self.seen = {**self.seen, folder: one}
+                self._tell(one)

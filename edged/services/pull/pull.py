@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edged.bundle.archive import EPOCH
@@ -66,7 +66,7 @@ def pull(reference: Reference, target: Target, access: Access) -> Pulled:
 def _bring(registry: Registry, reference: Reference, target: Target) -> Pulled:
     digest, blobs = registry.manifest()
     if not reference.digest:
-        remedy = f"pin what it means now: {reference.pinned(digest)}"
+        remedy = f"pin what it means now: {replace(reference, digest=digest)}"
         raise UsageError(f"{reference} has no digest, and a tag can be moved", remedy)
     place = target.store / target.engine / INCOMING if target.engine else target.store
     try:

@@ -24,10 +24,6 @@ class Reference:
     tag: str = ""
     digest: str = ""
 
-    def pinned(self, digest: str) -> Reference:
-        """The same with a digest."""
-        return Reference(self.registry, self.repository, self.tag, digest)
-
     @property
     def host(self) -> str:
         """Without the port, IPv6 without brackets."""

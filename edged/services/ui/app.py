@@ -36,6 +36,7 @@ MOST_ACTS = 8  # at once, on threads of their own: a hold waits for no picture a
 MOST_LOGINS, MOST_LOGINS_EACH = 16, 2  # at once, of all and of one address
 PAGE = Path(__file__).parent / "page"
 COOKIE = "edged-session"
+OCTETS = "application/octet-stream"
 METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 STATUS = {EXIT_USAGE: 400, EXIT_REFUSED: 403}
 
@@ -55,6 +56,15 @@ def make_app(cell: Cell, sessions: Sessions, hosts: Iterable[str], scheme: str, 
         finally:
             await run_in_threadpool(cell.close)
 
+    def view(request: Request) -> Response:
+        data = cell.view(_key(request), request.query_params.get("camera", ""), int(_number(request, "after")))
+        return Response(data, media_type=OCTETS)
+
+    def recording(request: Request) -> Response:
+        """The file, to be kept."""
+        path = cell.recording(_key(request), str(request.path_params["name"]))
+        return FileResponse(path, media_type=OCTETS, filename=path.name)
+
     routes = [
         Route("/", page.index),
         Mount("/page", StaticFiles(directory=PAGE)),
@@ -66,9 +76,9 @@ def make_app(cell: Cell, sessions: Sessions, hosts: Iterable[str], scheme: str, 
         Route("/api/daemons/{key}/points", page.read(lambda request: cell.points(_key(request), _since(request)))),
         Route("/api/daemons/{key}/history", page.read(lambda request: cell.history(_key(request), _since(request)))),
         Route("/api/daemons/{key}/recordings", page.read(lambda request: cell.recordings(_key(request), _at(request)))),
-        Route("/api/daemons/{key}/recordings/{name}", page.recording),
+        Route("/api/daemons/{key}/recordings/{name}", page.read(recording, 404)),
         Route("/api/daemons/{key}/engines", page.read(lambda request: cell.engines(_key(request)))),
-        Route("/api/daemons/{key}/view", page.view),
+        Route("/api/daemons/{key}/view", page.read(view, 404)),
         Route("/api/daemons/{key}/act", page.act, methods=["POST"]),
     ]
     guarded = Middleware(Guarded, hosts=tuple(hosts), scheme=scheme)
@@ -82,13 +92,13 @@ class _Page:
         self.acts, self._hashes = CapacityLimiter(MOST_ACTS), CapacityLimiter(1)
         self._entering: Counter[str] = Counter()
 
-    def read(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
-        """An address whose answer is a value, for whoever may look."""
+    def read(self, answer: Callable[[Request], Any], failed: int = 0) -> Callable[[Request], Any]:
+        """An address whose answer is a value or a response, for whoever may look. `failed`: the status of none."""
 
         async def endpoint(request: Request) -> Response:
             if self._stranger(request):
                 return _refusal(401, "log in first", "")
-            return await _answered(answer, request)
+            return await _answered(answer, request, failed=failed)
 
         return endpoint
 
@@ -147,27 +157,6 @@ class _Page:
         data = await run_in_threadpool(lambda: exposition(everything(self._cell.seen, self._cell.gpu())))
         return Response(data, media_type=METRICS)
 
-    async def view(self, request: Request) -> Response:
-        if self._stranger(request):
-            return _refusal(401, "log in first", "")
-        camera, after = request.query_params.get("camera", ""), _number(request, "after")
-        try:
-            data = await run_in_threadpool(self._cell.view, _key(request), camera, int(after))
-        except EdgedError as error:
-            return _refusal(404, error.fact, error.remedy)
-        return Response(data, media_type="application/octet-stream")
-
-    async def recording(self, request: Request) -> Response:
-        """The file, to be kept."""
-        if self._stranger(request):
-            return _refusal(401, "log in first", "")
-        name = str(request.path_params["name"])
-        try:
-            path = await run_in_threadpool(self._cell.recording, _key(request), name)
-        except EdgedError as error:
-            return _refusal(404, error.fact, error.remedy)
-        return FileResponse(path, media_type="application/octet-stream", filename=path.name)
-
     async def act(self, request: Request) -> Response:
         found = self._find(request)
         if found is None:
@@ -206,14 +195,14 @@ class _Page:
 
 
 async def _answered(
-    answer: Callable[[Request], Any], request: Request, limiter: CapacityLimiter | None = None
+    answer: Callable[[Request], Any], request: Request, limiter: CapacityLimiter | None = None, failed: int = 0
 ) -> Response:
     try:
-        return _json(await to_thread.run_sync(answer, request, limiter=limiter))
-    except RequestError as error:
-        return _refusal(STATUS.get(error.exit_code, 502), error.fact, error.remedy)
+        value = await to_thread.run_sync(answer, request, limiter=limiter)
     except EdgedError as error:
-        return _refusal(STATUS.get(error.exit_code, 500), error.fact, error.remedy)
+        usual = failed or (502 if isinstance(error, RequestError) else 500)
+        return _refusal(STATUS.get(error.exit_code, usual), error.fact, error.remedy)
+    return value if isinstance(value, Response) else _json(value)
 
 
 async def _body(request: Request) -> Mapping[str, Any]:

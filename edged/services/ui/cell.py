@@ -57,18 +57,16 @@ class Cell:
     ) -> None:  # fmt: skip
         self.may, self.gpu = may, gpu
         self._history, self._recordings = history, recordings
-        self._watch = Watch(find)
+        self._series = Series()
+        self._watch = Watch(find, self._series.add)
         self._live = Live()
-        self._series = Series(lambda: self._watch.seen)
         self._folders: dict[Path, Mapping[str, str]] = {}
 
     def start(self) -> None:
         self._watch.start()
-        self._series.start()
 
     def close(self) -> None:
         """End what listens."""
-        self._series.close()
         self._watch.close()
 
     @property

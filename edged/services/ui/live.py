@@ -54,10 +54,6 @@ class Reader(threading.Thread):
         self.newest: Message | Lost | None = None
         self.number = 0
 
-    @property
-    def over(self) -> bool:
-        return not self.is_alive()
-
     def run(self) -> None:
         try:
             self._watch() if self._is_camera else self._follow()
@@ -116,7 +112,7 @@ class Live:
         if not (folder / stream).exists():
             return None
         with self._lock:
-            self._readers = {key: reader for key, reader in self._readers.items() if not reader.over}
+            self._readers = {key: reader for key, reader in self._readers.items() if reader.is_alive()}
             reader = self._readers.get((folder, stream))
             if reader is None and len(self._readers) < MOST_READERS:
                 reader = self._readers[folder, stream] = Reader(

@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edged.services.watch import Seen
 
 POINTS = 1200  # health comes twice a second: ten minutes
-TURN_S = 0.5
 
 
-class Series(threading.Thread):
+class Series:
     """Points by runtime folder: `[unix time, p50 ms, p99 ms, late p99 us, {input: age ms}, state]`.
 
     Latency and lateness are those between two healths, from the difference of their histograms, so that a bad second is
     seen as one and a good night does not hide it.
     """
 
-    def __init__(self, seen: Any) -> None:
-        super().__init__(name="series", daemon=True)
-        self._seen = seen
-        self._ended = threading.Event()
+    def __init__(self) -> None:
         self._before: dict[Path, Seen] = {}
         self.points: dict[Path, deque[list[Any]]] = {}
 
-    def run(self) -> None:
-        while not self._ended.wait(TURN_S):
-            self.look(self._seen().values())
-
-    def close(self) -> None:
-        """End the thread."""
-        self._ended.set()
-        if self.is_alive():
-            self.join(2.0)
-
-    def look(self, seen: Iterable[Seen]) -> None:
-        """A point of each daemon that said something since the last look."""
-        for one in seen:
-            before = self._before.get(one.runtime)
-            if before is not None and before.heard_s == one.heard_s:
-                continue
-            self._before[one.runtime] = one
-            points = self.points.setdefault(one.runtime, deque(maxlen=POINTS))
-            latency = between(_of(before), _of(one), "latency") if before else []
-            late = between(_of(before), _of(one), "late") if before else []
-            ages = {
-                name: stats["age_ms"]
-                for kind in ("cameras", "sensors")
-                for name, stats in one.health.get(kind, {}).items()
-                if isinstance(stats, Mapping) and stats.get("age_ms") is not None
-            }
-            at = time.time() - one.age_s
-            points.append([round(at, 2), quantile(latency, 0.5, 1e3), quantile(latency, 0.99, 1e3),
-                           quantile(late, 0.99, 1.0), ages, str(one.health.get("state", ""))])  # fmt: skip
+    def add(self, one: Seen) -> None:
+        """A point, of what a daemon said just now."""
+        before, self._before[one.runtime] = self._before.get(one.runtime), one
+        points = self.points.setdefault(one.runtime, deque(maxlen=POINTS))
+        latency = between(_of(before), _of(one), "latency") if before else []
+        late = between(_of(before), _of(one), "late") if before else []
+        ages = {
+            name: stats["age_ms"]
+            for kind in ("cameras", "sensors")
+            for name, stats in one.health.get(kind, {}).items()
+            if isinstance(stats, Mapping) and stats.get("age_ms") is not None
+        }
+        at = time.time() - one.age_s
+        points.append([round(at, 2), quantile(latency, 0.5, 1e3), quantile(latency, 0.99, 1e3),
+                       quantile(late, 0.99, 1.0), ages, str(one.health.get("state", ""))])  # fmt: skip
 
     def since(self, folder: Path, unix_s: float) -> list[list[Any]]:
         """The points after a moment."""

@@ -20,11 +20,10 @@ def health(*durations_ns: int, **more: Any) -> dict[str, Any]:
 
 
 def test_a_bad_second_is_seen_after_a_good_night() -> None:
-    series, folder = Series(dict), Path("/run/pick")
+    series, folder = Series(), Path("/run/pick")
     night = [5_000_000] * 100_000
-    series.look([Seen("pick", folder, health(*night), 1.0)])
-    series.look([Seen("pick", folder, health(*night, *[80_000_000] * 10, cameras={"tool": {"age_ms": 12.0}}), 2.0)])
-    series.look([Seen("pick", folder, health(*night), 2.0)])  # heard already
+    series.add(Seen("pick", folder, health(*night), 1.0))
+    series.add(Seen("pick", folder, health(*night, *[80_000_000] * 10, cameras={"tool": {"age_ms": 12.0}}), 2.0))
     first, second = series.since(folder, 0.0)
     assert first[1:4] == [None, None, None]
     assert 80 <= second[1] <= 80 * 1.08
