@@ -58,7 +58,7 @@ MakeFrame = Callable[[str, int, int], Frame]
 """From camera, seq and captured_ns."""
 
 
-def flawed(camera: str, seq: int, captured_ns: int, flaw: str) -> Frame:
+def unseen(camera: str, seq: int, captured_ns: int, flaw: str = "") -> Frame:
     """A frame of which no picture is looked at."""
     return Frame(camera, seq, captured_ns, np.zeros((0, 0, 3), np.uint8), flaw)
 
@@ -133,7 +133,7 @@ def _value(plain: Any, paths: list[Any], frame: MakeFrame) -> Any:
         return paths[plain["number"]]
     if kind == "frame":
         made = str(plain["camera"]), int(plain["seq"]), int(plain["captured_ns"])
-        return flawed(*made, str(plain["flaw"])) if plain.get("flaw") else frame(*made)
+        return unseen(*made, str(plain["flaw"])) if plain.get("flaw") else frame(*made)
     given = {key: _value(one, paths, frame) for key, one in plain.items() if key != IS}
     if kind == "Hold":
         given["reason"] = Reason(given["reason"])

@@ -16,7 +16,7 @@ from edged.core.clock import Now, monotonic_ns
 from edged.core.types import Frame, Sample
 from edged.source.mailbox import Mailbox
 from edged.source.recording import Recording, Track
-from edged.source.ring import Ring
+from edged.source.ring import Ring, RingedSensor
 
 
 class Cursor:
@@ -98,7 +98,7 @@ class ReplayCamera:
         }
 
 
-class ReplaySensor:
+class ReplaySensor(RingedSensor):
     """What `Sensor` is to a real one."""
 
     def __init__(self, name: str, cursor: Cursor, history_ns: int) -> None:
@@ -114,15 +114,6 @@ class ReplaySensor:
             self._ring.append(Sample(self._name, self._cursor.index, captured_ns, values))
         self._ring.trim()
         return self._cursor.index - before
-
-    def at_or_before(self, stamp_ns: int) -> Sample | None:
-        return self._ring.at_or_before(stamp_ns)
-
-    def newest(self) -> Sample | None:
-        return self._ring.newest()
-
-    def since(self, seq: int) -> list[Sample]:
-        return self._ring.since(seq)
 
     def trouble(self) -> str:
         """None: a recording is readable."""

@@ -66,3 +66,19 @@ class Ring:
         size = newest.values.size
         values = np.frombuffer(self._values[index * size : (index + 1) * size].tobytes())
         return Sample(newest.sensor, self._seqs[index], self._stamps[index], values)
+
+
+class RingedSensor:
+    """A sensor whose samples lie in `_ring`; owned by one thread."""
+
+    _ring: Ring
+
+    def at_or_before(self, stamp_ns: int) -> Sample | None:
+        """The newest sample captured at or before `stamp_ns`."""
+        return self._ring.at_or_before(stamp_ns)
+
+    def newest(self) -> Sample | None:
+        return self._ring.newest()
+
+    def since(self, seq: int) -> list[Sample]:
+        return self._ring.since(seq)

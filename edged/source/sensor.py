@@ -26,7 +26,7 @@ from edged.source.backlog import LEAST, Backlog, Found
 from edged.source.codec import Reading, Unreadable, decoder, longest
 from edged.source.drift import Drift
 from edged.source.endless import Endless
-from edged.source.ring import Ring
+from edged.source.ring import Ring, RingedSensor
 from edged.wire import Order, subscription
 from edged.wire.link import Link
 from edged.wire.sockets import INPUT, Context, Options
@@ -41,7 +41,7 @@ LEAST_QUEUE, MOST_QUEUE = 100, 20_000
 ANOTHER_CLOCK_NS = 60 * NS_PER_S  # json and msgpack do not name their clock; a stamp further off is not ours
 
 
-class Sensor:
+class Sensor(RingedSensor):
     """Newest and recent samples of one sensor; used by the loop's thread alone.
 
     With codec `edged` the topic is exact. Otherwise, if not empty, it is the first part of a multipart message, whole,
@@ -112,16 +112,6 @@ class Sensor:
                 self._rejected["backlog"] += 1
         self._ring.trim()
         return self._samples - before
-
-    def at_or_before(self, stamp_ns: int) -> Sample | None:
-        """The newest sample captured at or before `stamp_ns`."""
-        return self._ring.at_or_before(stamp_ns)
-
-    def newest(self) -> Sample | None:
-        return self._ring.newest()
-
-    def since(self, seq: int) -> list[Sample]:
-        return self._ring.since(seq)
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start: `samples` taken, `rejected` by cause, `captured_ns` of the newest (0 = none).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from traced import LateWorker, TracedCell
 
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.repeat import Repeated, repeat
-from edged.services.replay.tape import Tape, make_tape
+from edged.services.replay.tape import Picture, Tape
+from edged.wire import Message
 
 
 def night(cell: TracedCell, ticks: int, events: bool = True) -> None:
@@ -44,6 +46,16 @@ def night(cell: TracedCell, ticks: int, events: bool = True) -> None:
         elif what == 8:
             cell.clock.advance(int(chance.integers(5 * MS, 80 * MS)))
         cell.tick()
+
+
+def make_tape(messages: Iterable[Message], pictures: Mapping[tuple[str, int], Picture]) -> Tape:
+    """Of one daemon's messages in the order of publishing."""
+    tape = Tape()
+    for (camera, number), image in pictures.items():
+        tape.add_picture(camera, number, image)
+    for message in messages:
+        tape.add(message)
+    return tape
 
 
 def tape_of(cell: TracedCell) -> Tape:

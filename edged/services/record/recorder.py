@@ -10,14 +10,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from edged.client import Kind, Message
 from edged.config.recording import RecordConfig
 from edged.core.clock import NS_PER_S, unix_ns, wall_text
 from edged.core.errors import WireError
-from edged.core.types import Frame
-from edged.runtime.memory import load
+from edged.runtime.memory import load, unseen
 from edged.services.record import shown
 from edged.services.record.file import CHUNK_BYTES, WHOLE, RecordingFile
 from edged.services.record.ring import Heard, Ring
@@ -280,8 +277,3 @@ class Recorder:
             return
         at_ns = self._unix(message.captured_ns)
         file.show(shown.picture(message, at_ns, lossless, self.config.jpeg_quality), at_ns)
-
-
-def unseen(camera: str, seq: int, captured_ns: int) -> Frame:
-    """A frame without its picture."""
-    return Frame(camera, seq, captured_ns, np.zeros((0, 0, 3), np.uint8))

@@ -21,10 +21,10 @@ from edged.core.errors import EXIT_OK, EdgedError, UsageError, WireError
 from edged.core.files import write_file
 from edged.core.owner import make_folder_of, open_lock_of
 from edged.core.signals import told_to_end
-from edged.runtime.memory import load
+from edged.runtime.memory import load, unseen
 from edged.runtime.systemd import READY, STOPPING, notify
 from edged.services.record.file import CHUNK_BYTES, OPEN, OURS, repair
-from edged.services.record.recorder import MIB, REFUSED_REMEDY, Recorder, unseen
+from edged.services.record.recorder import MIB, REFUSED_REMEDY, Recorder
 from edged.services.record.ring import Heard
 from edged.services.record.room import free_bytes
 
@@ -170,9 +170,7 @@ def _asked(path: Path) -> str | None:
     """What was asked for by hand since last time, also where root's umask hides the word."""
     try:
         path.rename(taken := path.with_name(f"{path.name}.taken"))
-    except FileNotFoundError:
-        return None
-    except OSError:  # the disk went read-only: that is told when the next recording begins
+    except OSError:  # nothing was; or the disk went read-only, which is told when the next recording begins
         return None
     try:
         with taken.open("rb") as file:

@@ -75,7 +75,6 @@ class RecordedCell:
     ) -> None:
         self._tape, self._open, self._instead = tape, open_engine, instead
         self._pipelines: dict[bytes, Pipeline] = {}
-        self._run_ns: dict[bytes, tuple[str, str, int]] = {}
         self._published_ns = 0
         self._watch = Replayed(Readings(0, dict.fromkeys(STEPS, 0)))
         self._current = bytes(0)

@@ -21,9 +21,8 @@ from edged.runtime.slot import Slot
 from edged.runtime.trace import INFERENCE
 from edged.services.replay.tape import Tape
 from edged.source.mailbox import Mailbox
-from edged.source.ring import Ring
+from edged.source.ring import Ring, RingedSensor
 
-NOTHING = np.zeros((0, 0, 3), np.uint8)
 NOWHERE = Path("/dev/null")  # nothing can lie in it
 
 
@@ -51,25 +50,16 @@ class FedCamera:
         return {"state": self.said}
 
 
-class FedSensor:
+class FedSensor(RingedSensor):
     """A ring that is filled by hand."""
 
     def __init__(self, history_ns: int) -> None:
         self._history_ns = history_ns
-        self.ring = Ring(history_ns)
+        self._ring = Ring(history_ns)
         self.said = ""
 
     def drain(self, now_ns: int) -> int:
         return 0
-
-    def at_or_before(self, stamp_ns: int) -> Sample | None:
-        return self.ring.at_or_before(stamp_ns)
-
-    def newest(self) -> Sample | None:
-        return self.ring.newest()
-
-    def since(self, seq: int) -> list[Sample]:
-        return self.ring.since(seq)
 
     def trouble(self) -> str:
         return self.said
@@ -81,11 +71,11 @@ class FedSensor:
 
     def take(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
-            self.ring.append(sample)
-        self.ring.trim()
+            self._ring.append(sample)
+        self._ring.trim()
 
     def recall(self, name: str, memory: Mapping[str, Any] | None) -> None:
-        self.ring = Ring(self._history_ns)
+        self._ring = Ring(self._history_ns)
         if memory is not None:
             rows = zip(memory["captured_ns"].tolist(), memory["values"], strict=True)
             self.take([Sample(name, memory["seq"] + at, stamp, row) for at, (stamp, row) in enumerate(rows)])
@@ -105,10 +95,7 @@ class FedInputs(Inputs):
         for name, samples in look.get("samples", {}).items():
             self._fed_sensors[name].take([Sample(name, n, at, np.array(row, np.float64)) for n, at, row in samples])
         for name, seen in look["frames"].items():
-            frame = None if seen is None else self._tape.frame(name, seen[0], seen[1])
-            if frame is not None and len(seen) > 2:
-                frame = Frame(name, seen[0], seen[1], NOTHING, flaw=seen[2])  # of which no picture is looked at
-            self._fed_cameras[name].mailbox.frame = frame
+            self._fed_cameras[name].mailbox.frame = None if seen is None else self._tape.frame(name, *seen)
         back = look.get("back_ns")
         self.shadow.want = None if back is None else self._looking(back)
 

@@ -6,10 +6,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edged.core.types import Frame
 from edged.inspection.part import Outcome, Part, Timing
 from edged.inspection.triggers import Matcher
-from edged.runtime.memory import flawed
 from edged.services.replay.tape import MissingError, Tape
 
 LOOP = ("turn", "next", "judged", "conclude")
@@ -87,5 +85,4 @@ class FedMatcher(Matcher):
                     break
         elif what == "frame":
             camera, seq, captured_ns, flaw, now_ns = given
-            seen: Frame = self._tape.frame(camera, seq, captured_ns)
-            self.frame(flawed(camera, seq, captured_ns, flaw) if flaw else seen, now_ns)
+            self.frame(self._tape.frame(camera, seq, captured_ns, flaw), now_ns)

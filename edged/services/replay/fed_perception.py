@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edged.config import Config
@@ -16,65 +16,60 @@ from edged.runtime.triggered import TriggeredPerception
 from edged.services.replay.fed import FedInputs
 from edged.services.replay.fed_matcher import FedMatcher
 
-Looks = Sequence[Mapping[str, Any]]
 
+class _Fed:
+    """`looks` and `tick`: those that the tape has next."""
 
-def waited(looks: Looks) -> Looks:
-    """Those before the tick."""
-    return [look for look in looks if look.get("waited")]
+    looks: Sequence[Mapping[str, Any]] = ()
+    tick = Tick(0, 0, 0)
+    _inputs: Any  # `FedInputs`
 
+    def _before(self) -> Iterator[Mapping[str, Any]]:
+        """The looks before the tick; when one is given, the inputs have what it saw."""
+        for look in self.looks:
+            if look.get("waited"):
+                self._inputs.feed(look)
+                yield look
 
-def feed_later(inputs: FedInputs, looks: Looks) -> None:
-    """Give the inputs what those of the tick itself saw."""
-    for look in looks:
-        if not look.get("waited"):
-            inputs.feed(look)
-
-
-class FedPerception(AsyncPerception):
-    """Looks as often as the recorded one did, and never waits."""
-
-    def __init__(self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], period_ns: int) -> None:
-        super().__init__(inputs, stop, now, period_ns)
-        self._fed = inputs
-        self.looks: Looks = ()
-        self.tick = Tick(0, 0, 0)
-
-    def wait(self, seq: int, worker: Any) -> Tick:
-        for look in waited(self.looks):
-            self._fed.feed(look)
-            if not worker.busy:
-                self._begin(worker, look["now_ns"])
-        feed_later(self._fed, self.looks)
-        if not self.tick.timed_out:
-            self._skipped = 0
+    def _begun(self) -> Tick:
+        """The tick, with what its own looks saw."""
+        for look in self.looks:
+            if not look.get("waited"):
+                self._inputs.feed(look)
         return self.tick
 
 
-class FedSeveral(SeveralPerception):
+class FedPerception(_Fed, AsyncPerception):
+    """Looks as often as the recorded one did, and never waits."""
+
+    def wait(self, seq: int, worker: Any) -> Tick:
+        for look in self._before():
+            if not worker.busy:
+                self._begin(worker, look["now_ns"])
+        if not self.tick.timed_out:
+            self._skipped = 0
+        return self._begun()
+
+
+class FedSeveral(_Fed, SeveralPerception):
     """Gives the engine the camera that the recorded one gave it."""
 
     def __init__(self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], config: Config) -> None:
         periods = {name: round(NS_PER_S / config.cameras[name].fps) for name in config.execution.cameras}
         super().__init__(inputs, stop, now, periods)
-        self._fed = inputs
-        self.looks: Looks = ()
-        self.tick = Tick(0, 0, 0)
 
     def wait(self, seq: int, worker: Any) -> Tick:
-        for look in waited(self.looks):
-            self._fed.feed(look)
+        for look in self._before():
             camera = next(one for one in self._cameras if one.name == look["camera"])
-            frame = self._fed.cameras[camera.name].mailbox.newest()
+            frame = self._inputs.cameras[camera.name].mailbox.newest()
             if not worker.busy and frame is not None:
                 self._offer(worker, camera, frame, look["now_ns"])
-        feed_later(self._fed, self.looks)
         if not self.tick.timed_out:
             self._skipped()
-        return self.tick
+        return self._begun()
 
 
-class FedTriggered(TriggeredPerception):
+class FedTriggered(_Fed, TriggeredPerception):
     """Gives the engine the part that is due at the moments when the recorded one looked for it; `over`: what parts came
     to in this tick."""
 
@@ -84,9 +79,6 @@ class FedTriggered(TriggeredPerception):
         self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], matcher: FedMatcher, free: bool
     ) -> None:
         super().__init__(inputs, stop, now, matcher, self._collect, free)
-        self._fed = inputs
-        self.looks: Looks = ()
-        self.tick = Tick(0, 0, 0)
         self.over: list[tuple[Part, Outcome]] = []
 
     def expect(self, events: Sequence[Sequence[Any]]) -> None:
@@ -98,12 +90,10 @@ class FedTriggered(TriggeredPerception):
         self.over += self.matcher.conclude(now_ns)
 
     def wait(self, seq: int, worker: Any) -> Tick:
-        for look in waited(self.looks):
-            self._fed.feed(look)
+        list(self._before())  # each is seen
         for call, now_ns in self.matcher.waiting_calls():
             if call == "conclude":
                 self.conclude(now_ns)
             elif not worker.busy:
                 self._begin(worker, now_ns)
-        feed_later(self._fed, self.looks)
-        return self.tick
+        return self._begun()

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
-
 from edged import __version__
 from edged.core.errors import EdgedError
 from edged.services.replay.cell import RecordedCell
@@ -80,11 +78,8 @@ def _verdict(message: Message) -> bytes:
     """A message without what says how it was made: which engine, and in what time."""
     header = {key: value for key, value in message.header.items() if key != "engine_us"}
     arrays = [(name, message.arrays[name]) for name in message.arrays.specs]
-    return encode(message.topic, msgspec.structs.replace(_preamble(message), engine=bytes(8)), header, arrays)
-
-
-def _preamble(message: Message) -> Preamble:
-    return Preamble(**{name: getattr(message, name) for name in Preamble.__struct_fields__})
+    facts = {name: getattr(message, name) for name in Preamble.__struct_fields__}
+    return encode(message.topic, Preamble(**{**facts, "engine": bytes(8)}), header, arrays)
 
 
 def _recall(cell: RecordedCell, step: Step) -> str:

@@ -5,16 +5,17 @@ Only what is there is on it: which trace messages are missing, and which picture
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core.errors import EdgedError, WireError
+from edged.core.errors import EdgedError
 from edged.core.stopwatch import STEPS, Readings
 from edged.core.types import Frame, Tick
+from edged.runtime.memory import unseen
 from edged.wire import Kind, Message
 
 Picture = NDArray[Any]
@@ -95,8 +96,10 @@ class Tape:
         image.setflags(write=False)
         self.pictures[camera, number] = image
 
-    def frame(self, camera: str, number: int, captured_ns: int) -> Frame:
-        """The frame; one that is not on the tape raises `MissingError` when it is looked at."""
+    def frame(self, camera: str, number: int, captured_ns: int, flaw: str = "") -> Frame:
+        """The frame; one that is not on the tape raises `MissingError` when it is looked at, one with a flaw is not."""
+        if flaw:
+            return unseen(camera, number, captured_ns, flaw)
         image = self.pictures.get((camera, number))
         if image is None:
             return LostFrame(camera, number, captured_ns, np.zeros((0, 0, 3), np.uint8))
@@ -105,15 +108,3 @@ class Tape:
     @property
     def ticks(self) -> list[Step]:
         return [step for step in self.steps if step.facts.get("trace") == "tick"]
-
-
-def make_tape(messages: Iterable[Message], pictures: Mapping[tuple[str, int], Picture]) -> Tape:
-    """Of one daemon's messages in the order of publishing. Raises `WireError` where no trace is among them."""
-    tape = Tape()
-    for (camera, number), image in pictures.items():
-        tape.add_picture(camera, number, image)
-    for message in messages:
-        tape.add(message)
-    if not tape.steps:
-        raise WireError("the recording has no trace", "record the daemon's trace stream with it")
-    return tape

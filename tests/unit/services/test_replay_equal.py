@@ -12,13 +12,12 @@ import pytest
 import traced
 import traced_engines
 from traced import TracedCell
-from traced_night import assert_equal, night, policy_night, repeated, states, tape_of
+from traced_night import assert_equal, make_tape, night, policy_night, repeated, states, tape_of
 
 from edged.engine.registry import open_engine
 from edged.pipeline.decode_policy import PolicyDecoder
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.repeat import repeat
-from edged.services.replay.tape import make_tape
 
 
 @pytest.fixture

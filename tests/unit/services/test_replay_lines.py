@@ -12,12 +12,11 @@ import traced
 import traced_engines
 from traced import TracedCell
 from traced_line import PartsCell, parts_config, several_config
-from traced_night import assert_equal, night, repeated, states, tape_of
+from traced_night import assert_equal, make_tape, night, repeated, states, tape_of
 
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.repeat import Repeated, repeat
 from edged.services.replay.report import make_report
-from edged.services.replay.tape import make_tape
 
 
 @pytest.fixture
