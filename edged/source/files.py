@@ -77,13 +77,10 @@ class FileGrabber:
     def _video(self) -> Iterator[Image | BadFrame]:
         from edged.source.video import Video
 
-        video = Video(str(self._path), str(self._path), self._now)
-        try:
+        with Video(str(self._path), str(self._path), self._now) as video:
             self._fps = self._rate(video.rate)
             for picture in video.pictures():
                 yield picture.image
-        finally:
-            video.close()
 
     def _rate(self, declared: float | None) -> float:
         """Pictures a second: the file's, unless it has none and any would be a guess."""

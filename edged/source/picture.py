@@ -11,9 +11,7 @@ program could see. So the file's own structure is read first: where it declares 
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.core.files import ChangedError, NotRegularError, TooLongError, read_bounded
 from edged.core.pixels import BAYER, PixelFormat, dtype_of, format_of
 from edged.source.grabber import BadFrame
 from edged.source.opencv import cv2
@@ -108,18 +107,17 @@ def _other_pixels(claim: Claim, plain: NDArray[Any] | None, pixels: PixelFormat)
 
 def _bytes(path: Path) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_bounded(path, MOST_BYTES, follow=True)
+    except NotRegularError:
+        raise BadFrame(f"{path} is not a file", "give a PNG or JPEG file") from None
+    except TooLongError:
+        size = path.stat().st_size
+        raise BadFrame(f"{path} has {size >> 20} MiB, {MOST_BYTES >> 20} are read", "give a smaller one") from None
+    except ChangedError:
+        raise BadFrame(f"{path} changed while it was read", AGAIN) from None
     except OSError as error:
         remedy = "check its owner" if isinstance(error, PermissionError) else "give a PNG or JPEG file"
         raise BadFrame(f"{path} cannot be read: {(error.strerror or str(error)).lower()}", remedy) from None
-    about = os.fstat(handle)
-    if not stat.S_ISREG(about.st_mode):
-        os.close(handle)
-        raise BadFrame(f"{path} is not a file", "give a PNG or JPEG file")
-    with os.fdopen(handle, "rb") as file:
-        if about.st_size > MOST_BYTES:
-            raise BadFrame(f"{path} has {about.st_size >> 20} MiB, {MOST_BYTES >> 20} are read", "give a smaller one")
-        return file.read(MOST_BYTES + 1)
 
 
 def _claim(data: bytes) -> Claim:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from edged.config import CameraConfig
 from edged.core.clock import NS_PER_MS, Now, boot_id
-from edged.core.pixels import dtype_of, shape_of
-from edged.source.grabber import BadFrame, Grab, OtherPixelsError, OtherSizeError
+from edged.source.grabber import BadFrame, Grab
 from edged.wire.shm import RingReader
 
 TIMEOUT_NS = 100 * NS_PER_MS
@@ -18,8 +17,6 @@ class ShmGrabber:
 
     def __init__(self, config: CameraConfig, now: Now) -> None:
         self._now = now
-        self._format = config.format
-        self._wanted, self._dtype = shape_of(config.format, config.height, config.width), dtype_of(config.format)
         self._boot = boot_id()
         self._ring = RingReader(config.uri.removeprefix("shm:"), now)
         self._timeout_ns = TIMEOUT_NS
@@ -37,10 +34,6 @@ class ShmGrabber:
         if frame is None:
             return None
         arrival_ns = self._now()
-        if frame.image.shape != self._wanted:
-            raise OtherSizeError(frame.image.shape, self._wanted)
-        if frame.image.dtype != self._dtype:
-            raise OtherPixelsError(f"{frame.image.dtype} values", self._format)
         if frame.boot != self._boot:
             raise BadFrame(
                 "the frames are of another boot", "remove the file in /dev/shm, start its camera process again"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_S, Now
+from edged.core.closing import Closing
 from edged.source.grabber import BadFrame, SourceError
 
 try:
@@ -44,7 +45,7 @@ class Picture(NamedTuple):
     stream_ns: int | None
 
 
-class Video:
+class Video(Closing):
     """An open file or stream. `rate`: pictures a second as it declares, None = it has no rate, and any is a guess.
 
     `closed`: fact and remedy where it cannot be opened: `SourceError`, as from `pictures` where it breaks off. For one

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from waiting import camera, until
 
 from edged.cli.infer import infer_file
+from edged.core import files
 from edged.core.errors import UsageError
 from edged.source.grabber import BadFrame
 from edged.source.picture import PNG_HEAD, read_picture
@@ -174,6 +177,18 @@ def test_a_changed_byte_of_a_png_is_found(tmp_path: Path):
 def test_what_is_no_file_is_refused(tmp_path: Path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(BadFrame, match="is not a file"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_picture_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = tmp_path.stat()
+
+    def grown(descriptor: int) -> os.stat_result:
+        return os.stat_result((stat.S_IFREG, *whole[1:6], 5, *whole[7:10]))
+
+    (tmp_path / "a.png").write_bytes(coded(".png"))
+    monkeypatch.setattr(files.os, "fstat", grown)
+    with pytest.raises(BadFrame, match="changed while it was read"):
         read_picture(tmp_path / "a.png")
 
 
