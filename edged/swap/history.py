@@ -83,9 +83,9 @@ class History:
 
     def settle_pinned(self, version: str) -> None:
         """Before another is committed: have it written that `version`, which runs though others were committed after
-        it, was gone back to, as it was by whoever pinned it."""
-        if version in self.order[:-1]:
-            entry = self.entries[version]
+        it, or it was rejected, was gone back to, as it was by whoever pinned it."""
+        entry = self.entries.get(version, Entry())
+        if self.order[-1:] != [version] and (version in self.order or entry.committed):
             self._add(version, "committed", "it was chosen, and ran", "edged", 0, entry.committed, back=True)
 
     def keep_words(self, there: Collection[str]) -> None:

@@ -79,6 +79,20 @@ class TestHistory:
             assert (told.order, told.previous("2")) == (["1", "2"], "1")
             assert told.committed("1", "id1")
 
+    def test_a_rejected_version_that_is_pinned_is_a_way_back_again(self, store: Store) -> None:
+        """It was rolled back from, is called by its name in the config, runs, and another is swapped in."""
+        history = self.history(store)
+        for version in ("1", "2", "3"):
+            history.add(Job(1, version, "ann"), "committed", "", f"id{version}")
+        history.add(Job(2, "2", "ann", back=True), "committed", "", "id2")
+        assert history.order == ["1", "2"], "it is no way back"
+        history.settle("3", "id3")
+        history.settle_pinned("3")
+        history.add(Job(3, "4", "ann"), "committed", "", "id4")
+        for told in (history, self.history(store)):
+            assert [told.previous(version) for version in ("4", "3")] == ["3", "2"]
+            assert told.committed("3", "id3")
+
     def test_what_was_said_of_versions_that_are_gone_is_in_the_journal_alone(self, store: Store) -> None:
         """What decides stays: what was committed under the number, crashes, attempts, and the way back."""
         history = self.history(store)
