@@ -15,7 +15,7 @@ import onnx
 
 from edged.bench import ENGINES
 from edged.bundle.bundle import Bundle, read_bundle
-from edged.bundle.manifest import ImageInput
+from edged.bundle.roles import ImageInput
 from edged.core.errors import EdgedError, EngineError
 from edged.engine.base import Engine
 from edged.engine.cuda import Cuda, open_cuda

@@ -10,8 +10,18 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.networks import AXES, NETWORKS, SIZE
-from edged.bundle.manifest import ActionOutput, Axis, Head, ImageInput, StateInput, StatePart
-from edged.bundle.roles import BoxesOutput, ClassesOutput, MasksOutput, ScoresOutput
+from edged.bundle.roles import (
+    ActionOutput,
+    Axis,
+    BoxesOutput,
+    ClassesOutput,
+    Head,
+    ImageInput,
+    MasksOutput,
+    ScoresOutput,
+    StateInput,
+    StatePart,
+)
 from edged.pack import Dense, Image, Recipe, pack
 from edged.pack.dense import KINDS
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from edged.bundle.limit_check import RATE_FREE_KINDS, limit_hints, limit_problems
 from edged.bundle.limits import limits_of
-from edged.bundle.manifest import ActionOutput, ImageInput, Manifest, PrefixInput, StatePart
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput, ImageInput, PrefixInput, StatePart
 from edged.bundle.several import mixed_up
 from edged.config import Config, SensorConfig
 from edged.core.errors import RefusedError

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edged.bundle.manifest import HiddenOutput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import HiddenOutput
 
 
 def changes(running: Manifest, candidate: Manifest) -> list[str]:

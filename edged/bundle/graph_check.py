@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import (
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import (
     ActionOutput,
     BoxesOutput,
     ClassesOutput,
@@ -22,7 +23,6 @@ from edged.bundle.manifest import (
     Input,
     LabelsOutput,
     LogitsOutput,
-    Manifest,
     MasksOutput,
     NoiseInput,
     Output,

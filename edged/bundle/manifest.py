@@ -17,77 +17,10 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from edged.bundle.manifest_check import HEAD_OUTPUTS, RESERVED_VERSIONS, contradictions, newer
-from edged.bundle.roles import (
-    ActionOutput,
-    Axis,
-    BoxesOutput,
-    ClassesOutput,
-    CoefficientsOutput,
-    ConstInput,
-    CountOutput,
-    DelayInput,
-    FeedbackInput,
-    Head,
-    HiddenOutput,
-    History,
-    ImageInput,
-    Input,
-    LabelsOutput,
-    LogitsOutput,
-    MasksOutput,
-    Name,
-    NoiseInput,
-    Output,
-    PrefixInput,
-    PrototypesOutput,
-    Rotation,
-    ScoresOutput,
-    StateInput,
-    StatePart,
-    Strict,
-)
+from edged.bundle.manifest_check import RESERVED_VERSIONS, contradictions, newer
+from edged.bundle.roles import ActionOutput, Head, HiddenOutput, ImageInput, Input, Name, Output, StateInput, Strict
 from edged.core.errors import UNREADABLE, RefusedError
 from edged.core.pixels import SeenFormat
-
-__all__ = [
-    "HEAD_OUTPUTS",
-    "PROOF",
-    "SCHEMA",
-    "SELF_PROOF",
-    "ActionOutput",
-    "Axis",
-    "BoxesOutput",
-    "ClassesOutput",
-    "CoefficientsOutput",
-    "ConstInput",
-    "CountOutput",
-    "DelayInput",
-    "FeedbackInput",
-    "Head",
-    "HiddenOutput",
-    "History",
-    "ImageInput",
-    "Input",
-    "LabelsOutput",
-    "LogitsOutput",
-    "Manifest",
-    "MasksOutput",
-    "NoiseInput",
-    "Output",
-    "Precision",
-    "PrefixInput",
-    "PrototypesOutput",
-    "Rotation",
-    "ScoresOutput",
-    "StateInput",
-    "StatePart",
-    "Task",
-    "dump_manifest",
-    "lowest_schema",
-    "parse_manifest",
-    "toleranced",
-]
 
 SCHEMA = 2
 """The newest."""

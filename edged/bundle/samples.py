@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.bundle.archive import read_stored_zip, write_stored_zip
-from edged.bundle.manifest import ConstInput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ConstInput
 from edged.core.errors import RefusedError
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from edged.bundle.manifest import FeedbackInput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import FeedbackInput
 from edged.config import Config
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ImageInput
+from edged.bundle.roles import ImageInput
 from edged.cli.finding import Finding, warning
 from edged.config import Config
 from edged.core.clock import NS_PER_S, monotonic_ns, ms, ns

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from edged.bundle.bundle import Bundle
-from edged.bundle.manifest import ConstInput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ConstInput
 from edged.core.closing import Closing
 from edged.core.errors import EngineError
 from edged.core.histogram import Histogram

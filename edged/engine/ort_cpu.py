@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edged.bundle.bundle import Bundle
 from edged.bundle.graph_check import Tensor, check_tensors
-from edged.bundle.manifest import ConstInput, Manifest, Task
+from edged.bundle.manifest import Manifest, Task
+from edged.bundle.roles import ConstInput
 from edged.core.closing import Closing
 from edged.core.errors import EngineError, RefusedError
 from edged.core.files import memory_file

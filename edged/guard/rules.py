@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.bundle.limits import limits_of
-from edged.bundle.manifest import ActionOutput, Axis, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput, Axis
 from edged.config import Config, GuardConfig, LimitConfig
 from edged.core.clock import NS_PER_S, ns
 from edged.core.errors import RefusedError

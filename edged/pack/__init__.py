@@ -12,20 +12,8 @@ import onnx
 
 from edged.bundle.bundle import SIGNATURE, SUMS, bundle_files, open_bundle, write_files
 from edged.bundle.graph_check import check_tensors
-from edged.bundle.manifest import (
-    INSTANCES,
-    PROOF,
-    SCHEMA,
-    ActionOutput,
-    ImageInput,
-    LabelsOutput,
-    Manifest,
-    PrefixInput,
-    StateInput,
-    dump_manifest,
-    lowest_schema,
-    parse_manifest,
-)
+from edged.bundle.manifest import INSTANCES, PROOF, SCHEMA, Manifest, dump_manifest, lowest_schema, parse_manifest
+from edged.bundle.roles import ActionOutput, ImageInput, LabelsOutput, PrefixInput, StateInput
 from edged.bundle.samples import Arrays, name_samples
 from edged.core.errors import RefusedError
 from edged.engine.ort_cpu import tensors

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import INSTANCES, ActionOutput, LabelsOutput, LogitsOutput, Manifest
+from edged.bundle.manifest import INSTANCES, Manifest
+from edged.bundle.roles import ActionOutput, LabelsOutput, LogitsOutput
 from edged.bundle.samples import Arrays
 from edged.pack.prove import Wanted
 from edged.pipeline.golden import largest, objects_agree, objects_in

@@ -14,15 +14,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edged.bundle.graph_check import Tensor
-from edged.bundle.manifest import (
-    INSTANCES,
+from edged.bundle.manifest import INSTANCES, Manifest
+from edged.bundle.roles import (
     ActionOutput,
     ConstInput,
     DelayInput,
     FeedbackInput,
     LabelsOutput,
     LogitsOutput,
-    Manifest,
     NoiseInput,
     PrefixInput,
 )

@@ -7,18 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edged.bundle.manifest import (
-    ActionOutput,
-    Head,
-    ImageInput,
-    Input,
-    LabelsOutput,
-    Output,
-    Precision,
-    PrefixInput,
-    StateInput,
-    Task,
-)
+from edged.bundle.manifest import Precision, Task
+from edged.bundle.roles import ActionOutput, Head, ImageInput, Input, LabelsOutput, Output, PrefixInput, StateInput
 from edged.core.errors import RefusedError
 from edged.pack.dense import Dense
 from edged.pack.image import Image

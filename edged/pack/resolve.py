@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edged.bundle.manifest import Head, Input, Output, Task
+from edged.bundle.manifest import Task
 from edged.bundle.roles import (
     ActionOutput,
     BoxesOutput,
     ClassesOutput,
     CoefficientsOutput,
     FeedbackInput,
+    Head,
+    Input,
     MasksOutput,
+    Output,
     PrefixInput,
     PrototypesOutput,
     ScoresOutput,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edged.bundle.manifest import (
+from edged.bundle.roles import (
     ConstInput,
     DelayInput,
     FeedbackInput,

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edged.bundle.manifest import ActionOutput, Axis, HiddenOutput, LabelsOutput, LogitsOutput, Output, Task
+from edged.bundle.manifest import Task
+from edged.bundle.roles import ActionOutput, Axis, HiddenOutput, LabelsOutput, LogitsOutput, Output
 from edged.pack.answers import Questions
 from edged.pack.image import Image
 from edged.pack.labels import Labels

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import (
-    SCHEMA,
+from edged.bundle.manifest import SCHEMA, Manifest
+from edged.bundle.roles import (
     ConstInput,
     DelayInput,
     FeedbackInput,
     ImageInput,
     Input,
-    Manifest,
     NoiseInput,
     PrefixInput,
     StateInput,

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from edged.bundle.manifest import History, Precision, Rotation, StatePart, Task
-from edged.bundle.roles import Delay, Milliseconds
+from edged.bundle.manifest import Precision, Task
+from edged.bundle.roles import Delay, History, Milliseconds, Rotation, StatePart
 from edged.core.depth import check_depth
 from edged.core.errors import UNREADABLE, UsageError
 from edged.core.pixels import SeenFormat

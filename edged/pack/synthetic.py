@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ImageInput, StateInput
+from edged.bundle.roles import ImageInput, StateInput
 from edged.core.errors import UsageError
 from edged.pack.normalise import State
 from edged.pack.recipe import Recipe

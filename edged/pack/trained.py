@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ActionOutput, Manifest, NoiseInput
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput, NoiseInput
 from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
 from edged.pipeline.golden import Difference

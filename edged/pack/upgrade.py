@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from edged.bundle.bundle import SIGNATURE, SUMS, Bundle, bundle_files, open_bundle, write_files
-from edged.bundle.manifest import SCHEMA, FeedbackInput, Input, Manifest, dump_manifest, parse_manifest
+from edged.bundle.manifest import SCHEMA, Manifest, dump_manifest, parse_manifest
+from edged.bundle.roles import FeedbackInput, Input
 from edged.core.errors import RefusedError
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import golden_check

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ClassesOutput, LabelsOutput, LogitsOutput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ClassesOutput, LabelsOutput, LogitsOutput
 
 NO_CLASS = 65535
 

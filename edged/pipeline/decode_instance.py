@@ -9,7 +9,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import CoefficientsOutput, CountOutput, HiddenOutput, ImageInput, Manifest, PrototypesOutput
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import CoefficientsOutput, CountOutput, HiddenOutput, ImageInput, PrototypesOutput
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Instances, Observation, Reason
 from edged.pipeline.geometry import fit

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import Axis, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import Axis
 from edged.core.clock import ms, ns
 from edged.core.errors import RefusedError
 from edged.core.types import ActionChunk, Hold, Observation, Reason

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import LabelsOutput, LogitsOutput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import LabelsOutput, LogitsOutput
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Labels, Observation, Reason
 from edged.pipeline.class_numbers import class_table, in_order

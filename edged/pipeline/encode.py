@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import (
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import (
     ConstInput,
     DelayInput,
     FeedbackInput,
     History,
     ImageInput,
-    Manifest,
     NoiseInput,
     PrefixInput,
     StateInput,

@@ -13,7 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import Axis, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import Axis
 from edged.core.types import ActionChunk
 from edged.guard.follow import Floats
 from edged.guard.turning import Turning

@@ -18,17 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.bundle.bundle import Bundle
-from edged.bundle.manifest import (
-    INSTANCES,
-    ActionOutput,
-    BoxesOutput,
-    HiddenOutput,
-    LabelsOutput,
-    LogitsOutput,
-    Manifest,
-    Output,
-    Precision,
-)
+from edged.bundle.manifest import INSTANCES, Manifest, Precision
+from edged.bundle.roles import ActionOutput, BoxesOutput, HiddenOutput, LabelsOutput, LogitsOutput, Output
 from edged.bundle.samples import Arrays, split_samples
 from edged.core.errors import RefusedError
 from edged.core.types import Instances

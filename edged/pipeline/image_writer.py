@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ImageInput
+from edged.bundle.roles import ImageInput
 from edged.core.pixels import format_of
 from edged.pipeline.geometry import fit
 

@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import (
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import (
     BoxesOutput,
     ClassesOutput,
     CoefficientsOutput,
     CountOutput,
     Head,
-    Manifest,
     MasksOutput,
     PrototypesOutput,
     ScoresOutput,

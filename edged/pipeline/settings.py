@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.bundle.graph_check import Tensor, value_problem
-from edged.bundle.manifest import ConstInput
+from edged.bundle.roles import ConstInput
 from edged.core.errors import UsageError
 
 SHOWN = 16  # values of a setting that status shows

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.bundle.manifest import HiddenOutput
+from edged.bundle.roles import HiddenOutput
 from edged.core.clock import ms
 from edged.core.histogram import Histogram
 from edged.core.profiling import spans

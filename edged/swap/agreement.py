@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ActionOutput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput
 from edged.core.types import ActionChunk, Instances, Labels, Prediction
 from edged.pipeline.iou import Overlap
 from edged.pipeline.timeline import begin_timeline

@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edged.bundle.bundle import Bundle, read_bundle
-from edged.bundle.manifest import Head, ImageInput
+from edged.bundle.roles import Head, ImageInput
 from edged.core.types import Instances
 from edged.demo.parts import CLASSES, CRACKED, HELD_OUT, SIZE, render
 from edged.inspection.evaluation import Drawn, Precision, average_precision, draw

@@ -19,7 +19,7 @@ import onnx
 import onnxruntime as ort
 
 from edged.bundle.bundle import Bundle, read_bundle
-from edged.bundle.manifest import ImageInput, LabelsOutput
+from edged.bundle.roles import ImageInput, LabelsOutput
 from edged.demo.plates import CLASSES, SIZE, TRAIN, UNSEEN
 from edged.inspection.confusion import Confusion
 from edged.pack import Image, Labels, Packed, Recipe, pack

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from edged.bundle.manifest import ActionOutput, Axis, ImageInput, StateInput, StatePart
+from edged.bundle.roles import ActionOutput, Axis, ImageInput, StateInput, StatePart
 from edged.demo.bus import CAMERA, FORCE, IMU, JOINTS
 from edged.pack import Image, Packed, Recipe, pack
 from examples.reach.rollout import CAMERA_HZ, SIZE

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from edged.bundle.manifest import ActionOutput, FeedbackInput, HiddenOutput
+from edged.bundle.roles import ActionOutput, FeedbackInput, HiddenOutput
 from edged.pack import Packed, Recipe, pack
 from examples.reach.ahead import STEP_HZ
 from examples.reach.collect import EPISODE

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edged.bundle.manifest import ActionOutput, Axis, ImageInput, Manifest, StateInput, StatePart
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput, Axis, ImageInput, StateInput, StatePart
 from edged.config import Config
 from edged.core.types import Frame, Sample
 

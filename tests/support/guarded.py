@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from cells import MS, NOW_NS, action, config, manifest
 
-from edged.bundle.manifest import Axis
+from edged.bundle.roles import Axis
 from edged.core.types import ActionChunk, Hold, Prediction, Reason, Tick
 from edged.guard import Anchor, Rules, guard, rules
 

@@ -8,12 +8,12 @@ import numpy as np
 from cells import image, manifest
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import (
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import (
     BoxesOutput,
     ClassesOutput,
     CoefficientsOutput,
     Head,
-    Manifest,
     MasksOutput,
     PrototypesOutput,
     ScoresOutput,

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edged.bundle.manifest import ActionOutput, Axis, ImageInput, LabelsOutput, StateInput, StatePart
+from edged.bundle.roles import ActionOutput, Axis, ImageInput, LabelsOutput, StateInput, StatePart
 from edged.pack import Action, Image, Labels, Recipe, State, affine
 
 STATE_STATS = {"mean": [1.0, -2.0, 30.0], "std": [0.5, 2.0, 10.0]}

@@ -11,7 +11,7 @@ from cells import IMU, MS
 from numpy.typing import NDArray
 from scripted import STEPS, ScriptedCell, ScriptedEngine, Steady
 
-from edged.bundle.manifest import DelayInput, FeedbackInput, HiddenOutput, History, PrefixInput, StateInput, StatePart
+from edged.bundle.roles import DelayInput, FeedbackInput, HiddenOutput, History, PrefixInput, StateInput, StatePart
 from edged.core.types import Sample
 
 OUTAGE = 200  # ticks: 2 s

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pack_models.policies import SIZE as EYE
 from pack_models.segmenters import CLASSES, SIZE, scene
 
-from edged.bundle.manifest import (
+from edged.bundle.roles import (
     ActionOutput,
     Axis,
     ConstInput,

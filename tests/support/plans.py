@@ -8,7 +8,7 @@ import numpy as np
 from cells import JOINTS, MS, NOW_NS, action, axis, config, manifest
 from plain_hermite import play
 
-from edged.bundle.manifest import Axis
+from edged.bundle.roles import Axis
 from edged.core.types import ActionChunk
 from edged.guard import Anchor, Rules, rules
 from edged.guard.trajectory import make_trajectory

@@ -18,7 +18,8 @@ from models import make
 from onnx import helper
 
 from edged.bundle.bundle import Bundle
-from edged.bundle.manifest import ActionOutput, Axis, HiddenOutput, Manifest, StateInput, StatePart
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput, Axis, HiddenOutput, StateInput, StatePart
 from edged.engine.base import Engine
 from edged.engine.device import Device
 from edged.engine.plan_cache import BuildOptions, Plan

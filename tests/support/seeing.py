@@ -10,7 +10,7 @@ import cells
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import LabelsOutput
+from edged.bundle.roles import LabelsOutput
 from edged.config import Config
 from edged.core.types import Frame, Observation
 from edged.pipeline.pipeline import Pipeline, make_pipeline

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edged.bundle.bundle import Bundle
-from edged.bundle.manifest import (
+from edged.bundle.roles import (
     ConstInput,
     DelayInput,
     FeedbackInput,

@@ -12,7 +12,8 @@ from cells import MS, NOW_NS, axis
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import Manifest, Rotation
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import Rotation
 from edged.core.types import ActionChunk, Tick
 from edged.guard import Anchor, Rules, guard, rules
 from edged.guard.turning import Form, settled

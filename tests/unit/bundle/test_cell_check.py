@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from edged.bundle.cell_check import hints, misfits
-from edged.bundle.manifest import History, Manifest, StateInput, StatePart, parse_manifest
+from edged.bundle.manifest import Manifest, parse_manifest
+from edged.bundle.roles import History, StateInput, StatePart
 from edged.config import Config
 
 REACH: dict[str, Any] = {

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from manifests import EXAMPLES, changed, example
 
 from edged.bundle.manifest import (
-    HEAD_OUTPUTS,
-    Head,
     Manifest,
     dump_manifest,
     is_name,
@@ -21,6 +19,8 @@ from edged.bundle.manifest import (
     parse_manifest,
     toleranced,
 )
+from edged.bundle.manifest_check import HEAD_OUTPUTS
+from edged.bundle.roles import Head
 from edged.core.errors import RefusedError
 
 FILES = sorted(EXAMPLES.glob("*.json"))

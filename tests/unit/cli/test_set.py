@@ -13,7 +13,7 @@ import pytest
 from fake_daemon import Machine, edged, machine
 from scripted import ScriptedCell, ScriptedEngine
 
-from edged.bundle.manifest import ConstInput
+from edged.bundle.roles import ConstInput
 from edged.cli.set import read_value
 from edged.core.errors import UsageError
 from edged.pipeline.pipeline import make_pipeline

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edged.bundle.bundle import read_bundle
-from edged.bundle.manifest import ConstInput
+from edged.bundle.roles import ConstInput
 from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
 from edged.core.errors import RefusedError, UsageError

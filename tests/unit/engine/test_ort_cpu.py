@@ -14,7 +14,8 @@ from bundles import a_manifest
 from models import make, policy_golden, policy_model, policy_recipe, segment_golden, segment_model, segment_recipe
 
 from edged.bundle.bundle import Bundle, read_bundle
-from edged.bundle.manifest import ActionOutput, ConstInput, FeedbackInput, HiddenOutput, ImageInput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ActionOutput, ConstInput, FeedbackInput, HiddenOutput, ImageInput
 from edged.bundle.samples import split_samples
 from edged.core.errors import EngineError, RefusedError
 from edged.engine.ort_cpu import OrtEngine, default_threads

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edged.bundle.bundle import read_bundle
-from edged.bundle.manifest import ImageInput
+from edged.bundle.roles import ImageInput
 from edged.core.errors import RefusedError
 from edged.demo.plates import CLASSES, SIZE, TRAIN
 from edged.engine.registry import open_engine

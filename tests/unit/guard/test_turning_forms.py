@@ -29,7 +29,7 @@ from turning_plans import (
     vectors,
 )
 
-from edged.bundle.manifest import Rotation
+from edged.bundle.roles import Rotation
 from edged.core.types import ActionChunk, Hold, Observation
 from edged.guard import guard, rules
 from edged.guard.rest import RestWindow

@@ -12,7 +12,7 @@ from onnx import helper
 from pack_cli import edged, fault, written
 
 from edged.bundle.bundle import read_bundle
-from edged.bundle.manifest import DelayInput, PrefixInput
+from edged.bundle.roles import DelayInput, PrefixInput
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import golden_check
 

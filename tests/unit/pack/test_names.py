@@ -12,7 +12,7 @@ from pack_models.segmenters import mask_rcnn, segformer, yolo_seg
 from pack_recipes import camera, instance_recipe, scenes, segformer_recipe
 
 from edged.bundle.bundle import read_bundle
-from edged.bundle.manifest import LabelsOutput
+from edged.bundle.roles import LabelsOutput
 from edged.core.errors import RefusedError, UsageError
 from edged.pack import Image, Labels, Recipe, pack
 from edged.pack.answers import Questions

@@ -10,7 +10,7 @@ from models import make
 from onnx import helper
 
 from edged.bundle.bundle import read_bundle
-from edged.bundle.manifest import ActionOutput, ConstInput, FeedbackInput, HiddenOutput, StateInput, StatePart
+from edged.bundle.roles import ActionOutput, ConstInput, FeedbackInput, HiddenOutput, StateInput, StatePart
 from edged.engine.registry import open_engine
 from edged.pack import Recipe, pack
 from edged.pipeline.golden import golden_check

@@ -25,7 +25,7 @@ from models import (
 )
 
 from edged.bundle.bundle import read_bundle, read_files
-from edged.bundle.manifest import LogitsOutput
+from edged.bundle.roles import LogitsOutput
 from edged.core.errors import RefusedError
 from edged.engine.registry import open_engine
 from edged.pack import Action, Affine, Image, Labels, Recipe, State, affine, bake, pack

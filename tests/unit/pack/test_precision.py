@@ -20,7 +20,7 @@ from pack_models.shipped import PLATE, REACH, golden_inputs, raw_plate, raw_reac
 from pack_recipes import action, camera, chunk_recipe, instance_recipe, lstm_recipe, moments, scenes, segformer_recipe
 
 from edged.bundle.bundle import read_bundle, read_files
-from edged.bundle.manifest import ActionOutput
+from edged.bundle.roles import ActionOutput
 from edged.core.errors import RefusedError
 from edged.engine.registry import open_engine
 from edged.pack import Action, Image, Labels, Packed, Recipe, State, affine, pack

@@ -14,7 +14,7 @@ from pack_models.oracle import disc_boxes, disc_logits, discs, oracle
 from pack_recipes import DENSE, TENSORS, camera, instance_recipe
 
 from edged.bundle.bundle import read_bundle
-from edged.bundle.manifest import Head
+from edged.bundle.roles import Head
 from edged.core.errors import RefusedError
 from edged.core.types import Instances, Observation
 from edged.pack import Dense, Image, Packed, pack

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ClassesOutput, CountOutput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import ClassesOutput, CountOutput
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Instances, Observation, Reason
 from edged.pipeline.decode_instance import InstanceDecoder

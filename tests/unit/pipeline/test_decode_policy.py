@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import Axis
+from edged.bundle.roles import Axis
 from edged.core.errors import RefusedError
 from edged.core.types import ActionChunk, Hold, Observation, Reason
 from edged.pipeline.decode_policy import PolicyDecoder

@@ -9,7 +9,8 @@ import pytest
 from cells import NOW_NS, frame, image, manifest
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import LabelsOutput, LogitsOutput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import LabelsOutput, LogitsOutput
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Labels, Observation, Reason
 from edged.pipeline.decode_semantic import SemanticDecoder

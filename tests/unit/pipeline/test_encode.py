@@ -10,7 +10,7 @@ import pytest
 from cells import NAMES, NOW_NS, frame, image, manifest, sample, state
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ConstInput, FeedbackInput, HiddenOutput
+from edged.bundle.roles import ConstInput, FeedbackInput, HiddenOutput
 from edged.core.errors import RefusedError
 from edged.core.types import Frame, Hold, Observation, Reason
 from edged.pipeline.encode import Encoder

@@ -8,7 +8,8 @@ import pytest
 from bundles import a_manifest
 from heads import finder, rows, yolo
 
-from edged.bundle.manifest import HiddenOutput, LabelsOutput, LogitsOutput, Manifest
+from edged.bundle.manifest import Manifest
+from edged.bundle.roles import HiddenOutput, LabelsOutput, LogitsOutput
 from edged.core.errors import RefusedError
 from edged.pipeline.golden import DEFAULTS, Difference, compare, default_tolerance, require
 

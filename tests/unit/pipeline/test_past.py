@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import History
+from edged.bundle.roles import History
 from edged.core.types import Frame, Observation, Sample
 from edged.pipeline.align import Stream, Wanted
 from edged.pipeline.encode import Encoder

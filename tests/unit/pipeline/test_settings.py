@@ -10,7 +10,7 @@ import pytest
 from cells import NOW_NS, manifest
 from numpy.typing import NDArray
 
-from edged.bundle.manifest import ConstInput, NoiseInput
+from edged.bundle.roles import ConstInput, NoiseInput
 from edged.core.errors import UsageError
 from edged.core.types import Observation
 from edged.pipeline.encode import Encoder

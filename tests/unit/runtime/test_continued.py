@@ -14,7 +14,7 @@ from plain_hermite import play
 from scripted import RAMP, STEP, STEPS, ScriptedCell, ScriptedEngine, ScriptedWorker
 
 from edged.bundle.cell_check import misfits
-from edged.bundle.manifest import DelayInput, PrefixInput
+from edged.bundle.roles import DelayInput, PrefixInput
 from edged.config.validation import cross_checks
 from edged.pipeline.pipeline import make_pipeline
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import STEPS, ScriptedCell, ScriptedEngine
 
-from edged.bundle.manifest import ConstInput
+from edged.bundle.roles import ConstInput
 from edged.core.errors import EngineError
 from edged.pipeline.pipeline import Pipeline, make_pipeline
 from edged.pipeline.settings import Settings

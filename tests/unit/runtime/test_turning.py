@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from plain_hermite import play
 from scripted import ScriptedCell, ScriptedEngine, ScriptedWorker
 
-from edged.bundle.manifest import Rotation
+from edged.bundle.roles import Rotation
 from edged.core.types import Sample
 from edged.pipeline.pipeline import make_pipeline
 from edged.wire import Kind, Message
