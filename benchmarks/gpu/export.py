@@ -23,7 +23,7 @@ from edged.bundle.roles import (
     StatePart,
 )
 from edged.pack import Dense, Image, Recipe, pack
-from edged.pack.dense import KINDS
+from edged.pack.dense import LAYOUTS
 
 OPSET = 17
 
@@ -86,5 +86,5 @@ def mask_rcnn_recipe() -> Recipe:
         before={"image": Image(SIZE)},
         dense=Dense("mask-rcnn", parts, SIZE, 90, form="xyxy", background="first"),
         classes=tuple(f"c{number}" for number in range(1, 91)),
-        head=Head(kind=KINDS["mask-rcnn"], score_threshold=0.001, mask_threshold=0.5, nms_threshold=1.0),
+        head=Head(kind=LAYOUTS["mask-rcnn"].kind, score_threshold=0.001, mask_threshold=0.5, nms_threshold=1.0),
     )

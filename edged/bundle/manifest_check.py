@@ -37,7 +37,8 @@ RESERVED_VERSIONS = frozenset({"current", "incoming", "journal.jsonl", "minimum"
 MOST_TEXT = 100_000
 MOST_VALUES = 65_536  # of a constant: they are in the manifest, as text
 
-HEAD_OUTPUTS: dict[str, tuple[type[object], ...]] = {
+HeadOutput: TypeAlias = BoxesOutput | ScoresOutput | ClassesOutput | CoefficientsOutput | PrototypesOutput | MasksOutput
+HEAD_OUTPUTS: dict[str, tuple[type[HeadOutput], ...]] = {
     "yolo-seg": (BoxesOutput, ScoresOutput, ClassesOutput, CoefficientsOutput, PrototypesOutput),
     "rfdetr-seg": (BoxesOutput, ScoresOutput, ClassesOutput, MasksOutput),
     "mask-rcnn": (BoxesOutput, ScoresOutput, ClassesOutput, MasksOutput),

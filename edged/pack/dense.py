@@ -26,6 +26,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.bundle.manifest_check import HEAD_OUTPUTS
+from edged.bundle.roles import Output
+
 Layout = Literal[
     "yolo-seg",
     "yolo-seg-nms",
@@ -40,62 +43,44 @@ Layout = Literal[
 BoxForm = Literal["xyxy", "cxcywh", "yxyx"]
 Background = Literal["none", "first", "last"]
 
-PARTS: dict[Layout, tuple[str, ...]] = {
-    "yolo-seg": ("predictions", "prototypes"),
-    "yolo-seg-nms": ("predictions", "prototypes"),
-    "rfdetr-seg": ("boxes", "logits", "masks"),
-    "query-mask": ("logits", "masks"),
-    "mask-rcnn": ("boxes", "labels", "scores", "masks"),
-    "mask-rcnn-roi": ("boxes", "labels", "scores", "masks"),
-    "detections": ("boxes", "labels", "scores", "masks", "count"),
-    "mmdet": ("dets", "labels", "masks"),
-    "mmdet-roi": ("dets", "labels", "masks"),
+TORCHVISION, MMDET = ("boxes", "labels", "scores", "masks"), ("dets", "labels", "masks")
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a layout has and becomes: the `parts` of it that are outputs of the network, the head `kind` of the packed
+    graph, the usual `top_k`, and whether its masks are pasted into the image already (`full_size`)."""
+
+    parts: tuple[str, ...]
+    kind: Literal["yolo-seg", "rfdetr-seg", "query-mask", "mask-rcnn-roi"]
+    rows: int = 300  # what the exporters themselves keep (max_det, num_select)
+    full_size: bool = False
+
+
+LAYOUTS: Mapping[Layout, Export] = {
+    "yolo-seg": Export(("predictions", "prototypes"), "yolo-seg", rows=3840),  # TensorRT's TopK; 200 objects have 2 400
+    "yolo-seg-nms": Export(("predictions", "prototypes"), "yolo-seg"),
+    "rfdetr-seg": Export(("boxes", "logits", "masks"), "rfdetr-seg"),
+    "query-mask": Export(("logits", "masks"), "query-mask"),
+    "mask-rcnn": Export(TORCHVISION, "mask-rcnn-roi", full_size=True),
+    "mask-rcnn-roi": Export(TORCHVISION, "mask-rcnn-roi"),
+    "detections": Export((*TORCHVISION, "count"), "mask-rcnn-roi"),
+    "mmdet": Export(MMDET, "mask-rcnn-roi", full_size=True),
+    "mmdet-roi": Export(MMDET, "mask-rcnn-roi"),
 }
-MAKES: dict[Layout, tuple[str, ...]] = {
-    "yolo-seg": ("boxes", "scores", "classes", "coefficients", "prototypes"),
-    "yolo-seg-nms": ("boxes", "scores", "classes", "coefficients", "prototypes"),
-    "rfdetr-seg": ("boxes", "scores", "classes", "masks"),
-    "query-mask": ("scores", "classes", "masks"),
-    "mask-rcnn": ("boxes", "scores", "classes", "masks"),
-    "mask-rcnn-roi": ("boxes", "scores", "classes", "masks"),
-    "detections": ("boxes", "scores", "classes", "masks"),
-    "mmdet": ("boxes", "scores", "classes", "masks"),
-    "mmdet-roi": ("boxes", "scores", "classes", "masks"),
-}
-KINDS: Mapping[Layout, Literal["yolo-seg", "rfdetr-seg", "query-mask", "mask-rcnn-roi"]] = {
-    "yolo-seg": "yolo-seg",
-    "yolo-seg-nms": "yolo-seg",
-    "rfdetr-seg": "rfdetr-seg",
-    "query-mask": "query-mask",
-    "mask-rcnn": "mask-rcnn-roi",
-    "mask-rcnn-roi": "mask-rcnn-roi",
-    "detections": "mask-rcnn-roi",
-    "mmdet": "mask-rcnn-roi",
-    "mmdet-roi": "mask-rcnn-roi",
-}
-"""The head kind of the packed graph."""
-ROWS: Mapping[Layout, int] = {
-    "yolo-seg": 3840,  # the most that TensorRT's TopK gives; 200 objects have some 2 400
-    "yolo-seg-nms": 300,  # from here on: what the exporters themselves keep (max_det, num_select)
-    "rfdetr-seg": 300,
-    "query-mask": 300,
-    "mask-rcnn": 300,
-    "mask-rcnn-roi": 300,
-    "detections": 300,
-    "mmdet": 300,
-    "mmdet-roi": 300,
-}
-FULL_SIZE = ("mask-rcnn", "mmdet")
-"""Layouts whose masks are pasted into the image already."""
-"""The usual `top_k`."""
+
+
+def outputs_of(layout: Layout) -> dict[str, Output]:
+    """The outputs of the packed graph, each called as its role is."""
+    return {str(role.__struct_config__.tag): role() for role in HEAD_OUTPUTS[LAYOUTS[layout].kind]}
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """`tensors`: part of `layout` (see `PARTS`) to the network's output name. `size`: (H, W) of the network's image.
+    """`tensors`: part of `layout` (see `LAYOUTS`) to the network's output name. `size`: (H, W) of the network's image.
 
     `form` and `unit` describe the boxes (unit: 0..1 of the image, not pixels), `background` names the class that is
-    none. The packed graph gives `top_k` rows (0: the layout's `ROWS`); where the network gives fewer, rows of score 0
+    none. The packed graph gives `top_k` rows (0: the layout's own); where the network gives fewer, rows of score 0
     follow. `mask_scores`, of query-mask: a score is the share of the class times the mean probability of the mask
     where that is above one half, as transformers' post-processing has it, at the size of the network's own maps.
     """
@@ -119,7 +104,7 @@ class Dense:
     @property
     def rows(self) -> int:
         """How many rows the packed graph gives at most."""
-        return self.top_k or ROWS[self.layout]
+        return self.top_k or LAYOUTS[self.layout].rows
 
     def corners(self, boxes: NDArray[Any]) -> NDArray[Any]:
         """Boxes [..., 4] as x1 y1 x2 y2 in pixels."""

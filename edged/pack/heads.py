@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edged.core.errors import RefusedError
-from edged.pack.dense import FULL_SIZE, MAKES, Dense
+from edged.pack.dense import LAYOUTS, Dense, outputs_of
 from edged.pack.graph import FLOAT, constant, element_type, graph_output, opset, rename, shape_of
-from edged.pack.roi import SAMPLES
 
-INT64 = TensorProto.INT64
 INT32 = TensorProto.INT32
 EVERYTHING = np.iinfo(np.int64).max
+AXES_ARE_INPUT = {"ReduceSum": 13, "ReduceMax": 18}  # since this opset; before, an attribute
+SAMPLES = 2  # a side, per cell: RoiAlign's sampling_ratio
 
 
 def bake_head(model: onnx.ModelProto, dense: Dense) -> None:
@@ -25,7 +25,7 @@ def bake_head(model: onnx.ModelProto, dense: Dense) -> None:
     shapes = {part: shape_of(value) for part, value in values.items()}
     nodes = Nodes(model)
     tensors = {}
-    for name in MAKES[dense.layout]:  # a tensor inside the network may be called so
+    for name in outputs_of(dense.layout):  # a tensor inside the network may be called so
         if name not in dense.tensors.values():
             rename(model, name, f"{name}/network")
     for part, tensor in dense.tensors.items():
@@ -47,7 +47,7 @@ def bake_head(model: onnx.ModelProto, dense: Dense) -> None:
             made = _queries(nodes, dense, tensors, shapes)
         case _:
             made = _mask_rcnn(nodes, dense, tensors, shapes)
-    for name in MAKES[dense.layout]:
+    for name in outputs_of(dense.layout):
         kind = INT32 if name == "classes" else FLOAT
         nodes.add("Cast", [made[name]], name, to=kind)
         model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
@@ -84,11 +84,11 @@ class Nodes:
         limits = [np.array([part], np.int64) for part in (start, EVERYTHING if end is None else end, axis)]
         return self.add("Slice", [tensor, *limits])
 
-    def maximum(self, tensor: str, axis: int) -> str:
-        """Over one axis, which disappears."""
-        if self.version >= 18:  # axes became an input
-            return self.add("ReduceMax", [tensor, np.array([axis], np.int64)], keepdims=0)
-        return self.add("ReduceMax", [tensor], axes=[axis], keepdims=0)
+    def reduce(self, op: str, tensor: str, *axes: int) -> str:
+        """Over these axes, which disappear."""
+        if self.version >= AXES_ARE_INPUT[op]:
+            return self.add(op, [tensor, np.array(axes, np.int64)], keepdims=0)
+        return self.add(op, [tensor], axes=axes, keepdims=0)
 
     def top(self, tensor: str, count: int) -> tuple[str, str]:
         """Values [1, k] and indices [k] of the `count` greatest of [1, N], best first."""
@@ -96,12 +96,6 @@ class Nodes:
         indices = f"{values}:index"
         self.made[-1].output.append(indices)
         return values, self.reshape(indices, -1)
-
-    def sum_maps(self, tensor: str) -> str:
-        """Over the last two of four axes, which disappear."""
-        if self.version >= 13:  # axes became an input
-            return self.add("ReduceSum", [tensor, np.array([2, 3], np.int64)], keepdims=0)
-        return self.add("ReduceSum", [tensor], axes=[2, 3], keepdims=0)
 
     def gather(self, tensor: str, indices: str | NDArray[Any], axis: int = 1) -> str:
         return self.add("Gather", [tensor, indices], axis=axis)
@@ -134,7 +128,7 @@ def _yolo(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
         fact = f"predictions have {channels} channels, not 4 + {dense.classes} classes + {prototypes} coefficients"
         raise RefusedError(fact, "check the classes")
     rows = nodes.add("Transpose", [tensors["predictions"]], perm=[0, 2, 1])
-    scores = nodes.maximum(nodes.columns(rows, 4, 4 + dense.classes), 2)
+    scores = nodes.reduce("ReduceMax", nodes.columns(rows, 4, 4 + dense.classes), 2)
     values, best = nodes.top(scores, min(dense.rows, anchors))
     chosen = nodes.gather(rows, best)
     return {
@@ -191,13 +185,14 @@ def _queries(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Name
 def _mean_shares(nodes: Nodes, masks: str) -> str:
     """[1, Q] the mean probability of each mask where its logit is above 0; 0 of an empty one."""
     above = nodes.cast(nodes.add("Greater", [masks, np.array(0, np.float32)]), FLOAT)
-    shares = nodes.sum_maps(nodes.add("Mul", [nodes.add("Sigmoid", [masks]), above]))
-    return nodes.add("Div", [shares, nodes.add("Add", [nodes.sum_maps(above), np.array(1e-6, np.float32)])])
+    shares = nodes.reduce("ReduceSum", nodes.add("Mul", [nodes.add("Sigmoid", [masks]), above]), 2, 3)
+    pixels = nodes.add("Add", [nodes.reduce("ReduceSum", above, 2, 3), np.array(1e-6, np.float32)])
+    return nodes.add("Div", [shares, pixels])
 
 
 def _unbatched(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Names:
     """Rows of a batch of one as those of torchvision: boxes [N, 4], scores [N], labels [N], masks [N, 1, h, w]."""
-    small = () if dense.layout in FULL_SIZE else tuple(_fixed(shapes["masks"][-2:], 2, "masks [1, N, s, s]"))
+    small = () if LAYOUTS[dense.layout].full_size else tuple(_fixed(shapes["masks"][-2:], 2, "masks [1, N, s, s]"))
     made = {
         "labels": nodes.reshape(tensors["labels"], -1),
         "masks": nodes.reshape(tensors["masks"], -1, 1, *(small or dense.size)),
@@ -219,7 +214,7 @@ def _mask_rcnn(nodes: Nodes, dense: Dense, tensors: Names, shapes: Shapes) -> Na
     boxes = nodes.corners(first["boxes"], dense)
     masks = first["masks"]
     side = dense.mask_side
-    if dense.layout in FULL_SIZE:
+    if LAYOUTS[dense.layout].full_size:
         masks = _read_back(nodes, masks, boxes, side)
     else:
         side = _fixed(shapes["masks"][-2:], 2, "masks [N, 1, s, s] over each box")[0]

@@ -22,7 +22,7 @@ LEAST_SCALE = 1e-5  # of a state in physical units: a trainer's eps is smaller, 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Tensors are called in the bundle what they are called in the network; those of an instance head what
-    `dense.MAKES` calls them.
+    `dense.outputs_of` calls them.
 
     `before` and `after` map tensors to what is baked into them: an image input needs an `Image`, a state input or a
     prefix may have a `State`, an action output an `Action`, a labels output a `Labels` (when the export has logits).

@@ -7,24 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from edged.bundle.manifest import Task
-from edged.bundle.roles import (
-    ActionOutput,
-    BoxesOutput,
-    ClassesOutput,
-    CoefficientsOutput,
-    FeedbackInput,
-    Head,
-    Input,
-    MasksOutput,
-    Output,
-    PrefixInput,
-    PrototypesOutput,
-    ScoresOutput,
-    StateInput,
-)
+from edged.bundle.roles import ActionOutput, FeedbackInput, Head, Input, Output, PrefixInput, StateInput
 from edged.core.errors import RefusedError
 from edged.pack.answers import Questions
-from edged.pack.dense import KINDS, MAKES, PARTS, ROWS, BoxForm, Dense, Layout
+from edged.pack.dense import LAYOUTS, BoxForm, Dense, Layout, outputs_of
 from edged.pack.image import Image
 from edged.pack.network import Network, Tensor
 from edged.pack.normalise import Action, After, Before, State, cut
@@ -35,14 +21,6 @@ from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
 from edged.pack.static import fixed_key, with_sizes
 
 NONE = {"background", "bg", "none", "no object", "no_object", "n/a"}
-HEAD_ROLES: dict[str, Output] = {
-    "boxes": BoxesOutput(),
-    "scores": ScoresOutput(),
-    "classes": ClassesOutput(),
-    "coefficients": CoefficientsOutput(),
-    "prototypes": PrototypesOutput(),
-    "masks": MasksOutput(),
-}
 
 
 def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the recipe") -> Recipe:
@@ -73,7 +51,7 @@ def resolve(spec: Spec, network: Network, questions: Questions, what: str = "the
         dense, head = _head(spec, images, questions)
         questions.need(spec.golden, "", "golden: --golden FOLDER or FILE.npz, pictures that show objects")
         _check_classes(dense, spec.classes or (), network, questions)
-        outputs = {made: HEAD_ROLES[made] for made in MAKES[dense.layout]}
+        outputs = outputs_of(dense.layout)
     fed_back = {role.output for role in inputs.values() if isinstance(role, FeedbackInput)}
     taken = {*drop, *(dense.tensors.values() if dense else ())}
     if dense is not None and not (spec.head and spec.head.tensors):
@@ -156,12 +134,12 @@ def _check_names(spec: Spec, network: Network, questions: Questions) -> None:
 def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> tuple[Dense, Head]:
     given = spec.head or HeadSpec()
     usual: Layout = "yolo-seg"
-    layout = questions.need(given.layout, usual, f"head.layout: --head {', '.join(PARTS)}")
+    layout = questions.need(given.layout, usual, f"head.layout: --head {', '.join(LAYOUTS)}")
     tensors = given.tensors or {}
     if given.layout is None and not tensors:
-        parts = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in PARTS.items())
+        parts = "; ".join(f"{name}: {', '.join(export.parts)}" for name, export in LAYOUTS.items())
         questions.asked.append(f"head.tensors: --tensor PART=OUTPUT for each part of the layout ({parts})")
-    elif missing := [part for part in PARTS[layout] if part not in tensors]:
+    elif missing := [part for part in LAYOUTS[layout].parts if part not in tensors]:
         questions.asked.append(f"head.tensors: --tensor PART=OUTPUT: which output is {', '.join(missing)}?")
     yolo = layout.startswith("yolo")
     boxes: BoxForm = "cxcywh" if layout in ("yolo-seg", "rfdetr-seg", "query-mask") else "xyxy"
@@ -170,7 +148,7 @@ def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> 
         tensors,
         images[0][1].size if images else (1, 1),
         len(spec.classes or ()),
-        questions.infer(given.top_k, ROWS[layout], "head.top_k"),
+        questions.infer(given.top_k, LAYOUTS[layout].rows, "head.top_k"),
         given.boxes or boxes,
         layout == "rfdetr-seg" if given.unit is None else given.unit,
         given.background or "none",
@@ -178,7 +156,7 @@ def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> 
         bool(given.mask_scores),
     )
     head = Head(
-        kind=KINDS[layout],
+        kind=LAYOUTS[layout].kind,
         score_threshold=questions.infer(given.score_threshold, 0.25 if yolo else 0.5, "head.score_threshold"),
         mask_threshold=questions.infer(given.mask_threshold, 0.5, "head.mask_threshold"),
         nms_threshold=questions.infer(given.nms_threshold, 0.7 if layout == "yolo-seg" else 1.0, "head.nms_threshold"),

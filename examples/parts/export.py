@@ -26,8 +26,7 @@ from edged.core.types import Instances
 from edged.demo.parts import CLASSES, CRACKED, HELD_OUT, SIZE, render
 from edged.inspection.evaluation import Drawn, Precision, average_precision, draw
 from edged.pack import Dense, Image, Packed, Recipe, pack
-from edged.pack.dense import MAKES
-from edged.pack.resolve import HEAD_ROLES
+from edged.pack.dense import outputs_of
 from edged.pipeline.geometry import fit
 from edged.pipeline.masks import find
 from examples.parts.calibrate import ASKED, Calibration, read
@@ -83,7 +82,7 @@ def seal(
         version=version,
         task="instance",
         inputs={"image": ImageInput(source="line", size=(SIZE, SIZE), resize="stretch", interpolation="linear", pad=0)},
-        outputs={name: HEAD_ROLES[name] for name in MAKES["yolo-seg"]},
+        outputs=outputs_of("yolo-seg"),
         before={"image": Image(size=(SIZE, SIZE), mean=MEAN, std=STD, channel_order="bgr")},
         dense=Dense(
             "yolo-seg", {"predictions": "predictions", "prototypes": "prototypes"}, (SIZE, SIZE), len(CLASSES), MOST

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.pack.dense import Dense, Layout
-from edged.pack.roi import read_back
+from edged.pack.heads import SAMPLES
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Made: TypeAlias = dict[str, NDArray[Any]]
@@ -73,6 +73,33 @@ def _mask_rcnn(dense: Dense, parts: Arrays) -> Made:
 def _padded(array: NDArray[Any], rows: int) -> NDArray[Any]:
     filling = np.zeros((rows - len(array), *array.shape[1:]), array.dtype)
     return np.concatenate([array, filling])
+
+
+def read_back(masks: NDArray[Any], boxes: NDArray[Any], side: int) -> NDArray[np.float64]:
+    """[N, H, W] to [N, side, side]: each cell the mean of SAMPLES x SAMPLES bilinear samples, pixel centres at .5."""
+    made = np.zeros((len(masks), side, side))
+    for row, (mask, (left, top, right, bottom)) in enumerate(zip(masks, boxes, strict=True)):
+        down = _positions(top, bottom, side)
+        across = _positions(left, right, side)
+        sampled = _weights(down, mask.shape[0]) @ mask.astype(np.float64) @ _weights(across, mask.shape[1]).T
+        made[row] = sampled.reshape(side, SAMPLES, side, SAMPLES).mean(axis=(1, 3))
+    return made
+
+
+def _positions(low: float, high: float, side: int) -> NDArray[np.float64]:
+    return low - 0.5 + (np.arange(side * SAMPLES) + 0.5) * (high - low) / (side * SAMPLES)
+
+
+def _weights(at: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """[len(at), size]; as RoiAlign: up to one pixel outside the edge is repeated, beyond that it is 0."""
+    inside = (at >= -1) & (at <= size)
+    position = np.clip(at, 0, size - 1)
+    low = np.floor(position).astype(np.intp)
+    weights = np.zeros((len(at), size))
+    every = np.arange(len(at))
+    weights[every, low] += 1 - (position - low)
+    weights[every, np.minimum(low + 1, size - 1)] += position - low
+    return weights * inside[:, None]
 
 
 REFERENCES: dict[Layout, Callable[[Dense, Arrays], Made]] = {

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from heads import ROLES
 from numpy.typing import NDArray
 from pack_models.policies import SIZE as EYE
 from pack_models.segmenters import CLASSES, SIZE, scene
@@ -26,7 +25,7 @@ from edged.bundle.roles import (
     StatePart,
 )
 from edged.pack import Action, Dense, Image, Labels, Recipe, State, affine
-from edged.pack.dense import KINDS, MAKES
+from edged.pack.dense import LAYOUTS, outputs_of
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -152,11 +151,11 @@ def instance_recipe(layout: str, **changes: Any) -> Recipe:
         "version": "1",
         "task": "instance",
         "inputs": {tensor: camera(SIZE)},
-        "outputs": {name: ROLES[name] for name in MAKES[layout]},
+        "outputs": outputs_of(layout),
         "before": {tensor: Image((SIZE, SIZE), **(IMAGENET if layout == "rfdetr-seg" else {}))},
         "dense": dense,
         "classes": CLASSES,
-        "head": Head(kind=KINDS[layout], score_threshold=0.5, mask_threshold=0.5, nms_threshold=nms),
+        "head": Head(kind=LAYOUTS[layout].kind, score_threshold=0.5, mask_threshold=0.5, nms_threshold=nms),
         "fixed": {"height": SIZE, "width": SIZE} if layout == "mask-rcnn" else {},
     }
     return Recipe(**{**given, **changes})

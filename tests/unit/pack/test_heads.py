@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from dense_reference import rows_of
+from dense_reference import read_back, rows_of
 from heads import finder, rows
 from pack_models.net import Net
 from pack_models.segmenters import mask_rcnn, query_mask, rfdetr_seg, scene, yolo_seg
@@ -17,10 +17,9 @@ from pack_recipes import DENSE, TENSORS, instance_recipe, scenes
 from edged.bundle.bundle import read_bundle
 from edged.core.errors import RefusedError
 from edged.pack import Dense, bake, pack
-from edged.pack.dense import MAKES
+from edged.pack.dense import outputs_of
 from edged.pack.graph import infer_shapes, load_model, to_bytes
 from edged.pack.heads import bake_head
-from edged.pack.roi import read_back
 from edged.pipeline.geometry import fit
 from edged.pipeline.masks import find
 
@@ -53,7 +52,7 @@ def test_the_objects_are_those_drawn(tmp_path: Path, layout: str) -> None:
     assert packed.worst["instances"].value == 1.0
     bundle = read_bundle(packed.path)
     for seed in range(3):
-        outputs = {name: bundle.golden[f"{seed:03d}/out/{name}"] for name in MAKES[layout]}
+        outputs = {name: bundle.golden[f"{seed:03d}/out/{name}"] for name in outputs_of(layout)}
         assert outputs["scores"].shape[0] == 1
         assert outputs["classes"].dtype == np.int32
         found = find(bundle.manifest, outputs, SAME)
@@ -84,7 +83,7 @@ def raw_and_packed(layout: str, opset: int, dense: Dense) -> tuple[dict, dict]:
     model = onnx.load_from_string(net.model())
     bake_head(model, dense)
     session = onnxruntime.InferenceSession(to_bytes(infer_shapes(model)), providers=["CPUExecutionProvider"])
-    made = dict(zip(MAKES[layout], session.run(list(MAKES[layout]), feed), strict=True))
+    made = dict(zip(outputs_of(layout), session.run(list(outputs_of(layout)), feed), strict=True))
     return made, rows_of(dense, {dense.tensors[part]: feed[f"in_{part}"] for part in shapes})
 
 
@@ -93,7 +92,7 @@ def raw_and_packed(layout: str, opset: int, dense: Dense) -> tuple[dict, dict]:
 def test_every_row_is_that_of_the_reference(layout: str, opset: int) -> None:
     dense = Dense(layout, TENSORS[layout], (64, 64), 3, top_k=7, **DENSE[layout])
     made, wanted = raw_and_packed(layout, opset, dense)
-    assert set(made) == set(wanted) == set(MAKES[layout])
+    assert set(made) == set(wanted) == set(outputs_of(layout))
     for name, array in made.items():
         assert array.shape == wanted[name].shape, name
         np.testing.assert_allclose(array, wanted[name].astype(array.dtype), atol=2e-5, err_msg=name)
@@ -121,7 +120,7 @@ def test_mask_rcnn_finds_nothing_in_the_dark(tmp_path: Path, opset: int) -> None
     model = load_model(mask_rcnn(max(opset, 13)))
     session = onnxruntime.InferenceSession(to_bytes(bake(model, recipe)), providers=["CPUExecutionProvider"])
     outputs = dict(
-        zip(MAKES["mask-rcnn"], session.run(None, {"image": np.zeros((1, 64, 64, 3), np.uint8)}), strict=True)
+        zip(outputs_of("mask-rcnn"), session.run(None, {"image": np.zeros((1, 64, 64, 3), np.uint8)}), strict=True)
     )
     assert outputs["scores"].shape == (1, 300)
     assert not outputs["scores"].any()

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 from cells import frame
-from heads import ROLES
 from pack_models.oracle import disc_boxes, disc_logits, discs, oracle
 from pack_recipes import DENSE, TENSORS, camera, instance_recipe
 
@@ -18,7 +17,7 @@ from edged.bundle.roles import Head
 from edged.core.errors import RefusedError
 from edged.core.types import Instances, Observation
 from edged.pack import Dense, Image, Packed, pack
-from edged.pack.dense import KINDS, MAKES
+from edged.pack.dense import LAYOUTS, outputs_of
 from edged.pipeline.decode_instance import InstanceDecoder
 from edged.pipeline.geometry import fit
 from edged.pipeline.golden import objects_in
@@ -31,11 +30,11 @@ def packed_oracle(tmp_path: Path, layout: str, objects: int, resize: str = "stre
     recipe = instance_recipe(
         layout,
         inputs={"images": camera(SIZE, resize=resize)},
-        outputs={name: ROLES[name] for name in MAKES[layout]},  # type: ignore[index]
+        outputs=outputs_of(layout),  # type: ignore[arg-type]
         before={"images": Image((SIZE, SIZE))},
         dense=Dense(layout, TENSORS[layout], (SIZE, SIZE), 3, **{**DENSE[layout], **dense}),  # type: ignore[arg-type]
         head=Head(
-            kind=KINDS[layout],  # type: ignore[index]
+            kind=LAYOUTS[layout].kind,  # type: ignore[index]
             score_threshold=0.25,
             mask_threshold=0.5,
             nms_threshold=0.7 if layout == "yolo-seg" else 1.0,
@@ -83,7 +82,7 @@ def test_every_object_comes_out(tmp_path: Path, layout: str, objects: int) -> No
     assert (proof["objects"], proof["paired"], proof["truncated"]) == (objects, objects, 0)
     assert packed.worst["instances"].value > 0.999
     golden = read_bundle(packed.path).golden
-    outputs = {name: golden[f"000/out/{name}"] for name in MAKES[layout]}  # type: ignore[index]
+    outputs = {name: golden[f"000/out/{name}"] for name in outputs_of(layout)}  # type: ignore[arg-type]
     for size in FRAMES[: 5 if objects == 50 and layout == "yolo-seg" else 2]:
         shot = Observation({"line": frame("line", 5, size)}, {}, 1)
         found = InstanceDecoder(packed.manifest, outputs).decode(outputs, shot)
@@ -114,7 +113,7 @@ def test_a_cap_that_loses_objects_is_refused_by_the_proof(tmp_path: Path) -> Non
 def test_an_engine_whose_cap_is_reached_says_so(tmp_path: Path) -> None:
     packed = packed_oracle(tmp_path, "rfdetr-seg", 50, top_k=50)  # all are there, but who knows that?
     golden = read_bundle(packed.path).golden
-    outputs = {name: golden[f"000/out/{name}"] for name in MAKES["rfdetr-seg"]}
+    outputs = {name: golden[f"000/out/{name}"] for name in outputs_of("rfdetr-seg")}
     assert objects_in(packed.manifest, outputs).truncated == 1
     assert packed.measured["instances"]["truncated"] == 1
     assert "left out by a cap" in packed.worst["instances"].detail
