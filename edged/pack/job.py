@@ -140,10 +140,10 @@ def _start(target: Path) -> tuple[Spec, Path]:
     return Spec(), target
 
 
-def _descriptions(spec: Spec, network: Network) -> list[tuple[str, Spec]]:
+def _descriptions(spec: Spec, network: Network) -> Iterator[tuple[str, Spec]]:
     if spec.lerobot is not None:
-        return [("LeRobot policy", read_policy(Path(spec.lerobot), network)), *descriptions(network)]
-    return descriptions(network)
+        yield "LeRobot policy", read_policy(Path(spec.lerobot), network)
+    yield from descriptions(network)
 
 
 def _relative_modes(spec: Spec) -> Spec:

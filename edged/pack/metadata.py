@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edged.core.errors import RefusedError
+from edged.pack.dense import MMDET, TORCHVISION
 from edged.pack.network import WHOLE, Network
 from edged.pack.spec import HeadSpec, InputSpec, OutputSpec, Spec
 
@@ -35,20 +36,16 @@ NVIDIA = {part: f"detection_{part}" for part in ("boxes", "scores", "masks")} | 
 }
 
 
-def descriptions(network: Network) -> list[tuple[str, Spec]]:
+def descriptions(network: Network) -> Iterator[tuple[str, Spec]]:
     """(source, spec) for each description in this network's file, the surest first."""
-    return list(_descriptions(network))
-
-
-def _descriptions(network: Network) -> Iterator[tuple[str, Spec]]:
     outputs = set(network.outputs)
     if {"task", "names", "stride"} <= set(network.metadata):
         yield "Ultralytics metadata", _ultralytics(network)
     if any(key.startswith("Image.") for key in network.metadata):
         yield "ONNX image metadata", _image_metadata(network)
-    if {"boxes", "labels", "scores", "masks"} <= outputs:
+    if set(TORCHVISION) <= outputs:
         yield "torchvision output names", _torchvision(network)
-    elif tensors := _mask_rcnn(network):
+    elif tensors := _parts(network):
         yield "ONNX zoo Mask R-CNN" if outputs == ZOO else "Mask R-CNN output shapes", _zoo(network, tensors)
     if {"dets", "labels", "masks"} == outputs:
         mmdeploy = network.outputs["dets"].shape[-1:] == (5,)
@@ -119,27 +116,15 @@ def _image_metadata(network: Network) -> Spec:
 
 
 def _torchvision(network: Network) -> Spec:
-    small = _small(network, "masks")
     # what is fed is scaled and normalised inside, and resized too
     plain = InputSpec(role="image", channels="rgb", pixels="0..1", mean=ZERO, std=ONE)
-    image = InputSpec(role="image") if small else plain
-    return Spec(
-        task="instance",
-        inputs={_only(network): image},
-        head=HeadSpec(
-            layout="mask-rcnn-roi" if small else "mask-rcnn",
-            tensors={name: name for name in ("boxes", "labels", "scores", "masks")},
-            boxes="xyxy",
-            unit=False,
-            background="first",
-            nms_threshold=1.0,
-        ),
-    )
+    image = InputSpec(role="image") if _small(network, "masks") else plain
+    return _mask_rcnn(network, {name: name for name in TORCHVISION}, image)
 
 
-def _mask_rcnn(network: Network) -> dict[str, str]:
+def _parts(network: Network) -> dict[str, str]:
     """Which output is which part of a Mask R-CNN, if their shapes and types leave no doubt."""
-    found: dict[str, list[str]] = {"boxes": [], "labels": [], "scores": [], "masks": []}
+    found: dict[str, list[str]] = {part: [] for part in TORCHVISION}
     for name, tensor in network.outputs.items():
         if tensor.rank == 2 and tensor.shape[1] == 4:
             found["boxes"].append(name)
@@ -153,42 +138,32 @@ def _mask_rcnn(network: Network) -> dict[str, str]:
 
 def _zoo(network: Network, tensors: dict[str, str]) -> Spec:
     """The zoo's own takes BGR without its mean; of another nothing is known but its outputs."""
-    plain = InputSpec(role="image")
     own = InputSpec(role="image", channels="bgr", pixels="0..255", mean=ZOO_MEAN, std=ONE)
-    return Spec(
-        task="instance",
-        inputs={_only(network): own if set(network.outputs) == ZOO else plain},
-        head=HeadSpec(
-            layout="mask-rcnn-roi" if _small(network, tensors["masks"]) else "mask-rcnn",
-            tensors=tensors,
-            boxes="xyxy",
-            unit=False,
-            background="first",
-            nms_threshold=1.0,
-        ),
+    return _mask_rcnn(network, tensors, own if set(network.outputs) == ZOO else InputSpec(role="image"))
+
+
+def _mask_rcnn(network: Network, tensors: dict[str, str], image: InputSpec) -> Spec:
+    head = HeadSpec(
+        layout="mask-rcnn-roi" if _small(network, tensors["masks"]) else "mask-rcnn",
+        tensors=tensors,
+        boxes="xyxy",
+        unit=False,
+        background="first",
+        nms_threshold=1.0,
     )
+    return _instance(network, image, head)
 
 
 def _mmdet(network: Network) -> Spec:
-    return Spec(
-        task="instance",
-        inputs={_only(network): InputSpec(role="image")},
-        head=HeadSpec(
-            layout="mmdet-roi" if _small(network, "masks") else "mmdet",
-            tensors={name: name for name in ("dets", "labels", "masks")},
-            nms_threshold=1.0,
-        ),
-    )
+    tensors = {name: name for name in MMDET}
+    head = HeadSpec(layout="mmdet-roi" if _small(network, "masks") else "mmdet", tensors=tensors, nms_threshold=1.0)
+    return _instance(network, InputSpec(role="image"), head)
 
 
 def _nvidia(network: Network) -> Spec:
     """Boxes are y1 x1 y2 x2 in 0..1, as in the sample of TensorFlow's detectors; another export says --boxes."""
-    return Spec(
-        task="instance",
-        inputs={_only(network): InputSpec(role="image")},
-        outputs={name: OutputSpec(role="drop") for name in network.outputs if name not in NVIDIA.values()},
-        head=HeadSpec(layout="detections", tensors=NVIDIA, boxes="yxyx", unit=True, nms_threshold=1.0),
-    )
+    head = HeadSpec(layout="detections", tensors=NVIDIA, boxes="yxyx", unit=True, nms_threshold=1.0)
+    return _instance(network, InputSpec(role="image"), head, drops=True)
 
 
 def _small(network: Network, masks: str) -> bool:
@@ -209,21 +184,21 @@ def _rfdetr(network: Network) -> Spec:
         layout="NCHW",
     )
     tensors = {"boxes": "dets", "logits": "labels", "masks": "masks"}
-    return Spec(
-        task="instance",
-        inputs={_only(network): image},
-        head=HeadSpec(layout="rfdetr-seg", tensors=tensors, boxes="cxcywh", unit=True, nms_threshold=1.0),
-    )
+    head = HeadSpec(layout="rfdetr-seg", tensors=tensors, boxes="cxcywh", unit=True, nms_threshold=1.0)
+    return _instance(network, image, head)
 
 
 def _queries(network: Network) -> Spec:
     tensors = {"logits": "class_queries_logits", "masks": "masks_queries_logits"}
-    return Spec(
-        task="instance",
-        inputs={_only(network): InputSpec(role="image")},
-        outputs={name: OutputSpec(role="drop") for name in network.outputs if name not in tensors.values()},
-        head=HeadSpec(layout="query-mask", tensors=tensors, background="last", nms_threshold=1.0, mask_scores=True),
-    )
+    head = HeadSpec(layout="query-mask", tensors=tensors, background="last", nms_threshold=1.0, mask_scores=True)
+    return _instance(network, InputSpec(role="image"), head, drops=True)
+
+
+def _instance(network: Network, image: InputSpec, head: HeadSpec, drops: bool = False) -> Spec:
+    """`drops`: what is no part of the head is left out, without a question."""
+    parts = (head.tensors or {}).values()
+    outputs = {name: OutputSpec(role="drop") for name in network.outputs if name not in parts} if drops else None
+    return Spec(task="instance", inputs={_only(network): image}, outputs=outputs, head=head)
 
 
 def _only(network: Network) -> str:

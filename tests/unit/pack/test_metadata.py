@@ -105,4 +105,4 @@ def test_output_names_tell_the_layout() -> None:
 
 
 def test_nothing_is_told_where_nothing_is_said() -> None:
-    assert descriptions(look_at(onnx.load_from_string(segment_model()))) == []
+    assert list(descriptions(look_at(onnx.load_from_string(segment_model())))) == []
