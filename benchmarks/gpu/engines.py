@@ -21,7 +21,7 @@ from edged.engine.base import Engine
 from edged.engine.cuda import Cuda, open_cuda
 from edged.engine.ort_cpu import OrtEngine
 from edged.engine.plan_cache import BuildOptions, Plan
-from edged.pack.half import to_half
+from edged.pack.half import Half
 
 BACKENDS = ("cuda", "tensorrt")
 DRY = "cpu"  # shows that every part runs, and measures no GPU
@@ -83,7 +83,7 @@ def prepared(folder: Path, name: str) -> Bundle:
 
 def half(bundle: Bundle) -> Bundle:
     """The engine in fp16."""
-    model = to_half(onnx.load_from_string(bundle.model)).SerializeToString()
+    model = Half(onnx.load_from_string(bundle.model)).convert().SerializeToString()
     return dataclasses.replace(bundle, model=model)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+
+from edged.pack.graph import drop_unread
 
 
 def fold_batch_norms(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -14,10 +18,8 @@ def fold_batch_norms(model: onnx.ModelProto) -> onnx.ModelProto:
     folded.CopyFrom(model)
     graph = folded.graph
     values = {tensor.name: tensor for tensor in graph.initializer}
-    users: dict[str, int] = {value.name: 1 for value in graph.output}
-    for node in graph.node:
-        for name in node.input:
-            users[name] = users.get(name, 0) + 1
+    users = Counter(name for node in graph.node for name in node.input)
+    users.update(value.name for value in graph.output)
     makers = {name: node for node in graph.node for name in node.output}
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
         conv = makers.get(norm.input[0])
@@ -34,7 +36,7 @@ def fold_batch_norms(model: onnx.ModelProto) -> onnx.ModelProto:
             conv.input.extend([weight_name, bias_name])
             conv.output[0] = norm.output[0]
             graph.node.remove(norm)
-    _drop_unused(graph)
+    drop_unread(folded)
     return folded
 
 
@@ -48,14 +50,3 @@ def _folded(
     bias = values[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else np.zeros(len(weight))
     scaled = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
     return scaled.astype(np.float32), ((bias - mean) * gain + beta).astype(np.float32)
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-                return  # a body may use any of them
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

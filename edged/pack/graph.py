@@ -6,7 +6,7 @@ same in all of them and is one that TensorRT 10.3 takes (uint8 tensors, for one,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +139,11 @@ class Chain:
         return self.nodes
 
 
-def prepend(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    """Put nodes before all others: a graph must stay sorted."""
-    rest = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *rest])
+def refill(field: Any, items: Iterable[Any]) -> None:
+    """Let a repeated field of a message hold these, in this order."""
+    kept = list(items)
+    del field[:]
+    field.extend(kept)
 
 
 def sort(model: onnx.ModelProto) -> None:
@@ -160,8 +160,7 @@ def sort(model: onnx.ModelProto) -> None:
                 waiting.extend(reversed(missing))
             else:
                 order.setdefault(waiting.pop())
-    del model.graph.node[:]
-    model.graph.node.extend(listed[index] for index in order)
+    refill(model.graph.node, (listed[index] for index in order))
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
@@ -186,18 +185,14 @@ def drop_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
 
 def drop_unread(model: onnx.ModelProto) -> None:
     """Take away the nodes and constants that no output needs."""
-    listed = list(model.graph.node)
     wanted = {value.name for value in model.graph.output}
     kept = []
-    for node in reversed(listed):
+    for node in reversed(model.graph.node):
         if wanted & set(node.output):
             wanted |= _read(node)
             kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
-    constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(constants)
+    refill(model.graph.node, reversed(kept))
+    refill(model.graph.initializer, (tensor for tensor in model.graph.initializer if tensor.name in wanted))
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -217,11 +212,8 @@ def make_reproducible(model: onnx.ModelProto) -> None:
     model.ir_version = max(8, helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
     del model.metadata_props[:]
     model.graph.name = "packed"
-    used = {"" if node.domain == "ai.onnx" else node.domain for node in nodes(model.graph)}
-    for entry in [
-        item for item in model.opset_import if item.domain not in ("", "ai.onnx") and item.domain not in used
-    ]:
-        model.opset_import.remove(entry)
+    used = {"", "ai.onnx", *(node.domain for node in nodes(model.graph))}
+    refill(model.opset_import, (item for item in model.opset_import if item.domain in used))
     for graph in _graphs(model.graph):
         for item in (graph, *graph.input, *graph.output, *graph.initializer, *graph.node):
             _strip(item)

@@ -15,9 +15,8 @@ from onnx import helper
 from onnxruntime.transformers import float16
 
 from edged.core.errors import RefusedError
-from edged.pack.graph import FLOAT, drop_unread, name_nodes, nodes, sort
+from edged.pack.graph import FLOAT, drop_unread, name_nodes, nodes, refill, sort
 
-HALF = onnx.TensorProto.FLOAT16
 NARROWS = re.compile(r"graph_input_cast.*|.*_cast_to_fp16_node|.*_output_cast\d+")  # the last: ONNX Runtime up to 1.23
 
 # Besides what has no half kernel: positions above 2048 do not exist in half precision; bodies stay whole.
@@ -74,11 +73,6 @@ class Half:
         return half
 
 
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in fp16, cast from and to float32 at its ends."""
-    return Half(model).convert()
-
-
 def _cannot(error: Exception) -> RefusedError:
     return RefusedError(f"the graph cannot be converted to fp16: {error}", "pack it as fp32")
 
@@ -97,9 +91,7 @@ def _constants_as_initializers(model: onnx.ModelProto) -> None:
             model.graph.initializer[-1].name = node.output[0]
         else:
             kept.append(node)
-    if len(kept) < len(model.graph.node):
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
+    refill(model.graph.node, kept)
 
 
 def _part_constants(model: onnx.ModelProto, kept: set[str]) -> None:
@@ -126,9 +118,7 @@ def _drop_twins(model: onnx.ModelProto) -> None:
         if node.op_type != "Cast" or node.output[0] not in made:
             kept.append(node)
         made.update(node.output)
-    if len(kept) < len(model.graph.node):
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
+    refill(model.graph.node, kept)
 
 
 def _join(model: onnx.ModelProto) -> None:

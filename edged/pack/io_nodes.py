@@ -13,7 +13,7 @@ from edged.pack.graph import (
     Chain,
     element_type,
     graph_input,
-    prepend,
+    refill,
     rename,
     shape_of,
 )
@@ -48,7 +48,7 @@ def finish_input(
     if not chain.nodes:
         return
     rename(model, value.name, inner)
-    prepend(model, chain.end_as(inner))
+    refill(model.graph.node, [*chain.end_as(inner), *model.graph.node])  # a graph must stay sorted
 
 
 def finish_output(model: onnx.ModelProto, value: onnx.ValueInfoProto, chain: Chain, raw: str) -> None:

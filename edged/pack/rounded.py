@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edged.pack.graph import FLOAT
+from edged.pack.graph import FLOAT, refill
 
 HALF = onnx.TensorProto.FLOAT16
 # They hand on what they were given, and that was rounded.
@@ -27,8 +27,6 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     halves = _halves(made)
-    listed = list(made.graph.node)
-    del made.graph.node[:]
     del made.graph.value_info[:]
     for tensor in made.graph.initializer:
         _widen(tensor)
@@ -36,8 +34,8 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
         if value.type.tensor_type.elem_type == HALF:
             value.type.tensor_type.elem_type = FLOAT
     wide = {value.name: f"{value.name}/wide" for value in made.graph.input if value.type.tensor_type.elem_type == HALF}
-    made.graph.node.extend(helper.make_node("Cast", [name], [cast], to=FLOAT) for name, cast in wide.items())
-    for node in listed:
+    listed = [helper.make_node("Cast", [name], [cast], to=FLOAT) for name, cast in wide.items()]
+    for node in made.graph.node:
         for attribute in node.attribute:
             if attribute.name in ("to", "dtype") and attribute.i == HALF:
                 attribute.i = FLOAT
@@ -45,9 +43,10 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
                 _widen(attribute.t)
         for index, name in enumerate(node.input):
             node.input[index] = wide.get(name, name)
-        made.graph.node.append(node)
+        listed.append(node)
         if node.op_type not in MOVES:
-            made.graph.node.extend(_roundings(made.graph.node[-1], halves))
+            listed += _roundings(node, halves)
+    refill(made.graph.node, listed)
     return made
 
 

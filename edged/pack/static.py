@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from edged.core.errors import RefusedError
-from edged.pack.graph import element_type, infer_shapes, set_value, shape_of
+from edged.pack.graph import element_type, infer_shapes, refill, set_value, shape_of
 
 
 def fixed_key(tensor: str, index: int) -> str:
@@ -29,12 +29,10 @@ def make_static(model: onnx.ModelProto, fixed: Mapping[str, int]) -> None:
     The shapes of the outputs are found again by inference; where it finds none, what the file declares stays.
     """
     initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)  # copies: only what is in the graph may be changed from here on
-    inputs = list(model.graph.input)
-    batch = {str(shape_of(value)[0]): 1 for value in inputs if shape_of(value) and shape_of(value)[0] != "?"}
-    for value in inputs:
+    refill(model.graph.input, (value for value in model.graph.input if value.name not in initializers))
+    first = [shape_of(value)[0] for value in model.graph.input if shape_of(value)]
+    batch = {str(dim): 1 for dim in first if dim != "?"}
+    for value in model.graph.input:
         dims = with_sizes(value.name, shape_of(value), {**batch, **fixed})
         if dims and dims[0] == "?":
             dims[0] = 1
