@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_field
 from pathlib import Path
@@ -22,18 +22,19 @@ from edged.pack.dense import Dense
 from edged.pack.graph import drop_outputs, infer_shapes, load_model, make_reproducible, to_bytes, whole
 from edged.pack.heads import bake_head
 from edged.pack.image import Image, bake_image_input
+from edged.pack.int8 import Progress
 from edged.pack.labels import Labels, bake_labels_output
 from edged.pack.measure import measure
 from edged.pack.normalise import Action, State, bake_action_output, bake_prefix_input, bake_state_input
 from edged.pack.opsets import settle
-from edged.pack.prove import Progress, Reference, Wanted, same, session
+from edged.pack.prove import Reference, Wanted, same, session
 from edged.pack.recipe import Recipe, check_recipe
 from edged.pack.search import Budget
 from edged.pack.sound import check_network
 from edged.pack.static import make_static
 from edged.pack.statistics import Affine, Form, affine
 from edged.pack.target import Target
-from edged.pack.tolerance import promised, proved
+from edged.pack.tolerance import promised, proved, worst
 from edged.pack.trained import against_trainer, split_trained
 from edged.pack.trials import Converted, Trial, Trials
 from edged.pipeline.golden import Difference, objects_in, require, unnamed
@@ -78,16 +79,6 @@ class Packed:
     def worst(self) -> dict[str, Difference]:
         """The worst sample of each judged output."""
         return worst(self.differences)
-
-
-def worst(differences: Iterable[Difference]) -> dict[str, Difference]:
-    """The worst sample of each judged output."""
-    found: dict[str, Difference] = {}
-    for item in differences:
-        sign = 1 if item.measure == "error" else -1
-        if item.output not in found or sign * item.value > sign * found[item.output].value:
-            found[item.output] = item
-    return found
 
 
 def pack(

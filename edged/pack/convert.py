@@ -7,9 +7,10 @@ from typing import Protocol
 
 import onnx
 
+from edged.bundle.samples import Arrays
 from edged.pack.graph import infer_shapes
 from edged.pack.half import Half
-from edged.pack.int8 import Feed, Int8, Progress
+from edged.pack.int8 import Int8, Progress
 from edged.pack.opsets import QUANTISABLE, settle
 from edged.pack.recipe import Recipe
 from edged.pack.static import make_static
@@ -42,7 +43,7 @@ class Plain:
 
 
 def conversion(
-    model: onnx.ModelProto, recipe: Recipe, feeds: Sequence[Feed], progress: Progress | None = None
+    model: onnx.ModelProto, recipe: Recipe, feeds: Sequence[Arrays], progress: Progress | None = None
 ) -> Conversion:
     """Of a static copy of the network to `recipe.precision`; `feeds` (inputs of the network) calibrate int8."""
     network = settle(model, least=QUANTISABLE if recipe.precision == "int8" else 11)

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import onnx
-from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
 from edged.pack.batch_norm import fold_batch_norms
 from edged.pack.graph import drop_unread, name_nodes, sort
 
-Feed: TypeAlias = Mapping[str, NDArray[Any]]
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being done, how many of how many."""
 
@@ -50,7 +49,7 @@ class Int8:
     def __init__(
         self,
         model: onnx.ModelProto,
-        feeds: Sequence[Feed],
+        feeds: Sequence[Arrays],
         *,
         reduce_range: bool = False,
         progress: Progress | None = None,
@@ -154,12 +153,12 @@ def _is_weighted(node: onnx.NodeProto, constants: set[str]) -> bool:
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Hands the feeds to the quantiser one by one and reports progress."""
 
-    def __init__(self, feeds: Sequence[Feed], progress: Progress | None) -> None:
+    def __init__(self, feeds: Sequence[Arrays], progress: Progress | None) -> None:
         self._feeds = feeds
         self._progress = progress
         self._next = 0
 
-    def get_next(self) -> Feed | None:
+    def get_next(self) -> Arrays | None:
         if self._progress is not None:
             self._progress("calibrating", self._next, len(self._feeds))
         if self._next == len(self._feeds):

@@ -15,10 +15,10 @@ from edged.core.errors import UsageError
 from edged.pack import SEARCH_S, pack
 from edged.pack.answers import Questions
 from edged.pack.graph import load_model
+from edged.pack.int8 import Progress
 from edged.pack.lerobot import read_policy, relative
 from edged.pack.metadata import descriptions
 from edged.pack.network import Network, look_at
-from edged.pack.prove import Progress
 from edged.pack.recipe import Recipe
 from edged.pack.report import Result, facts, show
 from edged.pack.resolve import resolve

@@ -5,7 +5,7 @@ An instance head is proved by the objects that the exporter's own post-processin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -37,8 +37,6 @@ from edged.pipeline.golden import Difference, compare, objects_agree
 
 NOISE_SEED = 20260101
 Outputs: TypeAlias = dict[str, NDArray[Any]]
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""What is being done, how many of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +112,10 @@ class Reference:
         for number, sample in enumerate(samples):
             complete = {**self._ahead(number, rng), **sample}
             for tensor in noises:
-                drawn = rng.standard_normal(self._shape(tensor), np.float32)
-                complete.setdefault(tensor, drawn)
+                complete.setdefault(tensor, rng.standard_normal(self._shape(tensor), np.float32))
             for tensor in fed_back:
-                complete.setdefault(tensor, memory.get(tensor, self._zeros(tensor)))
+                zeros = np.zeros(self._shape(tensor), self._types[tensor].dtype)
+                complete.setdefault(tensor, memory.get(tensor, zeros))
             filled.append(complete)
             if fed_back:
                 made = self.run(complete).tensors
@@ -135,9 +133,6 @@ class Reference:
             elif isinstance(role, DelayInput):
                 made[tensor] = np.full(self._shape(tensor), number % 3, self._types[tensor].dtype)
         return made
-
-    def _zeros(self, tensor: str) -> NDArray[Any]:
-        return np.zeros(self._shape(tensor), self._types[tensor].dtype)
 
     def _shape(self, tensor: str) -> list[int]:
         if tensor not in self._types:

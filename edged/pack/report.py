@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edged.bundle.manifest import SELF_PROOF
-from edged.pack import Packed, worst
+from edged.pack import Packed
 from edged.pack.recipe import Recipe
+from edged.pack.tolerance import worst
 from edged.pack.trials import Converted
 from edged.pipeline.golden import Difference
 

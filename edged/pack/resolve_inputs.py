@@ -122,9 +122,7 @@ def _read(given: StatisticsSpec, tensor: str) -> Any:
 
 def _role(tensor: str, found: Tensor, questions: Questions) -> str | None:
     colours = 3 in (found.shape[-3:-2] or ()) or found.shape[-1:] == (3,)
-    if found.rank in (4, 5) and colours:
-        return questions.infer(None, "image", f"inputs.{tensor}.role")
-    if found.rank == 3 and found.shape[0] == 3:
+    if (found.rank in (4, 5) and colours) or (found.rank == 3 and found.shape[0] == 3):
         return questions.infer(None, "image", f"inputs.{tensor}.role")
     if found.rank == 2 and found.is_float:
         return questions.infer(None, "state", f"inputs.{tensor}.role")
@@ -160,15 +158,11 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
     history = _history(where, found, 5, given, questions)
     steps = history.steps if history else 0
     image = Image(size, scale, centre, std, channels, layout, steps=steps, format=pixels_of)
-    if given.frame is not None:
-        inside = replace(image, frame=given.frame, resize=resize, pad=pad or 0)
-        role = ImageInput(
-            source=source, size=given.frame, resize="none", interpolation="linear", pad=0, history=history,
-            format=pixels_of,
-        )  # fmt: skip
-        return role, inside
     interpolation = given.interpolation
-    if resize != "none" or given.resize is None:
+    if given.frame is not None:  # the graph fits it in itself
+        image = replace(image, frame=given.frame, resize=resize, pad=pad or 0)
+        size, resize, interpolation, pad = given.frame, "none", "linear", 0
+    elif resize != "none" or given.resize is None:
         interpolation = questions.need(
             interpolation, "linear", f"{where}.interpolation: --interpolation linear, area or cubic"
         )

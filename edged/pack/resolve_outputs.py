@@ -188,7 +188,7 @@ def _ask_above(where: str, given: OutputSpec, classes: Sequence[str], questions:
         )
     elif len(classes) > 2:
         questions.asked.append(f"classes: {where} has one score per pixel, which separates two, not {len(classes)}")
-    elif classes and given.above not in classes:
+    elif given.above not in classes:
         either = " or ".join(f"--above {name}" for name in reversed(classes))
         questions.asked.append(f"{where}.above: which class is a score above the threshold? {either}")
 

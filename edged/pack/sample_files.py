@@ -40,8 +40,6 @@ from edged.source.picture import read_picture
 from edged.source.recording import Recording, Track
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-NO_FRAMES: Mapping[str, tuple[Frame, ...]] = {}
-NO_SAMPLES: Mapping[str, tuple[Sample, ...]] = {}
 Samples = list[dict[str, NDArray[Any]]]
 
 
@@ -92,11 +90,8 @@ def _checked(samples: Samples, recipe: Recipe, path: Path) -> Samples:
     filled = ConstInput | FeedbackInput | NoiseInput | PrefixInput | DelayInput
     optional = {name for name, role in recipe.inputs.items() if isinstance(role, filled)}
     for sample in samples[:1]:
-        missing, extra = (
-            sorted(set(recipe.inputs) - optional - set(sample)),
-            sorted(name for name in set(sample) - set(recipe.inputs) if not name.startswith(PREFIX)),
-        )
-        if missing or extra:
+        given = {name for name in sample if not name.startswith(PREFIX)}
+        if not recipe.inputs.keys() - optional <= given <= recipe.inputs.keys():
             fact = f"{path}: the arrays {sorted(sample)} are not the inputs {sorted(recipe.inputs)}"
             raise UsageError(fact, "name them as the network does")
     for sample in samples:
@@ -139,7 +134,8 @@ def _fitted(recipe: Recipe, paths: Iterable[Path]) -> Samples:
     if len(roles) != 1 or any(isinstance(role, StateInput) for role in recipe.inputs.values()):
         raise UsageError("pictures alone do not feed this network", "give a recording or arrays (.npz)")
     filler, source = _Filler(recipe, {}), roles[0].source
-    return [filler.fill({source: Frame(source, 1, 0, _picture(path, roles[0].format))}, {}) for path in paths]
+    pictures = (Frame(source, 1, 0, _picture(path, roles[0].format)) for path in paths)
+    return [filler.fill(Observation({source: picture}, {}, 0)) for picture in pictures]
 
 
 def _recording(recording: Recording, recipe: Recipe, most: int) -> Samples:
@@ -165,17 +161,17 @@ def _recording(recording: Recording, recipe: Recipe, most: int) -> Samples:
     samples = []
     for index in spread(len(moments), most):
         at = moments[index]
-        frames = {name: Frame(name, 1, at, _newest(recording.cameras[name], at)) for name in cameras}
-        felt = {name: Sample(name, 1, at, _newest(recording.sensors[name], at)) for name in values}
-        before = {
+        seen = {
             name: tuple(Frame(name, 1, stamp, image) for stamp, image in _past(recording.cameras[name], at))
             for name in cameras
         }
-        felt_before = {
+        felt = {
             name: tuple(Sample(name, 1, stamp, row) for stamp, row in _past(recording.sensors[name], at))
             for name in values
         }
-        samples.append(filler.fill(frames, felt, at, before, felt_before))
+        frames = {name: Frame(name, 1, at, past[-1].image) for name, past in seen.items()}
+        newest = {name: Sample(name, 1, at, past[-1].values) for name, past in felt.items()}
+        samples.append(filler.fill(Observation(frames, newest, at, 0, at, 0, seen, felt)))
     return samples
 
 
@@ -183,11 +179,6 @@ def _past(track: Track, at_ns: int) -> list[tuple[int, NDArray[Any]]]:
     """All that was captured up to then."""
     count = int(np.searchsorted(track.captured_ns, at_ns, "right"))
     return list(zip(track.captured_ns[:count].tolist(), track.values[:count], strict=True))
-
-
-def _newest(track: Track, at_ns: int) -> NDArray[Any]:
-    newest: NDArray[Any] = track.values[int(np.searchsorted(track.captured_ns, at_ns, "right")) - 1]
-    return newest
 
 
 def _value_names(recipe: Recipe) -> dict[str, tuple[str, ...]]:
@@ -223,16 +214,9 @@ class _Filler:
         )
         self._encoder = Encoder(manifest, self._arrays, {}, names)
 
-    def fill(
-        self,
-        frames: Mapping[str, Frame],
-        samples: Mapping[str, Sample],
-        at_ns: int = 0,
-        past: Mapping[str, tuple[Frame, ...]] = NO_FRAMES,
-        past_samples: Mapping[str, tuple[Sample, ...]] = NO_SAMPLES,
-    ) -> dict[str, NDArray[Any]]:
-        """`past`: what of the streams was recorded before, where the network looks at several moments."""
-        refused = self._encoder.encode(Observation(frames, samples, at_ns, 0, at_ns, 0, past, past_samples))
+    def fill(self, observation: Observation) -> dict[str, NDArray[Any]]:
+        """The sample of what was seen."""
+        refused = self._encoder.encode(observation)
         if refused is not None:
             raise UsageError(refused.detail, "give pictures of the camera's size")
         return {tensor: array.copy() for tensor, array in self._arrays.items()}

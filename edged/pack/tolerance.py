@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from edged.pack.recipe import Recipe
 from edged.pipeline.golden import Difference, default_tolerance
@@ -24,13 +24,20 @@ def proved(recipe: Recipe, differences: Sequence[Difference]) -> dict[str, float
     """
     bounds = promised(recipe)
     if recipe.precision == "int8":
-        errors: dict[str, float] = {}
-        for item in differences:
-            if item.measure == "error" and item.output not in recipe.tolerance:
-                errors[item.output] = max(errors.get(item.output, 0.0), item.value)
-        for output, error in errors.items():
-            bounds[output] = min(bounds[output], max(LEAST, _two_digits_up(SPARE * error)))
+        for output, item in worst(differences).items():
+            if item.measure == "error" and output not in recipe.tolerance:
+                bounds[output] = min(bounds[output], max(LEAST, _two_digits_up(SPARE * item.value)))
     return bounds
+
+
+def worst(differences: Iterable[Difference]) -> dict[str, Difference]:
+    """The worst sample of each judged output."""
+    found: dict[str, Difference] = {}
+    for item in differences:
+        sign = 1 if item.measure == "error" else -1
+        if item.output not in found or sign * item.value > sign * found[item.output].value:
+            found[item.output] = item
+    return found
 
 
 def _two_digits_up(value: float) -> float:

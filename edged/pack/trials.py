@@ -15,7 +15,8 @@ from edged.bundle.samples import Arrays
 from edged.core.errors import RefusedError
 from edged.pack.convert import Conversion
 from edged.pack.graph import to_bytes
-from edged.pack.prove import Outputs, Progress, Reference, Wanted, prove, run_once, run_packed, session
+from edged.pack.int8 import Progress
+from edged.pack.prove import Outputs, Reference, Wanted, prove, run_once, run_packed, session
 from edged.pack.recipe import Recipe
 from edged.pack.rounded import rounded
 from edged.pack.search import Budget, Kept, search
