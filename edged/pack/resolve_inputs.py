@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from edged.bundle.roles import (
     ConstInput,
     DelayInput,
@@ -100,24 +98,19 @@ def resolve_statistics(where: str, tensor: str, given: StatisticsSpec | None, qu
         return None
     if given.form == "none":
         return None
-    if given.values is not None:
-        return affine({key: np.asarray(values) for key, values in given.values.items()}, given.form, given.eps or 0.0)
-    if given.file is None:
+    if given.values is None and given.file is None:
         questions.asked.append(f"{where}.statistics.file: --statistics FILE, or values")
         return None
-    return affine(_read(given, tensor), given.form, given.eps or 0.0)
+    return affine(read_values(given, tensor), given.form, given.eps or 0.0)
 
 
 def read_values(given: StatisticsSpec | None, tensor: str) -> dict[str, Any]:
     """All statistics given for a tensor, by name; nothing where there are none."""
     if given is None or given.form in (None, "none"):
         return {}
-    return dict(given.values) if given.values is not None else dict(_read(given, tensor))
-
-
-def _read(given: StatisticsSpec, tensor: str) -> Any:
-    assert given.file is not None
-    return choose(read_statistics(Path(given.file)), given.key or tensor)
+    if given.values is None and given.file is not None:
+        return dict(choose(read_statistics(Path(given.file)), given.key or tensor))
+    return given.values or {}
 
 
 def _role(tensor: str, found: Tensor, questions: Questions) -> str | None:

@@ -74,6 +74,10 @@ def test_a_recipe_says_it_all_and_flags_beat_it(recipe: Path, tmp_path: Path) ->
         (('channels = "bgr"', 'channels = "gbr"'), "$.inputs[...].channels"),
         (("[inputs.image]", "[inputs.picture]"), "inputs.picture: the network has no such input; it has image, state"),
         (('file = "stats.json"', 'file = "none.json"'), "cannot read the statistics"),
+        (
+            (f", values = {{ mean = {[0] * 7}, std = {[0.5] * 7} }}", ""),
+            "outputs.action.statistics.file: --statistics FILE",
+        ),
         (("model =", "# model ="), "names no model"),
         (("[inputs.image]", "[inputs.image"), "not TOML"),
         (('golden = "samples.npz"', 'golden = "none.npz"'), "cannot read the samples"),
