@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from edged.bundle.limit_check import RATE_FREE_KINDS, limit_hints, limit_problems
 from edged.bundle.limits import limits_of
 from edged.bundle.manifest import Manifest
-from edged.bundle.roles import ActionOutput, ImageInput, PrefixInput, StatePart
-from edged.bundle.several import mixed_up
+from edged.bundle.roles import ActionOutput, FeedbackInput, ImageInput, PrefixInput, StatePart
 from edged.config import Config, SensorConfig
 from edged.core.errors import RefusedError
 from edged.core.pixels import seen_as
@@ -54,7 +53,8 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     for image in manifest.images.values():
         for name in config.execution.cameras or (image.source,):
             yield from _image(image, name, config)
-    yield from mixed_up(manifest, config, looks_back_ms(manifest))
+    if config.execution.cameras:
+        yield from _mixed_up(manifest)
     for state in manifest.states.values():
         for part in state.parts:
             yield from _part(part, config)
@@ -68,6 +68,14 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     else:
         yield from _guard(manifest.action[1], config)
         yield from _join(manifest, config)
+
+
+def _mixed_up(manifest: Manifest) -> Iterator[str]:
+    """What keeps an engine from serving several cameras in turn: it has to see each of them with fresh eyes."""
+    if len(manifest.images) != 1:
+        yield f"the engine looks at {len(manifest.images)} cameras at once; remove execution.cameras"
+    if looks_back_ms(manifest) or any(isinstance(role, FeedbackInput) for role in manifest.inputs.values()):
+        yield "the engine remembers what it saw, and several cameras would be mixed up; remove execution.cameras"
 
 
 def _join(manifest: Manifest, config: Config) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edged.bundle.roles import Axis
 from edged.bundle.urdf import Joint, read_urdf
@@ -49,8 +49,6 @@ def _tighter(axis: Axis, limit: LimitConfig, joint: Joint) -> LimitConfig:
     return limit.model_copy(update=ends)
 
 
-def _choose(which: object, given: float | None, own: float | None, factor: float) -> float | None:
+def _choose(which: Callable[..., float], given: float | None, own: float | None, factor: float) -> float | None:
     both = [value for value in (given, None if own is None else own * factor) if value is not None]
-    if not both:
-        return None
-    return max(both) if which is max else min(both)
+    return which(both) if both else None

@@ -68,12 +68,10 @@ def read_minimum(root: Path, name: str) -> str:
         text = read_bounded(path, MOST_BYTES).decode("ascii").strip()
     except FileNotFoundError:
         return ""
-    except TooLongError:
+    except (TooLongError, UnicodeDecodeError):
         text = ""
     except OSError as error:
         raise EngineError(f"cannot read {path}: {error.strerror}", "check its owner; until then none runs") from None
-    except UnicodeDecodeError:
-        text = ""
     if not is_version(text):
         raise EngineError(f"{path} holds no version: nobody knows which engines may run", remedy)
     return text

@@ -119,12 +119,10 @@ def load_secret(path: Path) -> Ed25519PrivateKey:
         if path.stat().st_mode & 0o077:
             raise UsageError(f"the secret key {path} can be read by others", f"chmod 600 {path}")
         secret = load_pem_private_key(read_bounded(path, MAX_SECRET_BYTES, follow=True), password=None)
-    except TooLongError:
+    except (TooLongError, ValueError, TypeError):
         secret = None
     except OSError as error:
         raise UsageError(f"cannot read the secret key {path}: {error.strerror}", "make one: edged keys new") from None
-    except (ValueError, TypeError):
-        secret = None
     if not isinstance(secret, Ed25519PrivateKey):
         raise UsageError(f"{path} holds no Ed25519 secret key", f"give a {SECRET_SUFFIX} file made by 'edged keys new'")
     return secret

@@ -112,7 +112,7 @@ class Store:
         is finished by the next call.
         """
         shipped, own = _versions(self.shipped / name), _versions(self.root / name)
-        if not shipped or not set(own) <= set(shipped) or _is_link(self.root / name / CURRENT):
+        if not shipped or not set(own) <= set(shipped) or (self.root / name / CURRENT).is_symlink():
             return
         try:
             if not all(holds(self.root / name / one, read_files(self.shipped / name / one)) for one in own):
@@ -175,7 +175,7 @@ class Store:
     def _home(self, name: str) -> Path:
         """The folder that has this engine: the writable store's when that has a version or a choice."""
         own = self.root / _checked(name)
-        return own if _versions(own) or _is_link(own / CURRENT) else self.shipped / name
+        return own if _versions(own) or (own / CURRENT).is_symlink() else self.shipped / name
 
     def _unwritable(self, error: OSError) -> EngineError:
         return EngineError(f"cannot write the store {self.root}: {error.strerror}", "check its owner and the disk")
@@ -209,7 +209,3 @@ def _has_files(directory: Path) -> bool:
         return (directory / SUMS).exists() or (directory / MANIFEST).exists()
     except PermissionError:  # whoever reads it says so
         return True
-
-
-def _is_link(path: Path) -> bool:
-    return path.is_symlink()

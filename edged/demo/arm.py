@@ -132,11 +132,6 @@ class Arm:
         return np.array(self._data.qpos)
 
     @property
-    def velocities(self) -> Vector:
-        """True joint velocities [6] rad/s."""
-        return np.array(self._data.qvel)
-
-    @property
     def reference(self) -> Vector:
         """Where the drives are holding or slewing to right now, [6] rad."""
         return np.array(self._reference)

@@ -30,13 +30,8 @@ Floats = NDArray[np.float64]
 class Calibration:
     """`size`: (H, W) of the frames; `density`: [H, W] float32 mm2 of each pixel."""
 
-    config: CalibrationConfig
     size: tuple[int, int]
     density: NDArray[np.float32]
-
-    def to_plane(self, points: NDArray[Any]) -> Floats:
-        """Points [N, 2] of the frame in mm on the plane."""
-        return to_plane(self.config, points)
 
     def areas(self, found: Instances) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """[N] mm2 of each object's mask, and by how much that is off if its outline is half a cell of the network's map
@@ -77,7 +72,7 @@ def make_calibration(config: CalibrationConfig) -> Calibration:
     if not (np.isfinite(cells).all() and (cells > 0).all()):
         raise ConfigError("inspection.calibration: the plane is not seen in the whole frame", "calibrate again")
     density: Any = cv2.resize(cells, (0, 0), fx=GRID, fy=GRID, interpolation=cv2.INTER_LINEAR)
-    return Calibration(config, (height, width), np.ascontiguousarray(density[GRID:, GRID:][:height, :width]))
+    return Calibration((height, width), np.ascontiguousarray(density[GRID:, GRID:][:height, :width]))
 
 
 def to_plane(config: CalibrationConfig, points: NDArray[Any]) -> Floats:

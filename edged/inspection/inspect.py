@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,14 +42,7 @@ def inspect(found: Labels | Instances, classes: Sequence[str], calibration: Cali
         calibration = None
     if isinstance(found, Instances):
         objects = measure_objects(found)
-        rows: tuple[Named, ...] = (
-            ("area", objects.area),
-            ("centroid", objects.centroid),
-            ("oriented_box", objects.oriented_box),
-            ("axis", objects.axis),
-            ("elongation", objects.elongation),
-            ("at_edge", objects.at_edge),
-        )
+        rows: tuple[Named, ...] = tuple((one.name, getattr(objects, one.name)) for one in fields(objects))
         counts = count_classes(found, len(classes)).astype(np.uint32)
         areas = np.bincount(found.class_id, objects.area, len(classes))[: len(classes)]
         frame: tuple[Named, ...] = (("counts", counts), ("class_area", areas.astype(np.float64)))
@@ -57,11 +50,8 @@ def inspect(found: Labels | Instances, classes: Sequence[str], calibration: Cali
             return Inspection(rows, frame, objects=objects)
         area, within = calibration.areas(found)
         sums = np.bincount(found.class_id, area, len(classes))[: len(classes)]
-        rows, frame = (
-            (*rows, ("area_mm2", area), ("area_mm2_within", within)),
-            (*frame, ("class_area_mm2", sums.astype(np.float64))),
-        )
-        return Inspection(rows, frame, objects=objects, mm2=area)
+        rows = (*rows, ("area_mm2", area), ("area_mm2_within", within))
+        return Inspection(rows, (*frame, ("class_area_mm2", sums.astype(np.float64))), objects=objects, mm2=area)
     parts = measure_labels(found, len(classes), None if calibration is None else calibration.density)
     frame = (
         ("class_area", parts.class_area.astype(np.float64)),

@@ -23,7 +23,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectMeasures:
-    """Of N objects, by their masks. One without a pixel has an area of 0 and its box's centre.
+    """Of N objects, by their masks, called as they are in the message. One without a pixel has an area of 0 and its
+    box's centre.
 
     `area`: [N] pixels; `centroid`: [N, 2] x, y; `oriented_box`: [N, 5] the rectangle of least area around the mask: x
     and y of its centre, long side, short side, angle of the long side; `axis`: [N] angle of the principal axis (along

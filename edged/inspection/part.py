@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -109,11 +108,6 @@ class Part:
     def memory(self) -> dict[str, Any]:
         """All of it but the timing, which is the config's."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "timing"}
-
-
-def made_part(memory: Mapping[str, Any], timing: Timing) -> Part:
-    """The part that this is the memory of."""
-    return Part(timing=timing, **memory)
 
 
 def not_inspected(reason: str, captured_ns: int = 0) -> Outcome:

@@ -18,7 +18,7 @@ from typing import Any
 
 from edged.core.clock import NS_PER_S
 from edged.core.types import NEVER_NS, Frame
-from edged.inspection.part import Outcome, Part, Timing, made_part, not_inspected
+from edged.inspection.part import Outcome, Part, Timing, not_inspected
 
 MOST_OPEN = 256  # parts without a result
 MOST_FRAMES = 4096  # of which the stamps are kept
@@ -189,7 +189,7 @@ class Matcher:
 
     def recall(self, memory: Mapping[str, Any]) -> list[Part | None]:
         """Go on from there; gives the parts that the loop had in its hands."""
-        parts = [made_part(one, self.timing) for one in memory["parts"]]
+        parts = [Part(timing=self.timing, **one) for one in memory["parts"]]
         with self._changed:
             self._events = memory["events"]
             self._open = [parts[number] for number in memory["open"]]

@@ -19,6 +19,7 @@ from edged.core.errors import UNREADABLE, UsageError
 from edged.core.pixels import SeenFormat
 from edged.pack.dense import Background, BoxForm, Layout
 from edged.pack.statistics import Form
+from edged.pipeline.geometry import Mode
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,7 +27,6 @@ else:
     import tomli as tomllib
 
 Pixels = Literal["0..255", "0..65535", "0..1", "-1..1"]
-Resize = Literal["stretch", "letterbox", "crop", "none"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -53,7 +53,7 @@ class InputSpec(Part, frozen=True):
     role: Literal["image", "state", "feedback", "const", "noise", "prefix", "delay"] | None = None
     source: str | None = None
     size: tuple[int, int] | None = None
-    resize: Resize | None = None
+    resize: Mode | None = None
     interpolation: Literal["linear", "area", "cubic"] | None = None
     pad: int | None = None
     pixels: Pixels | None = None

@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from edged.bundle.bundle import Bundle, bundle_files, open_bundle, write_files
+from edged.bundle.bundle import bundle_files, open_bundle, write_files
 from edged.bundle.manifest import Manifest
 from edged.bundle.samples import Arrays, name_samples
 from edged.core.clock import NS_PER_MS, monotonic_ns
@@ -67,12 +67,10 @@ class Target:
         with tempfile.TemporaryDirectory(prefix="edged-pack-") as folder:
             cache = Path(folder) / "cache"
             if self.backend == "tensorrt":
-                self._build(bundle, write_files(Path(folder) / "engine" / bundle.version, files), cache)
+                path = write_files(Path(folder) / "engine" / bundle.version, files)
+                build_plan(bundle, path, cache, BuildOptions(), lambda progress: None)
             with open_engine(bundle, self.backend, cache=cache) as engine:
                 yield engine
-
-    def _build(self, bundle: Bundle, path: Path, cache: Path) -> None:
-        build_plan(bundle, path, cache, BuildOptions(), lambda progress: None)
 
 
 def run(engine: Engine, samples: Sequence[Arrays]) -> list[Outputs]:

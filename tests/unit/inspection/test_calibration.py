@@ -39,7 +39,7 @@ from edged.config.inspection import check_inspection
 from edged.config.sections import InspectionConfig, RuleConfig
 from edged.core.errors import ConfigError, UsageError
 from edged.core.types import Instances, Labels
-from edged.inspection.calibration import make_calibration
+from edged.inspection.calibration import make_calibration, to_plane
 from edged.inspection.charuco import Board, Fitted, as_toml, fit_calibration
 from edged.inspection.inspect import inspect
 from edged.inspection.rules import Judge, rules_digest
@@ -148,7 +148,7 @@ def test_an_area_is_that_of_the_outline_on_the_plane(fitted: Fitted) -> None:
             np.stack([along[::-1], np.full_like(along, top + tall)], 1),
             np.stack([np.full_like(down, left), down[::-1]], 1),
         ])  # fmt: skip
-        x, y = calibration.to_plane(ring).T
+        x, y = to_plane(fitted.config, ring).T
         outline = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
         np.testing.assert_allclose(calibration.areas(found)[0], outline, rtol=2e-4)
 
@@ -223,7 +223,8 @@ def test_parts_of_another_height_need_no_new_pictures(height_mm: float, mirrored
     edited = CalibrationConfig(
         size=SIZE, camera_matrix=matrix, distortion=(K1, K2, P1, P2, K3), homography=rows.tolist(), plane_mm=height_mm
     )
-    placed = make_calibration(edited).to_plane(np.stack([x, y], -1).reshape(-1, 2)).reshape(want.shape)
+    make_calibration(edited)
+    placed = to_plane(edited, np.stack([x, y], -1).reshape(-1, 2)).reshape(want.shape)
     assert np.abs(placed - want).max() < 1e-3
 
 
