@@ -6,6 +6,7 @@ import getpass
 import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 
 from edged.core.errors import UsageError
 
+MOST_RECORDINGS = 1 << 14  # what is remembered of them; those that are gone go first
 Insecure = Annotated[bool, typer.Option("--insecure", help="listen on the network without TLS or keys")]
 
 
@@ -99,9 +101,9 @@ def _page_recordings() -> Callable[[Path], list[dict[str, Any]]]:
         from edged.services.record.file import WHOLE, span
     except ImportError:
         return lambda folder: []
-    kept: dict[Path, tuple[int, dict[str, Any] | None]] = {}
 
-    def look(path: Path) -> dict[str, Any] | None:
+    @lru_cache(MOST_RECORDINGS)
+    def look(path: Path, state: int) -> dict[str, Any] | None:
         try:
             begin_ns, end_ns = span(path)
             size_mb = round(path.stat().st_size / 1e6, 1)
@@ -114,10 +116,7 @@ def _page_recordings() -> Callable[[Path], list[dict[str, Any]]]:
             found = {path: path.stat().st_mtime_ns for path in sorted(folder.glob(f"*{WHOLE}"))}
         except OSError:
             return []
-        for path, state in found.items():
-            if path not in kept or kept[path][0] != state:
-                kept[path] = state, look(path)
-        return [told for path in found if (told := kept[path][1]) is not None]
+        return [told for path, state in found.items() if (told := look(path, state)) is not None]
 
     return recordings
 

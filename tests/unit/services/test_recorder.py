@@ -213,3 +213,20 @@ def test_a_recording_that_goes_while_the_page_looks_is_not_there(
 
     monkeypatch.setattr("edged.services.record.file.span", lambda path: (gone.unlink(missing_ok=True), (1, 2))[1])
     assert [one["name"] for one in _page_recordings()(tmp_path)] == ["kept.mcap"]
+
+
+def test_what_the_page_remembers_of_recordings_is_bounded(
+    tmp_path: Path, cut: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    monkeypatch.setattr("edged.cli.services.MOST_RECORDINGS", 2)
+    monkeypatch.setattr("edged.services.record.file.span", lambda path: (looked.append(path.name), (1, 2))[1])
+    recordings = _page_recordings()
+    for name in "abc":
+        (tmp_path / f"{name}.gone").write_bytes(cut)
+    for names in ("a", "a", "bc", "a"):
+        there = [(tmp_path / f"{name}.gone").rename(tmp_path / f"{name}.mcap") for name in names]
+        assert [one["name"] for one in recordings(tmp_path)] == [path.name for path in there]
+        for path in there:
+            path.rename(path.with_suffix(".gone"))
+    assert looked == ["a.mcap", "b.mcap", "c.mcap", "a.mcap"]
