@@ -86,14 +86,13 @@ def hold_trials(run_ms: float, rate_hz: float, count: int, meanwhile: str = "") 
 
 
 def _config(folder: Path, run_ms: float, rate_hz: float, meanwhile: str) -> Path:
-    versions = ("1", "2", "3") if meanwhile == LOADING else ("1",)
     first = write_slow(folder / "engines", ENGINE, run_ms)
     path = write_config(folder, ENGINE, sensor_toml(f"ipc://{folder}/state"), "timer", rate_hz)
     text = path.read_text(encoding="utf-8").replace("'warning'", "'error'")
     text = text.replace("incoming = false\n", "incoming = false\n" + SWAPS)
-    for version in versions[1:]:
-        write_slow(folder / "engines", ENGINE, run_ms, version)
-    if len(versions) > 1:
+    if meanwhile == LOADING:
+        for version in ("2", "3"):
+            write_slow(folder / "engines", ENGINE, run_ms, version)
         (folder / "engines" / ENGINE / "current").symlink_to(first.name)
     if meanwhile == ABSENT:
         text = text.replace(f"name = '{ENGINE}'", "name = 'none'")

@@ -142,9 +142,8 @@ def fed(
 
     def feed() -> None:
         seq = 0
-        while not ended.wait(
-            random.uniform(0.5, 1.5) / camera.fps
-        ):  # no frame is always of the same age when an engine is free
+        # No frame is always of the same age when an engine is free.
+        while not ended.wait(random.uniform(0.5, 1.5) / camera.fps):
             seq += 1
             cameras[name].mailbox.put(Frame(name, seq, monotonic_ns(), image))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edged.cli.finding import Finding, fault, split, untried, warning
@@ -41,12 +41,7 @@ def _camera(name: str, camera: CameraConfig) -> Iterator[Finding]:
         case "path":
             yield _file(subject, camera)
         case "replay":
-            try:
-                open_camera(name, camera).close()
-            except EdgedError as error:
-                yield fault(subject, error.fact, error.remedy)
-            else:
-                yield Finding("ok", subject, f"a recording of {size}")
+            yield _recording(subject, lambda: open_camera(name, camera).close(), size)
         case "gst" if shutil.which("gst-launch-1.0") is None:
             yield fault(subject, "gst-launch-1.0 is not installed", "install gstreamer1.0-tools")
         case "gst":
@@ -105,15 +100,19 @@ def _file(subject: str, camera: CameraConfig) -> Finding:
 
 def _sensor(name: str, sensor: SensorConfig) -> Iterator[Finding]:
     subject = f"sensors.{name}"
-    if not sensor.endpoint.startswith(REPLAY):
-        yield _peer(subject, sensor.endpoint)
-        return
-    try:
-        replay_sensor(name, sensor)
-    except EdgedError as error:
-        yield fault(subject, error.fact, error.remedy)
+    if sensor.endpoint.startswith(REPLAY):
+        yield _recording(subject, lambda: replay_sensor(name, sensor), f"{len(sensor.names)} values")
     else:
-        yield Finding("ok", subject, f"a recording of {len(sensor.names)} values")
+        yield _peer(subject, sensor.endpoint)
+
+
+def _recording(subject: str, read: Callable[[], object], of: str) -> Finding:
+    """Read it as the daemon would."""
+    try:
+        read()
+    except EdgedError as error:
+        return fault(subject, error.fact, error.remedy)
+    return Finding("ok", subject, f"a recording of {of}")
 
 
 def _peer(subject: str, endpoint: str) -> Finding:

@@ -73,7 +73,7 @@ def find_engine(word: str, store: Path | None = None) -> Found:
 def _home(name: str, versioned: bool) -> Home | None:
     """The store that has the engine; None when none has and `name` is a daemon's."""
     known, closed = homes()
-    holding = [home for home in known if _has(home.store, name)]
+    holding = [home for home in known if Store(home.store, home.store).versions(name)]  # what comes with edged apart
     if len(holding) > 1:
         there = " and ".join(f"{home.store} ({home.owner})" for home in holding)
         raise UsageError(
@@ -88,11 +88,6 @@ def _home(name: str, versioned: bool) -> Home | None:
     if Store(default_store()).versions(name) or versioned:
         return Home(default_store())
     return None
-
-
-def _has(root: Path, name: str) -> bool:
-    """Whether the store itself has the engine; what comes with edged does not count."""
-    return bool(Store(root, root).versions(name))
 
 
 def _of_daemon(word: str) -> Found:

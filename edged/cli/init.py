@@ -79,12 +79,12 @@ def _loop(action: ActionOutput | None, cameras: dict[str, ImageInput]) -> list[s
 
 def _camera(source: str, image: ImageInput) -> list[str]:
     height, width = image.size
-    how = {"none": f"the engine takes {width}x{height} as it is", "stretch": "any size"}.get(image.resize, "any size")
     fixed = image.resize == "none"
+    how = f"the engine takes {width}x{height} as it is" if fixed else f"any size; it is made {width}x{height}"
     return [
         f"[cameras.{_key(source)}]",
         f"uri = {ANY}  # /dev/v4l/by-id/..., rtsp://, a file, zmq+ipc://, shm:",
-        f"width = {width if fixed else ANY}  # {how}" + ("" if fixed else f"; it is made {width}x{height}"),
+        f"width = {width if fixed else ANY}  # {how}",
         f"height = {height if fixed else ANY}",
         *([f'format = "{image.format}"  # the engine takes one channel'] if image.format != "bgr8" else []),
         f"fps = {ANY}",

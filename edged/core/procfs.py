@@ -33,14 +33,7 @@ def tree_bytes(pid: int) -> int:
 
 def children(pid: int) -> list[int]:
     """The processes that any thread of this one has started; none where the kernel was built without such lists."""
-    found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is wanted
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:  # noqa: PTH123
-                found += map(int, file.read().split())
-    except OSError:
-        pass
-    return found
+    return [int(word) for text in _of_threads(pid, "children") for word in text.split()]
 
 
 def command(pid: int) -> list[str]:
@@ -55,14 +48,8 @@ def waited_s(pid: int) -> float:
     """The longest that a thread of this process was ready and had no processor, in seconds; 0 where it is not known.
 
     The second figure of schedstat (Documentation/scheduler/sched-stats.rst of the kernel), in nanoseconds."""
-    waited_ns = [0]
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is wanted
-            with open(f"/proc/{pid}/task/{task}/schedstat", "rb") as file:  # noqa: PTH123
-                waited_ns.append(int(file.read().split()[1]))
-    except (OSError, IndexError):
-        pass
-    return max(waited_ns) / 1e9
+    waited_ns = [int(words[1]) for text in _of_threads(pid, "schedstat") if len(words := text.split()) > 1]
+    return max(waited_ns, default=0) / 1e9
 
 
 def text_of(path: Path) -> str:
@@ -79,6 +66,18 @@ def available_bytes(meminfo: Path = MEMINFO) -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) << 10
     raise EngineError(f"no MemAvailable in {meminfo}", "is /proc mounted?")
+
+
+def _of_threads(pid: int, name: str) -> list[bytes]:
+    """What that file of each thread of a process has."""
+    found: list[bytes] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is wanted
+            with open(f"/proc/{pid}/task/{task}/{name}", "rb") as file:  # noqa: PTH123
+                found.append(file.read())
+    except OSError:
+        pass
+    return found
 
 
 def _resident(statm: bytes) -> int:

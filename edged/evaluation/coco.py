@@ -16,7 +16,7 @@ import numpy as np
 
 from edged.core.errors import UNREADABLE, UsageError
 from edged.core.types import Instances, Labels
-from edged.evaluation.truth import BadTruth, Size, class_numbers, paint
+from edged.evaluation.truth import BadTruth, Size, paint
 from edged.inspection.evaluation import Drawn, coder, rle
 
 FARTHEST = 4e6  # pixels around: pycocotools takes 40 bytes for each, counts them in 32 bits and dies of more
@@ -68,7 +68,7 @@ class CocoTruth:
     def _add(self, path: Path) -> None:
         file = _read(path)
         categories = {one.id: one.name for one in file.categories}
-        numbers = class_numbers(categories, self._classes)
+        numbers = {key: self._classes.index(name) for key, name in categories.items() if name in self._classes}
         strange = sorted({str(categories.get(one.category_id, one.category_id)) for one in file.annotations
                           if one.category_id not in numbers})  # fmt: skip
         if strange:

@@ -8,7 +8,7 @@ that does not and is. Precision is of all that the engine gives; the rest of wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -251,9 +251,7 @@ def facts(made: Evaluation) -> dict[str, Any]:
     told |= {"miou": float(np.mean(known)) if known else float("nan"), "iou_of": made.iou}
     told["confusion"] = {"drawn_by_found": made.confusion.tolist(), "classes": [*manifest.classes, "nothing"]}
     told["rules"] = [
-        {"name": rule.name, "severity": rule.severity, "violating": rule.violating, "good": rule.good,
-         "escapes": len(rule.escaped), "false_rejects": len(rule.rejected), "escaped": rule.escaped,
-         "rejected": rule.rejected} for rule in made.rules
-    ]  # fmt: skip
+        {**asdict(rule), "escapes": len(rule.escaped), "false_rejects": len(rule.rejected)} for rule in made.rules
+    ]
     told["results"] = made.results
     return told

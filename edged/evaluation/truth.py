@@ -6,7 +6,7 @@ objects, or a label map in which `IGNORED` stands for "not judged". `BadTruth` s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,11 +45,6 @@ def paint(drawn: Drawn) -> Labels:
     for number, mask, crowd in zip(drawn.class_id.tolist(), drawn.masks, drawn.crowd.tolist(), strict=True):
         image[decoded(mask)] = IGNORED if crowd else number
     return labels_of(image)
-
-
-def class_numbers(named: Mapping[Any, str], classes: Sequence[str]) -> dict[Any, int]:
-    """What the truth calls a class to its number of the engine; those that the engine does not know are missing."""
-    return {key: classes.index(name) for key, name in named.items() if name in classes}
 
 
 def mask_planes(masks: Sequence[Any], class_id: NDArray[Any], classes: int, size: Size) -> NDArray[np.bool_]:
