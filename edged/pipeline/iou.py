@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.types import Instances
 
 NEAR = 0.05  # a score so near to the threshold may fall on either side of it
+EXACT = 1 << 24  # pixels that OpenCV counts exactly: as float32
 LEAST_PIXELS = 64  # of a class: fewer may well lie on an edge alone
 LEAST_IOU = 0.25  # of a class: with less it is lost, or made up
 
@@ -35,9 +37,19 @@ Pixels: TypeAlias = NDArray[np.int64]  # [256], how many of each class
 
 def by_class(ours: NDArray[Any], theirs: NDArray[Any]) -> tuple[Pixels, Pixels, Pixels]:
     """Pixels of `ours`, of `theirs`, and of both where they agree; maps of different sizes agree nowhere."""
-    both = ours[ours == theirs] if ours.shape == theirs.shape else ours[:0]
-    before, after, common = (np.bincount(one.astype(np.uint8).ravel(), minlength=256) for one in (ours, theirs, both))
-    return before, after, common
+    one, other = (labels.astype(np.uint8, copy=False).ravel() for labels in (ours, theirs))
+    same = (ours == theirs).ravel() if ours.shape == theirs.shape else np.zeros(ours.size, np.bool_)
+    return _count(one), _count(other), _count(one, same.view(np.uint8))
+
+
+def _count(labels: NDArray[np.uint8], where: NDArray[np.uint8] | None = None) -> Pixels:
+    """By OpenCV, in a fifth of the time of `np.bincount`, and without the interpreter, which the loop may want."""
+    found = np.zeros(256, np.int64)
+    for at in range(0, labels.size, EXACT):
+        piece = slice(at, at + EXACT)
+        mask = None if where is None else where[None, piece]
+        found += cv2.calcHist([labels[None, piece]], [0], mask, [256], [0, 256]).ravel().astype(np.int64)
+    return found
 
 
 class Overlap:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Reason
-from edged.pipeline.iou import Overlap
+from edged.pipeline.iou import Overlap, by_class
 from edged.runtime.verdict_message import describe_verdict
 from edged.services.replay.plot import plot_replay
 from edged.services.replay.repeat import Repeated
@@ -191,3 +191,16 @@ def test_an_engine_of_a_higher_threshold_does_not_excuse_what_it_loses() -> None
 def test_actions_that_are_no_numbers_are_apart() -> None:
     chunks = (ActionChunk(np.array([[value, 0]], np.float32), 0, 20_000_000, 0) for value in (0.0, np.nan))
     assert report(tuple(chunks), names=(["j1", "j2"], ["j1", "j2"])).worst[0] == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (7, 9), (1, 30, 20), (4097, 4097)], ids=str)
+def test_pixels_are_counted_exactly(shape: tuple[int, ...]) -> None:
+    """Also of more pixels than a float32 counts, of one class, of bools, and of maps of different sizes."""
+    ours = np.zeros(shape, np.uint8)
+    ours[..., 1::2] = 255
+    theirs = ours.copy()
+    theirs[..., 0] = 7
+    for one, other in ((ours, theirs), (ours > 1, theirs > 1), (ours, ours), (ours[..., ::2], theirs), (ours, ours.T)):
+        both = one[one == other] if one.shape == other.shape else one[:0]
+        wanted = [np.bincount(kind.astype(np.uint8).ravel(), minlength=256) for kind in (one, other, both)]
+        np.testing.assert_array_equal(by_class(one, other), wanted)
