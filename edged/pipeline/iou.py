@@ -14,6 +14,7 @@ from edged.core.types import Instances
 NEAR = 0.05  # a score so near to the threshold may fall on either side of it
 EXACT = 1 << 24  # pixels that OpenCV counts exactly: as float32
 LEAST_PIXELS = 64  # of a class: fewer may well lie on an edge alone
+LEAST_OBJECTS = 5  # of a class: fewer may well be by chance, for one engine or the other
 LEAST_IOU = 0.25  # of a class: with less it is lost, or made up
 
 
@@ -90,7 +91,8 @@ class Overlap:
         either = self._before + self._after - self._both
         maps = {f"IoU of class {kind}": float(self._both[kind] / either[kind])
                 for kind in np.flatnonzero(self._before >= LEAST_PIXELS).tolist()}  # fmt: skip
-        objects = {f"IoU of objects of class {kind}": iou / count for kind, (count, iou) in self._again.items()}
+        objects = {f"IoU of objects of class {kind}": iou / count
+                   for kind, (count, iou) in self._again.items() if count >= LEAST_OBJECTS}  # fmt: skip
         return {what: iou for what, iou in (maps | objects).items() if iou < LEAST_IOU}
 
     @property
