@@ -98,12 +98,9 @@ def open_device(
             capture.release()
             fact = f"{path} does not give {pixels} (V4L2 code '{FOURCC[pixels]}')"
             raise SourceError(fact, "see v4l2-ctl --list-formats, correct the camera's format")
-    for setting, value in (
-        (cv2.CAP_PROP_FRAME_WIDTH, width),
-        (cv2.CAP_PROP_FRAME_HEIGHT, height),
-        (cv2.CAP_PROP_FPS, fps),
-    ):
-        capture.set(setting, value)
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+    capture.set(cv2.CAP_PROP_FPS, fps)
     warn_of_rate(capture, path, fps)
     return CaptureGrabber(capture, str(path), now, pixels)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from edged.config import CameraConfig, SensorConfig, camera_kind
-from edged.core.clock import NS_PER_S, Now, monotonic_ns, ms, ns, sleep_until
+from edged.core.clock import NS_PER_S, monotonic_ns, ms, ns, sleep_until
 from edged.core.pixels import dtype_of, shape_of
 from edged.core.redact import shown
 from edged.core.types import Sample
@@ -65,7 +65,6 @@ class Samples(Protocol):
 def open_camera(
     name: str,
     config: CameraConfig,
-    now: Now = monotonic_ns,
     context: Context | None = None,
     shared: bool = False,
     tap: Tap | None = None,
@@ -77,29 +76,25 @@ def open_camera(
     """
     if not config.uri.startswith(REPLAY):
         if camera_kind(config.uri) in ("bus", "shm") and not shared and tap is None:
-            return BusCamera(name, config, now, context)
-        return CameraThread(name, config, now, context, tap)
+            return BusCamera(name, config, monotonic_ns, context)
+        return CameraThread(name, config, context=context, tap=tap)
     cursor, shape, dtype = _replayed("cameras", name, config.uri)
     if shape != shape_of(config.format, config.height, config.width) or dtype != dtype_of(config.format):
         fact = f"{shown(config.uri)} holds frames of {shape[1]}x{shape[0]}, {dtype}{' BGR' * (len(shape) == 3)}"
         says = f"cameras.{name} says {config.width}x{config.height} {config.format}"
         raise SourceError(f"{fact}, {says}", "set width, height and format")
-    return ReplayCamera(name, cursor, now, sleep_until)
+    return ReplayCamera(name, cursor, monotonic_ns, sleep_until)
 
 
 def open_sensor(
-    name: str,
-    config: SensorConfig,
-    context: Context,
-    now: Now = monotonic_ns,
-    tap: Callable[[Sample], None] | None = None,
+    name: str, config: SensorConfig, context: Context, tap: Callable[[Sample], None] | None = None
 ) -> Samples:
     """The sensor at `config.endpoint`; a real one may come later. `tap`: who is shown every sample.
 
     Raises `SourceError` for a recording that is not there or has another number of values.
     """
     if not config.endpoint.startswith(REPLAY):
-        return Sensor(name, config, context, now, tap)
+        return Sensor(name, config, context, tap=tap)
     return replay_sensor(name, config)
 
 

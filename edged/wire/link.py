@@ -152,12 +152,8 @@ class Link:
     def _note(self, event: int, value: int, now_ns: int) -> None:
         self._is_up = event == zmq.Event.HANDSHAKE_SUCCEEDED
         self._descriptor = value if event in (zmq.Event.CONNECTED, zmq.Event.HANDSHAKE_SUCCEEDED) else -1
-        if event == zmq.Event.DISCONNECTED:
-            self._since_ns, self._broken = now_ns, True
-        elif event == zmq.Event.CONNECTED:
-            self._since_ns, self._broken = now_ns, False
-        else:
-            self._since_ns, self._broken = None, False
+        self._broken = event == zmq.Event.DISCONNECTED
+        self._since_ns = now_ns if self._broken or event == zmq.Event.CONNECTED else None
 
 
 def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[bytes] | None:

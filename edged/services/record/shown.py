@@ -38,9 +38,7 @@ def picture(message: Message, at_ns: int, lossless: bool, quality: int) -> Shown
     camera, number = str(message.header.get("camera", "")), int(message.header.get("frame", message.seq))
     image = message.arrays["image"]
     if lossless:
-        height, width = image.shape[:2]
-        pixels, step = str(message.header.get("format", "bgr8")), image.nbytes // max(1, height)
-        made = RawImage(frame_id=camera, width=width, height=height, encoding=pixels, step=step, data=image.tobytes())
+        made = _raw(camera, image, str(message.header.get("format", "bgr8")))
         return Shown(f"/{camera}/image", _at(made, at_ns), number)
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(for_eyes(image)), [cv2.IMWRITE_JPEG_QUALITY, quality])
     made = CompressedImage(frame_id=camera, format="jpeg", data=data.tobytes())
@@ -68,12 +66,7 @@ def verdict(message: Message, daemon: str, at_ns: int) -> Iterator[Shown]:
             positions, speeds = message.arrays["action"][0], message.arrays.get("velocity")
             yield _joints(f"/{daemon}/action", names, positions, None if speeds is None else speeds[0], at_ns)
         case Kind.LABELS:
-            labels = message.arrays["labels"]
-            height, width = labels.shape
-            camera = str(header.get("camera", ""))
-            made = RawImage(
-                frame_id=camera, width=width, height=height, encoding=LABELS, step=width, data=labels.tobytes()
-            )
+            made = _raw(str(header.get("camera", "")), message.arrays["labels"], LABELS)
             yield Shown(f"/{daemon}/masks", _at(made, at_ns))
         case Kind.INSTANCES:
             yield Shown(f"/{daemon}/objects", _objects(message, at_ns))
@@ -115,6 +108,12 @@ def stamp(shown: Shown, at_ns: int) -> Shown:
     """With its time."""
     _at(shown.proto, at_ns)
     return shown
+
+
+def _raw(camera: str, image: NDArray[Any], encoding: str) -> RawImage:
+    height, width = image.shape[:2]
+    step, data = image.nbytes // max(1, height), image.tobytes()
+    return RawImage(frame_id=camera, width=width, height=height, encoding=encoding, step=step, data=data)
 
 
 def _joints(topic: str, names: list[str], positions: Any, speeds: Any, at_ns: int) -> Shown:
