@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from edged.cli.locate import Located, running
 from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, SomeDaemon, complete_stream, find_daemon, read_keys
 from edged.cli.output import discard_output, print_answer, who
 from edged.core.errors import EXIT_FAILED, EdgedError, UsageError
-
-if TYPE_CHECKING:
-    from edged.cli.locate import Located
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="show it again every second until Ctrl-C")]
 
@@ -56,7 +54,6 @@ def status(
     key: OwnKey = None,
 ) -> None:
     """Show how a running daemon is doing; without a name the only one, or all of them. Exit 1 when none answers."""
-    from edged.cli.locate import running
     from edged.cli.show import show_status
 
     if daemon is None:

@@ -13,6 +13,8 @@ import typer
 
 from edged.cli.options import AsJson, CachePath, StorePath, Target, finite
 from edged.cli.output import print_answer
+from edged.cli.progress import Bar
+from edged.config.paths import default_cache
 
 if TYPE_CHECKING:
     from edged.cli.keys import KeyPair
@@ -87,8 +89,6 @@ def build(
 ) -> None:
     """Build the TensorRT plan of an engine on this machine, beside a running daemon if need be."""
     from edged.cli.engine_arg import find_engine
-    from edged.cli.progress import Bar
-    from edged.config.paths import default_cache
     from edged.engine.plan_build.start import Progress, build_plan
     from edged.engine.plan_cache import BuildOptions
 

@@ -15,10 +15,11 @@ import typer
 
 from edged.cli.options import AsJson, Sets, StorePath, Target, finite
 from edged.cli.output import check_place, print_answer, printable, to_json, write_given
+from edged.cli.progress import Bar
+from edged.config import load_config
 from edged.core.errors import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from edged.cli.progress import Bar
     from edged.evaluation.evaluate import Evaluation
 
 Coco = Annotated[Path | None, typer.Option("--coco", metavar="FILE", help="COCO's JSON, or a folder of it")]
@@ -59,7 +60,6 @@ def infer(
         print_answer(json, result, show_inferred)
         return
     from edged.cli.infer import infer_folder
-    from edged.cli.progress import Bar
 
     with Bar(sys.stderr, quiet=json) as bar:
         done = infer_folder(engine, image, coco, masks, store, partial(_follow, bar))
@@ -84,7 +84,6 @@ def evaluate(
     json: AsJson = False,
 ) -> None:
     """Compare what an engine finds in pictures with what was drawn in them: AP, mIoU, confusion; escapes of rules."""
-    from edged.cli.progress import Bar
     from edged.evaluation.evaluate import facts
 
     if (coco is None) == (masks is None):
@@ -110,7 +109,6 @@ def run_evaluation(
 ) -> Evaluation:  # fmt: skip
     """What `edged eval` does with what `find_engine` finds."""
     from edged.cli.engine_arg import find_engine
-    from edged.config.load import load_config
     from edged.engine.registry import open_engine
     from edged.evaluation.coco import CocoTruth
     from edged.evaluation.evaluate import evaluate

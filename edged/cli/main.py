@@ -1,4 +1,5 @@
-"""The command line. Each command imports what it needs when it runs, so that `edged run` starts in time.
+"""The command line. What finds daemons and reads configs is imported by all; whatever else a command needs it imports
+when it runs, so that `edged run` starts in time.
 
 Exit codes: 0 done, 1 failed, 2 usage or config, 3 refused (see errors.py).
 """

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from edged.cli.locate import ASK_MS, Located, locate, running
+from edged.client import CurveKeys
+from edged.config import default_store
 from edged.core.errors import EdgedError, UsageError
-
-if TYPE_CHECKING:
-    from edged.cli.locate import Located
-    from edged.client import CurveKeys
 
 ConfigFile = Annotated[Path, typer.Argument(help="the daemon's TOML file", metavar="FILE")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, TOML value")]
@@ -31,8 +30,6 @@ def finite(value: T) -> T:
 
 def complete_daemon(incomplete: str) -> list[str]:
     """For the shell: the names of the daemons that run here."""
-    from edged.cli.locate import running
-
     return sorted({folder.name for folder in running() if folder.name.startswith(incomplete)})
 
 
@@ -40,7 +37,6 @@ def complete_engine(incomplete: str) -> list[str]:
     """For the shell: the daemons that run one, and the engines of this user's store and of what comes with edged; other
     stores take too long while one types."""
     from edged.bundle.store import Store
-    from edged.config import default_store
 
     names = Store(default_store()).names()
     return sorted({*complete_daemon(incomplete), *(name for name in names if name.startswith(incomplete))})
@@ -48,8 +44,6 @@ def complete_engine(incomplete: str) -> list[str]:
 
 def complete_stream(ctx: typer.Context, incomplete: str) -> list[str]:
     """For the shell: the streams of the daemon that is named before it."""
-    from edged.cli.locate import locate
-
     try:
         folder = locate(str(ctx.params.get("daemon") or "")).runtime
         found = [path.name for path in folder.iterdir() if path.is_socket()] if folder else []
@@ -72,8 +66,6 @@ def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _told(ctx: typer.Context, op: str) -> Any:
     """What the daemon answers that is named on the line so far; nothing where none does."""
-    from edged.cli.locate import ASK_MS, locate
-
     try:
         return locate(str(ctx.params.get("daemon") or "")).ask(op, timeout_ms=ASK_MS)
     except EdgedError:
@@ -101,8 +93,6 @@ CachePath = Annotated[Path | None, typer.Option("--cache", help="the daemon's ca
 
 def read_keys(server_key: Path | None, key: Path | None) -> CurveKeys | None:
     """Both keys or none. Raises `UsageError`."""
-    from edged.client import CurveKeys
-
     if (server_key is None) != (key is None):
         raise UsageError("one key alone opens nothing", "give both --server-key and --key")
     return CurveKeys.read(server_key, key) if server_key and key else None
@@ -110,6 +100,4 @@ def read_keys(server_key: Path | None, key: Path | None) -> CurveKeys | None:
 
 def find_daemon(word: str, server_key: Path | None = None, key: Path | None = None) -> Located:
     """The daemon that is meant, with the keys to ask it."""
-    from edged.cli.locate import locate
-
     return locate(word, read_keys(server_key, key))

@@ -12,6 +12,7 @@ import typer
 from edged.cli.options import finite
 from edged.cli.output import print_answer
 from edged.cli.progress import Bar
+from edged.config import default_store
 from edged.core.errors import EngineError, UsageError
 
 IMAGE, POLICY, HEAD, HALF, OUT = "Image", "Policy", "Instance head", "Precision", "What is written"
@@ -137,7 +138,7 @@ def pack(
     result = job.pack_job(
         target,
         lambda network: from_flags(flags, network),
-        store or _default_store(),
+        store or default_store(),
         archive=archive,
         replace=replace,
         backend=backend or "",
@@ -161,7 +162,7 @@ def _upgrade(flags: dict[str, Any]) -> None:
 
     bundle = find_engine(str(flags["target"]), flags["store"]).read()
     signer = _signer(flags["sign"]) if flags["sign"] else None
-    path, made = upgrade(bundle, flags["store"] or _default_store(), flags["version"], flags["replace"], signer)
+    path, made = upgrade(bundle, flags["store"] or default_store(), flags["version"], flags["replace"], signer)
     about = {"path": str(path), "name": made.name, "version": made.version, "schema": made.schema}
     print_answer(flags["json"], about, lambda about: f"wrote    {about['path']} (schema {about['schema']})")
 
@@ -180,12 +181,6 @@ def _packer() -> tuple[Any, Any]:
         fact = f"nothing can be packed: {error.name} is not installed"
         raise EngineError(fact, "pip install 'edged[cpu,pack]'") from None
     return job, from_flags
-
-
-def _default_store() -> Path:
-    from edged.config.paths import default_store
-
-    return default_store()
 
 
 def _signer(key: Path) -> Callable[[bytes], bytes]:

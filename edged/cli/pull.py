@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edged.cli.locate import locate
 from edged.cli.options import AsJson, StorePath, complete_daemon, finite
 from edged.cli.output import print_answer
+from edged.client import RequestError
+from edged.config import default_store, load_daemon, paths, unit_environ
 from edged.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,10 +61,7 @@ def pull(
 
 
 def _target(daemon: str, store: Path | None, trusted: Path | None) -> Target:
-    from edged.cli.locate import locate
     from edged.cli.stores import of_daemon
-    from edged.client import RequestError
-    from edged.config import default_store, load_daemon, paths, unit_environ
     from edged.services.pull.pull import Target
 
     if daemon and store is not None:

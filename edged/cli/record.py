@@ -11,7 +11,10 @@ import typer
 
 from edged.cli.options import AsJson, Daemon, StorePath, find_daemon, finite
 from edged.cli.output import print_answer
+from edged.client import RequestError
+from edged.config import load_config
 from edged.core.errors import EXIT_FAILED, EdgedError, RefusedError, UsageError
+from edged.runtime.logs import logged
 
 if TYPE_CHECKING:
     from edged.engine.base import Engine
@@ -34,7 +37,6 @@ def record(
     now: Annotated[str | None, typer.Option("--now", help="tell the recorder at work to record now, and why")] = None,
 ) -> None:
     """Record a daemon around each stop, FAIL, rollback and alarm, as `record` in its config says, until SIGTERM."""
-    from edged.runtime.logs import logged
     from edged.services.record.run import ask, run_recorder
 
     if now is not None:
@@ -57,7 +59,6 @@ def _recordings(word: str) -> list[Path]:
     Raises `EdgedError` where that cannot be known.
     """
     from edged.cli.stores import recordings_of
-    from edged.client import RequestError
 
     try:
         found = find_daemon(word)
@@ -126,7 +127,6 @@ def _repeated(
 ) -> Iterator[tuple[Iterator[Repeated], float]]:
     """The ticks of a recording once more, one after the other, and the least score of an object of `engine`: 0 where
     none is given, or it finds none."""
-    from edged.config import load_config
     from edged.services.replay.cell import RecordedCell
     from edged.services.replay.file import read_tape
     from edged.services.replay.repeat import repeat

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edged.core.errors import UsageError
+from edged.cli.locate import running
+from edged.core.errors import EdgedError, UsageError
+from edged.runtime.logs import logged
 
 MOST_RECORDINGS = 1 << 14  # what is remembered of them; those that are gone go first
 Insecure = Annotated[bool, typer.Option("--insecure", help="listen on the network without TLS or keys")]
@@ -30,7 +32,6 @@ def metrics(
     insecure: Insecure = False,
 ) -> None:
     """Give the metrics of all daemons of this machine to Prometheus."""
-    from edged.cli.locate import running
     from edged.engine.gpu_info import read_gpu
     from edged.services.metrics import serve as job
 
@@ -58,9 +59,7 @@ def ui(
     ] = None,
 ) -> None:
     """Show all daemons of this machine in the browser: states, pictures, ages, causes, engines; with --operate act."""
-    from edged.cli.locate import running
     from edged.engine.gpu_info import read_gpu
-    from edged.runtime.logs import logged
     from edged.services.ui.cell import May
     from edged.services.ui.people import people_file
     from edged.services.ui.serve import Settings, serve
@@ -95,8 +94,6 @@ def _page_history() -> Callable[[Path, float], list[dict[str, Any]]]:
 
 def _page_recordings() -> Callable[[Path], list[dict[str, Any]]]:
     """Recordings of a folder for the page, each looked into once; none where edged[record] is not installed."""
-    from edged.core.errors import EdgedError
-
     try:
         from edged.services.record.file import WHOLE, span
     except ImportError:

@@ -13,7 +13,9 @@ import typer
 
 from edged.cli.options import AsJson, Sets, StorePath, Target, complete_daemon
 from edged.cli.output import print_answer
+from edged.config.sections import NAME_PATTERN
 from edged.core.errors import EdgedError, UsageError
+from edged.core.files import write_file, write_new_file
 
 SomeConfig = Annotated[Path | None, typer.Argument(help="TOML file of a daemon that is to run here", metavar="[FILE]")]
 
@@ -46,8 +48,6 @@ def init(
     from edged.bundle.store import Store
     from edged.cli.engine_arg import find_engine
     from edged.cli.init import questions, scaffold
-    from edged.config.sections import NAME_PATTERN
-    from edged.core.files import write_file, write_new_file
 
     found = find_engine(engine, store)
     bundle = found.read()

@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from edged.cli.locate import Located
 from edged.cli.options import AsJson, Daemon, OwnKey, ServerKey, StorePath, complete_version, find_daemon, finite
 from edged.cli.output import print_answer, who
+from edged.cli.progress import Bar
+from edged.client import RequestError
 from edged.core.errors import EXIT_OK, EXIT_REFUSED, EdgedError, EngineError, UsageError
-
-if TYPE_CHECKING:
-    from edged.cli.locate import Located
 
 Wait = Annotated[bool, typer.Option("--wait", help="show progress; exit 0 committed, 3 refused or rolled back")]
 
@@ -182,9 +182,7 @@ def _follow(daemon: Located, job: int, token: str | None, quiet: bool) -> dict[s
 
     `token`: of the job, whose number the next daemon gives to another one; None of a daemon that has no such thing.
     """
-    from edged.cli.progress import Bar
     from edged.cli.show_swap import jobs_before, show_attempt
-    from edged.client import RequestError
 
     answered = time.monotonic()
     with Bar(sys.stderr, quiet) as bar:

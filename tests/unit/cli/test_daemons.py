@@ -193,7 +193,7 @@ def test_ready_of_nobody_in_particular_is_refused_where_several_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its exit code would be about none of them."""
-    monkeypatch.setattr("edged.cli.locate.running", lambda: [tmp_path / "left", tmp_path / "right"])
+    monkeypatch.setattr("edged.cli.daemons.running", lambda: [tmp_path / "left", tmp_path / "right"])
     done = edged("status", "--ready")
     assert done.code == EXIT_USAGE
     assert "several run here; name one of left, right" in done.err
