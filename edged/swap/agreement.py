@@ -56,6 +56,11 @@ class Agreement:
             return self.overlap.worst[0]
         return 1 - float(np.max(self.apart)) / self.pairs if self.pairs else None
 
+    @property
+    def of(self) -> str:
+        """What the score is of: an axis, all classes or objects, or a class that is lost."""
+        return self.overlap.worst[1] if self.overlap is not None else list(self.off)[int(np.argmax(self.apart))]
+
     def describe(self) -> dict[str, Any]:
         """`{pairs, score, off: {axis: mean difference in its unit}}`; no `off` for masks, whose score is an IoU. Of
         instances also how many `objects` it is of."""

@@ -91,7 +91,8 @@ class Shadow:
             raise RefusedError(fact, "arm it, or take [swap] min_agreement away")
         if min_agreement is not None and score is not None and score < min_agreement:
             fact = f"in the shadow it agrees to {score:.3f} with the running engine, [swap] min_agreement is"
-            raise RefusedError(f"{fact} {min_agreement:g}", "lower it, if the new engine is meant to differ")
+            fact = f"{fact} {min_agreement:g} ({self.agreement.of})"
+            raise RefusedError(fact, "lower it, if the new engine is meant to differ")
 
     def describe(self) -> dict[str, Any]:
         median_ns = statistics.median(self.spent_ns) if self.spent_ns else 0

@@ -222,7 +222,7 @@ def test_min_agreement_gates_when_it_is_set(rig: Rig) -> None:
     cell.add("2", model(seed=2))
     ended = cell.swapped("2")
     assert ended["state"] == "refused"
-    assert re.search(r"agrees to 0\.\d+ with the running engine, \[swap\] min_agreement is 0.999", ended["reason"])
+    assert re.search(r"agrees to 0\.\d+ with the running engine, \[swap\] min_agreement is 0.999 \(", ended["reason"])
 
 
 def test_a_full_disk_refuses_and_leaves_everything_as_it_was(rig: Rig) -> None:

@@ -147,7 +147,7 @@ class TestAgreement:
         agreement = Agreement(self.manifest)
         agreement.add(ours, theirs)
         assert agreement.describe()["off"]["j1 rad"] == 2.0
-        assert agreement.score == pytest.approx(1 - 1 / 3)
+        assert (agreement.score, agreement.of) == (pytest.approx(1 - 1 / 3), "j1 rad")
 
     def test_plans_of_other_steps_at_the_times_that_both_have(self) -> None:
         """The same motion, said in steps twice as long."""
@@ -198,7 +198,7 @@ class TestAgreement:
         )  # fmt: skip
         agreement = Agreement(self.manifest)
         agreement.add(one, one)
-        assert agreement.score == 1.0
+        assert (agreement.score, agreement.of) == (1.0, "mean IoU of objects")
 
     def test_nothing_to_compare(self) -> None:
         assert Agreement(self.manifest).describe() == {"pairs": 0}
