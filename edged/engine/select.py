@@ -40,11 +40,17 @@ def choose(bundle: Bundle, cache: Path) -> Choice:
         return Choice("cpu", "the GPU does not work", (str(error),))
     if device is None:
         return Choice("cpu", "no NVIDIA GPU")
+    from edged.engine.cuda import open_cuda
+
     passed_over: list[str] = []
-    for backend, obstacle in (("tensorrt", _tensorrt_obstacle), ("cuda", _cuda_obstacle)):
-        if not (why := _cuda_missing() or obstacle(bundle, cache, device)):
+    for backend, require in (("tensorrt", _require_tensorrt), ("cuda", _require_cuda)):
+        try:
+            open_cuda()
+            require(bundle, cache, device)
+        except EngineError as error:
+            passed_over.append(f"not {backend}: {error}")
+        else:
             return Choice(backend, device.name, tuple(passed_over))
-        passed_over.append(f"not {backend}: {why}")
     return Choice("cpu", f"{device.name} cannot be used", tuple(passed_over))
 
 
@@ -60,14 +66,17 @@ def wants_plan(backend: str) -> bool:
 
 def lacks_plan(bundle: Bundle, backend: str, cache: Path) -> bool:
     """Whether a plan is all that keeps `bundle` from running on TensorRT here, as `backend` asks."""
-    if not wants_plan(backend) or _cuda_missing():
+    if not wants_plan(backend):
         return False
+    from edged.engine.cuda import open_cuda
+
     try:
+        open_cuda()
         from edged.engine.tensorrt import version
 
         device = read_device()
     except EngineError:
-        return False  # TensorRT is there and cannot be imported
+        return False  # or TensorRT is there and cannot be imported
     try:
         if device is not None:
             find_plan(bundle, cache, device, version())
@@ -100,31 +109,18 @@ def _built(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [parts for _, parts in sorted(found, key=lambda item: -item[0])]
 
 
-def _cuda_missing() -> str:
-    from edged.engine.cuda import open_cuda
-
-    try:
-        open_cuda()
-    except EngineError as error:
-        return str(error)
-    return ""
-
-
-def _tensorrt_obstacle(bundle: Bundle, cache: Path, device: Device) -> str:
+def _require_tensorrt(bundle: Bundle, cache: Path, device: Device) -> None:
+    """`EngineError` where it is not installed, or has no plan of this engine."""
     if find_spec("tensorrt") is None:
-        return "TensorRT is not installed"
-    try:
-        from edged.engine.tensorrt import version
+        raise EngineError("TensorRT is not installed")
+    from edged.engine.tensorrt import version
 
-        find_plan(bundle, cache, device, version())
-    except EngineError as error:
-        return str(error)
-    return ""
+    find_plan(bundle, cache, device, version())
 
 
-def _cuda_obstacle(bundle: Bundle, cache: Path, device: Device) -> str:
-    try:
-        from edged.engine.ort_cuda import missing
-    except EngineError as error:
-        return str(error)
-    return missing()
+def _require_cuda(bundle: Bundle, cache: Path, device: Device) -> None:
+    """`EngineError` where ONNX Runtime cannot use a GPU."""
+    from edged.engine.ort_cuda import missing
+
+    if why := missing():
+        raise EngineError(why)
