@@ -165,6 +165,12 @@ class Instances(msgspec.Struct, frozen=True, eq=False):
     truncated: int = 0
     cells: NDArray[np.float32] | None = None
 
+    @property
+    def corners(self) -> list[list[int]]:
+        """Where each mask begins in the frame: the column and the row of its first pixel."""
+        made: list[list[int]] = np.maximum(np.floor(self.xyxy[:, :2]), 0).astype(int).tolist()
+        return made
+
 
 class Hold(msgspec.Struct, frozen=True):
     """No prediction, and why. `captured_ns` is that of the oldest input seen, 0 = none yet; `camera`: of several that a

@@ -88,9 +88,9 @@ class MaskFindings:
 def object_files(found: Instances, classes: Sequence[str]) -> Mapping[str, bytes]:
     """The files of a picture's folder, by name; the numbers are those of the message."""
     files = {}
-    for row, (mask, box, number) in enumerate(zip(found.masks, found.xyxy, found.class_id.tolist(), strict=True)):
+    listed = zip(found.masks, found.corners, found.class_id.tolist(), strict=True)
+    for row, (mask, (left, top), number) in enumerate(listed):
         frame = np.zeros(found.size, np.uint8)
-        left, top = (max(0, int(np.floor(edge))) for edge in box[:2])
         window = frame[top : top + mask.shape[0], left : left + mask.shape[1]]
         window[mask[: window.shape[0], : window.shape[1]]] = 255
         files[f"{row:03d}-{quote(classes[number], safe=CLASS_SAFE)}.png"] = png(frame)

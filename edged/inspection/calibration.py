@@ -38,8 +38,7 @@ class Calibration:
         too wide or too narrow everywhere."""
         area, within = np.zeros(len(found.masks)), np.zeros(len(found.masks))
         cells = np.ones(len(area)) if found.cells is None else np.maximum(found.cells, 1.0)
-        for row, (mask, box) in enumerate(zip(found.masks, found.xyxy, strict=True)):
-            left, top = (max(0, int(np.floor(edge))) for edge in box[:2])
+        for row, (mask, (left, top)) in enumerate(zip(found.masks, found.corners, strict=True)):
             patch = self.density[top : top + mask.shape[0], left : left + mask.shape[1]]
             inside = mask[: patch.shape[0], : patch.shape[1]]
             area[row] = patch[inside].sum(dtype=np.float64)

@@ -70,8 +70,7 @@ def seen_as(drawn: Drawn) -> Instances:
 def rle(found: Instances) -> list[Rle]:
     """The masks of the full frame as COCO's RLE."""
     coded, frame = [], np.zeros(found.size, np.uint8, order="F")
-    for mask, box in zip(found.masks, found.xyxy, strict=True):
-        left, top = (max(0, int(np.floor(edge))) for edge in box[:2])
+    for mask, (left, top) in zip(found.masks, found.corners, strict=True):
         window = frame[top : top + mask.shape[0], left : left + mask.shape[1]]
         window[...] = mask[: window.shape[0], : window.shape[1]]
         coded.append(coder().encode(frame))

@@ -25,10 +25,8 @@ def encode_evidence(
     objects = []
     if isinstance(found, Instances):
         image["truncated"] = found.truncated
-        for mask, box, number, score in zip(
-            found.masks, found.xyxy, found.class_id.tolist(), found.score.tolist(), strict=True
-        ):
-            left, top = (max(0, int(np.floor(edge))) for edge in box[:2])
+        kinds, scores = found.class_id.tolist(), found.score.tolist()
+        for mask, (left, top), number, score in zip(found.masks, found.corners, kinds, scores, strict=True):
             objects.append((number, score, mask, left, top))
     else:
         there = [number for number in np.unique(found.image).tolist() if 0 < number < len(classes)]

@@ -63,8 +63,7 @@ def measure_objects(found: Instances) -> ObjectMeasures:
     count = len(found.score)
     rows = np.zeros((count, 10), np.float64)
     edges = np.zeros(count, np.bool_)
-    corners = np.maximum(np.floor(found.xyxy[:, :2]), 0).astype(int).tolist()
-    for index, (mask, (left, top)) in enumerate(zip(found.masks, corners, strict=True)):
+    for index, (mask, (left, top)) in enumerate(zip(found.masks, found.corners, strict=True)):
         moments = cv2.moments(np.ascontiguousarray(mask).view(np.uint8), binaryImage=True)
         if not moments["m00"]:
             low, high = found.xyxy[index, :2], found.xyxy[index, 2:]

@@ -85,7 +85,7 @@ def overlay_instances(image: Image, instances: Instances, classes: Sequence[str]
     few = len(kinds) <= FEW
     seen: Counter[int] = Counter()
     tags = []
-    firsts = (np.maximum(np.floor(instances.xyxy[:, :2]), 0).astype(int) * factor).tolist()
+    firsts = instances.corners
     corners = np.round(instances.xyxy * factor).astype(int).tolist()
     for index, (score, number, mask) in enumerate(zip(instances.score.tolist(), kinds, instances.masks, strict=True)):
         colour = shade_of(number, seen[number])
@@ -93,7 +93,7 @@ def overlay_instances(image: Image, instances: Instances, classes: Sequence[str]
         big = np.ascontiguousarray(mask).view(np.uint8)
         if factor > 1 and big.size:
             big = cv2.resize(big, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-        left, top = firsts[index]
+        left, top = (factor * edge for edge in firsts[index])
         window = canvas[top : top + big.shape[0], left : left + big.shape[1]]
         if window.size:
             _tint_part(window, big[: window.shape[0], : window.shape[1]], colour)
