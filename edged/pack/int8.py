@@ -166,9 +166,6 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         self._next += 1
         return self._feeds[self._next - 1]
 
-    def __len__(self) -> int:
-        return len(self._feeds)
-
 
 @contextmanager
 def _quiet() -> Iterator[None]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from edged.core.errors import UNREADABLE, RefusedError
-from edged.pack.lerobot_check import Folder, check_folder
-from edged.pack.lerobot_features import check_features, check_kinds
+from edged.pack.lerobot_check import NORMALISERS, Folder, check_folder
+from edged.pack.lerobot_features import check_features, check_kinds, tensor_of
 from edged.pack.network import Network
 from edged.pack.spec import InputSpec, OutputSpec, Spec, StatisticsSpec
 from edged.pack.statfile import Statistics, choose, read_statistics
@@ -40,20 +40,18 @@ def read_policy(folder: Path, network: Network) -> Spec:
     known = _read(folder, config)
     check_kinds(known)
     check_folder(known, network)
-    check_features(known, network, tensor_of)
-    statistics = {
-        True: _statistics(folder, known.step("unnormalizer_processor") or known.step("normalizer_processor")),
-        False: _statistics(folder, known.step("normalizer_processor")),
-    }
+    check_features(known, network)
+    before, after = (known.step(name) for name in NORMALISERS)
+    statistics = {True: _statistics(folder, after or before), False: _statistics(folder, before)}
     inputs, outputs = {}, {}
     for name, feature in features.items():
         mode = modes.get(feature["type"], "IDENTITY")
         if mode != "IDENTITY" and mode not in FORMS:
             raise RefusedError(f"normalisation {mode!r} of {name!r} is unknown here", "say its statistics yourself")
         acts = feature["type"] == "ACTION"
-        eps = _eps(known.step("unnormalizer_processor" if acts else "normalizer_processor"))
+        eps = _eps(after if acts else before)
         given = _given(statistics[acts], name, mode, eps) if mode != "IDENTITY" else StatisticsSpec(form="none")
-        tensor = tensor_of(name, network.outputs if feature["type"] == "ACTION" else network.inputs)
+        tensor = tensor_of(name, network.outputs if acts else network.inputs)
         match feature["type"]:
             case "VISUAL":
                 inputs[tensor] = _image(name, given)
@@ -76,18 +74,6 @@ def relative(folder: Path) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     excluded = settings.get("exclude_joints" if step else "relative_exclude_joints") or ()
     names = settings.get("action_names") or config.get("relative_action_names") or ()
     return bool(enabled), tuple(str(word).lower() for word in excluded), tuple(str(name) for name in names)
-
-
-def tensor_of(feature: str, tensors: Mapping[str, Any]) -> str:
-    """The tensor a feature was exported as: its name, with dots or with underscores, or its last word."""
-    plain = {name.replace(".", "_").replace("/", "_").lower(): name for name in tensors}
-    for name in (feature.replace(".", "_"), feature.rpartition(".")[2], f"{feature.rpartition('.')[2]}s"):
-        if name.lower() in plain:
-            return plain[name.lower()]
-    if feature == "action" and len(tensors) == 1:
-        return next(iter(tensors))
-    remedy = f"export it under the name {feature.replace('.', '_')!r}"
-    raise RefusedError(f"no tensor of the model is {feature!r}; it has {', '.join(sorted(tensors))}", remedy)
 
 
 def _given(statistics: Statistics, name: str, mode: str, eps: float) -> StatisticsSpec:

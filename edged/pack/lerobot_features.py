@@ -7,7 +7,7 @@ place and there in another would send normalised numbers to motors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Annotated, Any, TypeAlias
 
@@ -81,10 +81,22 @@ def check_kinds(folder: Folder) -> None:
             raise RefusedError(f"{where}: eps = {eps} is no small number", REMEDY)
 
 
-def check_features(folder: Folder, network: Network, tensor_of: Callable[[str, Mapping[str, Any]], str]) -> None:
-    """`RefusedError` naming the first disagreement. `tensor_of`: the tensor of a feature."""
+def tensor_of(feature: str, tensors: Mapping[str, Any]) -> str:
+    """The tensor a feature was exported as: its name, with dots or with underscores, or its last word."""
+    plain = {name.replace(".", "_").replace("/", "_").lower(): name for name in tensors}
+    for name in (feature.replace(".", "_"), feature.rpartition(".")[2], f"{feature.rpartition('.')[2]}s"):
+        if name.lower() in plain:
+            return plain[name.lower()]
+    if feature == "action" and len(tensors) == 1:
+        return next(iter(tensors))
+    remedy = f"export it under the name {feature.replace('.', '_')!r}"
+    raise RefusedError(f"no tensor of the model is {feature!r}; it has {', '.join(sorted(tensors))}", remedy)
+
+
+def check_features(folder: Folder, network: Network) -> None:
+    """`RefusedError` naming the first disagreement."""
     config = msgspec.convert(folder.config, _Config)
-    facts = (_execution(config, network), _tensors(config, network, tensor_of), _normalised(folder, config))
+    facts = (_execution(config, network), _tensors(config, network), _normalised(folder, config))
     for fact in chain.from_iterable(facts):
         raise RefusedError(fact, REMEDY)
 
@@ -119,9 +131,7 @@ def _normalised(folder: Folder, config: _Config) -> Iterator[str]:
                 yield f"{file}: {name}: features has {has} of {key!r}, config.json {_shown(feature)}"
 
 
-def _tensors(
-    config: _Config, network: Network, tensor_of: Callable[[str, Mapping[str, Any]], str]
-) -> Iterator[str]:  # fmt: skip
+def _tensors(config: _Config, network: Network) -> Iterator[str]:
     taken: dict[str, str] = {}
     for among, features in (("input_features", config.input_features), ("output_features", config.output_features)):
         for key, feature in features.items():

@@ -14,7 +14,8 @@ from statfiles import relative as enable_relative
 
 from edged.core.errors import RefusedError
 from edged.pack.graph import load_model
-from edged.pack.lerobot import read_policy, relative, tensor_of
+from edged.pack.lerobot import read_policy, relative
+from edged.pack.lerobot_features import tensor_of
 from edged.pack.network import Network, look_at
 
 
