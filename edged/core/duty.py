@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns
@@ -47,6 +48,8 @@ class Duty(threading.Thread):
     `if not self.item(...)`.
     """
 
+    patience_s = 2.0  # of whoever ends it
+
     def __init__(self, name: str, now: Now = monotonic_ns) -> None:
         super().__init__(name=name, daemon=True)
         self.stopping = threading.Event()
@@ -60,6 +63,12 @@ class Duty(threading.Thread):
     def work(self) -> None:
         """What the thread does until `stopping` is set."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """End the thread; one that does not end in `patience_s` is left."""
+        self.stopping.set()
+        if self.is_alive():
+            self.join(self.patience_s)
 
     def item(self, what: str, do: Callable[[], object]) -> bool:
         """Do one item; False when it failed. `MachineryError` goes on to whoever ends the process."""
@@ -136,8 +145,10 @@ class Duties:
             thread.broken = self._broken
         self._threads[thread.name] = thread
 
-    def start(self, thread: Duty) -> None:
-        """Look after it, and start it."""
+    def start(self, thread: Duty, stack: ExitStack | None = None) -> None:
+        """Look after it, and start it; it is closed with `stack`."""
+        if stack is not None:
+            stack.callback(thread.close)
         self.watch(thread)
         thread.start()
 

@@ -11,10 +11,12 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 
+from msgspec.structs import replace
+
 from edged.config.validation import COMPRESSED
 from edged.core.duty import Duties, Duty
 from edged.runtime.publish import Outlet
-from edged.wire import Preamble, decode, encode
+from edged.wire import decode, encode
 
 PATIENCE_S = 0.25
 
@@ -50,17 +52,12 @@ class Compressor(Duty):
         if data is None or self._outlet.count_peers() == 0:
             return
         message = decode(data)
-        preamble = Preamble(
-            message.kind, message.reason, message.flags, message.session, self._outlet.seq + 1, message.captured_ns,
-            message.published_ns, message.valid_for_ns, message.boot, message.engine,
-        )  # fmt: skip
-        self._outlet.send(encode(self._outlet.topic, preamble, message.header, tuple(message.arrays.items()), "zstd"))
+        renumbered = replace(message, seq=self._outlet.seq + 1)
+        self._outlet.send(encode(self._outlet.topic, renumbered, message.header, tuple(message.arrays.items()), "zstd"))
 
     def close(self) -> None:
         """End the thread and close its socket."""
-        self.stopping.set()
-        if self.is_alive():
-            self.join(timeout=2.0)
+        super().close()
         self._outlet.close()
 
 
@@ -69,5 +66,4 @@ def start_compressed(outlets: Mapping[str, Outlet], duties: Duties, stack: conte
     if (outlet := outlets.get(COMPRESSED)) is not None:
         compressor = Compressor(outlet)
         outlets["masks"].copy_to = compressor.give
-        stack.callback(compressor.close)
-        duties.start(compressor)
+        duties.start(compressor, stack)

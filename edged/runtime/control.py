@@ -83,9 +83,9 @@ def answer(data: bytes, operations: Mapping[str, Operation], client: Client | No
         args = _legible(request.args)
         if operation.mutates:
             log.log(NOTICE, "%s by %s %s", request.op, _asker(request, client), _facts(args))
-            if client is not None and client.role != "operate":
-                raise RefusedError(f"the key {client.name} may read, not operate", ROLE_REMEDY)
             if client is not None:
+                if client.role != "operate":
+                    raise RefusedError(f"the key {client.name} may read, not operate", ROLE_REMEDY)
                 if not operation.remote:
                     raise RefusedError(f"{request.op} is not for the network", REMOTE_REMEDY)
                 if "via" in operation.args:
@@ -152,6 +152,8 @@ def failure(request: Request | None, code: str, text: str, remedy: str) -> bytes
 class DiskWork(Duty):
     """Does one thing after the other that needs the disk, so that `control` hears a hold meanwhile."""
 
+    patience_s = 1.0
+
     def __init__(self) -> None:
         super().__init__("control-disk")
         self._waiting: queue.Queue[Callable[[], None]] = queue.Queue(MOST_WAITING)
@@ -168,10 +170,11 @@ class DiskWork(Duty):
         while not self.stopping.is_set():
             self.item("a request", self._waiting.get())
 
-    def end(self) -> None:
-        """After what it does now."""
+    def close(self) -> None:
+        """After what it does now, which is answered, if it ends."""
         self.stopping.set()
         self.put(lambda: None)
+        super().close()
 
 
 class Control(Duty):
@@ -236,11 +239,8 @@ class Control(Duty):
 
     def close(self) -> None:
         """End the threads and close the sockets."""
-        self.disk.end()
-        if self.disk.is_alive():
-            self.disk.join(timeout=1.0)  # what it does is answered, if it ends
+        self.disk.close()
         self.stopping.set()
-        if self.is_alive():
-            self._door.wake()
-            self.join(timeout=2.0)
+        self._door.wake()
+        super().close()
         self._door.close()

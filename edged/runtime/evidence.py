@@ -84,7 +84,7 @@ class Evidence(Duty):
             self._lost += 1
 
     def work(self) -> None:
-        while not self.stopping.is_set() or not self._waiting.empty():
+        while not self.stopping.is_set() or not self._waiting.empty():  # at the end what waits is written first
             try:
                 failed = self._waiting.get(timeout=PATIENCE_S)
             except queue.Empty:
@@ -93,12 +93,6 @@ class Evidence(Duty):
                 continue
             if not self.item("a picture of what failed", partial(self._write, failed)):
                 self._lost += 1
-
-    def close(self) -> None:
-        """What waits is written first, for a moment."""
-        self.stopping.set()
-        if self.is_alive():
-            self.join(timeout=2.0)
 
     def describe_kept(self) -> dict[str, Any]:
         """For health: what is kept, and how many pictures were not since the disk was slow, full or refused."""
@@ -163,7 +157,6 @@ def start_evidence(
     if config.evidence is None:
         return None
     evidence = Evidence(config.history_folder / FOLDER, config.evidence, digest)
-    stack.callback(evidence.close)
     health.section("evidence", evidence.describe_kept)
-    duties.start(evidence)
+    duties.start(evidence, stack)
     return evidence

@@ -59,9 +59,7 @@ class FramePublisher(Duty):
 
     def close(self) -> None:
         """End the thread and close its socket."""
-        self.stopping.set()
-        if self.is_alive():
-            self.join(timeout=2.0)
+        super().close()
         self._outlet.close()
 
 
@@ -71,6 +69,4 @@ def start_frames(
     """A thread for each camera whose frames are on the bus, by `[bus] publish`; they end with `stack`."""
     for name, mailbox in mailboxes.items():
         if (outlet := outlets.get(f"frames-{name}")) is not None:
-            frames = FramePublisher(name, mailbox, outlet, sender)
-            stack.callback(frames.close)
-            duties.start(frames)
+            duties.start(FramePublisher(name, mailbox, outlet, sender), stack)

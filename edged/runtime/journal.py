@@ -91,8 +91,7 @@ class Journal(Duty):
         self.stopping.set()
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(None)
-        if self.is_alive():
-            self.join(2.0)
+        super().close()
 
     def _write(self, lines: bytes) -> None:
         if self._left is not None and newest_file(self.folder) != self._left:

@@ -83,13 +83,11 @@ def start_parts(
     file = LedgerFile(config.history_folder / FOLDER, origin, journal.ledger, journal.put, alarm)
     door = open_door("triggers", endpoints(config)["triggers"], config.bus.bind.get("triggers"), queued=MOST_AT_ONCE)
     parts = Parts(triggering.matcher, door, outlets["results"], sender, file, judge.digest, camera, config.valid_ns)
-    stack.callback(parts.close)
     health.section("parts", parts.describe_parts)
-    duties.start(parts)
+    duties.start(parts, stack)
     if (edges := triggering.edges) is not None:
         edges.trigger = parts.trigger
         if edges.gpio is not None:
-            stack.callback(edges.gpio.close)
             health.section("gpio", edges.gpio.stats)
-            duties.start(edges.gpio)
+            duties.start(edges.gpio, stack)
     return parts

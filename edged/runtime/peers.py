@@ -178,9 +178,7 @@ class Peers(Duty):
 
     def close(self) -> None:
         """End the thread, and stop watching."""
-        self.stopping.set()
-        if self.is_alive():
-            self.join(2.0)
+        super().close()
         for watched, monitor, _ in self._watched:
             if not watched.closed:
                 watched.disable_monitor()

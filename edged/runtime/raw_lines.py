@@ -55,9 +55,7 @@ class RawLines(Duty):
     def close(self) -> None:
         """Give the descriptor back, and log what is still in the pipe. The writer goes on."""
         os.dup2(self._writer.descriptor, 2)
-        self.stopping.set()
-        if self.is_alive():
-            self.join(2.0)
+        super().close()
         os.close(self._read)
 
     def _take(self) -> None:

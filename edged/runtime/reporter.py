@@ -103,9 +103,8 @@ class Reporter(Duty):
     def close(self) -> None:
         """Send what is queued and one last health message, then end the thread and close its sockets."""
         self.stopping.set()
-        if self.is_alive():
-            self._events.put(None)
-            self.join(timeout=2.0)
+        self._events.put(None)
+        super().close()
         self._health_outlet.close()
         self._events_outlet.close()
 

@@ -59,12 +59,6 @@ class FrameSharer(Duty):
                 if not frame.flaw:  # a ring has no words for it; its readers find nothing newer
                     ring.write(frame.image, frame.captured_ns)
 
-    def close(self) -> None:
-        """End the thread and remove the file."""
-        self.stopping.set()
-        if self.is_alive():
-            self.join(timeout=2.0)
-
 
 def start_shared(
     config: Config, mailboxes: Mapping[str, Mailbox], health: Health, duties: Duties, stack: ExitStack
@@ -72,6 +66,4 @@ def start_shared(
     """A thread for each camera whose frames are to be shared; they end with `stack`."""
     for name, camera in config.cameras.items():
         if camera.share:
-            sharer = FrameSharer(name, camera, mailboxes[name], health.warn, health.withdraw)
-            stack.callback(sharer.close)
-            duties.start(sharer)
+            duties.start(FrameSharer(name, camera, mailboxes[name], health.warn, health.withdraw), stack)

@@ -16,7 +16,6 @@ from edged.wire.sockets import Context
 
 FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 2.0
-JOIN_S = 1.2  # a read that blocks longer ends by its own time-out, behind our back and without a word
 
 
 def open_grabber(
@@ -66,6 +65,8 @@ class CameraThread(Duty):
     thread makes its own. `tap` is shown every frame that is delivered.
     """
 
+    patience_s = 1.2  # a read that blocks longer ends by its own time-out, behind our back and without a word
+
     def __init__(
         self,
         name: str,
@@ -86,8 +87,7 @@ class CameraThread(Duty):
         """Stop reading; returns within 1.5 s even if the camera blocks. Nothing is delivered afterwards."""
         self.stopping.set()
         self._intake.close()
-        if self.ident is not None:
-            self.join(JOIN_S)
+        super().close()
         self._intake.close()
 
     def stats(self) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class GpioEdges(Duty):
     Raises `EdgedError` where the library is missing.
     """
 
+    patience_s = 2 * PATIENCE_S
+
     def __init__(self, chip: str, line: int | str, rising: bool, debounce_ns: int, fire: Callable[[int], None]) -> None:
         super().__init__("gpio")
         try:
@@ -59,12 +61,6 @@ class GpioEdges(Duty):
     def stats(self) -> dict[str, Any]:
         """For health: `lost` edges are those that came faster than they could be read."""
         return {"state": self.state, "edges": self.edges, "lost": self.lost}
-
-    def close(self) -> None:
-        """End the thread."""
-        self.stopping.set()
-        if self.is_alive():
-            self.join(2 * PATIENCE_S)
 
     def _open(self) -> LineRequest:
         return self._gpiod.request_lines(

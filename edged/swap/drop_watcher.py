@@ -87,12 +87,6 @@ class DropWatcher(Duty):
         while not self.stopping.wait(period_s):
             self._scan_quietly()
 
-    def close(self) -> None:
-        """End the thread."""
-        self.stopping.set()
-        if self.is_alive():
-            self.join(2.0)
-
     def scan(self) -> None:
         """Look at every drop once."""
         with os.scandir(self._folder) as entries:
