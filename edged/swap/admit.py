@@ -26,7 +26,7 @@ def admit(config: Config, store: Store, history: History, job: Job, running: Pip
         _refuse_replaced(store, history, name, version)
     if job.drop is not None and not history.committed(version, job.digest[:8].hex()):
         _refuse_unproven_current(store, name, version, running)
-    if (crashes := history.crashes(version)) >= MAX_CRASHES:
+    if (crashes := history.entry(version).crashes) >= MAX_CRASHES:
         remedy = f"if it is not to blame: edged reset {config.daemon.name} --version {version}"
         raise RefusedError(f"the daemon died {crashes} times while {name} {version} was tried", remedy)
     if running is not None and not job.back and not history.committed(version, job.digest[:8].hex()):
@@ -65,7 +65,7 @@ def _refuse_unproven_current(store: Store, name: str, version: str, running: Pip
 def _refuse_replaced(store: Store, history: History, name: str, version: str) -> None:
     """A way back has no trial, and asks nobody about the contract: it leads to what was committed, and to nothing else
     of that name."""
-    known = history.entries[version].committed if version in history.entries else ""
+    known = history.entry(version).committed
     try:
         given = read_digest(store.resolve(name, version))
     except OSError:

@@ -93,10 +93,8 @@ def _complete(path: Path, name: str, files: Mapping[str, IO[bytes]]) -> Drop:
 
 def _listed(sums: bytes) -> dict[str, str]:
     """What SHA256SUMS lists; every sealed file has to be there."""
-    listed = {}
-    for line in sums.decode("ascii", errors="replace").splitlines():
-        digest, _, file = line.partition("  ")
-        listed[file] = digest
+    lines = (line.partition("  ") for line in sums.decode("ascii", errors="replace").splitlines())
+    listed = {file: digest for digest, _, file in lines}
     if sorted(listed) != sorted(SEALED):
         raise IncompleteError(f"{SUMS} does not list {', '.join(sorted(SEALED))}")
     return listed

@@ -78,7 +78,7 @@ class History:
 
     def settle(self, version: str, engine: str) -> None:
         """Before anything changes: have it written that `version`, which runs, is committed."""
-        if self.entries.get(version, Entry()).committed != engine:
+        if self.entry(version).committed != engine:
             self._add(version, "committed", "it ran before anything changed", "edged", 0, engine)
 
     def settle_pinned(self, version: str) -> None:
@@ -101,15 +101,13 @@ class History:
         if entry is not None:
             self._add(version, "reset", f"{entry.crashes} crashes forgotten", who, entry.attempts)
 
-    def attempts(self, version: str) -> int:
-        return self.entries[version].attempts if version in self.entries else 0
-
-    def crashes(self, version: str) -> int:
-        return self.entries[version].crashes if version in self.entries else 0
+    def entry(self, version: str) -> Entry:
+        """What is known of a version; of one that nothing is said of, nothing."""
+        return self.entries.get(version) or Entry()
 
     def committed(self, version: str, engine: str) -> bool:
         """Whether exactly this engine (hex identity) was committed under this version once."""
-        return bool(engine) and version in self.entries and self.entries[version].committed == engine
+        return bool(engine) and self.entry(version).committed == engine
 
     def previous(self, running: str, there: Collection[str] | None = None) -> str | None:
         """The version committed last before `running`; with `there`, of those. What was committed after it, as where a

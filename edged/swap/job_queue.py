@@ -24,7 +24,7 @@ log = logging.getLogger("edged")
 
 class JobQueue:
     """One job at a time, in the order they were asked for. `cancel`: set to end the active one, or the build of a
-    plan that is under way before the first.
+    plan that is under way before the first; `stopped`: the daemon is ending.
 
     `kept`: where jobs are kept over a restart, which come first then; `keeps`: whether those asked for are, or only
     those that were kept before. Without `kept` none is.
@@ -33,13 +33,13 @@ class JobQueue:
     def __init__(self, kept: KeptJobs | None = None, keeps: bool = False) -> None:
         self._kept, self._keeps = kept, keeps and kept is not None
         self._saving = threading.Lock()  # of the file, never asked for under the other
-        self.cancel = threading.Event()
+        self.cancel, self.stopped = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._some = threading.Condition(self._lock)
         self._waiting: deque[Job] = deque()
         self._past: deque[Job] = deque(maxlen=REMEMBERED)
         self._active: Job | None = None
-        self._stopped = self._is_committing = False
+        self._is_committing = False
         self._cancelled_by = ""
         self._count = 0
 
@@ -106,9 +106,9 @@ class JobQueue:
     def take(self, timeout_s: float) -> Job | None:
         """The next job, which is then active; None when none came in time or the daemon is ending."""
         with self._some:
-            if not self._waiting and not self._stopped:
+            if not self._waiting and not self.stopped.is_set():
                 self._some.wait(timeout_s)
-            if self._stopped or not self._waiting:
+            if self.stopped.is_set() or not self._waiting:
                 return None
             self.cancel.clear()
             self._is_committing = False
@@ -141,7 +141,7 @@ class JobQueue:
         """It is done. One that is kept, and ended with the daemon, stays kept."""
         with self._lock:
             self._past.append(job)
-            if self._stopped and job.kept:
+            if self.stopped.is_set() and job.kept:
                 return
             self._active = None
         self._save()
@@ -149,22 +149,9 @@ class JobQueue:
     def stop(self) -> None:
         """The daemon is ending: no job begins any more, the one under way ends."""
         with self._some:
-            self._stopped = True
+            self.stopped.set()
             self.cancel.set()
             self._some.notify_all()
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped
-
-    def ending(self) -> bool:
-        """`stopped`, for whoever has to ask later."""
-        return self._stopped
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the job under way is to end."""
-        return self.cancel.is_set()
 
     def check(self) -> None:
         """Raise `CancelledError` when the job under way is to end. One that waits for its moment is kept from here."""
@@ -182,7 +169,7 @@ class JobQueue:
 
     def why(self) -> tuple[State, str]:
         """How a cancelled job has ended."""
-        if not self._stopped:
+        if not self.stopped.is_set():
             return "rolled_back", f"by {self._cancelled_by}"
         again = self._active is not None and self._active.kept
         return "stopped", "the daemon was stopped" + ("; its next start asks for it again" if again else "")

@@ -10,7 +10,7 @@ from edged.bundle.minimum import below
 from edged.bundle.store import Store
 from edged.core.errors import EdgedError
 from edged.core.files import read_bounded
-from edged.swap.history import Entry, History
+from edged.swap.history import History
 from edged.swap.kept import WAITING, KeptJobs
 
 
@@ -46,7 +46,7 @@ def _waiting(store: Store, name: str) -> dict[str, str]:
 def _describe(
     store: Store, name: str, version: str, history: History, running: str, current: str | None
 ) -> dict[str, Any]:
-    entry = history.entries.get(version, Entry())
+    entry = history.entry(version)
     row: dict[str, Any] = {
         "name": name,
         "version": version,

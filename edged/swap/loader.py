@@ -27,13 +27,13 @@ from edged.swap.plan_upgrade import PlanUpgrade
 from edged.swap.swapper import Swapper
 from edged.swap.trial import CancelledError
 
-JOIN_S = 8.0
-
 log = logging.getLogger("edged")
 
 
 class Loader(Duty):
     """Loads at start, then takes `jobs` one at a time; `ended(job)` is called as each of them ends."""
+
+    patience_s = 8.0
 
     def __init__(
         self, config: Config, store: Store, slot: Slot, jobs: JobQueue, history: History, swapper: Swapper,
@@ -50,7 +50,7 @@ class Loader(Duty):
             self._begun = True
             if not self.item("loading", self._begin):
                 self._fail(f"loading failed: {self.last_error}")
-        while not self._jobs.stopped:
+        while not self._jobs.stopped.is_set():
             if (job := self._jobs.take(1.0)) is not None:
                 what = f"the swap to {job.version}"
                 self.item(what, partial(self._swap, job))
@@ -72,11 +72,7 @@ class Loader(Duty):
         """End what is under way and the thread. After the loop has ended."""
         self.stopping.set()
         self._jobs.stop()
-        if self.is_alive():
-            self.join(JOIN_S)
-
-    def _ending(self) -> bool:
-        return self._jobs.stopped
+        super().close()
 
     def _begin(self) -> None:
         """Mark what a crash interrupted, then load what the config asks for; what goes wrong becomes the vacancy."""
@@ -94,8 +90,8 @@ class Loader(Duty):
             if lacking is not None and engine.backend == "tensorrt":
                 installed = self._upgrade.before_running(lacking, self._notifier.warn)
             else:
-                digest = lacking.digest if lacking is not None else b""
-                installed = load_in_time(self._config, self._store, engine.version, digest, note, ending=self._ending)
+                digest, ending = lacking.digest if lacking is not None else b"", self._jobs.stopped.is_set
+                installed = load_in_time(self._config, self._store, engine.version, digest, note, ending=ending)
         except CancelledError:
             return
         except EdgedError as error:

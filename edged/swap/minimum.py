@@ -22,18 +22,15 @@ class RaisableMinimum:
         self._store, self._name, self._rule = store, config.engine.name, config.swap.minimum
         self._pinned = "" if config.engine.version == CURRENT else config.engine.version
         self._lock = threading.Lock()
-        self._shown = ""
+        self.shown = ""
+        """As it was when it was looked at last; for health, which waits for no disk."""
         with contextlib.suppress(EngineError):  # whoever loads an engine reports that
             self.look()
 
     def look(self) -> str:
         """As it is on disk now, "" = none. Raises `EngineError`."""
-        self._shown = read_minimum(self._store.root, self._name)
-        return self._shown
-
-    def shown(self) -> str:
-        """As it was when it was looked at last; for health, which waits for no disk."""
-        return self._shown
+        self.shown = read_minimum(self._store.root, self._name)
+        return self.shown
 
     def below(self, version: str) -> str | None:
         """Why `version` may not run; None = it may. Raises `EngineError`."""
@@ -45,7 +42,7 @@ class RaisableMinimum:
         with self._lock:
             needed = (running, self._pinned, current_version(self._store, self._name))
             before = raise_minimum(self._store, self._name, version, who, needed)
-            self._shown = version
+            self.shown = version
         return before
 
     def commit(self, version: str, before: str) -> list[str]:
@@ -60,7 +57,7 @@ class RaisableMinimum:
                 return []
             try:
                 raise_minimum(self._store, self._name, target, "edged", (version, self._pinned))
-                self._shown = target
+                self.shown = target
             except EdgedError as error:
                 return [f"the minimum stays: {error}"]
         return []

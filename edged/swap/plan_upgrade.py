@@ -121,10 +121,10 @@ class PlanUpgrade:
         if self._slot.running is not None:
             self._slot.wait_sent()  # until it runs, a new process holds the interpreter
         made = plan_for(bundle, path, self._config.daemon.cache, BuildOptions(), self._follow, self._jobs.cancel)
-        if self._jobs.stopped:
+        if self._jobs.stopped.is_set():
             raise CancelledError
         if isinstance(made, Degraded):
-            why = f"the build for {_name(bundle)} was ended by a rollback" if self._jobs.interrupted else made.why
+            why = f"the build for {_name(bundle)} was ended by a rollback" if self._jobs.cancel.is_set() else made.why
             raise EngineError(
                 why, f"'edged build {bundle.name}/{bundle.version}' tries again, and the next start takes that plan"
             )

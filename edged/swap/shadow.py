@@ -11,7 +11,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,24 +31,14 @@ FAULTS = (Reason.NON_FINITE, Reason.BOUNDS, Reason.ENGINE)
 DO_NOT = "do not use this engine on this cell"
 
 
-@dataclass(slots=True)
 class Shadow:
     """What was seen so far; `describe()` is its entry in status and journal."""
 
-    candidate: Pipeline
-    agreement: Agreement = field(init=False)
-    ours: Variation = field(init=False)
-    theirs: Variation = field(init=False)
-    spent_ns: list[int] = field(default_factory=list)
-    changed: int = 0
-    ours_changed: int = 0
-    compared: int = 0
-    unguarded: int = 0
-
-    def __post_init__(self) -> None:
-        manifest = self.candidate.engine.manifest
-        self.agreement = Agreement(manifest)
-        self.ours, self.theirs = Variation(manifest), Variation(manifest)
+    def __init__(self, candidate: Pipeline) -> None:
+        self.candidate, manifest = candidate, candidate.manifest
+        self.agreement, self.ours, self.theirs = Agreement(manifest), Variation(manifest), Variation(manifest)
+        self.spent_ns: list[int] = []
+        self.changed = self.ours_changed = self.compared = self.unguarded = 0
 
     def look(self, seen: Seen, now: Now = monotonic_ns) -> None:
         """Let the candidate answer one tick; `RefusedError` for an answer that may not go out."""

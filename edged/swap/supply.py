@@ -98,7 +98,7 @@ class EngineSupply:
             self._notifier.warn(f"{fact}: ask for them again")
 
     def _describe(self) -> dict[str, Any]:
-        return {**self._jobs.describe(), "minimum": self.minimum.shown()}
+        return {**self._jobs.describe(), "minimum": self.minimum.shown}
 
     def _ask(self, drop: Drop, who: str) -> None:
         self._jobs.ask(drop.version, who, drop=drop.path, digest=drop.digest)

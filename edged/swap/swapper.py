@@ -60,13 +60,13 @@ class Swapper:
         """Take a job to its end, whatever that is; never raises."""
         running = self._slot.running
         job.before = running.version if running else ""
-        job.attempt = self._history.attempts(job.version) + 1
+        job.attempt = self._history.entry(job.version).attempts + 1
         try:
             self._steps(job, running)
         except CancelledError:
             self._end(job, *self._jobs.why())
         except EdgedError as error:
-            stopped = isinstance(error, HungError) and self._jobs.interrupted
+            stopped = isinstance(error, HungError) and self._jobs.cancel.is_set()
             self._end(job, *self._jobs.why() if stopped else ("refused", str(error)))
             if isinstance(error, MachineryError):
                 self._slot.broken = error
@@ -154,7 +154,7 @@ class Swapper:
                 job.notes.append(warning)
 
         disturbed = Disturbance(self._slot.running)
-        quiet, ending = self._slot.wait_sent, self._jobs.ending
+        quiet, ending = self._slot.wait_sent, self._jobs.stopped.is_set
         loaded = load_in_time(self._config, self._store, job.version, job.digest, note, reached, quiet, ending)
         if slower := disturbed.describe(ms(self._config.period_ns)):
             note(slower)
@@ -203,13 +203,13 @@ class Swapper:
         limit_s, cancelled = self._config.execution.hang_ms / 1000, self._jobs.cancel.is_set
         try:
             shadow = shadow_in_time(
-                candidate, self._mailbox, self._config.swap, cancelled, follow, limit_s, self._jobs.ending
+                candidate, self._mailbox, self._config.swap, cancelled, follow, limit_s, self._jobs.stopped.is_set
             )  # fmt: skip
         except HungError:
             self._slot.leave(candidate)
             raise
         job.shadow = shadow.describe()
-        if not (shadow.compared or self._jobs.interrupted):
+        if not (shadow.compared or self._jobs.cancel.is_set()):
             job.notes.append("the running engine held meanwhile: there was nothing to compare with")
         log.info("shadow of %s %s: %s", self._name, job.version, job.shadow)
 
@@ -223,7 +223,7 @@ class Swapper:
             job.progress, job.probation = share, facts
 
         def ended() -> str | None:
-            return self._jobs.why()[1] if self._jobs.interrupted else None
+            return self._jobs.why()[1] if self._jobs.cancel.is_set() else None
 
         before = baseline(running.tally if running else None)
         return run_probation(candidate.tally, before, self._config.deadline_ns, self._config.swap, ended, follow)
@@ -249,7 +249,7 @@ class Swapper:
 
     def _undo(self, job: Job, running: Pipeline | None, candidate: Pipeline, why: str) -> None:
         """Back to the engine before, which is still here."""
-        if self._jobs.stopped:  # a loop that has ended takes nothing over; the slot frees what it has
+        if self._jobs.stopped.is_set():  # a loop that has ended takes nothing over; the slot frees what it has
             self._end(job, "stopped", f"the daemon was stopped in {job.state}")
             if running is not None and not self._slot.has(running):
                 running.engine.close()
@@ -274,7 +274,7 @@ class Swapper:
         self._slot.offer(installed, carry)
         ended_ns = 0
         while (done := self._slot.seen()) is None:
-            if self._jobs.stopped:
+            if self._jobs.stopped.is_set():
                 ended_ns = ended_ns or monotonic_ns()
                 if monotonic_ns() - ended_ns > LAST_TICK_S * NS_PER_S:
                     return None

@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from edged.bundle.manifest import Manifest, dump_manifest
@@ -22,14 +21,6 @@ LEAST_BYTES = 512 * MIB  # what Python, ONNX Runtime and OpenCV take before any 
 
 class CancelledError(Exception):
     """It was cancelled."""
-
-
-@dataclass(slots=True)
-class _Notes:
-    """What the process noted on its way."""
-
-    phase: str = "the start"
-    warnings: list[str] = field(default_factory=list)
 
 
 def run_trial(
@@ -53,16 +44,18 @@ def run_trial(
         "contract_change": job.contract_change,
         "memory_bytes": memory,
     }
-    notes = _Notes()
+    phase = "the start"
+    warnings: list[str] = []
 
     def on_note(message: dict[str, Any]) -> None:
+        nonlocal phase
         if "state" in message:
-            notes.phase = message["state"]
+            phase = message["state"]
             reached(message["state"], message.get("reason", ""))
         elif "progress" in message:
             job.progress = message["progress"]
         elif "warn" in message:
-            notes.warnings.append(message["warn"])
+            warnings.append(message["warn"])
 
     argv = [sys.executable, "-m", "edged.swap"]
     ending = run_child(argv, what, on_note, memory, cancel, config.swap.trial_seconds)
@@ -71,8 +64,8 @@ def run_trial(
     if ending.error is not None:
         raise _refusal(ending.error, memory)
     if ending.result is None or ending.why:
-        raise RefusedError(f"its trial ended after {notes.phase}: {_end(ending)}", _remedy(ending))
-    return bytes.fromhex(ending.result["digest"]), notes.warnings
+        raise RefusedError(f"its trial ended after {phase}: {_end(ending)}", _remedy(ending))
+    return bytes.fromhex(ending.result["digest"]), warnings
 
 
 def _remedy(ending: Ending) -> str:

@@ -43,7 +43,7 @@ def check(data: bytes) -> None:
     again = History(_store(), NAME)
     again.read()
     assert again.committed("1", "bb")
-    assert again.attempts("1") == history.attempts("1")
+    assert again.entry("1").attempts == history.entry("1").attempts
 
 
 _STATES = [*ORDER, *sorted(ENDS), "reset"]

@@ -32,7 +32,7 @@ class TestHistory:
             history.add(Job(1, version, "ann"), state)  # type: ignore[arg-type]
         again = self.history(store)
         assert len(again.mark_interrupted()) == len(UNDERWAY)
-        assert {again.crashes(f"v{number}") for number in range(len(UNDERWAY))} == {1}
+        assert {again.entry(f"v{number}").crashes for number in range(len(UNDERWAY))} == {1}
         assert again.entries["good"].state == "committed"
         assert self.history(store).mark_interrupted() == []
 
@@ -47,13 +47,13 @@ class TestHistory:
     def test_crashes_are_counted_until_it_is_committed_or_reset(self, store: Store) -> None:
         for expected in (1, 2, 3):
             history = self.history(store)
-            history.add(Job(1, "2", "ann", attempt=history.attempts("2") + 1), "loaded")
+            history.add(Job(1, "2", "ann", attempt=history.entry("2").attempts + 1), "loaded")
             again = self.history(store)
             again.mark_interrupted()
-            assert again.crashes("2") == self.history(store).crashes("2") == expected
+            assert again.entry("2").crashes == self.history(store).entry("2").crashes == expected
         self.history(store).forget("2", "bob")
         history = self.history(store)
-        assert (history.crashes("2"), history.attempts("2")) == (0, 3)
+        assert (history.entry("2").crashes, history.entry("2").attempts) == (0, 3)
 
     def test_the_previous_one_is_the_last_other_that_was_committed(self, store: Store) -> None:
         history = self.history(store)
@@ -102,7 +102,7 @@ class TestHistory:
         assert [(one.reason, one.who, bool(one.time)) for one in (history.entries[v] for v in ("1", "2"))] == [
             ("", "", False), ("why", "ann", True)
         ]  # fmt: skip
-        assert (history.committed("1", "id1"), history.attempts("1"), history.previous("2")) == (True, 3, "1")
+        assert (history.committed("1", "id1"), history.entry("1").attempts, history.previous("2")) == (True, 3, "1")
         assert self.history(store).entries["1"].who == "ann"
 
     @pytest.mark.parametrize("end", ["refused", "rolled_back", "stopped"])
@@ -187,10 +187,10 @@ def test_jobs_are_taken_in_order_and_ended_by_a_word() -> None:
     assert jobs.end_active("eve") is None
     assert jobs.take(0.0) is first
     assert jobs.end_active("eve") is first
-    assert (jobs.interrupted, jobs.why()) == (True, ("rolled_back", "by eve"))
+    assert (jobs.cancel.is_set(), jobs.why()) == (True, ("rolled_back", "by eve"))
     jobs.put_away(first)
     assert jobs.take(0.0) is second
-    assert not jobs.interrupted
+    assert not jobs.cancel.is_set()
     assert jobs.end_active("eve") is None, "a way back is not ended"
     told = jobs.describe()
     assert (told["active"]["version"], told["past"][0]["job"]) == ("2", 1)
@@ -206,7 +206,7 @@ def test_an_attempt_is_ended_or_committed_never_both() -> None:
     assert jobs.begin_commit()
     with pytest.raises(RefusedError, match="being committed"):
         jobs.end_active("bob")
-    assert not jobs.interrupted
+    assert not jobs.cancel.is_set()
     jobs.ask("3", "ann")
     assert jobs.take(0.0) is not None
     assert jobs.end_active("bob") is not None

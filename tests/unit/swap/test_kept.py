@@ -146,7 +146,7 @@ def test_before_anything_is_under_way_a_rollback_calls_off_the_first_that_waits(
     assert shown(opened(path)) == []
     for who in ("eve", "bob"):
         assert jobs.take(0.0) is not None
-        assert (jobs.interrupted, jobs.why()) == (True, ("rolled_back", f"by {who}"))
+        assert (jobs.cancel.is_set(), jobs.why()) == (True, ("rolled_back", f"by {who}"))
 
 
 def test_a_disk_that_refuses_is_told_and_stops_no_swap(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_an_engine_that_rests_is_not_what_the_daemon_died_of(path: Path) -> None
         interrupted = History(store, "reach")
         interrupted.read()
         assert interrupted.mark_interrupted(opened(path).calm) == ([] if calm else ["2"])
-        assert interrupted.crashes("2") == 1, "the second death came a minute later"
+        assert interrupted.entry("2").crashes == 1, "the second death came a minute later"
         assert interrupted.entries["2"].state == ("stopped" if calm else "interrupted")
 
 

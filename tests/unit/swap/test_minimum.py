@@ -33,8 +33,8 @@ def opened(store: Store, rule: str = "operator", version: str = "current") -> Ra
 
 def test_an_operator_raises_it_up_to_what_runs(store: Store) -> None:
     minimum = opened(store)
-    assert (minimum.raise_to("1", "ann", "2"), minimum.shown()) == ("", "1")
-    assert (minimum.raise_to("2", "ann", "2"), opened(store).shown()) == ("1", "2")
+    assert (minimum.raise_to("1", "ann", "2"), minimum.shown) == ("", "1")
+    assert (minimum.raise_to("2", "ann", "2"), opened(store).shown) == ("1", "2")
     assert minimum.raise_to("2", "ann", "2") == "2"
     for version, running, why in (
         ("3", "2", "2, which runs now or after a restart, is older than 3"),
@@ -62,8 +62,8 @@ def test_one_that_is_raised_is_raised_whatever_the_journal_says(
 
     monkeypatch.setattr(store, "journal_append", refuses)
     minimum = opened(store, "committed")
-    assert (minimum.raise_to("1", "ann", "2"), minimum.shown()) == ("", "1")
-    assert (minimum.commit("3", "2"), minimum.shown()) == ([], "3")
+    assert (minimum.raise_to("1", "ann", "2"), minimum.shown) == ("", "1")
+    assert (minimum.commit("3", "2"), minimum.shown) == ([], "3")
     assert read_minimum(store.root, NAME) == "3"
     assert "the minimum of bench-state is 3, raised from 1, which is not in the journal" in caplog.text
 
@@ -124,7 +124,7 @@ def test_a_disk_that_refuses_leaves_it_as_it_was(store: Store, monkeypatch: pyte
         patched.setattr(os, "fsync", full)
         with pytest.raises(EngineError, match="No space left on device; check the owner of the store and the disk"):
             minimum.raise_to("2", "ann", "2")
-    assert (read_minimum(store.root, NAME), minimum.shown()) == ("1", "1")
+    assert (read_minimum(store.root, NAME), minimum.shown) == ("1", "1")
 
 
 def test_it_is_no_state_of_a_version(store: Store) -> None:

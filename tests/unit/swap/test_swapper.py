@@ -78,7 +78,7 @@ def test_a_daemon_does_not_die_for_ever_of_loading_what_waited(cell: Cell, step:
         with pytest.raises(DiedError):
             made.run(job)
         assert [state for state, _ in job.reached] == ["queued", "staged", "waiting"]
-        assert cell.begin()[1].crashes("2") == deaths
+        assert cell.begin()[1].entry("2").crashes == deaths
 
 
 def test_a_daemon_that_dies_while_an_engine_waits_to_be_loaded_does_not_die_of_it(cell: Cell) -> None:
