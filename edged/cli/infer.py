@@ -37,7 +37,7 @@ def overlay(image: NDArray[Any], inferred: Inferred) -> NDArray[np.uint8]:
     assert manifest.action is not None
     axes = manifest.action[1].axes
     units, ranges = [axis.unit for axis in axes], [axis.range for axis in axes]
-    return overlay_action(image, [axis.name for axis in axes], found[0].tolist(), units, ranges, (), caption)
+    return overlay_action(image, [axis.name for axis in axes], found[0].tolist(), units, ranges, caption)
 
 
 def facts(inferred: Inferred) -> dict[str, Any]:

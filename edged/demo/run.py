@@ -246,7 +246,7 @@ def _save(demo: Demo, outcome: Outcome, target: Path) -> None:
         names, units = verdict.header["names"], verdict.header["units"]
         values = verdict.arrays["action"][0].tolist()
         ranges = [*zip(LOWER, UPPER_LIMIT, strict=True), (0.0, 1.0)]
-        picture = overlay_action(frame.arrays["image"], names, values, units, ranges, (), "reach, tool camera")
+        picture = overlay_action(frame.arrays["image"], names, values, units, ranges, "reach, tool camera")
         cv2.imwrite(str(target / "tool.png"), picture)
     with contextlib.suppress(FileNotFoundError):  # no mask was ever received
         shutil.copy(demo.folder / "line.png", target / "line.png")

@@ -11,7 +11,8 @@ from edged.bundle.manifest import INSTANCES, Manifest
 from edged.bundle.roles import ActionOutput, LabelsOutput, LogitsOutput
 from edged.bundle.samples import Arrays
 from edged.pack.prove import Wanted
-from edged.pipeline.golden import largest, objects_agree, objects_in
+from edged.pipeline.class_numbers import largest
+from edged.pipeline.golden import objects_agree, objects_in
 from edged.pipeline.iou import by_class
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from edged.bundle.cell_check import looks_back_ms
 from edged.bundle.manifest import Manifest
-from edged.config import Config
+from edged.config import CameraConfig, Config, SensorConfig
 from edged.core.clock import ms, ns
 from edged.core.types import NEVER_NS, Frame, Hold, Observation, Reason, Sample
 
@@ -78,17 +78,13 @@ def wanted(config: Config, manifest: Manifest) -> Wanted:
     cameras |= dict.fromkeys(several or [role.source for role in manifest.images.values()])
     sensors = dict.fromkeys(part.sensor for role in manifest.states.values() for part in role.parts)
     back = {name: ns(back_ms) for name, back_ms in looks_back_ms(manifest).items()}
+
+    def stream(kind: str, name: str, one: CameraConfig | SensorConfig, names: tuple[str, ...] = ()) -> Stream:
+        return Stream(name, ns(one.max_age_ms), ns(one.max_skew_ms), names, back.get(f"{kind}:{name}", 0))
+
     return Wanted(
-        tuple(
-            Stream(n, ns(c.max_age_ms), ns(c.max_skew_ms), (), back.get(f"camera:{n}", 0))
-            for n in cameras
-            if (c := config.cameras[n])
-        ),
-        tuple(
-            Stream(n, ns(s.max_age_ms), ns(s.max_skew_ms), s.names, back.get(f"sensor:{n}", 0))
-            for n in sensors
-            if (s := config.sensors[n])
-        ),
+        tuple(stream("camera", name, config.cameras[name]) for name in cameras),
+        tuple(stream("sensor", name, config.sensors[name], config.sensors[name].names) for name in sensors),
         clock,
     )
 

@@ -31,3 +31,8 @@ def look_up(table: NDArray[np.uint16], numbers: NDArray[Any]) -> NDArray[np.uint
     whole = numbers.astype(np.int64)
     named = (whole >= 0) & (whole < len(table))
     return np.where(named, table[np.where(named, whole, 0)], NO_CLASS).astype(np.uint16)
+
+
+def largest(logits: NDArray[Any]) -> NDArray[Any]:
+    """The class per pixel of [1, C, h, w] scores; with a single class, where it is above 0."""
+    return logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0

@@ -70,14 +70,13 @@ def least_scores(thresholds: Mapping[str, float], classes: Sequence[str]) -> NDA
 
 def above(found: Instances, least: NDArray[np.float32] | None) -> Instances:
     """The objects that score what is asked of their class."""
-    return found if least is None else _rows(found, np.flatnonzero(found.score >= least[found.class_id]))
-
-
-def _rows(found: Instances, kept: NDArray[np.intp]) -> Instances:
+    if least is None:
+        return found
+    kept = np.flatnonzero(found.score >= least[found.class_id])
     masks = tuple(found.masks[row] for row in kept.tolist())
     cells = None if found.cells is None else found.cells[kept]
-    columns: dict[str, Any] = {"xyxy": found.xyxy[kept], "score": found.score[kept], "class_id": found.class_id[kept]}
-    return replace(found, masks=masks, cells=cells, **columns)
+    xyxy, score, class_id = found.xyxy[kept], found.score[kept], found.class_id[kept]
+    return replace(found, xyxy=xyxy, score=score, class_id=class_id, masks=masks, cells=cells)
 
 
 def _finite(array: NDArray[Any]) -> bool:

@@ -12,7 +12,7 @@ from edged.bundle.manifest import Manifest
 from edged.bundle.roles import LabelsOutput, LogitsOutput
 from edged.core.errors import RefusedError
 from edged.core.types import Hold, Labels, Observation, Reason
-from edged.pipeline.class_numbers import class_table, in_order
+from edged.pipeline.class_numbers import class_table, in_order, largest
 from edged.pipeline.geometry import fit, nearest
 
 
@@ -45,7 +45,7 @@ class SemanticDecoder:
         array = outputs[self._tensor]
         if self._logits and not np.isfinite(array).all():
             return Hold(Reason.NON_FINITE, f"output '{self._tensor}' is not finite", observation.captured_ns)
-        labels = _largest(array[0]) if self._logits else array.reshape(array.shape[-2:])
+        labels = largest(array)[0].astype(np.uint8) if self._logits else array.reshape(array.shape[-2:])
         if (highest := int(labels.max())) >= len(self._table):
             fact = f"output '{self._tensor}' has class {highest}, and {len(self._table)} are named"
             return Hold(Reason.ENGINE, fact, observation.captured_ns)
@@ -64,12 +64,6 @@ class SemanticDecoder:
                 seen, image = image, np.zeros(source, np.uint8)
                 image[transform.crop.slices] = seen
         return Labels(image, frame.camera, frame.captured_ns)
-
-
-def _largest(logits: NDArray[Any]) -> NDArray[np.uint8]:
-    """[C, h, w] scores to [h, w] class numbers."""
-    labels: NDArray[Any] = logits[0] > 0 if logits.shape[0] == 1 else logits.argmax(axis=0)
-    return labels.astype(np.uint8)
 
 
 def _check(tensor: str, array: NDArray[Any], logits: bool) -> None:

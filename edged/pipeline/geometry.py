@@ -55,14 +55,6 @@ class Transform:
         points: NDArray[np.float32] = ((xy - corner) * scale + (self.crop.left, self.crop.top)).astype(np.float32)
         return points
 
-    def to_target(self, xy: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points [..., 2] (x, y) of the source as points of the target: the inverse of `to_source`."""
-        (crop_h, crop_w), (place_h, place_w) = self.crop.size, self.place.size
-        scale = np.array([place_w / crop_w, place_h / crop_h])
-        corner = np.array([self.crop.left, self.crop.top])
-        points: NDArray[np.float32] = ((xy - corner) * scale + (self.place.left, self.place.top)).astype(np.float32)
-        return points
-
 
 @lru_cache(maxsize=64)
 def fit(mode: Mode, source: Size, target: Size) -> Transform:

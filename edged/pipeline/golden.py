@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from edged.bundle.roles import ActionOutput, BoxesOutput, HiddenOutput, LabelsOu
 from edged.bundle.samples import Arrays, split_samples
 from edged.core.errors import RefusedError
 from edged.core.types import Instances
-from edged.pipeline.class_numbers import class_table
+from edged.engine.base import Engine
+from edged.pipeline.class_numbers import class_table, largest
 from edged.pipeline.geometry import fit
 from edged.pipeline.iou import LEAST_IOU, LEAST_PIXELS, Agreement, agreement, by_class
 from edged.pipeline.masks import find
@@ -130,17 +131,7 @@ def objects_agree(manifest: Manifest, want: Instances, have: Instances) -> Agree
     return agreement(want, have, manifest.head.score_threshold)
 
 
-class Runnable(Protocol):
-    """What is judged here: the part of an engine (`edged.engine.Engine`) that golden samples go through."""
-
-    @property
-    def inputs(self) -> Mapping[str, NDArray[Any]]: ...
-    @property
-    def outputs(self) -> Mapping[str, NDArray[Any]]: ...
-    def run(self) -> None: ...
-
-
-def judge(engine: Runnable, bundle: Bundle) -> list[Difference]:
+def judge(engine: Engine, bundle: Bundle) -> list[Difference]:
     """Run every golden sample through `engine` and judge it; leaves the engine's inputs as the last sample's."""
     found = []
     for number, (given, golden) in enumerate(split_samples(bundle.golden)):
@@ -156,7 +147,7 @@ def judge(engine: Runnable, bundle: Bundle) -> list[Difference]:
     return found
 
 
-def golden_check(engine: Runnable, bundle: Bundle) -> list[Difference]:
+def golden_check(engine: Engine, bundle: Bundle) -> list[Difference]:
     """As `judge`, and `RefusedError` when an output is out of bounds."""
     found = judge(engine, bundle)
     require(found, f"{bundle.name} {bundle.version} does not give its golden samples")
@@ -211,11 +202,6 @@ def _instances(sample: int, manifest: Manifest, want: Instances, made: Arrays, t
     boxed = any(isinstance(role, BoxesOutput) for role in manifest.outputs.values())  # else they are the masks' extent
     value = min(agreed.mask_iou, agreed.box_iou) if boxed else agreed.mask_iou
     return Difference(sample, INSTANCES, "agreement", value, bound, detail)
-
-
-def largest(logits: NDArray[Any]) -> NDArray[Any]:
-    """The class per pixel of [1, C, h, w] scores; with a single class, where it is above 0."""
-    return logits.argmax(axis=1) if logits.shape[1] > 1 else logits[:, 0] > 0
 
 
 def _same_class(want: NDArray[Any], have: NDArray[Any]) -> NDArray[np.bool_]:

@@ -67,26 +67,28 @@ def find(manifest: Manifest, outputs: Mapping[str, NDArray[Any]], transform: Tra
     unseen = _unseen(manifest, tensors, len(rows))
     candidates, most = head.max_candidates or len(rows), head.max_objects or MOST_OBJECTS
     unseen, rows = unseen + max(0, len(rows) - candidates), rows[:candidates]
-    if "boxes" not in tensors:
-        unseen += max(0, len(rows) - most)
-        return _from_masks(tensors, rows[:most], head, transform, class_table(manifest), unseen)
-    boxes = tensors["boxes"].reshape(-1, 4)
-    if head.nms_threshold < 1:
-        rows = rows[suppress(boxes[rows], scores[rows], classes[rows], head.nms_threshold)]
-    xyxy = transform.to_source(boxes[rows].reshape(-1, 2, 2)).reshape(-1, 4)
-    clipped = _clipped(xyxy, transform.crop)
-    full = np.flatnonzero((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
-    kept = full[:most]
-    rows, xyxy, clipped = rows[kept], xyxy[kept], clipped[kept]
     maps = _Maps(tensors, head, transform)
-    masks = tuple(map(maps.mask, rows.tolist(), _regions(clipped), xyxy.tolist()))
+    if "boxes" in tensors:
+        boxes = tensors["boxes"].reshape(-1, 4)
+        if head.nms_threshold < 1:
+            rows = rows[suppress(boxes[rows], scores[rows], classes[rows], head.nms_threshold)]
+        xyxy = transform.to_source(boxes[rows].reshape(-1, 2, 2)).reshape(-1, 4)
+        clipped = _clipped(xyxy, transform.crop)
+        full = np.flatnonzero((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
+        left_out, kept = max(0, len(full) - most), full[:most]
+        rows, xyxy, clipped = rows[kept], xyxy[kept], clipped[kept]
+        masks = tuple(map(maps.mask, rows.tolist(), _regions(clipped), xyxy.tolist()))
+    else:
+        left_out = max(0, len(rows) - most)
+        rows, clipped, masks = _from_masks(maps, rows[:most], transform.crop)
+        xyxy = clipped
     return Instances(
         clipped,
         scores[rows].astype(np.float32, copy=False),
-        _named(classes[rows], class_table(manifest)),
+        look_up(class_table(manifest), np.clip(classes[rows], -1, NO_CLASS)),  # a graph's numbers, whatever they are
         masks,
         transform.source,
-        truncated=unseen + len(full) - len(kept),
+        truncated=unseen + left_out,
         cells=maps.cells(xyxy),
     )
 
@@ -98,11 +100,6 @@ def _unseen(manifest: Manifest, tensors: Mapping[str, NDArray[Any]], rows: int) 
         if isinstance(role, CountOutput) and role.counts == "found":
             return max(0, int(tensors["count"].reshape(-1)[0]) - given) if rows == given else 0
     return int(0 < given == rows)
-
-
-def _named(numbers: NDArray[Any], table: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """A graph's `numbers` as indices into the manifest's classes; `NO_CLASS` for a number without a name."""
-    return look_up(table, np.clip(numbers, -1, NO_CLASS))
 
 
 class _Maps:
@@ -154,10 +151,8 @@ class _Maps:
         if rows.factor and columns.factor:
             large = self._room((bottom - top) * rows.factor, (right - left) * columns.factor)
             cv2.resize(small, large.shape[::-1], dst=large)
-            first, start = (
-                region.top - rows.origin - top * rows.factor,
-                region.left - columns.origin - left * columns.factor,
-            )
+            first = region.top - rows.origin - top * rows.factor
+            start = region.left - columns.origin - left * columns.factor
             height, width = region.size
             band: NDArray[np.bool_] = large[first : first + height] > self._level  # whole rows are compared faster
             mask = band[:, start : start + width].copy()
@@ -199,36 +194,21 @@ def suppress(boxes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any], t
 
 
 def _from_masks(
-    tensors: Mapping[str, NDArray[Any]],
-    rows: NDArray[np.intp],
-    head: Head,
-    transform: Transform,
-    table: NDArray[np.uint16],
-    truncated: int,
-) -> Instances:
-    """A head without boxes: an object's box is the extent of its mask."""
-    maps = _Maps(tensors, head, transform)
+    maps: _Maps, rows: NDArray[np.intp], seen: Rect
+) -> tuple[NDArray[np.intp], NDArray[np.float32], tuple[NDArray[np.bool_], ...]]:
+    """A head without boxes: an object's box is the extent of its mask in what was `seen`. Those of `rows` that have
+    one, their boxes, and their masks."""
     nowhere = (0.0, 0.0, 0.0, 0.0)
     boxes, masks, left = [], [], []
     for row in rows.tolist():
-        mask = maps.mask(row, transform.crop, nowhere)
+        mask = maps.mask(row, seen, nowhere)
         down, across = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if len(down):
             top, bottom, start, end = down[0], down[-1] + 1, across[0], across[-1] + 1
-            boxes.append(np.array([start, top, end, bottom]) + [transform.crop.left, transform.crop.top] * 2)
+            boxes.append(np.array([start, top, end, bottom]) + [seen.left, seen.top] * 2)
             masks.append(mask[top:bottom, start:end])
             left.append(row)
-    xyxy = np.array(boxes, np.float32).reshape(-1, 4)
-    scores, classes = (tensors[name].reshape(-1)[left] for name in ("scores", "classes"))
-    return Instances(
-        xyxy,
-        scores.astype(np.float32, copy=False),
-        _named(classes, table),
-        tuple(masks),
-        transform.source,
-        truncated=truncated,
-        cells=maps.cells(xyxy),
-    )
+    return np.array(left, np.intp), np.array(boxes, np.float32).reshape(-1, 4), tuple(masks)
 
 
 def _clipped(xyxy: NDArray[np.float32], seen: Rect) -> NDArray[np.float32]:

@@ -113,36 +113,26 @@ def overlay_action(
     values: Sequence[float],
     units: Sequence[str] = (),
     ranges: Sequence[tuple[float, float]] = (),
-    measured: Sequence[float | None] = (),
     caption: str = "",
-    alert: str = "",
 ) -> Image:
-    """`image` with a panel beside it: per axis its name, commanded value, and where that lies in its range.
-
-    `units`, `ranges` and `measured` may be shorter than `names`. Where a measured value is known an arrow shows which
-    way the command asks to go. `alert` (such as a Hold) is written in red across the top of the panel.
-    """
+    """`image` with a panel beside it: per axis its name, commanded value, and where that lies in its range. `units` and
+    `ranges` may be shorter than `names`."""
     canvas, _ = _enlarged(image)
     height = max(canvas.shape[0], 96 + 58 * len(names))
     panel = np.full((height, 380, 3), PANEL, np.uint8)
     _text(panel, caption or "action", (24, 40), 0.62, INK)
-    if alert:
-        _text(panel, alert, (24, 66), 0.48, ALERT)
     pitch = (height - 96) / max(1, len(names))
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
         unit = units[row] if row < len(units) else ""
         limits = ranges[row] if row < len(ranges) else (min(-1.0, value), max(1.0, value))
-        seen = measured[row] if row < len(measured) else None
-        _axis(panel, round(84 + pitch * (row + 0.5)), name, value, unit, limits, seen)
+        _axis(panel, round(84 + pitch * (row + 0.5)), name, value, unit, limits)
     picture = np.full((height, canvas.shape[1], 3), PANEL, np.uint8)
     top = (height - canvas.shape[0]) // 2
     picture[top : top + canvas.shape[0]] = canvas
     return np.hstack([picture, panel])
 
 
-def _axis(
-    panel: Image, y: int, name: str, value: float, unit: str, limits: tuple[float, float], seen: float | None
-) -> None:
+def _axis(panel: Image, y: int, name: str, value: float, unit: str, limits: tuple[float, float]) -> None:
     """One row: name at the left, value at the right, and under both a bar over `limits` with the command's mark."""
     left, right = 24, panel.shape[1] - 24
     low, high = limits
@@ -157,14 +147,7 @@ def _axis(
     cv2.line(panel, (left, y + 6), (right, y + 6), TRACK, 4, cv2.LINE_AA)
     if low < 0 < high:
         cv2.line(panel, (place(0), y), (place(0), y + 12), DIM, 1)
-    asks = 0 if seen is None else place(value) - place(seen)
-    if seen is not None and abs(asks) > 3:
-        cv2.circle(panel, (place(seen), y + 6), 5, DIM, -1, cv2.LINE_AA)
-    if seen is not None and abs(asks) > 16:
-        tip = 9 / abs(asks)
-        cv2.arrowedLine(panel, (place(seen), y + 6), (place(value), y + 6), ACCENT, 2, cv2.LINE_AA, 0, tip)
-    else:
-        cv2.circle(panel, (place(value), y + 6), 6, ACCENT, -1, cv2.LINE_AA)
+    cv2.circle(panel, (place(value), y + 6), 6, ACCENT, -1, cv2.LINE_AA)
 
 
 def _name(classes: Sequence[str], class_id: int) -> str:

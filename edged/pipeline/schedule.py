@@ -108,10 +108,11 @@ def make_schedule(
     """From the config and what a run takes here. `want`: how old its input may be; `outputs`: the engine's, whose shape
     gives the length of a chunk."""
     wish = config.execution.inference
-    steps, replan = 1, config.execution.replan
+    steps, delay_ns, step_ns, replan = 1, 0, 0, config.execution.replan
     if manifest.action is not None:
         tensor, role = manifest.action
         steps = outputs[tensor].size // len(role.axes)
+        delay_ns, step_ns = ns(role.observation_delay_ms), ns(role.step_ms)
     if steps == 1 or replan == "asap":
         replan = 0
     continues = steps > 1 and config.execution.join == "rtc"
@@ -121,7 +122,7 @@ def make_schedule(
     overlap = config.execution.overlap and manifest.action is None
     inline &= config.trigger is None and not config.execution.cameras and not overlap
     period_ns, valid_ns = config.period_ns, config.valid_ns
-    max_plan_age_ns = _max_plan_age_ns(config, want, manifest, outputs, run_ns)
+    max_plan_age_ns = _max_plan_age_ns(config, want, run_ns, steps * step_ns + delay_ns)
     if not inline and manifest.action is None:  # one verdict per result
         period_ns = max(period_ns, run_ns)
         if config.bus.valid_ms is None:
@@ -138,7 +139,7 @@ def make_schedule(
         inline, run_ns, period_ns, deadline_ns, max_plan_age_ns, valid_ns, hold_ns(period_ns), gap_ns, knot_ns,
         ns(config.execution.blend_ms) if config.execution.join in ("blend", "rtc") else 0,
         coefficient(manifest, config.execution.ensemble_coeff) if averages else None, steps, replan, continues,
-        overlap, *((0, 0) if manifest.action is None else (ns(role.observation_delay_ms), ns(role.step_ms))),
+        overlap, delay_ns, step_ns,
     )  # fmt: skip
 
 
@@ -151,18 +152,12 @@ def hold_ns(period_ns: int) -> int:
     return max(HOLD_PERIODS * period_ns, HOLD_NS)
 
 
-def _max_plan_age_ns(
-    config: Config, want: Wanted, manifest: Manifest, outputs: Mapping[str, NDArray[Any]], run_ns: int
-) -> int:
-    """As configured; else input as old as it may be, two runs and some time to spare, and no less than a chunk."""
+def _max_plan_age_ns(config: Config, want: Wanted, run_ns: int, chunk_ns: int) -> int:
+    """As configured; else input as old as it may be, two runs and some time to spare, and no less than a run and what
+    a chunk takes from then on."""
     if config.execution.max_plan_age_ms is not None:
         return ns(config.execution.max_plan_age_ms)
-    chunk_ns = 0
-    if manifest.action is not None:
-        tensor, role = manifest.action
-        steps = outputs[tensor].size // len(role.axes)
-        chunk_ns = run_ns + ns(role.observation_delay_ms) + steps * ns(role.step_ms)
-    return _oldest_ns(want) + max(2 * run_ns + PLAN_SPARE_NS, chunk_ns)
+    return _oldest_ns(want) + run_ns + max(run_ns + PLAN_SPARE_NS, chunk_ns)
 
 
 def _oldest_ns(want: Wanted) -> int:

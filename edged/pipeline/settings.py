@@ -28,12 +28,6 @@ class Settings:
         self._set: dict[str, NDArray[Any] | None] = {}
         self._waiting: deque[tuple[str, NDArray[Any] | None]] = deque()
 
-    def set(self, name: str, value: object) -> NDArray[Any] | None:
-        """Set `name` before the next run; None: as packed. `UsageError` for what does not fit."""
-        made = self.read(name, value)
-        self.put(name, made)
-        return made
-
     def read(self, name: str, value: object) -> NDArray[Any] | None:
         """`value` as `name` takes it; None: as packed. `UsageError` for what does not fit."""
         if name not in self._inputs:

@@ -42,7 +42,8 @@ def night(cell: TracedCell, ticks: int, events: bool = True) -> None:
         elif what == 6:
             cell.publisher.set_alarms(("scratch",) if chance.random() < 0.5 else ())
         elif what == 7 and cell.config.stream == "action" and cell.slot.running is not None:
-            cell.slot.running.inference.encoder.settings.set(traced_engines.SETTABLE, float(chance.random()))
+            settings, name = cell.slot.running.inference.encoder.settings, traced_engines.SETTABLE
+            settings.put(name, settings.read(name, float(chance.random())))
         elif what == 8:
             cell.clock.advance(int(chance.integers(5 * MS, 80 * MS)))
         cell.tick()

@@ -16,7 +16,7 @@ from edged.core.errors import RefusedError
 from edged.pack import Image, Labels, pack
 from edged.pack.graph import infer_shapes, to_bytes
 from edged.pack.labels import bake_labels_output
-from edged.pipeline.geometry import fit
+from edged.pipeline.geometry import Transform, fit
 
 SMALL = np.random.default_rng(2).normal(size=(1, 5, 6, 4)).astype(np.float32)
 
@@ -64,9 +64,9 @@ def test_labels_are_led_back_to_the_frame(mode: str, opset: int) -> None:
     back = fit(mode, (30, 50), (24, 16))
     made = through(SMALL, Labels(4, back=back), opset)
     assert made.shape == (1, 30, 50)
-    plain = Labels(4).after(SMALL)[0]
+    there, plain = Transform(back.target, back.source, back.place, back.crop), Labels(4).after(SMALL)[0]
     for y, x in ((0, 0), (15, 25), (29, 49), (7, 31)):
-        u, v = back.to_target(np.array([x + 0.5, y + 0.5]))
+        u, v = there.to_source(np.array([x + 0.5, y + 0.5]))
         seen = 0 <= u < 16 and 0 <= v < 24
         assert made[0, y, x] == (plain[int(v), int(u)] if seen else 0)
 

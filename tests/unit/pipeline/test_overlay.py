@@ -77,9 +77,7 @@ def test_no_number_covers_another_where_objects_lie_on_each_other() -> None:
 def test_an_action_gets_a_row_per_axis_with_or_without_limits() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     bare = overlay_action(image, ["j1", "tool"], [0.5, 1.0])
-    full = overlay_action(
-        image, ["j1", "tool"], [0.5, 1.0], ["rad"], [(-2.6, 2.6), (0, 1)], [0.1, None], "pick", "STALE tool é"
-    )
+    full = overlay_action(image, ["j1", "tool"], [0.5, 1.0], ["rad"], [(-2.6, 2.6), (0, 1)], "pick é")
     assert bare.shape == full.shape
     assert not np.array_equal(bare, full)
     tall = overlay_action(image, [f"a{n}" for n in range(14)], [0.0] * 14)
@@ -88,7 +86,7 @@ def test_an_action_gets_a_row_per_axis_with_or_without_limits() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
 def test_an_action_nobody_should_send_can_still_be_drawn(value: float) -> None:
-    assert overlay_action(np.zeros((480, 640, 3), np.uint8), ["j1"], [value], [], [(-1, 1)], [0.0]).any()
+    assert overlay_action(np.zeros((480, 640, 3), np.uint8), ["j1"], [value], [], [(-1, 1)]).any()
 
 
 @pytest.mark.parametrize("count", [0, 1, 500])

@@ -61,16 +61,20 @@ def goal(dtype: Any = np.float32, shape: tuple[int, ...] = (1, 3), value: Any = 
     return Encoder(made, {"goal": array, "fixed": np.zeros(1, np.float32)}, {}, {}), array
 
 
+def assign(encoder: Encoder, name: str, value: object) -> None:
+    encoder.settings.put(name, encoder.settings.read(name, value))
+
+
 def test_a_constant_is_set_before_the_next_run_and_not_during_one() -> None:
     encoder, array = goal()
     assert array.tolist() == [[0.5, 0.5, 0.5]]
-    encoder.settings.set("goal", [1, 2, 3])
+    assign(encoder, "goal", [1, 2, 3])
     assert array.tolist() == [[0.5, 0.5, 0.5]]
     encoder.encode(SEEN)
     assert array.tolist() == [[1, 2, 3]]
     assert encoder.settings.describe() == {"goal": [1, 2, 3]}
-    encoder.settings.set("goal", 7)
-    encoder.settings.set("goal", None)
+    assign(encoder, "goal", 7)
+    assign(encoder, "goal", None)
     encoder.encode(SEEN)
     assert array.tolist() == [[0.5, 0.5, 0.5]]
     assert encoder.settings.describe() == {"goal": "packed"}
@@ -92,7 +96,7 @@ def test_a_constant_is_set_before_the_next_run_and_not_during_one() -> None:
 def test_what_is_no_value_of_it_is_refused_and_changes_nothing(value: Any, says: str) -> None:
     encoder, array = goal()
     with pytest.raises(UsageError) as caught:
-        encoder.settings.set("goal", value)
+        assign(encoder, "goal", value)
     assert says in str(caught.value)
     assert "give 3 numbers as [1, 3], float32" in caught.value.remedy
     encoder.encode(SEEN)
@@ -103,15 +107,15 @@ def test_only_what_the_manifest_declares_may_be_set() -> None:
     encoder, _ = goal()
     for name in ("fixed", "state", ""):
         with pytest.raises(UsageError, match="no input that may be set") as caught:
-            encoder.settings.set(name, 1)
+            assign(encoder, name, 1)
         assert "goal" in caught.value.remedy
 
 
 def test_whole_numbers_stay_whole() -> None:
     encoder, array = goal(np.int64, (1, 2), (3.0, 4.0))
-    encoder.settings.set("goal", [101, 2023])
+    assign(encoder, "goal", [101, 2023])
     with pytest.raises(UsageError, match="fractions"):
-        encoder.settings.set("goal", [0.5, 1])
+        assign(encoder, "goal", [0.5, 1])
     encoder.encode(SEEN)
     assert array.tolist() == [[101, 2023]]
 
@@ -125,19 +129,19 @@ def test_whole_numbers_stay_whole() -> None:
 )  # fmt: skip
 def test_what_was_set_is_shown_whatever_its_type(dtype: Any, value: list[float], shown: list[Any]) -> None:
     encoder, array = goal(dtype, (1, 2), 1.0)
-    encoder.settings.set("goal", value)
+    assign(encoder, "goal", value)
     assert encoder.settings.describe() == {"goal": shown}
     encoder.encode(SEEN)
     np.testing.assert_array_equal(array, np.array([value], dtype))
     for other in (2**64 - 1, -(2**63), 1e308, 0.5):  # taken or refused, and shown
         with contextlib.suppress(UsageError):
-            encoder.settings.set("goal", other)
+            assign(encoder, "goal", other)
         assert isinstance(encoder.settings.describe()["goal"], list)
 
 
 def test_what_was_set_goes_over_to_an_engine_that_can_take_it() -> None:
     before, _ = goal()
-    before.settings.set("goal", [1, 2, 3])
+    assign(before, "goal", [1, 2, 3])
     after, array = goal()
     assert after.settings.keep(before.settings) == ()
     after.encode(SEEN)
@@ -145,7 +149,7 @@ def test_what_was_set_goes_over_to_an_engine_that_can_take_it() -> None:
     other, _ = goal(shape=(1, 4), value=0.5)
     assert other.settings.keep(before.settings) == ("goal",), "it does not fit"
     assert other.settings.describe() == {"goal": "packed"}
-    before.settings.set("goal", None)
+    assign(before, "goal", None)
     assert after.settings.keep(before.settings) == ()
     after.encode(SEEN)
     assert array.tolist() == [[0.5, 0.5, 0.5]], "what was taken back goes over too"
