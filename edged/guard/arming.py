@@ -34,7 +34,8 @@ MOST_ACTS = 64  # between two ticks; of more the newest count
 
 class Arming:
     """`path`: the hold file (config.hold_file), called after the daemon. `enable`: name of the enable sensor,
-    `enable_max_age_ns` its limit. `reserve`: descriptors for writing a hold when there are no others.
+    `enable_max_age_ns` its limit. `reserve`: descriptors for writing a hold when there are no others. `holder`: who put
+    down the newest hold, as far as that is known.
 
     An existing hold file, readable or not, means held; a hold ends by `resume` alone. With an enable input: low, stale
     or missing is Hold(DISABLED), a rising edge arms. An input that was lost, or said no number, disarms, and its return
@@ -57,7 +58,7 @@ class Arming:
         self.gate = threading.Lock()  # between the last look at a hold and the send: see `hold`
         self._stopped = threading.Event()  # since the last hold, a stop is on the bus
         self._file_lock = threading.Lock()  # one hold or resume at a time, so that file and memory agree
-        self._held, self._holder, self._lock_of = _read(path)
+        self._held, self.holder, self._lock_of = _read(path)
         disarmed = Hold(Reason.DISARMED, f"as configured at start; {self._how}")
         self._disarmed: Hold | None = None if start == "armed" else disarmed
         self._input: Literal["unheard", "lost", "low", "high"] = "unheard"  # only low to high is a rising edge
@@ -86,7 +87,7 @@ class Arming:
             with self.gate:
                 if self._held is None or self._lock_of is None:
                     self._lock_of = lock
-                    self._holder = who
+                    self.holder = who
                 self.act("hold", who, reason)
                 self._stopped.clear()
             try:
@@ -97,7 +98,7 @@ class Arming:
 
     def _write(self, reason: str) -> None:
         make_folder(self._path.parent)
-        entry = {"who": self._holder, "reason": reason, "since": wall_time()}
+        entry = {"who": self.holder, "reason": reason, "since": wall_time()}
         if self._lock_of is not None:
             entry["lock"] = self._lock_of
         write_file(self._path, json.dumps(entry).encode())
@@ -109,8 +110,8 @@ class Arming:
         """
         with self._file_lock:
             if self._held is not None and self._lock_of is not None and via not in ("", self._lock_of):
-                fact = f"{self._holder} locked the hold: only they, or this machine's console, end it"
-                raise RefusedError(fact, f"ask {self._holder}, or 'edged resume {self._path.name}' on the machine")
+                fact = f"{self.holder} locked the hold: only they, or this machine's console, end it"
+                raise RefusedError(fact, f"ask {self.holder}, or 'edged resume {self._path.name}' on the machine")
             try:
                 self._path.unlink()
                 sync(self._path.parent)
@@ -146,14 +147,14 @@ class Arming:
         """What is remembered from tick to tick."""
         with self._lock:
             return {
-                "held": self._held, "holder": self._holder, "disarmed": self._disarmed, "input": self._input,
+                "held": self._held, "holder": self.holder, "disarmed": self._disarmed, "input": self._input,
                 "disabled": self._disabled,
             }  # fmt: skip
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on from there."""
         with self._lock:
-            self._held, self._holder, self._disarmed = memory["held"], memory["holder"], memory["disarmed"]
+            self._held, self.holder, self._disarmed = memory["held"], memory["holder"], memory["disarmed"]
             self._input, self._disabled = memory["input"], memory["disabled"]
 
     def disarm(self, why: str) -> None:
@@ -165,14 +166,9 @@ class Arming:
     def _disarm(self, why: str) -> None:
         self._disarmed = Hold(Reason.DISARMED, f"{why}; {self._how}")
 
-    @property
-    def holder(self) -> str:
-        """Who put down the newest hold, as far as that is known."""
-        return self._holder
-
     def describe(self) -> dict[str, Any]:
         """For health: `arming`; while held by whom, and whether only they, or the console, end it."""
-        held = {} if self._held is None else {"holder": self._holder, "locked": self._lock_of is not None}
+        held = {} if self._held is None else {"holder": self.holder, "locked": self._lock_of is not None}
         return {"arming": self.state, **held}
 
     @property

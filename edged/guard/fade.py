@@ -29,24 +29,23 @@ def pace_of(rule: Rules, start: Anchor, knots_ns: NDArray[np.int64]) -> Floats |
     more quickly when an engine takes over is slowed down for as long as the limits grow."""
     if not eases(rule, start.begun_ns, int(knots_ns[0])):
         return None
-    share = np.clip((knots_ns - start.begun_ns) / rule.fade_ns, 0.0, 1.0)[:, None]
-    left = np.clip(1 - (knots_ns - start.at_ns) / rule.fade_ns, 0.0, 1.0)[:, None]
-    return _grown(share, left, rule.envelope.velocity, np.abs(start.velocity))
+    return _grown(rule, start, knots_ns, rule.envelope.velocity, np.abs(start.velocity))
 
 
 def turn_pace(rule: Rules, start: Anchor, turn: Turning, knots_ns: NDArray[np.int64]) -> Floats | None:
     """[N] the limit of a rotation's rate, likewise."""
     if not eases(rule, start.begun_ns, int(knots_ns[0])) or math.isinf(turn.velocity):
         return None
-    share = np.clip((knots_ns - start.begun_ns) / rule.fade_ns, 0.0, 1.0)
-    left = np.clip(1 - (knots_ns - start.at_ns) / rule.fade_ns, 0.0, 1.0)
     still = np.zeros((1, len(turn.columns)))
     rate, _ = rates(turn.form, start.values[None, turn.columns], start.velocity[None, turn.columns], still)
-    return _grown(share, left, turn.velocity, np.nan_to_num(np.linalg.norm(rate[0])))
+    return _grown(rule, start, knots_ns, turn.velocity, np.nan_to_num(np.linalg.norm(rate[0])))[:, 0]
 
 
-def _grown(share: Floats, left: Floats, whole: Any, fast: Any) -> Floats:
-    """Limits at the knots, the lesser one of the two ends of each span."""
+def _grown(rule: Rules, start: Anchor, knots_ns: NDArray[np.int64], whole: Any, fast: Any) -> Floats:
+    """[N, D] the limits at the knots of what may go as fast as `whole` and does as `fast`, the lesser one of the two
+    ends of each span."""
+    share = np.clip((knots_ns - start.begun_ns) / rule.fade_ns, 0.0, 1.0)[:, None]
+    left = np.clip(1 - (knots_ns - start.at_ns) / rule.fade_ns, 0.0, 1.0)[:, None]
     limit: Floats = (LEAST + (1 - LEAST) * share) * whole
     limit = np.minimum(np.maximum(limit, fast * left), whole)
     limit[1:] = np.minimum(limit[:-1], limit[1:])

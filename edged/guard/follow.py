@@ -70,33 +70,22 @@ def keeps(positions: Floats, velocities: Floats, span: float, limit: Envelope, p
     the velocity in the span up to each knot, None = `limit.velocity`."""
     if not limit.limits:
         return np.ones(positions.shape[1], np.bool_)
-    fine = _surely_keeps(_Cubics.of(positions, velocities, span), limit, pace)
+    fine = _surely_keeps(_Cubics(positions, velocities, span), limit, pace)
     axes = np.flatnonzero(~fine)
     if axes.size:
-        cubics, slow = (
-            _Cubics.of(positions[:, axes], velocities[:, axes], span),
-            None if pace is None else pace[:, axes],
-        )
-        fine[axes] = _keeps(cubics, limit.of(axes), slow)
+        cubics = _Cubics(positions[:, axes], velocities[:, axes], span)
+        fine[axes] = _keeps(cubics, limit.of(axes), None if pace is None else pace[:, axes])
     return fine
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Cubics:
     """Those through knots of `positions` and `velocities` [N, D], `span` seconds apart. At a share x of each of the
     N - 1 spans v = begin + x rise + x^2 bend."""
 
-    positions: Floats
-    velocities: Floats
-    span: float
-    rise: Floats
-    bend: Floats
-
-    @classmethod
-    def of(cls, positions: Floats, velocities: Floats, span: float) -> _Cubics:
-        slope = (positions[1:] - positions[:-1]) / span
-        begin, end = velocities[:-1], velocities[1:]
-        return cls(positions, velocities, span, 2 * (3 * slope - 2 * begin - end), 3 * (begin + end - 2 * slope))
+    def __init__(self, positions: Floats, velocities: Floats, span: float) -> None:
+        self.positions, self.velocities, self.span = positions, velocities, span
+        slope, begin, end = (positions[1:] - positions[:-1]) / span, velocities[:-1], velocities[1:]
+        self.rise, self.bend = 2 * (3 * slope - 2 * begin - end), 3 * (begin + end - 2 * slope)
 
     def speeds(self) -> tuple[Floats, Floats]:
         """Where each span begins, and where it ends."""

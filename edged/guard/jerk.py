@@ -202,10 +202,8 @@ def follow(state: State, goal: State, span: float, axis: Axis, velocity: float) 
     wish = goal.acceleration + math.copysign(quick, slower)
     wish = min(wish, _rising(state.velocity, state.acceleration, velocity, change, span))
     wish = max(wish, -_rising(-state.velocity, -state.acceleration, velocity, change, span))
-    least, most = (
-        max(state.acceleration - change, -axis.acceleration),
-        min(state.acceleration + change, axis.acceleration),
-    )
+    least = max(state.acceleration - change, -axis.acceleration)
+    most = min(state.acceleration + change, axis.acceleration)
     return min(max(wish, least), most)
 
 

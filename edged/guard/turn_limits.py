@@ -42,7 +42,7 @@ def guard_turns(chunk: ActionChunk, turns: Sequence[Turning], start: Anchor | No
             continue
         if not turn.limits:
             return _hold(chunk, turn, parts, begin, allowed)
-        changes += _changes(chunk, turn, parts, given, begin, allowed)
+        changes += _changes(chunk, turn, parts, given, begin)
         actions = chunk.actions.copy()
         actions[:, turn.columns] = given
         chunk = replace(chunk, actions=actions)
@@ -82,9 +82,7 @@ def _angles(turn: Turning, begin: Floats, path: Floats, parts: Floats) -> Floats
     return angles
 
 
-def _changes(
-    chunk: ActionChunk, turn: Turning, parts: Floats, given: Floats, begin: Floats, allowed: Floats
-) -> list[Change]:
+def _changes(chunk: ActionChunk, turn: Turning, parts: Floats, given: Floats, begin: Floats) -> list[Change]:
     """By how much each step that was limited turns from the one before, as asked for and as given."""
     asked, left = (_angles(turn, begin, given, one) for one in (parts, given))
     return [
