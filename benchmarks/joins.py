@@ -134,7 +134,7 @@ class Eye:
 class Outlet:
     """Hands each message to the player."""
 
-    topic, is_behind, seq = "pick/action", False, 0
+    topic, seq = "pick/action", 0
 
     def __init__(self, player: Player, now: ManualClock) -> None:
         self._player, self._now = player, now
@@ -143,8 +143,7 @@ class Outlet:
         self.seq += 1
         self._player.feed(decode(data), self._now())
 
-    def count_peers(self) -> int:
-        return 0
+    def tend(self) -> None: ...
 
 
 def config_of(folder: Path, join: str, latency_ms: int, limits: bool) -> Config:

@@ -192,9 +192,9 @@ def _emitter(reporter: Reporter, publisher: Publisher) -> Callable[[Event], None
 
     def emit(event: Event) -> None:
         if event.name == "alarm":
-            publisher.set_alarms((str(event.facts["what"]),))
+            publisher.alarms = (str(event.facts["what"]),)
         elif event.name == "loaded" or (event.name == "swapped" and event.facts["to"]):
-            publisher.set_alarms(())
+            publisher.alarms = ()
         reporter.emit(event)
 
     return emit

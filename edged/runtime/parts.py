@@ -24,7 +24,7 @@ from edged.inspection.doubled import Doubled
 from edged.inspection.ledger import LONGEST_LINE, check_repeat
 from edged.inspection.part import Outcome, Part, not_inspected
 from edged.inspection.triggers import Matcher
-from edged.runtime.control import Request, failure, parse_request
+from edged.runtime.control import ROLE_REMEDY, Request, failure, parse_request
 from edged.runtime.door import Asked, Door
 from edged.runtime.ledger_file import LedgerFile
 from edged.runtime.publish import Outlet
@@ -40,9 +40,7 @@ LISTED = (
     "engine", "boot", "session",
 )  # fmt: skip
 PAUSE_S = 0.2  # before what could not be written is tried again
-TENDED = 16  # results between two looks at who subscribed
 LONGEST_AGO_NS = 3600 * 1_000_000_000
-ROLE_REMEDY = "have it moved: edged keys allow KEY CLIENTS --operate"
 
 log = logging.getLogger("edged")
 
@@ -127,9 +125,8 @@ class Parts(Duty):
     def close(self) -> None:
         """All that are open are NOT_INSPECTED(STOPPING); when the loop has ended."""
         self.stopping.set()
-        if self.is_alive():
-            self._door.wake()
-            self.join(timeout=2.0)
+        self._door.wake()
+        super().close()
         self._door.close()
 
     def describe_parts(self) -> dict[str, Any]:
@@ -273,13 +270,12 @@ class Parts(Duty):
         return self._file.line(kind, {"wall": wall_time(at_ns), "mono_ns": at_ns, **facts})
 
     def _publish(self, outcome: Outcome, line: Mapping[str, Any]) -> None:
-        seq, outlet = self._outlet.seq + 1, self._outlet
+        outlet = self._outlet
         made = self._sender.preamble(
-            Kind.RESULT, seq, outcome.captured_ns, self._now(), self._valid_ns, engine=outcome.engine
+            Kind.RESULT, outlet.seq + 1, outcome.captured_ns, self._now(), self._valid_ns, engine=outcome.engine
         )
         outlet.send(encode(outlet.topic, made, part_result(outcome, line, self._camera)))
-        if outlet.is_behind or seq % TENDED == 0:
-            outlet.count_peers()
+        outlet.tend()
 
     def _forget(self, now_ns: int) -> None:
         """Parts that could not be written down for so long that nobody asks for them any more."""

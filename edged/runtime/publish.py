@@ -23,7 +23,6 @@ from edged.inspection.part import Part
 from edged.inspection.rules import Judge, Result, result_header
 from edged.pipeline.schedule import Schedule, end_of, hold_ns
 from edged.runtime.peers import Peers
-from edged.runtime.places import Places
 from edged.runtime.result_message import verdict_result
 from edged.runtime.sender import NO_ENGINE, Sender
 from edged.runtime.verdict_message import describe_verdict, rows_kept
@@ -35,7 +34,7 @@ COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
 MOST_READ = 64  # subscriptions at a time
 SUBSCRIPTIONS_AT_ONCE = 16  # of one peer that libzmq takes in without our having looked at them
 LONGEST_SUBSCRIPTION = 512
-TENDED_TICKS = 16  # between two looks at who subscribed
+TENDED_MESSAGES = 16  # between two looks at who subscribed
 IN_USE = "stop whatever else uses that endpoint or change [bus] bind / [daemon] runtime"
 
 
@@ -84,17 +83,20 @@ class Outlet:
     def send(self, data: bytes) -> None:
         """Hand one message to ZeroMQ; never blocks."""
         self.seq += 1
-        if self._watched_by is not None and self._watched_by.places.lost:
-            self._mend(self._watched_by.places)
+        self._mend()
         for socket in self._sockets:
             socket.send(data, 0, len(data) < COPY_BELOW_BYTES)
         if self.copy_to is not None:
             self.copy_to(data)
 
+    def tend(self) -> None:
+        """After a message: now and then see who came and went, and at once while there is more to read."""
+        if self.is_behind or self.seq % TENDED_MESSAGES == 0:
+            self.count_peers()
+
     def count_peers(self) -> int:
         """Read who came and went since last time, a bounded number; returns how many listen now."""
-        if self._watched_by is not None and self._watched_by.places.lost:
-            self._mend(self._watched_by.places)
+        self._mend()
         unread = len(self._sockets)
         for socket in self._sockets:
             for _ in range(MOST_READ):
@@ -110,9 +112,10 @@ class Outlet:
         self.is_behind = bool(unread)  # libzmq takes in as many as are sent, and keeps what is not read here
         return self.peers
 
-    def _mend(self, places: Places) -> None:
-        for socket in self._sockets:
-            places.mend(socket)
+    def _mend(self) -> None:
+        if self._watched_by is not None and self._watched_by.places.lost:
+            for socket in self._sockets:
+                self._watched_by.places.mend(socket)
 
     def _watcher(self, endpoint: str, quota: Quota) -> Callable[[zmq.Socket[bytes]], None]:
         """What has to be registered of a socket before it is bound."""
@@ -149,14 +152,10 @@ class Publisher:
         self._hold_ns = hold_ns(period_ns)
         self.now = now
         self.alarmed: tuple[str, ...] = ()  # what the newest message has
-        self._alarms: tuple[str, ...] = ()
+        self.alarms: tuple[str, ...] = ()
+        """What every masks message repeats until it is over, so that a late subscriber cannot miss it."""
         self._meaning: Mapping[str, Any] | None = None
         self._encoded: dict[str, msgspec.Raw] = {}
-
-    @property
-    def alarms(self) -> tuple[str, ...]:
-        """What goes into every masks message now."""
-        return self._alarms
 
     @property
     def sent(self) -> int:
@@ -177,10 +176,6 @@ class Publisher:
         if self.judge is not None and memory["judge"] is not None:
             self.judge.recall(memory["judge"])
 
-    def set_alarms(self, alarms: Sequence[str]) -> None:
-        """What every masks message repeats until it is over, so that a late subscriber cannot miss it."""
-        self._alarms = tuple(alarms)
-
     def send(
         self,
         tick: Tick,
@@ -200,7 +195,7 @@ class Publisher:
         how long its verdicts are good; `motion`: its number, 0 = nothing moves; `waiting`: why no newer plan comes;
         `inspection`: measures of the result; `part`: whose frame it is of.
         """
-        self.alarmed = self._alarms  # of this message; another thread may set others meanwhile
+        self.alarmed = self.alarms  # of this message; another thread may set others meanwhile
         published_ns = self.now()
         hold_valid_ns = self._hold_ns if schedule is None else schedule.hold_ns
         valid_ns = hold_valid_ns
@@ -227,8 +222,7 @@ class Publisher:
         self._outlet.send(data)
         if result is not None:
             self._send_result(result, verdict, tick, published_ns, valid_ns, engine)
-        if self._outlet.is_behind or self._outlet.seq % TENDED_TICKS == 0:
-            self._outlet.count_peers()
+        self._outlet.tend()
         return Sent(verdict, published_ns, published_ns + valid_ns, result)
 
     def _judged(
@@ -294,5 +288,4 @@ class Publisher:
         seq = self._results.seq + 1
         made = self._sender.preamble(Kind.RESULT, seq, verdict.captured_ns, published_ns, valid_ns, engine=engine)
         self._results.send(encode(self._results.topic, made, header))
-        if seq % TENDED_TICKS == 0:
-            self._results.count_peers()
+        self._results.tend()

@@ -8,8 +8,6 @@ from typing import Any
 from edged.runtime.publish import Outlet
 from edged.wire.topic import readdressed
 
-TENDED = 16
-
 
 class SplitOutlet(Outlet):
     """`camera`: whose the next message is, "" = everybody's; it is asked for anew each time."""
@@ -26,5 +24,4 @@ class SplitOutlet(Outlet):
         for name, part in self._parts.items():
             if camera in ("", name):
                 part.send(readdressed(data, part.topic, part.seq + 1))
-                if part.is_behind or part.seq % TENDED == 0:
-                    part.count_peers()
+                part.tend()

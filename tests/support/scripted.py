@@ -143,7 +143,6 @@ class CollectingOutlet:
     """Keeps what is sent."""
 
     topic = "pick/action"
-    is_behind = False
 
     def __init__(self) -> None:
         self.seq = 0
@@ -153,8 +152,7 @@ class CollectingOutlet:
         self.seq += 1
         self.heard.append(decode(data))
 
-    def count_peers(self) -> int:
-        return 0
+    def tend(self) -> None: ...
 
 
 class Steady(cells.Ring):

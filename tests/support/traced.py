@@ -118,6 +118,8 @@ class Heard:
     is_behind: bool = False
     peers: int = 1
 
+    def tend(self) -> None: ...
+
     def send(self, data: bytes) -> None:
         self.seq += 1
         self.messages.append(decode(data))

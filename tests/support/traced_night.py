@@ -40,7 +40,7 @@ def night(cell: TracedCell, ticks: int, events: bool = True) -> None:
         elif what == 5:
             cell.motion.ask_to_forget()
         elif what == 6:
-            cell.publisher.set_alarms(("scratch",) if chance.random() < 0.5 else ())
+            cell.publisher.alarms = ("scratch",) if chance.random() < 0.5 else ()
         elif what == 7 and cell.config.stream == "action" and cell.slot.running is not None:
             settings, name = cell.slot.running.inference.encoder.settings, traced_engines.SETTABLE
             settings.put(name, settings.read(name, float(chance.random())))

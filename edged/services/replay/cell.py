@@ -37,8 +37,6 @@ OpenEngine = Callable[[str, str, bytes], Engine]
 class Kept:
     """An outlet that keeps the newest message."""
 
-    is_behind = False
-
     def __init__(self, topic: str) -> None:
         self.topic, self.seq = topic, 0
         self.newest: bytes | None = None
@@ -47,8 +45,7 @@ class Kept:
         self.seq += 1
         self.newest = data
 
-    def count_peers(self) -> int:
-        return 0
+    def tend(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -138,7 +135,7 @@ class RecordedCell:
             for look in facts["looks"]:
                 self._inputs.feed(look)
         self._arming_expects(facts)
-        self._publisher.set_alarms(facts.get("alarms", ()))
+        self._publisher.alarms = tuple(facts.get("alarms", ()))
         told = facts.get("inference")
         if isinstance(worker, FedWorker):
             worker.inference = told

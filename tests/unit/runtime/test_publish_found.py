@@ -26,10 +26,10 @@ __all__ = ["context"]
 def test_labels_carry_their_map_and_the_alarms_of_the_moment(context: Context) -> None:
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     with Bus(context, topic="inspect/masks") as bus:
-        bus.publisher.set_alarms(["engine"])
+        bus.publisher.alarms = ("engine",)
         _, message = bus.send(Labels(image, "line", NOW - MS), meaning={"classes": ["plate", "pit"]})
         _, hold = bus.send(Hold(Reason.STALE, ""))
-        bus.publisher.set_alarms([])
+        bus.publisher.alarms = ()
         _, quiet = bus.send(Labels(image, "line", NOW - MS))
     assert message.kind is Kind.LABELS
     np.testing.assert_array_equal(message.arrays["labels"], image)
@@ -116,7 +116,7 @@ def test_each_verdict_has_one_result_with_its_reasons(context: Context) -> None:
         nothing = replace(found, xyxy=found.xyxy[:0], score=found.score[:0], class_id=found.class_id[:0], masks=())
         told = []
         for verdict, alarms in ((found, ()), (nothing, ()), (nothing, ("swap",)), (Hold(Reason.STALE, "line"), ())):
-            publisher.set_alarms(alarms)
+            publisher.alarms = alarms
             inspection = None if isinstance(verdict, Hold) else inspect(verdict, meaning["classes"])
             publisher.send(TICK, verdict, b"engine08", meaning, inspection=inspection)
             masks, result = decode(bus.listener.recv()), decode(heard.recv())
