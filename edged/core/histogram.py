@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 _RATIO = 1.08
 _TOP_NS = 30_000_000_000
@@ -60,3 +61,14 @@ class Histogram:
         """`[[upper bound in us, count], ...]` of the buckets that hold something; for plots and for merging."""
         uppers = [*BOUNDS_NS, self.max_ns]
         return [[uppers[i] / 1000, count] for i, count in enumerate(self.counts) if count]
+
+
+def between(before: Sequence[int], after: Sequence[int]) -> Histogram:
+    """What was recorded from one copy of `counts` to another; `max_ns` is the bound of its highest bucket."""
+    made = Histogram()
+    made.counts = [now - then for now, then in zip(after, before, strict=True)]
+    made.count = sum(made.counts)
+    if made.count:
+        highest = max(index for index, count in enumerate(made.counts) if count)
+        made.max_ns = BOUNDS_NS[min(highest, len(BOUNDS_NS) - 1)]
+    return made

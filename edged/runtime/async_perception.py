@@ -12,12 +12,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from edged.core.clock import Now, ms, sleep_until
+from edged.core.clock import Now, sleep_until
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import Hold, Observation, Prediction, Reason, Tick
-from edged.guard import guard
+from edged.core.types import Hold, Observation, Reason, Tick
 from edged.pipeline.pipeline import Pipeline
-from edged.runtime.inference_thread import InferenceThread, Job
+from edged.runtime.inference_thread import InferenceThread, Job, concluded
 from edged.runtime.inputs import Inputs
 from edged.runtime.turn import Turn
 
@@ -75,13 +74,7 @@ class AsyncPerception:
             return Turn(late, observation=self._unanswered(running, worker))
         if more:
             self._begin(worker, watch.started_ns)
-        observation = done.job.observation
-        prediction, known_ns = done.conclude(watch)
-        verdict: Prediction | Hold = prediction
-        if not isinstance(prediction, Hold):
-            verdict = guard(prediction, running.rule, None, tick, known_ns)
-            watch.lap("guard")
-        return Turn(verdict, None, observation, prediction=prediction)
+        return concluded(running, done, tick, watch)
 
     def _begin(self, worker: InferenceThread, now_ns: int) -> bool:
         """Give the engine the newest observation, unless that is the one it had, or its slot has not come."""
@@ -124,8 +117,7 @@ class AsyncPerception:
     def _late(self, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
         """Nothing came in time, and no input was refused."""
         if worker.busy:
-            spent_ms, usual_ms = ms(worker.spent_ns(tick.started_ns)), ms(running.schedule.run_ns)
-            detail = f"no result yet: inference has been running for {spent_ms:.0f} ms, {usual_ms:.0f} ms when loaded"
-            return Hold(Reason.LATE, f"{detail}; use a faster engine or fewer programs beside it")
+            fact = worker.still_running(tick.started_ns)
+            return Hold(Reason.LATE, f"{fact}; use a faster engine or fewer programs beside it")
         stale = self._inputs.observe(running.want, replace(tick, timed_out=True), tick.started_ns)
         return stale if isinstance(stale, Hold) else Hold(Reason.STALE, "nothing new to look at", stale.captured_ns)

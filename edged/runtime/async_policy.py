@@ -190,9 +190,7 @@ class AsyncPolicy:
         if isinstance(place, Hold):
             return Turn(self._inputs.explained(replace(place, captured_ns=plan.chunk.captured_ns)))
         missed = place.previous is None or now_ns >= place.previous.cut_ns
-        if (
-            missed and not said.chunk.ramping
-        ):  # controllers gave up meanwhile: the plan begins again from where they are
+        if missed and not said.chunk.ramping:  # controllers gave up: the plan begins again from where they are
             rest = plan.rest(place.at_ns)
             guarded = None if rest is None else guard(rest, by.rule, place, tick, now_ns, True)
             if not isinstance(guarded, ActionChunk):

@@ -84,14 +84,10 @@ class Health:
                 for change in verdict.changes:
                     self.changes[change.rule] += 1
         hold = standing or (verdict if isinstance(verdict, Hold) else None)
-        state = "ok" if hold is None else hold.reason.name
-        if hold is not None:
-            self.detail = hold.detail
+        self.detail = "" if hold is None else hold.detail
         if changed := self._verdict.follow(hold, published_ns, False, engine):
-            if hold is None:
-                self.detail = ""
             self.transitions.append(changed)
-            self.state, self.since_ns = state, published_ns
+            self.state, self.since_ns = changed.after, published_ns
             self.first_verdict.set()
         if changed := self._wait.follow(waiting, published_ns, True, engine):
             self.transitions.append(changed)

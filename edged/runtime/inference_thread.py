@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from edged.core.clock import NS_PER_MS, NS_PER_S, Now, ms
 from edged.core.errors import MachineryError
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import Hold, Observation, Prediction
+from edged.core.types import Hold, Observation, Prediction, Tick
+from edged.guard import guard
 from edged.pipeline.encode import NOTHING, Heeded
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.overlap import Overlap
+from edged.runtime.turn import Turn
 
 JOIN_S = 0.5
 OVERDUE_FACTOR, OVERDUE_NS = 4, 500 * NS_PER_MS
@@ -44,9 +46,9 @@ class Done:
     heeded: Heeded = NOTHING
     overlap: Overlap | None = None
 
-    def conclude(self, watch: Stopwatch) -> Outcome:
-        """What a perception engine's run came to, counted to the tick of `watch`; called once, when the next run may
-        have begun."""
+    def conclude(self, watch: Stopwatch) -> tuple[Prediction | Hold, int]:
+        """What a perception engine's run came to and when that was known, counted to the tick of `watch`; called once,
+        when the next run may have begun."""
         outcome, known_ns = self.failed if self.failed is not None else self.prediction, watch.started_ns
         if self.overlap is not None:
             outcome = self.overlap.decode(self.job.observation, self.watch)
@@ -54,14 +56,7 @@ class Done:
             watch.rest()
         watch.adopt(self.watch)
         assert outcome is not None, "a run that did not fail was decoded"
-        return Outcome(outcome, known_ns)
-
-
-class Outcome(NamedTuple):
-    """Of a perception engine's run, and when that was known."""
-
-    prediction: Prediction | Hold
-    known_ns: int
+        return outcome, known_ns
 
 
 class InferenceThread(threading.Thread):
@@ -75,7 +70,7 @@ class InferenceThread(threading.Thread):
         self.pipeline = pipeline
         self._now, self._hang_ns = now, hang_ns
         self._wake = threading.Condition(threading.Lock())
-        self._job: Job | None = None  # given, until its result is taken
+        self.job: Job | None = None  # given, until its result is taken
         self._done: Done | None = None
         self.broken: BaseException | None = None
         self._released = False
@@ -88,21 +83,16 @@ class InferenceThread(threading.Thread):
         self._bridged = 0
 
     @property
-    def job(self) -> Job | None:
-        """The job at hand, until its result is taken."""
-        return self._job
-
-    @property
     def busy(self) -> bool:
         """Whether a job was given whose result was not taken yet."""
-        return self._job is not None
+        return self.job is not None
 
     def submit(self, job: Job) -> None:
         """Run it as soon as possible; not while `busy`."""
         self.memory = self.pipeline.inference.encoder.memory() if self.remembers else None
         with self._wake:
-            assert self._job is None, "one job at a time"
-            self._job = job
+            assert self.job is None, "one job at a time"
+            self.job = job
             self._wake.notify_all()
 
     def take(self) -> Done | None:
@@ -110,11 +100,11 @@ class InferenceThread(threading.Thread):
         self.taken = None
         if self.broken is not None:
             raise self.broken
-        if self._job is None:
+        if self.job is None:
             return None
         with self._wake:
             if (done := self._done) is not None:
-                self._done = self._job = None
+                self._done = self.job = None
                 self._runs += 1
                 self.taken = done = self._kept(done)
                 return done
@@ -140,12 +130,17 @@ class InferenceThread(threading.Thread):
 
     def running_for_ns(self) -> int:
         """How long the job at hand has been running; 0 without one."""
-        job = self._job
+        job = self.job
         return self._now() - job.begin_ns if job is not None and self._done is None else 0
+
+    def still_running(self, now_ns: int) -> str:
+        """For a Hold of a tick that needs the result and does not have it."""
+        spent_ms, usual_ms = ms(self.spent_ns(now_ns)), ms(self.pipeline.schedule.run_ns)
+        return f"no result yet: inference has been running for {spent_ms:.0f} ms, {usual_ms:.0f} ms when loaded"
 
     def spent_ns(self, now_ns: int) -> int:
         """For the loop: how long ago it gave the job whose result it has not taken yet; 0 without one."""
-        return now_ns - self._job.begin_ns if self._job is not None else 0
+        return now_ns - self.job.begin_ns if self.job is not None else 0
 
     @property
     def hangs(self) -> bool:
@@ -188,9 +183,9 @@ class InferenceThread(threading.Thread):
 
     def _next(self) -> Job | None:
         with self._wake:
-            while not self._released and (self._job is None or self._done is not None):
+            while not self._released and (self.job is None or self._done is not None):
                 self._wake.wait()
-            return None if self._released else self._job
+            return None if self._released else self.job
 
     def _infer(self, job: Job) -> Done:
         watch = Stopwatch(self._now)
@@ -212,3 +207,13 @@ class InferenceThread(threading.Thread):
             return done
         self._overlap.keep()
         return replace(done, overlap=self._overlap)
+
+
+def concluded(running: Pipeline, done: Done, tick: Tick, watch: Stopwatch) -> Turn:
+    """The turn that a perception engine's result comes to, called when the next run may have begun."""
+    prediction, known_ns = done.conclude(watch)
+    verdict = prediction
+    if not isinstance(prediction, Hold):
+        verdict = guard(prediction, running.rule, None, tick, known_ns)
+        watch.lap("guard")
+    return Turn(verdict, None, done.job.observation, prediction=prediction)

@@ -113,13 +113,8 @@ class Inputs:
     def observe(self, want: Wanted, tick: Tick, now_ns: int) -> Observation | Hold:
         """The newest input that belongs together, or a Hold that names the stream that does not."""
         frames = {stream.name: self.cameras[stream.name].mailbox.newest() for stream in want.cameras}
-        shadow, looks = self.shadow.want, self.looks
-        if looks is None:
-            observation = observe(want, frames, self.sensors, now_ns, tick.timed_out, self.cameras)
-        else:
-            look = looks.look(now_ns, frames, shadow)
-            observation = observe(want, frames, looks.rings, now_ns, tick.timed_out, looks.cameras)
-            look.begun = isinstance(observation, Observation)
+        shadow = self.shadow.want
+        observation = self._look(want, frames, now_ns, tick.timed_out, shadow)
         if isinstance(observation, Hold):
             return observation
         return self.past.extend(observation, want) if shadow is None else self.past.extend(observation, want, shadow)
@@ -127,9 +122,7 @@ class Inputs:
     def observe_frame(self, want: Wanted, frame: Frame) -> Observation | Hold:
         """What was there when a frame was captured, however long ago: it is a part's, and a part has its deadline."""
         observation = observe(want, {frame.camera: frame}, self.sensors, frame.captured_ns, False, self.cameras)
-        if isinstance(observation, Hold):
-            return observation
-        return self.past.extend(observation, want)
+        return self.past.extend(observation, want) if isinstance(observation, Observation) else observation
 
     def observe_part(self, want: Wanted, frame: Frame) -> Observation | Hold:
         """Likewise, of a part's frame, and told in the trace."""
@@ -138,7 +131,7 @@ class Inputs:
 
     def observe_camera(self, want: Wanted, name: str, frame: Frame | None, now_ns: int) -> Observation | Hold:
         """What one of several cameras sees now, each for itself; `want`: this one and the sensors."""
-        return self._look(want, {name: frame}, now_ns, name)
+        return self._look(want, {name: frame}, now_ns, camera=name)
 
     def glance(self, name: str, now_ns: int) -> Frame | None:
         """The newest frame of one of several cameras, told in the trace."""
@@ -152,12 +145,14 @@ class Inputs:
         return str((self.cameras if self.looks is None else self.looks.cameras)[camera].stats()["state"])
 
     def _look(
-        self, want: Wanted, frames: Mapping[str, Frame | None], now_ns: int, camera: str = ""
-    ) -> Observation | Hold:
+        self, want: Wanted, frames: Mapping[str, Frame | None], now_ns: int, timed_out: bool = False,
+        shadow: Wanted | None = None, camera: str = "",
+    ) -> Observation | Hold:  # fmt: skip
+        """What belongs together of `frames` and the sensors, told in the trace."""
         if self.looks is None:
-            return observe(want, frames, self.sensors, now_ns, False, self.cameras)
-        look = self.looks.look(now_ns, frames, camera=camera)
-        observation = observe(want, frames, self.looks.rings, now_ns, False, self.looks.cameras)
+            return observe(want, frames, self.sensors, now_ns, timed_out, self.cameras)
+        look = self.looks.look(now_ns, frames, shadow, camera)
+        observation = observe(want, frames, self.looks.rings, now_ns, timed_out, self.looks.cameras)
         look.begun = isinstance(observation, Observation)
         return observation
 

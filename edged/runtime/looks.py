@@ -8,21 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from edged.core.types import Frame, Sample
-from edged.pipeline.align import Wanted
+from edged.pipeline.align import Ring, Wanted
 from edged.source.open import Camera, Samples
-
-
-class Ring(Protocol):
-    """What a look asks of a sensor."""
-
-    def at_or_before(self, stamp_ns: int) -> Sample | None: ...
-
-    def newest(self) -> Sample | None: ...
-
-    def trouble(self) -> str: ...
 
 
 @dataclass(slots=True, eq=False)

@@ -90,8 +90,7 @@ class MotionState:
         self._commands = deque(memory["commands"], maxlen=REMEMBERED)
         self.command = self._commands[-1] if self._commands else None
         self._said = deque(memory["said"], maxlen=REMEMBERED)
-        self._rested = memory["rested"]
-        self._axes = None if (axes := memory.get("axes")) is None else (tuple(axes[0]), tuple(axes[1]))
+        self._rested, self._axes = memory["rested"], memory["axes"]
         self._window.clear()
         for sample in memory["window"]:
             self._window.add(sample)

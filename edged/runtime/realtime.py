@@ -53,10 +53,8 @@ def keep_freed_memory() -> None:
     A 640x480 frame is 225 pages, and a page fault costs about a microsecond in a virtual machine. See mallopt(3); a C
     library without it keeps its own ways.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
-        mallopt(_M_TRIM_THRESHOLD, 4 * _LARGEST_THRESHOLD)
+    _mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
+    _mallopt(_M_TRIM_THRESHOLD, 4 * _LARGEST_THRESHOLD)
 
 
 def _share_arena() -> None:
@@ -65,9 +63,12 @@ def _share_arena() -> None:
     Any other keeps its end, as large as it ever was: malloc_trim(3) gives back the main one's alone. With floods and
     swaps that adds up for an hour and cannot be told from a leak.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
+    _mallopt(_M_ARENA_MAX, 1)
+
+
+def _mallopt(option: int, value: int) -> None:
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(option, value)
 
 
 def after_sockets(loop: LoopConfig) -> None:

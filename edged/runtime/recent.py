@@ -8,29 +8,19 @@ nothing for it. Their room is made at the start: what fills up for an hour looks
 from __future__ import annotations
 
 from array import array
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from edged.core.clock import NS_PER_S
-from edged.core.histogram import BOUNDS_NS, Histogram
+from edged.core.histogram import between
+from edged.runtime.health import Health
 
 WINDOWS = {"minute": (5 * NS_PER_S, 60 * NS_PER_S), "hour": (60 * NS_PER_S, 3600 * NS_PER_S)}
 """Name to how far apart its copies are, and how long it is."""
 
 
 _Figures = dict[str, "array[int]"]
-
-
-class Counted(Protocol):
-    """What is copied: the counters of `Health`."""
-
-    ticks: int
-    skipped: int
-    predictions: int
-    holds: Counter[str]
-    late: Histogram
-    latency: Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +36,7 @@ class _Copy:
 class Recent:
     """`note` the counters now and then; `since` gives the differences. For one thread."""
 
-    def __init__(self, counted: Counted, now_ns: int) -> None:
+    def __init__(self, counted: Health, now_ns: int) -> None:
         self._counted = counted
         self._copies = {
             name: deque([_copy(counted, now_ns)], maxlen=length // apart + 1)
@@ -79,11 +69,11 @@ class Recent:
         return next((copy for copy in copies if now_ns - copy.at_ns < length_ns + apart_ns), copies[-1])
 
 
-def _figures(counted: Counted) -> _Figures:
+def _figures(counted: Health) -> _Figures:
     return {name: array("Q", getattr(counted, name).counts) for name in ("late", "latency")}
 
 
-def _copy(counted: Counted, now_ns: int) -> _Copy:
+def _copy(counted: Health, now_ns: int) -> _Copy:
     return _Copy(
         now_ns, counted.ticks, counted.skipped, counted.predictions, dict(counted.holds), _figures(counted)
     )  # fmt: skip
@@ -91,24 +81,12 @@ def _copy(counted: Counted, now_ns: int) -> _Copy:
 
 def _between(old: _Copy, new: _Copy) -> dict[str, Any]:
     holds = {name: count - old.holds.get(name, 0) for name, count in new.holds.items()}
+    figures = {name: between(old.figures[name], counts) for name, counts in new.figures.items()}
     return {
         "seconds": round((new.at_ns - old.at_ns) / NS_PER_S, 1),
         "ticks": new.ticks - old.ticks,
         "skipped": new.skipped - old.skipped,
         "predictions": new.predictions - old.predictions,
         "holds": {name: count for name, count in holds.items() if count},
-        "steps": _steps(old.figures, new.figures),
+        "steps": {name: figure.summary() for name, figure in figures.items() if figure.count},
     }
-
-
-def _steps(old: _Figures, new: _Figures) -> dict[str, dict[str, float | int]]:
-    found = {}
-    for name, counts in new.items():
-        histogram = Histogram()
-        histogram.counts = [after - before for after, before in zip(counts, old[name], strict=True)]
-        histogram.count = sum(histogram.counts)
-        if histogram.count:
-            highest = max(index for index, count in enumerate(histogram.counts) if count)
-            histogram.max_ns = BOUNDS_NS[min(highest, len(BOUNDS_NS) - 1)]
-            found[name] = histogram.summary()
-    return found

@@ -16,14 +16,13 @@ from msgspec.structs import replace
 
 from edged.core.clock import NS_PER_MS, Now, ms, ns
 from edged.core.stopwatch import Stopwatch
-from edged.core.types import Frame, Hold, Observation, Prediction, Reason, Tick
-from edged.guard import guard
+from edged.core.types import Frame, Hold, Observation, Reason, Tick
 from edged.pipeline.pipeline import Pipeline
-from edged.runtime.inference_thread import InferenceThread, Job
+from edged.runtime.async_perception import PATIENCE
+from edged.runtime.inference_thread import InferenceThread, Job, concluded
 from edged.runtime.inputs import Inputs
 from edged.runtime.turn import Turn
 
-PATIENCE = 1.5  # nominal result periods without a result
 LOOK_NS = 2 * NS_PER_MS  # between two looks at cameras that have nothing new
 
 
@@ -99,12 +98,7 @@ class SeveralPerception:
         self._running = None
         if more:
             self._begin(worker, watch.started_ns)
-        prediction, known_ns = done.conclude(watch)
-        verdict: Prediction | Hold = prediction
-        if not isinstance(prediction, Hold):
-            verdict = guard(prediction, running.rule, None, tick, known_ns)
-            watch.lap("guard")
-        turn = Turn(verdict, None, done.job.observation, prediction=prediction)
+        turn = concluded(running, done, tick, watch)
         return turn if camera is None else self._told(camera, turn, watch.started_ns)
 
     def _begin(self, worker: InferenceThread, now_ns: int) -> bool:

@@ -238,11 +238,9 @@ class Slot:
 
 
 def _keep_settings(before: Pipeline | None, after: Pipeline) -> tuple[str, ...]:
-    return (
-        ()
-        if before is None or before is after
-        else after.inference.encoder.settings.keep(before.inference.encoder.settings)
-    )
+    if before is None or before is after:
+        return ()
+    return after.inference.encoder.settings.keep(before.inference.encoder.settings)
 
 
 def _worth_waiting(held: _Held) -> bool:

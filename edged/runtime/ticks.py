@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edged.core.clock import NS_PER_S, Now, monotonic_ns, sleep_until
-from edged.core.types import Frame, Tick
+from edged.core.types import Tick
+from edged.source.mailbox import Mailbox
 
 CAMERA_PATIENCE = 1.5  # nominal periods without a frame before a tick comes anyway
 PATIENCE_NS = NS_PER_S // 4  # longest wait without a look at `stop`; a tick cut short by it is not to be used
@@ -27,15 +28,6 @@ class Ticks(Protocol):
     def period_ns(self) -> int: ...
 
     def wait(self, seq: int | None = None) -> Tick: ...
-
-
-class Newest(Protocol):
-    """The part of a mailbox a clock camera needs."""
-
-    @property
-    def arrived_ns(self) -> int: ...
-
-    def wait_newer(self, seq: int, timeout_ns: int) -> Frame | None: ...
 
 
 class TimerTicks:
@@ -82,7 +74,7 @@ class CameraTicks:
     """
 
     def __init__(
-        self, mailbox: Newest, fps: float, now: Now = monotonic_ns, stop: threading.Event | None = None
+        self, mailbox: Mailbox, fps: float, now: Now = monotonic_ns, stop: threading.Event | None = None
     ) -> None:
         self.period_ns = round(NS_PER_S / fps)
         self._stop = stop or threading.Event()

@@ -165,14 +165,11 @@ def _header(facts: Facts, whole: Remembering, looks: list[Look], said: Mapping[s
         header["vacancy"] = _hold(facts.vacancy)
     if whole.matcher is not None:
         header["parts"] = whole.matcher.notes()
-    if said:
-        header["said"] = said
-    if arming is not None and (acts := arming.acts()):
-        header["acts"] = acts
-    if whole.publisher.alarmed:
-        header["alarms"] = whole.publisher.alarmed
-    flags = {"timed_out": tick.timed_out, "forget": facts.forget, "swapped": facts.swapped, "pending": not facts.more}
-    header.update({key: True for key, is_so in flags.items() if is_so})
+    acts = [] if arming is None else arming.acts()
+    header |= _given(
+        said=said, acts=acts, alarms=whole.publisher.alarmed, timed_out=tick.timed_out, forget=facts.forget,
+        swapped=facts.swapped, pending=not facts.more,
+    )  # fmt: skip
     if facts.worker is not None:
         if (done := facts.worker.taken) is not None:
             told = _inference(done.job.observation, done.watch, done.heeded)
@@ -186,18 +183,10 @@ def _header(facts: Facts, whole: Remembering, looks: list[Look], said: Mapping[s
 
 def _look(look: Look) -> dict[str, Any]:
     frames = {name: None if one is None else _frame(one) for name, one in look.frames.items()}
-    told: dict[str, Any] = {"now_ns": look.now_ns, "frames": frames}
-    if look.samples:
-        told["samples"] = {name: [_sample(one) for one in some] for name, some in look.samples.items()}
-    if look.back_ns is not None:
-        told["back_ns"] = look.back_ns
-    if look.begun:
-        told["begun"] = True
-    if look.waited:
-        told["waited"] = True
-    if look.camera:
-        told["camera"] = look.camera
-    return told
+    samples = {name: [_sample(one) for one in some] for name, some in look.samples.items()}
+    back = {} if look.back_ns is None else {"back_ns": look.back_ns}
+    facts = _given(begun=look.begun, waited=look.waited, camera=look.camera)
+    return {"now_ns": look.now_ns, "frames": frames, **_given(samples=samples), **back, **facts}
 
 
 def _frame(frame: Frame) -> tuple[int, int] | tuple[int, int, str]:
@@ -209,22 +198,23 @@ def _sample(sample: Sample) -> tuple[int, int, list[float]]:
 
 
 def _inference(observation: Observation, watch: Stopwatch, heeded: Heeded) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    past_frames = {name: [one.seq for one in past] for name, past in observation.past_frames.items()}
+    settings = [
+        (name, None if value is None else (value.dtype.str, list(value.shape), value.tobytes()))
+        for name, value in heeded.settings
+    ]
+    return {
         "number": heeded.number, "captured_ns": observation.captured_ns,
         "frames": {frame.camera: frame.seq for frame in observation.frames.values()},
         "samples": {name: sample.seq for name, sample in observation.samples.items()},
         "ended_ns": [watch.ended_ns[step] for step in INFERENCE],
+        **_given(past_frames=past_frames, resets=heeded.resets, settings=settings),
     }  # fmt: skip
-    if observation.past_frames:
-        told["past_frames"] = {name: [one.seq for one in past] for name, past in observation.past_frames.items()}
-    if heeded.resets:
-        told["resets"] = heeded.resets
-    if heeded.settings:
-        told["settings"] = [
-            (name, None if value is None else (value.dtype.str, list(value.shape), value.tobytes()))
-            for name, value in heeded.settings
-        ]
-    return told
+
+
+def _given(**facts: Any) -> dict[str, Any]:
+    """Those that say something."""
+    return {key: value for key, value in facts.items() if value}
 
 
 def _hold(hold: Hold) -> tuple[int, str, int]:

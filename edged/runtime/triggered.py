@@ -12,18 +12,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from edged.core.clock import NS_PER_MS, Now, ms
+from edged.core.clock import NS_PER_MS, Now
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Reason, Tick
 from edged.inspection.part import Outcome, Part, not_inspected
 from edged.inspection.triggers import Matcher
 from edged.pipeline.pipeline import Pipeline
+from edged.runtime.async_perception import PATIENCE
 from edged.runtime.inference_thread import InferenceThread, Job
 from edged.runtime.inputs import Inputs
 from edged.runtime.publish import Sent
 from edged.runtime.turn import Turn
 
-PATIENCE = 1.5  # nominal result periods without a result
 LOOK_NS = 5 * NS_PER_MS  # at what becomes final while the engine runs
 UNREMARKABLE = ("streaming", "starting", "opening", "waiting for the first frame", "no frame for")
 
@@ -121,9 +121,7 @@ class TriggeredPerception:
 
     def _why(self, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
         if worker.busy:
-            spent_ms, usual_ms = ms(worker.spent_ns(tick.started_ns)), ms(running.schedule.run_ns)
-            detail = f"no result yet: inference has been running for {spent_ms:.0f} ms, {usual_ms:.0f} ms when loaded"
-            return Hold(Reason.LATE, f"{detail}; use a faster engine or fewer parts")
+            return Hold(Reason.LATE, f"{worker.still_running(tick.started_ns)}; use a faster engine or fewer parts")
         if self._free:
             seen = self._inputs.observe(running.want, replace(tick, timed_out=False), tick.started_ns)
             if isinstance(seen, Hold):

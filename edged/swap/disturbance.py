@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edged.core.histogram import BOUNDS_NS, Histogram
+from edged.core.clock import ms
+from edged.core.histogram import between
 from edged.pipeline.pipeline import Pipeline
 
 
@@ -10,18 +11,14 @@ class Disturbance:
     """Looks at the running engine's ticks (started to published) from now until `describe`."""
 
     def __init__(self, running: Pipeline | None) -> None:
-        self._work: Histogram | None = running.tally.work if running else None
+        self._work = running.tally.work if running else None
         self._before = list(self._work.counts) if self._work else []
 
     def worst_ms(self) -> float:
         """The longest tick since then, as the upper bound of its bucket; 0 when there was none."""
         if self._work is None:
             return 0.0
-        since = [now - then for now, then in zip(self._work.counts, self._before, strict=True)]
-        last = max((index for index, count in enumerate(since) if count), default=-1)
-        if last < 0:
-            return 0.0
-        return min(self._work.max_ns, BOUNDS_NS[min(last, len(BOUNDS_NS) - 1)]) / 1e6
+        return ms(min(self._work.max_ns, between(self._before, self._work.counts).max_ns))
 
     def describe(self, period_ms: float) -> str:
         """A warning when a tick took longer than a period, "" when none did."""

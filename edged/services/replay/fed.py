@@ -160,17 +160,17 @@ class FedWorker(InferenceThread):
 
     def go_on(self, job: Job | None) -> None:
         """With a job that was under way."""
-        self._job = job
+        self.job = job
 
     def submit(self, job: Job) -> None:
-        assert self._job is None, "one job at a time"
-        self._job = job
+        assert self.job is None, "one job at a time"
+        self.job = job
 
     def take(self) -> Done | None:
         self.taken = None
-        if (job := self._job) is None or (told := self.inference) is None:
+        if (job := self.job) is None or (told := self.inference) is None:
             return None
-        self._job = None
+        self.job = None
         ended = dict(zip(INFERENCE, told["ended_ns"], strict=True))
         watch = Replayed(Readings(job.begin_ns, {**dict.fromkeys(STEPS, 0), **ended}))
         self.pipeline.inference.encoder.repeat(heeded(told))
