@@ -29,24 +29,23 @@ LARGEST_SAMPLE = 1 << 16
 LONGEST_STOP_S = 30  # its way is in every message
 
 CameraKind = Literal["device", "rtsp", "path", "gst", "genicam", "bus", "shm", "replay"]
+URIS: tuple[tuple[CameraKind, str], ...] = (
+    ("device", r"[0-9]{1,9}\Z|/dev/"),
+    ("rtsp", r"rtsps?://."),
+    ("gst", r"gst:\s*\S"),
+    ("genicam", r"genicam:\S"),
+    ("bus", r"zmq\+(ipc|tcp)://."),
+    ("shm", r"shm:."),
+    ("replay", r"replay:."),
+)
+"""How the URI of each kind begins."""
 
 
 def camera_kind(uri: str) -> CameraKind | None:
     """What kind of camera a URI names; None = none that edged knows. A path is a video file or an image folder."""
-    if re.fullmatch(r"[0-9]{1,9}", uri) or uri.startswith("/dev/"):
-        return "device"
-    if re.match(r"rtsps?://.", uri):
-        return "rtsp"
-    if re.match(r"gst:\s*\S", uri):
-        return "gst"
-    if re.match(r"genicam:\S", uri):
-        return "genicam"
-    if re.match(r"zmq\+(ipc|tcp)://.", uri):
-        return "bus"
-    if re.match(r"shm:.", uri):
-        return "shm"
-    if re.match(r"replay:.", uri):
-        return "replay"
+    for kind, begin in URIS:
+        if re.match(begin, uri):
+            return kind
     return None if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri) else "path"
 
 

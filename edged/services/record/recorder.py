@@ -265,9 +265,8 @@ class Recorder:
             file.show(shown.told(message, self.daemon, published_ns), published_ns)
         elif message.kind is Kind.TRACE:
             for look in message.header.get("looks", ()):
-                for captured_ns, one in shown.samples(look, self._names, self.daemon):
-                    at_ns = self._unix(captured_ns)
-                    file.show(shown.stamp(one, at_ns), at_ns)
+                for at_ns, one in shown.samples(look, self._names, self.daemon, self._unix):
+                    file.show(one, at_ns)
 
     def _write_picture(self, file: RecordingFile, message: Message) -> None:
         header = message.header

@@ -43,7 +43,7 @@ def make_room(folder: Path, wanted: int, but: Path | None = None) -> None:
     nothing, since a snapshot or another name keeps it: then no further one goes."""
     if (free := free_bytes(folder)) >= wanted:
         return
-    files = _oldest_first(folder, but)
+    files = [one for one in _oldest_first(folder) if one[0] != but]
     if free + sum(size for _, size in files) < wanted:
         raise NoRoomError
     gone = 0
@@ -63,32 +63,23 @@ def make_room(folder: Path, wanted: int, but: Path | None = None) -> None:
 def prune(folder: Path, most_bytes: int, but: Path | None = None) -> list[Path]:
     """Remove the oldest recordings until they take no more than that; returns what is gone. What recorders that died
     left counts and goes as they do, what no recorder wrote does neither; `but`, which is being written, only counts."""
-    files = _oldest_first(folder, but)
-    total = sum(size for _, size in files) + (_size(but) if but is not None else 0)
+    files = _oldest_first(folder)
+    total = sum(size for _, size in files)
     gone = []
     for path, size in files:
-        if total <= most_bytes:
-            break
-        path.unlink(missing_ok=True)
-        total -= size
-        gone.append(path)
+        if total > most_bytes and path != but:
+            path.unlink(missing_ok=True)
+            total -= size
+            gone.append(path)
     if gone:
         log.info("removed %d old recordings, [record] keep_mb is reached", len(gone))
     return gone
 
 
-def _oldest_first(folder: Path, but: Path | None) -> list[tuple[Path, int]]:
+def _oldest_first(folder: Path) -> list[tuple[Path, int]]:
     found = []
     for path in (*folder.glob(f"{OURS}{WHOLE}"), *folder.glob(f"{OURS}{OPEN}")):
         with contextlib.suppress(FileNotFoundError):  # somebody tidies up
-            if path != but:
-                status = path.stat()
-                found.append((status.st_mtime_ns, path, status.st_size))
+            status = path.stat()
+            found.append((status.st_mtime_ns, path, status.st_size))
     return [(path, size) for _, path, size in sorted(found)]
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

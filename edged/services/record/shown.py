@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
 import cv2
@@ -90,24 +90,21 @@ def told(message: Message, daemon: str, at_ns: int) -> Shown:
     )
 
 
-def samples(look: Mapping[str, Any], names: Mapping[str, list[str]], daemon: str) -> Iterator[tuple[int, Shown]]:
-    """What sensors sent, from a look in a trace, with the stamp of each."""
+def samples(
+    look: Mapping[str, Any], names: Mapping[str, list[str]], daemon: str, unix: Callable[[int], int]
+) -> Iterator[tuple[int, Shown]]:
+    """What sensors sent, from a look in a trace, with the time of each: `unix` tells it from its stamp."""
     for sensor, some in look.get("samples", {}).items():
         for _, captured_ns, values in some:
             known = names.get(sensor, [])
             called = [known[at] if at < len(known) else str(at) for at in range(len(values))]
-            yield captured_ns, _joints(f"/{daemon}/{sensor}", called, np.array(values), None, 0)
+            at_ns = unix(captured_ns)
+            yield at_ns, _joints(f"/{daemon}/{sensor}", called, np.array(values), None, at_ns)
 
 
 def said(daemon: str, text: str, at_ns: int) -> Shown:
     """What the recorder itself has to say."""
     return _log(daemon, Log.Level.WARNING, text, at_ns, "recorder")
-
-
-def stamp(shown: Shown, at_ns: int) -> Shown:
-    """With its time."""
-    _at(shown.proto, at_ns)
-    return shown
 
 
 def _raw(camera: str, image: NDArray[Any], encoding: str) -> RawImage:
