@@ -12,7 +12,7 @@ import numpy as np
 from edged.client import masks_of
 from edged.core.errors import WireError
 from edged.core.types import Instances
-from edged.pipeline.iou import Overlap
+from edged.pipeline.iou import LEAST_IOU, LEAST_OBJECTS, Overlap
 from edged.services.replay.repeat import Repeated, same_result
 from edged.wire import Kind, Message
 
@@ -33,7 +33,7 @@ class Report:
     judged: Counter[str] = field(default_factory=Counter)  # recorded PASS and FAIL
     changed: Counter[str] = field(default_factory=Counter)  # those of them that are another result now
     axes: dict[str, list[float]] = field(default_factory=dict)  # |made - recorded|
-    spans: dict[str, tuple[float, float]] = field(default_factory=dict)  # least and greatest recorded
+    places: dict[str, list[float]] = field(default_factory=dict)  # as recorded
     pixels: list[float] = field(default_factory=list)  # share of pixels that have another class
     overlap: Overlap | None = None  # of masks
     objects: list[int] = field(default_factory=list)  # made - recorded
@@ -86,7 +86,7 @@ class Report:
     def worst(self) -> tuple[float, str]:
         """The largest disagreement and what it is: the share of verdicts, of answers, of what was PASS and what FAIL;
         what is missing of the mean IoU of classes or objects, or of the IoU of a class that is lost; the mean distance
-        of an axis by the span that was recorded of it. 1 where there is no evidence."""
+        of an axis by the span that was recorded of it, or of a switch's value that is lost. 1 without any evidence."""
         if not self.is_evidence:
             return 1.0, f"nothing{' but holds' * bool(self.compared)} could be compared, so"
         found = [(self.disagreement, "share of verdicts of another kind or result")]
@@ -98,12 +98,24 @@ class Report:
         if self.overlap is not None:
             score, what = self.overlap.worst
             found.append((1 - score, f"1 - {what}"))
-        for name, apart in self.axes.items():
-            low, high = self.spans[name]
-            if (mean := float(np.mean(apart))) != 0:
-                far = mean / (high - low) if mean < np.inf and high > low else 1.0  # also of NaN
+        for name in self.axes:
+            if (far := self._far(name)) > 0:
                 found.append((far, f"{name}, mean distance by its span"))
         return max(found)
+
+    def _far(self, name: str) -> float:
+        """The mean distance of an axis by its span; of one that had two values that of a value which is lost now."""
+        apart, places = np.array(self.axes[name]), np.array(self.places[name])
+        if not apart.any():
+            return 0.0
+        low, high = places.min(), places.max()
+        if not (np.isfinite(apart).all() and high > low):
+            return 1.0
+        found = [apart.mean() / (high - low)]
+        if np.isin(places, (low, high)).all():
+            values = [apart[places == value] / (high - low) for value in (low, high)]
+            found += [one.mean() for one in values if len(one) >= LEAST_OBJECTS and one.mean() > 1 - LEAST_IOU]
+        return float(max(found))
 
     def _compare(self, recorded: Message, made: Message) -> None:
         was, now = _name(recorded), _name(made)
@@ -126,8 +138,7 @@ class Report:
             apart = np.abs(made.arrays["action"][0].astype(float) - recorded.arrays["action"][0].astype(float))
             for name, value, place in zip(names, apart.tolist(), recorded.arrays["action"][0].tolist(), strict=False):
                 self.axes.setdefault(name, []).append(value)
-                low, high = self.spans.get(name, (place, place))
-                self.spans[name] = min(low, place), max(high, place)
+                self.places.setdefault(name, []).append(place)
         elif made.kind is Kind.LABELS:
             self.overlap = self.overlap or Overlap()
             before, after = recorded.arrays["labels"], made.arrays["labels"]

@@ -188,6 +188,20 @@ def test_an_engine_of_a_higher_threshold_does_not_excuse_what_it_loses() -> None
     assert made.worst[0] == 0.0
 
 
+def test_a_switch_counts_by_each_of_its_values() -> None:
+    """A gripper that closes in five ticks of a hundred, and does not any more; a joint goes by all of its ticks."""
+
+    def chunk(*values: float) -> ActionChunk:
+        return ActionChunk(np.array([values], np.float32), 0, 20_000_000, 0)
+
+    still = [(chunk(0, at / PICTURES), chunk(0, at / PICTURES)) for at in range(PICTURES)]
+    names = ["gripper", "j1"], ["gripper", "j1"]
+    for made, worst in ((chunk(0, 0.5), 1), (chunk(1, 1), 5 * 0.5 / 105 / 0.99), (chunk(1, 0.5), 0)):
+        assert report(*still, *[(chunk(1, 0.5), made)] * 5, names=names).worst[0] == pytest.approx(worst)
+    late = [(chunk(1, 0.5), chunk(at > 0, 0.5)) for at in range(4)]
+    assert report(*still, *late, names=names).worst[0] == pytest.approx(1 / 104), "a tick later is not never"
+
+
 def test_actions_that_are_no_numbers_are_apart() -> None:
     chunks = (ActionChunk(np.array([[value, 0]], np.float32), 0, 20_000_000, 0) for value in (0.0, np.nan))
     assert report(tuple(chunks), names=(["j1", "j2"], ["j1", "j2"])).worst[0] == 1
