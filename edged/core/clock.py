@@ -36,8 +36,7 @@ def wall_time(at_ns: int | None = None) -> str:
 
     `at_ns`: of a moment of the monotonic clock, as the two stand to each other now; None = now.
     """
-    ago_ns = 0 if at_ns is None else time.monotonic_ns() - at_ns
-    return wall_text(time.time_ns() - ago_ns)
+    return wall_text(time.time_ns() if at_ns is None else unix_ns(at_ns))
 
 
 def unix_ns(at_ns: int) -> int:
