@@ -117,7 +117,6 @@ class Line:
     """Barrier, camera and ejector of the belt, for one thread."""
 
     def __init__(self, options: Options) -> None:
-        self._options = options
         self._context = open_context()
         self._frames = FrameSender(endpoint(options.folder, "trays"), TOPIC, queue=16, context=self._context)
         triggers = f"{options.daemon}/triggers"

@@ -171,12 +171,10 @@ class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc] # the vendor'
     def __init__(self, pointer: int, room: int, array: NDArray[Any]) -> None:
         super().__init__()  # pybind11: without it, TensorRT refuses the object
         self._pointer, self._room, self._array = pointer, room, array
-        self._wanted = 0
         self._shape: tuple[int, ...] = array.shape
 
     def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
         """The address, or 0 when `size` is more than the plan's own bound: the run then fails."""
-        self._wanted = size
         return self._pointer if size <= self._room else 0
 
     def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from edged.config import Config
-from edged.core.clock import NS_PER_S, Now, monotonic_ns
+from edged.core.clock import Now, monotonic_ns
 from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.inputs import Inputs
 from edged.runtime.parts import Parts
@@ -31,6 +31,5 @@ def make_perception(
     if parts is not None:
         return TriggeredPerception(inputs, stop, now, parts.matcher, parts.conclude, not config.triggered)
     if config.execution.cameras:
-        periods = {name: round(NS_PER_S / config.cameras[name].fps) for name in config.execution.cameras}
-        return SeveralPerception(inputs, stop, now, periods, partial(setattr, outlets[config.stream], "camera"))
+        return SeveralPerception(inputs, stop, now, config, partial(setattr, outlets[config.stream], "camera"))
     return None

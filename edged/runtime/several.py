@@ -14,7 +14,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from edged.core.clock import NS_PER_MS, Now, ms, ns
+from edged.config import Config
+from edged.core.clock import NS_PER_MS, NS_PER_S, Now, ms, ns
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Frame, Hold, Observation, Reason, Tick
 from edged.pipeline.pipeline import Pipeline
@@ -40,20 +41,21 @@ class _Camera:
 
 
 class SeveralPerception:
-    """The loop's alone. `periods`: camera to the time between two of its frames, in the order of their turns; `choose`:
-    told whose the next message is."""
+    """The loop's alone. `config`: which cameras are served, in the order of their turns; `choose`: told whose the next
+    message is."""
 
     def __init__(
         self,
         inputs: Inputs,
         stop: threading.Event,
         now: Now,
-        periods: Mapping[str, int],
+        config: Config,
         choose: Callable[[str], None] = lambda camera: None,
     ) -> None:
         self._choose = choose
         self._inputs, self._stop, self._now = inputs, stop, now
-        self._cameras = [_Camera(name, period_ns, told_ns=now()) for name, period_ns in periods.items()]
+        served = [(name, config.cameras[name]) for name in config.execution.cameras]
+        self._cameras = [_Camera(name, round(NS_PER_S / camera.fps), told_ns=now()) for name, camera in served]
         self._running: tuple[InferenceThread | None, _Camera] | None = None
 
     def memory(self, worker: InferenceThread | None) -> dict[str, Any]:

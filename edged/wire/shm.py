@@ -239,7 +239,7 @@ class RingReader:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
-            _check_owner(self.path, status)
+            _check_owner(status)
             mapped = Mapping(descriptor, writable=False)
         finally:
             os.close(descriptor)
@@ -257,7 +257,7 @@ class RingReader:
         self._leave("closed")
 
 
-def _check_owner(path: Path, status: os.stat_result) -> None:
+def _check_owner(status: os.stat_result) -> None:
     """Raise ValueError for a file that somebody else may have put there: the folder is everybody's."""
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("not a file")

@@ -74,7 +74,6 @@ class RecordedCell:
         self._pipelines: dict[bytes, Pipeline] = {}
         self._published_ns = 0
         self._watch = Replayed(Readings(0, dict.fromkeys(STEPS, 0)))
-        self._current = bytes(0)
         self.config = config
         self.daemon: Mapping[str, Any] = {}
         self.version = ""  # of the edged that recorded it
@@ -92,8 +91,7 @@ class RecordedCell:
         if not self.daemon:
             self._make(memory)
             self.daemon = memory
-        self._current = identity = memory.get("engine", bytes(0))
-        pipeline = self._pipeline_of(memory) if identity else None
+        pipeline = self._pipeline_of(memory) if memory.get("engine") else None
         self._slot.waits = False
         self._slot.offer(pipeline, carry=False)
         _, worker = self._slot.current()
@@ -160,7 +158,6 @@ class RecordedCell:
         if not step.facts.get("swapped"):
             return
         identity = bytes.fromhex(step.facts.get("engine", ""))
-        self._current = identity
         if not identity:
             self._slot.offer(None)
             return

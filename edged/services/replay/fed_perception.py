@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from edged.config import Config
-from edged.core.clock import NS_PER_S
 from edged.core.types import Tick
 from edged.inspection.part import Outcome, Part
 from edged.runtime.async_perception import AsyncPerception
@@ -53,10 +51,6 @@ class FedPerception(_Fed, AsyncPerception):
 
 class FedSeveral(_Fed, SeveralPerception):
     """Gives the engine the camera that the recorded one gave it."""
-
-    def __init__(self, inputs: FedInputs, stop: threading.Event, now: Callable[[], int], config: Config) -> None:
-        periods = {name: round(NS_PER_S / config.cameras[name].fps) for name in config.execution.cameras}
-        super().__init__(inputs, stop, now, periods)
 
     def wait(self, seq: int, worker: Any) -> Tick:
         for look in self._before():
