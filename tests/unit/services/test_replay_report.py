@@ -26,11 +26,12 @@ from edged.services.record.recorder import RecordConfig, Recorder
 from edged.services.record.ring import Heard
 from edged.services.record.shown import Shown
 from edged.services.replay import cell as cell_module
+from edged.services.replay import report
 from edged.services.replay.cell import RecordedCell
 from edged.services.replay.file import read_tape
 from edged.services.replay.plot import plot_replay
 from edged.services.replay.repeat import Repeated, repeat
-from edged.services.replay.report import make_report, show
+from edged.services.replay.report import Report, make_report, show
 from edged.services.replay.tape import Tape
 from edged.wire import Kind, Preamble, decode, encode
 
@@ -163,4 +164,7 @@ def test_a_recording_of_an_inspection_is_replayed_from_its_file_and_is_evidence(
     assert re.fullmatch(r"\d+ of 120 ticks could be compared, \d+ answers; .* 0", told)
     with pytest.raises(RefusedError, match="disagrees with what was recorded"):
         cli.prove(recorder.written[0], "plate/9", tmp_path, 0.05)
+    monkeypatch.setattr(report, "make_report", lambda *_: Report())
+    with pytest.raises(RefusedError, match="nothing could be compared, so 1 0 ticks"):
+        cli.prove(recorder.written[0], "plate/1", tmp_path, 1.0)
     cell.close()
