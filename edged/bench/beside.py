@@ -147,12 +147,8 @@ def _config(folder: Path, rate_hz: float, block_s: float) -> Path:
         sensor_toml(f"ipc://{folder}/{name}", name, max_age_ms)
         for name, max_age_ms in (("state", INPUT_AGE_MS), ("spare", 1000.0), ("pose", 1000.0))
     )
-    path = write_config(folder, ENGINE, inputs, "timer", rate_hz)
-    text = path.read_text(encoding="utf-8").replace("'warning'", "'error'")
-    text = text.replace("measured = 'sensor:state'", "measured = 'sensor:pose'")
-    age_ms = (block_s + SPARE_S) * 1000
-    path.write_text(f"{text}[execution]\nmax_plan_age_ms = {age_ms:.0f}\n", encoding="utf-8")
-    return path
+    inputs += f"[execution]\nmax_plan_age_ms = {(block_s + SPARE_S) * 1000:.0f}\n"
+    return write_config(folder, ENGINE, inputs, "timer", rate_hz, measured="pose", level="error")
 
 
 def idle_loop() -> None:

@@ -36,10 +36,14 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def write_config(folder: Path, engine: str, inputs: str, clock: str, rate_hz: float = 100.0) -> Path:
-    """A policy daemon named `bench` with the limits that a real cell has on each axis."""
-    measured = "measured = 'sensor:state'\nfollowing_error = 10.0\n" if "[sensors.state]" in inputs else ""
-    rates = {axis: ", velocity = 1000.0" if measured and axis != "tool" else "" for axis in AXES}
+def write_config(
+    folder: Path, engine: str, inputs: str, clock: str, rate_hz: float = 100.0, *,
+    measured: str = "state", swap: str = "", level: str = "warning",
+) -> Path:  # fmt: skip
+    """A policy daemon named `bench` with the limits that a real cell has on each axis. `inputs`: the sections of its
+    cameras and sensors; `measured`: which of these says where the robot is, if it is there; `swap`: lines of [swap]."""
+    anchor = f"measured = 'sensor:{measured}'\nfollowing_error = 10.0\n" if f"[sensors.{measured}]" in inputs else ""
+    rates = {axis: ", velocity = 1000.0" if anchor and axis != "tool" else "" for axis in AXES}
     limits = "\n".join(f"{axis} = {{min = -3.2, max = 3.2{rates[axis]}, on = 'limit'}}" for axis in AXES)
     rate = f"rate_hz = {rate_hz}\n" if clock == "timer" else ""
     store = folder / "engines"  # a copy: a daemon writes into its store
@@ -49,8 +53,8 @@ def write_config(folder: Path, engine: str, inputs: str, clock: str, rate_hz: fl
     path = folder / "bench.toml"
     path.write_text(
         f"[daemon]\nstore = '{store}'\nruntime = '{folder}/run'\n[loop]\nclock = '{clock}'\n{rate}"
-        f"[engine]\nname = '{engine}'\n[guard]\nstart = 'armed'\n{measured}[guard.limits]\n{limits}\n"
-        f"[bus]\nvalid_ms = {valid_ms}\n[swap]\nincoming = false\n[log]\nlevel = 'warning'\n{inputs}",
+        f"[engine]\nname = '{engine}'\n[guard]\nstart = 'armed'\n{anchor}[guard.limits]\n{limits}\n"
+        f"[bus]\nvalid_ms = {valid_ms}\n[swap]\nincoming = false\n{swap}[log]\nlevel = '{level}'\n{inputs}",
         encoding="utf-8",
     )
     return path

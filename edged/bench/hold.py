@@ -87,16 +87,15 @@ def hold_trials(run_ms: float, rate_hz: float, count: int, meanwhile: str = "") 
 
 def _config(folder: Path, run_ms: float, rate_hz: float, meanwhile: str) -> Path:
     first = write_slow(folder / "engines", ENGINE, run_ms)
-    path = write_config(folder, ENGINE, sensor_toml(f"ipc://{folder}/state"), "timer", rate_hz)
-    text = path.read_text(encoding="utf-8").replace("'warning'", "'error'")
-    text = text.replace("incoming = false\n", "incoming = false\n" + SWAPS)
+    inputs = sensor_toml(f"ipc://{folder}/state")
+    path = write_config(folder, ENGINE, inputs, "timer", rate_hz, swap=SWAPS, level="error")
     if meanwhile == LOADING:
         for version in ("2", "3"):
             write_slow(folder / "engines", ENGINE, run_ms, version)
         (folder / "engines" / ENGINE / "current").symlink_to(first.name)
     if meanwhile == ABSENT:
-        text = text.replace(f"name = '{ENGINE}'", "name = 'none'")
-    path.write_text(text, encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(f"name = '{ENGINE}'", "name = 'none'"), encoding="utf-8")
     return path
 
 

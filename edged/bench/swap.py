@@ -29,7 +29,7 @@ GAP_S = 4.0
 RATE_HZ = 100.0
 NEAR_NS = NS_PER_S
 EDGES_MS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, float("inf"))
-SETTINGS = "[swap]\nincoming = false\nshadow_samples = 50\nprobation_predictions = 50\nprobation_seconds = 0.5\n"
+SETTINGS = "shadow_samples = 50\nprobation_predictions = 50\nprobation_seconds = 0.5\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,7 @@ def swap() -> Row:
 def _run(folder: Path) -> tuple[list[Message], list[int]]:
     """Every verdict of the run, and when each swap was on the bus."""
     store = folder / "engines"
-    path = write_config(folder, ENGINE, camera_toml(write_images(folder), 30), "timer", RATE_HZ)
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("[swap]\nincoming = false\n", SETTINGS), encoding="utf-8")
+    path = write_config(folder, ENGINE, camera_toml(write_images(folder), 30), "timer", RATE_HZ, swap=SETTINGS)
     (folder / "run").mkdir()
     prepared = prepare_versions(folder / "prepared", read_bundle(ENGINES / ENGINE / "1"), SWAPS)
     with child("-m", "edged", "run", str(path)) as process, Recorder(folder) as recorder:
