@@ -197,8 +197,8 @@ def _queries(network: Network) -> Spec:
 def _instance(network: Network, image: InputSpec, head: HeadSpec, drops: bool = False) -> Spec:
     """`drops`: what is no part of the head is left out, without a question."""
     parts = (head.tensors or {}).values()
-    outputs = {name: OutputSpec(role="drop") for name in network.outputs if name not in parts} if drops else None
-    return Spec(task="instance", inputs={_only(network): image}, outputs=outputs, head=head)
+    dropped = {name: OutputSpec(role="drop") for name in network.outputs if drops and name not in parts}
+    return Spec(task="instance", inputs={_only(network): image}, outputs=dropped or None, head=head)
 
 
 def _only(network: Network) -> str:

@@ -10,6 +10,7 @@ from models import segment_model
 from pack_models.segmenters import CLASSES, mask_rcnn, query_mask, rfdetr_seg, yolo_seg
 
 from edged.core.errors import RefusedError
+from edged.pack.job import new_facts
 from edged.pack.metadata import descriptions
 from edged.pack.network import look_at
 from edged.pack.spec import Spec, merge
@@ -101,6 +102,7 @@ def test_output_names_tell_the_layout() -> None:
     assert spec.inputs["input"].mean == (0.485, 0.456, 0.406)
     spec = said(query_mask())
     assert (spec.head.layout, spec.head.background) == ("query-mask", "last")
+    assert not [fact for fact in new_facts(spec, Spec()) if fact.startswith("outputs")], "all of them are of the head"
     assert spec.classes is None, "names of classes are not in it"
 
 
