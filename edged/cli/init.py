@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edged.bundle.bundle import Bundle
 from edged.bundle.manifest import Manifest
@@ -44,24 +44,16 @@ def _sections(bundle: Bundle, manifest: Manifest, name: str, pinned: bool) -> It
     ]
     images, action = list(manifest.images.values()), manifest.action
     cameras = {image.source: image for image in images}
-    measured = _measured(manifest, action[1]) if action else None
     yield _loop(action[1] if action else None, cameras)
     for source, image in cameras.items():
         yield _camera(source, image)
-    sensors: dict[str, tuple[list[str], list[str]]] = {}
-    for state in manifest.states.values():
-        for part in state.parts:
-            names, units = sensors.setdefault(part.sensor, ([], []))
-            for value in part.names:
-                if value not in names:
-                    names.append(value)
-                    units.append(part.unit)
-    for sensor, (names, units) in sensors.items():
-        yield _sensor(sensor, names, units)
+    sensors = _sensors(manifest)
+    for sensor, units in sensors.items():
+        yield _sensor(sensor, list(units), list(units.values()))
     version = [f"version = {_text(bundle.version)}  # of several: none of them is the store's current one"]
     yield ["[engine]", f"name = {_text(bundle.name)}", *(version if pinned else ())]
     if action:
-        yield from _guard(action[1], measured)
+        yield from _guard(action[1], sensors)
     else:
         yield _inspection(manifest)
     yield ["[bus]", "# valid_ms = 100  # how long a controller may do without hearing from us",
@@ -105,7 +97,9 @@ def _sensor(name: str, names: list[str], units: list[str]) -> list[str]:
     ]
 
 
-def _guard(action: ActionOutput, measured: str | None) -> Iterator[list[str]]:
+def _guard(action: ActionOutput, sensors: Mapping[str, Mapping[str, str]]) -> Iterator[list[str]]:
+    driven = {axis.name for axis in action.axes if axis.kind != "binary"}
+    measured = next((sensor for sensor, units in sensors.items() if driven <= units.keys()), None)
     lines = ["# What the robot may do, whatever the engine says. Not a safety function: see SAFETY.md.", "[guard]",
              'start = "disarmed"  # it moves after \'edged resume DAEMON\'',
              f"measured = {_text('sensor:' + measured) if measured else ANY}  # where the robot is",
@@ -141,14 +135,14 @@ def _inspection(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _measured(manifest: Manifest, action: ActionOutput) -> str | None:
-    """The sensor that has all axes the robot is driven by, if the engine reads one."""
-    axes = {axis.name for axis in action.axes if axis.kind != "binary"}
-    named: dict[str, set[str]] = {}
+def _sensors(manifest: Manifest) -> dict[str, dict[str, str]]:
+    """Sensor -> name of a value that the engine reads of it -> its unit."""
+    found: dict[str, dict[str, str]] = {}
     for state in manifest.states.values():
         for part in state.parts:
-            named.setdefault(part.sensor, set()).update(part.names)
-    return next((sensor for sensor, names in named.items() if axes <= names), None)
+            for name in part.names:
+                found.setdefault(part.sensor, {}).setdefault(name, part.unit)
+    return found
 
 
 def _key(name: str) -> str:
