@@ -58,12 +58,9 @@ def from_flags(flags: Flags, network: Network) -> Spec:
 
 def _images(flags: Flags, network: Network) -> dict[str, Any]:
     table: dict[str, Any] = {key: flags[key] for key in OF_IMAGES if flags.get(key) is not None}
-    for key in ("mean", "std"):
+    for key, read in (("mean", _numbers), ("std", _numbers), ("size", _size), ("frame", _size)):
         if flags.get(key) is not None:
-            table[key] = _numbers(f"--{key}", flags[key])
-    for key in ("size", "frame"):
-        if flags.get(key) is not None:
-            table[key] = _size(f"--{key}", flags[key])
+            table[key] = read(f"--{key}", flags[key])
     tensors = [name for name, found in network.inputs.items() if found.rank == 4 or found.shape[:1] == (3,)]
     cameras = dict(_camera(item, tensors) for item in flags.get("camera") or ())
     if not table and not cameras:
