@@ -157,7 +157,9 @@ class RuleConfig(_Section):
     max_count: int | None = Field(default=None, ge=0, le=1_000_000, description="more violate it; absent = any")
     max_area: Area | None = Field(default=None, description="more area of them together violates it; absent = any")
     violations: int = Field(default=1, ge=1, le=1000, description="in so many of the last results it must be violated")
-    of_last: int = Field(default=1, ge=1, le=1000, description="how many results `violations` looks back over")
+    of_last: int = Field(
+        default=1, ge=1, le=1000, description="how many results, each of another picture, `violations` looks back over"
+    )
     unit: Literal["px", "mm2"] = Field(
         default="px", description="of min_area and max_area; mm2 needs [inspection.calibration]"
     )

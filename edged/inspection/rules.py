@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,7 +70,7 @@ def rules_digest(config: InspectionConfig) -> str:
 @dataclass(slots=True)
 class Judge:
     """Of one daemon. `size`: (H, W) that the regions are drawn for, None = any. It remembers what `of_last` needs, of
-    each camera apart."""
+    each camera apart. A picture that is judged again, as on a timer that is quicker than its camera, counts once."""
 
     config: InspectionConfig
     size: tuple[int, int] | None = None
@@ -78,19 +78,25 @@ class Judge:
     digest: str = ""
     counts: Counter[str] = field(default_factory=Counter, compare=False)  # of results, by PASS, FAIL, NOT_INSPECTED
     _past: dict[str, deque[bool]] = field(default_factory=dict)  # by camera and rule
+    _seen: dict[str, int] = field(default_factory=dict)  # by camera: when its newest picture that counts was captured
+    _again: bool = False  # whether that was judged more than once
 
     def __post_init__(self) -> None:
         self.digest = rules_digest(self.config)
 
-    def memory(self) -> dict[str, list[bool]]:
-        """What `of_last` looks back on, by `<camera>/<rule>`."""
-        return {key: list(past) for key, past in self._past.items()}
+    def memory(self) -> dict[str, list[int]]:
+        """What `of_last` looks back on, by `<camera>/<rule>`; by `<camera>` what picture was the last of it."""
+        past = {key: [int(odd) for odd in past] for key, past in self._past.items()}
+        return past | {camera: [captured_ns] for camera, captured_ns in self._seen.items()}
 
-    def recall(self, memory: dict[str, list[bool]]) -> None:
+    def recall(self, memory: Mapping[str, Sequence[int]]) -> None:
         """Go on from there; rules of other names begin anew."""
+        self._seen = {key: value[0] for key, value in memory.items() if "/" not in key}
         lengths = {rule.name: rule.of_last for rule in self.config.rules}
-        named = {key: key.rpartition("/")[2] for key in memory}
-        self._past = {key: deque(memory[key], maxlen=lengths[rule]) for key, rule in named.items() if rule in lengths}
+        named = {key: key.rpartition("/")[2] for key in memory if "/" in key}
+        self._past = {
+            key: deque(map(bool, memory[key]), maxlen=lengths[rule]) for key, rule in named.items() if rule in lengths
+        }
 
     def judge(
         self,
@@ -108,6 +114,9 @@ class Judge:
     def withdraw(self, result: Result, camera: str) -> None:
         """The newest result, of a verdict that could not be published after all."""
         self.counts[result.status] -= 1
+        if not result.counted or self._again:
+            return
+        self._seen.pop(camera, None)
         for counted in result.counted:
             self._past[f"{camera}/{counted.name}"].pop()
 
@@ -134,6 +143,8 @@ class Judge:
         if inspection.mm2 is None and any(rule.unit == "mm2" for rule in self.config.rules):
             return Result("NOT_INSPECTED", "CALIBRATION")
         table = _objects(verdict, inspection)
+        self._again = self._seen.get(verdict.camera) == verdict.captured_ns > 0
+        self._seen[verdict.camera] = verdict.captured_ns
         counted = tuple(self._count(rule, table, classes, verdict.camera) for rule in self.config.rules)
         if any(rule.violated and rule.severity == "fail" for rule in counted):
             return Result("FAIL", "", counted)
@@ -158,6 +169,8 @@ class Judge:
             or (rule.max_area is not None and area > rule.max_area)
         )
         past = self._past.setdefault(f"{camera}/{rule.name}", deque(maxlen=rule.of_last))
+        if self._again and past:
+            past.pop()
         past.append(odd)
         violated = sum(past) >= rule.violations
         return Counted(rule.name, violated, count, area, tuple(rows[:MOST_LISTED].tolist()), rule.severity)

@@ -52,7 +52,7 @@ class _Failed:
 
 
 class Evidence(Duty):
-    """`digest`: of the rules."""
+    """`digest`: of the rules. A picture that is judged again with the same result is kept once."""
 
     def __init__(self, folder: Path, config: EvidenceConfig, digest: str) -> None:
         super().__init__("evidence")
@@ -62,6 +62,7 @@ class Evidence(Duty):
         self._kept: OrderedDict[int, int] | None = None  # number to bytes, the oldest first
         self._next = 1
         self._written = self._lost = 0
+        self._offered: dict[str, tuple[object, ...]] = {}  # the newest of each camera
 
     def offer(self, sent: Sent, turn: Turn, by: Pipeline | None) -> None:
         """By the loop, of each verdict that went out."""
@@ -70,13 +71,18 @@ class Evidence(Duty):
             return
         if result.status == "PASS" or (result.status != "FAIL" and self._config.of == "fail"):
             return
+        part = turn.part
+        judged = verdict.captured_ns, result.status, by.engine.identity, None if part is None else part.number
+        if self._offered.get(verdict.camera) == judged:
+            return
+        self._offered[verdict.camera] = judged
         frame = next(iter(turn.observation.frames.values()))
         info: dict[str, Any] = {
             **describe_result(result, self._digest), "engine": by.manifest.name, "version": by.manifest.version,
             "identity": by.engine.identity.hex(), "camera": verdict.camera or frame.camera,
             "captured_ns": verdict.captured_ns, "at": wall_time(verdict.captured_ns),
         }  # fmt: skip
-        if (part := turn.part) is not None:
+        if part is not None:
             info |= {"line": part.line, "part": part.part, "number": part.number}
         try:
             self._waiting.put_nowait(_Failed(frame.image, verdict, by.manifest.classes, info))

@@ -42,6 +42,20 @@ def test_a_result_that_is_withdrawn_leaves_all_results_before_it() -> None:
     assert said(rules, found).status == "FAIL", "the second of the last two"
 
 
+def test_a_picture_that_is_judged_again_counts_once() -> None:
+    rules = judge({"max_count": 0, "violations": 2, "of_last": 3})
+    found = [replace(objects(("bolt", 0.9, 5, 5, 4)), camera="left", captured_ns=stamp) for stamp in (7, 7, 7, 8)]
+    assert [said(rules, one).status for one in found[:3]] == ["PASS"] * 3
+    again = judge({"max_count": 0, "violations": 2, "of_last": 3})
+    again.recall(rules.memory())
+    for one in (rules, again):
+        one.withdraw(said(one, found[0]), "left")
+        assert said(one, found[0]).status == "PASS"
+        assert said(one, found[3]).status == "FAIL"
+        one.withdraw(said(one, found[3]), "left")  # judged twice: it stays
+        assert one.memory() == {"left/r0": [1, 1], "left": [8]}
+
+
 def objects(*rows: tuple[str, float, int, int, int]) -> Instances:
     """(class, score, x, y, side) of squares."""
     boxes = [[x, y, x + side, y + side] for _, _, x, y, side in rows]

@@ -101,6 +101,7 @@ def test_what_failed_is_there_with_what_decided(started: Any, tmp_path: Path) ->
     offer(evidence, 1, "PASS")
     offer(evidence, 2, "NOT_INSPECTED")
     offer(evidence, 7)
+    offer(evidence, 7)  # on a timer, which looks at a frame again until a newer one is there
     wait(lambda: evidence.describe_kept()["written"] == 1)
     folder = tmp_path / "evidence"
     assert sorted(path.name for path in folder.iterdir()) == ["000000001.json", "000000001.png"]
@@ -115,6 +116,8 @@ def test_what_failed_is_there_with_what_decided(started: Any, tmp_path: Path) ->
     for path in folder.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0, "pictures are not everybody's"
     assert stat.S_IMODE(folder.stat().st_mode) & 0o007 == 0
+    evidence.close()
+    assert evidence.describe_kept()["written"] == 1
 
 
 def test_the_newest_are_kept_by_count_and_by_size_over_restarts(started: Any, tmp_path: Path) -> None:
