@@ -145,7 +145,9 @@ def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, Known]:
                 raise
             control = None
             bundle.missing.append(f"{word}: {error}")
-        found[_distinct(name.replace("/", "_"), found)] = Known(control, written, str(written or word))
+        same = next((folder for folder, known in found.items() if control is not None and known.control == control), "")
+        file = written or (found[same].file if same else None)
+        found[same or _distinct(name.replace("/", "_"), found)] = Known(control, file, str(file or word))
     return found
 
 

@@ -94,3 +94,12 @@ def test_two_of_one_name_are_both_in_it(machine: Machine, tmp_path: Path) -> Non
         assert told == engines
     assert "pick/config.json" in unpacked(tmp_path / "s.tar.gz"), "the service's"
     assert "pick-2/config.json" not in unpacked(tmp_path / "s.tar.gz")
+
+
+def test_one_that_is_named_in_two_ways_is_in_it_once(machine: Machine, tmp_path: Path) -> None:
+    machine.service("pick", CONFIG)
+    with machine.daemon(machine.run / "pick", "reach"):
+        assert edged("support", machine.run / "pick", "pick", "-o", tmp_path / "s.tar.gz").code == EXIT_OK
+    folders = {name.partition("/")[0] for name in unpacked(tmp_path / "s.tar.gz") if "/" in name}
+    assert {name for name in folders if name.startswith("pick")} == {"pick"}
+    assert "pick/config.json" in unpacked(tmp_path / "s.tar.gz"), "which the folder alone does not tell"
