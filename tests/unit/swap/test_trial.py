@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -59,8 +60,9 @@ def test_a_trial_has_the_whole_config_and_shows_nobody_its_secrets(tmp_path: Pat
     def look(state: str, reason: str) -> None:
         states.append(state)
         for pid in children(os.getpid()):
-            environ = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
-            seen.extend([*command(pid), *environ.split("\0")])
+            with contextlib.suppress(OSError):  # it may have ended since
+                environ = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+                seen.extend([*command(pid), *environ.split("\0")])
 
     digest, _ = run_trial(config, Job(1, "1", "me"), None, look, threading.Event())
     assert digest == read_bundle(packed.path).digest
