@@ -56,7 +56,7 @@ class Duty(threading.Thread):
         self.broken: Broken = _ignore
         self.failures = self.restarts = 0
         self.last_error = ""
-        self._clock = now
+        self._now = now
         self._logged = ""
         self._restarted_ns: deque[int] = deque(maxlen=MOST_RESTARTS)
 
@@ -85,7 +85,7 @@ class Duty(threading.Thread):
     def run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self.stopping.is_set():
-            began_ns = self._clock()
+            began_ns = self._now()
             try:
                 self.work()
                 error: BaseException = RuntimeError("it ended")
@@ -96,7 +96,7 @@ class Duty(threading.Thread):
                 error = raised
             if self.stopping.is_set():
                 return
-            now_ns = self._clock()
+            now_ns = self._now()
             self.restarts += 1
             self.failed("its work", error)
             if len(self._restarted_ns) == MOST_RESTARTS and now_ns - self._restarted_ns[0] < MINUTE_NS:

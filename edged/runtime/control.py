@@ -205,7 +205,7 @@ class Control(Duty):
     def _spare_the_loop(self) -> None:
         """Whoever asks without pause must not have the interpreter for himself: after some requests a second each of
         them is followed by a pause, in which others are heard too."""
-        now_ns = self._clock()
+        now_ns = self._now()
         if now_ns - self._second_ns >= NS_PER_S:
             self._second_ns, self._requests = now_ns, 0
         self._requests += 1

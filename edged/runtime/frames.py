@@ -26,12 +26,11 @@ class FramePublisher(Duty):
     """Sends the frames of one mailbox while it has readers."""
 
     def __init__(self, camera: str, mailbox: Mailbox, outlet: Outlet, sender: Sender, now: Now = monotonic_ns) -> None:
-        super().__init__(f"frames:{camera}")
+        super().__init__(f"frames:{camera}", now)
         self._camera = camera
         self._mailbox = mailbox
         self._outlet = outlet
         self._sender = sender
-        self._now = now
         self._seq = 0
         mailbox.queue(QUEUE)
 

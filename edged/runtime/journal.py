@@ -55,7 +55,6 @@ class Journal(Duty):
         self.lost = 0
         self.ledger: Mapping[str, Any] | None = None  # what earlier runs noted last of the ledger of parts
         self._left: Left | None = None  # the newest file as we left it
-        self._now = now
         self._origin = {"boot": boot.hex(), "session": session}
         self._file_bytes, self._files = file_bytes, files
         self._lines: queue.Queue[bytes | None] = queue.Queue(QUEUED)

@@ -85,7 +85,7 @@ class Parts(Duty):
         self.matcher = matcher
         self._door, self._outlet, self._sender = door, outlet, sender
         self._digest, self._camera, self._valid_ns = digest, camera, valid_ns
-        self._now, self._wall_ns = now, wall_ns
+        self._wall_ns = wall_ns
         self._file, self._ledger = file, file.ledger
         self._loaded = False
         self._over: deque[tuple[Part, Outcome]] = deque()  # from the loop

@@ -91,7 +91,6 @@ class Peers(Duty):
         self._clients = clients
         self.places = places or Places()
         self.doors = Doors(self.places)
-        self._now = now
         self._peers: dict[int, _Peer] = {}  # by descriptor
         self._streams: dict[str, _Stream] = {}
         self._watched: list[tuple[zmq.Socket[bytes], zmq.Socket[Any], str]] = []  # socket, its monitor, stream

@@ -29,8 +29,8 @@ class RawLines(Duty):
     """From its making until `close`, descriptor 2 leads here and `writer` writes to what it was before."""
 
     def __init__(self, writer: Writer, now: Now = monotonic_ns) -> None:
-        super().__init__("stderr")
-        self._now, self._writer = now, writer
+        super().__init__("stderr", now)
+        self._writer = writer
         self._read, write = os.pipe()
         os.set_blocking(write, False)
         os.set_blocking(self._read, False)

@@ -53,13 +53,12 @@ class Reporter(Duty):
         journal: Journal | None = None,
         episodes: Episodes | None = None,
     ) -> None:
-        super().__init__("reporter")
+        super().__init__("reporter", now)
         self._journal, self._episodes = journal, episodes
         self._health = health
         self._sender = sender
         self._health_outlet = health_outlet
         self._events_outlet = events_outlet
-        self._now = now
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._input_log = InputLog()
         self._recent = Recent(health, now())

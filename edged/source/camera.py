@@ -75,10 +75,9 @@ class CameraThread(Duty):
         context: Context | None = None,
         tap: Tap | None = None,
     ) -> None:
-        super().__init__(f"camera:{name}")
+        super().__init__(f"camera:{name}", now)
         self.mailbox = Mailbox() if tap is None else TappedMailbox(tap.take)
         self._config = config
-        self._now = now
         self._context = context
         self._steady = tap is None or tap.steady
         self._intake = Intake(name, config, now, self.mailbox, self._steady)

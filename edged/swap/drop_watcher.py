@@ -61,9 +61,9 @@ class DropWatcher(Duty):
         self, folder: Path, name: str, config: SwapConfig, ask: Asked, refused: Refused,
         warn: Callable[[str], None] = log.warning, now: Now = monotonic_ns,
     ) -> None:  # fmt: skip
-        super().__init__("incoming")
+        super().__init__("incoming", now)
         self._folder, self._engine, self._config = folder, name, config
-        self._ask, self._refused, self._warn, self._now = ask, refused, warn, now
+        self._ask, self._refused, self._warn = ask, refused, warn
         self._seen: dict[str, _Seen] = {}
         self._asked: dict[tuple[str, bytes], Print] = {}  # what a drop looked like that became a job, by its digest
         self._left: set[str] = set()

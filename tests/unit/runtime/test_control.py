@@ -166,7 +166,7 @@ def test_who_asks_without_pause_does_not_get_all_of_the_interpreter(
     pauses: list[float] = []
     with zmq.Context() as context:
         control = Control(Door(context, "control", f"ipc://{tmp_path}/control"), OPERATIONS)
-        monkeypatch.setattr(control, "_clock", lambda: 10**12)
+        monkeypatch.setattr(control, "_now", lambda: 10**12)
         monkeypatch.setattr(control.stopping, "wait", lambda seconds: pauses.append(seconds) or False)
         control.start()
         try:
