@@ -79,17 +79,15 @@ class Ahead(msgspec.Struct, frozen=True, eq=False):
 class Observation(msgspec.Struct, frozen=True, eq=False):
     """What one tick sees: a frame per camera and a sample per sensor, aligned to one capture time.
 
-    `captured_ns` is that of the oldest part, `skew_ns` the greatest distance of a part from the reference, which was
-    captured at `reference_ns` (0 = the newest of each stream is its own). `stretch` numbers the times between two
-    breaks of the input. `past_frames`, `past_samples`: of streams of which several moments are looked at, what was
-    seen in this stretch, the oldest first and this observation's own part last. `ahead`: for a policy that continues
-    the running plan, None where nothing runs.
+    `captured_ns` is that of the oldest part; the reference was captured at `reference_ns` (0 = the newest of each
+    stream is its own). `stretch` numbers the times between two breaks of the input. `past_frames`, `past_samples`: of
+    streams of which several moments are looked at, what was seen in this stretch, the oldest first and this
+    observation's own part last. `ahead`: for a policy that continues the running plan, None where nothing runs.
     """
 
     frames: Mapping[str, Frame]
     samples: Mapping[str, Sample]
     captured_ns: int
-    skew_ns: int = 0
     reference_ns: int = 0
     stretch: int = 0
     past_frames: Mapping[str, tuple[Frame, ...]] = msgspec.field(default_factory=dict)

@@ -171,7 +171,7 @@ def _recording(recording: Recording, recipe: Recipe, most: int) -> Samples:
         }
         frames = {name: Frame(name, 1, at, past[-1].image) for name, past in seen.items()}
         newest = {name: Sample(name, 1, at, past[-1].values) for name, past in felt.items()}
-        samples.append(filler.fill(Observation(frames, newest, at, 0, at, 0, seen, felt)))
+        samples.append(filler.fill(Observation(frames, newest, at, at, 0, seen, felt)))
     return samples
 
 

@@ -152,10 +152,8 @@ def _aligned(
     if trouble is not None:
         return trouble
     if reference is None:  # an engine of constants
-        return Observation(seen, samples, now_ns, 0, now_ns)
-    oldest_ns, reference_ns = min(stamps), reference.captured_ns
-    skew_ns = max(reference_ns - oldest_ns, max(stamps) - reference_ns)
-    return Observation(seen, samples, oldest_ns, skew_ns, reference_ns)
+        return Observation(seen, samples, now_ns, now_ns)
+    return Observation(seen, samples, min(stamps), reference.captured_ns)
 
 
 def _trouble(

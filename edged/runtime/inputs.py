@@ -156,10 +156,6 @@ class Inputs:
         look.begun = isinstance(observation, Observation)
         return observation
 
-    def interrupt(self) -> None:
-        """A stop, or an operator who wants all forgotten: what is observed next has no past."""
-        self.past.interrupt()
-
     def explained(self, verdict: Prediction | Hold) -> Prediction | Hold:
         """A Hold for want of a measured state with the cause, where the sensor sends what cannot be read; else
         `verdict` itself."""

@@ -80,7 +80,7 @@ class Loop:
         watch.restart(tick.started_ns)
         forget, swapped = self._motion.turn_over(self._before, running, tick.started_ns), running is not self._before
         if forget:
-            self._inputs.interrupt()
+            self._inputs.past.interrupt()
         self._before, more, vacancy = running, not self._slot.pending, self._slot.vacancy
         if (looks := self._inputs.looks) is not None:
             looks.waiting = False
@@ -127,7 +127,7 @@ class Loop:
         motion.follow(sent, turn.path)
         self._remember(turn, sent, by)
         if isinstance(sent.verdict, Hold) and sent.verdict.stop:
-            self._inputs.interrupt()
+            self._inputs.past.interrupt()
         self._slot.sent(sent.published_ns, by)
         identity = NO_ENGINE if running is None else running.engine.identity
         if self._triggered is not None and turn.part is not None:

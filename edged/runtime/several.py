@@ -142,7 +142,7 @@ class SeveralPerception:
         self._choose(camera.name)
         camera.told_ns, camera.hold = now_ns, verdict if isinstance(verdict, Hold) else None
         holds = sorted((one.name, one.hold) for one in self._cameras if one.hold is not None)
-        return replace(turn, verdict=verdict, camera=camera.name, standing=holds[0][1] if holds else None)
+        return replace(turn, verdict=verdict, standing=holds[0][1] if holds else None)
 
     def _why(self, camera: _Camera, running: Pipeline, worker: InferenceThread, tick: Tick) -> Hold:
         if camera.cause is not None and camera.cause.reason is not Reason.STARTING:

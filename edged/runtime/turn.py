@@ -30,8 +30,8 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
 
     `observation`, `prediction`: of the inference that ended in this tick, neither joined nor guarded; None when none
     did. `waiting`: what keeps the next inference away while a plan goes on. `by`: the engine the verdict is from, None
-    = the current one. `part`: the triggered part it is about. `camera`: of several,
-    whose it is; `standing`: what keeps one of them from being seen, also while others are.
+    = the current one. `part`: the triggered part it is about. `standing`: what keeps one of several cameras from being
+    seen, also while others are.
     """
 
     verdict: Verdict
@@ -42,7 +42,6 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     waiting: Hold | None = None
     by: Pipeline | None = None
     part: Part | None = None
-    camera: str = ""
     standing: Hold | None = None
 
 

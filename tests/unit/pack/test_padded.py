@@ -183,7 +183,7 @@ def test_actions_relative_to_named_values_are_taken_and_un_normalised_like_other
     sample = Sample("arm", 1, 1, np.array([-4.0, 11.0, 0.3, 99.0]))
     with open_engine(bundle) as engine:
         inference = make_inference(engine, names)
-        seen = Observation({}, {"arm": sample}, 1, 0, 1)
+        seen = Observation({}, {"arm": sample}, 1, 1)
         assert inference.run(seen, Stopwatch(lambda: 1)) is None
         start = Anchor(before, 1, np.zeros(3))
         made = inference.decode(seen, 1, start)

@@ -44,7 +44,7 @@ def test_the_sample_at_or_before_the_frame_is_taken_not_the_newest() -> None:
     got = seen(observe(want(), {"tool": frame("tool", 20)}, {"joints": ring, "imu": rings(imu=21)["imu"]}, NOW_NS))
     assert NOW_NS - got.samples["joints"].captured_ns == 21 * MS
     assert got.captured_ns == NOW_NS - 21 * MS
-    assert got.skew_ns == 1 * MS
+    assert got.reference_ns == NOW_NS - 20 * MS
 
 
 def test_with_a_timer_the_oldest_of_the_newest_frames_is_the_reference() -> None:
@@ -52,7 +52,7 @@ def test_with_a_timer_the_oldest_of_the_newest_frames_is_the_reference() -> None
     ring = Ring([sample("joints", 36), sample("joints", 11)])
     got = seen(observe(want(("tool", "wrist")), frames, {"joints": ring, "imu": rings(imu=40)["imu"]}, NOW_NS))
     assert NOW_NS - got.samples["joints"].captured_ns == 36 * MS
-    assert got.skew_ns == 25 * MS
+    assert got.reference_ns == NOW_NS - 35 * MS
 
 
 def test_with_a_clock_camera_its_frame_is_the_reference() -> None:
@@ -76,7 +76,7 @@ def test_what_only_the_guard_reads_is_not_waited_for() -> None:
 def test_without_cameras_the_newest_sample_up_to_now_is_taken() -> None:
     got = seen(observe(want(()), {}, rings(9, 25), NOW_NS))
     assert got.captured_ns == NOW_NS - 25 * MS
-    assert got.skew_ns == 16 * MS
+    assert got.reference_ns == NOW_NS - 9 * MS
 
 
 def test_starting_names_every_stream_not_heard_yet() -> None:
@@ -213,7 +213,7 @@ def test_an_observation_keeps_every_promise(
     assert all(s.captured_ns <= reference for s in verdict.samples.values())
     stamps = [part.captured_ns for part in (*verdict.frames.values(), *verdict.samples.values())]
     assert verdict.captured_ns == min(stamps)
-    assert verdict.skew_ns == max(abs(stamp - reference) for stamp in stamps)
+    assert verdict.reference_ns == reference
 
 
 class Faulty:

@@ -32,7 +32,7 @@ def want(back_ns: int, gap_ns: int = GAP) -> Wanted:
 
 def seen(at_ns: int, late_ns: int = 0) -> Observation:
     sample = Sample("joints", 1, at_ns - late_ns, np.array([float(at_ns)]))
-    return Observation({"tool": shot(at_ns)}, {"joints": sample}, at_ns - late_ns, late_ns, at_ns)
+    return Observation({"tool": shot(at_ns)}, {"joints": sample}, at_ns - late_ns, at_ns)
 
 
 @given(st.lists(st.integers(1, 120), min_size=1, max_size=60), st.integers(2, 6), st.integers(10, 250))
@@ -81,7 +81,7 @@ def test_a_stream_of_another_rate_and_lateness_is_looked_back_at_from_the_clock_
         for name, stamp in newest.items():
             everything[name].add(stamp)
         frames = {name: shot(stamp, camera=name) for name, stamp in newest.items()}
-        observation = past.extend(Observation(frames, {}, oldest_ns, 0, newest["tool"]), wanted_of)
+        observation = past.extend(Observation(frames, {}, oldest_ns, newest["tool"]), wanted_of)
         for name in newest:
             for index in range(1, steps):
                 when_ns = newest["tool"] - index * spacing_ms * MS
@@ -147,7 +147,7 @@ def test_a_tensor_of_several_moments_is_filled_oldest_first() -> None:
     frames = tuple(shot(at * MS, at // 10) for at in (0, 50, 110, 160, 210))
     samples = tuple(Sample("joints", 1, at * MS, np.array([float(at)])) for at in (0, 90, 205))
     observation = Observation(
-        {"tool": frames[-1]}, {"joints": samples[-1]}, 205 * MS, 5 * MS, 210 * MS, 1,
+        {"tool": frames[-1]}, {"joints": samples[-1]}, 205 * MS, 210 * MS, 1,
         {"tool": frames}, {"joints": samples},
     )  # fmt: skip
     assert reader.encode(observation) is None
@@ -169,7 +169,7 @@ def test_a_past_of_another_frame_size_is_fitted_in_like_any_other() -> None:
     reader, arrays = encoder(History(steps=2, spacing_ms=100.0))
     large = replace(frame("tool", 0, (8, 8)), captured_ns=0)
     observation = Observation(
-        {"tool": shot(100 * MS, 7)}, {"joints": Sample("joints", 1, 100 * MS, np.zeros(1))}, 100 * MS, 0, 100 * MS, 1,
+        {"tool": shot(100 * MS, 7)}, {"joints": Sample("joints", 1, 100 * MS, np.zeros(1))}, 100 * MS, 100 * MS, 1,
         {"tool": (large, shot(100 * MS, 7))},
     )  # fmt: skip
     assert reader.encode(observation) is None
@@ -197,7 +197,7 @@ def test_it_equals_a_queue_that_is_filled_with_the_first(steps: int, jitter: lis
         at = (number + 10) * period + jitter[number] * MS
         frames = {"left": shot(at, number, "left"), "right": shot(at - 3 * MS, number, "right")}
         joints = Sample("joints", 1, at - MS, np.array([float(number)]))
-        seen_now = Observation(frames, {"joints": joints}, at - 3 * MS, 3 * MS, at)
+        seen_now = Observation(frames, {"joints": joints}, at - 3 * MS, at)
         observation = past.extend(seen_now, looks)
         queue.extend([number] * (steps if not queue else 1))
         for index, wanted in enumerate(queue):

@@ -74,7 +74,7 @@ def seen(ahead: Ahead | None, joints: Any = (0.5, -0.3, 0.1)) -> Observation:
         "joints": Sample("joints", 1, 1000 * MS, np.array(joints, np.float64)),
         "imu": Sample("imu", 1, 1000 * MS, np.zeros(len(IMU))),
     }
-    return Observation({}, samples, 1000 * MS, 0, 1000 * MS, ahead=ahead)
+    return Observation({}, samples, 1000 * MS, 1000 * MS, ahead=ahead)
 
 
 AXES = (
