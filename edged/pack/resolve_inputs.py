@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -146,6 +147,7 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
     pad = given.pad
     if resize == "letterbox":
         pad = questions.need(pad, 0, f"{where}.pad: --pad, the grey around a letterboxed image, 0 to 255")
+    questions.asked.extend(f"{where}.{fact}" for fact in _without_effect(given, resize, pixels_of))
     scale, shift = scales[pixels]
     centre = tuple(value + shift for value in mean)
     history = _history(where, found, 5, given, questions)
@@ -169,6 +171,16 @@ def _image(where: str, found: Tensor, given: InputSpec, questions: Questions) ->
         format=pixels_of,
     )
     return role, image
+
+
+def _without_effect(given: InputSpec, resize: str, pixels_of: SeenFormat) -> Iterator[str]:
+    """What was asked for and would be done otherwise, or not at all."""
+    if given.interpolation in ("area", "cubic") and given.frame is not None:
+        yield f"interpolation: a graph fits a frame in linearly, not by {given.interpolation}; leave one of the two out"
+    elif given.interpolation in ("area", "cubic") and resize == "none":
+        yield f"interpolation: {given.interpolation} resizes nothing with --resize none; leave one of the two out"
+    if given.channels == "bgr" and pixels_of != "bgr8":
+        yield f"channels: {pixels_of} has one channel; leave it out"
 
 
 def _format(where: str, found: Tensor, given: InputSpec, questions: Questions) -> SeenFormat:

@@ -83,6 +83,19 @@ def test_what_a_camera_gives_is_asked_for(tmp_path: Path) -> None:
     assert "inputs.image.mean: --mean 0,0,0: 1 numbers, one for each channel; 0 for none" in said
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--interpolation", "area"), "area resizes nothing with --resize none"),
+        (("--resize", "stretch", "--interpolation", "cubic", "--frame", "60x80"), "linearly, not by cubic"),
+        (("--channels", "bgr"), "mono8 has one channel"),
+    ],
+)
+def test_what_would_be_done_otherwise_is_refused(tmp_path: Path, flags: tuple[str, ...], said: str) -> None:
+    model = written(tmp_path, "bright.onnx", network("NCHW", 0.5))
+    assert said in fault(model, *FLAGS, "--format", "mono8", *flags, "--store", tmp_path / "out")
+
+
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
 @pytest.mark.parametrize("pixels", ["mono8", "mono16"])
 def test_a_resize_in_the_graph_is_that_of_the_reference(resize: Any, pixels: Any) -> None:
