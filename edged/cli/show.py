@@ -9,7 +9,7 @@ from edged.cli.show_swap import show_status as show_swaps
 
 
 def show_status(snapshot: Mapping[str, Any]) -> str:
-    """Several lines: state, engine, loop, latencies per step, cameras, sensors, guard, warnings."""
+    """Several lines: state, engine, loop, latencies per step, cameras, sensors, results, guard, warnings."""
     return "\n".join(_lines(snapshot))
 
 
@@ -51,6 +51,9 @@ def _lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("cameras", "sensors"):
         for name, stats in snapshot[kind].items():
             yield f"  {kind[:-1]:<8} {name}: {_input(stats)}"
+    for name in ("parts" if "parts" in snapshot else "results", "evidence"):  # where parts count, verdicts do not
+        if name in snapshot:
+            yield f"  {name:<8} {' '.join(_counts(snapshot[name])) or 'none yet'}"
     if (plan := snapshot.get("plan")) and plan["state"] != "loaded":
         what = f"{plan['name']} {plan['version']} {plan['state']}, {seconds(plan['elapsed_s'])}"
         yield f"  plan     {what}: {plan['detail']}"
@@ -99,8 +102,13 @@ def _input(stats: Mapping[str, Any]) -> str:
     if age_ms is not None:
         age = f"age {age_ms:.1f} ms" if age_ms < 10_000 else f"age {seconds(age_ms / 1000)}"
     shown = {"state", "age_ms", "captured_ns", *(["last_error"] if stats.get("last_error") == state else [])}
-    counts = [f"{key}={value}" for key, value in stats.items() if key not in shown and value not in (None, 0, "", {})]
+    counts = _counts({key: value for key, value in stats.items() if key not in shown})
     return " ".join([f"{state}, {age}" if state else age, *counts])
+
+
+def _counts(stats: Mapping[str, Any]) -> list[str]:
+    """What was counted, less what says nothing."""
+    return [f"{key}={value}" for key, value in stats.items() if value not in (None, 0, "", {})]
 
 
 def seconds(duration_s: float) -> str:

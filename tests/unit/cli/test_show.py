@@ -82,6 +82,17 @@ def test_everything_worth_knowing_has_a_line() -> None:
     ]
 
 
+def test_an_inspection_says_what_it_came_to_and_what_was_kept() -> None:
+    parts = {"open": 1, "waiting": 0, "PASS": 3, "AMBIGUOUS": 1, "accepted": 5, "doubled": 2, "entry": 4}
+    kept = {"folder": "/srv/evidence", "kept": 2, "kept_mb": 0.348, "written": 2, "lost": 0}
+    triggered = show_status({**SNAPSHOT, "results": {"NOT_INSPECTED": 323}, "parts": parts, "evidence": kept})
+    assert "  parts    open=1 PASS=3 AMBIGUOUS=1 accepted=5 doubled=2 entry=4" in triggered.splitlines()
+    assert "  evidence folder=/srv/evidence kept=2 kept_mb=0.348 written=2" in triggered.splitlines()
+    assert "323" not in triggered, "ticks without a part are no results of parts"
+    assert "  results  PASS=7" in show_status({**SNAPSHOT, "results": {"PASS": 7}}).splitlines()
+    assert "  parts    none yet" in show_status({**SNAPSHOT, "parts": {"open": 0}}).splitlines()
+
+
 @pytest.mark.parametrize(
     ("state", "detail", "line"),
     [
