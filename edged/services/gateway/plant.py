@@ -20,7 +20,7 @@ from edged.core.clock import NS_PER_MS, NS_PER_S, Now, boot_id, monotonic_ns, ms
 LOOK_NS = NS_PER_S // 2  # between two looks which streams there are
 HEALTH_MS = 1500.0  # health comes twice a second
 QUIET_MS = 200.0  # of a policy's verdicts
-MOST_RESULTS = 64
+MOST_RESULTS = 1024  # that are fresh, and between two turns
 NO_ENGINE = bytes(8)
 
 log = logging.getLogger("edged.gateway")
@@ -93,6 +93,7 @@ class Plant:
         self._newest: Message | None = None
         self._health: Mapping[str, Any] = {}
         self._results: deque[PartResult] = deque(maxlen=MOST_RESULTS)
+        self._late = 0  # results that were over when they came
 
     @property
     def stream(self) -> str:
@@ -119,7 +120,9 @@ class Plant:
         if heard is None or not heard.health.alive:
             self._results.clear()  # of an edged that is gone: nothing of it may be taken for a part that comes
             return Facts()
-        fresh = [one for one in self._results if now_ns - one.stamp_ns < self._result_ns]
+        while self._results and self._is_over(self._results[0], now_ns):
+            self._results.popleft()
+        fresh = [one for one in self._results if not self._is_over(one, now_ns)]
         facts: dict[str, Any] = {"alive": True, "results": tuple(reversed(fresh)), "health": self._health}
         if (newest := self._newest) is not None:
             facts |= self._of_verdict(newest, now_ns)
@@ -167,6 +170,7 @@ class Plant:
             for one in self._parts.take():
                 if one.boot in (self._boot, b"") and one.stamp_ns <= self._now():  # else it is of another clock
                     self._results.append(one)
+                    self._note_late(one)
         if self._published is None:
             return
         for _ in range(MOST_RESULTS):
@@ -174,6 +178,22 @@ class Plant:
                 return
             if message.kind is Kind.RESULT and message.boot == self._boot:
                 self._results.append(_of_verdict(message))
+
+    def _is_over(self, one: PartResult, now_ns: int) -> bool:
+        return now_ns - one.stamp_ns >= self._result_ns
+
+    def _note_late(self, one: PartResult) -> None:
+        """Nobody is shown a result that is over when it comes: a line whose parts all take so long has to hear why."""
+        now_ns = self._now()
+        if one.why == "RESTART" or not self._is_over(one, now_ns):  # nobody waits for the parts of before a crash
+            return
+        self._late += 1
+        if self._late in (1, 10, 100, 1000):
+            log.warning(
+                "part %d of %s: its result came %.0f ms after its trigger, and is not shown, as %d so far; "
+                "--result-ms (%.0f) has to be longer than the deadline_ms of [trigger]",
+                one.part, one.line, ms(now_ns - one.stamp_ns), self._late, ms(self._result_ns),
+            )  # fmt: skip
 
     def close(self) -> None:
         """Close all sockets."""

@@ -12,7 +12,7 @@ import zmq
 from shown_plant import ENGINE, MS, plant
 from waiting import until
 
-from edged.client import Kind
+from edged.client import Kind, PartResult
 from edged.core.clock import boot_id, monotonic_ns
 from edged.services.gateway.datagram import Facts
 from edged.services.gateway.plant import Plant
@@ -134,3 +134,47 @@ def test_what_is_no_health_or_of_the_future_is_passed_over(daemon: Daemon, plant
     daemon.send("results", Kind.RESULT, {})  # without a word it is not good
     found = until(lambda: plant.turn().results, 5)
     assert [one.result for one in found] == ["NOT_INSPECTED"]
+
+
+class Results:
+    """The results of parts, as the plant's thread hands them over."""
+
+    def __init__(self) -> None:
+        self.come: list[PartResult] = []
+
+    def tell(self, count: int, ago_ms: float, why: str = "") -> None:
+        at_ns, word = monotonic_ns() - round(ago_ms * MS), "NOT_INSPECTED" if why else "PASS"
+        self.come = [PartResult("udp-7", n, n, n, word, why, (), "", at_ns) for n in range(1, count + 1)]
+
+    def take(self) -> list[PartResult]:
+        come, self.come = self.come, []
+        return come
+
+    def close(self) -> None:
+        pass
+
+
+def test_many_results_are_all_shown_while_they_are_fresh(daemon: Daemon, plant: Plant) -> None:
+    """A fast line whose SCADA looks each few seconds, and what a daemon that stops says of all its open parts."""
+    alive(daemon, plant)
+    plant._parts = parts = Results()  # type: ignore[assignment]
+    parts.tell(300, 0)
+    assert [one.part for one in plant.turn().results] == [*range(300, 0, -1)]
+    until(lambda: not plant.turn().results, 5)
+    assert not plant._results, "what is over is kept"
+
+
+def test_a_result_that_is_over_when_it_comes_is_told_in_the_log(
+    daemon: Daemon, plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every part of a line that takes longer than that would be rejected, and nobody be told why."""
+    alive(daemon, plant)
+    plant._parts = parts = Results()  # type: ignore[assignment]
+    parts.tell(1, 5000, "RESTART")
+    plant.turn()
+    assert not caplog.messages
+    parts.tell(12, 5000)
+    assert plant.turn().results == ()
+    assert len(caplog.messages) == 2, "the first and the tenth"
+    assert "part 1 of udp-7: its result came 5" in caplog.messages[0]
+    assert "--result-ms (400) has to be longer" in caplog.messages[0]
