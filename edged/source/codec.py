@@ -60,6 +60,8 @@ Decoder = Callable[[bytes], Reading]
 class _Stamped(msgspec.Struct):
     values: list[float | None]
     captured_ns: int | float | None = None
+    names: list[str] | None = None
+    unit: str | list[str] | None = None
 
 
 _Parsed: TypeAlias = list[float | None] | _Stamped
@@ -77,10 +79,10 @@ def decoder(codec: str, names: tuple[str, ...], units: tuple[str, ...] = ()) -> 
             return partial(_edged, names, units, Reader().read)
         case "json", "", "":
             json: _Parse = msgspec.json.Decoder(_Parsed).decode
-            return lambda payload: _plain(_from_json(json, payload), len(names))
+            return lambda payload: _plain(names, units, _from_json(json, payload))
         case "msgpack", "", "":
             msgpack: _Parse = msgspec.msgpack.Decoder(_Parsed).decode
-            return lambda payload: _plain(_parsed(msgpack, payload), len(names))
+            return lambda payload: _plain(names, units, _parsed(msgpack, payload))
         case "struct", ":", layout:
             fields = _layout(layout, len(names))
             return lambda payload: _from_struct(fields, payload)
@@ -97,12 +99,18 @@ def _edged(names: tuple[str, ...], units: tuple[str, ...], read: Callable[[bytes
         values = message.arrays["values"]
     except WireError:
         raise Unreadable("malformed") from None
-    if "names" in message.header and tuple(message.header["names"]) != names:
-        raise Unreadable("shape")
-    unit = message.header.get("unit")
+    _agree(names, units, message.header.get("names"), message.header.get("unit"))
+    return Reading(values, message.captured_ns or None, message)
+
+
+def _agree(
+    names: tuple[str, ...], units: tuple[str, ...], said: list[str] | None, unit: str | list[str] | None
+) -> None:
+    """Refuse what a message says of its values where the config says something else."""
+    if said is not None and tuple(said) != names:
+        raise Unreadable("names")
     if unit and units and (tuple(unit) if isinstance(unit, list) else (unit,) * len(units)) != units:
         raise Unreadable("unit")  # degrees taken for radians would move a robot
-    return Reading(values, message.captured_ns or None, message)
 
 
 def _parsed(parse: _Parse, payload: bytes) -> _Parsed:
@@ -123,10 +131,14 @@ def _from_json(parse: _Parse, payload: bytes) -> _Parsed:
         return _parsed(parse, payload)
 
 
-def _plain(parsed: _Parsed, count: int) -> Reading:
-    values, stamp_ns = (parsed.values, parsed.captured_ns) if isinstance(parsed, _Stamped) else (parsed, None)
-    if len(values) != count:
+def _plain(names: tuple[str, ...], units: tuple[str, ...], parsed: _Parsed) -> Reading:
+    stamp_ns = None
+    values = parsed.values if isinstance(parsed, _Stamped) else parsed
+    if len(values) != len(names):
         raise Unreadable("shape")
+    if isinstance(parsed, _Stamped):
+        _agree(names, units, parsed.names, parsed.unit)
+        stamp_ns = parsed.captured_ns
     return _reading(values, int(stamp_ns) if stamp_ns and 0 < stamp_ns < 1 << 62 else None)
 
 

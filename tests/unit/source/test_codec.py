@@ -80,18 +80,21 @@ def test_nan_is_delivered_so_that_a_hold_can_name_the_sensor(codec: str, payload
         ("edged", edged_sample([1, 2, 3])[:-1], "malformed"),
         ("edged", edged_sample([], Kind.EVENT, event="x"), "kind"),
         ("edged", edged_sample([1, 2]), "shape"),
-        ("edged", edged_sample([1, 2, 3], names=["x", "z", "y"]), "shape"),
+        ("edged", edged_sample([1, 2, 3], names=["x", "z", "y"]), "names"),
         ("json", b"[1, 2", "malformed"),
         ("json", b'[1, 2, "3"]', "malformed"),
         ("json", b"[1, 2, true]", "malformed"),
         ("json", b"NaN", "malformed"),
         ("json", b'{"values": 3}', "malformed"),
         ("json", b"[1, 2, 3, 4]", "shape"),
+        ("json", b'{"values": [1, 2, 3], "names": ["x", "z", "y"]}', "names"),
+        ("json", b'{"values": [1, 2, 3], "names": "xyz"}', "malformed"),
         ("json", b"[" * 60_000, "malformed"),
         ("json", b"\xff\xfe", "malformed"),
         ("msgpack", b"", "malformed"),
         ("msgpack", PACK([1, 2, 3]) + b"\0", "malformed"),
         ("msgpack", PACK({"values": [1, 2]}), "shape"),
+        ("msgpack", PACK({"values": [1, 2, 3], "names": ["x", "y"]}), "names"),
         ("struct:<3d", bytes(23), "shape"),
         ("struct:<3d", bytes(25), "shape"),
     ],
@@ -100,6 +103,7 @@ def test_what_cannot_be_used_has_a_cause(codec: str, payload: bytes, expected: s
     assert cause(decoder(codec, NAMES), payload) == expected
 
 
+@pytest.mark.parametrize("codec", ["edged", "json", "msgpack"])
 @pytest.mark.parametrize(
     ("units", "said", "fits"),
     [
@@ -114,8 +118,13 @@ def test_what_cannot_be_used_has_a_cause(codec: str, payload: bytes, expected: s
         ((), "deg", True),
     ],
 )
-def test_numbers_of_another_unit_are_none(units: tuple[str, ...], said: str | list[str], fits: bool) -> None:
-    decode, payload = decoder("edged", NAMES, units), edged_sample([1, 2.5, -3], unit=said)
+def test_numbers_of_another_unit_are_none(
+    codec: str, units: tuple[str, ...], said: str | list[str], fits: bool
+) -> None:
+    stated = {"values": [1, 2.5, -3], "unit": said}
+    payloads = {"json": json.dumps(stated).encode(), "msgpack": PACK(stated)}
+    decode = decoder(codec, NAMES, units)
+    payload = payloads.get(codec) or edged_sample([1, 2.5, -3], unit=said)
     if fits:
         assert decode(payload).values.tolist() == [1, 2.5, -3]
     else:
