@@ -234,16 +234,16 @@ def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
     yield from _lets_pass(manifest, config)
     looked_at = config.execution.cameras or [image.source for image in manifest.images.values()]
     cameras = {*looked_at, config.clock_camera}
-    sensors = {part.sensor for state in manifest.states.values() for part in state.parts}
-    sensors |= {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}
+    observed = {part.sensor for state in manifest.states.values() for part in state.parts}
+    sensors = observed | {text.removeprefix("sensor:") for text in (config.guard.enable, config.guard.measured) if text}
     for name in config.cameras:
         if name not in cameras and not {"frames", f"frames-{name}"} & set(config.bus.publish):
             yield f"camera {name!r} is read and used by nothing; remove [cameras.{name}]"
     for name in config.sensors:
         if name not in sensors:
             yield f"sensor {name!r} is read and used by nothing; remove [sensors.{name}]"
-    ages = [(f"cameras.{name}", camera.max_age_ms) for name, camera in config.cameras.items()]
-    ages += [(f"sensors.{name}", sensor.max_age_ms) for name, sensor in config.sensors.items()]
+    ages = [(f"cameras.{name}", one.max_age_ms) for name, one in config.cameras.items() if name in looked_at]
+    ages += [(f"sensors.{name}", one.max_age_ms) for name, one in config.sensors.items() if name in observed]
     for key, age in ages:
         if (plan_age := config.execution.max_plan_age_ms) is not None and age > plan_age:
             yield f"{key}.max_age_ms = {age:g} is beyond execution.max_plan_age_ms: input that old makes Hold(LATE)"

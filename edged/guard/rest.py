@@ -62,7 +62,11 @@ class RestWindow:
     def moving(self, rule: Rules) -> str | None:
         """What does not rest, as a sentence; None when every measured axis does."""
         if not self._full:
-            return "rest is not seen yet: too few measured states since the stop"
+            samples = self._samples
+            span = (
+                f"{ms(samples[-1].captured_ns - samples[0].captured_ns):.0f} ms of samples" if samples else "no sample"
+            )
+            return f"rest is not seen yet: {span} of {rule.sensor} since the stop"
         rows: Floats = np.array([one.values[rule.measured] for one in self._samples])
         rows[:, rule.unmeasured] = 0.0
         if not np.isfinite(rows).all():

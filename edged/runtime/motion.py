@@ -31,6 +31,7 @@ from edged.runtime.turn import Follow
 
 STOP_NS = 100 * NS_PER_MS
 STOP_TICKS = 3
+UNSEEN = {Reason.NON_FINITE, Reason.BOUNDS, Reason.ANCHOR, Reason.ENGINE}  # a stop does not look whether they are gone
 FORGOT = Hold(Reason.OPERATOR, "a reset made it forget what it was doing; it begins again at rest")
 OTHER_AXES = Hold(Reason.ANCHOR, "the new engine commands other axes; motion begins again at rest")
 REMEMBERED = 512  # commands: a second of the quickest loop, more than any measured state is old
@@ -152,7 +153,8 @@ class MotionState:
             why = self._window.moving(running.rule)
         if why is not None:
             self._over = True
-            return replace(self._stopped, detail=f"{self._stopped.detail} (over, but {why})")
+            but = "tried again after the stop:" if self._stopped.reason in UNSEEN else "over, but"
+            return replace(self._stopped, detail=f"{self._stopped.detail} ({but} {why})")
         if running is None:
             return None  # nothing moves; whether it rests is asked once an engine says what is measured
         self._stopped = None

@@ -178,6 +178,13 @@ def test_what_is_seldom_meant_is_a_hint(path: str, value: Any, expected: str) ->
     assert [hint for hint in hints(manifest(), config) if hint.startswith(expected)]
 
 
+def test_what_the_engine_does_not_see_has_no_part_in_the_age_of_a_plan() -> None:
+    button = {"endpoint": "ipc:///e", "names": ["pressed"], "unit": "1", "max_age_ms": 1000, "history_ms": 2000}
+    guarded = change(change(CELL, "sensors.enable", button), "guard.enable", "sensor:enable")
+    config = Config(**change(guarded, "execution", {"max_plan_age_ms": 500}))
+    assert not [hint for hint in hints(manifest(), config) if "sensors.enable" in hint]
+
+
 def test_a_rotation_is_limited_as_a_whole() -> None:
     names = ["qw", "qx", "qy", "qz"]
     parts = [

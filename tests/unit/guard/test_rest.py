@@ -28,3 +28,10 @@ def test_at_the_end_of_a_turn_it_does_not_rest_in_the_middle(unit: str, last: in
     assert mean is not None
     assert abs(math.remainder(mean.values[0] - whole / 2, whole)) <= 1e-4 * whole
     assert mean.values[1:] == pytest.approx([1.0, 2.0])
+
+
+def test_a_sensor_that_says_nothing_is_named() -> None:
+    by, window = rule(None, axis("j1"), axis("j2"), axis("j3")), RestWindow()
+    assert window.moving(by) == "rest is not seen yet: no sample of joints since the stop"
+    window.add(Sample("joints", 1, 10 * MS, np.zeros(3)))
+    assert window.moving(by) == "rest is not seen yet: 0 ms of samples of joints since the stop"

@@ -55,7 +55,9 @@ def test_an_output_that_is_not_a_number_stops_and_the_next_good_one_goes_on(
     assert done.says == ["ACTION"] * 4 + ["NON_FINITE"] * 6 + ["ACTION"] * 10 + ["STOPPING"], "100 ms, and seen at rest"
     assert done.heard[4].stop
     assert [m.header["motion"] for m in done.heard] == [1] * 4 + [2] * 16 + [3], "the first Hold has the new number"
-    assert done.heard[4].header["detail"] == done.heard[5].header["detail"].partition(" (over, but")[0]
+    assert (
+        done.heard[4].header["detail"] == done.heard[5].header["detail"].partition(" (tried again after the stop: ")[0]
+    )
     assert done.heard[4].captured_ns > 0
     assert all(np.isfinite(m.arrays["action"]).all() for m in done.heard if m.kind is Kind.ACTION)
 
@@ -124,7 +126,7 @@ def test_a_stop_lasts_until_the_robot_is_at_rest_and_names_the_axis_that_moves(
     assert held[0] == 4
     assert 22 <= held[-1] <= 26, "at rest from tick 19 on, and seen over a window of 100 ms"
     assert held == list(range(held[0], held[-1] + 1))
-    assert "(over, but j2 still moves: " in done.heard[15].header["detail"]
+    assert "(tried again after the stop: j2 still moves: " in done.heard[15].header["detail"]
     assert done.says[held[-1] + 1] == "ACTION"
     first = done.heard[held[-1] + 1]
     assert first.header["motion"] == 2
