@@ -25,6 +25,7 @@ from edged.services.gateway.plant import Plant
 MOST_PER_TURN = 64  # triggers: a flood must not stop the life counter
 REMEMBERED = 256  # acknowledged parts of a line
 JITTER_NS = 1_000_000  # of repeats of one trigger
+SAME_NS = 5 * NS_PER_S  # the same, at most; the daemon, too, takes what is further apart for two parts
 LONGEST = 64  # bytes of a datagram that is read
 ARRIVAL = 35  # SO_TIMESTAMPNS of Linux, which Python has no name for
 STAMP = struct.Struct("@ll")
@@ -73,6 +74,7 @@ class Lines:
         self._known: OrderedDict[int, int] = OrderedDict()  # part -> when it passed, as far as is known
         self._earlier: dict[int, int] = {}  # of those told, what a repeat has shown since
         self._kept: set[int] = set()  # acknowledged ones: they stay so while an earlier stamp is told
+        self._denied: set[int] = set()  # never acknowledged: the daemon refused them, or they are two parts
         self.line = 0
         self.refused: Counter[str] = Counter()
 
@@ -98,7 +100,7 @@ class Lines:
 
     def _refuse(self, error: UsageError) -> None:
         self.refused[error.fact] += 1
-        if sum(self.refused.values()) in (1, 10, 100, 1000):
+        if self.refused[error.fact] in (1, 10, 100, 1000):
             log.warning("a trigger was refused: %s", error)
 
     def _tell(self, trigger: Trigger, stamp_ns: int) -> None:
@@ -112,6 +114,10 @@ class Lines:
         known_ns = self._known.get(trigger.part)
         if known_ns is None:
             self._sender.send(trigger.part, stamp_ns)
+        elif stamp_ns > known_ns + SAME_NS:
+            self._denied.add(trigger.part)
+            fact = f"line {trigger.line} tells of numbers again that it used before"
+            raise UsageError(fact, "give another line whenever the counter begins again; these parts have no result")
         elif stamp_ns >= known_ns - JITTER_NS:
             return  # a repeat, which its acknowledgement has crossed
         else:
@@ -121,6 +127,7 @@ class Lines:
             gone, _ = self._known.popitem(last=False)
             self._earlier.pop(gone, None)
             self._kept.discard(gone)
+            self._denied.discard(gone)
 
     def acknowledged(self) -> list[int]:
         """Parts whose trigger is on the daemon's disk, the newest first."""
@@ -128,8 +135,11 @@ class Lines:
             return []
         self._sender.tend(0.0)
         waiting = set(self._sender.waiting)
-        refused = {part for part, _ in self._sender.refused}
-        self._kept |= set(self._known) - waiting - refused
+        while self._sender.refused:
+            part, why = self._sender.refused.popleft()
+            self._denied.add(part)
+            self._refuse(UsageError(f"the daemon takes not all of line {self.line}", why))
+        self._kept = (self._kept | set(self._known) - waiting) - self._denied
         for part in self._kept.intersection(self._earlier) - waiting:  # the first was late: the daemon judges that
             with contextlib.suppress(UsageError):  # too many wait: in a later turn
                 self._sender.send(part, self._earlier[part])
@@ -139,6 +149,7 @@ class Lines:
     def close(self) -> None:
         self._earlier.clear()
         self._kept.clear()
+        self._denied.clear()
         if self._sender is not None:
             self._sender.close()
             self._sender = None

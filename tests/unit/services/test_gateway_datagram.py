@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections import deque
 from contextlib import closing
 
 import pytest
@@ -66,10 +67,10 @@ class Triggers:
     """A `TriggerSender` that tells what it was told."""
 
     waiting: list[int] = []  # noqa: RUF012
-    refused: tuple[tuple[int, str], ...] = ()
 
     def __init__(self) -> None:
         self.told: list[tuple[int, int]] = []
+        self.refused: deque[tuple[int, str]] = deque()
 
     def send(self, part: int, stamp_ns: int) -> None:
         self.told.append((part, stamp_ns))
@@ -147,6 +148,36 @@ def test_while_an_earlier_stamp_is_told_the_part_stays_acknowledged(
     triggers.waiting = []
     assert lines.acknowledged() == [1]
     assert triggers.told[2:] == [(1, now_ns - 350 * MS)]
+
+
+def test_a_counter_that_begins_again_on_its_line_is_told_in_the_log_and_not_acknowledged(
+    plant: Plant, triggers: Triggers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A PLC that was restarted: its part 1 is not the one that the daemon knows."""
+    lines = udp.Lines(plant)
+    now_ns = 10_000 * MS
+    lines.take([(trigger(1, 0), now_ns), (trigger(2, 0), now_ns)])
+    lines.take([(trigger(1, 4_000), now_ns + 4_000 * MS)])
+    assert lines.acknowledged() == [2, 1], "a repeat, however late"
+    for late in range(4):
+        lines.take([(trigger(1, 50 * late), now_ns + 14_000 * MS + 50 * late * MS)])
+    assert lines.acknowledged() == [2]
+    assert triggers.told == [(1, now_ns), (2, now_ns)]
+    assert caplog.messages == [
+        "a trigger was refused: line 7 tells of numbers again that it used before; "
+        "give another line whenever the counter begins again; these parts have no result"
+    ]
+
+
+def test_what_the_daemon_refuses_is_told_in_the_log(
+    plant: Plant, triggers: Triggers, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = udp.Lines(plant)
+    lines.take([(trigger(1, 0), 10_000 * MS), (trigger(2, 0), 10_000 * MS)])
+    triggers.refused.append((1, "part 1 of udp-00000007 was triggered already, 14.0 s apart; give another line"))
+    assert [lines.acknowledged() for _ in range(3)] == [[2]] * 3
+    assert len(caplog.messages) == 1
+    assert "the daemon takes not all of line 7; part 1 of udp-00000007 was triggered already" in caplog.messages[0]
 
 
 def test_what_the_line_before_had_acknowledged_is_not_this_lines(plant: Plant, triggers: Triggers) -> None:
