@@ -15,6 +15,7 @@ from edged.core.clock import NS_PER_S, ms
 from edged.guard.arming import Arming
 from edged.runtime.cause import Transition
 from edged.runtime.journal import Journal
+from edged.source.intake import SILENT
 
 MOST = 30
 MINUTE_NS = 60 * NS_PER_S
@@ -29,7 +30,8 @@ def _bound(of: dict[str, Any], most: int) -> None:
 
 
 class Episodes:
-    """`note` a change of the loop, `look` at each snapshot. `limits_ns`: `(kind, name)` of an input to its max_age.
+    """`note` a change of the loop, `look` at each snapshot. `limits_ns`: `(kind, name)` of an input to its max_age;
+    `triggered`: its camera takes no frames between parts, and is lost only where something is wrong with it.
 
     Lines: `begin {id, what, cause, detail, reason, engine, who, unrecorded}` with `what` = `hold`, `wait`, `camera` or
     `sensor`, and `end {id, what, cause, ms}`.
@@ -40,8 +42,9 @@ class Episodes:
         journal: Journal,
         limits_ns: Mapping[tuple[str, str], int],
         arming: Arming | None = None,
+        triggered: bool = False,
     ) -> None:
-        self._journal, self._limits_ns, self._arming = journal, limits_ns, arming
+        self._journal, self._limits_ns, self._arming, self._triggered = journal, limits_ns, arming, triggered
         self._open: dict[str, tuple[int, str, int]] = {}  # what is lasting -> its id, cause, and since when
         self._begun: dict[str, list[int]] = {}  # cause -> beginnings of the last minute
         self._uncounted: dict[str, int] = {}
@@ -84,12 +87,18 @@ class Episodes:
         key = f"{kind} {name}"
         if not captured_ns or not limit_ns:
             return
+        state = str(stats.get("trouble") or stats.get("state") or "")
         if now_ns - captured_ns <= limit_ns:
             self._end(key, captured_ns)
-        elif key not in self._open:
-            state = str(stats.get("trouble") or stats.get("state") or "")
+            return
+        begin_ns = captured_ns + limit_ns
+        if self._triggered and kind == "camera":
+            if state == "streaming" or state.startswith(SILENT):
+                return
+            begin_ns = now_ns  # its last frame may be of long before
+        if key not in self._open:
             detail = f"nothing newer than {ms(limit_ns):g} ms" + (f" ({state})" if state else "")
-            self._begin(key, f"{key} lost", detail, captured_ns + limit_ns, {}, kind)
+            self._begin(key, f"{key} lost", detail, begin_ns, {}, kind)
 
     def _begin(self, key: str, cause: str, detail: str, at_ns: int, facts: Mapping[str, Any], what: str = "") -> None:
         for old in [one for one, begun in self._begun.items() if at_ns - begun[-1] >= MINUTE_NS]:

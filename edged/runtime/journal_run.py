@@ -52,6 +52,6 @@ def open_episodes(config: Config, journal: Journal, arming: Arming | None, stack
     """What lasts, with how old each input may become; what is open ends with `stack`."""
     limits_ns = {("camera", name): ns(camera.max_age_ms) for name, camera in config.cameras.items()}
     limits_ns |= {("sensor", name): ns(sensor.max_age_ms) for name, sensor in config.sensors.items()}
-    episodes = Episodes(journal, limits_ns, arming)
+    episodes = Episodes(journal, limits_ns, arming, config.triggered)
     stack.callback(lambda: episodes.close(monotonic_ns()))
     return episodes

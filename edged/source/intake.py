@@ -17,6 +17,7 @@ from edged.source.mailbox import Mailbox
 from edged.source.mosaic import interpolated
 from edged.source.stamps import Stamps
 
+SILENT = "no frame for"  # begins the state of a camera about which nothing else is known
 QUIET_NS = NS_PER_S
 PACE = re.compile(r"[0-9.]+")  # changes from frame to frame, and what is wrong does not
 
@@ -74,7 +75,7 @@ class Intake:
             self._refused += 1  # last: whoever sees the count finds its cause
             return False
         if (quiet_ns := self._now() - self._arrived_ns) > QUIET_NS:
-            self.state = getattr(grabber, "trouble", "") or f"no frame for {quiet_ns // NS_PER_S} s"
+            self.state = getattr(grabber, "trouble", "") or f"{SILENT} {quiet_ns // NS_PER_S} s"
         return False
 
     def stats(self) -> dict[str, Any]:

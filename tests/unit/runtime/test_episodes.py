@@ -83,6 +83,20 @@ def test_a_lost_input_begins_when_its_newest_capture_became_too_old(episodes: Ep
     assert kept.stretches()[1][3] == 3 * second
 
 
+def test_a_camera_that_a_trigger_fires_is_not_lost_between_two_parts(kept: Kept) -> None:
+    """Each part of a slow line began a loss, with an fsync of its own: history had hours of a camera that was well."""
+    episodes = Episodes(kept, {("camera", "line"): 100 * MS}, triggered=True)  # type: ignore[arg-type]
+
+    def look(state: str, at_ns: int) -> None:
+        episodes.look({"cameras": {"line": {"captured_ns": NS_PER_S, "state": state}}}, at_ns)
+
+    look("streaming", 2 * NS_PER_S)
+    look("no frame for 3 s", 4 * NS_PER_S)
+    assert kept.lines == []
+    look("its publisher has gone; start it", 5 * NS_PER_S)
+    assert kept.stretches() == [("camera", "camera line lost", 5 * NS_PER_S, -1)]
+
+
 def test_the_engine_has_its_name_once_it_is_known(episodes: Episodes, kept: Kept) -> None:
     engine = {"loaded": True, "identity": "65", "name": "reach", "version": "2"}
     episodes.look(snapshot(0, 0, engine=engine, guard={"arming": "armed"}), 5)
