@@ -74,7 +74,7 @@ def _mixed_up(manifest: Manifest) -> Iterator[str]:
     """What keeps an engine from serving several cameras in turn: it has to see each of them with fresh eyes."""
     if len(manifest.images) != 1:
         yield f"the engine looks at {len(manifest.images)} cameras at once; remove execution.cameras"
-    if looks_back_ms(manifest) or any(isinstance(role, FeedbackInput) for role in manifest.inputs.values()):
+    if looks_back_ms(manifest) or remembers(manifest):
         yield "the engine remembers what it saw, and several cameras would be mixed up; remove execution.cameras"
 
 
@@ -212,14 +212,31 @@ def _unit(key: str, sensor: SensorConfig, name: str, unit: str, who: str) -> Ite
         yield f"{key} gives {name} in {given}, {who} in {unit}; correct {key}.unit, or convert where it is sent"
 
 
+def remembers(manifest: Manifest) -> bool:
+    """Whether a run goes on from what the run before left in the engine."""
+    return any(isinstance(role, FeedbackInput) for role in manifest.inputs.values())
+
+
+def _rates(manifest: Manifest, action: ActionOutput, config: Config) -> Iterator[str]:
+    """What goes on with each run of the engine, where a run is not a step."""
+    step_ms, period_ms = action.step_ms, config.period_ns / 1e6
+    if abs(step_ms - period_ms) <= 0.1 * step_ms:
+        return
+    fact = f"a step of the engine is {step_ms:g} ms, a tick {period_ms:g} ms"
+    if any(axis.mode != "absolute" for axis in action.axes):
+        yield f"{fact}: its deltas come at another rate"
+    if config.execution.replan == "asap" and remembers(manifest):
+        yield (
+            f"{fact}: what it remembers goes on at another rate; "
+            f"set loop.rate_hz = {1000 / step_ms:.4g}, or tick at the frames of a camera as quick"
+        )
+
+
 def _hints(manifest: Manifest, config: Config) -> Iterator[str]:
     if manifest.action is not None and config.stream == "action":
         limits = limits_of(config.guard, manifest.action[1].axes)
         yield from limit_hints(manifest.action[1], limits, config)
-        step_ms, period_ms = manifest.action[1].step_ms, config.period_ns / 1e6
-        deltas = any(axis.mode != "absolute" for axis in manifest.action[1].axes)
-        if deltas and abs(step_ms - period_ms) > 0.1 * step_ms:
-            yield f"a step of the engine is {step_ms:g} ms, a tick {period_ms:g} ms: its deltas come at another rate"
+        yield from _rates(manifest, manifest.action[1], config)
         if config.guard.measured is None:
             yield "guard.measured is not set: at start and after a stop the robot may jump to the first command"
         elif config.guard.following_error is None:

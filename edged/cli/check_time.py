@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from edged.bundle.cell_check import remembers
 from edged.cli.check_overlap import check_overlap
 from edged.cli.finding import Finding, fault, split, warning
 from edged.config import Config
@@ -80,7 +81,10 @@ def _rate(config: Config, pipeline: Pipeline) -> Iterator[Finding]:
         )
     else:
         fact = f"{rate_hz:g} ticks a second are {1000 / rate_hz:.3g} ms each: more than this daemon is made for"
-    yield warning("loop.rate_hz", fact, f"set rate_hz between {least:g} and {most:g}; inference has a clock of its own")
+    remedy = f"set rate_hz between {least:g} and {most:g}"
+    if pipeline.schedule.inline and remembers(pipeline.manifest):
+        remedy = "tick at a camera's frames, or measure the way to a stop with that"
+    yield warning("loop.rate_hz", fact, remedy + "; inference has a clock of its own" * (not pipeline.schedule.inline))
 
 
 def _gaps(config: Config, pipeline: Pipeline, run_ms: float) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from edged.bundle.bundle import Bundle
+from edged.bundle.cell_check import remembers
 from edged.bundle.manifest import Manifest
 from edged.bundle.roles import ActionOutput, ImageInput
 from edged.config.explain import OPEN
@@ -44,7 +45,7 @@ def _sections(bundle: Bundle, manifest: Manifest, name: str, pinned: bool) -> It
     ]
     images, action = list(manifest.images.values()), manifest.action
     cameras = {image.source: image for image in images}
-    yield _loop(action[1] if action else None, cameras)
+    yield _loop(action[1] if action else None, cameras, remembers(manifest))
     for source, image in cameras.items():
         yield _camera(source, image)
     sensors = _sensors(manifest)
@@ -60,10 +61,14 @@ def _sections(bundle: Bundle, manifest: Manifest, name: str, pinned: bool) -> It
            '# publish = ["frames"]  # pictures as well, for the page and recorders']  # fmt: skip
 
 
-def _loop(action: ActionOutput | None, cameras: dict[str, ImageInput]) -> list[str]:
-    if action is None and cameras:
-        return ["[loop]", f"clock = {_text('camera:' + next(iter(cameras)))}  # a tick at each frame"]
-    rate = f"{min(max(1000 / action.step_ms, POLICY_HZ[0]), POLICY_HZ[1]):.6g}" if action else ANY
+def _loop(action: ActionOutput | None, cameras: dict[str, ImageInput], by_steps: bool) -> list[str]:
+    """`by_steps`: what it remembers goes on with each tick, which has to be a step."""
+    by_steps = by_steps and action is not None and 1000 / action.step_ms < POLICY_HZ[0]
+    if cameras and (action is None or by_steps):
+        why = f": a step of the engine, which remembers, is {action.step_ms:g} ms" if action else ""
+        return ["[loop]", f"clock = {_text('camera:' + next(iter(cameras)))}  # a tick at each frame{why}"]
+    least = 0 if by_steps else POLICY_HZ[0]
+    rate = f"{min(max(1000 / action.step_ms, least), POLICY_HZ[1]):.6g}" if action else ANY
     why = f"  # a step of the engine is {action.step_ms:g} ms" if action else ""
     return ["[loop]", f"rate_hz = {rate}{why}",
             "# fifo = 50  # SCHED_FIFO priority", "# cpus = [3]  # of its own: see 'edged doctor'"]  # fmt: skip

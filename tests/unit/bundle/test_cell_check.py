@@ -185,6 +185,20 @@ def test_what_the_engine_does_not_see_has_no_part_in_the_age_of_a_plan() -> None
     assert not [hint for hint in hints(manifest(), config) if "sensors.enable" in hint]
 
 
+@pytest.mark.parametrize(("step_ms", "said"), [(33.3, True), (10.5, False)])
+def test_a_memory_that_goes_on_at_another_rate_is_a_hint(step_ms: float, said: bool) -> None:
+    inputs = {**REACH["inputs"], "h": {"role": "feedback", "output": "h_next", "reset": "stop"}}
+    outputs = {"action": {**REACH["outputs"]["action"], "step_ms": step_ms}, "h_next": {"role": "hidden"}}
+    tree = {**REACH, "inputs": inputs, "outputs": outputs, "tolerance": {"action": 1e-4, "h_next": 1e-4}}
+    made = parse_manifest(msgspec.json.encode(tree))
+    found = [hint for hint in hints(made, cell("loop", {"rate_hz": 100})) if "remembers" in hint]
+    expected = (
+        "a step of the engine is 33.3 ms, a tick 10 ms: what it remembers goes on at another rate; "
+        "set loop.rate_hz = 30.03, or tick at the frames of a camera as quick"
+    )
+    assert found == [expected] * said
+
+
 def test_a_rotation_is_limited_as_a_whole() -> None:
     names = ["qw", "qx", "qy", "qz"]
     parts = [

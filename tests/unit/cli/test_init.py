@@ -11,7 +11,7 @@ from fake_daemon import Machine, edged, machine
 
 from edged.bench.swap import prepare_versions
 from edged.bundle.bundle import read_bundle
-from edged.bundle.cell_check import misfits
+from edged.bundle.cell_check import hints, misfits
 from edged.bundle.store import Store, shipped_store
 from edged.config import load_config
 from edged.core.errors import EXIT_OK, EXIT_USAGE
@@ -29,7 +29,7 @@ def answered(text: str) -> str:
     return re.sub(r'(\w+) = "\?"', lambda found: f"{found[1]} = {ANSWERS[found[1]]}", text)
 
 
-@pytest.mark.parametrize("engine", ["reach", "plate"])
+@pytest.mark.parametrize("engine", ["reach", "reach-lstm", "plate"])
 def test_check_names_what_is_open_and_takes_what_is_answered(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
@@ -47,6 +47,7 @@ def test_check_names_what_is_open_and_takes_what_is_answered(
     config = load_config(file)
     manifest = Store(shipped_store()).read(engine, "current").manifest
     assert misfits(manifest, config) == []
+    assert not [hint for hint in hints(manifest, config) if "another rate" in hint]
     assert config.engine.name == engine
 
 
