@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+import os
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,10 @@ GONE = ua.DataValue(None, ua.StatusCode(ua.StatusCodes.BadNoCommunication))
 ACTS = ua.NodeId(ua.ObjectIds.CallRequest_Encoding_DefaultBinary)
 WRITES = ua.NodeId(ua.ObjectIds.WriteRequest_Encoding_DefaultBinary)
 
-logging.getLogger("asyncua").setLevel(logging.ERROR)  # it tells of each client that comes
+LIBRARY = logging.getLogger(
+    "asyncua"
+)  # it tells of each client that comes, and with a traceback of a port that is taken
+LIBRARY.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,6 @@ RESULT: dict[str, tuple[ua.VariantType, Callable[[PartResult], Any]]] = {
     "Engine": (ua.VariantType.String, lambda one: "" if one.engine == NO_ENGINE else one.engine.hex()),
     "Digest": (ua.VariantType.String, lambda one: one.digest),
 }
-
-
 LISTS = ("Alarms", "Decided")
 NOTHING: dict[ua.VariantType, Any] = {
     ua.VariantType.Boolean: False, ua.VariantType.String: "", ua.VariantType.Double: 0.0, ua.VariantType.UInt32: 0,
@@ -129,8 +131,9 @@ class Gateway:
             await server.start()
         except OSError as error:
             host, port = self._options.listen
-            fact = f"{host}:{port} cannot be listened on ({error.strerror or error})"
-            raise EdgedError(fact, "give another --listen") from None
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+            raise EdgedError(f"{host}:{port} cannot be listened on ({why})", "give another --listen") from None
+        LIBRARY.setLevel(logging.ERROR)
         try:
             self._turned_ns = monotonic_ns()
             ready()
@@ -270,13 +273,15 @@ class Gateway:
             self._senders[line] = TriggerSender(f"ipc://{endpoint}", line)
         sender = self._senders[line]
         try:
-            number = part if part in sender.waiting else sender.send(part, now_ns)  # a call again is the same part
+            if part not in sender.waiting:  # else a call again is the same part; what was refused before is over
+                sender.refused = deque((one for one in sender.refused if one[0] != part), sender.refused.maxlen)
+                sender.send(part, now_ns)
         except UsageError:
             return ua.StatusCode(ua.StatusCodes.BadTooManyOperations)
         while monotonic_ns() - now_ns < ACKNOWLEDGE_MS * NS_PER_MS:
             sender.tend(0.0)
-            if number not in sender.waiting:
-                return not any(refused == number for refused, _ in sender.refused)
+            if part not in sender.waiting:
+                return not any(refused == part for refused, _ in sender.refused)
             await asyncio.sleep(0.005)
         return False
 

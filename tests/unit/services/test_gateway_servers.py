@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from shown_plant import ENGINE, MS, plant
 from waiting import until
 
-from edged.client import PartResult
+from edged.client import PartResult, TriggerSender
 from edged.core.clock import monotonic_ns
-from edged.core.errors import UsageError
+from edged.core.errors import EdgedError, UsageError
 from edged.services.gateway import mqtt, opcua
 from edged.services.gateway.datagram import Facts
 from edged.services.gateway.plant import Plant
@@ -108,6 +108,41 @@ def test_a_part_that_no_counter_has_is_out_of_range(plant: Plant) -> None:
     gateway._turned_ns = monotonic_ns()
     answer = asyncio.run(gateway._trigger(ua.NodeId(), "l", 1 << 63))
     assert answer == ua.StatusCode(ua.StatusCodes.BadOutOfRange)
+
+
+def test_a_port_that_is_taken_is_one_sentence(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = opcua.Options(("127.0.0.1", taken.getsockname()[1]))
+        with pytest.raises(
+            EdgedError, match=r"^127\.0\.0\.1:\d+ cannot be listened on \(Address already in use\); give"
+        ):
+            opcua.run(plant, options, lambda seconds: True, lambda: None)
+    assert caplog.messages == []
+
+
+def test_a_part_that_was_refused_once_may_be_taken_later(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sender had the line then; it is on the daemon's disk now."""
+    gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
+    plant.runtime.mkdir(exist_ok=True)
+    (plant.runtime / "triggers").touch()
+
+    class Sender(TriggerSender):
+        answers = iter((True, False))
+
+        def send(self, part: int | None = None, stamp_ns: int | None = None) -> int:
+            assert part is not None
+            if next(self.answers):
+                self.refused.append((part, "another sender tells of the line"))
+            return part
+
+    monkeypatch.setattr(opcua, "TriggerSender", Sender)
+
+    def call() -> Any:
+        gateway._turned_ns = monotonic_ns()
+        return asyncio.run(gateway._trigger(ua.NodeId(), "l", 5))
+
+    assert [call(), call()] == [False, True]
+    gateway._senders["l"].close()
 
 
 def test_a_call_that_may_have_waited_for_the_gateway_is_late(plant: Plant) -> None:
