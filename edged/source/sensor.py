@@ -27,6 +27,7 @@ from edged.source.codec import Reading, Unreadable, decoder, longest
 from edged.source.drift import Drift
 from edged.source.endless import Endless
 from edged.source.ring import Ring, RingedSensor
+from edged.source.senders import Senders
 from edged.wire import Order, subscription
 from edged.wire.link import Link
 from edged.wire.sockets import INPUT, Context, Options
@@ -70,7 +71,7 @@ class Sensor(RingedSensor):
         self._foreign_ns = self._stamped_ns = 0
         self._drift = Drift()
         self._drained_ns, self._received_ns, self._gap_ns = now(), 0, 0
-        self._order = Order(self._boot)
+        self._order, self._senders = Order(self._boot), Senders()
         self._now = now
         self._samples = 0
         self._rejected: Counter[str] = Counter()
@@ -138,6 +139,8 @@ class Sensor(RingedSensor):
         if not self._samples and self._link.cut:
             fact = f"cut off {self._link.cut} times: it sends messages of more than {self._most_bytes} bytes"
             return f"{fact}, or is no publisher; check endpoint and names"
+        if senders := self._senders.trouble(self._now()):
+            return senders
         if stamps := self._drift.trouble("samples", MEND):
             return stamps
         if self._flooded_ns is not None and self._now() - self._flooded_ns < RECENT_NS:
@@ -194,7 +197,12 @@ class Sensor(RingedSensor):
 
     def _is_in_order(self, reading: Reading) -> bool:
         """Whether a message with an order of its own is newer than what was accepted before."""
-        if reading.preamble is None or not (refusal := self._order.refusal(reading.preamble, self._now())):
+        if reading.preamble is None:
+            return True
+        if self._senders.refuses(reading.preamble.boot, self._now()):
+            self._rejected["senders"] += 1
+            return False
+        if not (refusal := self._order.refusal(reading.preamble, self._now())):
             return True
         self._rejected["ahead" if refusal == "future" else "order"] += 1
         return False

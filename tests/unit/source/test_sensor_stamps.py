@@ -11,6 +11,7 @@ import zmq
 from heard_sensor import MS, TOPIC, context, drained, endpoint, listen, message, rejected, sender
 from waiting import until
 
+from edged.source.senders import Senders
 from edged.source.sensor import Sensor
 
 __all__ = ["context", "endpoint", "listen", "sender"]
@@ -78,6 +79,31 @@ def test_stamps_of_another_machine_show_queueing_only(
     queued = drained(sensor, 2).newest()
     assert queued is not None
     assert 300 * MS < time.monotonic_ns() - queued.captured_ns < 2000 * MS
+
+
+def test_two_machines_that_send_by_turns_are_not_one_robot(
+    listen: Callable[..., Sensor], sender: zmq.Socket[bytes]
+) -> None:
+    sensor = listen()
+    sender.send(message(1))
+    drained(sensor, 1)
+    sender.send(message(1, values=(4, 5, 6), boot=b"another1"))
+    drained(sensor, 2)
+    assert not sensor.trouble(), "one may take over from another"
+    sender.send(message(2))
+    rejected(sensor, "senders")
+    sample = sensor.newest()
+    assert sample is not None
+    assert sample.values.tolist() == [4, 5, 6]
+    assert sensor.trouble().startswith("two machines send it by turns")
+
+
+def test_a_machine_may_send_again_once_the_other_is_silent() -> None:
+    senders = Senders()
+    asked = [senders.refuses(boot, second * 10**9) for boot, second in ((b"a", 1), (b"b", 2), (b"a", 11), (b"a", 12))]
+    assert asked == [False, False, True, False]
+    assert senders.trouble(12 * 10**9)
+    assert not senders.trouble(22 * 10**9)
 
 
 STAMPS = {
