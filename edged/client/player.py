@@ -58,6 +58,8 @@ class Player:
         self, names: Sequence[str], braking: Any, bridge: Any = 0.05, boot: bytes | None = None
     ) -> None:  # fmt: skip
         self.names = tuple(names)
+        if not self.names or "" in self.names or len(set(self.names)) < len(self.names):
+            raise ValueError("names are the axes: one at least, none empty, none twice")
         shape = (len(self.names),)
         self._braking = np.broadcast_to(np.asarray(braking, np.float64), shape)
         self._bridge = np.broadcast_to(np.asarray(bridge, np.float64), shape)

@@ -29,6 +29,15 @@ def played(program: Path, text: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.parametrize("names", ["", "j1 j2 j1"])
+def test_names_that_are_no_axes_are_refused(program: Path, names: str) -> None:
+    done = subprocess.run(
+        [program, "trace"], input=f"player 8.0 0.05 {names}\n", capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode != 0
+    assert "names are the axes: one at least, none empty, none twice" in done.stderr
+
+
 def same(line: str, expected: str) -> None:
     words, wanted = line.split(), expected.split()
     assert words[:3] == wanted[:3]

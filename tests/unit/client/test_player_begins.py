@@ -124,3 +124,10 @@ def test_the_switch_of_a_shipped_engine_is_a_switch_to_the_player(sender: Sender
 def test_a_bridge_that_is_no_distance_is_refused(bridge: float) -> None:
     with pytest.raises(ValueError, match="bridge is a distance"):
         player(bridge=bridge)
+
+
+@pytest.mark.parametrize("names", [[], ["j1", ""], ["j1", "j2", "j1"]])
+def test_names_that_are_no_axes_are_refused(names: list[str]) -> None:
+    """An axis that is there twice would drive two joints by one."""
+    with pytest.raises(ValueError, match="names are the axes"):
+        Player(names, braking=8.0)

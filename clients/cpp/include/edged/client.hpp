@@ -1360,7 +1360,10 @@ class Player {
           boot_(boot), columns_(names_.size()), is_binary_(names_.size()), path_(names_.size()), next_(names_.size()),
           own_(names_.size()), old_(names_.size()), new_(names_.size()), offset_(names_.size()), span_(names_.size()),
           braked_from_(names_.size()), values_(names_.size()), velocities_(names_.size()), begin_(names_.size()) {
-        if (names_.empty()) throw std::invalid_argument("edged: a player without axes");
+        bool axes = !names_.empty();
+        for (size_t i = 0; i < names_.size(); i++)
+            for (size_t j = 0; j <= i; j++) axes = axes && !names_[i].empty() && (i == j || names_[i] != names_[j]);
+        if (!axes) throw std::invalid_argument("edged: names are the axes: one at least, none empty, none twice");
         for (double one : braking_)
             if (!std::isfinite(one) || one <= 0)
                 throw std::invalid_argument("edged: braking is a deceleration: above 0, and finite");
