@@ -190,8 +190,8 @@ class Plant:
         self._late += 1
         if self._late in (1, 10, 100, 1000):
             log.warning(
-                "part %d of %s: its result came %.0f ms after its trigger, and is not shown, as %d so far; "
-                "--result-ms (%.0f) has to be longer than the deadline_ms of [trigger]",
+                "part %d of %s: its result came %.0f ms after its trigger, and is not shown; such were %d so far; "
+                "raise --result-ms (%.0f) where the deadline_ms of [trigger] is longer, else see what held it up",
                 one.part, one.line, ms(now_ns - one.stamp_ns), self._late, ms(self._result_ns),
             )  # fmt: skip
 

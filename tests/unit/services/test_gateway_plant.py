@@ -177,4 +177,5 @@ def test_a_result_that_is_over_when_it_comes_is_told_in_the_log(
     assert plant.turn().results == ()
     assert len(caplog.messages) == 2, "the first and the tenth"
     assert "part 1 of udp-7: its result came 5" in caplog.messages[0]
-    assert "--result-ms (400) has to be longer" in caplog.messages[0]
+    assert "raise --result-ms (400) where the deadline_ms of [trigger] is longer" in caplog.messages[0]
+    assert "see what held it up" in caplog.messages[0], "a disk that was full meanwhile"
