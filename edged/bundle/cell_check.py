@@ -62,7 +62,7 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     has_guard = config.stream == "action"
     if manifest.action is None:
         if has_guard:
-            yield f"a {manifest.task} engine publishes masks and has no axes to guard; remove [guard]"
+            yield f"the {manifest.task} engine publishes masks and has no axes to guard; remove [guard]"
     elif not has_guard:
         yield "a policy runs behind a guard; add [guard] with the limits of its axes"
     else:

@@ -39,7 +39,7 @@ def questions(text: str) -> int:
 
 def _sections(bundle: Bundle, manifest: Manifest, name: str, pinned: bool) -> Iterator[list[str]]:
     yield [
-        f"# {name}: engine {bundle.name} {bundle.version}, a {manifest.task} of {manifest.precision}.",
+        f"# {name}: engine {bundle.name} {bundle.version} ({manifest.task}, {manifest.precision}).",
         f"# Every {ANY} is for you to answer: 'edged check {name}.toml' names those that are left.",
         "# Any other line may go or change; docs/config.md has all keys.",
     ]
