@@ -38,8 +38,7 @@ class Stopwatch:
     def restart(self, started_ns: int) -> None:
         """A new tick, whose first reading was taken by whoever waited for it."""
         self.started_ns = self._last_ns = started_ns
-        self.ended_ns.update(_NONE)
-        self.took_ns.update(_NONE)
+        self.ended_ns, self.took_ns = _NONE.copy(), _NONE.copy()
 
     def lap(self, step: Step) -> int:
         """`step` has ended: read the clock, keep and return the reading."""

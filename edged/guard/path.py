@@ -80,8 +80,9 @@ class Line(msgspec.Struct, eq=False):
     def slope(self) -> list[float]:
         """[D] its velocity per second, 0 where the origin is not known."""
         per_s = NS_PER_S / max(self.end_ns - self.from_ns, 1)
-        way = zip(self.origin.tolist(), self.target.tolist(), strict=True)
-        slope = [(there - here) * per_s if here == here else 0.0 for here, there in way]
+        slope = [(there - here) * per_s for here, there in zip(self.origin.tolist(), self.target.tolist(), strict=True)]
+        if (total := sum(slope)) != total:  # each tick asks, and seldom is one not known
+            slope = [fast if here == here else 0.0 for here, fast in zip(self.origin.tolist(), slope, strict=True)]
         for axis in self.binary.tolist():
             slope[axis] = 0.0
         return slope

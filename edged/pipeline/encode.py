@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +40,7 @@ RESET_BY: Mapping[str, tuple[ResetEvent, ...]] = {
 """For each `reset` rule the events that zero a recurrent state."""
 
 
-class Heeded(NamedTuple):
+class Heeded(msgspec.Struct, frozen=True, eq=False):
     """What a run began with: its number, what was reset before it, and the constants that were set."""
 
     number: int = 0
@@ -112,7 +113,7 @@ class Encoder:
 
         Whatever is remembered of another stretch of input is forgotten first.
         """
-        resets = []
+        resets: list[ResetEvent] = []
         while self._resets:
             resets.append(self._resets.popleft())
             self.reset(resets[-1])

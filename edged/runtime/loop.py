@@ -29,7 +29,7 @@ from edged.runtime.trace import Facts, Remembering, Trace
 from edged.runtime.triggered import TriggeredPerception
 from edged.runtime.turn import Turn, answered
 
-Found = Labels | Instances
+FOUND = (Labels, Instances)
 OBSERVE, PUBLISH = spans("observe", "publish")  # for a profiler
 
 
@@ -189,7 +189,7 @@ def publish(
             sent = publisher.send(tick, verdict, NO_ENGINE, motion=number)
         else:
             inspection = None
-            if isinstance(verdict, Found):
+            if isinstance(verdict, FOUND):
                 calibration = None if publisher.judge is None else publisher.judge.calibration
                 inspection = inspect(verdict, by.manifest.classes, calibration)
                 watch.lap("inspect")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 import numpy as np
 from msgspec.structs import replace
@@ -15,7 +13,7 @@ from edged.pipeline.pipeline import AT_REST, Answer, Motion, Pipeline
 from edged.pipeline.plan import Plan, Said
 
 
-class Follow(NamedTuple):
+class Follow(msgspec.Struct, frozen=True, eq=False):
     """What controllers follow when a verdict is published. `rest_ns`: its way to rest ends then, whatever its validity,
     None = it has none; `cut_ns`: from here on they are on that way; `meant`: the path without it."""
 

@@ -20,7 +20,8 @@ class Mailbox:
     def __init__(self) -> None:
         self._frame: Frame | None = None
         self._seen = True
-        self._arrived = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
         self._queue: deque[Frame] | None = None
         self.overwritten = 0
         self.arrived_ns = 0
@@ -33,7 +34,7 @@ class Mailbox:
 
     def put(self, frame: Frame) -> None:
         """Replace what is there and wake all that wait."""
-        with self._arrived:
+        with self._lock:
             self.overwritten += not self._seen
             self._frame = frame
             if self._queue is not None:
@@ -47,12 +48,12 @@ class Mailbox:
 
     def queue(self, most: int) -> None:
         """From now on keep every frame for `take`, the newest `most`: for one reader that wants them all."""
-        with self._arrived:
+        with self._lock:
             self._queue = deque(maxlen=most)
 
     def take(self) -> list[Frame]:
         """What came since last time, the oldest first."""
-        with self._arrived:
+        with self._lock:
             frames = list(self._queue or ())
             if self._queue is not None:
                 self._queue.clear()
@@ -60,7 +61,7 @@ class Mailbox:
 
     def newest(self) -> Frame | None:
         """The newest frame, as often as asked; None before the first."""
-        with self._arrived:
+        with self._lock:
             self._seen = True
             return self._frame
 

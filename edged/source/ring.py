@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 
@@ -16,16 +16,18 @@ class Ring:
     """Samples of the last `history_ns` in the order of their capture, at most 8192; owned by one thread.
 
     Kept as numbers: as arrays of their own, each with the message that it is a view of, a flood of them takes MB of
-    small objects, and the memory of those is seldom given back.
+    small objects, and the memory of those is seldom given back. What is too old is only passed over until it is half of
+    all: where they are thousands, moving the others to the front takes 5 us of each tick.
     """
 
     def __init__(self, history_ns: int) -> None:
         self._history_ns = history_ns
         self._stamps, self._seqs, self._values = array("q"), array("q"), array("d")
+        self._first = 0  # what lies before it is forgotten
         self._newest: Sample | None = None
 
     def __len__(self) -> int:
-        return len(self._stamps)
+        return len(self._stamps) - self._first
 
     def append(self, sample: Sample) -> None:
         """`sample` must not be older than the newest."""
@@ -37,11 +39,13 @@ class Ring:
     def trim(self) -> None:
         """Forget what is older than the history before the newest; the newest itself stays for ever."""
         stamps, newest = self._stamps, self._newest
-        if newest is None or (stamps[0] >= stamps[-1] - self._history_ns and len(stamps) <= MAX_SAMPLES):
+        if newest is None:
             return
-        old = bisect_right(stamps, stamps[-1] - self._history_ns - 1)
-        cut = max(old, len(stamps) - MAX_SAMPLES)
-        del stamps[:cut], self._seqs[:cut], self._values[: cut * newest.values.size]
+        first = max(self._first, len(stamps) - MAX_SAMPLES)
+        self._first = first = bisect_left(stamps, stamps[-1] - self._history_ns, first)
+        if first > len(stamps) // 2:
+            del stamps[:first], self._seqs[:first], self._values[: first * newest.values.size]
+            self._first = 0
 
     def newest(self) -> Sample | None:
         return self._newest
@@ -49,14 +53,14 @@ class Ring:
     def since(self, seq: int) -> list[Sample]:
         """What came after the sample with that number, the oldest first, as far as it is kept."""
         first = len(self._seqs)
-        while first and self._seqs[first - 1] > seq:
+        while first > self._first and self._seqs[first - 1] > seq:
             first -= 1
         return [self._at(index) for index in range(first, len(self._seqs))]
 
     def at_or_before(self, stamp_ns: int) -> Sample | None:
         """The newest sample captured at or before `stamp_ns`, None if all that are left are later."""
-        index = bisect_right(self._stamps, stamp_ns)
-        return self._at(index - 1) if index else None
+        index = bisect_right(self._stamps, stamp_ns, self._first)
+        return self._at(index - 1) if index > self._first else None
 
     def _at(self, index: int) -> Sample:
         newest = self._newest

@@ -100,10 +100,17 @@ Check = Callable[[Sequence[ArraySpec]], None]
 """Raises `WireError` for arrays that a message of some kind does not have."""
 
 
-def lay_out(
-    arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec, check: Check
-) -> tuple[list[Any], tuple[ArraySpec, ...] | list[ArraySpec], int]:
-    """Buffers (padding included) to append to a message, what describes them, and the payload's length.
+class LaidOut(NamedTuple):
+    """Arrays in a payload: the padding and where it goes, what describes them (also encoded), the payload's length."""
+
+    gaps: tuple[tuple[int, bytes], ...]
+    specs: Sequence[ArraySpec]
+    told: msgspec.Raw
+    length: int
+
+
+def lay_out(arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec, check: Check) -> tuple[list[Any], LaidOut]:
+    """Buffers (padding included) to append to a message, and how they lie.
 
     Raises `WireError` for what `check_arrays` or `check` refuses.
     """
@@ -113,23 +120,13 @@ def lay_out(
             parts: list[Any] = [array for _, array in arrays]
             for at, gap in laid_out.gaps:
                 parts.insert(at, gap)
-            return parts, laid_out.specs, laid_out.length
+            return parts, laid_out
     parts, specs, end = _lay_out(arrays, codec)
-    check_arrays(specs, end)
-    check(specs)
-    return parts, specs, end
-
-
-class _LaidOut(NamedTuple):
-    """The padding, and where among the arrays; what describes them; the payload's length."""
-
-    gaps: tuple[tuple[int, bytes], ...]
-    specs: tuple[ArraySpec, ...]
-    length: int
+    return parts, _checked((), specs, end, check)
 
 
 @lru_cache(maxsize=64)
-def _as_they_are(arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...], check: Check) -> _LaidOut | None:
+def _as_they_are(arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...], check: Check) -> LaidOut | None:
     """Arrays (name, dtype, shape) laid out and checked once for all messages like it; None where one is not
     little-endian."""
     gaps, specs, end = list[tuple[int, bytes]](), list[ArraySpec](), 0
@@ -141,9 +138,16 @@ def _as_they_are(arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...],
             gaps.append((len(specs) + len(gaps), bytes(offset - end)))
         specs.append(ArraySpec(name, _DTYPE_NAMES[dtype], shape, offset, length, "raw"))
         end = offset + length
-    check_arrays(specs, end)
+    return _checked(tuple(gaps), specs, end, check)
+
+
+def _checked(gaps: tuple[tuple[int, bytes], ...], specs: Sequence[ArraySpec], length: int, check: Check) -> LaidOut:
+    check_arrays(specs, length)
     check(specs)
-    return _LaidOut(tuple(gaps), tuple(specs), end)
+    try:
+        return LaidOut(gaps, specs, msgspec.Raw(msgspec.msgpack.encode(specs)), length)
+    except ValueError as error:
+        raise WireError(f"the name of an array cannot be sent: {error}") from None
 
 
 def _lay_out(arrays: Sequence[tuple[str, NDArray[Any]]], codec: Codec) -> tuple[list[Any], list[ArraySpec], int]:

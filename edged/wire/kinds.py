@@ -68,13 +68,13 @@ CHECKS: dict[int, Check] = {int(kind): partial(_check_kind, kind) for kind in Ki
 
 def check_facts(kind: Kind, header: Mapping[str, Any], specs: Sequence[ArraySpec]) -> None:
     """What else a reader relies on: a picture's format, and of an action its times."""
-    if kind is Kind.PICTURE:
+    if kind is Kind.ACTION:
+        t0_ns, step_ns = header.get("t0_ns"), header.get("step_ns")
+        if not (_is_time(t0_ns) and _is_time(step_ns)):
+            raise WireError(f"ACTION with t0_ns, step_ns = {(t0_ns, step_ns)}")
+    elif kind is Kind.PICTURE:
         first, pixels = specs[0] if specs else None, header.get("format")
         if first is None or first.name != "image" or len(first.shape) != 2 or pixels not in ONE_CHANNEL:
             raise WireError(f"PICTURE of format {pixels!r} without its first array 'image' [H, W]")
         if first.dtype != dtype_of(pixels).name:
             raise WireError(f"PICTURE of format {pixels} as {first.dtype}")
-    if kind is Kind.ACTION:
-        t0_ns, step_ns = header.get("t0_ns"), header.get("step_ns")
-        if not (_is_time(t0_ns) and _is_time(step_ns)):
-            raise WireError(f"ACTION with t0_ns, step_ns = {(t0_ns, step_ns)}")

@@ -109,18 +109,19 @@ def encode(
         raise WireError(f"the stop bit contradicts reason {preamble.reason}", "set it as Reason.stop says")
     if "arrays" in header:
         raise WireError("header key 'arrays' is taken", "pass arrays as arrays")
-    raw_only = preamble.kind in (Kind.ACTION, Kind.HOLD)
-    parts, specs, payload_len = lay_out(arrays, "raw" if raw_only else codec, CHECKS[preamble.kind])
-    check_facts(preamble.kind, header, specs)
+    kind = preamble.kind
+    raw_only = kind is Kind.ACTION or kind is Kind.HOLD
+    parts, laid_out = lay_out(arrays, "raw" if raw_only else codec, CHECKS[kind])
+    check_facts(kind, header, laid_out.specs)
     try:
-        head = _ENCODER.encode({**header, "arrays": specs} if specs else header)
-        start = topic_bytes(topic) + _pack(preamble, len(head), payload_len)
+        head = _ENCODER.encode({**header, "arrays": laid_out.told} if arrays else header)
+        start = topic_bytes(topic) + _pack(preamble, len(head), laid_out.length)
     except (TypeError, ValueError, OverflowError, RecursionError, struct.error) as error:
         raise WireError(f"cannot be sent: {error}") from None
     if len(head) > MAX_HEADER:
         raise WireError(f"header of {len(head)} bytes", f"at most {MAX_HEADER} go into a message")
     if not sound:
-        check_header(head, preamble.kind)
+        check_header(head, kind)
     return b"".join((start, head, bytes(-len(head) % 8), *parts))
 
 

@@ -81,6 +81,23 @@ def test_a_flood_is_bounded() -> None:
     assert len(filled(list(range(3 * MAX_SAMPLES)), 10**12)) == MAX_SAMPLES
 
 
+@given(st.lists(st.lists(st.integers(0, 300), max_size=9), max_size=9), st.integers(0, 500), st.integers(0, 2000))
+def test_what_is_forgotten_tick_by_tick_is_forgotten(ticks: list[list[int]], history_ns: int, wanted: int) -> None:
+    ring, kept, seq, stamp = Ring(history_ns), list[tuple[int, int]](), 0, 0
+    for apart in ticks:
+        for more in apart:
+            seq, stamp = seq + 1, stamp + more
+            ring.append(Sample("joints", seq, stamp, np.array([stamp, seq], float)))
+            kept.append((seq, stamp))
+        ring.trim()
+        kept = [one for one in kept if one[1] >= stamp - history_ns]
+        assert len(ring) == len(kept)
+        assert [(sample.seq, sample.captured_ns) for sample in ring.since(0)] == kept
+        assert [sample.values.tolist() for sample in ring.since(0)] == [[stamp, seq] for seq, stamp in kept]
+        found = ring.at_or_before(wanted)
+        assert (found.seq if found else None) == max((seq for seq, stamp in kept if stamp <= wanted), default=None)
+
+
 @given(st.lists(st.integers(0, 1000), min_size=1).map(sorted), st.integers(1, 500), st.integers(0, 1100))
 def test_it_finds_what_a_search_from_the_end_finds(stamps: list[int], history_ns: int, wanted: int) -> None:
     ring = filled(stamps, history_ns)
