@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from edged.cli.options import AsJson, Sets, StorePath, Target, finite
+from edged.cli.config_arg import Sets
+from edged.cli.options import AsJson, StorePath, Target, finite
 from edged.cli.output import check_place, print_answer, printable, to_json, write_given
 from edged.cli.progress import Bar
 from edged.config import load_config

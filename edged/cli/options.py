@@ -13,8 +13,6 @@ from edged.client import CurveKeys
 from edged.config import default_store
 from edged.core.errors import EdgedError, UsageError
 
-ConfigFile = Annotated[Path, typer.Argument(help="the daemon's TOML file", metavar="FILE")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, TOML value")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
 

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from edged.cli.options import AsJson, Sets, StorePath, Target, complete_daemon
+from edged.cli.config_arg import Sets
+from edged.cli.options import AsJson, StorePath, Target, complete_daemon
 from edged.cli.output import print_answer
 from edged.config.sections import NAME_PATTERN
 from edged.core.errors import EdgedError, UsageError

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from waiting import until
 
-from edged.cli.main import app
+from edged.cli.commands import app
 from edged.config import SensorConfig
 from edged.core.clock import monotonic_ns
 from edged.source.sensor import Sensor

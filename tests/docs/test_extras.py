@@ -36,7 +36,7 @@ def test_a_command_without_its_extra_says_which_one(missing: str, extra: str, co
 def test_what_reads_the_environment_is_imported_only_where_that_sets_something(tmp_path: Path) -> None:
     """31 modules and 4 MB of every command, daemon and trial."""
     (tmp_path / "cell.toml").write_text("", encoding="utf-8")
-    code = "import sys, pathlib, edged.cli.main, edged.swap.trial_worker; from edged.config import load_daemon; "
+    code = "import sys, pathlib, edged.cli.commands, edged.swap.trial_worker; from edged.config import load_daemon; "
     code += f"load_daemon(pathlib.Path({str(tmp_path / 'cell.toml')!r})); print('pydantic_settings' in sys.modules)"
     for variable, needed in (("OTHER", "False"), ("EDGED_LOG__LEVEL", "True"), ("edged_log__level", "True")):
         environ = {name: value for name, value in os.environ.items() if not name.upper().startswith("EDGED_")}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from edged.cli.main import app
+from edged.cli.commands import app
 
 ROOT = Path(__file__).parents[2]
 FILE = re.compile(r"(?<![\w/.*-])[\w/.*-]*\w\.py\b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import time
@@ -14,6 +15,21 @@ from waiting import until
 from edged.core.types import Reason
 
 __all__ = ["rig"]
+
+NOT_NEEDED = ("edged.client", "edged.services", "pydantic_settings")
+"""By a daemon that asks for no more than most: each costs time at every start, and memory for as long as it runs."""
+
+
+def test_a_daemon_imports_what_its_config_asks_for(rig: Rig) -> None:
+    daemon = rig.daemon(rig.config(**camera_cell(rig, swap="incoming = false")), PYTHONPROFILEIMPORTTIME="1")
+    rig.camera()
+    daemon.listen().wait(is_action)
+    daemon.terminate()
+    imported = set(re.findall(r"import time:.*\| +(\S+)$", daemon.said, re.MULTILINE))
+    assert {"edged.daemon", "edged.engine.ort_cpu"} < imported
+    commands = {"edged.cli", "edged.cli.main", "edged.cli.config_arg", "edged.cli.output"}
+    assert {name for name in imported if name.startswith("edged.cli")} == commands
+    assert {name for name in imported if name.startswith(NOT_NEEDED)} == set()
 
 
 def test_a_second_daemon_of_the_name_ends_with_1_and_names_the_first(rig: Rig) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pack_models.shipped import REACH, raw_reach
 from typer.testing import CliRunner
 
-from edged.cli.main import app
+from edged.cli.commands import app
 from edged.core.errors import EdgedError
 
 IMAGE = ["--channels", "rgb", "--pixels", "0..1", "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"]

@@ -51,7 +51,7 @@ LARGEST = 1 << 18
 OFF = {"ORT_DISABLE_TELEMETRY": "1"}  # what `import edged` sets
 IMPORTS = (
     "edged.daemon",
-    "edged.cli.main",
+    "edged.cli.commands",
     "edged.client",
     "edged.swap.trial",
     "edged.cli.show",

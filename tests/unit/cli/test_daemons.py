@@ -18,8 +18,8 @@ from rig import PATIENCE_S, Daemon, Rig, is_action, rig, state_cell
 from waiting import until
 
 from edged import __version__
+from edged.cli.commands import app
 from edged.cli.daemons import _repeat, is_ready
-from edged.cli.main import app
 from edged.cli.options import complete_daemon, complete_engine, complete_input, complete_stream, complete_version
 from edged.cli.overview import overview, show_overview
 from edged.core.errors import EXIT_USAGE, EdgedError

@@ -17,8 +17,8 @@ import typer.main
 from fake_daemon import Machine, edged, engine_store, machine
 
 import edged as package
+from edged.cli.commands import app
 from edged.cli.engines import new_key
-from edged.cli.main import app
 
 __all__ = ["machine"]
 

@@ -11,7 +11,7 @@ import typer
 from fake_daemon import edged
 from typer.models import OptionInfo
 
-from edged.cli.main import app
+from edged.cli.commands import app
 from edged.cli.options import finite
 from edged.core.errors import EXIT_USAGE
 

@@ -18,7 +18,7 @@ from fake_daemon import Machine, as_outsider, edged, machine
 from typer.main import get_command
 
 from edged.__main__ import main as entry
-from edged.cli.main import app
+from edged.cli.commands import app
 from edged.cli.output import printable, to_json
 
 __all__ = ["machine"]

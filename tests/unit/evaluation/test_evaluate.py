@@ -12,8 +12,8 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
+from edged.cli.commands import app
 from edged.cli.evaluate import prove_by_pictures
-from edged.cli.main import app
 from edged.core.errors import RefusedError, UsageError
 from edged.demo.parts import render
 from edged.source import picture

@@ -32,7 +32,7 @@ from plates_seen import (
 )
 from typer.testing import CliRunner
 
-from edged.cli.main import app
+from edged.cli.commands import app
 from edged.config import Config
 from edged.config.calibration import CalibrationConfig
 from edged.config.inspection import check_inspection
