@@ -16,7 +16,7 @@ from edged.core.types import Reason
 
 __all__ = ["rig"]
 
-NOT_NEEDED = ("edged.client", "edged.services", "pydantic_settings")
+NOT_NEEDED = ("edged.client", "edged.services", "asyncio", "ssl", "pydantic_settings")
 """By a daemon that asks for no more than most: each costs time at every start, and memory for as long as it runs."""
 
 
