@@ -72,7 +72,6 @@ def machines(rig: Rig) -> Machines:
     return Machines(rig)
 
 
-@pytest.mark.timeout(400)
 def test_a_config_is_checked_and_taken_back(machines: Machines) -> None:
     rig = machines.rig
     good = {cell: rig.config(cell, **state_cell(rig)) for cell in machines.cells}
@@ -100,7 +99,6 @@ def test_a_config_is_checked_and_taken_back(machines: Machines) -> None:
     assert machines.calls.read_text() == "edged@cell2.service\n", "which is new there"
 
 
-@pytest.mark.timeout(400)
 def test_a_release_is_installed_and_taken_back(machines: Machines) -> None:
     (machines.folder / "wheels").mkdir()
     given = {"edged_wheels": str(machines.folder / "wheels")}

@@ -24,7 +24,6 @@ def poisoned(version: str) -> dict[str, bytes]:
     return files(version, model(not_a_number_above(5.0)))
 
 
-@pytest.mark.timeout(400)
 def test_a_good_engine_goes_to_all_and_a_bad_one_stops_at_the_first(rig: Rig, tmp_path: Path) -> None:
     fleet = Fleet(rig, 2)
     good = write_archive(tmp_path / f"{NAME}-2.edged", files("2"))

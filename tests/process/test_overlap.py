@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rig import Daemon, Rig, rig
 from swaps import QUICK
-from waiting import until
+from waiting import TRIAL_S, until
 
 from edged.bench.slow import write_slow
 from edged.client import FrameSender, Kind, Message
@@ -73,7 +73,7 @@ def test_each_result_is_its_own_frames_in_order_whatever_is_swapped(rig: Rig) ->
         masks.wait(is_labels)
         for version in range(2, swaps + 2):
             job = daemon.ask("swap", version=str(version), who="ann")["job"]
-            past = until(partial(ended, daemon, job), 120, lambda: (daemon.status()["swap"], daemon.said))
+            past = until(partial(ended, daemon, job), TRIAL_S, lambda: (daemon.status()["swap"], daemon.said))
             assert past["state"] == "committed", past
         masks.wait_count(20, masks.mark())
         execution = daemon.status()["engine"]["execution"]

@@ -11,7 +11,7 @@ from oci import docker_registry, needs_registry, push
 from rig import Rig, is_action, rig, state_cell
 from swap_engines import NAME, files
 from swaps import QUICK
-from waiting import until
+from waiting import TRIAL_S, until
 
 from edged.bundle.bundle import write_archive
 
@@ -41,5 +41,5 @@ def test_a_cell_without_an_engine_gets_one_and_then_a_newer_one(rig: Rig, tmp_pa
         assert json.loads(again.stdout)["was_there"] is True
         newer = rig.edged("pull", versions["2"], "cell", "--plain-http", "--json")
         assert json.loads(newer.stdout)["path"].endswith(f"{NAME}/incoming/{NAME}-2.edged"), newer.stderr
-        until(lambda: daemon.status()["engine"].get("version") == "2", 60, lambda: daemon.status()["swap"])
+        until(lambda: daemon.status()["engine"].get("version") == "2", TRIAL_S, lambda: daemon.status()["swap"])
     until(lambda: not list((rig.store / NAME / "incoming").glob("[!.]*")), 30)

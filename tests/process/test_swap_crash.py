@@ -11,7 +11,7 @@ import pytest
 from rig import Rig, rig
 from swap_engines import NAME, files, model, put, slow
 from swaps import QUICK, Cell, open_cell, start
-from waiting import until
+from waiting import TRIAL_S, until
 
 from edged.bundle.bundle import read_bundle
 from edged.bundle.store import Store
@@ -33,7 +33,7 @@ def kill_in(cell: Cell, version: str, state: str) -> str:
     before = journal.stat().st_size
     wanted = f'"state": "{state}"'.encode()
     cell.swap(version)
-    deadline = time.monotonic() + 100  # a trial gets what others leave of the processors
+    deadline = time.monotonic() + TRIAL_S
     with journal.open("rb") as file:
         file.seek(before)
         while wanted not in (said := file.read()):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rig import Daemon, Rig, camera_toml, rig
 from slow_cells import hanging, hanging_segmenter, is_action, policy_cell
-from waiting import until
+from waiting import TRIAL_S, until
 
 from edged.bench.slow import write_slow
 from edged.client import FrameSender
@@ -29,7 +29,7 @@ def swapped(daemon: Daemon, version: str) -> dict[str, Any]:
     def ended() -> dict[str, Any] | None:
         return next((one for one in daemon.status()["swap"]["past"] if one["job"] == job), None)
 
-    found: dict[str, Any] = until(ended, 90, lambda: daemon.status()["swap"])
+    found: dict[str, Any] = until(ended, TRIAL_S, lambda: daemon.status()["swap"])
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from rig import Daemon, Feed, Listener, Rig, state_cell, state_toml
 from signing import sign_bundle
 from swap_engines import NAME, WIDTH, golden, manifest, model
-from waiting import until
+from waiting import TRIAL_S, until
 
 from edged.bench import ENGINES
 from edged.bundle.bundle import write_archive, write_bundle
@@ -55,12 +55,12 @@ class Cell:
         """Swap, and how it ended."""
         return self.ended(self.swap(version, **args))
 
-    def ended(self, job: int, seconds: float = 60.0) -> dict[str, Any]:
+    def ended(self, job: int, seconds: float = TRIAL_S) -> dict[str, Any]:
         """The attempt of a job, once it is over."""
         found: dict[str, Any] = until(lambda: self.past(lambda attempt: attempt["job"] == job), seconds, self.swaps)
         return found
 
-    def ended_of(self, version: str, seconds: float = 60.0) -> dict[str, Any]:
+    def ended_of(self, version: str, seconds: float = TRIAL_S) -> dict[str, Any]:
         """The latest attempt at a version, once it is over."""
         found: dict[str, Any] = until(
             lambda: self.past(lambda attempt: attempt["version"] == version), seconds, self.swaps
@@ -74,7 +74,7 @@ class Cell:
     def swaps(self) -> dict[str, Any]:
         return dict(self.daemon.status()["swap"])
 
-    def wait_state(self, state: str, seconds: float = 30.0) -> None:
+    def wait_state(self, state: str, seconds: float = TRIAL_S) -> None:
         """Until the active attempt is in `state`."""
         until(lambda: (self.swaps()["active"] or {}).get("state") == state, seconds, self.swaps)
 

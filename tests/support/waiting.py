@@ -14,6 +14,9 @@ from edged.config import CameraConfig
 from edged.core.types import Frame
 from edged.source.camera import CameraThread
 
+TRIAL_S = 300.0
+"""Until a process of the kernel's idle class has ended that takes some seconds: others may leave it hardly anything."""
+
 
 def until(condition: Callable[[], Any], seconds: float = 30.0, what: Callable[[], Any] = lambda: "") -> Any:
     """The first true value of `condition`; fails after `seconds`, showing `what()`.
