@@ -142,7 +142,8 @@ class SensorSender(_Sender):
     """Sends the samples of one sensor, `names` [D] in one `unit`; the daemon reads them with `codec = "edged"`.
 
     `valid_ms` is for readers that gate on it; a daemon goes by the age of the sample and its own `max_age_ms`.
-    Raises `EdgedError` where the endpoint cannot be bound. A given `context` stays open at `close()`.
+    Raises `EdgedError` where the endpoint cannot be bound, `UsageError` for a name that is empty or there twice. A
+    given `context` stays open at `close()`.
     """
 
     def __init__(
@@ -157,6 +158,8 @@ class SensorSender(_Sender):
         session: int | None = None,
         now: Now = monotonic_ns,
     ) -> None:
+        if "" in names or len(set(names)) < len(names):
+            raise UsageError(f"names {', '.join(map(repr, names))}", "name each value: none empty, none twice")
         header: dict[str, Any] = {"names": list(names)} if names else {}
         header |= {"unit": unit} if unit else {}
         self._axes = len(names)

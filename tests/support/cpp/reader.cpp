@@ -1,6 +1,6 @@
 // What the tests ask the C++ client: `decode MASK` reads messages from stdin (u32 length, bytes) and prints what each
 // holds, a line each; `stream ENDPOINT TOPIC TIMEOUT_MS` and `events ENDPOINT TOPIC` print what is heard until stdin
-// ends; `samples ENDPOINT TOPIC` sends some; `allocations` counts calls of operator new after the first message.
+// ends; `samples ENDPOINT TOPIC [NAME]` sends some; `allocations` counts calls of operator new after the first message.
 
 #include "allocations.hpp"
 
@@ -175,8 +175,8 @@ static int count_allocations(const char* endpoint, const char* topic) {
 }
 
 // Samples of three axes, until stdin ends; one of the future is not sent.
-static int send_samples(const char* endpoint, const char* topic) {
-    edged::SensorSender sender(endpoint, topic, {"x", "y", "longer than thirty-one characters"}, "rad");
+static int send_samples(const char* endpoint, const char* topic, const char* third) {
+    edged::SensorSender sender(endpoint, topic, {"x", "y", third}, "rad");
     std::puts("ready");
     std::fflush(stdout);
     for (double number = 1; !ended(); number++) {
@@ -194,6 +194,7 @@ int main(int count, char** words) {
     if (what == "stream" && count == 5) return listen(words[2], words[3], std::atof(words[4]));
     if (what == "events" && count == 4) return subscribe(words[2], words[3]);
     if (what == "allocations" && count == 4) return count_allocations(words[2], words[3]);
-    if (what == "samples" && count == 4) return send_samples(words[2], words[3]);
+    const char* third = count == 5 ? words[4] : "longer than thirty-one characters";
+    if (what == "samples" && (count == 4 || count == 5)) return send_samples(words[2], words[3], third);
     return 2;
 }

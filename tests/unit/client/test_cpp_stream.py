@@ -216,6 +216,15 @@ def test_a_sender_that_cannot_bind_says_so(program: Path, tmp_path: Path) -> Non
     assert "cannot send on" in done.stderr
 
 
+@pytest.mark.parametrize("third", ["", "x"])
+def test_names_that_name_no_value_are_refused(program: Path, endpoint: str, third: str) -> None:
+    done = subprocess.run(
+        [program, "samples", endpoint, "t", third], capture_output=True, text=True, env=environment(), timeout=20
+    )
+    assert done.returncode != 0
+    assert "none empty, none twice" in done.stderr
+
+
 def test_a_sender_takes_no_readers_from_another(program: Path, endpoint: str) -> None:
     with Reader(program, "samples", endpoint, "cell/joints").process as first:
         command = [program, "samples", endpoint, "cell/joints"]

@@ -74,6 +74,12 @@ def test_a_daemons_sensor_reads_it(endpoint: str) -> None:
             sensor.close()
 
 
+@pytest.mark.parametrize("names", [("j1", "j2", "j1"), ("j1", "")])
+def test_names_that_name_no_value_are_refused(endpoint: str, names: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="none empty, none twice"):
+        SensorSender(endpoint, "cell/joints", names)
+
+
 @pytest.mark.parametrize("values", [[1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]], 1.0])
 def test_other_values_than_were_named_are_refused(endpoint: str, values: object) -> None:
     with SensorSender(endpoint, "cell/joints", ("j1", "j2")) as joints:

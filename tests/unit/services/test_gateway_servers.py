@@ -103,6 +103,12 @@ def test_a_broker_that_refuses_or_is_not_there_is_told_once(plant: Plant, caplog
     assert told[:4] == ["refuses the gateway", "is connected now", "is gone", "cannot be reached"]
 
 
+@pytest.mark.parametrize("prefix", ["", "plant/", "/plant", "plant//line1", "plant/+", "#", "$SYS/plant"])
+def test_a_prefix_that_makes_other_topics_than_it_says_is_refused(plant: Plant, prefix: str) -> None:
+    with pytest.raises(UsageError, match=r"such as plant/line1"):
+        mqtt.run(plant, mqtt.Options(("127.0.0.1", 1), prefix), lambda seconds: True)
+
+
 def test_a_part_that_no_counter_has_is_out_of_range(plant: Plant) -> None:
     gateway = opcua.Gateway(plant, opcua.Options(("127.0.0.1", 4840)))
     gateway._turned_ns = monotonic_ns()

@@ -1702,6 +1702,10 @@ class Sample {
         : count_(names.size()), at_(topic.size() / 8 * 8 + 8) {
         if (topic.empty() || topic.size() > 255 || names.empty() || names.size() > 65535)
             throw std::invalid_argument("edged: a sample needs a topic of 1 to 255 bytes and 1 to 65535 names");
+        for (size_t i = 0; i < names.size(); i++)
+            for (size_t j = 0; j <= i; j++)
+                if (names[i].empty() || (i != j && names[i] == names[j]))
+                    throw std::invalid_argument("edged: the names of a sensor's values: none empty, none twice");
         std::string head;
         head += char(unit.empty() ? 0x82 : 0x83);
         text(head, "names");
