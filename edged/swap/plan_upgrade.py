@@ -20,7 +20,7 @@ from edged.core.errors import EdgedError, EngineError, MachineryError, RefusedEr
 from edged.core.types import Event, Hold, Reason
 from edged.engine.plan_build.start import Degraded, Progress, plan_for
 from edged.engine.plan_cache import BuildOptions, Plans
-from edged.engine.select import lacks_plan
+from edged.engine.select import lacks_plan, wants_plan
 from edged.pipeline.pipeline import Pipeline
 from edged.runtime.slot import Slot
 from edged.swap.job_queue import JobQueue
@@ -49,7 +49,7 @@ class PlanUpgrade:
     def lacking(self) -> Bundle | None:
         """The configured version, vetted and without its bytes, when a plan is all that it lacks to run on TensorRT."""
         engine, cache = self._config.engine, self._config.daemon.cache
-        if engine.backend not in ("auto", "tensorrt"):
+        if not wants_plan(engine.backend):  # before an engine of any size is read for nothing
             return None
         bundle = self._store.read(engine.name, engine.version)
         if not lacks_plan(bundle, engine.backend, cache):
