@@ -18,6 +18,7 @@ from edged.runtime.async_perception import AsyncPerception
 from edged.runtime.async_policy import AsyncPolicy
 from edged.runtime.evidence import Evidence
 from edged.runtime.health import Health
+from edged.runtime.inference_thread import InferenceThread
 from edged.runtime.inputs import Inputs, Seen
 from edged.runtime.motion import MotionState
 from edged.runtime.perception import Perception
@@ -68,12 +69,12 @@ class Loop:
         """One tick: wait for it, find its verdict, publish it, draw the consequences."""
         traced = self._trace is not None and self._trace.tend(self._remembering)
         running, worker = self._slot.current()  # a new engine takes effect here and nowhere else
+        early = self._ticks.wait(self._seq) if running is None else None
+        if early is not None:  # an engine that came meanwhile has this tick already
+            running, worker = self._slot.current(ticked=True)
         if traced and self._trace is not None:
             self._trace.begin(self._remembering, running, worker, running is not self._before)
-        if running is None or worker is None or running.inference.moves:
-            tick = self._ticks.wait(self._seq)
-        else:
-            tick = self._perception.wait(self._seq, worker)
+        tick = early or self._wait(running, worker)
         if self._stop.is_set():
             return
         self._seq, watch = tick.seq, self._watch
@@ -105,6 +106,12 @@ class Loop:
             sent_ns = sent.published_ns
             facts = Facts(tick, turn, running, worker, watch, sent_ns, more, forget, swapped, vacancy)
             self._trace.end(facts, self._remembering)
+
+    def _wait(self, running: Pipeline | None, worker: InferenceThread | None) -> Tick:
+        """Until the clock's next tick; of a segmenter that takes longer, until its next result."""
+        if running is None or worker is None or running.inference.moves:
+            return self._ticks.wait(self._seq)
+        return self._perception.wait(self._seq, worker)
 
     def recall(self, memory: Mapping[str, Any], before: Pipeline | None, by: Pipeline | None) -> None:
         """Go on after a tick of another process; `memory`: of the snapshot that its trace has of it, `before`: its

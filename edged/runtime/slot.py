@@ -39,6 +39,11 @@ class _Held:
     pipeline: Pipeline | None = None
     worker: InferenceThread | None = None
 
+    @property
+    def sets_ticks(self) -> bool:
+        """Whether a tick is a result of this engine, and none of the clock's."""
+        return self.pipeline is not None and self.worker is not None and not self.pipeline.inference.moves
+
 
 class Slot:
     """Holds the current engine. The loader offers, or gives the reason for none; the loop takes.
@@ -87,28 +92,29 @@ class Slot:
         """Whether an engine was offered and not taken yet: no inference is begun then that it would wait for."""
         return self._offered is not None
 
-    def current(self) -> tuple[Pipeline | None, InferenceThread | None]:
-        """The engine of this tick and its thread. Called by the loop alone, once per tick; swaps when one was offered
-        and no run is under way.
+    def current(self, ticked: bool = False) -> tuple[Pipeline | None, InferenceThread | None]:
+        """The engine of this tick and its thread. Called by the loop alone, before it waits for the tick, and without
+        an engine once more then (`ticked`); swaps when one was offered and no run is under way.
 
         Raises the `MachineryError` that the loader met: a lost device is not to be lived with.
         """
         if self.broken is not None:
             raise self.broken
         before = self._held
-        if self._offered is not None and not _worth_waiting(before):
-            (held, carry), self._offered = self._offered, None
-            with self._setting:
-                self._held, self._beside = held, None
-                if before.pipeline is not None:
-                    self._last, self._leaves = before, True
-                if held.pipeline is not None:
-                    _keep_settings(self._last.pipeline, held.pipeline)
-            self._leaves &= carry  # an engine that is taken out for good is freed
+        if self._offered is None or _worth_waiting(before) or (ticked and self._offered[0].sets_ticks):
+            return before.pipeline, before.worker
+        (held, carry), self._offered = self._offered, None
+        with self._setting:
+            self._held, self._beside = held, None
+            if before.pipeline is not None:
+                self._last, self._leaves = before, True
             if held.pipeline is not None:
-                self._begin(held.pipeline)
-            self._unannounced = before
-        return self._held.pipeline, self._held.worker
+                _keep_settings(self._last.pipeline, held.pipeline)
+        self._leaves &= carry  # an engine that is taken out for good is freed
+        if held.pipeline is not None:
+            self._begin(held.pipeline)
+        self._unannounced = before
+        return held.pipeline, held.worker
 
     def _begin(self, after: Pipeline) -> None:
         """Its recurrent state is what the engine before may leave to it, also over a time without an engine."""

@@ -114,13 +114,17 @@ def turned(
     config: Config | None = None,
     raises: type[Exception] | None = None,
     vacancy: Hold | None = None,
+    comes_in: int = 0,
 ) -> Turned:
+    """`comes_in`: the engine is offered while this tick is waited for; 0 = before all."""
     config = config or cells.config(guard={"measured": "sensor:joints", "start": "armed"})
     clock, stop = ManualClock(START), threading.Event()
     replay = Replay(recording, clock, START)
 
     def sleep(due_ns: int) -> None:
         clock.sleep_until(due_ns)
+        if engine is not None and due_ns == START + comes_in * PERIOD:
+            slot.offer(make_pipeline(engine, config))
         if due_ns > START + count * PERIOD:
             stop.set()
 
@@ -128,7 +132,7 @@ def turned(
     motion = MotionState(Arming(folder / "hold", config.guard.start))
     slot, health = Slot(), Health(clock)
     slot.vacancy = vacancy or slot.vacancy
-    if engine is not None:
+    if engine is not None and not comes_in:
         slot.offer(make_pipeline(engine, config))
     outlet = Outlet(context, "pick/action", ["inproc://action"])
     listener = context.socket(zmq.SUB)

@@ -45,6 +45,13 @@ def test_without_an_engine_the_vacancy_is_the_verdict(turn: Callable[..., Turned
     assert not any(done.heard[0].engine)
 
 
+def test_an_engine_that_comes_while_a_tick_is_waited_for_has_it(turn: Callable[..., Turned], engine: Engine) -> None:
+    """Not the one after: of a camera with a frame a second that would be a second more of nothing."""
+    done = turn(recorded(), engine, 5, comes_in=3)
+    assert done.says == ["STARTING"] * 2 + ["ACTION"] * 3 + ["STOPPING"]
+    assert done.heard[2].engine == engine.identity
+
+
 def test_an_output_that_is_not_a_number_stops_and_the_next_good_one_goes_on(
     turn: Callable[..., Turned], engine: Engine
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import cells
 import pytest
 from rig import Rig, rig, state_cell
+from seeing import SeeingEngine, seeing_pipeline
 
 from edged.bench import ENGINES
 from edged.bundle.bundle import read_bundle
@@ -57,6 +58,16 @@ def test_an_engine_takes_effect_when_the_loop_asks(config: Config, engines: tupl
     slot.sent(5, second)
     assert slot.current() == (second, None)
     assert slot.seen() == Handover(first, second, 3)
+
+
+def test_an_engine_whose_results_are_the_ticks_is_not_taken_for_a_tick_of_the_clock() -> None:
+    slot, pipeline = Slot(), seeing_pipeline(SeeingEngine())
+    slot.offer(pipeline)
+    assert slot.current(ticked=True) == (None, None)
+    running, worker = slot.current()
+    assert running is pipeline
+    assert worker is not None
+    assert slot.close()
 
 
 def test_it_knows_what_it_still_has_to_free(config: Config, engines: tuple[Engine, Engine]) -> None:
