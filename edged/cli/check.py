@@ -66,7 +66,8 @@ def _config(path: Path, config: Config) -> Iterator[Finding]:
         fact = f"daemon.name is {config.daemon.name!r}, the file is called {path.name}"
         yield warning("config", fact, f"name both alike: edged@{path.stem} owns /run/edged/{path.stem}")
     if path.stat().st_mode & 0o002:
-        yield warning("config", f"{path} can be written by everybody, limits and all", f"chmod o-w {path}")
+        remedy = f"chmod o-w {shlex.quote(str(path))}"
+        yield warning("config", f"{path} can be written by everybody, limits and all", remedy)
     if unavailable := sorted(set(config.loop.cpus) - os.sched_getaffinity(0)):
         yield warning("loop.cpus", f"CPUs {unavailable} cannot be used here", "correct loop.cpus")
     if config.guard.start == "armed":
@@ -77,7 +78,8 @@ def _runtime(path: Path, config: Config) -> Iterator[Finding]:
     folder = config.daemon.runtime
     yield from _writable("daemon.runtime", folder, "the daemon cannot start", EXIT_FAILED)
     if exists(folder) and folder.stat().st_mode & 0o002:
-        yield fault("daemon.runtime", f"everybody may put sockets into {folder}", f"chmod o-w {folder}")
+        remedy = f"chmod o-w {shlex.quote(str(folder))}"
+        yield fault("daemon.runtime", f"everybody may put sockets into {folder}", remedy)
     if (pid := _running(folder)) is not None:
         fact = f"daemon {config.daemon.name} is running with pid {pid}, a second one would end at once"
         yield warning("daemon", fact, "stop it first, or give this one another name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -140,14 +141,16 @@ def prove_by_pictures(folder: Path, engine: str, store: Path | None, daemon: str
     made = run_evaluation(engine, folder, folder, None, Path(daemon), (), store)
     why = [f"{name} cannot be judged: {reason}" for name, reason in made.failed.items()][:SHOWN]
     escapes, rejects = made.wrong
-    if escapes > bound:
-        why.append(f"{escapes:.1%} of the bad pictures would pass")
-    if rejects > bound:
-        why.append(f"{rejects:.1%} of the good pictures would not")
+    shares = (escapes, "of the bad pictures would pass"), (rejects, "of the good pictures would not")
+    over = [f"{share:.1%} {what}" for share, what in shares if share > bound]
+    why += over
     if not {"FAIL", "PASS"} & set(made.results):
         why.append("the rules of the file make nothing of these pictures")
     if why:
-        remedy = f"'edged eval {engine} {folder} --coco {folder} --config {daemon}' names them; or raise --bound"
+        place, file = shlex.quote(str(folder)), shlex.quote(daemon)
+        again = f"edged eval {engine} {place} --coco {place} --config {file}"
+        again += f" --store {shlex.quote(str(store))}" * (store is not None)
+        remedy = f"'{again}' names them" + "; or raise --bound" * bool(over)
         raise RefusedError(f"on {folder} {engine} does not hold: {'; '.join(why)}", remedy)
     bad, good = (sum(made.results.get(result, {}).values()) for result in ("FAIL", "PASS"))
     return f"of {bad} bad pictures {escapes:.1%} would pass, of {good} good ones {rejects:.1%} would not"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,13 +110,16 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> str:
 
     with _repeated(file, engine, store) as (repeated, threshold):
         report = make_report(repeated, threshold)
+    if not report.is_evidence:
+        what = "nothing but Holds" if report.compared else "nothing"
+        fact = f"{file} proves nothing of {engine}: {what} could be compared\n{show(report.describe())}\n"
+        raise RefusedError(fact, "give a recording with answers in it that 'edged replay FILE' can replay")
     worst, what = report.worst
-    if worst > bound or not report.is_evidence:
+    if worst > bound:
         told = show(report.describe())
-        over = f" > {bound:g}" * (worst > bound)
-        fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g}{over}\n{told}\n"
-        remedy = "look at 'edged replay FILE --engine ENGINE', or raise --bound if it is meant to differ"
-        raise RefusedError(fact, remedy)
+        fact = f"on {file} {engine} disagrees with what was recorded: {what} {worst:.3g} > {bound:g}\n{told}\n"
+        again = f"edged replay {shlex.quote(str(file))} --engine {engine} --store {shlex.quote(str(store))}"
+        raise RefusedError(fact, f"look at '{again}', or raise --bound if it is meant to differ")
     ticks = sum(report.states.values())
     compared = ticks - report.states["not replayable"]
     return f"{compared} of {ticks} ticks could be compared, {report.answers} answers; {what} {worst:.3g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -138,11 +139,23 @@ def test_evidence_that_goes_meanwhile_is_counted_and_proves_nothing(spoiled: Pat
         prove_by_pictures(pictures, "parts", None, "line", 0.0)
     lax = CONFIG + "[inspection.thresholds]\ncracked = 0.9999\n"
     (spoiled / "lax.toml").write_text(lax)
-    with pytest.raises(RefusedError, match=r"100\.0% of the bad pictures would pass"):
+    with pytest.raises(RefusedError, match=r"100\.0% of the bad pictures would pass") as refused:
         prove_by_pictures(pictures, "parts", None, str(spoiled / "lax.toml"), 0.05)
+    assert refused.value.remedy.endswith("names them; or raise --bound")
     (pictures / "c.png").write_bytes(b"")
-    with pytest.raises(RefusedError, match=r"c\.png cannot be judged"):
+    with pytest.raises(RefusedError, match=r"c\.png cannot be judged") as refused:
         prove_by_pictures(pictures, "parts", None, str(spoiled / "line.toml"), 1.0)
+    assert refused.value.remedy.endswith("names them"), "no bound lets that in"
+
+    odd, file = (spoiled / "it's odd").absolute(), spoiled / "two words" / "line.toml"
+    shutil.copytree(pictures, odd)
+    file.parent.mkdir()
+    shutil.copy(spoiled / "lax.toml", file)
+    with pytest.raises(RefusedError) as refused:
+        prove_by_pictures(odd, "parts/1", spoiled / "the store", str(file), 0.0)
+    command = refused.value.remedy[1:].partition("' names them")[0]
+    places = [str(odd), "--coco", str(odd), "--config", str(file), "--store", str(spoiled / "the store")]
+    assert shlex.split(command) == ["edged", "eval", "parts/1", *places]
 
     read, first = picture.read_picture, pictures / "a.png"
 

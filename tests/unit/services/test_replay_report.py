@@ -162,9 +162,14 @@ def test_a_recording_of_an_inspection_is_replayed_from_its_file_and_is_evidence(
     monkeypatch.setattr(cli, "_open", lambda word, store: open_engine(engines[word], "cpu", 1))
     told = cli.prove(recorder.written[0], "plate/1", tmp_path, 0.0)
     assert re.fullmatch(r"\d+ of 120 ticks could be compared, \d+ answers; .* 0", told)
-    with pytest.raises(RefusedError, match="disagrees with what was recorded"):
-        cli.prove(recorder.written[0], "plate/9", tmp_path, 0.05)
-    monkeypatch.setattr(report, "make_report", lambda *_: Report())
-    with pytest.raises(RefusedError, match="nothing could be compared, so 1 0 ticks"):
-        cli.prove(recorder.written[0], "plate/1", tmp_path, 1.0)
+    odd = recorder.written[0].rename(tmp_path / "an odd name.mcap")
+    with pytest.raises(RefusedError, match="disagrees with what was recorded") as refused:
+        cli.prove(odd, "plate/9", tmp_path, 0.05)
+    assert f"'edged replay '{odd}' --engine plate/9 --store {tmp_path}'" in refused.value.remedy
+    for compared, what in ((0, "nothing"), (3, "nothing but Holds")):
+        monkeypatch.setattr(report, "make_report", lambda *_, compared=compared: Report(compared=compared))
+        told = f"proves nothing of plate/1: {what} could be compared 0 ticks"
+        with pytest.raises(RefusedError, match=told) as refused:
+            cli.prove(odd, "plate/1", tmp_path, 1.0)
+        assert "--bound" not in refused.value.remedy, "none lets it in"
     cell.close()
