@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from edged.bundle.roles import Axis
-from edged.bundle.urdf import Joint, read_urdf
 from edged.config import GuardConfig, LimitConfig
 from edged.core.errors import RefusedError
+
+if TYPE_CHECKING:
+    from edged.bundle.urdf import Joint
 
 UNITS = {"rad": 1.0, "deg": math.degrees(1.0)}
 METRES = {"m": 1.0, "mm": 1000.0}
@@ -19,6 +22,8 @@ def limits_of(guard: GuardConfig, axes: Sequence[Axis]) -> Mapping[str, LimitCon
     none that the axis can have."""
     if guard.urdf is None:
         return guard.limits
+    from edged.bundle.urdf import read_urdf  # with an XML parser, which few need
+
     joints = read_urdf(guard.urdf)
     if not any(axis.name in joints for axis in axes):
         known = ", ".join(sorted(joints)[:8]) or "none"

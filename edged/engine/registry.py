@@ -9,7 +9,6 @@ from pathlib import Path
 from edged.bundle.bundle import Bundle
 from edged.core.errors import EngineError
 from edged.engine.base import Engine
-from edged.engine.plug_in import PLUG_INS
 
 log = logging.getLogger("edged")
 
@@ -54,12 +53,14 @@ def open_engine(
                 return _open_on_gpu(bundle, backend, memory, cache or default_cache(), chosen)
             except EngineError as error:
                 raise EngineError(f"backend {backend!r}: {error}", 'or set [engine] backend = "auto"') from None
-        case word if word in PLUG_INS:
-            from edged.engine.ort_cpu import OrtEngine  # first: it says what is missing
-            from edged.engine.plug_in.open import open_plug_in
+        case word:
+            from edged.engine.plug_in import PLUG_INS
 
-            return open_plug_in(bundle, PLUG_INS[word], threads, device, cache or default_cache())
-        case _:
+            if word in PLUG_INS:
+                from edged.engine.ort_cpu import OrtEngine  # first: it says what is missing
+                from edged.engine.plug_in.open import open_plug_in
+
+                return open_plug_in(bundle, PLUG_INS[word], threads, device, cache or default_cache())
             raise EngineError(f"unknown backend {backend!r}", 'set [engine] backend to "auto" or "cpu"')
 
 

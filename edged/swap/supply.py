@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edged.bundle.store import Store
 from edged.config import Config
@@ -17,8 +17,6 @@ from edged.core.types import Event
 from edged.runtime.inputs import SeenMailbox
 from edged.runtime.motion import MotionState
 from edged.runtime.slot import Slot
-from edged.swap.drop import Drop
-from edged.swap.drop_watcher import DropWatcher
 from edged.swap.history import History
 from edged.swap.job import Job
 from edged.swap.job_queue import JobQueue
@@ -30,6 +28,10 @@ from edged.swap.notifier import Notifier
 from edged.swap.operations import Operations
 from edged.swap.plan_upgrade import PlanUpgrade
 from edged.swap.swapper import Swapper
+
+if TYPE_CHECKING:
+    from edged.swap.drop import Drop
+    from edged.swap.drop_watcher import DropWatcher
 
 log = logging.getLogger("edged")
 
@@ -84,6 +86,8 @@ class EngineSupply:
     def _watch(self, config: Config) -> DropWatcher | None:
         if not config.swap.incoming:
             return None
+        from edged.swap.drop_watcher import DropWatcher  # with watchfiles, for those who watch
+
         folder = config.daemon.store / self._name / "incoming"
         return DropWatcher(folder, self._name, config.swap, self._ask, self._refused, self._notifier.warn)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import platform
+import os
 import sys
 import threading
 import time
@@ -13,7 +13,7 @@ from edged.core.clock import NS_PER_MS, NS_PER_S
 
 _WAIT, _WAKE, _EVERYBODY = 0, 1, 2**31 - 1
 _NUMBERS = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
-_NUMBER = _NUMBERS.get(platform.machine()) if sys.platform == "linux" and sys.maxsize > 2**32 else None
+_NUMBER = _NUMBERS.get(os.uname().machine) if sys.platform == "linux" and sys.maxsize > 2**32 else None
 _STEP_NS = NS_PER_MS  # of a sleep in its place
 _libc = ctypes.CDLL(None, use_errno=True)
 _first, _second = threading.Lock(), threading.Lock()

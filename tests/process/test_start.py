@@ -16,7 +16,10 @@ from edged.core.types import Reason
 
 __all__ = ["rig"]
 
-NOT_NEEDED = ("edged.client", "edged.services", "asyncio", "ssl", "pydantic_settings")
+NOT_NEEDED = (
+    "edged.client", "edged.services", "edged.bundle.urdf", "edged.engine.plug_in", "edged.swap.drop_watcher",
+    "asyncio", "ssl", "watchfiles", "xml", "pydantic_settings",
+)  # fmt: skip
 """By a daemon that asks for no more than most: each costs time at every start, and memory for as long as it runs."""
 
 
@@ -30,6 +33,15 @@ def test_a_daemon_imports_what_its_config_asks_for(rig: Rig) -> None:
     commands = {"edged.cli", "edged.cli.main", "edged.cli.config_arg", "edged.cli.output"}
     assert {name for name in imported if name.startswith("edged.cli")} == commands
     assert {name for name in imported if name.startswith(NOT_NEEDED)} == set()
+
+
+def test_garbage_is_collected_again_before_the_first_tick(rig: Rig) -> None:
+    path = rig.config(**state_cell(rig))
+    code = "import gc, sys, edged.daemon as daemon; daemon.Loop.run = lambda loop: print('collects:', gc.isenabled()); "
+    code += f"sys.argv[1:] = ['run', {str(path)!r}]; from edged.__main__ import main; main()"
+    process = rig.process("collects", "-c", code, XDG_RUNTIME_DIR=str(rig.folder))
+    assert process.exit_code() == 0, process.said
+    assert "collects: True" in process.said
 
 
 def test_a_second_daemon_of_the_name_ends_with_1_and_names_the_first(rig: Rig) -> None:
