@@ -165,6 +165,7 @@ def _serve(
         duties.start(thread)
     pin(config.loop, health.warn)
     gc.freeze()  # what start-up made is here to stay; collections in the loop need not look at it
+    gc.enable()
     trace = Trace(outlets["trace"], sender, config, publisher.now) if "trace" in outlets else None
     try:
         ticks, perception = open_ticks(config, inputs, stop), make_perception(config, inputs, stop, parts, outlets)
