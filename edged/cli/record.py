@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edged.cli.options import AsJson, Daemon, StorePath, find_daemon, finite
-from edged.cli.output import print_answer
+from edged.cli.output import check_place, print_answer, write_given
 from edged.client import RequestError
 from edged.config import load_config
 from edged.core.errors import EXIT_FAILED, EdgedError, RefusedError, UsageError
@@ -89,13 +89,15 @@ def replay(
     """
     from edged.services.replay.report import make_report, show
 
+    check_place(plot, "--plot")
+    if plot is not None:  # what is not installed is told before the run as well
+        from edged.services.replay.plot import plot_replay
     with _repeated(file, engine, store, config) as (ticks, threshold):
         done = list(ticks)
     told = make_report(done, threshold).describe()
     if plot is not None:
-        from edged.services.replay.plot import plot_replay
-
-        told["plot"] = str(plot_replay(done, plot, f"{file.name}, {engine or 'the recorded engine'}"))
+        write_given(plot, plot_replay(done, f"{file.name}, {engine or 'the recorded engine'}"), "--plot")
+        told["plot"] = str(plot)
     print_answer(json, told, show)
     if not told["equal"] + told["different"]:
         raise EdgedError(f"nothing of {file} can be replayed", "the lines above say what is missing")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from edged.bundle.manifest import Manifest
 from edged.config import Config, read_config
 from edged.core.clock import ns
 from edged.core.errors import RefusedError, UsageError
@@ -181,6 +182,9 @@ class RecordedCell:
             if self._instead is None and engine.identity != identity:
                 fact = f"{memory['engine_name']} {memory['engine_version']} here is not the recorded engine"
                 raise RefusedError(fact, "give the store that has it with --store, or compare with it by --engine")
+            if strange := next(_strange(engine.manifest, self.config), ""):
+                fact = f"{engine.manifest.name} {engine.manifest.version} {strange}"
+                raise RefusedError(fact, "give an engine of the recorded cell, and a config that fits it")
             self._pipelines[key] = make_pipeline(engine, self.config, lambda engine: memory["run_ns"])
         return self._pipelines[key]
 
@@ -251,3 +255,19 @@ class RecordedCell:
 
 def _sensor(reference: str | None) -> str | None:
     return reference.removeprefix("sensor:") if reference else None
+
+
+def _strange(manifest: Manifest, config: Config) -> Iterator[str]:
+    """What an engine takes or gives that a cell has not; whatever else does not fit is a Hold, as at the daemon."""
+    if manifest.action is None and config.stream == "action":
+        yield "moves nothing, and the config has a [guard]"
+    if manifest.action is not None and config.stream != "action":
+        yield "is a policy, and the config has no [guard]"
+    for camera in config.execution.cameras or [image.source for image in manifest.images.values()]:
+        if camera not in config.cameras:
+            yield f"takes camera {camera!r}, which the config does not have"
+    for part in (part for state in manifest.states.values() for part in state.parts):
+        there = config.sensors[part.sensor].names if part.sensor in config.sensors else ()
+        for name in part.names:
+            if name not in there:
+                yield f"takes {name!r} of sensor {part.sensor!r}, which the config does not have"

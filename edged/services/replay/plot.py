@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import matplotlib as mpl
 import numpy as np
@@ -17,8 +17,8 @@ COLOURS = {"equal": "#2a9d55", "different": "#d1382f", "not replayable": "#b8b8b
 MOST_AXES = 12
 
 
-def plot_replay(done: list[Repeated], path: Path, title: str) -> Path:
-    """Write a PNG: a strip of states, and below it each action axis, or what of the picture has another class."""
+def plot_replay(done: list[Repeated], title: str) -> bytes:
+    """A PNG: a strip of states, and below it each action axis, or what of the picture has another class."""
     moments = [one.step.facts.get("published_ns") for one in done]  # None: another version wrote it
     begin_ns = min((moment for moment in moments if moment is not None), default=0)
     seconds = np.array([np.nan if moment is None else (moment - begin_ns) / 1e9 for moment in moments])
@@ -42,9 +42,10 @@ def plot_replay(done: list[Repeated], path: Path, title: str) -> Path:
     if curves:
         rows[1, 0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
     rows[-1, 0].set_xlabel("s")
-    figure.savefig(path, dpi=110, format="png")
+    png = io.BytesIO()
+    figure.savefig(png, dpi=110, format="png")
     plt.close(figure)
-    return path
+    return png.getvalue()
 
 
 def _curves(done: list[Repeated]) -> list[tuple[str, np.ndarray | None, np.ndarray]]:

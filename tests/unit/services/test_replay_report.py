@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
+import cells
 import cv2
 import numpy as np
 import pytest
 import traced
 import traced_engines
 from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
+from msgspec.structs import replace
 from traced import START, TracedCell
 from traced_night import assert_equal, night, policy_night, repeated, tape_of
 
 from edged import __version__
+from edged.bundle.roles import StatePart
 from edged.cli import record as cli
 from edged.client import Message
 from edged.config import Config
-from edged.core.errors import EdgedError, RefusedError
+from edged.core.errors import EdgedError, RefusedError, UsageError
 from edged.engine.registry import open_engine
 from edged.runtime.memory import load
 from edged.services.record.file import RecordingFile
@@ -56,11 +60,9 @@ def test_another_policy_is_compared_by_axis_and_drawn(tmp_path: Path) -> None:
     text = show(told)
     assert "j1: " in text
     assert "the first difference is tick" in text
-    image = cv2.imread(str(plot_replay(done, tmp_path / "replay.png", "a test")))
+    image = cv2.imdecode(np.frombuffer(plot_replay(done, "a test"), np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20, "something is drawn"
-    for name in ("replay", "replay.txt"):
-        assert plot_replay(done, tmp_path / name, "a test").read_bytes()[1:4] == b"PNG"
     cell.close()
 
 
@@ -77,6 +79,43 @@ def test_a_config_that_does_not_fit_the_recording_is_told(tmp_path: Path, monkey
     monkeypatch.setattr(cell_module, "load", lambda data, frame: {**load(data, frame), "config": {"another": "time"}})
     assert "the recorded config is none that edged" in why(None)
     cell.close()
+
+
+def test_an_engine_of_another_cell_is_told_as_that(tmp_path: Path) -> None:
+    """The trace is not to blame for it."""
+    moves, looks = traced_engines.policy("1"), traced_engines.segmenter("1")
+    turned = cells.manifest(
+        inputs={"image": cells.image("top", size=traced_engines.SIZE)}, outputs=looks.manifest.outputs, name="plate",
+        task="semantic", classes=("good", "scratch"),
+    )  # fmt: skip
+    names = ("j1", "j2", "j7", "ax", "ay", "az")
+    wider = replace(moves.manifest.inputs["state"], parts=(StatePart(sensor="joints", names=names, unit="rad"),))
+    policies = policy_night(tmp_path / "a", "inline", 12, 40)
+    plates = TracedCell(tmp_path / "b", traced.inspection_config("inline"), traced.picture_recording(6, 3), 3)
+    plates.install(looks, 5.0)
+    night(plates, 40, events=False)
+    for cell, other, what in (
+        (policies, looks, "plate 1 moves nothing, and the config has a [guard]"),
+        (plates, moves, "reach 1 is a policy, and the config has no [guard]"),
+        (
+            plates,
+            dataclasses.replace(looks, manifest=turned),
+            "plate 1 takes camera 'top', which the config does not have",
+        ),
+        (
+            policies,
+            dataclasses.replace(
+                moves, manifest=replace(moves.manifest, inputs={**moves.manifest.inputs, "state": wider})
+            ),
+            "reach 1 takes 'j7' of sensor 'joints', which the config does not have",
+        ),
+    ):
+        with open_engine(other, "cpu", 1) as engine:
+            done = list(repeat(tape_of(cell), RecordedCell(tape_of(cell), cell.open, engine)))
+        assert {one.state for one in done} == {"not replayable"}
+        assert done[-1].why.startswith(what)
+    policies.close()
+    plates.close()
 
 
 @pytest.mark.parametrize("inference", ["inline", "async"])
@@ -163,6 +202,12 @@ def test_a_recording_of_an_inspection_is_replayed_from_its_file_and_is_evidence(
     told = cli.prove(recorder.written[0], "plate/1", tmp_path, 0.0)
     assert re.fullmatch(r"\d+ of 120 ticks could be compared, \d+ answers; .* 0", told)
     odd = recorder.written[0].rename(tmp_path / "an odd name.mcap")
+    for place in ("drawn", "drawn.txt"):
+        cli.replay(odd, plot=tmp_path / place)
+        assert (tmp_path / place).read_bytes()[1:4] == b"PNG"
+    for place in ("nowhere/drawn.png", "."):
+        with pytest.raises(UsageError, match=r"cannot be written.*--plot"):
+            cli.replay(odd, plot=tmp_path / place)
     with pytest.raises(RefusedError, match="disagrees with what was recorded") as refused:
         cli.prove(odd, "plate/9", tmp_path, 0.05)
     assert f"'edged replay '{odd}' --engine plate/9 --store {tmp_path}'" in refused.value.remedy
