@@ -94,12 +94,14 @@ def evaluate(
         raise UsageError("escapes and false rejects are of rules", "give --config FILE, whose rules they are")
     check_place(output, "-o")
     with Bar(sys.stderr, quiet=json) as bar:
-        made = run_evaluation(engine, pictures, coco, masks, config, sets or (), store, partial(_follow, bar))
-    told = facts(made)
+        made = run_evaluation(
+            engine, pictures, coco, masks, config, sets or (), store, partial(_follow, bar), least_ap50 is not None
+        )
     missed = shortcomings(made, least_ap50, most_escapes, most_false_rejects)
+    told = {**facts(made), "missed": missed}
     if output is not None:
         write_given(output, msgspec.json.format(to_json(told), indent=1).encode() + b"\n", "-o")
-    print_answer(json, told, show, lambda told: {**told, "missed": missed})
+    print_answer(json, told, show)
     for line in missed:
         print(f"edged: {line}", file=sys.stderr)
     raise typer.Exit(EXIT_REFUSED if missed else EXIT_FAILED if made.failed else EXIT_OK)
@@ -107,9 +109,9 @@ def evaluate(
 
 def run_evaluation(
     engine: str, pictures: Path, coco: Path | None, masks: Path | None, config: Path | None, sets: Any,
-    store: Path | None, progress: Any = lambda at, of, name: None,
+    store: Path | None, progress: Any = lambda at, of, name: None, of_objects: bool = False,
 ) -> Evaluation:  # fmt: skip
-    """What `edged eval` does with what `find_engine` finds."""
+    """What `edged eval` does with what `find_engine` finds; `of_objects`: which has to find some."""
     from edged.cli.engine_arg import find_engine
     from edged.engine.registry import open_engine
     from edged.evaluation.coco import CocoTruth
@@ -120,6 +122,8 @@ def run_evaluation(
     loaded = None if config is None else load_config(config, sets)
     bundle, listed = find_engine(engine, store).read(), list_pictures(pictures)
     classes, semantic = bundle.manifest.classes, bundle.manifest.task == "semantic"
+    if of_objects and semantic:
+        raise UsageError(f"{bundle.name} finds no objects and has no AP", "leave --least-ap50 out")
     truth: CocoTruth | MaskTruth
     if coco is not None and coco.is_dir():  # of evidence, beside its pictures
         listed = replace(listed, others=tuple(name for name in listed.others if not name.endswith(".json")))
@@ -162,11 +166,8 @@ def shortcomings(
     """What does not hold of what was asked for. An escape is a bad picture with PASS, a false reject a good one
     without it: nothing but PASS lets a part through."""
     missed = []
-    if least_ap50 is not None:
-        if made.precision is None:
-            raise UsageError("this engine finds no objects and has no AP", "leave --least-ap50 out")
-        if not made.precision.ap50 >= least_ap50:
-            missed.append(f"AP50 is {made.precision.ap50:.4f}, less than {least_ap50:g}")
+    if least_ap50 is not None and made.precision is not None and not made.precision.ap50 >= least_ap50:
+        missed.append(f"AP50 is {made.precision.ap50:.4f}, less than {least_ap50:g}")
     escapes, rejects = made.wrong
     if most_escapes is not None:
         if "FAIL" not in made.results:

@@ -30,6 +30,8 @@ def check_place(path: Path | None, option: str) -> None:
     """`UsageError` for a file that could not be written: before the run, whose findings would be lost at its end."""
     if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{path} cannot be written: {path.parent} is no folder to write to", f"give another {option}")
+    if path is not None and path.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder", f"give a file with {option}")
 
 
 def write_given(path: Path, content: bytes, option: str) -> None:

@@ -85,7 +85,8 @@ def test_escapes_and_false_rejects_are_those_that_were_made(spoiled: Path) -> No
     first = sorted((masks / "b").glob("*-nut.png"))[0]
     first.rename(first.with_name("900-cracked.png"))  # and misses this one
     code, said = run("eval", "parts", spoiled / "pictures", "--masks", masks, "--config", spoiled / "line.toml",
-                     "--most-escapes", 0.4, "--most-false-rejects", 0.4)  # fmt: skip
+                     "--most-escapes", 0.4, "--most-false-rejects", 0.4, "-o", spoiled / "report")  # fmt: skip
+    assert json.loads((spoiled / "report").read_text()) == said, "what missed its bound included"
     cracks = said["rules"][0]
     assert (cracks["escaped"], cracks["rejected"]) == (["b.png"], ["a.png"])
     assert (cracks["violating"], cracks["good"]) == (2, 2)
@@ -205,6 +206,11 @@ def test_label_maps_are_compared_pixel_by_pixel(tmp_path: Path) -> None:
     assert pits.any()
     image[pits], image[:16] = 1, 255
     assert cv2.imwrite(str(tmp_path / "masks" / "p.png"), image)
+    told = CliRunner().invoke(app, ["eval", "plate", str(tmp_path / "p.jpg"), "--masks", str(tmp_path / "masks"),
+                                    "--least-ap50", "0.5"])  # fmt: skip
+    assert isinstance(told.exception, UsageError)
+    assert "plate finds no objects and has no AP" in told.exception.fact
+    assert "looking at" not in told.stderr, "before it looked at any picture"
     code, said = run("eval", "plate", tmp_path / "p.jpg", "--masks", tmp_path / "masks")
     assert code == 0
     judged = int((image != 255).sum())
@@ -232,3 +238,12 @@ def test_what_cannot_be_meant_is_refused(looked_at: Path, arguments: list[str], 
     done = CliRunner().invoke(app, [part.replace("{}", str(looked_at / "pictures")) for part in arguments])
     assert done.exit_code != 0
     assert why in str(done.exception)
+
+
+@pytest.mark.parametrize("place", [".", "none/x", "x.png/y"])
+def test_a_report_that_cannot_be_written_is_told_before_the_run(tmp_path: Path, place: str) -> None:
+    (tmp_path / "x.png").write_bytes(b"")
+    told = CliRunner().invoke(app, ["eval", "parts", str(tmp_path), "--masks", "m", "-o", str(tmp_path / place)])
+    assert isinstance(told.exception, UsageError)
+    assert "cannot be written" in told.exception.fact
+    assert "-o" in told.exception.remedy
