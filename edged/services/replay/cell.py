@@ -194,6 +194,9 @@ class RecordedCell:
         for kind, there in (("camera", config.cameras), ("sensor", config.sensors)):
             if lost := sorted(set(memory["config"].get(f"{kind}s", ())) - set(there)):
                 raise UsageError(f"the config has no {kind} {lost[0]}, which was recorded", "call it as it was")
+        if other := next((key for key, now, then in _kind_of(config, memory["config"]) if now != then), ""):
+            remedy = "leave it as it was: what was looked at when is the recording's"
+            raise UsageError(f"the config has another {other} than the recorded one, or one alone has it", remedy)
         self.config = config
         measured, enable = _sensor(config.guard.measured), _sensor(config.guard.enable)
         max_age_ns = ns(config.sensors[enable].max_age_ms) if enable else 0
@@ -255,6 +258,13 @@ class RecordedCell:
 
 def _sensor(reference: str | None) -> str | None:
     return reference.removeprefix("sensor:") if reference else None
+
+
+def _kind_of(config: Config, recorded: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """What decides how the loop waits and what it remembers, in a config and in the recorded one."""
+    yield "[guard]", config.stream == "action", "guard" in recorded
+    yield "[trigger]", config.trigger is not None, "trigger" in recorded
+    yield "execution.cameras", list(config.execution.cameras), recorded.get("execution", {}).get("cameras", [])
 
 
 def _strange(manifest: Manifest, config: Config) -> Iterator[str]:

@@ -76,6 +76,16 @@ def test_a_config_that_does_not_fit_the_recording_is_told(tmp_path: Path, monkey
         return done[-1].why
 
     assert "the config has no sensor imu" in why(cell.config.model_copy(update={"sensors": {}}))
+    whole = cell.config.model_dump(mode="json", exclude_unset=True)
+    for recorded, other in (
+        ({key: table for key, table in whole.items() if key != "guard"}, "[guard]"),
+        ({**whole, "trigger": {}}, "[trigger]"),
+        ({**whole, "execution": {"cameras": ["line"]}}, "execution.cameras"),
+    ):
+        monkeypatch.setattr(
+            cell_module, "load", lambda data, frame, recorded=recorded: {**load(data, frame), "config": recorded}
+        )
+        assert f"the config has another {other} than the recorded one" in why(cell.config)
     monkeypatch.setattr(cell_module, "load", lambda data, frame: {**load(data, frame), "config": {"another": "time"}})
     assert "the recorded config is none that edged" in why(None)
     cell.close()
