@@ -79,7 +79,7 @@ def anchor(
         if (astray := strayed(rule, command, measured, now_ns, followed)) is not None:
             return astray
         if begin_ns is None:
-            return Anchor(command.at(now_ns), now_ns, rule.still, command)
+            return Anchor(command.path.at(now_ns), now_ns, rule.still, command)
         positions, velocities = command.path.sample(begin_ns, 1, 1)
         return Anchor(positions[0], begin_ns, velocities[0], command, command.path.acceleration(begin_ns))
     state = _state(rule, measured, now_ns)

@@ -77,14 +77,13 @@ class Line(msgspec.Struct, eq=False):
     def acceleration(self, now_ns: int) -> Floats:
         return np.zeros(len(self.origin))
 
-    def slope(self) -> list[float]:
+    def slope(self) -> Floats:
         """[D] its velocity per second, 0 where the origin is not known."""
-        per_s = NS_PER_S / max(self.end_ns - self.from_ns, 1)
-        slope = [(there - here) * per_s for here, there in zip(self.origin.tolist(), self.target.tolist(), strict=True)]
-        if (total := sum(slope)) != total:  # each tick asks, and seldom is one not known
-            slope = [fast if here == here else 0.0 for here, fast in zip(self.origin.tolist(), slope, strict=True)]
-        for axis in self.binary.tolist():
-            slope[axis] = 0.0
+        slope: Floats = (self.target - self.origin) * (NS_PER_S / max(self.end_ns - self.from_ns, 1))
+        if (total := sum(slope.tolist())) != total:  # each tick asks, and seldom is one not known
+            slope[np.isnan(self.origin)] = 0.0
+        if self.binary.size:
+            slope[self.binary] = 0.0
         return slope
 
 

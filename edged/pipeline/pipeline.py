@@ -114,10 +114,11 @@ class Pipeline:
             place = self.anchor(motion, tick.due_ns, ready_ns)
             begin_ns = place.at_ns if isinstance(place, Anchor) else ready_ns
         start = place if isinstance(place, Anchor) else None
-        told = self._told(observation) if start is not None else 0
+        told = self._told(observation) if start is not None and self.schedule.continues else 0
         # what continues a plan is gone to within half a step; else there is a whole one to go
         decode_ns = begin_ns - self.rule.step_ns // 2 if told else begin_ns
-        prediction = self.inference.decode(observation, decode_ns, start, self._before(start, motion))
+        before = self._before(start, motion) if self.inference.counts else None
+        prediction = self.inference.decode(observation, decode_ns, start, before)
         decoded_ns = watch.lap("decode")
         if isinstance(place, Hold):
             return Answer(prediction, replace(place, captured_ns=observation.captured_ns))
@@ -141,7 +142,7 @@ class Pipeline:
     def _told(self, observation: Observation) -> int:
         """How many steps of the running plan a plan begins with, as it was inferred; 0 = it continues nothing."""
         decoder, prefix = self.inference.decoder, self.inference.encoder.prefix
-        if not self.schedule.continues or observation.ahead is None or prefix is None:
+        if observation.ahead is None or prefix is None:
             return 0
         assert isinstance(decoder, PolicyDecoder)
         return decoder.prefix(observation, prefix.shape[1])[1]
@@ -169,7 +170,7 @@ class Pipeline:
     def _before(self, start: Anchor | None, motion: Motion) -> Floats | None:
         """[D] the command that a policy's actions are relative to: of a single action the one before, of a chunk the
         one at its capture; None = where motion starts."""
-        if start is None or start.previous is None or not self.inference.counts:
+        if start is None or start.previous is None:
             return None
         return motion.at_capture if self.schedule.knot_ns else start.previous.path.asked(start.at_ns)
 

@@ -127,7 +127,8 @@ class MotionState:
         if vacancy is not None and vacancy.stop:
             held = strongest((held, vacancy))
         if self._stopped is None:
-            self._stay(running, measured)
+            if self._rested is not None:
+                self._stay(running, measured)
             return held
         if measured is not None and measured.captured_ns > self._stopped_ns:
             self._window.add(measured)
@@ -137,7 +138,7 @@ class MotionState:
 
     def _stay(self, running: Pipeline | None, measured: Sample | None) -> None:
         """Until the first command of a motion it is where it rests now: somebody may have moved it since the stop."""
-        if self._rested is None or running is None or measured is None:
+        if running is None or measured is None:
             return
         self._window.add(measured)
         self._rested = self._window.mean(running.rule) if self._window.moving(running.rule) is None else measured
