@@ -12,10 +12,11 @@ newest version (a wheel has no links). Whatever writes copies them into the writ
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,25 @@ class Store:
             for version in reversed(shipped):
                 write_files(self.root / name / version, read_files(self.shipped / name / version))
             write_link(self.root / name / CURRENT, shipped[-1])
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def write(self, name: str, version: str, files: Mapping[str, bytes], replace: bool = False) -> Path:
+        """A version of an engine, see `write_files`. Raises `EngineError` where the store cannot be written."""
+        try:
+            return write_files(self.root / name / version, files, replace=replace)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def check_writable(self, name: str) -> None:
+        """Raise `EngineError` where no version of `name` could be written, as far as that is seen without writing."""
+        home = self.root.absolute() / name
+        try:
+            there = next(place for place in (home, *home.parents) if place.exists())
+            if not there.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise self._unwritable(error) from None
 

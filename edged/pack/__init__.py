@@ -10,11 +10,12 @@ from pathlib import Path
 
 import onnx
 
-from edged.bundle.bundle import SIGNATURE, SUMS, bundle_files, open_bundle, write_files
+from edged.bundle.bundle import SIGNATURE, SUMS, bundle_files, open_bundle
 from edged.bundle.graph_check import check_tensors
 from edged.bundle.manifest import INSTANCES, PROOF, SCHEMA, Manifest, dump_manifest, lowest_schema, parse_manifest
 from edged.bundle.roles import ActionOutput, ImageInput, LabelsOutput, PrefixInput, StateInput
 from edged.bundle.samples import Arrays, name_samples
+from edged.bundle.store import Store
 from edged.core.errors import RefusedError
 from edged.engine.ort_cpu import tensors
 from edged.pack.convert import conversion
@@ -161,7 +162,7 @@ def pack(
         tuple(trial.there),
         pace,
     )
-    path = write_files(store / manifest.name / manifest.version, files, replace=replace)
+    path = Store(store).write(manifest.name, manifest.version, files, replace)
     return Packed(path, manifest, tuple(trial.here), measured, files, converted)
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from edged.bundle.bundle import SUFFIX, write_archive
 from edged.bundle.manifest import is_name, is_version
+from edged.bundle.store import Store
 from edged.core.errors import UsageError
 from edged.pack import SEARCH_S, pack
 from edged.pack.answers import Questions
@@ -70,6 +71,7 @@ def pack_job(
     spec = merge(spec, Spec(provenance=_provenance(path)))
     questions = Questions()
     recipe = resolve(spec, network, questions, target.name)
+    Store(store).check_writable(recipe.name)  # before minutes of proving, as name and version are
     inferred += questions.inferred
     golden = _golden(spec, recipe, inferred)
     for line in inferred:

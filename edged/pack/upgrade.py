@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from edged.bundle.bundle import SIGNATURE, SUMS, Bundle, bundle_files, open_bundle, write_files
+from edged.bundle.bundle import SIGNATURE, SUMS, Bundle, bundle_files, open_bundle
 from edged.bundle.manifest import SCHEMA, Manifest, dump_manifest, parse_manifest
 from edged.bundle.roles import FeedbackInput, Input
+from edged.bundle.store import Store
 from edged.core.errors import RefusedError
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import golden_check
@@ -57,7 +58,7 @@ def upgrade(
     made = open_bundle(files, old.name)
     with open_engine(made, "cpu") as engine:
         golden_check(engine, made)
-    return write_files(store / manifest.name / manifest.version, files, replace=replace), manifest
+    return Store(store).write(manifest.name, manifest.version, files, replace), manifest
 
 
 def _input(role: Input) -> Input:

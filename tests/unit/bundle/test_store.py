@@ -264,5 +264,29 @@ def test_what_cannot_be_written_says_why(store: Store):
         store.journal_append("reach", who="swap", version="1", state="staged")
 
 
+def test_a_store_that_could_not_be_written_is_told_before_the_work(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").touch()
+    (store.root / "plate").touch()
+    for root, name, why in (
+        (tmp_path / "file" / "deep" / "er", "reach", "Not a directory"),
+        (tmp_path / "file", "reach", "Not a directory"),
+        (store.root, "plate", "Not a directory"),
+        (Path("/proc/none"), "reach", ""),
+    ):
+        if why:
+            with pytest.raises(EngineError, match=f"cannot write the store {root}: {why}"):
+                Store(root).check_writable(name)
+        with pytest.raises(EngineError, match=f"cannot write the store {root}: {why}"):
+            Store(root).write(name, "1", {})
+    for root in (store.root, tmp_path / "new" / "store"):
+        Store(root).check_writable("reach")
+        assert not (root / "reach").exists()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(EngineError, match="Permission denied"):
+        store.check_writable("reach")
+
+
 def test_the_shipped_store_is_beside_the_package_or_in_it():
     assert shipped_store().name in ("engines", "_engines")

@@ -13,8 +13,8 @@ from pack_recipes import camera, instance_recipe, scenes, segformer_recipe
 
 from edged.bundle.bundle import read_bundle
 from edged.bundle.roles import LabelsOutput
-from edged.core.errors import RefusedError, UsageError
-from edged.pack import Image, Labels, Recipe, pack
+from edged.core.errors import EngineError, RefusedError, UsageError
+from edged.pack import Image, Labels, Recipe, job, pack
 from edged.pack.answers import Questions
 from edged.pack.graph import load_model
 from edged.pack.job import pack_job
@@ -142,3 +142,14 @@ def test_a_name_that_no_folder_could_have_is_told_before_anything_is_asked(
     path.write_bytes(yolo_seg(nms=True))
     with pytest.raises(UsageError, match=why):
         pack_job(path, lambda network: Spec(**said), tmp_path)
+
+
+def test_a_store_that_cannot_be_written_is_told_before_the_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "red.onnx"
+    path.write_bytes(unet(3))
+    monkeypatch.setattr(job, "pack", lambda *_, **__: pytest.fail("it was packed"))
+    said = Spec(task="semantic", name="red", classes=("a", "b", "c"), inputs={"image": SEEN}, golden=str(tmp_path))
+    with pytest.raises(EngineError, match="cannot write the store"):
+        pack_job(path, lambda network: said, path)
