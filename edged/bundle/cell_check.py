@@ -34,7 +34,7 @@ def looks_back_ms(manifest: Manifest) -> dict[str, float]:
 
 def misfits(manifest: Manifest, config: Config) -> list[str]:
     """What keeps this engine from running in this cell, a sentence each with the remedy; empty = it fits."""
-    return list(_problems(manifest, config))
+    return list(dict.fromkeys(_problems(manifest, config)))  # a sensor may give several parts of a state
 
 
 def hints(manifest: Manifest, config: Config) -> list[str]:
@@ -47,7 +47,7 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
         yield f"the manifest says engine {manifest.name!r}, [engine] name says {config.engine.name!r}; correct one"
     for rule in config.inspection.rules:
         if unknown := [name for name in rule.classes if name not in manifest.classes]:
-            known = ", ".join(manifest.classes)
+            known = ", ".join(manifest.classes) or "none"
             yield f"inspection rule {rule.name!r} is about {', '.join(unknown)}; the engine's classes are {known}"
     yield from _thresholds(manifest, config)
     for image in manifest.images.values():
@@ -226,10 +226,11 @@ def _rates(manifest: Manifest, action: ActionOutput, config: Config) -> Iterator
     if any(axis.mode != "absolute" for axis in action.axes):
         yield f"{fact}: its deltas come at another rate"
     if config.execution.replan == "asap" and remembers(manifest):
-        yield (
-            f"{fact}: what it remembers goes on at another rate; "
-            f"set loop.rate_hz = {1000 / step_ms:.4g}, or tick at the frames of a camera as quick"
-        )
+        hz = f"{1000 / step_ms:.4g}"
+        remedy = f"set loop.rate_hz = {hz}, or tick at the frames of a camera as quick"
+        if config.clock_camera is not None:  # whose rate_hz nobody reads
+            remedy = f'let {config.loop.clock} give {hz} fps, or set loop.clock = "timer" and loop.rate_hz = {hz}'
+        yield f"{fact}: what it remembers goes on at another rate; {remedy}"
 
 
 def _hints(manifest: Manifest, config: Config) -> Iterator[str]:

@@ -197,6 +197,19 @@ def test_a_memory_that_goes_on_at_another_rate_is_a_hint(step_ms: float, said: b
         "set loop.rate_hz = 30.03, or tick at the frames of a camera as quick"
     )
     assert found == [expected] * said
+    at_frames = cell("loop", {"clock": "camera:tool"})  # 30 fps
+    found = [hint for hint in hints(made, at_frames) if "remembers" in hint]
+    expected = (
+        "a step of the engine is 10.5 ms, a tick 33.3333 ms: what it remembers goes on at another rate; "
+        'let camera:tool give 95.24 fps, or set loop.clock = "timer" and loop.rate_hz = 95.24'
+    )
+    assert found == [expected] * (not said)
+
+
+def test_what_does_not_fit_is_told_once() -> None:
+    state = {"role": "state", "parts": [{"sensor": "gone", "names": [name], "unit": "rad"} for name in ("a", "b")]}
+    lacking = [fact for fact in misfits(manifest("inputs.state", state), cell()) if "gone" in fact]
+    assert lacking == ["sensor 'gone' is an input of the engine; add [sensors.gone]"]
 
 
 def test_a_rotation_is_limited_as_a_whole() -> None:
