@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from edged.config.explain import explain
 from edged.config.load import read_tables
 from edged.config.sections import CameraConfig, Name, _Section
 from edged.config.validation import check_camera
@@ -33,14 +34,11 @@ class Shared(_Section):
 
 def load_cameras(path: Path) -> Shared:
     """Read and check the file. `ConfigError` lists every fault, one per line."""
+    tables = read_tables(Path(path))
     try:
-        shared = Shared(**read_tables(Path(path)))
+        shared = Shared(**tables)
     except ValidationError as error:
-        lines = []
-        for fault in error.errors(include_url=False, include_input=False):
-            key = ".".join(str(part) for part in fault["loc"])
-            lines.append(f"{path}: {key}: {redact(fault['msg'])}; known are [cameras.<name>] and [share] slots")
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("\n".join(explain(error, [(str(path), tables)], Shared))) from None
     for name, camera in shared.cameras.items():
         for key, value, allowed in check_camera(f"cameras.{name}", camera):
             raise ConfigError(f"{path}: {key} = {redact(str(value))!r}: allowed is {allowed}")

@@ -53,11 +53,11 @@ _PATTERNS = {
 """What a pattern asks for, where the field's description does not say it."""
 
 
-def explain(error: ValidationError, layers: Layers) -> list[str]:
-    """One line per fault and key: a union reports each of its members, the first is enough."""
+def explain(error: ValidationError, layers: Layers, whole: type[BaseModel] = Config) -> list[str]:
+    """One line per fault and key of a `whole`: a union reports each of its members, the first is enough."""
     lines: dict[str, str] = {}
     for fault in error.errors():
-        lines.setdefault(".".join(_locate(fault["loc"])[0]), _line(fault, layers))
+        lines.setdefault(".".join(_locate(fault["loc"], whole)[0]), _line(fault, layers, whole))
     return list(lines.values())
 
 
@@ -81,8 +81,8 @@ def line(key: str, value: Any, allowed: str, layers: Layers) -> str:
     return f"{_origin(key.split('.'), layers)}: {key} = {redacted(value)!r}: allowed is {allowed}"
 
 
-def _line(fault: Any, layers: Layers) -> str:
-    location, field, table = _locate(fault["loc"])
+def _line(fault: Any, layers: Layers, whole: type[BaseModel]) -> str:
+    location, field, table = _locate(fault["loc"], whole)
     key = ".".join(location)
     origin = _origin(location, layers)
     if fault["type"] == "extra_forbidden":
@@ -111,10 +111,10 @@ def _words(fault: Any) -> str:
     return message.removeprefix("Input should be ")
 
 
-def _locate(parts: Sequence[Any]) -> tuple[list[str], FieldInfo | None, Any]:
+def _locate(parts: Sequence[Any], whole: type[BaseModel] = Config) -> tuple[list[str], FieldInfo | None, Any]:
     """The key a person wrote, its field, and what it stands in: members of unions and indices of plain lists, which
     follow it, are cut off. The index of a table in a list of tables stays."""
-    model: Any = Config
+    model: Any = whole
     table = model
     field: FieldInfo | None = None
     key: list[str] = []
