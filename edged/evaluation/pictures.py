@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edged.core.errors import UsageError
 from edged.core.pixels import PixelFormat
+from edged.core.utf8 import utf8
 from edged.source.files import IMAGES
 from edged.source.grabber import BadFrame
 from edged.source.picture import read_picture
@@ -28,14 +29,14 @@ class Pictures:
 def list_pictures(place: Path) -> Pictures:
     """Of a folder and those below it, or one file alone. `UsageError` where there is none."""
     if place.is_file():
-        return Pictures({place.name: place}, ())
+        return Pictures({utf8(place.name): place}, ())
     if not place.is_dir():
         raise UsageError(f"there is no {place}", "give a folder of pictures, or one")
     try:
         files = sorted(Path(folder) / name for folder, _, names in os.walk(place, onerror=_refuse) for name in names)
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}", "check its owner") from None
-    named = {path.relative_to(place).as_posix(): path for path in files}
+    named = {utf8(path.relative_to(place).as_posix()): path for path in files}  # as COCO's JSON can have them
     paths = {name: path for name, path in named.items() if path.suffix.lower() in IMAGES}
     if not paths:
         raise UsageError(f"no picture is in {place}", f"its files would end in {', '.join(sorted(IMAGES))}")

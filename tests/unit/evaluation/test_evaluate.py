@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -247,3 +248,15 @@ def test_a_report_that_cannot_be_written_is_told_before_the_run(tmp_path: Path, 
     assert isinstance(told.exception, UsageError)
     assert "cannot be written" in told.exception.fact
     assert "-o" in told.exception.remedy
+
+
+def test_a_name_that_is_no_text_is_read_again_as_it_was_written(looked_at: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for name in (b"u\xff.png", b"b.png"):
+        shutil.copy(looked_at / "pictures" / "b.png", os.fsencode(tmp_path / "set") + b"/" + name)
+    how = {"--coco": tmp_path / "found.json", "--masks": tmp_path / "masks"}
+    code, said = run("infer", "parts", tmp_path / "set", *(word for pair in how.items() for word in pair))
+    assert (code, said["pictures"]) == (0, 2)
+    for option, place in how.items():
+        code, said = run("eval", "parts", tmp_path / "set", option, place)
+        assert (code, said["evaluated"], said["failed"], said["without_truth"]) == (0, 2, {}, [])
