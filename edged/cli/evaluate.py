@@ -92,6 +92,8 @@ def evaluate(
         raise UsageError("what was drawn is not known", "give --coco FILE or --masks DIR, one of them")
     if config is None and (most_escapes is not None or most_false_rejects is not None):
         raise UsageError("escapes and false rejects are of rules", "give --config FILE, whose rules they are")
+    if config is None and sets:
+        raise UsageError(f"--set {sets[0]} overrides nothing", "give --config FILE, whose key it is")
     check_place(output, "-o")
     with Bar(sys.stderr, quiet=json) as bar:
         made = run_evaluation(

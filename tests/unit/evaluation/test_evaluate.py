@@ -260,3 +260,10 @@ def test_a_name_that_is_no_text_is_read_again_as_it_was_written(looked_at: Path,
     for option, place in how.items():
         code, said = run("eval", "parts", tmp_path / "set", option, place)
         assert (code, said["evaluated"], said["failed"], said["without_truth"]) == (0, 2, {}, [])
+
+
+def test_a_key_of_no_config_is_refused(looked_at: Path) -> None:
+    how = ["--masks", str(looked_at / "masks"), "--set", "inspection.thresholds.cracked=0.9"]
+    told = CliRunner().invoke(app, ["eval", "parts", str(looked_at / "pictures"), *how])
+    assert isinstance(told.exception, UsageError)
+    assert "overrides nothing" in told.exception.fact
