@@ -39,12 +39,12 @@ class Board:
             )
         if not 0 < self.marker_mm < self.square_mm:
             raise UsageError("a marker is smaller than its square", "measure both on the printed board")
-        try:
-            board = cv2.aruco.CharucoBoard(
-                self.squares, self.square_mm, self.marker_mm, cv2.aruco.getPredefinedDictionary(number)
-            )
-        except cv2.error as error:
-            raise UsageError(f"no such board: {error.err}", "check --squares and --dictionary") from None
+        markers = cv2.aruco.getPredefinedDictionary(number)
+        there, needed = len(markers.bytesList), self.squares[0] * self.squares[1] // 2
+        if min(self.squares) < 2 or needed > there:  # OpenCV may die of that
+            fact = f"{self.squares[0]}x{self.squares[1]} squares have {needed} markers, {self.dictionary} has {there}"
+            raise UsageError(f"no such board: {fact}", "check --squares, 2 each way at least, and --dictionary")
+        board = cv2.aruco.CharucoBoard(self.squares, self.square_mm, self.marker_mm, markers)
         return cv2.aruco.CharucoDetector(board)
 
 

@@ -198,6 +198,10 @@ def test_what_cannot_be_calibrated_is_refused(pictures: dict[str, np.ndarray], f
         fit_calibration(pictures, Board(SQUARES, 30, 22, "9X9_1"), "0.png", 0.0)
     with pytest.raises(UsageError, match="smaller than its square"):
         fit_calibration(pictures, Board(SQUARES, 22, 30), "0.png", 0.0)
+    for squares in ((1, 1), (1, 9), (0, 4), (15, 14), (900, 600)):
+        with pytest.raises(UsageError, match=f"no such board: {squares[0]}x{squares[1]} squares have"):
+            Board(squares, 30, 22).detector()
+    assert Board((20, 10), 30, 22).detector().getBoard().getIds().size == 100, "all that the dictionary has"
     wild = fitted.config.model_copy(update={"distortion": (-3.0, 9.0, 0.0, 0.0, -40.0)})
     with pytest.raises(ConfigError, match="cannot be inverted"):
         make_calibration(wild)
