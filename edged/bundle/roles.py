@@ -18,6 +18,7 @@ from edged.core.pixels import SeenFormat
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Extent = Annotated[int, Meta(ge=1, le=16384)]
+Grey = Annotated[int, Meta(ge=0, le=255)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Milliseconds = Annotated[float, Meta(gt=0.0, le=60_000.0)]
 Delay = Annotated[float, Meta(ge=0.0, le=10_000.0)]
@@ -73,7 +74,7 @@ class ImageInput(Strict, frozen=True, tag_field="role", tag="image"):
     size: tuple[Extent, Extent]
     resize: Literal["stretch", "letterbox", "crop", "none"]
     interpolation: Literal["linear", "area", "cubic"]
-    pad: Annotated[int, Meta(ge=0, le=255)]
+    pad: Grey
     history: History | None = None
     format: SeenFormat = "bgr8"
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from edged.bundle.manifest import Precision, Task
-from edged.bundle.roles import Delay, History, Milliseconds, Rotation, StatePart
+from edged.bundle.roles import Delay, Extent, Grey, History, Milliseconds, Rotation, StatePart
 from edged.core.depth import check_depth
 from edged.core.errors import UNREADABLE, UsageError
 from edged.core.pixels import SeenFormat
@@ -52,17 +52,17 @@ class InputSpec(Part, frozen=True):
 
     role: Literal["image", "state", "feedback", "const", "noise", "prefix", "delay"] | None = None
     source: str | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[Extent, Extent] | None = None
     resize: Mode | None = None
     interpolation: Literal["linear", "area", "cubic"] | None = None
-    pad: int | None = None
+    pad: Grey | None = None
     pixels: Pixels | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     format: SeenFormat | None = None
     channels: Literal["rgb", "bgr"] | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
-    frame: tuple[int, int] | None = None
+    frame: tuple[Extent, Extent] | None = None
     parts: tuple[StatePart, ...] | None = None
     pad_to: int | None = None
     statistics: StatisticsSpec | None = None

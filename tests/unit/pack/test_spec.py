@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import get_args
 
 import msgspec
+import pytest
+from models import segment_model
+from typer.testing import CliRunner
 
+from edged.cli.commands import app
+from edged.core.errors import UsageError
 from edged.pack.job import new_facts
 from edged.pack.spec import HeadSpec, InputSpec, Part, Spec, load_spec, merge
 
@@ -62,3 +67,21 @@ def test_the_document_shows_every_key_and_its_recipes_are_read(tmp_path: Path) -
         assert load_spec(tmp_path / "recipe.toml").name in ("reach", "parts")
     for key in set(keys(Spec)) - {"lerobot", "provenance", "head"}:
         assert re.search(rf"\b{key}\b", text), f"{key} is not in docs/packing.md"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("size", "[0, 64]"), ("size", "[64, 99999]"), ("frame", "[-1, 64]"), ("frame", "[99999, 99999]"),
+     ("pad", "256"), ("pad", "-1")],
+)  # fmt: skip
+def test_numbers_that_no_image_has_are_refused(tmp_path: Path, key: str, value: str) -> None:
+    """As an engine's manifest does, before OpenCV or numpy die of them."""
+    (tmp_path / "recipe.toml").write_text(f"[inputs.image]\n{key} = {value}\n")
+    with pytest.raises(UsageError, match=rf"Expected `int` .*{key}"):
+        load_spec(tmp_path / "recipe.toml")
+    (tmp_path / "model.onnx").write_bytes(segment_model())
+    words = value.strip("[]").replace(", ", "x")
+    if "-" not in words:  # that is no HEIGHTxWIDTH, and another option
+        told = CliRunner().invoke(app, ["pack", str(tmp_path / "model.onnx"), f"--{key}", words])
+        assert isinstance(told.exception, UsageError)
+        assert re.match(f"Expected `int` .*{key}", told.exception.fact)
