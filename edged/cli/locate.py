@@ -6,6 +6,8 @@ endpoint such as `tcp://host:5600`. By name and file a service of systemd is fou
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from edged.core.spelling import did_you_mean
 
 WORDS = "give its name, its TOML file, its runtime folder or tcp://HOST:PORT"
 ASK_MS = 1000.0  # for what only helps to find the one that is meant
+_TO_TYPE = re.compile(r"\bedged (swap|reset|hold|engines) [^\s'`;,]+")  # in what a daemon says, before its own name
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,14 @@ class Located:
             return request(self.control, op, args, timeout_ms, keys=self.keys)
         except RequestError as error:
             if self.runtime is not None or error.code != "no_daemon":
-                raise
+                raise RequestError(error.code, self.as_typed(error.fact), error.remedy) from None
             unknown = "a control endpoint on the network answers only whom it knows: "
             remedy = "check [bus] authorized" if self.keys else "give --server-key and --key"
             raise RequestError(error.code, error.fact, f"{unknown}{remedy}, or start it") from None
+
+    def as_typed(self, said: str) -> str:
+        """What the daemon says to type, with the word that it was found by: not every one is found by its name."""
+        return _TO_TYPE.sub(lambda command: f"edged {command[1]} {shlex.quote(self.word)}", said)
 
 
 def locate(word: str, keys: CurveKeys | None = None) -> Located:

@@ -173,7 +173,7 @@ def _go_on(daemon: Located, begun: Mapping[str, Any], wait: bool, json: bool) ->
         print_answer(json, begun, lambda _: f"{daemon.word}: {what}; {follow}")
         return
     done = _follow(daemon, int(begun["job"]), begun.get("token"), quiet=json)
-    print_answer(json, done, lambda done: show_outcome(begun["name"], done))
+    print_answer(json, done, lambda done: daemon.as_typed(show_outcome(begun["name"], done)))
     raise typer.Exit(EXIT_OK if done["state"] == "committed" else EXIT_REFUSED)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -22,8 +21,6 @@ from edged.core.types import NEVER_NS, Frame, Hold, Observation, Reason, Sample
 
 FLOAT32_MAX = 3.4028234663852886e38
 """What an engine's input can hold; a larger value would reach it as infinity."""
-
-_captured_ns = attrgetter("captured_ns")
 
 
 class Ring(Protocol):
@@ -120,15 +117,17 @@ def _aligned(
     """What belongs together, or the first thing that is wrong."""
     seen: dict[str, Frame] = {}
     stamps: list[int] = []
+    reference: Frame | Sample | None = None
     for stream in want.cameras:
         frame = frames.get(stream.name)
         if frame is None:
             return _starting(want, frames, rings, cameras)
         seen[stream.name] = frame
         stamps.append(frame.captured_ns)
-    reference: Frame | Sample | None = None
-    if seen:
-        reference = seen[want.clock] if want.clock is not None else min(seen.values(), key=_captured_ns)
+        if reference is None or frame.captured_ns < reference.captured_ns:
+            reference = frame
+    if want.clock is not None:
+        reference = seen[want.clock]
     reference_ns = now_ns if reference is None else reference.captured_ns
 
     samples: dict[str, Sample] = {}

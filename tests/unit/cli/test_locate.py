@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_daemon import Machine, as_outsider, edged, machine
 
-from edged.cli.locate import locate
+from edged.cli.locate import Located, locate
 from edged.client import RequestError
 from edged.core.errors import ConfigError, UsageError
 
@@ -51,6 +51,20 @@ def test_every_word_finds_the_same_daemon(machine: Machine) -> None:
             assert locate(word).control == f"ipc://{runtime}/control", word
             assert edged("hold", word).out == f"{word}: held\n"
             assert edged("hold", word, "--reason", "caf\udce9").code == 0, "whatever the terminal makes of a letter"
+
+
+def test_what_a_daemon_says_to_type_finds_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows its own name alone, by which one with a runtime folder of its own is not found."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise RequestError("failed", "none was committed before 2; choose one of the store: edged swap pick VERSION")
+
+    monkeypatch.setattr("edged.cli.locate.request", refuse)
+    found = Located("/a cell/pick.toml", "ipc:///run/cell/control", Path("/run/cell"))
+    with pytest.raises(RequestError, match=r"edged swap '/a cell/pick.toml' VERSION$"):
+        found.ask("rollback")
+    assert found.as_typed("see 'edged engines pick'") == "see 'edged engines '/a cell/pick.toml''"
+    assert Located("cell.toml", "").as_typed("edged hold pick, then swap") == "edged hold cell.toml, then swap"
 
 
 def test_a_service_is_found_by_name_and_by_file(machine: Machine) -> None:

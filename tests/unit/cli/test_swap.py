@@ -10,6 +10,7 @@ import pytest
 from fake_daemon import Machine, edged, machine
 
 from edged.cli import swap
+from edged.cli.locate import Located
 from edged.client import RequestError
 from edged.core.errors import EXIT_FAILED, EXIT_USAGE, EngineError
 
@@ -71,6 +72,7 @@ class Queue:
     """A daemon on which a swap of another's is under way; each look at it is a step further."""
 
     word = "pick"
+    as_typed = Located.as_typed
 
     def __init__(self, end: str) -> None:
         first = {"job": 1, "version": "3", "state": "probation", "who": "ann", "progress": 0.5}
@@ -111,6 +113,7 @@ class Restarted:
     """A daemon that was started again meanwhile: its job of that number is another one's."""
 
     word = "pick"
+    as_typed = Located.as_typed
 
     def __init__(self, *tokens: str | None) -> None:
         self._asked, self._runs = tokens
