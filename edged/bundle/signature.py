@@ -7,6 +7,7 @@ that the same 32 bytes lie in a folder of trusted keys, as `<name>.pub`. Secret 
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,7 @@ def load_secret(path: Path) -> Ed25519PrivateKey:
         raise UsageError("nothing can be signed: cryptography is not installed", NO_LIBRARY) from None
     try:
         if path.stat().st_mode & 0o077:
-            raise UsageError(f"the secret key {path} can be read by others", f"chmod 600 {path}")
+            raise UsageError(f"the secret key {path} can be read by others", f"chmod 600 {shlex.quote(str(path))}")
         secret = load_pem_private_key(read_bounded(path, MAX_SECRET_BYTES, follow=True), password=None)
     except (TooLongError, ValueError, TypeError):
         secret = None

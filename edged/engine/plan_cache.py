@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -179,7 +180,8 @@ class Plans:
         """Loading a plan runs it: whoever can write it can run anything as us."""
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
             raise EngineError(
-                f"others can write {path}, and a plan is code", f"chown it to this user, chmod go-w {path}"
+                f"others can write {path}, and a plan is code",
+                f"chown it to this user, chmod go-w {shlex.quote(str(path))}",
             )
 
 

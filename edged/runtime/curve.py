@@ -5,6 +5,7 @@ CURVE alone fails open: without a ZAP handler any client with any key is let in,
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def server_keys(path: Path) -> CurveServer:
     if secret is None:
         raise ConfigError(f"bus.secret_key {path} holds no secret key", "give the .key_secret file")
     if mode & 0o077:
-        raise ConfigError(f"bus.secret_key {path} can be read by others", "chmod 600 it")
+        raise ConfigError(f"bus.secret_key {path} can be read by others", f"chmod 600 {shlex.quote(str(path))}")
     return CurveServer(secret, public)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def read_people(path: Path) -> dict[str, Person]:
     others may write."""
     try:
         if path.stat().st_mode & 0o022:
-            raise EdgedError(f"{path} can be written by others than its owner", f"chmod go-w {path}")
+            raise EdgedError(f"{path} can be written by others than its owner", f"chmod go-w {shlex.quote(str(path))}")
         found = json.loads(read_bounded(path, MAX_BYTES))
         return {name: _person(name, entry) for name, entry in found["people"].items()}
     except FileNotFoundError:
