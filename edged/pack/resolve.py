@@ -129,6 +129,16 @@ def _check_names(spec: Spec, network: Network, questions: Questions) -> None:
         for tensor in given or {}:
             if tensor not in there:
                 questions.asked.append(f"{side}s.{tensor}: the network has no such {side}; it has {', '.join(there)}")
+    free = [
+        (dim, fixed_key(tensor, index))
+        for tensor, found in network.inputs.items()
+        for index, dim in enumerate(found.shape)
+        if isinstance(dim, str)
+    ]
+    for sized in spec.fixed or {}:
+        if not any(sized in names for names in free):
+            known = ", ".join(dict.fromkeys(key if name == "?" else name for name, key in free)) or "none"
+            questions.asked.append(f"fixed.{sized}: no input has such an open dimension; open: {known}")
 
 
 def _head(spec: Spec, images: list[tuple[str, Image]], questions: Questions) -> tuple[Dense, Head]:

@@ -73,6 +73,10 @@ def test_a_recipe_says_it_all_and_flags_beat_it(recipe: Path, tmp_path: Path) ->
         (("name =", "nmae ="), "unknown field `nmae`"),
         (('channels = "bgr"', 'channels = "gbr"'), "$.inputs[...].channels"),
         (("[inputs.image]", "[inputs.picture]"), "inputs.picture: the network has no such input; it has image, state"),
+        (
+            ("[inputs.image]", "[fixed]\nheigth = 96\n[inputs.image]"),
+            "fixed.heigth: no input has such an open dimension",
+        ),
         (('file = "stats.json"', 'file = "none.json"'), "cannot read the statistics"),
         (
             (f", values = {{ mean = {[0] * 7}, std = {[0.5] * 7} }}", ""),
