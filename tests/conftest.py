@@ -9,6 +9,7 @@ stop running: CI always passes it, a laptop without an RTSP server need not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -61,6 +62,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other processors are the other workers'
+    with contextlib.suppress(PermissionError):
+        # Linux shares the processors between sessions (autogroup): whatever else is busy, what a worker's daemons run
+        # in the idle class gets what the worker leaves of its own share, where it would starve.
+        os.setsid()
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
