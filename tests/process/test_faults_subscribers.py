@@ -88,12 +88,7 @@ def test_a_crowd_is_turned_away_and_nobody_else_notices(rig: Rig) -> None:
     """150 readers where a shell allows 80 descriptors; libzmq would end the process with the first one too many."""
     rig.feed("state", np.zeros(15))
     config = rig.config(**state_cell(rig))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (80, hard))
-    try:
-        daemon = rig.daemon(config)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    daemon = rig.daemon(config, descriptors=80)
     actions = daemon.listen()
     actions.wait(is_action)
     many = crowd(rig, daemon, "150", "1")

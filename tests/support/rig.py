@@ -61,15 +61,23 @@ FEEDS = Path(__file__).with_name("fake_sources.py")
 MS = 1_000_000
 
 
-class Daemon(Process):
-    """`edged run`."""
+FEW_DESCRIPTORS = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_NOFILE, ({}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+runpy.run_module("edged", run_name="__main__", alter_sys=True)
+"""
 
-    def __init__(self, rig: Rig, path: Path, *arguments: str, **environ: str) -> None:
+
+class Daemon(Process):
+    """`edged run`. `descriptors`: as many as a shell allows it, 0 = as many as here."""
+
+    def __init__(self, rig: Rig, path: Path, *arguments: str, descriptors: int = 0, **environ: str) -> None:
         self.name, self.path, self._rig = path.stem, path, rig
         self.runtime = rig.folder / "edged" / self.name
         log = rig.folder / f"{self.name}.log"
         environ = {"XDG_RUNTIME_DIR": str(rig.folder), **environ}
-        super().__init__(log, "-m", "edged", "run", str(path), *arguments, **environ)
+        program = ("-c", FEW_DESCRIPTORS.format(descriptors)) if descriptors else ("-m", "edged")
+        super().__init__(log, *program, "run", str(path), *arguments, **environ)
 
     def endpoint(self, stream: str) -> str:
         return f"ipc://{self.runtime / stream}"
@@ -121,9 +129,9 @@ class Rig:
         path.write_text(f"{text}\n{top}\n", encoding="utf-8")
         return path
 
-    def daemon(self, path: Path, *arguments: str, **environ: str) -> Daemon:
+    def daemon(self, path: Path, *arguments: str, descriptors: int = 0, **environ: str) -> Daemon:
         """Start it; returns at once."""
-        daemon = Daemon(self, path, *arguments, **environ)
+        daemon = Daemon(self, path, *arguments, descriptors=descriptors, **environ)
         self._stack.callback(daemon.kill)
         return daemon
 
