@@ -190,8 +190,7 @@ class Arming:
     def check(self, now_ns: int, enable: Sample | None = None) -> Hold | None:
         """Once per tick with the newest enable sample: Hold(OPERATOR), Hold(DISABLED), Hold(DISARMED), or None = go."""
         with self._lock:
-            if self._done:
-                self._look("check")
+            self._look("check")
             disabled = None if self._enable is None else self._watch(now_ns, enable)
             self._disabled = disabled is not None
             return self._held or disabled or self._disarmed

@@ -68,8 +68,6 @@ class Past:
             for one in want.sensors:
                 if one.back_ns:
                     samples[one.name] = self._kept(one, self._samples, observation.samples, at_ns)
-        if not frames and not samples:
-            return replace(observation, stretch=self._stretch)
         return replace(observation, stretch=self._stretch, past_frames=frames, past_samples=samples)
 
     def _kept(

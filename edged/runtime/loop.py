@@ -201,8 +201,8 @@ def publish(
                 inspection = inspect(verdict, by.manifest.classes, calibration)
                 watch.lap("inspect")
             sent = publisher.send(
-                tick, verdict, by.inference.engine.identity, by.meaning, watch.took_ns["engine"], by.schedule, number,
-                waiting, inspection, part,
+                tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting,
+                inspection, part,
             )  # fmt: skip
     watch.lap("publish")
     return sent

@@ -83,8 +83,7 @@ class Outlet:
     def send(self, data: bytes) -> None:
         """Hand one message to ZeroMQ; never blocks."""
         self.seq += 1
-        if self._watched_by is not None:
-            self._mend(self._watched_by)
+        self._mend()
         is_short = len(data) < COPY_BELOW_BYTES
         for socket in self._sockets:
             socket.send(data, 0, is_short)
@@ -98,8 +97,7 @@ class Outlet:
 
     def count_peers(self) -> int:
         """Read who came and went since last time, a bounded number; returns how many listen now."""
-        if self._watched_by is not None:
-            self._mend(self._watched_by)
+        self._mend()
         unread = len(self._sockets)
         for socket in self._sockets:
             for _ in range(MOST_READ):
@@ -115,10 +113,10 @@ class Outlet:
         self.is_behind = bool(unread)  # libzmq takes in as many as are sent, and keeps what is not read here
         return self.peers
 
-    def _mend(self, peers: Peers) -> None:
-        if peers.places.lost:
+    def _mend(self) -> None:
+        if self._watched_by is not None and self._watched_by.places.lost:
             for socket in self._sockets:
-                peers.places.mend(socket)
+                self._watched_by.places.mend(socket)
 
     def _watcher(self, endpoint: str, quota: Quota) -> Callable[[zmq.Socket[bytes]], None]:
         """What has to be registered of a socket before it is bound."""
@@ -240,7 +238,7 @@ class Publisher:
     ) -> tuple[bytes, Result | None]:
         """The bytes of a verdict, and what the rules say of it; `WireError` for what goes into no message, of which no
         result is counted either."""
-        result = None if self.judge is None else self._result(self.judge, verdict, meaning, inspection)
+        result = self._result(verdict, meaning, inspection)
         told = dict(header)
         try:
             if meaning is not None and not isinstance(verdict, Hold):
@@ -270,16 +268,16 @@ class Publisher:
         return self._encoded
 
     def _result(
-        self, judge: Judge, verdict: Verdict, meaning: Mapping[str, Any] | None, inspection: Inspection | None
+        self, verdict: Verdict, meaning: Mapping[str, Any] | None, inspection: Inspection | None
     ) -> Result | None:
         """What the rules say; None where nothing is judged."""
-        if isinstance(verdict, ActionChunk):
+        if self.judge is None or isinstance(verdict, ActionChunk):
             return None
         classes = meaning.get("classes", ()) if meaning is not None else ()
         truncated = (
             verdict.truncated + len(verdict.score) - len(rows_kept(verdict)) if isinstance(verdict, Instances) else 0
         )
-        return judge.judge(verdict, inspection, classes, truncated, self.alarmed)
+        return self.judge.judge(verdict, inspection, classes, truncated, self.alarmed)
 
     def _send_result(
         self, result: Result, verdict: Verdict, tick: Tick, published_ns: int, valid_ns: int, engine: bytes

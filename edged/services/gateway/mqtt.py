@@ -174,8 +174,8 @@ def run(plant: Plant, options: Options, wait: Callable[[float], bool]) -> None:
     """Publish until `wait(seconds)` says that it is over; a broker that is away is waited for."""
     prefix = options.prefix
     if "" in prefix.split("/") or any(sign in prefix for sign in "+#\0") or prefix.startswith("$"):
-        fact = "give a --prefix without +, # and empty levels, such as plant/line1"
-        raise UsageError(f"topics below {prefix!r}", fact)
+        remedy = "give a --prefix without +, # and empty levels, such as plant/line1"
+        raise UsageError(f"topics below {prefix!r}", remedy)
     with Publisher(plant, options) as publisher:
         while not wait(TURN_S):
             publisher.turn()

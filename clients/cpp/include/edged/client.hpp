@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -106,6 +107,12 @@ struct Cursor {
     const uint8_t* at;
     const uint8_t* end;
 };
+
+// Whether each name is one's own: none empty, none twice.
+inline bool are_distinct(const std::vector<std::string>& names) {
+    const std::set<std::string_view> known(names.begin(), names.end());
+    return known.size() == names.size() && !known.count("");
+}
 
 // As ==, which calls a function for it.
 inline bool same(const Boot& a, const Boot& b) {
@@ -1360,10 +1367,7 @@ class Player {
           boot_(boot), columns_(names_.size()), is_binary_(names_.size()), path_(names_.size()), next_(names_.size()),
           own_(names_.size()), old_(names_.size()), new_(names_.size()), offset_(names_.size()), span_(names_.size()),
           braked_from_(names_.size()), values_(names_.size()), velocities_(names_.size()), begin_(names_.size()) {
-        bool axes = !names_.empty();
-        for (size_t i = 0; i < names_.size(); i++)
-            for (size_t j = 0; j <= i; j++) axes = axes && !names_[i].empty() && (i == j || names_[i] != names_[j]);
-        if (!axes) throw std::invalid_argument("edged: names are the axes: one at least, none empty, none twice");
+        if (names_.empty() || !detail::are_distinct(names_)) throw std::invalid_argument("edged: names are the axes: one at least, none empty, none twice");
         for (double one : braking_)
             if (!std::isfinite(one) || one <= 0)
                 throw std::invalid_argument("edged: braking is a deceleration: above 0, and finite");
@@ -1702,10 +1706,8 @@ class Sample {
         : count_(names.size()), at_(topic.size() / 8 * 8 + 8) {
         if (topic.empty() || topic.size() > 255 || names.empty() || names.size() > 65535)
             throw std::invalid_argument("edged: a sample needs a topic of 1 to 255 bytes and 1 to 65535 names");
-        for (size_t i = 0; i < names.size(); i++)
-            for (size_t j = 0; j <= i; j++)
-                if (names[i].empty() || (i != j && names[i] == names[j]))
-                    throw std::invalid_argument("edged: the names of a sensor's values: none empty, none twice");
+        if (!detail::are_distinct(names))
+            throw std::invalid_argument("edged: the names of a sensor's values: none empty, none twice");
         std::string head;
         head += char(unit.empty() ? 0x82 : 0x83);
         text(head, "names");
