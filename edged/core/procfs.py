@@ -9,6 +9,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.errors import EngineError
 
 MEMINFO = Path("/proc/meminfo")
@@ -33,7 +34,7 @@ def tree_bytes(pid: int) -> int:
 
 def children(pid: int) -> list[int]:
     """The processes that any thread of this one has started; none where the kernel was built without such lists."""
-    return [int(word) for text in _of_threads(pid, "children") for word in text.split()]
+    return [int(word) for text in _of_threads(pid, "children").values() for word in text.split()]
 
 
 def command(pid: int) -> list[str]:
@@ -44,12 +45,33 @@ def command(pid: int) -> list[str]:
         return []
 
 
-def waited_s(pid: int) -> float:
-    """The longest that a thread of this process was ready and had no processor, in seconds; 0 where it is not known.
+class Waits:
+    """How long the threads of a process were ready and had no processor; look at them now and then.
 
-    The second figure of schedstat (Documentation/scheduler/sched-stats.rst of the kernel), in nanoseconds."""
-    waited_ns = [int(words[1]) for text in _of_threads(pid, "schedstat") if len(words := text.split()) > 1]
-    return max(waited_ns, default=0) / 1e9
+    From the first two figures of schedstat (Documentation/scheduler/sched-stats.rst of the kernel), in nanoseconds. The
+    second, the time waited, counts a wait only once it has ended: one that goes on is seen by a thread that stays ready
+    and has not run since. Nothing is known where the kernel keeps no such figures.
+    """
+
+    def __init__(self, pid: int, now: Now = monotonic_ns) -> None:
+        self._pid, self._now, self._looked_ns = pid, now, now()
+        self._seen: dict[int, tuple[bytes, int]] = {}  # per thread: its figures, and since when they are the same
+
+    def look(self) -> None:
+        """Note who waits now."""
+        now_ns = self._looked_ns = self._now()
+        before, self._seen = self._seen, {}
+        for thread, figures in _of_threads(self._pid, "schedstat").items():
+            last, since_ns = before.get(thread, (b"", now_ns))
+            self._seen[thread] = figures, since_ns if figures == last and _is_ready(self._pid, thread) else now_ns
+
+    def longest_s(self) -> float:
+        """Of the thread that waited longest, in seconds, as it was at the last look; 0 where it is not known."""
+        waited_ns = [0]
+        for figures, since_ns in self._seen.values():
+            if len(words := figures.split()) > 1:
+                waited_ns.append(int(words[1]) + self._looked_ns - since_ns)
+        return max(waited_ns) / NS_PER_S
 
 
 def text_of(path: Path) -> str:
@@ -68,16 +90,25 @@ def available_bytes(meminfo: Path = MEMINFO) -> int:
     raise EngineError(f"no MemAvailable in {meminfo}", "is /proc mounted?")
 
 
-def _of_threads(pid: int, name: str) -> list[bytes]:
+def _of_threads(pid: int, name: str) -> dict[int, bytes]:
     """What that file of each thread of a process has."""
-    found: list[bytes] = []
+    found: dict[int, bytes] = {}
     try:
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is wanted
             with open(f"/proc/{pid}/task/{task}/{name}", "rb") as file:  # noqa: PTH123
-                found.append(file.read())
+                found[int(task)] = file.read()
     except OSError:
         pass
     return found
+
+
+def _is_ready(pid: int, thread: int) -> bool:
+    """Whether it runs, or waits for nothing but a processor (proc(5), state R)."""
+    try:
+        with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()[:1] == [b"R"]
+    except OSError:
+        return False
 
 
 def _resident(statm: bytes) -> int:

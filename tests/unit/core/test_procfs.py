@@ -7,13 +7,15 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from edged.core import procfs
+from edged.core.clock import NS_PER_S
 from edged.core.errors import EngineError
-from edged.core.procfs import available_bytes, children, command, resident_bytes, tree_bytes
+from edged.core.procfs import Waits, available_bytes, children, command, resident_bytes, tree_bytes
 
 NOBODY = 2**22 + 1  # no pid is that high
 
@@ -72,3 +74,66 @@ def test_available_memory_is_a_figure_or_an_error(tmp_path: Path) -> None:
     for name in ("empty", "absent"):
         with pytest.raises(EngineError, match=r"no MemAvailable in .+; is /proc mounted"):
             available_bytes(tmp_path / name)
+
+
+def looked(waits: Waits, times: int) -> float:
+    for _ in range(times):
+        waits.look()
+        time.sleep(0.05)
+    return waits.longest_s()
+
+
+def test_a_wait_for_a_processor_counts_also_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's own figure is 0 for one that never got any."""
+    now = [0]
+    figures, state = {7: b"5 2000000000 1\n"}, {7: "R"}
+    monkeypatch.setattr(procfs, "_of_threads", lambda pid, name: figures)
+    monkeypatch.setattr(procfs, "_is_ready", lambda pid, thread: state[thread] == "R")
+    waits = Waits(1, lambda: now[0])
+
+    def after(seconds: int) -> float:
+        now[0] += seconds * NS_PER_S
+        waits.look()
+        return waits.longest_s()
+
+    assert after(1) == 2  # how long it has been ready is not known before it was looked at twice
+    assert after(3) == 5
+    figures[7] = b"9 5500000000 2\n"  # it ran
+    assert after(1) == 5.5
+    state[7] = "S"
+    assert after(4) == 5.5
+    state[7] = "R"
+    assert after(1) == 6.5
+    figures[8], state[8] = b"1 9000000000 1\n", "S"
+    assert after(0) == 9
+
+
+def test_a_loop_of_the_idle_class_waits_behind_others() -> None:
+    one = {min(os.sched_getaffinity(0))}
+    code = f"import os\nos.sched_setaffinity(0, {one})\nwhile True: pass"
+    loops = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    try:
+        os.sched_setscheduler(loops[0].pid, os.SCHED_IDLE, os.sched_param(0))
+        waits = Waits(loops[0].pid)
+        deadline = time.monotonic() + 30
+        while looked(waits, 1) < 1:
+            assert time.monotonic() < deadline
+    finally:
+        for one_of_them in loops:
+            one_of_them.kill()
+            one_of_them.wait()
+
+
+def test_who_sleeps_does_not_wait() -> None:
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        assert looked(Waits(sleeper.pid), 40) < 1  # two seconds
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_nobody_waits_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looked(Waits(NOBODY), 2) == 0
+    monkeypatch.setattr(procfs, "_of_threads", lambda pid, name: {7: b""})  # a thread that has just ended
+    assert looked(Waits(1), 2) == 0
