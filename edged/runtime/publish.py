@@ -25,10 +25,11 @@ from edged.pipeline.schedule import Schedule, end_of, hold_ns
 from edged.runtime.peers import Peers
 from edged.runtime.result_message import verdict_result
 from edged.runtime.sender import NO_ENGINE, Sender
-from edged.runtime.verdict_message import describe_verdict, rows_kept
+from edged.runtime.verdict_message import describe_action, describe_verdict, rows_kept
 from edged.wire import Kind, encode
 from edged.wire.header import check_header
 from edged.wire.sockets import Context, CurveServer, Options, bind, is_readable
+from edged.wire.writer import ActionWriter
 
 COPY_BELOW_BYTES = 65536  # handing over without a copy pays only above
 MOST_READ = 64  # subscriptions at a time
@@ -149,6 +150,7 @@ class Publisher:
         self._outlet = outlet
         self._results, self.judge = results, judge
         self._sender = sender
+        self._writer = ActionWriter(outlet.topic, sender.session, sender.boot)
         self._valid_ns = valid_ns
         self._hold_ns = hold_ns(period_ns)
         self.now = now
@@ -202,8 +204,8 @@ class Publisher:
         valid_ns = hold_valid_ns
         if not isinstance(verdict, Hold):
             valid_ns = self._valid_ns if schedule is None else schedule.valid_ns
-            if isinstance(verdict, ActionChunk):
-                valid_ns = min(valid_ns, end_of(verdict, schedule) - published_ns)
+            if isinstance(verdict, ActionChunk) and (left_ns := end_of(verdict, schedule) - published_ns) < valid_ns:
+                valid_ns = left_ns
             if valid_ns <= 0:
                 detail = f"the plan ended {-valid_ns / 1e6:.1f} ms before it could be published"
                 verdict = Hold(Reason.LATE, detail, verdict.captured_ns)
@@ -238,11 +240,17 @@ class Publisher:
     ) -> tuple[bytes, Result | None]:
         """The bytes of a verdict, and what the rules say of it; `WireError` for what goes into no message, of which no
         result is counted either."""
+        if isinstance(verdict, ActionChunk) and meaning is not None:
+            told = {**header, **self._meant(meaning)}
+            return self._writer.write(  # only numbers of ours are new since the meaning was looked at
+                self._outlet.seq + 1, verdict.captured_ns, published_ns, valid_ns, describe_action(verdict, told),
+                engine, told, verdict.actions, verdict.velocities,
+            ), None  # fmt: skip
         result = self._result(verdict, meaning, inspection)
         told = dict(header)
         try:
             if meaning is not None and not isinstance(verdict, Hold):
-                told.update(self._encoded if meaning is self._meaning else self._meant(meaning))
+                told.update(self._meant(meaning))
             if result is not None and self.judge is not None and self._results is not None:
                 told.update(result_header(result, self.judge.digest))
             kind, reason, flags, arrays = describe_verdict(verdict, told, inspection)
@@ -252,9 +260,7 @@ class Publisher:
             preamble = self._sender.preamble(
                 kind, seq, verdict.captured_ns, published_ns, valid_ns, reason=reason, flags=flags, engine=engine
             )
-            # of an action only numbers of ours are new since the meaning was looked at
-            is_sound = kind is Kind.ACTION and meaning is not None
-            return encode(self._outlet.topic, preamble, told, arrays, sound=is_sound), result
+            return encode(self._outlet.topic, preamble, told, arrays), result
         except WireError:
             if result is not None and self.judge is not None and not isinstance(verdict, ActionChunk):
                 self.judge.withdraw(result, verdict.camera)
@@ -262,6 +268,8 @@ class Publisher:
 
     def _meant(self, meaning: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
         """Encoded and looked at once per engine, not once per message."""
+        if meaning is self._meaning:
+            return self._encoded
         check_header(msgspec.msgpack.encode(meaning), Kind.ACTION)
         self._encoded = {key: msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in meaning.items()}
         self._meaning = meaning

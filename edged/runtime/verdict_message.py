@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,7 @@ from edged.runtime.sender import NO_FLAGS
 from edged.wire import MAX_PAYLOAD, Flag, Kind
 from edged.wire.bounded import cut
 
-_FLAGS = {  # operators of IntFlag cost a microsecond
-    (ramping, easing, changed): Flag(Flag.RAMPING * ramping | Flag.EASING * easing | Flag.CHANGED * changed)
-    for ramping, easing, changed in product((False, True), repeat=3)
-}
+_RAMPING, _EASING, _CHANGED = int(Flag.RAMPING), int(Flag.EASING), int(Flag.CHANGED)  # IntFlag's operators take a us
 CHANGES_LISTED = 32  # of the guard's changes in one message; the header always counts them all
 MASK_BYTES = MAX_PAYLOAD - 1024 * 1024  # of all masks of a message; the rest is for boxes, scores and padding
 MOST_INSTANCES = 16_384
@@ -31,20 +27,11 @@ def describe_verdict(
     measured = () if inspection is None else inspection.per_frame
     match verdict:
         case ActionChunk():
-            header["t0_ns"] = verdict.t0_ns
-            header["step_ns"] = verdict.step_ns
-            if verdict.oldest_ns:
-                header["oldest_ns"] = verdict.oldest_ns
-            if verdict.deviation is not None:
-                header["deviation"] = verdict.deviation.tolist()
+            flags = Flag(describe_action(verdict, header))
             arrays: Sequence[tuple[str, NDArray[Any]]] = (("action", verdict.actions),)
             if verdict.velocities is not None:
                 arrays = (*arrays, ("velocity", verdict.velocities))
-            if verdict.changes:
-                listed = verdict.changes[:CHANGES_LISTED]
-                header["changes"] = [(c.name, c.step, c.rule, c.asked, c.given) for c in listed]
-                header["changed"] = len(verdict.changes)
-            return Kind.ACTION, 0, _FLAGS[verdict.ramping, verdict.easing, bool(verdict.changes)], arrays
+            return Kind.ACTION, 0, flags, arrays
         case Labels():
             header["camera"] = verdict.camera
             return Kind.LABELS, 0, NO_FLAGS, (("labels", verdict.image), *measured)
@@ -59,6 +46,23 @@ def describe_verdict(
             if verdict.camera:
                 header["camera"] = verdict.camera
             return Kind.HOLD, int(verdict.reason), Flag.STOP if verdict.stop else NO_FLAGS, ()
+
+
+def describe_action(chunk: ActionChunk, header: dict[str, Any]) -> int:
+    """Flags of an action; its own facts are added to `header`."""
+    header["t0_ns"] = chunk.t0_ns
+    header["step_ns"] = chunk.step_ns
+    if chunk.oldest_ns:
+        header["oldest_ns"] = chunk.oldest_ns
+    if chunk.deviation is not None:
+        header["deviation"] = chunk.deviation.tolist()
+    flags = _RAMPING * chunk.ramping | _EASING * chunk.easing
+    if chunk.changes:
+        flags |= _CHANGED
+        listed = chunk.changes[:CHANGES_LISTED]
+        header["changes"] = [(c.name, c.step, c.rule, c.asked, c.given) for c in listed]
+        header["changed"] = len(chunk.changes)
+    return flags
 
 
 def rows_kept(found: Instances) -> NDArray[np.intp]:

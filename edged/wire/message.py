@@ -24,7 +24,7 @@ MAGIC = b"EDG1"
 MAX_HEADER = 256 * 1024
 MAX_MESSAGE = 256 + 80 + MAX_HEADER + MAX_PAYLOAD
 
-_PREAMBLE = struct.Struct("<4sBBHIIQQqqq8s8sQ")
+PREAMBLE = struct.Struct("<4sBBHIIQQqqq8s8sQ")
 
 
 class Flag(IntFlag):
@@ -96,12 +96,10 @@ def encode(
     header: Mapping[str, Any],
     arrays: Sequence[tuple[str, NDArray[Any]]] = (),
     codec: Codec = "raw",
-    sound: bool = False,
 ) -> bytes:
     """One message. Actions and holds are sent raw whatever `codec` is; so is an array that zstd does not shrink.
 
-    Raises `WireError` for everything `decode` would refuse, and for a Hold whose stop bit is not its reason's. `sound`:
-    all of the header is known to be of the types in WIRE.md, and is not read to see it.
+    Raises `WireError` for everything `decode` would refuse, and for a Hold whose stop bit is not its reason's.
     """
     check_preamble(preamble)
     stop = bool(int(preamble.flags) & _STOP)
@@ -114,14 +112,13 @@ def encode(
     parts, laid_out = lay_out(arrays, "raw" if raw_only else codec, CHECKS[kind])
     check_facts(kind, header, laid_out.specs)
     try:
-        head = _ENCODER.encode({**header, "arrays": laid_out.told} if arrays else header)
+        head = ENCODER.encode({**header, "arrays": laid_out.told} if arrays else header)
         start = topic_bytes(topic) + _pack(preamble, len(head), laid_out.length)
     except (TypeError, ValueError, OverflowError, RecursionError, struct.error) as error:
         raise WireError(f"cannot be sent: {error}") from None
     if len(head) > MAX_HEADER:
         raise WireError(f"header of {len(head)} bytes", f"at most {MAX_HEADER} go into a message")
-    if not sound:
-        check_header(head, kind)
+    check_header(head, kind)
     return b"".join((start, head, bytes(-len(head) % 8), *parts))
 
 
@@ -145,13 +142,13 @@ def _decode(buffer: bytes | memoryview) -> Message:
         raise WireError(f"{size} bytes", f"a message has at most {MAX_MESSAGE}")
     raw = buffer if type(buffer) is bytes else memoryview(buffer).toreadonly()
     topic, at = read_topic(raw)
-    if len(raw) < at + _PREAMBLE.size:
+    if len(raw) < at + PREAMBLE.size:
         raise WireError(f"cut off in the preamble, at byte {len(raw)}")
-    magic, number, reason, bits, header_len, payload_len, *rest, reserved = _PREAMBLE.unpack_from(raw, at)
+    magic, number, reason, bits, header_len, payload_len, *rest, reserved = PREAMBLE.unpack_from(raw, at)
     kind = KINDS.get(number)
     if magic != MAGIC or kind is None or reserved:
         raise WireError(f"magic {magic!r}, kind {number}, reserved {reserved}", "not a message of wire v1")
-    header_at = at + _PREAMBLE.size
+    header_at = at + PREAMBLE.size
     payload_at = align(header_at + header_len)
     if header_len > MAX_HEADER or len(raw) != payload_at + payload_len:
         raise WireError(f"{len(raw)} bytes with a header of {header_len} and a payload of {payload_len}")
@@ -232,7 +229,7 @@ def check_preamble(preamble: Preamble) -> None:
 def _pack(preamble: Preamble, header_len: int, payload_len: int) -> bytes:
     if len(preamble.boot) != 8 or len(preamble.engine) != 8:
         raise WireError("boot and engine have 8 bytes each")
-    return _PREAMBLE.pack(
+    return PREAMBLE.pack(
         MAGIC,
         preamble.kind,
         preamble.reason,
@@ -257,4 +254,4 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} in a header")
 
 
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
+ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
