@@ -15,6 +15,7 @@ from edged.bundle.roles import ConstInput
 from edged.core.closing import Closing
 from edged.core.errors import EngineError
 from edged.core.histogram import Histogram
+from edged.core.profiling import span
 from edged.engine.cuda import Cuda
 from edged.engine.stream_graph import StreamGraph
 
@@ -79,6 +80,7 @@ class GpuEngine(Closing):
         memory = "mapped" if self._stream_graph.mapped else "copied"
         return {**self._program.about, **self._cuda.about, "memory": memory, "graph": self._graph, **self._chosen}
 
+    @span("engine")
     def run(self) -> None:
         """Compute `outputs` from `inputs`; raises `EngineError`, or `MachineryError` for a dead context."""
         self._stream_graph.run(self._launch)

@@ -23,6 +23,7 @@ from edged.core.closing import Closing
 from edged.core.errors import EngineError, RefusedError
 from edged.core.files import memory_file
 from edged.core.histogram import Histogram
+from edged.core.profiling import span
 
 try:
     import onnxruntime
@@ -85,6 +86,7 @@ class OrtEngine(Closing):
         """What runs this engine, for people."""
         return {"runtime": f"onnxruntime {onnxruntime.__version__}", "threads": str(self._threads), **self._about}
 
+    @span("engine")
     def run(self) -> None:
         """Compute `outputs` from `inputs`; raises `EngineError`."""
         try:

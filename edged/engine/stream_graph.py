@@ -21,7 +21,7 @@ from edged.bundle.graph_check import Tensor
 from edged.core.clock import monotonic_ns
 from edged.core.errors import EngineError, MachineryError
 from edged.core.histogram import Histogram
-from edged.core.profiling import spans
+from edged.core.profiling import span
 from edged.engine.cuda import DEAD, Cuda, Pair, Stream
 
 STAGES = ("upload", "compute", "download")
@@ -59,7 +59,6 @@ class StreamGraph:
         self._blocks: list[NDArray[np.uint8]] = []
         self._device: list[Any] = []
         self._streams: list[Stream] = []
-        self._spans = spans("upload", "launch", "download", "synchronise")
         self.mapped = cuda.integrated and cuda.can_map if memory == "auto" else memory == "mapped"
         self.timings = MappingProxyType({stage: Histogram() for stage in (*STAGES, WAIT)})
         self._pairs: dict[str, Pair] = {}
@@ -91,33 +90,44 @@ class StreamGraph:
         Raises `EngineError` when this run failed, `MachineryError` when the GPU's context is lost.
         """
         self.own()
-        cuda, stream = self._cuda, self._stream
-        uploading, launching, downloading, synchronising = self._spans
-        with cuda:
+        stream = self._stream
+        with self._cuda:
             try:
-                with uploading:
-                    stream.mark(0)
-                    for pair in self._uploads:
-                        stream.upload(pair)
-                    stream.mark(1)
-                with launching:
-                    if self._graph is None:
-                        launch(stream.handle)
-                    else:
-                        cuda.launch(self._graph, stream)
-                    stream.mark(2)
-                with downloading:
-                    for pair in self._downloads:
-                        stream.download(pair)
-                    stream.mark(3)
-                with synchronising:
-                    began_ns = monotonic_ns()
-                    stream.synchronize()
-                    self.timings[WAIT].record(monotonic_ns() - began_ns)
+                self._upload(stream)
+                self._launch(stream, launch)
+                self._download(stream)
+                self._synchronise(stream)
                 for index, stage in enumerate(STAGES):
                     self.timings[stage].record(stream.elapsed_ns(index, index + 1))
-            except cuda.failures as error:
+            except self._cuda.failures as error:
                 raise self._failed(error) from None
+
+    @span("upload")
+    def _upload(self, stream: Stream) -> None:
+        stream.mark(0)
+        for pair in self._uploads:
+            stream.upload(pair)
+        stream.mark(1)
+
+    @span("launch")
+    def _launch(self, stream: Stream, launch: Launch) -> None:
+        if self._graph is None:
+            launch(stream.handle)
+        else:
+            self._cuda.launch(self._graph, stream)
+        stream.mark(2)
+
+    @span("download")
+    def _download(self, stream: Stream) -> None:
+        for pair in self._downloads:
+            stream.download(pair)
+        stream.mark(3)
+
+    @span("synchronise")
+    def _synchronise(self, stream: Stream) -> None:
+        began_ns = monotonic_ns()
+        stream.synchronize()
+        self.timings[WAIT].record(monotonic_ns() - began_ns)
 
     def capture(self, launch: Launch) -> str:
         """From now on, replay what `launch` enqueues. Returns "" or why that cannot be. After a first run."""

@@ -21,7 +21,9 @@ LEAST = 0.2  # of a velocity limit
 
 def eases(rule: Rules, begun_ns: int, now_ns: int) -> bool:
     """Whether limits are still growing."""
-    return now_ns < begun_ns + rule.fade_ns and (rule.rated or any(turn.rated for turn in rule.turns))
+    return now_ns < begun_ns + rule.fade_ns and (
+        rule.rated or (bool(rule.turns) and any(turn.rated for turn in rule.turns))
+    )
 
 
 def pace_of(rule: Rules, start: Anchor, knots_ns: NDArray[np.int64]) -> Floats | None:
@@ -80,7 +82,7 @@ def _is_slow(chunk: ActionChunk, rule: Rules, start: Anchor) -> bool:
         return False
     share = min(max((start.at_ns - start.begun_ns) / rule.fade_ns, 0.0), 1.0)
     grown, span_s = LEAST + (1 - LEAST) * share, max(1, chunk.t0_ns - start.at_ns) / NS_PER_S
-    asked: list[float] = chunk.actions[0].tolist()
+    asked: list[float] = chunk.actions.tolist()[0]
     here: list[float] = start.values.tolist()
     for value, before, most in zip(asked, here, rule.envelope.velocity.tolist(), strict=True):
         if most != math.inf and not abs(value - before) <= min(grown * most, most) * span_s:  # also nan

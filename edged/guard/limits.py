@@ -8,6 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from edged.core.clock import NS_PER_S, ms
+from edged.core.profiling import span
 from edged.core.types import ActionChunk, Change, Hold, Instances, Labels, Prediction, Reason, Tick
 from edged.guard.anchor import Anchor
 from edged.guard.follow import Flags, Floats
@@ -16,6 +17,7 @@ from edged.guard.turn_limits import guard_turns
 from edged.guard.turning import SLOWER
 
 
+@span("guard")
 def guard(
     prediction: Prediction, rule: Rules, start: Anchor | None, tick: Tick, now_ns: int, shaped: bool = False
 ) -> Prediction | Hold:
@@ -117,7 +119,7 @@ def _single_is_fine(chunk: ActionChunk, rule: Rules, start: Anchor | None) -> bo
     """
     if len(chunk.actions) != 1:
         return False
-    values: list[float] = chunk.actions[0].tolist()
+    values: list[float] = chunk.actions.tolist()[0]
     before = values
     if rule.rated:
         if start is None or not chunk.t0_ns - start.at_ns == chunk.step_ns == rule.step_ns:

@@ -47,7 +47,8 @@ class Path(Protocol):
 class Line(msgspec.Struct, eq=False):
     """A straight line from `origin` [D] at `from_ns` to `target` [D] at `end_ns`; NaN where the origin is not known.
 
-    The path of a policy that gives one action at a time; a binary axis switches at the end.
+    The path of a policy that gives one action at a time; a binary axis switches at the end. `rise`: from one to the
+    other, which each tick asks for several times; 0 of a binary axis.
     """
 
     origin: Floats
@@ -55,15 +56,20 @@ class Line(msgspec.Struct, eq=False):
     target: Floats
     end_ns: int
     binary: NDArray[np.intp]
+    rise: Floats = None  # type: ignore[assignment] # found from the others
+
+    def __post_init__(self) -> None:
+        self.rise = self.target - self.origin
+        for axis in self.binary.tolist():  # few: quicker than an index of arrays
+            self.rise[axis] = 0.0
 
     def at(self, now_ns: int) -> Floats:
-        from_ns, end_ns, origin = self.from_ns, self.end_ns, self.origin
+        from_ns, end_ns = self.from_ns, self.end_ns
         if now_ns >= end_ns:
             return np.array(self.target)
         done = (now_ns - from_ns) / (end_ns - from_ns) if now_ns > from_ns else 0.0
-        where: Floats = origin + (self.target - origin) * done
-        if self.binary.size:
-            where[self.binary] = origin[self.binary]
+        where: Floats = self.rise * done
+        where += self.origin
         return where
 
     def asked(self, now_ns: int) -> Floats:
@@ -72,19 +78,15 @@ class Line(msgspec.Struct, eq=False):
     def sample(self, first_ns: int, step_ns: int, count: int) -> tuple[Floats, Floats]:
         times = [first_ns + number * step_ns for number in range(count)]
         moving = np.array([self.from_ns <= when < self.end_ns for when in times])
-        return np.array([self.at(when) for when in times]), np.where(moving[:, None], self.slope(), 0.0)
+        return np.array([self.at(when) for when in times]), np.where(moving[:, None], np.array(self.slope()), 0.0)
 
     def acceleration(self, now_ns: int) -> Floats:
         return np.zeros(len(self.origin))
 
-    def slope(self) -> Floats:
+    def slope(self) -> list[float]:
         """[D] its velocity per second, 0 where the origin is not known."""
-        slope: Floats = (self.target - self.origin) * (NS_PER_S / max(self.end_ns - self.from_ns, 1))
-        if (total := sum(slope.tolist())) != total:  # each tick asks, and seldom is one not known
-            slope[np.isnan(self.origin)] = 0.0
-        if self.binary.size:
-            slope[self.binary] = 0.0
-        return slope
+        share = NS_PER_S / max(self.end_ns - self.from_ns, 1)
+        return [rise * share if rise == rise else 0.0 for rise in self.rise.tolist()]
 
 
 class Trajectory:

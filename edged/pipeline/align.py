@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from edged.bundle.cell_check import looks_back_ms
 from edged.bundle.manifest import Manifest
@@ -55,12 +56,16 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What one engine in one cell has to see: made once by `wanted()`."""
+    """What one engine in one cell has to see: made once by `wanted()`. `looks_back`: at earlier moments of a stream."""
 
     cameras: tuple[Stream, ...]  # the clock camera first
     sensors: tuple[Stream, ...]
     clock: str | None  # the clock camera
     gap_ns: int = NEVER_NS  # longer between two observations is a break
+    looks_back: bool = False
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "looks_back", any(stream.back_ns for stream in (*self.cameras, *self.sensors)))
 
 
 def wanted(config: Config, manifest: Manifest) -> Wanted:
@@ -186,7 +191,8 @@ def _trouble(
         return None
     reference_ns = reference.captured_ns
     parts: Mapping[str, Frame | Sample]
-    for streams, parts in ((want.cameras, frames), (want.sensors, samples)):
+    several = len(frames) + len(samples) > 1  # else it is the reference itself
+    for streams, parts in ((want.cameras, frames), (want.sensors, samples)) if several else ():
         for stream in streams:
             apart_ns = abs(parts[stream.name].captured_ns - reference_ns)
             if apart_ns > stream.max_skew_ns:

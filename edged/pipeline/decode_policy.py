@@ -45,6 +45,8 @@ class PolicyDecoder:
         if array.ndim not in (2, 3) or array.shape[0] != 1 or array.shape[-1] != width or array.dtype != np.float32:
             fact = f"output '{self._tensor}' is {list(array.shape)} {array.dtype}, not [1, (T,) {width}] float32"
             raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")
+        self._array: NDArray[Any] | None = None  # whose rows are known: an engine keeps its outputs
+        self._rows = array.reshape(-1, width)
         self._from_state = _measured_axes(manifest, action.axes, names)
         self.from_previous = _which(action.axes, lambda axis: axis.mode == "delta_previous")
         self._angles = _which(action.axes, lambda axis: axis.kind == "angle")
@@ -78,7 +80,10 @@ class PolicyDecoder:
         to `anchor` (a multi-turn joint is not spun back); binary axes are rounded to 0 or 1 at 0.5; rotations become
         the nearest ones of unit length, quaternions with the sign of the step before, the first with that of `anchor`.
         """
-        raw: NDArray[np.float32] = outputs[self._tensor].reshape(-1, len(self._axes))
+        if (array := outputs[self._tensor]) is not self._array:
+            self._rows = array.reshape(-1, self.width)
+            self._array = array if np.may_share_memory(array, self._rows) else None
+        raw = self._rows
         captured_ns, t0_ns, consumed = observation.captured_ns, now_ns + self._step_ns, 0
         if len(raw) > 1:
             consumed = self.consumed(captured_ns, t0_ns)
@@ -89,7 +94,7 @@ class PolicyDecoder:
         actions = raw[consumed:].copy() if consumed else raw.copy()
         if len(actions) == 1 and not self._moves:  # a switch or nothing: after an inference numpy calls are cold ones
             for axis in self._binary:
-                value = float(actions[0, axis])
+                value = actions.item(axis)
                 actions[0, axis] = value if math.isnan(value) else value >= 0.5
         elif not self._plain and np.isfinite(actions).all():
             refusal = self._make_absolute(actions, raw, observation, before, anchor)

@@ -23,6 +23,7 @@ from edged.bundle.roles import (
 )
 from edged.core.clock import NS_PER_MS
 from edged.core.errors import RefusedError
+from edged.core.profiling import span
 from edged.core.types import Hold, Observation, Reason
 from edged.pipeline.image_writer import ImageWriter
 from edged.pipeline.past import Seen, nearest
@@ -108,6 +109,7 @@ class Encoder:
         self.settings = Settings(settable)
         self.reset("start")
 
+    @span("encode")
     def encode(self, observation: Observation) -> Hold | None:
         """Fill images, state, noise and what was set. Hold(ENGINE) when a frame cannot take the form the engine needs.
 

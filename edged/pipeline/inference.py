@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from msgspec.structs import replace
 
 from edged.core.errors import EngineError
-from edged.core.profiling import spans
+from edged.core.profiling import span
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction, Reason
 from edged.engine.base import Engine
@@ -37,24 +35,20 @@ class Inference:
     decoder: Decoder
     moves: bool
     counts: bool
-    spans: tuple[AbstractContextManager[Any], ...] = field(default_factory=lambda: spans("encode", "engine", "decode"))
 
     def run(self, observation: Observation, watch: Stopwatch) -> Hold | None:
         """encode and run: the engine's outputs are valid until the next run. A Hold has the reason why there are none.
 
         Raises `MachineryError` for a device that is lost.
         """
-        encode, engine, _ = self.spans
-        with encode:
-            unfit = self.encoder.encode(observation)
-            if self.encoder.prefix is not None and isinstance(self.decoder, PolicyDecoder):
-                self.encoder.continue_from(*self.decoder.prefix(observation, self.encoder.prefix.shape[1]))
+        unfit = self.encoder.encode(observation)
+        if self.encoder.prefix is not None and isinstance(self.decoder, PolicyDecoder):
+            self.encoder.continue_from(*self.decoder.prefix(observation, self.encoder.prefix.shape[1]))
         if unfit is not None:
             return unfit
         watch.lap("encode")
         try:
-            with engine:
-                self.engine.run()
+            self.engine.run()
         except EngineError as error:
             return Hold(Reason.ENGINE, str(error), observation.captured_ns)
         watch.lap("engine")
@@ -66,19 +60,19 @@ class Inference:
         """Whether it is told what the running plan is going to command."""
         return self.encoder.prefix is not None
 
+    @span("decode")
     def decode(
         self, observation: Observation, begin_ns: int, start: Anchor | None = None, before: Floats | None = None
     ) -> Prediction | Hold:
         """The outputs of the last run as a prediction. For a policy, `begin_ns` is when it begins to be obeyed, `start`
         where motion starts then, None when that is unknown, and `before` the command it counts from, if not there."""
-        with self.spans[2]:
-            if not isinstance(self.decoder, PolicyDecoder):
-                return self.decoder.decode(self.engine.outputs, observation)
-            if start is None:
-                nowhere = np.full(self.decoder.width, np.nan)
-                return self.decoder.decode(self.engine.outputs, observation, begin_ns, nowhere, nowhere)
-            before = start.values if before is None else before
-            return self.decoder.decode(self.engine.outputs, observation, begin_ns, before, start.values)
+        if not isinstance(self.decoder, PolicyDecoder):
+            return self.decoder.decode(self.engine.outputs, observation)
+        if start is None:
+            nowhere = np.full(self.decoder.width, np.nan)
+            return self.decoder.decode(self.engine.outputs, observation, begin_ns, nowhere, nowhere)
+        before = start.values if before is None else before
+        return self.decoder.decode(self.engine.outputs, observation, begin_ns, before, start.values)
 
 
 def make_inference(

@@ -50,18 +50,20 @@ class Past:
         self._frames = {name: deque(seen) for name, seen in memory["frames"].items()}
         self._samples = {name: deque(seen) for name, seen in memory["samples"].items()}
 
-    def extend(self, observation: Observation, *wants: Wanted) -> Observation:
-        """`observation` with its stretch, and with the past that any of the engines in `wants` looks at; the first
-        one's `gap_ns` decides whether there was a gap before it."""
+    def extend(self, observation: Observation, running: Wanted, shadow: Wanted | None = None) -> Observation:
+        """`observation` with its stretch, and with the past that any of the engines that want it looks at; `gap_ns` of
+        the running one decides whether there was a gap before it."""
         last_ns, now_ns = self._newest_ns, observation.captured_ns
-        if last_ns is None or now_ns - last_ns > wants[0].gap_ns:
+        if last_ns is None or now_ns - last_ns > running.gap_ns:
             self._stretch += 1
             self._frames.clear()
             self._samples.clear()
             last_ns = now_ns
-        self._newest_ns = max(last_ns, now_ns)
+        self._newest_ns = now_ns if now_ns > last_ns else last_ns
+        if shadow is None and not running.looks_back:
+            return replace(observation, stretch=self._stretch)
         frames, samples, at_ns = {}, {}, observation.reference_ns or now_ns
-        for want in wants:
+        for want in (running,) if shadow is None else (running, shadow):
             for one in want.cameras:
                 if one.back_ns:
                     frames[one.name] = self._kept(one, self._frames, observation.frames, at_ns)

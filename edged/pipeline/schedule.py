@@ -169,4 +169,5 @@ def end_of(chunk: ActionChunk, schedule: Schedule | None) -> int:
     """When `chunk` commands nothing any more: after its last step, or at the age that ends every plan."""
     if schedule is None or chunk.until_ns != NEVER_NS:  # a plan has seen to that, and a way to rest may reach beyond
         return chunk.end_ns
-    return min(chunk.end_ns, chunk.captured_ns + schedule.max_plan_age_ns)
+    too_old_ns = chunk.captured_ns + schedule.max_plan_age_ns
+    return min(chunk.end_ns, too_old_ns) if chunk.ends else too_old_ns

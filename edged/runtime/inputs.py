@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from edged.core.profiling import span
 from edged.core.stopwatch import Readings
 from edged.core.types import Frame, Hold, Observation, Prediction, Reason, Sample, Tick, Verdict
 from edged.pipeline.align import Wanted, observe
@@ -110,6 +111,7 @@ class Inputs:
         """The newest sample of the enable input."""
         return self.sensors[self._enable].newest() if self._enable else None
 
+    @span("observe")
     def observe(self, want: Wanted, tick: Tick, now_ns: int) -> Observation | Hold:
         """The newest input that belongs together, or a Hold that names the stream that does not."""
         frames = {stream.name: self.cameras[stream.name].mailbox.newest() for stream in want.cameras}
@@ -117,7 +119,7 @@ class Inputs:
         observation = self._look(want, frames, now_ns, tick.timed_out, shadow)
         if isinstance(observation, Hold):
             return observation
-        return self.past.extend(observation, want) if shadow is None else self.past.extend(observation, want, shadow)
+        return self.past.extend(observation, want, shadow)
 
     def observe_frame(self, want: Wanted, frame: Frame) -> Observation | Hold:
         """What was there when a frame was captured, however long ago: it is a part's, and a part has its deadline."""

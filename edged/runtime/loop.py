@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from edged.core.profiling import spans
+from edged.core.profiling import span
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import ActionChunk, Hold, Instances, Labels, Observation, Reason, Tick, Verdict
 from edged.inspection.inspect import inspect
@@ -31,7 +31,6 @@ from edged.runtime.triggered import TriggeredPerception
 from edged.runtime.turn import Turn, answered
 
 FOUND = (Labels, Instances)
-OBSERVE, PUBLISH = spans("observe", "publish")  # for a profiler
 
 
 class Loop:
@@ -165,8 +164,7 @@ def take_turn(
     held = motion.check(now_ns, inputs.enable(), inputs.explain_enable, running, measured, empty)
     if running is None:
         return Turn(held or vacancy)
-    with OBSERVE:
-        observation = inputs.observe(running.want, tick, now_ns)
+    observation = inputs.observe(running.want, tick, now_ns)
     watch.lap("observe")
     moving = motion.now(measured, observation.captured_ns if running.inference.counts else None)
     seen = observation if isinstance(observation, Observation) else None
@@ -179,6 +177,7 @@ def take_turn(
     return replace(turn, verdict=inputs.explained(turn.verdict)) if isinstance(turn.verdict, Hold) else turn
 
 
+@span("publish")
 def publish(
     publisher: Publisher,
     by: Pipeline | None,
@@ -191,18 +190,17 @@ def publish(
 ) -> Sent:
     """Send the verdict in the name of the engine that made it."""
     number = 0 if motion.arming is None else motion.number
-    with PUBLISH:
-        if by is None:
-            sent = publisher.send(tick, verdict, NO_ENGINE, motion=number)
-        else:
-            inspection = None
-            if isinstance(verdict, FOUND):
-                calibration = None if publisher.judge is None else publisher.judge.calibration
-                inspection = inspect(verdict, by.manifest.classes, calibration)
-                watch.lap("inspect")
-            sent = publisher.send(
-                tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting,
-                inspection, part,
-            )  # fmt: skip
+    if by is None:
+        sent = publisher.send(tick, verdict, NO_ENGINE, motion=number)
+    else:
+        inspection = None
+        if isinstance(verdict, FOUND):
+            calibration = None if publisher.judge is None else publisher.judge.calibration
+            inspection = inspect(verdict, by.manifest.classes, calibration)
+            watch.lap("inspect")
+        sent = publisher.send(
+            tick, verdict, by.engine.identity, by.meaning, watch.engine_took_ns, by.schedule, number, waiting,
+            inspection, part,
+        )  # fmt: skip
     watch.lap("publish")
     return sent

@@ -14,7 +14,7 @@ import numpy as np
 from edged.bundle.roles import HiddenOutput
 from edged.core.clock import ms
 from edged.core.histogram import Histogram
-from edged.core.profiling import spans
+from edged.core.profiling import span
 from edged.core.stopwatch import Stopwatch
 from edged.core.types import Hold, Observation, Prediction
 from edged.pipeline.decode_policy import PolicyDecoder
@@ -31,7 +31,6 @@ class Overlap:
         read = [name for name, role in roles.items() if not isinstance(role, HiddenOutput)]
         self._decoder = inference.decoder
         self._kept = {name: np.empty_like(self._outputs[name]) for name in read}
-        (self._span,) = spans("decode")  # of its own: those of an inference are one thread's
         self.waited, self.decoded = Histogram(), Histogram()
 
     def keep(self) -> None:
@@ -39,11 +38,11 @@ class Overlap:
         for name, array in self._kept.items():
             np.copyto(array, self._outputs[name])
 
+    @span("decode")
     def decode(self, observation: Observation, watch: Stopwatch) -> Prediction | Hold:
         """What was kept last, as a prediction. `watch`: of its run, whose step this is."""
         self.waited.record(watch.rest())
-        with self._span:
-            prediction = self._decoder.decode(self._kept, observation)
+        prediction = self._decoder.decode(self._kept, observation)
         watch.lap("decode")
         self.decoded.record(watch.took_ns["decode"])
         return prediction

@@ -64,5 +64,5 @@ def answered(
         elif (start := answer.start) is not None:
             target = verdict.actions[0].astype(np.float64)
             line = Line(start.values, start.at_ns, target, verdict.t0_ns, running.rule.binary)
-            verdict, path = replace(verdict, velocities=line.slope().astype(np.float32)[None]), Follow(line)
+            verdict, path = replace(verdict, velocities=np.array([line.slope()], np.float32)), Follow(line)
     return Turn(verdict, path, observation, moving, answer.prediction)

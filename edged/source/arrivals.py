@@ -29,6 +29,10 @@ class Arrivals:
         That is so after a pause of the loop, and while it cannot empty the queue (`emptied` is False): a full queue
         keeps the oldest, and more of them lie in the kernel.
         """
+        if not count and emptied:
+            self._drains.append((now_ns, 0))
+            self._distrust = max(0, self._distrust - 1)
+            return []
         gap_ns = now_ns - self._drains[-1][0]
         if not emptied:
             self._distrust = 2

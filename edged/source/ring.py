@@ -41,8 +41,10 @@ class Ring:
         stamps, newest = self._stamps, self._newest
         if newest is None:
             return
-        first = max(self._first, len(stamps) - MAX_SAMPLES)
-        self._first = first = bisect_left(stamps, stamps[-1] - self._history_ns, first)
+        first, oldest_ns = max(self._first, len(stamps) - MAX_SAMPLES), stamps[-1] - self._history_ns
+        if stamps[first] < oldest_ns:
+            first = bisect_left(stamps, oldest_ns, first)
+        self._first = first
         if first > len(stamps) // 2:
             del stamps[:first], self._seqs[:first], self._values[: first * newest.values.size]
             self._first = 0

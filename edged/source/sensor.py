@@ -197,12 +197,13 @@ class Sensor(RingedSensor):
 
     def _is_in_order(self, reading: Reading) -> bool:
         """Whether a message with an order of its own is newer than what was accepted before."""
-        if reading.preamble is None:
+        if (preamble := reading.preamble) is None:
             return True
-        if self._senders.refuses(reading.preamble.boot, self._now()):
+        now_ns = self._now()
+        if self._senders.refuses(preamble.boot, now_ns):
             self._rejected["senders"] += 1
             return False
-        if not (refusal := self._order.refusal(reading.preamble, self._now())):
+        if not (refusal := self._order.refusal(preamble, now_ns)):
             return True
         self._rejected["ahead" if refusal == "future" else "order"] += 1
         return False

@@ -87,7 +87,8 @@ class Arrays(Mapping[str, NDArray[Any]]):
                 array = array.copy()  # an image is worth a copy less
         if len(spec.shape) != 1:
             array = array.reshape(spec.shape)
-        array.setflags(write=False)
+        if array.flags.writeable:
+            array.setflags(write=False)
         return array
 
 

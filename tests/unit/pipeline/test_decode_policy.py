@@ -59,6 +59,18 @@ def test_the_chunk_outlives_the_next_run() -> None:
     assert (got.actions == 1).all()
 
 
+@pytest.mark.parametrize("strided", [False, True])
+def test_every_run_is_read_whoever_keeps_the_outputs(strided: bool) -> None:
+    """An engine keeps its arrays; those of a recording are others each time, or lie apart in memory."""
+    kept = np.ones((1, 5, 6), np.float32)[:, :, ::2] if strided else np.ones((1, 5, 3), np.float32)
+    decoder = PolicyDecoder(manifest(outputs={"action": action(*map(axis, JOINTS))}), {"action": kept}, NAMES)
+    for number in range(4):
+        kept[...] = number
+        assert (chunk(decoder.decode({"action": kept}, seen(), NOW_NS, UNKNOWN, UNKNOWN)).actions == number).all()
+        other = np.full((1, 5, 3), -number, np.float32)
+        assert (chunk(decoder.decode({"action": other}, seen(), NOW_NS, UNKNOWN, UNKNOWN)).actions == -number).all()
+
+
 @pytest.mark.parametrize(("age_ms", "dropped"), [(0, 0), (1, 1), (20, 1), (21, 2), (60, 3)])
 def test_a_chunk_keeps_its_time_base_and_drops_what_was_consumed(age_ms: float, dropped: int) -> None:
     raw = np.arange(15, dtype=np.float32).reshape(1, 5, 3)
