@@ -29,6 +29,8 @@ class ActionWriter:
     """
 
     def __init__(self, topic: str, session: int, boot: bytes) -> None:
+        if len(boot) != 8:
+            raise WireError(f"boot {boot!r}", "it has 8 bytes")
         self._topic, self._session, self._boot = topic_bytes(topic), session, boot
         self._shape: tuple[int, ...] = ()  # of the arrays before, and how those lie
         self._laid_out = LaidOut((), (), msgspec.Raw(), 0)
@@ -52,10 +54,10 @@ class ActionWriter:
         t0_ns, step_ns, end_ns = header["t0_ns"], header["step_ns"], END_OF_TIME_NS
         if not (
             seq > 0 and 0 <= captured_ns < end_ns and 0 <= published_ns < end_ns and 0 <= valid_for_ns < end_ns
-            and 0 <= t0_ns < end_ns and 0 <= step_ns < end_ns
+            and 0 <= t0_ns < end_ns and 0 <= step_ns < end_ns and len(engine) == 8
         ):  # fmt: skip
-            stamps = captured_ns, published_ns, valid_for_ns, t0_ns, step_ns
-            raise WireError(f"seq {seq}, stamps {stamps}", "seq counts from 1, stamps are 0 to 2**62 - 1")
+            fact = f"seq {seq}, stamps {(captured_ns, published_ns, valid_for_ns, t0_ns, step_ns)}, engine {engine!r}"
+            raise WireError(fact, "seq counts from 1, stamps are 0 to 2**62 - 1, an engine has 8 bytes")
         parts, laid_out = self._lay_out(actions, velocities)
         header["arrays"] = laid_out.told
         try:

@@ -178,6 +178,7 @@ def test_every_module_is_in_a_room() -> None:
 def test_no_file_is_longer_than_a_person_reads() -> None:
     lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
     assert not {name: lines for name, lines in lengths.items() if lines > 300}
+    assert len((PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
 def test_imports_point_one_way_and_vendors_stay_at_home() -> None:

@@ -103,5 +103,9 @@ def test_it_refuses_what_no_header_can_have() -> None:
             writer.write(1, 1, 1, 1, 0, ENGINE, header_of(**more), action)
     with pytest.raises(WireError):
         writer.write(1, 1, 1, 1, -1, ENGINE, header_of(), action)
-    with pytest.raises(WireError):
-        ActionWriter("", SESSION, BOOT)
+    for engine in (b"", b"short", b"one byte more"):
+        with pytest.raises(WireError):
+            writer.write(1, 1, 1, 1, 0, engine, header_of(), action)
+    for topic, boot in (("", BOOT), (TOPIC, b""), (TOPIC, b"bootboot+")):
+        with pytest.raises(WireError):
+            ActionWriter(topic, SESSION, boot)
