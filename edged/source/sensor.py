@@ -2,11 +2,12 @@
 
 Nothing that arrives can disturb the loop: a message that cannot be used is counted by cause and ignored, and one
 drain has a budget of bytes and time that goes to the newest. Causes: `malformed`, `huge` (longer than these names
-need), `kind` (not a SAMPLE), `shape` (not one number per name), `unit` (not the config's), `order` (not newer than the
-last), `ahead` (made, or its sender started, later than now), `topic` (only begins with ours), `parts` (of a message
-without end), `silent` (our memory grew while nothing came: connected anew), `overrun` (more than a tick can decode: the
-oldest of them), `backlog` (no stamp of its own and possibly long in a queue), `flood` (how often all that waited was
-dropped unread), and `future` (its stamp lies ahead of our clock: taken, but as of now).
+need), `kind` (not a SAMPLE), `shape` (not one number per name), `names` and `unit` (not the config's), `order` (not
+newer than the last), `senders` (of a machine that another one has replaced), `ahead` (made, or its sender started,
+later than now), `topic` (only begins with ours), `parts` (of a message without end), `silent` (our memory grew while
+nothing came: connected anew), `cut` (how often the connection was, see `Link`), `overrun` (more than a tick can decode:
+the oldest of them), `backlog` (no stamp of its own and possibly long in a queue), `flood` (how often all that waited
+was dropped unread), and `future` (its stamp lies ahead of our clock: taken, but as of now).
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from edged.wire import Flag, Kind, Preamble, encode
 
 NAMES = ("a", "b", "c")
 CODECS = ("edged", "json", "msgpack", "struct:<3d", "struct:>hBf", "struct:<?2e")
-_DECODERS = [decoder(codec, NAMES) for codec in CODECS]
-CAUSES = {"malformed", "kind", "shape"}
+UNITS = ("rad", "m", "1")
+_DECODERS = [decoder(codec, NAMES, UNITS) for codec in CODECS]
+CAUSES = {"malformed", "kind", "shape", "names", "unit"}
 
 
 def check(data: bytes) -> None:
@@ -37,7 +38,9 @@ def _sample(header: dict[str, object], array: np.ndarray) -> bytes:
 
 
 _NUMBERS = st.lists(st.floats() | st.integers(-(1 << 63), (1 << 64) - 1) | st.none() | st.booleans(), max_size=5)
-_STAMPED = st.fixed_dictionaries({"values": _NUMBERS}, optional={"captured_ns": values(2), "more": values(4)})
+_ABOUT = values(2) | st.just(list(NAMES)) | st.just(list(UNITS)) | st.lists(st.text(), max_size=4)
+_MORE = {"captured_ns": values(2), "more": values(4), "names": _ABOUT, "unit": _ABOUT | st.text()}
+_STAMPED = st.fixed_dictionaries({"values": _NUMBERS}, optional=_MORE)
 _BODIES = _NUMBERS | _STAMPED | values()
 
 
@@ -56,9 +59,10 @@ _NEARLY = st.one_of(
 )
 SEEDS = (
     *(b"\0" + path.read_bytes() for path in sorted(HERE.glob("*.bin"))),
-    b"\0" + _sample({"names": list(NAMES), "unit": "rad"}, np.array([1.0, 2.0, 3.0])),
+    b"\0" + _sample({"names": list(NAMES), "unit": list(UNITS)}, np.array([1.0, 2.0, 3.0])),
     b"\0" + _sample({"unit": ["rad", "m", "1"]}, np.zeros(3000)),
     b'\x01{"values": [1, NaN, -Infinity], "captured_ns": 12.5}',
+    b'\x01{"values": [1, 2, 3], "names": ["a", "b", "c"], "unit": ["rad", "m", "1"]}',
     b"\x01[1e308, -0.0, null]",
     _msgpack({"values": [1, 2.5, None], "captured_ns": 1 << 60}),
     b"\x03" + bytes(24),

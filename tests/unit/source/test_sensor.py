@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from waiting import until
 from edged.config import SensorConfig
 from edged.core.clock import boot_id
 from edged.core.errors import ConfigError
+from edged.source import sensor as sensor_module
 from edged.source.sensor import Sensor
 from edged.wire import Flag, Kind, Preamble, encode
 
@@ -190,3 +192,12 @@ def test_compressed_values_of_another_shape_are_not_expanded(
     preamble = Preamble(Kind.SAMPLE, 0, Flag(0), 1, 1, now, now, 10**9, boot_id(), bytes(8))
     sender.send(encode(TOPIC, preamble, {}, (("values", np.zeros(1_000_000)),), "zstd"))
     rejected(sensor, "shape")
+
+
+def test_every_cause_that_is_counted_is_explained() -> None:
+    told, folder = sensor_module.__doc__ or "", Path(sensor_module.__file__).parent
+    counted = {"cut", "parts", "silent"}
+    for name in ("sensor.py", "codec.py"):
+        counted |= set(re.findall(r'(?:Unreadable\(|_rejected\[)"(\w+)"', (folder / name).read_text(encoding="utf-8")))
+    assert counted >= {"malformed", "names", "unit", "senders", "order"}
+    assert not {cause for cause in counted if f"`{cause}`" not in told}
