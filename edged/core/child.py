@@ -107,12 +107,14 @@ def run_child(
         watch = _Watch(child, reports, on_note, memory_bytes)
         try:
             step_back(child.pid)
-            deadline_ns = now() + round((timeout_s or 0) * NS_PER_S)
+            deadline_ns, waits = now() + round((timeout_s or 0) * NS_PER_S), Waits(child.pid, now)
             while watch.turn():
                 if cancel is not None and cancel.is_set():
                     watch.end("cancelled", GRACE_S)
-                elif timeout_s is not None and now() > deadline_ns:
-                    watch.end(f"{SLOW} than {timeout_s:g} s{watch.starved(timeout_s)}")
+                elif timeout_s is not None:
+                    waits.look()
+                    if now() > deadline_ns:
+                        watch.end(f"{SLOW} than {timeout_s:g} s{_starved(waits.longest_s(), timeout_s)}")
         finally:
             watch.close()
         last = watch.last
@@ -128,6 +130,11 @@ def step_back(pid: int) -> None:
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _starved(waited_s: float, seconds: float) -> str:
+    """What a child that stepped back says of its time where others had the processors; nothing where it had them."""
+    return f", {waited_s:.0f} s of them in wait {STARVED}" if waited_s > seconds / 2 else ""
 
 
 def _start(argv: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[bytes]:
@@ -164,7 +171,6 @@ class _Watch:
         self._child = child
         self._on_note = on_note
         self._memory_bytes = memory_bytes
-        self._waits = Waits(child.pid)
         self._selector = selectors.DefaultSelector()
         self._buffers = {reports: b"", child.stdout: b""}
         self._takers = {reports: self._report, child.stdout: self._print}
@@ -181,7 +187,6 @@ class _Watch:
         if not self._selector.get_map():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(POLL_S)
-        self._waits.look()
         resident = tree_bytes(self._child.pid)
         self.peak_bytes = max(self.peak_bytes, resident)
         if resident > self._memory_bytes:
@@ -189,11 +194,6 @@ class _Watch:
         elif available_bytes() < RESERVE_BYTES:
             self.end("left less than 256 MiB of memory for everything else")
         return True
-
-    def starved(self, seconds: float) -> str:
-        """What a child that stepped back says of its time where others had the processors; else nothing."""
-        waited_s = self._waits.longest_s()
-        return f", {waited_s:.0f} s of them in wait {STARVED}" if waited_s > seconds / 2 else ""
 
     def end(self, why: str, grace_s: float = 0.0) -> None:
         """End the child, after letting it stop by itself for `grace_s`."""

@@ -5,7 +5,9 @@ A process that is gone has no memory, no children and no command; a machine with
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from edged.core.clock import NS_PER_S, Now, monotonic_ns
 from edged.core.errors import EngineError
 
 MEMINFO = Path("/proc/meminfo")
+OWN_FIGURES = Path("/proc/self/schedstat")
+LOOK_NS = NS_PER_S // 10
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")  # 64 KiB on some arm64 kernels
 
 
@@ -29,7 +33,14 @@ def resident_bytes(pid: int | None = None) -> int:
 
 def tree_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants, those that the kernel lists."""
-    return resident_bytes(pid) + sum(map(tree_bytes, children(pid)))
+    return sum(map(resident_bytes, family(pid)))
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and its descendants, those that the kernel lists."""
+    yield pid
+    for child in children(pid):
+        yield from family(child)
 
 
 def children(pid: int) -> list[int]:
@@ -46,7 +57,7 @@ def command(pid: int) -> list[str]:
 
 
 class Waits:
-    """How long the threads of a process were ready and had no processor; look at them now and then.
+    """How long the threads of a process and its descendants were ready and had no processor; look now and then.
 
     From the first two figures of schedstat (Documentation/scheduler/sched-stats.rst of the kernel), in nanoseconds. The
     second, the time waited, counts a wait only once it has ended: one that goes on is seen by a thread that stays ready
@@ -54,16 +65,19 @@ class Waits:
     """
 
     def __init__(self, pid: int, now: Now = monotonic_ns) -> None:
-        self._pid, self._now, self._looked_ns = pid, now, now()
+        self._pid, self._now, self._looked_ns = pid, now, now() - LOOK_NS
         self._seen: dict[int, tuple[bytes, int]] = {}  # per thread: its figures, and since when they are the same
+        self._are_kept = text_of(OWN_FIGURES).split()[:1] not in ([], ["0"])
 
     def look(self) -> None:
-        """Note who waits now."""
-        now_ns = self._looked_ns = self._now()
-        before, self._seen = self._seen, {}
-        for thread, figures in _of_threads(self._pid, "schedstat").items():
-            last, since_ns = before.get(thread, (b"", now_ns))
-            self._seen[thread] = figures, since_ns if figures == last and _is_ready(self._pid, thread) else now_ns
+        """Note who waits now; not more often than ten times a second, for it takes 20 us a thread."""
+        if (now_ns := self._now()) - self._looked_ns < LOOK_NS or not self._are_kept:
+            return
+        before, self._seen, self._looked_ns = self._seen, {}, now_ns
+        for pid in family(self._pid):
+            for thread, figures in _of_threads(pid, "schedstat").items():
+                last, since_ns = before.get(thread, (b"", now_ns))
+                self._seen[thread] = figures, since_ns if figures == last and _is_ready(pid, thread) else now_ns
 
     def longest_s(self) -> float:
         """Of the thread that waited longest, in seconds, as it was at the last look; 0 where it is not known."""
@@ -93,12 +107,10 @@ def available_bytes(meminfo: Path = MEMINFO) -> int:
 def _of_threads(pid: int, name: str) -> dict[int, bytes]:
     """What that file of each thread of a process has."""
     found: dict[int, bytes] = {}
-    try:
+    with contextlib.suppress(OSError):  # the process has ended
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all that is wanted
-            with open(f"/proc/{pid}/task/{task}/{name}", "rb") as file:  # noqa: PTH123
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/{name}", "rb") as file:  # noqa: PTH123
                 found[int(task)] = file.read()
-    except OSError:
-        pass
     return found
 
 

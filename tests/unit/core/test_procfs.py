@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 from edged.core import procfs
 from edged.core.clock import NS_PER_S
 from edged.core.errors import EngineError
-from edged.core.procfs import Waits, available_bytes, children, command, resident_bytes, tree_bytes
+from edged.core.procfs import Waits, available_bytes, children, command, family, resident_bytes, tree_bytes
 
 NOBODY = 2**22 + 1  # no pid is that high
 
@@ -83,11 +84,19 @@ def looked(waits: Waits, times: int) -> float:
     return waits.longest_s()
 
 
-def test_a_wait_for_a_processor_counts_also_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel that keeps figures."""
+    (tmp_path / "schedstat").write_text("12 34 5\n")
+    monkeypatch.setattr(procfs, "OWN_FIGURES", tmp_path / "schedstat")
+    return tmp_path / "schedstat"
+
+
+def test_a_wait_for_a_processor_counts_also_while_it_lasts(monkeypatch: pytest.MonkeyPatch, kept: Path) -> None:
     """The kernel's own figure is 0 for one that never got any."""
     now = [0]
     figures, state = {7: b"5 2000000000 1\n"}, {7: "R"}
-    monkeypatch.setattr(procfs, "_of_threads", lambda pid, name: figures)
+    monkeypatch.setattr(procfs, "_of_threads", lambda pid, name: figures if name == "schedstat" else {})
     monkeypatch.setattr(procfs, "_is_ready", lambda pid, thread: state[thread] == "R")
     waits = Waits(1, lambda: now[0])
 
@@ -105,23 +114,46 @@ def test_a_wait_for_a_processor_counts_also_while_it_lasts(monkeypatch: pytest.M
     state[7] = "R"
     assert after(1) == 6.5
     figures[8], state[8] = b"1 9000000000 1\n", "S"
-    assert after(0) == 9
+    assert after(0) == 6.5  # too soon to look again
+    assert after(1) == 9
+    kept.write_text("0 0 0\n")  # a kernel that keeps none: everybody seems to wait
+    unknown = Waits(1, lambda: now[0])
+    figures.update({7: b"0 0 0\n", 8: b"0 0 0\n"})
+    state[8] = "R"
+    for _ in range(9):
+        now[0] += NS_PER_S
+        unknown.look()
+    assert unknown.longest_s() == 0
 
 
-def test_a_loop_of_the_idle_class_waits_behind_others() -> None:
-    one = {min(os.sched_getaffinity(0))}
-    code = f"import os\nos.sched_setaffinity(0, {one})\nwhile True: pass"
-    loops = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+def test_a_thread_that_ends_meanwhile_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = [threading.Thread(target=time.sleep, args=(5,), daemon=True) for _ in range(3)]
+    for one in threads:
+        one.start()
+    there = [path.name for path in Path(f"/proc/{os.getpid()}/task").iterdir()]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", lambda path: [there[0], str(NOBODY), *there[1:]])
+        assert procfs._of_threads(os.getpid(), "stat").keys() == set(map(int, there))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_loop_of_the_idle_class_waits_behind_others(alone: bool) -> None:
+    """Itself, or a child of what is looked at: a trial builds plans in a child of its own."""
+    code = f"import os, subprocess, sys\nos.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
+    busy = f"{code}while True: pass"
+    idle = f"{code}os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
+    parent = f"{code}subprocess.run([sys.executable, '-c', {idle!r}])"
+    loops = [subprocess.Popen([sys.executable, "-c", body]) for body in (idle if alone else parent, busy, busy)]
     try:
-        os.sched_setscheduler(loops[0].pid, os.SCHED_IDLE, os.sched_param(0))
         waits = Waits(loops[0].pid)
         deadline = time.monotonic() + 30
         while looked(waits, 1) < 1:
             assert time.monotonic() < deadline
     finally:
-        for one_of_them in loops:
-            one_of_them.kill()
-            one_of_them.wait()
+        for pid in (*family(loops[0].pid), *(each.pid for each in loops[1:])):
+            os.kill(pid, signal.SIGKILL)
+        for each in loops:
+            each.wait()
 
 
 def test_who_sleeps_does_not_wait() -> None:
@@ -135,5 +167,6 @@ def test_who_sleeps_does_not_wait() -> None:
 
 def test_nobody_waits_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked(Waits(NOBODY), 2) == 0
-    monkeypatch.setattr(procfs, "_of_threads", lambda pid, name: {7: b""})  # a thread that has just ended
+    ended = {7: b""}  # just now
+    monkeypatch.setattr(procfs, "_of_threads", lambda pid, name: ended if name == "schedstat" else {})
     assert looked(Waits(1), 2) == 0
