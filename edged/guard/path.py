@@ -86,7 +86,8 @@ class Line(msgspec.Struct, eq=False):
     def slope(self) -> list[float]:
         """[D] its velocity per second, 0 where the origin is not known."""
         share = NS_PER_S / max(self.end_ns - self.from_ns, 1)
-        return [rise * share if rise == rise else 0.0 for rise in self.rise.tolist()]
+        both = zip(self.rise.tolist(), self.origin.tolist(), strict=True)
+        return [rise * share if origin == origin else 0.0 for rise, origin in both]
 
 
 class Trajectory:

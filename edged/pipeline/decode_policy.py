@@ -45,8 +45,7 @@ class PolicyDecoder:
         if array.ndim not in (2, 3) or array.shape[0] != 1 or array.shape[-1] != width or array.dtype != np.float32:
             fact = f"output '{self._tensor}' is {list(array.shape)} {array.dtype}, not [1, (T,) {width}] float32"
             raise RefusedError(fact, "re-pack the model with 'edged pack MODEL'")
-        self._array: NDArray[Any] | None = None  # whose rows are known: an engine keeps its outputs
-        self._rows = array.reshape(-1, width)
+        self._array, self._rows = array, array.reshape(-1, width)  # an engine keeps its outputs
         self._from_state = _measured_axes(manifest, action.axes, names)
         self.from_previous = _which(action.axes, lambda axis: axis.mode == "delta_previous")
         self._angles = _which(action.axes, lambda axis: axis.kind == "angle")
@@ -81,8 +80,7 @@ class PolicyDecoder:
         the nearest ones of unit length, quaternions with the sign of the step before, the first with that of `anchor`.
         """
         if (array := outputs[self._tensor]) is not self._array:
-            self._rows = array.reshape(-1, self.width)
-            self._array = array if np.may_share_memory(array, self._rows) else None
+            self._array, self._rows = array, array.reshape(-1, self.width)  # a view, for the first side is 1
         raw = self._rows
         captured_ns, t0_ns, consumed = observation.captured_ns, now_ns + self._step_ns, 0
         if len(raw) > 1:

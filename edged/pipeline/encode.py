@@ -142,6 +142,7 @@ class Encoder:
             draw(self._noise, self._identity, self.inferences)
         return None
 
+    @span("encode")
     def continue_from(self, steps: NDArray[np.float64], delay: int) -> None:
         """Fill the prefix [T, D] and the delay."""
         if self.prefix is not None and self._delay is not None:

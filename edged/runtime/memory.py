@@ -53,6 +53,7 @@ KNOWN: dict[str, type[Any]] = {
     )
 }
 IS = "is"  # key of a map that is none
+FOUND = {"rise"}  # what a class finds from its other fields
 
 MakeFrame = Callable[[str, int, int], Frame]
 """From camera, seq and captured_ns."""
@@ -111,7 +112,9 @@ def _plain(value: Any, paths: list[Trajectory]) -> Any:
 
 def _keys(value: Any) -> tuple[str, ...]:
     """The fields of a value of the flow, whatever makes its class."""
-    return value.__struct_fields__ if isinstance(value, msgspec.Struct) else tuple(one.name for one in fields(value))
+    if isinstance(value, msgspec.Struct):
+        return tuple(key for key in value.__struct_fields__ if key not in FOUND)
+    return tuple(one.name for one in fields(value))
 
 
 def _value(plain: Any, paths: list[Any], frame: MakeFrame) -> Any:

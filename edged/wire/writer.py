@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from edged.core.errors import WireError
 from edged.wire.arrays import LaidOut, lay_out
 from edged.wire.kinds import CHECKS, END_OF_TIME_NS, Kind
-from edged.wire.message import ENCODER, MAGIC, MAX_HEADER, PREAMBLE
+from edged.wire.message import ENCODER, MAGIC, MAX_HEADER, PREAMBLE, Flag
 from edged.wire.topic import topic_bytes
 
-_ACTION = int(Kind.ACTION)
+_ACTION, _STOP = int(Kind.ACTION), int(Flag.STOP)
 _CHECK = CHECKS[_ACTION]
 _PADDING = tuple(map(bytes, range(8)))
 _FLOAT32 = np.dtype("<f4")
@@ -32,7 +32,7 @@ class ActionWriter:
         if len(boot) != 8:
             raise WireError(f"boot {boot!r}", "it has 8 bytes")
         self._topic, self._session, self._boot = topic_bytes(topic), session, boot
-        self._shape: tuple[int, ...] = ()  # of the arrays before, and how those lie
+        self._shape: tuple[int, ...] | None = None  # of the arrays before, and how those lie
         self._laid_out = LaidOut((), (), msgspec.Raw(), 0)
 
     def write(
@@ -51,10 +51,13 @@ class ActionWriter:
 
         Raises `WireError` for numbers and arrays that `decode` would refuse.
         """
-        t0_ns, step_ns, end_ns = header["t0_ns"], header["step_ns"], END_OF_TIME_NS
+        t0_ns, step_ns, end_ns = header.get("t0_ns"), header.get("step_ns"), END_OF_TIME_NS
+        if "arrays" in header or flags & _STOP:
+            raise WireError("an action with the stop bit or a header key 'arrays'", "send a Hold; give arrays apart")
         if not (
             seq > 0 and 0 <= captured_ns < end_ns and 0 <= published_ns < end_ns and 0 <= valid_for_ns < end_ns
-            and 0 <= t0_ns < end_ns and 0 <= step_ns < end_ns and len(engine) == 8
+            and type(t0_ns) is int is type(step_ns) and 0 <= t0_ns < end_ns and 0 <= step_ns < end_ns
+            and len(engine) == 8
         ):  # fmt: skip
             fact = f"seq {seq}, stamps {(captured_ns, published_ns, valid_for_ns, t0_ns, step_ns)}, engine {engine!r}"
             raise WireError(fact, "seq counts from 1, stamps are 0 to 2**62 - 1, an engine has 8 bytes")
@@ -86,6 +89,5 @@ class ActionWriter:
         ):
             return (actions, _PADDING[-actions.nbytes % 8], velocities), self._laid_out
         parts, laid_out = lay_out((("action", actions), ("velocity", velocities)), "raw", _CHECK)
-        if actions.dtype is _FLOAT32 is velocities.dtype:
-            self._shape, self._laid_out = actions.shape, laid_out
+        self._shape, self._laid_out = actions.shape, laid_out
         return parts, laid_out

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edged.guard.path import Line
+from edged.runtime.memory import dump, load, unseen
 
 S = 1_000_000_000
 
@@ -32,6 +33,19 @@ def test_it_leads_from_one_to_the_other_and_switches_at_the_end() -> None:
         positions, velocities = line.sample(begin - 1, took + 1, 2)
         np.testing.assert_array_equal(positions[1], target)
         assert not velocities.any()  # before it begins, and once it has ended
+
+
+def test_a_target_that_is_no_number_has_no_speed_of_nought() -> None:
+    line = Line(np.array([0.0, math.nan, 0.0]), 0, np.array([math.nan, 1.0, math.nan]), S, np.array([2]))
+    np.testing.assert_array_equal(line.slope(), [math.nan, 0.0, 0.0])
+
+
+def test_it_is_remembered_by_what_it_is_made_of() -> None:
+    line = Line(np.zeros(2), 0, np.array([1.0, 2.0]), S, np.zeros(0, np.intp))
+    assert b"rise" not in dump(line)
+    again = load(dump(line), unseen)
+    np.testing.assert_array_equal(again.at(S // 2), line.at(S // 2))
+    assert again.slope() == [1, 2]
 
 
 def test_what_it_gives_is_not_its_own() -> None:

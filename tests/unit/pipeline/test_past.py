@@ -207,3 +207,25 @@ def test_it_equals_a_queue_that_is_filled_with_the_first(steps: int, jitter: lis
             for name in ("left", "right"):
                 assert nearest(observation.past_frames[name], when).image[0, 0, 0] == wanted
             assert nearest(observation.past_samples["joints"], when).values[0] == wanted
+
+
+@pytest.mark.parametrize("looks", ["camera", "sensor", "shadow's sensor", "nothing"])
+def test_who_looks_back_at_one_stream_alone_gets_its_past(looks: str) -> None:
+    back = GAP // 2
+    nothing = Wanted((Stream("tool", 0, 0),), (Stream("joints", 0, 0),), "camera:tool", GAP)
+    camera = Wanted((Stream("tool", 0, 0, (), back),), (Stream("joints", 0, 0),), "camera:tool", GAP)
+    sensor = Wanted((Stream("tool", 0, 0),), (Stream("joints", 0, 0, (), back),), "camera:tool", GAP)
+    past, last = Past(), seen(MS)
+    for number in range(1, 5):
+        wants = {"camera": (camera,), "sensor": (sensor,), "shadow's sensor": (nothing, sensor), "nothing": (nothing,)}
+        last = past.extend(seen(number * 20 * MS), *wants[looks])
+    assert [len(kept) for kept in last.past_frames.values()] == ([4] if looks == "camera" else [])
+    assert [len(kept) for kept in last.past_samples.values()] == ([4] if "sensor" in looks else [])
+
+
+def test_a_look_at_an_older_moment_makes_no_gap() -> None:
+    past, wanted = Past(), want(0)
+    first = past.extend(seen(1000 * MS), wanted)
+    older = past.extend(seen(1000 * MS - GAP), wanted)
+    newer = past.extend(seen(1000 * MS + GAP), wanted)
+    assert first.stretch == older.stretch == newer.stretch

@@ -85,10 +85,11 @@ def test_it_refuses_numbers_that_no_reader_takes() -> None:
         (np.zeros((1, 2), np.float32), np.zeros((2, 2), np.float32)),
         (np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float64)),
         (np.zeros((1, 2), object), None),
+        (np.zeros((), np.float32), np.zeros((), np.float32)),
     ],
 )
 def test_it_refuses_arrays_that_are_no_action(actions: Any, velocities: Any) -> None:
-    writer = ActionWriter(TOPIC, SESSION, BOOT)
+    writer = ActionWriter(TOPIC, SESSION, BOOT)  # also as the first of all
     fine = np.zeros((1, 2), np.float32)
     for _ in range(2):  # also after good ones
         with pytest.raises(WireError):
@@ -101,8 +102,19 @@ def test_it_refuses_what_no_header_can_have() -> None:
     for more in ({"detail": object()}, {"detail": 1 << 70}, {"detail": "x" * MAX_HEADER}):
         with pytest.raises(WireError):
             writer.write(1, 1, 1, 1, 0, ENGINE, header_of(**more), action)
-    with pytest.raises(WireError):
-        writer.write(1, 1, 1, 1, -1, ENGINE, header_of(), action)
+    for key in ("t0_ns", "step_ns"):
+        for value in (100.0, True, None, "1", np.int64(5)):
+            with pytest.raises(WireError):
+                writer.write(1, 1, 1, 1, 0, ENGINE, header_of(**{key: value}), action)
+        without = header_of()
+        del without[key]
+        with pytest.raises(WireError):
+            writer.write(1, 1, 1, 1, 0, ENGINE, without, action)
+    with pytest.raises(WireError, match="arrays"):
+        writer.write(1, 1, 1, 1, 0, ENGINE, header_of(arrays=[]), action)
+    for flags in (-1, int(Flag.STOP), int(Flag.STOP | Flag.CHANGED)):
+        with pytest.raises(WireError):
+            writer.write(1, 1, 1, 1, flags, ENGINE, header_of(), action)
     for engine in (b"", b"short", b"one byte more"):
         with pytest.raises(WireError):
             writer.write(1, 1, 1, 1, 0, engine, header_of(), action)
