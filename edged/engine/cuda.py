@@ -76,8 +76,7 @@ class Cuda:
         self._kernels = kernels()
         try:
             pycuda.init()
-            card = pycuda.Device(device)
-            attribute = pycuda.device_attribute
+            card, attribute = pycuda.Device(device), pycuda.device_attribute
             self.integrated = bool(card.get_attribute(attribute.INTEGRATED))
             self.can_map = bool(card.get_attribute(attribute.CAN_MAP_HOST_MEMORY))
             self.name, self._pci = str(card.name()), str(card.pci_bus_id())
@@ -141,36 +140,41 @@ class Cuda:
         """A new stream. Of two with work to do the GPU serves the urgent one first, if cuda-bindings is there."""
         if self._bindings is None:
             return _PlainStream(self._pycuda)
-        return _RawStream(self._bindings, urgent)
+        least, greatest = call(self._bindings, "cuCtxGetStreamPriorityRange")  # greater priorities are smaller numbers
+        return _RawStream(self._bindings, self.stream_handle(greatest if urgent else least))
+
+    def stream_handle(self, priority: int) -> Any:
+        """A new stream of cuda-bindings."""
+        return call(self._bindings, "cuStreamCreateWithPriority", NON_BLOCKING, priority)
 
     def capture(self, stream: Stream, work: Callable[[int], None]) -> Any:
         """What `work` enqueues, as a graph for `launch`; nothing of it runs now. Only with `graphs`."""
         driver, handle = self._bindings, stream.handle
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL  # the loop goes on meanwhile
-        _call(driver, "cuStreamBeginCapture", handle, mode)
+        call(driver, "cuStreamBeginCapture", handle, mode)
         try:
             work(handle)
         finally:
-            graph = _call(driver, "cuStreamEndCapture", handle)
+            graph = call(driver, "cuStreamEndCapture", handle)
         try:
-            return _call(driver, "cuGraphInstantiate", graph, 0)
+            return call(driver, "cuGraphInstantiate", graph, 0)
         finally:
-            _call(driver, "cuGraphDestroy", graph)
+            call(driver, "cuGraphDestroy", graph)
 
     def tolerate_captures(self) -> None:
         """Let this thread go on while others capture: ONNX Runtime captures in a mode that is a ban on all threads."""
         if self._bindings is not None:
             mode = self._bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
             try:
-                _call(self._bindings, "cuThreadExchangeStreamCaptureMode", mode)
+                call(self._bindings, "cuThreadExchangeStreamCaptureMode", mode)
             except CudaError as error:  # a broken context shows at its next call
                 log.debug("%s", error)
 
     def launch(self, graph: Any, stream: Stream) -> None:
-        _call(self._bindings, "cuGraphLaunch", graph, stream.handle)
+        call(self._bindings, "cuGraphLaunch", graph, stream.handle)
 
     def free_graph(self, graph: Any) -> None:
-        _call(self._bindings, "cuGraphExecDestroy", graph)
+        call(self._bindings, "cuGraphExecDestroy", graph)
 
     def judge(self, error: Exception) -> EngineError | MachineryError:
         """What an error means: a context that also fails a harmless call is dead, and all in it is lost."""
@@ -220,37 +224,35 @@ class _PlainStream:
 class _RawStream:
     """A stream of cuda-bindings, which pycuda cannot use: so its copies and events are cuda-bindings' too."""
 
-    def __init__(self, driver: Any, urgent: bool) -> None:
-        self._driver = driver
-        least, greatest = _call(driver, "cuCtxGetStreamPriorityRange")  # greater priorities are smaller numbers
-        self._stream = _call(driver, "cuStreamCreateWithPriority", NON_BLOCKING, greatest if urgent else least)
-        self._marks = [_call(driver, "cuEventCreate", 0) for _ in range(MARKS)]
-        self.handle = int(self._stream)
+    def __init__(self, driver: Any, stream: Any) -> None:
+        self._driver, self._stream = driver, stream
+        self._marks = [call(driver, "cuEventCreate", 0) for _ in range(MARKS)]
+        self.handle = int(stream)
 
     def upload(self, pair: Pair) -> None:
-        _call(self._driver, "cuMemcpyHtoDAsync", pair.pointer, pair.address, pair.size, self._stream)
+        call(self._driver, "cuMemcpyHtoDAsync", pair.pointer, pair.address, pair.size, self._stream)
 
     def download(self, pair: Pair) -> None:
-        _call(self._driver, "cuMemcpyDtoHAsync", pair.address, pair.pointer, pair.size, self._stream)
+        call(self._driver, "cuMemcpyDtoHAsync", pair.address, pair.pointer, pair.size, self._stream)
 
     def mark(self, index: int) -> None:
-        _call(self._driver, "cuEventRecord", self._marks[index], self._stream)
+        call(self._driver, "cuEventRecord", self._marks[index], self._stream)
 
     def elapsed_ns(self, since: int, until: int) -> int:
-        return int(_call(self._driver, "cuEventElapsedTime", self._marks[since], self._marks[until]) * 1e6)
+        return int(call(self._driver, "cuEventElapsedTime", self._marks[since], self._marks[until]) * 1e6)
 
     def synchronize(self) -> None:
-        _call(self._driver, "cuStreamSynchronize", self._stream)
+        call(self._driver, "cuStreamSynchronize", self._stream)
 
     def close(self) -> None:
         while self._marks:
-            _call(self._driver, "cuEventDestroy", self._marks.pop())
+            call(self._driver, "cuEventDestroy", self._marks.pop())
         if self._stream is not None:
-            _call(self._driver, "cuStreamDestroy", self._stream)
+            call(self._driver, "cuStreamDestroy", self._stream)
             self._stream = None
 
 
-def _call(driver: Any, name: str, *arguments: Any) -> Any:
+def call(driver: Any, name: str, *arguments: Any) -> Any:
     """Call cuda-bindings and check: it returns (code,), (code, value) or (code, value, value)."""
     code, *values = getattr(driver, name)(*arguments)
     if int(code):

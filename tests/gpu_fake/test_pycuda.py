@@ -1,7 +1,7 @@
 """Our driver over real pycuda and real cuda-bindings, on a libcuda made of host memory (not run on a GPU).
 
-`tests/libcuda/scenarios.py` says what each scenario proves; each is a process of its own, which must also end quietly:
-pycuda aborts a thread that ends with a context, and warns of what it could not clean up.
+`tests/support/libcuda/scenarios.py` says what each scenario proves; each is a process of its own, which must also end
+quietly: pycuda aborts a thread that ends with a context, and warns of what it could not clean up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gpus import TESTS
+from gpus import TESTS, compile_library
 from real_pycuda import host_gpu
 
 SCENARIOS = TESTS / "libcuda" / "scenarios.py"
@@ -31,6 +31,28 @@ def test_it_works_as_on_a_gpu(name: str, bindings: bool, tmp_path: Path) -> None
     if name == "mapped":
         environ["EDGED_CUDA_INTEGRATED"] = "1"
     done = play(name, environ)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+def test_streams_on_part_of_a_gpu_work_as_others(tmp_path: Path) -> None:
+    done = play("green", host_gpu(tmp_path))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("define", "given", "said"),
+    [
+        ("EDGED_OLD", {}, 'Function "cuDeviceGetDevResource" not found; '),
+        ("", {"OLD_BINDINGS": "1"}, "has no attribute 'CUgreenCtxCreate_flags'; "),
+        ("", {"WITHOUT_BINDINGS": "1"}, "cuda-bindings is not installed; "),
+    ],
+    ids=["old driver", "old cuda-bindings", "no cuda-bindings"],
+)
+def test_where_no_part_of_a_gpu_can_be_had_that_is_said(
+    tmp_path: Path, define: str, given: dict[str, str], said: str
+) -> None:
+    compile_library(TESTS / "libcuda" / "libcuda.c", tmp_path / "libcuda.so.1", define)
+    done = play("green_missing", host_gpu(tmp_path, EXPECT=said, **given))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 

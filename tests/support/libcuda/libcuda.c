@@ -3,12 +3,14 @@
    Work given to a stream is done when somebody synchronises, and not before: until then the target of a download holds
    POISON, as fresh and freed device memory does. Asynchronous copies from or to memory that is not page-locked, calls
    without a current context, and addresses that are not the device's are errors. While a stream is captured its work
-   goes into the graph. A sticky error stays: from then on every call returns it.
+   goes into the graph. A sticky error stays: from then on every call returns it. A green context has 2 or more of 8
+   multiprocessors, an even number, and outlives its streams and the graphs that were captured on them.
 
    EDGED_CUDA_INIT       what cuInit returns (100: no device)
    EDGED_CUDA_DRIVER     what cuDriverGetVersion says (13000)
    EDGED_CUDA_INTEGRATED 1: GPU and CPU share their memory
    EDGED_CUDA_MIB        device memory (1024)
+   Compiled with EDGED_OLD, it is a driver without green contexts.
 
    For tests, besides CUDA: edged_fail, edged_calls, edged_live, edged_left. */
 #include <pthread.h>
@@ -18,8 +20,8 @@
 #include <time.h>
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, INVALID_HANDLE = 400,
-       NOT_READY = 600, CAPTURING = 900, NOT_SUPPORTED = 801 };
-enum { POISON = 0xA5, DEVICE = 1, HOST = 2, MAPPED = 4, ATTRIBUTE_MAP_HOST = 19 };
+       NOT_READY = 600, CAPTURING = 900, NOT_SUPPORTED = 801, IN_USE = 709, RESOURCE_TYPE = 914, CONFIGURATION = 915 };
+enum { POISON = 0xA5, DEVICE = 1, HOST = 2, MAPPED = 4, ATTRIBUTE_MAP_HOST = 19, MULTIPROCESSORS = 8 };
 typedef void (*host_fn)(void *);
 typedef struct event { int64_t ns; int done; } event;
 typedef struct op {
@@ -29,14 +31,15 @@ typedef struct op {
     event *mark;
     struct op *next;
 } op;
-typedef struct stream { op *first, *last; struct graph *recording; int priority; } stream;
-typedef struct graph { op *first, *last; } graph;
+typedef struct green { unsigned multiprocessors; int uses; } green; /* uses: its streams, and graphs captured on them */
+typedef struct stream { op *first, *last; struct graph *recording; int priority; green *on; } stream;
+typedef struct graph { op *first, *last; green *on; } graph;
 typedef struct block { char *at; size_t size; int kind; struct block *next; } block;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static block *blocks;
 static size_t used;
-static int dead, left_streams, left_events, left_graphs, primary;
+static int dead, left_streams, left_events, left_graphs, left_greens, primary;
 static __thread int depth;
 static struct { char call[64]; int code, lasts, after; } failing;
 enum { ONCE, STICKY, ALWAYS };
@@ -83,6 +86,7 @@ int edged_left(const char *what) {
     if (!strcmp(what, "streams")) return left_streams;
     if (!strcmp(what, "events")) return left_events;
     if (!strcmp(what, "graphs")) return left_graphs;
+    if (!strcmp(what, "greens")) return left_greens;
     for (block *b = blocks; b; b = b->next) count++;
     return count;
 }
@@ -144,7 +148,9 @@ int cuStreamCreateWithPriority(stream **s, unsigned flags, int priority) {
     return OK;
 }
 int cuStreamCreate(stream **s, unsigned flags) { ENTER(1); left_streams++; return (*s = calloc(1, sizeof **s)) ? OK : OUT_OF_MEMORY; }
-int cuStreamDestroy_v2(stream *s) { ENTER(1); work_off(s); free(s); left_streams--; return OK; }
+static green *take(green *on) { if (on) on->uses++; return on; }
+static void leave(green *on) { if (on) on->uses--; }
+int cuStreamDestroy_v2(stream *s) { ENTER(1); work_off(s); leave(s->on); free(s); left_streams--; return OK; }
 int cuStreamGetPriority(stream *s, int *priority) { ENTER(1); *priority = s->priority; return OK; }
 int cuCtxGetStreamPriorityRange(int *least, int *greatest) { ENTER(1); *least = 0; *greatest = -5; return OK; }
 int cuStreamSynchronize(stream *s) { ENTER(1); if (s->recording) return CAPTURING; work_off(s); return OK; }
@@ -241,6 +247,7 @@ int cuStreamBeginCapture_v2(stream *s, int mode) {
     ENTER(1);
     if (s->first || s->recording || mode != 1) return CAPTURING; /* 1: thread local, so that others may go on */
     s->recording = calloc(1, sizeof(graph));
+    s->recording->on = take(s->on);
     left_graphs++;
     return OK;
 }
@@ -261,12 +268,14 @@ int cuStreamEndCapture(stream *s, graph **g) {
 int cuGraphInstantiateWithFlags(graph **made, graph *g, uint64_t flags) {
     ENTER(1);
     *made = calloc(1, sizeof **made);
+    (*made)->on = take(g->on);
     left_graphs++;
     for (op *item = g->first; item; item = item->next) append(&(*made)->first, &(*made)->last, *item);
     return OK;
 }
 static int drop(graph *g) {
     for (op *item = g->first; item;) { op *next = item->next; free(item); item = next; }
+    leave(g->on);
     free(g);
     left_graphs--;
     return OK;
@@ -279,6 +288,58 @@ int cuGraphLaunch(graph *g, stream *s) {
     return OK;
 }
 
+/* ---- green contexts ---- */
+#ifndef EDGED_OLD
+typedef struct { unsigned count, least, alignment; } multiprocessors;
+typedef struct { int type; unsigned char split, padding[91]; union { multiprocessors sm; unsigned char room[48]; }; } resource;
+int cuDeviceGetDevResource(int device, resource *whole, int type) {
+    ENTER(0);
+    if (type != 1) return RESOURCE_TYPE;
+    *whole = (resource){.type = type, .sm = {MULTIPROCESSORS, 2, 2}};
+    return device ? 101 : OK;
+}
+int cuDevSmResourceSplitByCount(resource *made, unsigned *count, const resource *whole, resource *rest, unsigned flags, unsigned least) {
+    ENTER(0);
+    if (flags || !made || !count || *count != 1 || !least) return INVALID_VALUE;
+    if (whole->type != 1 || whole->split) return RESOURCE_TYPE;
+    if (least > whole->sm.count) return CONFIGURATION;
+    unsigned taken = least + least % 2;
+    *made = (resource){.type = 1, .split = 1, .sm = {taken, 2, 2}};
+    if (rest) *rest = (resource){.type = taken < whole->sm.count, .split = 1, .sm = {whole->sm.count - taken, 2, 2}};
+    return OK;
+}
+int cuDevResourceGenerateDesc(void **described, resource *parts, unsigned count) {
+    ENTER(0);
+    if (count != 1 || parts->type != 1 || !parts->split) return CONFIGURATION;
+    *described = (void *)(uintptr_t)parts->sm.count; /* nobody frees a description */
+    return OK;
+}
+int cuGreenCtxCreate(green **made, void *described, int device, unsigned flags) {
+    ENTER(1); /* without the primary context it would be made, and for this alone */
+    if (!described || flags != 1) return INVALID_VALUE;
+    *made = calloc(1, sizeof **made);
+    (*made)->multiprocessors = (unsigned)(uintptr_t)described;
+    left_greens++;
+    return device ? 101 : OK;
+}
+int cuGreenCtxStreamCreate(stream **s, green *on, unsigned flags, int priority) {
+    ENTER(1);
+    if (!on || flags != 1) return INVALID_VALUE;
+    *s = calloc(1, sizeof **s);
+    (*s)->priority = priority;
+    (*s)->on = take(on);
+    left_streams++;
+    return OK;
+}
+int cuGreenCtxDestroy(green *on) {
+    ENTER(1);
+    if (on->uses) return IN_USE; /* a real driver leaves them dangling */
+    free(on);
+    left_greens--;
+    return OK;
+}
+#endif
+
 /* ---- device and context ---- */
 int cuInit(unsigned flags) { ENTER(0); return number("EDGED_CUDA_INIT", OK); }
 int cuDriverGetVersion(int *version) { *version = number("EDGED_CUDA_DRIVER", 13000); return OK; }
@@ -290,7 +351,7 @@ int cuDeviceTotalMem_v2(size_t *bytes, int device) { ENTER(0); *bytes = (size_t)
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     ENTER(0);
     switch (attribute) {
-    case 16: *value = 8; return OK;
+    case 16: *value = MULTIPROCESSORS; return OK;
     case 18: *value = number("EDGED_CUDA_INTEGRATED", 0); return OK;
     case ATTRIBUTE_MAP_HOST: *value = 1; return OK;
     case 75: *value = 9; return OK;
@@ -308,6 +369,7 @@ int cuGetErrorString(int code, const char **text) {
     *text = code == OUT_OF_MEMORY ? "out of memory" : code == NO_DEVICE ? "no CUDA-capable device is detected"
           : code == 700 ? "an illegal memory access was encountered" : code == 719 ? "unspecified launch failure"
           : code == 999 ? "unknown error" : code == INVALID_CONTEXT ? "invalid device context"
+          : code == IN_USE ? "context is destroyed" : code == CONFIGURATION ? "invalid resource configuration"
           : code == NOT_READY ? "device not ready" : code == CAPTURING ? "operation not permitted when stream is capturing"
           : "invalid argument";
     return OK;

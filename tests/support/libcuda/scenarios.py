@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,10 @@ import pretended
 import pytest
 from pretended_gpu import double, elsewhere, plan_of, positives, run
 
+from benchmarks.gpu.green import GreenCuda, part_of
 from edged.core.errors import EngineError, MachineryError
 from edged.engine.base import Engine
-from edged.engine.cuda import Cuda, Pair, open_cuda
+from edged.engine.cuda import Cuda, CudaError, Pair, open_cuda
 
 LAUNCH_FAILED, INVALID, FULL = 719, 1, 2
 ONCE, STICKY, ALWAYS = 0, 1, 2
@@ -47,18 +49,21 @@ def calls(*names: str) -> list[int]:
 
 
 def left() -> dict[str, int]:
-    return {what: library.edged_left(what.encode()) for what in ("streams", "events", "graphs", "blocks")}
+    return {what: library.edged_left(what.encode()) for what in ("streams", "events", "graphs", "blocks", "greens")}
+
+
+NOTHING = dict.fromkeys(("streams", "events", "graphs", "blocks", "greens"), 0)
 
 
 def fail(call: str, code: int, lasts: int = ONCE, after: int = 0) -> None:
     library.edged_fail(call.encode(), code, lasts, after)
 
 
-def opened(bundle: Any = None) -> Engine:
+def opened(bundle: Any = None, cuda: Cuda | None = None) -> Engine:
     from edged.engine.tensorrt import open_tensorrt
 
     bundle = bundle or double()
-    return open_tensorrt(bundle, plan_of(bundle), open_cuda())
+    return open_tensorrt(bundle, plan_of(bundle), cuda or open_cuda())
 
 
 def refused(kind: type[Exception], text: str, work: Callable[[], Any]) -> None:
@@ -83,7 +88,7 @@ def tick() -> None:
             assert run(engine, 3, 2, 1) == [6, 4, 2]
         assert engine.timings["compute"].count > 3
     gc.collect()
-    assert left() == {"streams": 0, "events": 0, "graphs": 0, "blocks": 0}, left()
+    assert left() == NOTHING, left()
 
 
 def threads() -> None:
@@ -104,7 +109,7 @@ def threads() -> None:
     engine.hand_over(live=False)
     assert elsewhere(engine.close) is None
     gc.collect()
-    assert left() == {"streams": 0, "events": 0, "graphs": 0, "blocks": 0}, left()
+    assert left() == NOTHING, left()
     assert elsewhere(lambda: opened(positives()).close()) is None  # nor does a thread end with a context on its stack
 
 
@@ -180,6 +185,46 @@ def pageable() -> None:
         refused(cuda.errors[int(cuda.graphs)], "cuMemcpyHtoDAsync failed: invalid", lambda: stream.upload(pair))
         stream.close()
         cuda.free(memory)
+
+
+def green() -> None:
+    """On a quarter of the multiprocessors the numbers are right, and nothing is left; the context comes last."""
+    cuda = open_cuda()
+    with opened() as live, part_of(cuda, 0.25) as part:
+        plain = calls("cuStreamCreateWithPriority")
+        assert part is not None
+        assert part.about["multiprocessors"] == "2 of 8"
+        with opened(positives(), part) as engine:  # its program is not captured
+            assert engine.timings["compute"].count > 3
+        with opened(cuda=part) as engine:
+            assert engine.about["graph"] == "replayed"
+            assert run(engine, 1, 2, 3) == [2, 4, 6]
+            engine.hand_over(live=True)
+            assert elsewhere(lambda: engine.run() or engine.hand_over(live=False)) is None
+            assert run(live, 1, 1, 1) == [2, 2, 2]
+            assert calls("cuStreamCreateWithPriority") == plain
+            assert calls("cuGreenCtxStreamCreate") == [1 + 2 + 2]  # one to see whether it goes
+            with part:
+                refused(CudaError, "cuGreenCtxDestroy failed: context is destroyed", part._destroy)  # type: ignore[attr-defined]
+        assert left()["greens"] == 1
+    with part_of(cuda, 1) as whole, part_of(None, 0.5) as none:
+        assert whole is cuda
+        assert none is None
+    refused(EngineError, "cuDevSmResourceSplitByCount failed: invalid resource", lambda: GreenCuda(cuda, 1.5))
+    fail("cuGreenCtxStreamCreate", INVALID)
+    refused(EngineError, "cuGreenCtxStreamCreate failed: invalid argument", lambda: GreenCuda(cuda, 0.5))
+    gc.collect()
+    assert left() == NOTHING, left()
+
+
+def green_missing() -> None:
+    """A driver, or cuda-bindings, without green contexts."""
+    cuda = open_cuda()
+    if os.environ.get("OLD_BINDINGS"):
+        names = [name for name in dir(cuda._bindings) if "green" not in name.lower()]
+        cuda._bindings = types.SimpleNamespace(**{name: getattr(cuda._bindings, name) for name in names})
+    refused(EngineError, os.environ["EXPECT"], lambda: GreenCuda(cuda, 0.5))
+    assert left() == NOTHING, left()
 
 
 def unavailable() -> None:
