@@ -24,7 +24,7 @@ class EngineConfig(_Section):
         pattern=VERSION_PATTERN,
         description="version, or 'current' for what was last proved",
     )
-    backend: Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "tensorrt-rtx"] = Field(
+    backend: Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "tensorrt-rtx", "webgpu"] = Field(
         default="auto", description="'auto' takes the fastest there is"
     )
     device: Device | None = Field(
@@ -45,7 +45,7 @@ class EngineConfig(_Section):
     @property
     def gpu(self) -> int | str | None:
         """The card that CUDA is to see alone; None where none is named, or it is of another maker."""
-        return None if self.backend in ("cpu", "openvino") else self.device
+        return None if self.backend in ("cpu", "openvino", "webgpu") else self.device
 
     def misnamed_device(self) -> str:
         """What `device` has to be with this backend, "" where it is that."""
@@ -53,6 +53,8 @@ class EngineConfig(_Section):
             return ""
         if self.backend == "cpu":
             return "no device where backend is 'cpu': leave one of the two out"
+        if self.backend == "webgpu":
+            return "no device where backend is 'webgpu', which takes what Vulkan shows: VK_DRIVER_FILES names a driver"
         kind = isinstance(self.device, str) and re.fullmatch(KIND, self.device) is not None
         if self.backend == "openvino":
             return "" if kind or isinstance(self.device, int) else "'CPU', 'GPU', 'GPU.1' or 'NPU' for openvino"

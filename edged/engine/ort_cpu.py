@@ -32,6 +32,9 @@ except ImportError as missing:
 
 PROVIDER = "CPUExecutionProvider"
 BY_FILE_BYTES = 4 << 20
+STRICT = {"enable_fallback": 0}
+"""For each session. Else ONNX Runtime goes on on the CPU where a provider fails, when it loads and in any run, says so
+on standard output alone, and where the CPU fails too raises that."""
 NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
@@ -163,9 +166,9 @@ def _load(model: bytes, options: Any) -> Any:
     memory is read without that, and no other process can change it.
     """
     if len(model) < BY_FILE_BYTES:
-        return onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
+        return onnxruntime.InferenceSession(model, options, providers=[PROVIDER], **STRICT)
     with memory_file("model.onnx", model) as handle:
-        return onnxruntime.InferenceSession(f"/proc/self/fd/{handle}", options, providers=[PROVIDER])
+        return onnxruntime.InferenceSession(f"/proc/self/fd/{handle}", options, providers=[PROVIDER], **STRICT)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

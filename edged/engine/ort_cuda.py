@@ -23,7 +23,7 @@ from edged.bundle.samples import split_samples
 from edged.core.errors import EngineError, RefusedError
 from edged.engine.cuda import Cuda
 from edged.engine.gpu import GpuEngine, loading, require_memory
-from edged.engine.ort_cpu import tensors
+from edged.engine.ort_cpu import STRICT, tensors
 from edged.engine.pinned_thread import PinnedThread
 from edged.engine.stream_graph import StreamGraph
 
@@ -127,7 +127,7 @@ def _session(bundle: Bundle, stream: int, graph: bool) -> Any:
     given |= {"arena_extend_strategy": "kSameAsRequested", "enable_cuda_graph": str(int(graph))}
     providers: list[Any] = [(PROVIDER, given), *([] if graph else ["CPUExecutionProvider"])]
     try:
-        session = onnxruntime.InferenceSession(bundle.model, options, providers=providers)
+        session = onnxruntime.InferenceSession(bundle.model, options, providers=providers, **STRICT)
     except Exception as error:  # as in OrtProgram.launch
         raise RefusedError(f"{bundle.name}: ONNX Runtime does not load the graph: {error}", "re-pack it") from error
     if (got := session.get_providers()[0]) != PROVIDER:

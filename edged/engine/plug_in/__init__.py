@@ -8,6 +8,7 @@ from __future__ import annotations
 from edged.engine.plug_in.openvino import OPENVINO
 from edged.engine.plug_in.provider import PlugIn
 from edged.engine.plug_in.tensorrt_rtx import TENSORRT_RTX
+from edged.engine.plug_in.webgpu import WEBGPU
 
-PLUG_INS: dict[str, PlugIn] = {each.backend: each for each in (OPENVINO, TENSORRT_RTX)}
+PLUG_INS: dict[str, PlugIn] = {each.backend: each for each in (OPENVINO, TENSORRT_RTX, WEBGPU)}
 """By the word that `[engine] backend` has for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -11,16 +12,37 @@ from typing import Any
 import onnxruntime
 
 from edged.bundle.bundle import Bundle
-from edged.core.errors import EngineError, RefusedError
-from edged.engine.ort_cpu import OrtEngine, session_options
+from edged.core.errors import EngineError, MachineryError, RefusedError
+from edged.engine.ort_cpu import STRICT, OrtEngine, session_options
 from edged.engine.plan_cache import Plans, plan_key
 from edged.engine.plug_in.provider import Offered, PlugIn
+
+FAILED = "EP_FAIL"  # ONNX Runtime's code for a provider that cannot be made
+LOST = 3  # failed runs in a row
 
 _registering = threading.Lock()
 _registered: set[str] = set()  # a library is registered once in a process, and stays
 
 
-def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | str | None, cache: Path) -> OrtEngine:
+class PlugInEngine(OrtEngine):
+    """Runs that fail one after the other, on a graph that ran when it was loaded, mean that the device is lost."""
+
+    _failed = 0
+
+    def run(self) -> None:
+        """Compute `outputs` from `inputs`; raises `EngineError`, or `MachineryError` for a lost device."""
+        try:
+            super().run()
+        except EngineError as error:
+            self._failed += 1
+            if self._failed < LOST:
+                raise
+            fact = f"{self.backend} failed {LOST} runs in a row: {error.fact}"
+            raise MachineryError(fact, "edged ends and is started anew; dmesg has the driver's own words") from None
+        self._failed = 0
+
+
+def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | str | None, cache: Path) -> PlugInEngine:
     """Load `bundle` with it. `device`: the name or number of one that it offers; absent, the best that it prefers.
 
     What it compiles is kept below `cache`, under a key of all that it depends on. Raises `EngineError` where plug-in or
@@ -35,23 +57,28 @@ def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | st
         "device": [offered.name, offered.about],
         "threads": threads,
     }
-    folder = Plans(cache / "compiled").folder_for(plan_key(parts))
+
+    def compiled() -> Path:
+        return Plans(cache / "compiled").folder_for(plan_key(parts))
 
     def load(model: bytes, count: int) -> Any:
         options = session_options(count)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # a part of it on the CPU is no answer
-        options.add_provider_for_devices([chosen], plug_in.options(count, offered, folder))
+        options.add_provider_for_devices([chosen], plug_in.options(count, offered, compiled))
         try:
-            session = onnxruntime.InferenceSession(model, options)
+            session = onnxruntime.InferenceSession(model, options, **STRICT)
         except Exception as error:  # ONNX Runtime's own exceptions have no public common class
-            fact = f"{bundle.name}: {plug_in.backend} on {offered.name} does not load the graph: {error}"
+            if FAILED in str(error):  # before it came to the graph
+                fact = f"{plug_in.backend} on {offered.name} does not work here: {_reason(error)}"
+                raise EngineError(fact, f"it needs {plug_in.devices}") from None
+            fact = f"{bundle.name}: {plug_in.backend} on {offered.name} does not load the graph: {_reason(error)}"
             raise RefusedError(fact, 'set [engine] backend = "cpu"') from None
         if session.get_providers()[0] != plug_in.provider:
             raise EngineError(f"ONNX Runtime gave {session.get_providers()[0]} for {plug_in.provider}", "reinstall it")
         return session
 
     about = {"plug-in": str(parts["plug-in"]), "device": f"{offered.name}: {offered.about}"}
-    return OrtEngine(bundle, threads, load=load, backend=plug_in.backend, about=about)
+    return PlugInEngine(bundle, threads, load=load, backend=plug_in.backend, about=about)
 
 
 def _register(plug_in: PlugIn) -> None:
@@ -59,13 +86,13 @@ def _register(plug_in: PlugIn) -> None:
         if plug_in.backend in _registered:
             return
         if find_spec(plug_in.module) is None:
-            raise EngineError(f"{plug_in.package} is not installed", f"pip install 'edged[{plug_in.extra}]'")
+            raise EngineError(f"{plug_in.package} is not installed", plug_in.install)
         try:
             library = import_module(plug_in.module).get_library_path()
             onnxruntime.register_execution_provider_library(plug_in.backend, library)
         except Exception as error:  # an old ONNX Runtime has no such call; the library wants others that are not there
             fact = f"{plug_in.package} does not load: {error}"
-            raise EngineError(fact, f"it needs {plug_in.devices}, and onnxruntime 1.23 or newer") from None
+            raise EngineError(fact, f"it needs {plug_in.devices}, and onnxruntime {plug_in.runtime} or newer") from None
         _registered.add(plug_in.backend)
 
 
@@ -84,6 +111,12 @@ def _choose(plug_in: PlugIn, word: int | str | None) -> tuple[Any, Offered]:
     names = ", ".join(f"{offered.name} ({offered.about})" for _, offered in there) or "none"
     what = "no device" if word is None else f"no device {word!r}"
     raise EngineError(f"{plug_in.backend} offers {what} here; offered: {names}", f"it needs {plug_in.devices}")
+
+
+def _reason(error: Exception) -> str:
+    """What ONNX Runtime says, without the places in its sources."""
+    said = re.split(r"\[ONNXRuntimeError\] : \d+ : \w+ : | was false\. ", str(error))
+    return said[-1].strip()
 
 
 def _offered(plug_in: PlugIn, device: Any) -> Offered:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edged.engine.plug_in.provider import Offered, PlugIn
 
 
-def _options(threads: int, device: Offered, cache: Path) -> dict[str, str]:
+def _options(threads: int, device: Offered, cache: Callable[[], Path]) -> dict[str, str]:
     """In the graph's own precision: OpenVINO else computes fp32 in bf16 on a Xeon, and an action moves by 7e-4."""
-    wanted: dict[str, str] = {"INFERENCE_PRECISION_HINT": "f32", "CACHE_DIR": str(cache)}
+    wanted: dict[str, str] = {"INFERENCE_PRECISION_HINT": "f32", "CACHE_DIR": str(cache())}
     if device.kind == "CPU":
         wanted["INFERENCE_NUM_THREADS"] = str(threads)
     return {"load_config": json.dumps({device.name: wanted})}
@@ -27,8 +27,9 @@ OPENVINO = PlugIn(
     package="onnxruntime-ep-openvino",
     module="onnxruntime_ep_openvino",
     provider="OpenVINOExecutionProvider",
-    extra="openvino",
+    install="pip install 'edged[openvino]'",
     devices="an Intel CPU, GPU or NPU",
+    runtime="1.23",
     prefers=("GPU", "CPU"),
     name_of=_name_of,
     options=_options,

@@ -18,10 +18,11 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class PlugIn:
-    """`module` is that of PyPI's `package`, which the extra `extra` brings; `provider` is ONNX Runtime's name for it.
+    """`module` is that of PyPI's `package`, which `install` brings; `provider` is ONNX Runtime's name for it.
 
-    `devices`: what it needs, for the refusal where it offers none. `name_of` gives the device's own name from its
-    metadata. `options`: threads, device and the folder for what it compiles -> its options.
+    `devices`: what it needs, for the refusal where it offers none; `runtime`: the oldest ONNX Runtime. `name_of` gives
+    the device's own name from its metadata. `options`: threads, device and the folder for what it compiles, which is
+    made when it is asked for -> its options.
     `prefers`: kinds of device, the best first, where none is named; others are taken by name alone.
     """
 
@@ -29,8 +30,9 @@ class PlugIn:
     package: str
     module: str
     provider: str
-    extra: str
+    install: str
     devices: str
+    runtime: str
     prefers: tuple[str, ...]
     name_of: Callable[[Mapping[str, str]], str]
-    options: Callable[[int, Offered, Path], dict[str, str]]
+    options: Callable[[int, Offered, Callable[[], Path]], dict[str, str]]

@@ -58,7 +58,9 @@ class IOBinding:
 
 
 class InferenceSession:
-    def __init__(self, model: bytes, options: Any, providers: list[Any]) -> None:
+    def __init__(self, model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> None:
+        if enable_fallback:
+            raise pretended.Misuse("ONNX Runtime would go on on the CPU where CUDA fails, when it loads and in any run")
         (name, given), *rest = providers
         assert name == PROVIDER
         assert set(given) <= OPTIONS, given

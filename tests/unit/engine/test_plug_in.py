@@ -5,22 +5,28 @@ The wheels are fetched when CI is set (200 MB). OpenVINO's offers a CPU on Intel
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import onnxruntime
 import pytest
+from onnxruntime.capi import onnxruntime_pybind11_state
 from real_tensorrt import RTX
 from wheels import folder_of, install
 
+from edged.bundle.bundle import read_bundle
 from edged.bundle.store import shipped_store
 from edged.config.engine import EngineConfig
-from edged.core.errors import EngineError
+from edged.core.errors import EngineError, MachineryError
+from edged.engine.ort_cpu import STRICT
 from edged.engine.plug_in import PLUG_INS
 from edged.engine.plug_in import open as opening
 
@@ -135,9 +141,82 @@ def test_an_npu_is_taken_by_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ("cuda", "CPU", False),
         ("tensorrt-rtx", 1, True),
         ("cpu", 0, False),
+        ("webgpu", 0, False),
+        ("webgpu", "GPU", False),
     ],
 )
 def test_a_device_is_named_as_its_backend_names_them(backend: Any, word: int | str, fits: bool) -> None:
     config = EngineConfig(name="reach", backend=backend, device=word)
     assert (config.misnamed_device() == "") is fits
-    assert config.gpu == (None if backend in ("cpu", "openvino") else word)
+    assert config.gpu == (None if backend in ("cpu", "openvino", "webgpu") else word)
+
+
+class Failing:
+    """In place of the session that ONNX Runtime's own class keeps: its provider fails."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, *_: object) -> None:
+        raise onnxruntime_pybind11_state.EPFail("the device is lost")
+
+
+@pytest.fixture
+def plugged() -> Iterator[tuple[opening.PlugInEngine, Any]]:
+    """An engine as a plug-in's, with the session that it runs; the CPU stands for the device."""
+    made: list[Any] = []
+
+    def load(graph: bytes, threads: int) -> Any:
+        made.append(onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"], **STRICT))
+        return made[0]
+
+    with opening.PlugInEngine(read_bundle(shipped_store() / "reach/2"), load=load, backend="openvino") as engine:
+        yield engine, made[0]
+
+
+def test_a_run_that_fails_does_not_go_on_on_the_cpu(
+    plugged: tuple[opening.PlugInEngine, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine, session = plugged
+    working, session._sess = session._sess, Failing(session._sess)
+    with pytest.raises(EngineError, match="reach failed to run: the device is lost"):
+        engine.run()
+    assert isinstance(session._sess, Failing)
+    assert capsys.readouterr().out == ""
+    session._sess = working
+    engine.run()
+
+
+def test_a_device_that_fails_run_after_run_is_lost(plugged: tuple[opening.PlugInEngine, Any]) -> None:
+    """A daemon that held for ever would wait for somebody to restart it; systemd does."""
+    engine, session = plugged
+    working, failing = session._sess, Failing(session._sess)
+    for _ in range(3):  # errors that pass count for nothing
+        session._sess = failing
+        for _ in range(opening.LOST - 1):
+            with pytest.raises(EngineError):
+                engine.run()
+        session._sess = working
+        engine.run()
+    session._sess = failing
+    for _ in range(opening.LOST - 1):
+        with pytest.raises(EngineError):
+            engine.run()
+    with pytest.raises(MachineryError, match="openvino failed 3 runs in a row: reach failed to run: the device"):
+        engine.run()
+
+
+def test_no_session_goes_on_on_the_cpu_by_itself() -> None:
+    folder = Path(opening.__file__).parents[1]
+    calls = [
+        (path.name, node)
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("InferenceSession")
+    ]
+    assert len(calls) >= 4
+    for name, call in calls:
+        assert "STRICT" in {ast.unparse(word.value) for word in call.keywords if word.arg is None}, name
