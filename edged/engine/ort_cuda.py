@@ -25,6 +25,7 @@ from edged.engine.cuda import Cuda
 from edged.engine.gpu import GpuEngine, loading, require_memory
 from edged.engine.ort_cpu import STRICT, tensors
 from edged.engine.pinned_thread import PinnedThread
+from edged.engine.placement import RECORD, left_to_cpu
 from edged.engine.stream_graph import StreamGraph
 
 try:
@@ -75,9 +76,10 @@ class OrtProgram:
             self._session = _session(bundle, stream_graph.handle, graph=True)
         except RefusedError as error:
             why = str(error.__cause__).splitlines()[0]
-            self.graph, self._nodes = f"not captured: {why}", "some may be on the CPU"
-            log.warning("%s: not all of the graph can stay on the GPU: %s", bundle.name, why)
             self._session = _session(bundle, stream_graph.handle, graph=False)
+            left = left_to_cpu(self._session)
+            self.graph, self._nodes = f"not captured: {why}", f"on the CPU: {left or 'perhaps some'}"
+            log.warning("%s: not all of the graph can stay on the GPU: %s", bundle.name, left or why)
         self._options = onnxruntime.RunOptions()
         # We synchronise after the downloads. (After a replay ONNX Runtime does so too, whatever is asked.)
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
@@ -123,6 +125,7 @@ def _session(bundle: Bundle, stream: int, graph: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_cpu_ep_fallback", str(int(graph)))
+    options.add_session_config_entry(*RECORD)
     given = {"device_id": "0", "user_compute_stream": str(stream), "use_tf32": "0"}
     given |= {"arena_extend_strategy": "kSameAsRequested", "enable_cuda_graph": str(int(graph))}
     providers: list[Any] = [(PROVIDER, given), *([] if graph else ["CPUExecutionProvider"])]

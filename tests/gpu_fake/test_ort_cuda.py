@@ -129,9 +129,9 @@ def test_a_graph_that_cannot_stay_on_the_gpu_runs_and_says_so(
     cuda = gpu()
     with caplog.at_level(logging.WARNING, "edged"), opened(double(), cuda) as engine:
         assert run(engine, 1, 2, 3) == [2, 4, 6]
-        assert engine.about["nodes"] == "some may be on the CPU"
+        assert engine.about["nodes"] == "on the CPU: NonZero found"
         assert engine.about["graph"].startswith("not captured: This session cannot use the graph capture feature")
-    assert "not all of the graph can stay on the GPU" in caplog.text
+    assert "not all of the graph can stay on the GPU: NonZero found" in caplog.text
 
 
 def test_a_session_that_silently_became_the_cpus_is_an_error(gpu: Plug, provider: Any) -> None:

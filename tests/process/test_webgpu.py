@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
+from pretended_gpu import state_bundle
 from rig import Rig, rig
 from software_gpu import software_gpu
 from swaps import Cell, model, open_cell
 
+from edged.bundle.bundle import write_bundle
 from edged.bundle.store import shipped_store
 from edged.core.errors import EXIT_OK
 
@@ -52,6 +55,18 @@ def test_without_a_device_that_is_said(tmp_path: Path) -> None:
     if row["result"] == "ok":
         pytest.skip("this machine has a GPU")
     assert (code, row["detail"]) == (1, "webgpu offers no device here; offered: none")
+
+
+def test_nodes_that_it_leaves_to_the_cpu_are_named(tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Mul", ["state", "two"], ["double"]),
+        onnx.helper.make_node("Shrink", ["double"], ["action"], name="dull", lambd=0.0),  # no shader has it
+    ]
+    bundle = state_bundle(nodes, {"action": [1, 3]})
+    write_bundle(tmp_path, bundle.manifest, bundle.model, bundle.golden)
+    code, row = verified(software_gpu(), str(tmp_path / "double" / "1"), tmp_path)
+    assert code == 3, row
+    assert "webgpu on Vulkan leaves a part of the graph to the CPU: Shrink dull" in row["detail"]
 
 
 def cell_on(rig: Rig, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]) -> Cell:

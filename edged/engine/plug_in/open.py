@@ -14,10 +14,13 @@ import onnxruntime
 from edged.bundle.bundle import Bundle
 from edged.core.errors import EngineError, MachineryError, RefusedError
 from edged.engine.ort_cpu import STRICT, OrtEngine, session_options
+from edged.engine.placement import RECORD, left_to_cpu
 from edged.engine.plan_cache import Plans, plan_key
 from edged.engine.plug_in.provider import Offered, PlugIn
 
 FAILED = "EP_FAIL"  # ONNX Runtime's code for a provider that cannot be made
+WHOLE = ("session.disable_cpu_ep_fallback", "1")  # a graph that runs on the CPU in part is refused
+PARTLY = "fallback to CPU EP has been explicitly disabled"
 LOST = 3  # failed runs in a row
 
 _registering = threading.Lock()
@@ -61,17 +64,22 @@ def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | st
     def compiled() -> Path:
         return Plans(cache / "compiled").folder_for(plan_key(parts))
 
-    def load(model: bytes, count: int) -> Any:
-        options = session_options(count)
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # a part of it on the CPU is no answer
+    def session_with(entry: tuple[str, str], model: bytes, count: int) -> Any:
+        options = session_options(count, dict([entry]))
         options.add_provider_for_devices([chosen], plug_in.options(count, offered, compiled))
+        return onnxruntime.InferenceSession(model, options, **STRICT)
+
+    def load(model: bytes, count: int) -> Any:
         try:
-            session = onnxruntime.InferenceSession(model, options, **STRICT)
+            session = session_with(WHOLE, model, count)
         except Exception as error:  # ONNX Runtime's own exceptions have no public common class
             if FAILED in str(error):  # before it came to the graph
                 fact = f"{plug_in.backend} on {offered.name} does not work here: {_reason(error)}"
                 raise EngineError(fact, f"it needs {plug_in.devices}") from None
-            fact = f"{bundle.name}: {plug_in.backend} on {offered.name} does not load the graph: {_reason(error)}"
+            why = f"does not load the graph: {_reason(error)}"
+            if PARTLY in str(error) and (left := left_to_cpu(session_with(RECORD, model, count))):
+                why = f"leaves a part of the graph to the CPU: {left}"
+            fact = f"{bundle.name}: {plug_in.backend} on {offered.name} {why}"
             raise RefusedError(fact, 'set [engine] backend = "cpu"') from None
         if session.get_providers()[0] != plug_in.provider:
             raise EngineError(f"ONNX Runtime gave {session.get_providers()[0]} for {plug_in.provider}", "reinstall it")
