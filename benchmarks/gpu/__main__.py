@@ -19,9 +19,9 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.gpu.engines import BACKENDS, DRY, unavailable
+from benchmarks.gpu.engines import BACKENDS, DRY, PLANS, unavailable
 from benchmarks.gpu.mps import mps
-from benchmarks.gpu.parts import ENVIRON, OF_TORCH, PARTS
+from benchmarks.gpu.parts import ENVIRON, OF_MPS, OF_TORCH, PARTS
 from benchmarks.gpu.table import table
 from edged.core.errors import EdgedError
 from edged.engine.cuda import open_cuda
@@ -39,17 +39,20 @@ def run_parts(
     asked = [(backend, name) for backend in backends for name in PARTS if not only or name in only]
     asked = [(backend, name) for backend, name in asked if backend == backends[0] or name not in OF_TORCH]
     found: dict[str, dict[str, Any]] = {backend: {} for backend in backends}
-    for number, (backend, name) in enumerate(asked):
-        left = until - time.monotonic()
-        shares = sum(PARTS[later][0] for _, later in asked[number:])
-        share = left * PARTS[name][0] / shares
-        found[backend][name] = _run(name, backend, share, left, engines) if left > 1 else {"not_run": "no time left"}
-        say(f"{backend} {name}: {found[backend][name].get('not_run', 'done')}")
+    with tempfile.TemporaryDirectory(prefix="edged-gpu-plans-") as plans:
+        for number, (backend, name) in enumerate(asked):
+            left = until - time.monotonic()
+            share = left * PARTS[name][0] / sum(PARTS[later][0] for _, later in asked[number:])
+            enough = left > 1
+            one = _run(name, backend, share, left, engines, plans) if enough else {"not_run": "no time left"}
+            found[backend][name] = one
+            say(f"{backend} {name}: {one.get('not_run', 'done')}")
     return found
 
 
-def _run(name: str, backend: str, share: float, left: float, engines: Path) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="edged-gpu-") as folder, mps(name == "two-mps", Path(folder)) as environ:
+def _run(name: str, backend: str, share: float, left: float, engines: Path, plans: str) -> dict[str, Any]:
+    wanted = name in OF_MPS and backend != DRY
+    with tempfile.TemporaryDirectory(prefix="edged-gpu-") as folder, mps(wanted, Path(folder)) as environ:
         if isinstance(environ, str):
             return {"not_run": environ}
         result = Path(folder) / "result.json"
@@ -59,7 +62,7 @@ def _run(name: str, backend: str, share: float, left: float, engines: Path) -> d
             limit_s = min(left, share) + SPARE_S
             done = subprocess.run(
                 argv,
-                env={**os.environ, **environ, **ENVIRON.get(name, {})},
+                env={**os.environ, **environ, **ENVIRON.get(name, {}), PLANS: plans},
                 timeout=limit_s,
                 check=False,
                 stderr=subprocess.PIPE,

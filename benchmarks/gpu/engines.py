@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 
@@ -26,6 +30,7 @@ from edged.pack.half import Half
 BACKENDS = ("cuda", "tensorrt")
 DRY = "cpu"  # shows that every part runs, and measures no GPU
 PARITY_SAMPLES = 32
+PLANS = "EDGED_BENCHMARK_PLANS"  # the folder that has the plans of one run, for all of its processes
 
 
 def open_driver(backend: str) -> Cuda | None:
@@ -34,21 +39,39 @@ def open_driver(backend: str) -> Cuda | None:
 
 
 def open_backend(bundle: Bundle, backend: str, cuda: Cuda | None) -> Engine:
-    """On this back end; a plan is built here and now, and not kept."""
-    if cuda is None:
-        return OrtEngine(bundle)
+    """On this back end."""
+    return opener(bundle, backend)(cuda)
+
+
+def opener(bundle: Bundle, backend: str) -> Callable[[Cuda | None], Engine]:
+    """What opens it as often as it is called, on the driver that it is given; what takes a plan has it then."""
+    if backend == DRY:
+        return lambda cuda: OrtEngine(bundle)
     if backend == "cuda":
         from edged.engine.ort_cuda import open_ort_cuda
 
-        return open_ort_cuda(bundle, cuda)
-    from edged.engine.plan_build.network import build
-    from edged.engine.plan_build.progress import Log
+        return partial(open_ort_cuda, bundle)
     from edged.engine.tensorrt import open_tensorrt
 
+    return partial(open_tensorrt, bundle, _plan(bundle))
+
+
+def _plan(bundle: Bundle) -> Plan:
+    """Built here and now, or by an earlier part of the same run."""
+    from edged.engine.plan_build.network import build
+    from edged.engine.plan_build.progress import Log
+
+    folder = os.environ.get(PLANS)
+    path = Path(folder) / hashlib.sha256(bundle.model).hexdigest() if folder else None
+    if path and path.exists():
+        return msgspec.msgpack.decode(path.read_bytes(), type=Plan)
     shapes = {key.partition("/in/")[2]: [array.shape] for key, array in bundle.golden.items() if "/in/" in key}
     log = Log(lambda severity, text: print(f"TensorRT {severity}: {text}", file=sys.stderr))
     built = build(bundle.model, shapes, BuildOptions(), b"", log, lambda _: None, threading.Event())
-    return open_tensorrt(bundle, Plan("", built.plan, {"activation_bytes": built.activation_bytes}), cuda)
+    plan = Plan("", built.plan, {"activation_bytes": built.activation_bytes})
+    if path:
+        path.write_bytes(msgspec.msgpack.encode(plan))
+    return plan
 
 
 def unavailable(backend: str) -> str:

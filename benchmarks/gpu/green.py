@@ -25,9 +25,9 @@ class GreenCuda(Cuda):
 
     def __init__(self, cuda: Cuda, share: float) -> None:
         vars(self).update(vars(cuda))
-        if self._bindings is None:
-            raise EngineError("no part of the GPU: cuda-bindings is not installed", "pip install 'edged[graphs]'")
         try:
+            if self._bindings is None:
+                raise EngineError("no part of the GPU: cuda-bindings is not installed", "pip install 'edged[graphs]'")
             with self:
                 self._green = self._create(share)
                 try:

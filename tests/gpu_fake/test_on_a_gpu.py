@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmarks.gpu.engines import BACKENDS, open_backend, samples, unavailable
-from benchmarks.gpu.measures import BOUND, disturbance, parity
+from benchmarks.gpu.disturbance import disturbance
+from benchmarks.gpu.engines import BACKENDS, open_backend, opener, samples, unavailable
+from benchmarks.gpu.measures import BOUND, parity
 from edged.bench import ENGINES
 from edged.bench.gpu import run_loops, shipped
 from edged.bundle.bundle import Bundle, read_bundle
@@ -119,7 +120,9 @@ def test_the_stages_add_up(native: Bundle, backend: str, cuda: Cuda) -> None:
 
 
 def test_a_second_engine_can_be_loaded_while_the_first_runs(native: Bundle, backend: str, cuda: Cuda) -> None:
-    found = disturbance(native, backend, cuda, loads=2)
+    opened = opener(native, backend)
+    with opened(cuda) as engine:
+        found = disturbance(engine, lambda: opened(cuda), 1.0)
     assert found["loading"]["ticks"] > 0
     print(f"\nloading made a tick take up to {found['worst_ms']:.1f} ms, a period is {found['period_ms']:.1f} ms")
 

@@ -21,7 +21,9 @@ import pretended
 import pytest
 from pretended_gpu import double, elsewhere, plan_of, positives, run
 
+from benchmarks.gpu.disturbance import disturbance
 from benchmarks.gpu.green import GreenCuda, part_of
+from benchmarks.gpu.spread import spread
 from edged.core.errors import EngineError, MachineryError
 from edged.engine.base import Engine
 from edged.engine.cuda import Cuda, CudaError, Pair, open_cuda
@@ -210,6 +212,13 @@ def green() -> None:
     with part_of(cuda, 1) as whole, part_of(None, 0.5) as none:
         assert whole is cuda
         assert none is None
+    with part_of(cuda, 0.5) as half:
+        running = opened()
+        found = disturbance(running, lambda: opened(cuda=half), 0.1)
+        assert found["quiet"]["ticks"] > 20
+        assert all(row["gpu_ms"] is not None for row in found["worst"])
+        assert spread(running, None, 0.1)["p99_to_p50"].keys() == {"run", "handover", "compute", "wait"}
+        running.close()
     refused(EngineError, "cuDevSmResourceSplitByCount failed: invalid resource", lambda: GreenCuda(cuda, 1.5))
     fail("cuGreenCtxStreamCreate", INVALID)
     refused(EngineError, "cuGreenCtxStreamCreate failed: invalid argument", lambda: GreenCuda(cuda, 0.5))

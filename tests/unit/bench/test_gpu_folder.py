@@ -183,8 +183,8 @@ def test_a_part_that_hangs_or_dies_costs_its_own_figures_alone(tmp_path: Path, m
 
 @pytest.mark.skipif(shutil.which("nvidia-cuda-mps-control") is not None, reason="NVIDIA's MPS is here")
 def test_mps_that_is_not_there_is_said(tmp_path: Path) -> None:
-    found = run_parts(["cpu"], 20.0, tmp_path, ["two-mps"], say=lambda line: None)
-    assert found == {"cpu": {"two-mps": {"not_run": "nvidia-cuda-mps-control is not installed"}}}
+    found = run_parts(["cuda"], 20.0, tmp_path, ["two-mps"], say=lambda line: None)
+    assert found == {"cuda": {"two-mps": {"not_run": "nvidia-cuda-mps-control is not installed"}}}
 
 
 def test_the_table_names_every_part() -> None:
