@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import IO
 
-from edged.core.errors import RefusedError
+from edged.core.errors import RefusedError, in_words
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 END_BYTES = 22  # of the end-of-central-directory record, without a comment
@@ -56,7 +56,7 @@ def read_stored_zip(data: bytes, where: str) -> dict[str, bytes]:
                 raise RefusedError(f"{where}: its entries claim {total} bytes, the file has {len(data)}", REMEDY)
             return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as error:
-        raise RefusedError(f"{where}: not a readable zip file ({error})", REMEDY) from None
+        raise RefusedError(f"{where}: not a readable zip file ({in_words(error)})", REMEDY) from None
 
 
 def check_directory(file: IO[bytes], where: str) -> None:

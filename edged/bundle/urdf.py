@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from edged.core.errors import RefusedError
+from edged.core.errors import RefusedError, in_words
 from edged.core.files import read_bounded
 
 MAX_BYTES = 16 << 20
@@ -48,7 +48,7 @@ def read_urdf(path: Path) -> Mapping[str, Joint]:
     except _EntitiesError:
         raise RefusedError(f"{path} declares entities, which no URDF needs", REMEDY) from None
     except (OSError, ValueError, ElementTree.ParseError) as error:
-        raise RefusedError(f"{path} cannot be read as a URDF: {error}", REMEDY) from None
+        raise RefusedError(f"{path} cannot be read as a URDF: {in_words(error)}", REMEDY) from None
     if root.tag != "robot":
         raise RefusedError(f"{path} is no URDF: its first element is <{root.tag}>, not <robot>", REMEDY)
     found = {}

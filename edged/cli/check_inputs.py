@@ -16,7 +16,7 @@ from edged.cli.finding import Finding, fault, split, untried, warning
 from edged.cli.output import exists
 from edged.config import CameraConfig, Config, SensorConfig, camera_kind
 from edged.core.clock import monotonic_ns
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, in_words
 from edged.core.redact import shown
 from edged.source.capture import device_path
 from edged.source.files import FileGrabber
@@ -91,7 +91,9 @@ def _file(subject: str, camera: CameraConfig) -> Finding:
     except EdgedError as error:
         return fault(subject, error.fact, error.remedy or "replace it, or correct the uri")
     except (OSError, Ended) as error:
-        return fault(subject, f"{path} gives no pictures ({error})", "give a video file or a folder of images")
+        return fault(
+            subject, f"{path} gives no pictures ({in_words(error)})", "give a video file or a folder of images"
+        )
     if (width, height) != (camera.width, camera.height):
         fact = f"the first picture of {path} is {width}x{height}, the config says {camera.width}x{camera.height}"
         return fault(subject, fact, f"set width = {width} and height = {height}")

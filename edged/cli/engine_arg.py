@@ -53,6 +53,9 @@ def find_engine(word: str, store: Path | None = None) -> Found:
     path = Path(word)
     if path.is_file() and path.suffix not in (SUFFIX, ".toml"):
         refuse_file(path)
+    named = path.suffix == SUFFIX or word.startswith(("/", ".")) or word.count("/") > 1
+    if named and path.suffix != ".toml" and not path.exists():
+        raise UsageError(f"there is no {word}", "give a version's folder, a .edged file, NAME or NAME/VERSION")
     if path.suffix == SUFFIX or (path / SUMS).exists() or (path / MANIFEST).exists():
         return Found(path)
     if path.suffix == ".toml":
@@ -61,8 +64,6 @@ def find_engine(word: str, store: Path | None = None) -> Found:
         if (path / "control").exists():
             return _of_daemon(word)
         raise UsageError(f"{word} holds no engine", f"give a folder with {MANIFEST} and {SUMS}, or a {SUFFIX} file")
-    if (word.startswith(("/", ".")) or word.count("/") > 1) and not path.exists():
-        raise UsageError(f"there is no {word}", "give a version's folder, a .edged file, NAME or NAME/VERSION")
     name, _, version = word.partition("/")
     home = _home(name, bool(version)) if store is None else Home(store)
     if home is None:

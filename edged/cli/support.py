@@ -32,7 +32,7 @@ from edged.client import request
 from edged.config import load_daemon, paths
 from edged.config.load import read_tables
 from edged.core.clock import wall_time
-from edged.core.errors import EdgedError, UsageError
+from edged.core.errors import EdgedError, UsageError, in_words
 from edged.core.files import write_file
 from edged.core.procfs import text_of
 from edged.core.redact import hide, redacted, scrub
@@ -222,7 +222,7 @@ def _log(name: str, bundle: Bundle) -> None:
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired) as error:
-        bundle.missing.append(f"{name}/log.txt: {error}")
+        bundle.missing.append(f"{name}/log.txt: {in_words(error)}")
         return
     if done.stdout:
         bundle.add(f"{name}/log.txt", done.stdout[-MOST_LOG:].decode(errors="replace"))

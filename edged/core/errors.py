@@ -44,6 +44,11 @@ def legible(text: str, longest: int) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def in_words(error: Exception) -> str:
+    """What an error says; of the system's errors the words alone, without `[Errno 2]` and the path in quotes."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 class UsageError(EdgedError):
     """A command line that cannot mean anything."""
 

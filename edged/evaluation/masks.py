@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core.errors import UsageError
+from edged.core.errors import UsageError, in_words
 from edged.core.files import make_folder, write_file, write_folder
 from edged.core.types import Instances, Labels
 from edged.evaluation.truth import IGNORED, BadTruth, Size, labels_of
@@ -109,7 +109,7 @@ def _grey(path: Path, size: Size) -> NDArray[np.uint8]:
     try:
         image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     except (OSError, cv2.error) as error:
-        raise BadTruth(f"its mask {path.name} cannot be read: {error}") from None
+        raise BadTruth(f"its mask {path.name} cannot be read: {in_words(error)}") from None
     if image is None or image.dtype != np.uint8:
         raise BadTruth(f"its mask {path.name} is no picture of 8 bits")
     if image.ndim == 3 and (image[..., :3] == image[..., :1]).all():

@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edged.bundle.closed import check_closed
-from edged.core.errors import RefusedError
+from edged.core.errors import RefusedError, UsageError, in_words
 
 OPSETS = range(11, 22)
+EXPORTED = "give a file that torch.onnx.export wrote"
 EXPORT = "export the model again with an opset of 11 to 21, in PyTorch torch.onnx.export(..., opset_version=17)"
 
 
 def load_model(model: Path | bytes) -> onnx.ModelProto:
-    """Read an ONNX file, with external data files beside it folded in; `RefusedError` if it is none.
+    """Read an ONNX file, with external data files beside it folded in; `RefusedError` if it is none, `UsageError` for
+    a file that cannot be read.
 
     Nodes come sorted: converters to half precision append their casts at the end, which ONNX Runtime takes and ONNX
     does not.
@@ -31,13 +33,18 @@ def load_model(model: Path | bytes) -> onnx.ModelProto:
     try:
         loaded = onnx.load(str(model)) if isinstance(model, Path) else onnx.load_from_string(model)
         sort(loaded)
-        return loaded
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+    except OSError as error:
+        where = error.filename or model if isinstance(model, Path) else "bytes"
+        raise UsageError(f"cannot read the model {where}: {in_words(error)}", "check the path and its owner") from None
+    except (ValueError, onnx.checker.ValidationError) as error:
         raise RefusedError(
             f"cannot read the model: {error}", "give an ONNX file with its .data file beside it"
         ) from None
     except Exception as error:  # protobuf's DecodeError has no public home across its versions
-        raise RefusedError(f"not an ONNX model: {error}", "give a file that torch.onnx.export wrote") from None
+        raise RefusedError(f"not an ONNX model: {error}", EXPORTED) from None
+    if not loaded.graph.output:  # an empty file is a message of protobuf too
+        raise RefusedError("not an ONNX model: it has no outputs", EXPORTED)
+    return loaded
 
 
 def whole(model: onnx.ModelProto) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.core.errors import UNREADABLE, RefusedError
+from edged.core.errors import UNREADABLE, RefusedError, UsageError, in_words
 from edged.pack.lerobot_check import NORMALISERS, Folder, check_folder
 from edged.pack.lerobot_features import check_features, check_kinds, tensor_of
 from edged.pack.network import Network
@@ -102,7 +102,9 @@ def _image(name: str, given: StatisticsSpec | None) -> InputSpec:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, *UNREADABLE) as error:
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {in_words(error)}", "give a LeRobot policy folder") from None
+    except UNREADABLE as error:
         raise RefusedError(f"cannot read {path}: {error}", "give a LeRobot policy folder") from None
     if not isinstance(found, dict):
         raise RefusedError(f"{path} is not an object", "give a LeRobot policy folder")
@@ -129,4 +131,8 @@ def _eps(step: Mapping[str, Any]) -> float:
 
 
 def _statistics(folder: Path, step: Mapping[str, Any]) -> Statistics:
-    return read_statistics(folder / str(step.get("state_file", "model.safetensors")))
+    """Of a file that belongs to the folder: without it that is not whole."""
+    try:
+        return read_statistics(folder / str(step.get("state_file", "model.safetensors")))
+    except UsageError as error:
+        raise RefusedError(error.fact, "give the folder as LeRobot has written it") from None

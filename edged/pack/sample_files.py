@@ -29,7 +29,7 @@ from edged.bundle.roles import (
     StateInput,
 )
 from edged.bundle.samples import split_samples
-from edged.core.errors import UsageError
+from edged.core.errors import UsageError, in_words
 from edged.core.pixels import SeenFormat
 from edged.core.types import Frame, Observation, Sample
 from edged.pack.recipe import Recipe
@@ -49,6 +49,9 @@ def read_given(path: Path, recipe: Recipe, most: int) -> Samples:
         return _pictures(path, recipe, most)
     if path.is_dir():
         path = path / "golden.npz"
+    if not path.exists():
+        remedy = "give a folder of pictures, a recording or arrays (.npz)"
+        raise UsageError(f"cannot read the samples {path}: they are not there", remedy)
     if path.suffix in SUFFIXES:
         return _fitted(recipe, [path])
     if path.suffix != ".npz":
@@ -59,8 +62,9 @@ def read_given(path: Path, recipe: Recipe, most: int) -> Samples:
             if any(name.startswith(("cameras/", "sensors/")) for name in names):
                 return _recording(Recording.load(path), recipe, most)
             arrays = {name: file[name] for name in names}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"cannot read the samples {path}: {error}", "give an .npz file without pickles") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        remedy = "give an .npz file without pickles"
+        raise UsageError(f"cannot read the samples {path}: {in_words(error)}", remedy) from None
     if any("/in/" in name for name in arrays):
         samples = [given for given, _ in split_samples(arrays)]
         return _checked([samples[index] for index in spread(len(samples), most)], recipe, path)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.core.errors import UNREADABLE, RefusedError
+from edged.core.errors import UNREADABLE, RefusedError, UsageError, in_words
 
 Statistics: TypeAlias = dict[str, dict[str, NDArray[np.float64]]]
 
@@ -27,7 +27,7 @@ MAX_HEADER = 100 << 20
 
 
 def read_statistics(path: Path) -> Statistics:
-    """Every statistic in a file; `RefusedError` when it cannot be read or holds none."""
+    """Every statistic in a file; `UsageError` when it cannot be read, `RefusedError` when it holds none."""
     try:
         match path.suffix:
             case ".json":
@@ -39,7 +39,9 @@ def read_statistics(path: Path) -> Statistics:
                 flat = read_safetensors(path, tuple(f".{statistic}" for statistic in KNOWN))
             case _:
                 raise RefusedError(f"statistics in {path.name}?", "give a .json, .npz or .safetensors file")
-    except (OSError, *UNREADABLE, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise UsageError(f"cannot read the statistics {path}: {in_words(error)}", "check the path") from None
+    except (*UNREADABLE, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise RefusedError(f"cannot read the statistics {path}: {error}", "check the file") from None
     found: Statistics = {}
     for name, values in flat.items():

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from edged.core.duty import Duty
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, in_words
 
 if TYPE_CHECKING:
     from gpiod import LineRequest
@@ -55,7 +55,7 @@ class GpioEdges(Duty):
                     self._said("reading")
                     self._read(request)
             except (OSError, ValueError) as error:
-                self._said(f"{self._chip} line {self._line}: {error}")
+                self._said(f"{self._chip} line {self._line}: {in_words(error)}")
                 self.stopping.wait(AGAIN_S)
 
     def stats(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.core.errors import in_words
 from edged.source.grabber import SourceError
 
 
@@ -85,7 +86,8 @@ class Recording:
             with file:
                 arrays = {name: file[name] for name in file.files}
         except Exception as error:  # numpy, zipfile and zlib have a class each for what is broken
-            raise SourceError(f"{path} is not a recording: {error}", "record it anew or correct the path") from None
+            fact = f"{path} is not a recording: {in_words(error)}"
+            raise SourceError(fact, "record it anew or correct the path") from None
         names = {tuple(name.split("/")[:2]) for name in arrays if name.endswith("/captured_ns")}
         tracks: dict[str, dict[str, Track]] = {"cameras": {}, "sensors": {}}
         try:

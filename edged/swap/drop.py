@@ -23,7 +23,7 @@ from edged.bundle.archive import REMEDY as REPACK
 from edged.bundle.archive import check_directory, check_member
 from edged.bundle.bundle import LIMITS, MANIFEST, SEALED, SUFFIX, SUMS
 from edged.bundle.manifest import is_version
-from edged.core.errors import UNREADABLE, RefusedError
+from edged.core.errors import UNREADABLE, RefusedError, in_words
 from edged.core.files import NotRegularError, open_regular
 
 PIECE_BYTES = 1 << 18
@@ -156,4 +156,4 @@ def _archive(path: Path) -> Iterator[Mapping[str, IO[bytes]]]:
                     members = [info for info in infos if info.filename in LIMITS]
                     yield {info.filename: open_files.enter_context(archive.open(info)) for info in members}
         except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as error:
-            raise IncompleteError(f"not a whole zip file ({error})") from None
+            raise IncompleteError(f"not a whole zip file ({in_words(error)})") from None

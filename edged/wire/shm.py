@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.core.clock import NS_PER_MS, Now, monotonic_ns
-from edged.core.errors import UsageError
+from edged.core.errors import UsageError, in_words
 from edged.core.pixels import SeenFormat, bytes_of, dtype_of, shape_of
 from edged.wire import futex, slot_locks
 
@@ -233,7 +233,7 @@ class RingReader:
         except PermissionError:
             self._leave(f"you may not read {self.path}; join its group, or run as its user")
         except (OSError, ValueError) as error:
-            self._leave(f"{self.path}: {error}; remove it, and start its camera process again")
+            self._leave(f"{self.path}: {in_words(error)}; remove it, and start its camera process again")
 
     def _open(self) -> None:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -69,11 +69,16 @@ class CurveKeys:
         """From the daemon's `.key` file and our own `.key_secret`. Raises `UsageError` when they are not."""
         import zmq.auth  # not needed without keys
 
+        remedy = "give files that 'edged keys curve' made"
         try:
+            for path in (own, server):
+                path.read_bytes()  # whose error says why, the library's does not
             public, secret = zmq.auth.load_certificate(own)
             theirs, _ = zmq.auth.load_certificate(server)
-        except (OSError, ValueError, IndexError) as error:
-            raise UsageError(f"no keys: {error}", "give files that 'edged keys curve' made") from None
+        except OSError as error:
+            raise UsageError(f"no keys: {error.filename}: {error.strerror}", remedy) from None
+        except (ValueError, IndexError) as error:
+            raise UsageError(f"no keys: {error}", remedy) from None
         if secret is None:
             raise UsageError(f"{own} holds no secret key", "give your .key_secret file")
         return cls(theirs, public, secret)

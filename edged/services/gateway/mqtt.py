@@ -22,8 +22,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edged.client import PartResult
 from edged.core.clock import NS_PER_S, monotonic_ns, wall_time
 from edged.core.closing import Closing
-from edged.core.errors import EdgedError, UsageError
+from edged.core.errors import EdgedError, UsageError, in_words
 from edged.services.gateway.plant import NO_ENGINE, Facts, Plant
+from edged.services.given import check_readable
 
 TURN_S = 0.02
 EACH_NS = NS_PER_S  # between two states that are the same: `life` moves
@@ -108,6 +109,13 @@ class Publisher(Closing):
         self._client.loop_start()
 
     def _secure(self, options: Options) -> None:
+        """`UsageError` for a file that cannot be read, and for what would be passed over."""
+        ours = {"--certificate": options.certificate, "--key": options.key}
+        if options.ca is None and any(ours.values()):
+            raise UsageError("without --ca there is no TLS", "give --ca, or leave --certificate and --key out")
+        if options.password_file is not None and not options.user:
+            raise UsageError("a password without a name logs nobody in", "give --user with --password-file")
+        check_readable({"--password-file": options.password_file, "--ca": options.ca, **ours})
         try:
             password = None
             if options.password_file is not None:
@@ -136,7 +144,9 @@ class Publisher(Closing):
 
     def _unreachable(self, client: Any, data: Any) -> None:
         """In the handler of what went wrong."""
-        self._warn(f"cannot be reached ({sys.exc_info()[1]}); see --broker and --ca")
+        error = sys.exc_info()[1]
+        why = in_words(error) if isinstance(error, Exception) else "nothing answers"
+        self._warn(f"cannot be reached ({why}); see --broker and --ca")
 
     def _warn(self, trouble: str) -> None:
         """Once, not at each try."""

@@ -22,8 +22,9 @@ from asyncua.crypto.uacrypto import der_from_x509, load_certificate
 from edged.client import PartResult, TriggerSender
 from edged.client.trigger import COUNTER_BITS
 from edged.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
-from edged.core.errors import EdgedError, UsageError
+from edged.core.errors import EdgedError, UsageError, in_words
 from edged.services.gateway.plant import NO_ENGINE, Facts, Plant
+from edged.services.given import check_readable
 
 NAMESPACE = "urn:edged:gateway"
 TURN_S = 0.05
@@ -156,12 +157,11 @@ class Gateway:
                 found[der_from_x509(await load_certificate(path))] = path.stem
             except (OSError, ValueError) as error:
                 raise UsageError(
-                    f"{path} is no certificate: {error}", "put DER or PEM files there, or remove it"
+                    f"{path} is no certificate: {in_words(error)}", "put DER or PEM files there, or remove it"
                 ) from None
         if folder is not None and not found:
-            raise UsageError(
-                f"{folder} has no certificates of clients", "put those there that may act, as .der or .pem"
-            )
+            fact = f"{folder} has no certificates of clients"
+            raise UsageError(fact, "put those there that may act, as .der or .pem")
         return found
 
     async def _secure(self, server: Server) -> None:
@@ -172,6 +172,7 @@ class Gateway:
         await server.set_application_uri(NAMESPACE)
         policies = [ua.SecurityPolicyType.NoSecurity] if options.is_open else []
         if options.certificate is not None and options.key is not None:
+            check_readable({"--certificate": options.certificate, "--key": options.key})
             policies.append(ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt)
             try:
                 await server.load_certificate(options.certificate)

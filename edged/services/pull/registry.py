@@ -25,7 +25,7 @@ from oras.provider import Registry as Client
 from requests.adapters import HTTPAdapter
 
 from edged.core.clock import NS_PER_S, monotonic_ns
-from edged.core.errors import UNREADABLE, EdgedError, RefusedError, UsageError
+from edged.core.errors import UNREADABLE, EdgedError, RefusedError, UsageError, in_words
 from edged.services.address import is_loopback
 from edged.services.pull.reference import DIGEST, Reference
 
@@ -160,7 +160,9 @@ class Registry:
             container = Container(f"{self._reference.registry}/{self._reference.repository}")
             self._client.auth.load_configs(container, configs=[str(auth)] if auth else None)
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UsageError(f"the logins cannot be read ({error})", "'docker login' writes them anew") from None
+            raise UsageError(
+                f"the logins cannot be read ({in_words(error)})", "'docker login' writes them anew"
+            ) from None
 
     def _check(self, response: requests.Response, what: str) -> None:
         match response.status_code:

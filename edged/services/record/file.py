@@ -20,7 +20,7 @@ from mcap.records import Message as Record
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, UsageError, in_words
 from edged.core.files import sync
 from edged.services.record.shown import Shown
 
@@ -118,7 +118,7 @@ class RecordingFile:
 def read(path: Path) -> Iterator[Entry]:
     """All messages of a recording in the order of the file, whole or not: what follows the last whole chunk is left.
 
-    Raises `EdgedError` for what is no recording.
+    Raises `EdgedError` for what is no recording, `UsageError` for a file that cannot be read.
     """
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
@@ -136,7 +136,7 @@ def read(path: Path) -> Iterator[Entry]:
                         channel.topic, channel.message_encoding, schema, record.log_time, record.sequence, record.data
                     )
     except OSError as error:
-        raise EdgedError(f"{path} cannot be read: {error.strerror}", "give a file that the recorder wrote") from None
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "give a file that the recorder wrote") from None
     except McapError as error:
         raise EdgedError(f"{path} is no recording: {error}", "give a .mcap file that the recorder wrote") from None
 
@@ -156,7 +156,9 @@ def span(path: Path) -> tuple[int, int]:
         with path.open("rb") as file:
             summary = make_reader(file).get_summary()
     except (OSError, McapError) as error:
-        raise EdgedError(f"{path} is no whole recording: {error}", "give a .mcap file of the recorder") from None
+        raise EdgedError(
+            f"{path} is no whole recording: {in_words(error)}", "give a .mcap file of the recorder"
+        ) from None
     if summary is None or summary.statistics is None:
         raise EdgedError(f"{path} does not say what is in it", "give a .mcap file of the recorder")
     return summary.statistics.message_start_time, summary.statistics.message_end_time

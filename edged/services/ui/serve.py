@@ -12,6 +12,7 @@ import uvicorn
 
 from edged.core.errors import EdgedError, UsageError
 from edged.services.address import is_loopback, parse_listen
+from edged.services.given import check_readable
 from edged.services.metrics.serve import Gpu
 from edged.services.ui.app import make_app
 from edged.services.ui.cell import Cell, History, May, Recordings, no_recordings
@@ -41,7 +42,8 @@ class Settings:
 def serve(
     find: Callable[[], Iterable[Path]], history: History, settings: Settings, ready: Callable[[str], None]
 ) -> None:
-    """Answer until interrupted. Raises `UsageError` for settings that would let in whom nobody knows."""
+    """Answer until interrupted. Raises `UsageError` for settings that would let in whom nobody knows, and
+    for files that cannot be read."""
     host, port = parse_listen(settings.listen)
     is_open, tls = is_loopback(host), settings.certificate is not None
     _check(settings, host, is_open)
@@ -86,6 +88,7 @@ class _Announced(uvicorn.Server):
 def _check(settings: Settings, host: str, is_open: bool) -> None:
     if (settings.certificate is None) != (settings.key is None):
         raise UsageError("a certificate and its key belong together", "give both --certificate and --key")
+    check_readable({"--certificate": settings.certificate, "--key": settings.key})
     if not is_open and settings.certificate is None:
         raise UsageError(f"{host} can be reached from the network: pictures and passwords would be read on the way",
                          "give --certificate and --key, or listen on 127.0.0.1 and come by ssh -L")  # fmt: skip

@@ -206,8 +206,8 @@ def test_a_gpu_that_nothing_can_use_is_mentioned(store: Store, tmp_path: Path) -
 def test_names_that_are_not_there(store: Store, tmp_path: Path) -> None:
     verdict = verify("grasp", store.root)
     assert (verdict.exit_code, verdict.rows[-1].result) == (EXIT_FAILED, "failed")
-    verdict = verify(str(tmp_path / "nothing.edged"), store.root)
-    assert verdict.exit_code == EXIT_FAILED
+    with pytest.raises(UsageError, match=r"there is no .*nothing\.edged"):
+        verify(str(tmp_path / "nothing.edged"), store.root)
     with pytest.raises(EngineError, match="no version"):
         store.resolve("reach", "9")
 

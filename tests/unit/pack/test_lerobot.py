@@ -12,7 +12,7 @@ from pack_models.policies import transformer
 from statfiles import ACTION, STATE, lerobot_policy, statistics, write_safetensors
 from statfiles import relative as enable_relative
 
-from edged.core.errors import RefusedError
+from edged.core.errors import RefusedError, UsageError
 from edged.pack.graph import load_model
 from edged.pack.lerobot import read_policy, relative
 from edged.pack.lerobot_features import tensor_of
@@ -82,7 +82,7 @@ def test_tensors_are_found_by_the_names_exporters_make() -> None:
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path, network: Network) -> None:
-    with pytest.raises(RefusedError, match=r"cannot read .*config.json"):
+    with pytest.raises(UsageError, match=r"cannot read .*config.json: No such file or directory;"):
         read_policy(tmp_path, network)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(RefusedError, match="not a policy's"):

@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(tmp_path: Path):
     wide = {"image": Image(size=(6, 8))}
     for model, recipe, samples, says in (
         (b"nonsense", policy_recipe(), golden, "not an ONNX model"),
-        (tmp_path / "none.onnx", policy_recipe(), golden, "cannot read the model"),
+        (onnx.ModelProto().SerializeToString(), policy_recipe(), golden, "not an ONNX model: it has no outputs"),
         (policy_model(), policy_recipe(), [], "no golden sample"),
         (policy_model(), policy_recipe(before={}), golden, "image 'image' has no pre-processing"),
         (policy_model(), policy_recipe(before=wide), golden, "image 'image' is (8, 6), its Image (6, 8)"),

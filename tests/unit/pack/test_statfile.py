@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from statfiles import statistics, write_safetensors
 
-from edged.core.errors import RefusedError
+from edged.core.errors import RefusedError, UsageError
 from edged.pack.statfile import choose, read_statistics
 
 
@@ -66,5 +66,5 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, name: str, content: byte
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RefusedError, match=says):
         read_statistics(tmp_path / name)
-    with pytest.raises(RefusedError, match="cannot read"):
+    with pytest.raises(UsageError, match="cannot read"):
         read_statistics(tmp_path / f"none-{name.replace('.pt', '.json')}")

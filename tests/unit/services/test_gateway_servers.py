@@ -231,6 +231,26 @@ def test_a_key_with_a_password_is_told(plant: Plant, tmp_path: Path) -> None:
         load_certificate = set_application_uri = staticmethod(nothing)
         set_endpoint = set_server_name = staticmethod(lambda *_: None)
 
+    (tmp_path / "certificate.der").touch()
     options = opcua.Options(("127.0.0.1", 4840), tmp_path / "certificate.der", tmp_path / "key.pem")
     with pytest.raises(UsageError, match="certificate cannot be used"):
         asyncio.run(opcua.Gateway(plant, options)._secure(Server()))
+    (tmp_path / "certificate.der").unlink()
+    with pytest.raises(UsageError, match=r"^--certificate .*certificate.der cannot be read: No such file"):
+        asyncio.run(opcua.Gateway(plant, options)._secure(Server()))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ca": Path("none.pem")}, r"^--ca none\.pem cannot be read: No such file or directory; check"),
+        ({"ca": Path("/")}, r"^--ca / cannot be read: Is a directory;"),
+        ({"ca": Path(__file__), "key": Path("none.pem")}, r"^--key none\.pem cannot be read: No such"),
+        ({"user": "edged", "password_file": Path("none")}, r"^--password-file none cannot be read: No such"),
+        ({"password_file": Path(__file__)}, "a password without a name"),
+        ({"certificate": Path(__file__), "key": Path(__file__)}, "without --ca there is no TLS"),
+    ],
+)
+def test_a_file_for_the_broker_that_cannot_be_used_is_told(plant: Plant, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        mqtt.Publisher(plant, mqtt.Options(("127.0.0.1", 1), "plant", **given))
