@@ -36,7 +36,7 @@ def spread(engine: Engine, pci: str | None, seconds: float) -> dict[str, Any]:
     until = looked + seconds
     try:
         while (now := time.monotonic()) < until or not rows:
-            if pci is not None and now - looked > LOOK_S:
+            if pci is not None and now - looked > LOOK_S and skip < 0:
                 looked, skip = now, AGAIN
                 clocks.append(read_gpu(pci=pci).get("clocks_mhz", {}).get("sm"))
             before = [figure.sum_ns for figure in timings]

@@ -153,7 +153,8 @@ def test_the_clocks_meanwhile_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = iter([1980, 345, 1700, *[1800] * 1000])
     monkeypatch.setattr("benchmarks.gpu.spread.LOOK_S", 0.01)
     monkeypatch.setattr("benchmarks.gpu.spread.read_gpu", lambda pci: {"clocks_mhz": {"sm": next(clocks)}})
-    found = spread(Stub(compute_ns=5000), "0000:01:00.0", 0.3)  # type: ignore[arg-type]
+    slow = Stub(lambda: time.sleep(0.004), compute_ns=5000)  # no run is left to count where every look comes too soon
+    found = spread(slow, "0000:01:00.0", 0.4)  # type: ignore[arg-type]
     assert found["sm_mhz"] == [345, 1980]
     assert rows_of("spread", found)[1].count("SM at 345 to 1980 MHz") == 1
 
