@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,7 +31,7 @@ def report(command: str, night: Night) -> str:
         "",
         f"    {command}",
         "",
-        f"{where}, nice {os.nice(0)}. {night.seconds:.0f} s, {night.ticks} ticks at 30 Hz; inputs may be {MAX_AGE_MS} "
+        f"{where}, nice {night.nice}. {night.seconds:.0f} s, {night.ticks} ticks at 30 Hz; inputs may be {MAX_AGE_MS} "
         f"ms old, the IMU {MAX_SKEW_MS} ms away from the picture.",
         "",
         f"**{named} of {len(night.faults)} faults of {kinds} kinds are named by their cause; {good} begin with the "
@@ -55,6 +56,11 @@ def report(command: str, night: Night) -> str:
     return "\n".join([*lines, ""])
 
 
+def _end(number: int, frame: object) -> None:
+    """Orderly: a daemon that is left behind would keep the priority that it was given."""
+    raise SystemExit(128 + number)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.night", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1200.0)
@@ -65,6 +71,7 @@ def main() -> int:
     kinds = [kind for kind in KINDS if asked.only.lower() in kind.name.lower()]
     if not kinds:
         parser.error(f"no kind of fault is called so; there are: {', '.join(kind.name for kind in KINDS)}")
+    signal.signal(signal.SIGTERM, _end)
     night = run(asked.seconds, asked.faults, kinds)
     command = f"python -m benchmarks.night --seconds {asked.seconds:g} --faults {asked.faults}"
     command += f" --only {shlex.quote(asked.only)}" if asked.only else ""
