@@ -6,6 +6,7 @@ Not in it: keys, environments, pictures, engines, and of an address what could b
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -145,10 +146,25 @@ def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, Known]:
                 raise
             control = None
             bundle.missing.append(f"{word}: {error}")
-        same = next((folder for folder, known in found.items() if control is not None and known.control == control), "")
+        named = Known(control, written, str(written or word))
+        same = next((folder for folder, known in found.items() if _is_one(known, named)), "")
         file = written or (found[same].file if same else None)
         found[same or _distinct(name.replace("/", "_"), found)] = Known(control, file, str(file or word))
     return found
+
+
+def _is_one(one: Known, other: Known) -> bool:
+    """Of daemons that run the socket tells, of those that do not their file or their history."""
+    if one.control is not None or other.control is not None:
+        return one.control == other.control
+    return not _traces(one).isdisjoint(_traces(other))
+
+
+def _traces(known: Known) -> set[str]:
+    places = [] if known.file is None else [known.file]
+    with contextlib.suppress(EdgedError):
+        places += folders(known.word).values()
+    return {os.path.realpath(place) for place in places}
 
 
 def _distinct(name: str, taken: Container[str]) -> str:

@@ -103,3 +103,35 @@ def test_one_that_is_named_in_two_ways_is_in_it_once(machine: Machine, tmp_path:
     folders = {name.partition("/")[0] for name in unpacked(tmp_path / "s.tar.gz") if "/" in name}
     assert {name for name in folders if name.startswith("pick")} == {"pick"}
     assert "pick/config.json" in unpacked(tmp_path / "s.tar.gz"), "which the folder alone does not tell"
+
+
+def in_it(place: Path, name: str) -> set[str]:
+    """Folders of daemons whose names begin so."""
+    return {file.partition("/")[0] for file in unpacked(place) if file.startswith(name) and "/" in file}
+
+
+@pytest.mark.parametrize("is_service", [True, False])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_one_that_does_not_run_is_in_it_once(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_service: bool, backwards: bool
+) -> None:
+    store = machine.folder / "data" / "edged" / "engines"
+    (store / ".history" / "pick").mkdir(parents=True)
+    (tmp_path / "cell.toml").write_text(f"{CONFIG}\n[daemon]\nname = 'pick'\nstore = '{store}'\n", encoding="utf-8")
+    file = machine.service("pick", CONFIG) if is_service else tmp_path / "cell.toml"
+    monkeypatch.chdir(file.parent)
+    for words in (["pick", file.name], [file, file.name], ["pick", "pick", file]):
+        given = words[::-1] if backwards else words
+        assert edged("support", *given, "-o", tmp_path / "s.tar.gz").code == EXIT_OK
+        assert in_it(tmp_path / "s.tar.gz", "pick") == {"pick"}, given
+        assert "pick/config.json" in unpacked(tmp_path / "s.tar.gz")
+
+
+def test_two_that_do_not_run_are_both_in_it(machine: Machine, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        text = f"{CONFIG}\n[daemon]\nstore = '{tmp_path / place / 'store'}'\n"
+        (tmp_path / place / "pick.toml").write_text(text, encoding="utf-8")
+    files = [tmp_path / place / "pick.toml" for place in "ab"]
+    assert edged("support", *files, "-o", tmp_path / "s.tar.gz").code == EXIT_OK
+    assert in_it(tmp_path / "s.tar.gz", "pick") == {"pick", "pick-2"}
