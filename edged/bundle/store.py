@@ -6,7 +6,8 @@
     <store>/<name>/waiting.json      swaps that a restart of the daemon asks for again
 
 Shipped engines are read-only package data; an engine that the writable store does not have is taken from there, in its
-newest version (a wheel has no links). Whatever writes copies them into the writable store first.
+newest version (a wheel has no links). Whatever writes a version copies them into the writable store first, and what ran
+runs on: versions that somebody copies there by hand are an engine of one's own, which hides the shipped one.
 """
 
 from __future__ import annotations
@@ -109,11 +110,13 @@ class Store:
     def adopt(self, name: str) -> None:
         """Copy the shipped versions of `name` into the writable store, newest first, and link the newest as current.
 
-        Does nothing for an engine of the writable store's own. Cut short, it leaves a store that runs the newest, and
-        is finished by the next call.
+        Does nothing for an engine of the writable store's own, or an older version alone. Cut short, it leaves a store
+        that runs the newest, and is finished by the next call.
         """
         shipped, own = _versions(self.shipped / name), _versions(self.root / name)
         if not shipped or not set(own) <= set(shipped) or (self.root / name / CURRENT).is_symlink():
+            return
+        if os.path.realpath(self.root) == os.path.realpath(self.shipped) or (own and shipped[-1] not in own):
             return
         try:
             if not all(holds(self.root / name / one, read_files(self.shipped / name / one)) for one in own):
@@ -125,7 +128,10 @@ class Store:
             raise self._unwritable(error) from None
 
     def write(self, name: str, version: str, files: Mapping[str, bytes], replace: bool = False) -> Path:
-        """A version of an engine, see `write_files`. Raises `EngineError` where the store cannot be written."""
+        """A version of an engine, see `write_files`; beside the shipped ones of that name, the newest of which stays
+        current. Raises `EngineError` where the store cannot be written."""
+        self.check_writable(name)
+        self.adopt(name)
         try:
             return write_files(self.root / name / version, files, replace=replace)
         except OSError as error:

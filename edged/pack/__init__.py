@@ -86,7 +86,7 @@ def pack(
     model: Path | bytes,
     recipe: Recipe,
     golden: Sequence[Arrays],
-    store: Path,
+    store: Path | Store,
     *,
     calibration: Sequence[Arrays] = (),
     replace: bool = False,
@@ -95,7 +95,8 @@ def pack(
     backend: str = "",
     search_s: float = SEARCH_S,
 ) -> Packed:
-    """Convert, bake, prove and write `<store>/<name>/<version>/`. The same arguments give the same bytes.
+    """Convert, bake, prove and write `<store>/<name>/<version>/`. The same arguments give the same bytes. A path is a
+    folder of engines alone, a `Store` has what comes with edged as well, which then stays what runs.
 
     `golden`: at least one sample of *packed* inputs by tensor: raw [1, H, W, 3] uint8 BGR images, raw [1, D] float32
     states; recurrent states may be left out. Their outputs are computed here and must agree with the original network
@@ -162,7 +163,8 @@ def pack(
         tuple(trial.there),
         pace,
     )
-    path = Store(store).write(manifest.name, manifest.version, files, replace)
+    place = store if isinstance(store, Store) else Store(store, store)
+    path = place.write(manifest.name, manifest.version, files, replace)
     return Packed(path, manifest, tuple(trial.here), measured, files, converted)
 
 

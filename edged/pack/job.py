@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 from edged.bundle.bundle import SUFFIX, write_archive
 from edged.bundle.manifest import is_name, is_version
 from edged.bundle.store import Store
-from edged.core.errors import UsageError
+from edged.core.errors import EngineError, UsageError
 from edged.pack import SEARCH_S, pack
 from edged.pack.answers import Questions
 from edged.pack.graph import load_model
@@ -71,7 +72,8 @@ def pack_job(
     spec = merge(spec, Spec(provenance=_provenance(path)))
     questions = Questions()
     recipe = resolve(spec, network, questions, target.name)
-    Store(store).check_writable(recipe.name)  # before minutes of proving, as name and version are
+    place = Store(store)
+    place.check_writable(recipe.name)  # before minutes of proving, as name and version are
     inferred += questions.inferred
     golden = _golden(spec, recipe, inferred)
     for line in inferred:
@@ -86,7 +88,7 @@ def pack_job(
         path,
         recipe,
         golden,
-        store,
+        place,
         calibration=calibration,
         replace=replace,
         progress=progress,
@@ -94,6 +96,9 @@ def pack_job(
         backend=backend,
         search_s=SEARCH_S if spec.search_s is None else spec.search_s,
     )
+    with contextlib.suppress(EngineError):  # whoever loads the current version says what is wrong with it
+        if (current := place.current(recipe.name)) not in (None, packed.manifest.version):
+            emit(f"note: {recipe.name} still means version {current}, until 'edged swap' has proved another one")
     single = None
     if archive:
         single = write_archive(Path(f"{packed.manifest.name}-{packed.manifest.version}{SUFFIX}"), packed.files)

@@ -41,7 +41,7 @@ def written(folder: Path, name: str, model: bytes) -> Path:
 def reach_flags(folder: Path) -> list[object]:
     model, stats = raw_reach()
     (folder / "stats.json").write_text(json.dumps(stats))
-    flags: list[object] = [written(folder, "reach.onnx", model), "--name", "reach", "--task", "policy"]
+    flags: list[object] = [written(folder, "reach.onnx", model), "--name", "lift", "--task", "policy"]
     flags += ["--camera", "tool", "--channels", "bgr", "--pixels", "0..1", "--mean", "0,0,0", "--std", "1,1,1"]
     flags += ["--resize", "stretch", "--interpolation", "linear", "--step-ms", "33.3", "--golden", REACH]
     flags += ["--statistics", folder / "stats.json", "--form", "mean_std"]

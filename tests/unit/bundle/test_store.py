@@ -173,6 +173,47 @@ def test_nothing_is_adopted_over_ones_own_engine(store: Store):
     assert store.versions("reach") == ["5"]
 
 
+def test_what_is_written_lies_beside_the_shipped_versions_and_does_not_run_by_itself(store: Store):
+    """A daemon that runs the shipped one goes on with it at its next start: another one comes by a swap."""
+    for version in ("9", "10"):
+        write(store.shipped, version=version)
+    mine = read_files(write(store.root.parent / "elsewhere", version="11"))
+    path = store.write("reach", "11", mine)
+    assert store.versions("reach") == ["9", "10", "11"]
+    assert (store.current("reach"), store.resolve("reach")) == ("10", store.root / "reach" / "10")
+    assert read_files(path) == mine
+    (store.root / "reach" / "current").unlink()
+    store.set_current("reach", "11")
+    store.write("reach", "12", read_files(write(store.root.parent / "elsewhere", version="12")))
+    assert store.current("reach") == "11"
+
+
+def test_a_shipped_number_is_written_over_only_where_that_is_said(store: Store):
+    write(store.shipped, version="1")
+    other = read_files(write(store.root.parent / "elsewhere", version="1", provenance={"model": "mine.onnx"}))
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="reach/1 exists with other content; give another --version"):
+            store.write("reach", "1", other)
+    assert store.write("reach", "1", read_files(store.shipped / "reach" / "1")) == store.root / "reach" / "1"
+    assert read_files(store.write("reach", "1", other, replace=True)) == other
+
+
+def test_what_comes_with_edged_is_written_without_a_choice(tmp_path: Path):
+    store = Store(tmp_path / "engines", tmp_path / "link")
+    (tmp_path / "link").symlink_to("engines")
+    write(store.root, version="1")
+    store.write("reach", "2", read_files(write(tmp_path / "elsewhere", version="2")))
+    assert not (store.root / "reach" / "current").is_symlink()
+
+
+def test_an_older_shipped_version_that_lies_alone_stays_what_runs(store: Store):
+    for version in ("1", "2"):
+        write(store.shipped, version=version)
+    shutil.copytree(store.shipped / "reach" / "1", store.root / "reach" / "1")
+    store.adopt("reach")
+    assert (store.versions("reach"), store.current("reach")) == (["1"], "1")
+
+
 def test_nothing_is_adopted_over_ones_own_engine_of_the_same_number(store: Store):
     for version in ("1", "2"):
         write(store.shipped, version=version)

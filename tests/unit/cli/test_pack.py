@@ -21,6 +21,8 @@ from statfiles import lerobot_policy, relative, statistics
 
 from edged.bundle.bundle import read_bundle, read_files
 from edged.bundle.samples import split_samples
+from edged.bundle.store import Store
+from edged.cli.list_engines import list_engines
 from edged.engine.registry import open_engine
 from edged.pipeline.golden import golden_check
 
@@ -101,8 +103,8 @@ def test_a_raw_policy_with_its_statistics_is_numpy_within_1e_5_of_each_range(tmp
     flags = reach_flags(tmp_path)
     for store in ("a", "b"):
         edged(*flags, "--store", tmp_path / store)
-    (path,) = (tmp_path / "a" / "reach").iterdir()
-    assert read_files(path) == read_files(tmp_path / "b" / "reach" / path.name)
+    (path,) = (tmp_path / "a" / "lift").iterdir()
+    assert read_files(path) == read_files(tmp_path / "b" / "lift" / path.name)
     bundle = read_bundle(path)
     model, stats = raw_reach()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -155,9 +157,9 @@ def test_a_lerobot_policy_folder(tmp_path: Path) -> None:
 )
 def test_instance_models_say_what_they_are(tmp_path: Path, pictures: Path, model: Any, extra: list[str]) -> None:
     path = written(tmp_path, "parts.onnx", model())
-    said = edged(path, "--name", "parts", "--camera", "bin", "--golden", pictures, "--store", tmp_path / "s", *extra)
+    said = edged(path, "--name", "pieces", "--camera", "bin", "--golden", pictures, "--store", tmp_path / "s", *extra)
     assert "inferred: task = instance" in said
-    (engine,) = (tmp_path / "s" / "parts").iterdir()
+    (engine,) = (tmp_path / "s" / "pieces").iterdir()
     bundle = read_bundle(engine)
     assert bundle.manifest.classes == ("red", "green", "blue")
     assert bundle.manifest.head is not None
@@ -167,7 +169,7 @@ def test_instance_models_say_what_they_are(tmp_path: Path, pictures: Path, model
 
 def test_an_instance_head_is_not_proved_on_noise(tmp_path: Path) -> None:
     path = written(tmp_path, "parts.onnx", yolo_seg())
-    assert "pictures that show objects" in fault(path, "--name", "parts", "--camera", "bin", "--store", tmp_path / "s")
+    assert "pictures that show objects" in fault(path, "--name", "pieces", "--camera", "bin", "--store", tmp_path / "s")
     cv2.imwrite(str(tmp_path / "dark.png"), np.zeros((64, 64, 3), np.uint8))
     said = fault(path, "--name", "p", "--camera", "b", "--store", tmp_path / "s", "--golden", tmp_path / "dark.png")
     assert "no object in any golden sample" in said
@@ -176,10 +178,10 @@ def test_an_instance_head_is_not_proved_on_noise(tmp_path: Path) -> None:
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
 def test_frames_may_be_resized_in_the_graph(tmp_path: Path, resize: str) -> None:
     path = written(tmp_path, "plate.onnx", raw_plate())
-    flags = ["--name", "plate", "--task", "semantic", "--classes", "a,b,c,d", "--camera", "line", "--channels", "bgr"]
+    flags = ["--name", "sheet", "--task", "semantic", "--classes", "a,b,c,d", "--camera", "line", "--channels", "bgr"]
     flags += ["--pixels", "0..1", "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25", "--frame", "300x480"]
     edged(path, *flags, "--resize", resize, "--pad", "114", "--store", tmp_path / "s")
-    (engine,) = (tmp_path / "s" / "plate").iterdir()
+    (engine,) = (tmp_path / "s" / "sheet").iterdir()
     bundle = read_bundle(engine)
     (image,) = bundle.manifest.images.values()
     assert (image.size, image.resize) == ((300, 480), "none")
@@ -215,3 +217,19 @@ def test_it_says_which_nodes_stay_in_float32_and_what_that_brings(tmp_path: Path
     assert fault(*given, "--backend", "abacus").startswith("2 there is no back end 'abacus'; there are cpu, ")
     assert fault(*given, "--backend", "cuda").startswith("1 there is no NVIDIA GPU here")
     assert "--search-s" in fault(*given, "--search-s", "0")
+
+
+def test_under_a_shipped_name_the_shipped_version_goes_on_running(tmp_path: Path) -> None:
+    model, store = written(tmp_path, "segformer.onnx", segformer()), tmp_path / "store"
+    flags = [model, "--name", "plate", *SEGFORMER[2:], "--store", store, "--version"]
+    assert "note: plate still means version 1, until 'edged swap' has proved another one" in edged(*flags, "7")
+    listed, _ = list_engines("plate", store)
+    assert [(one["version"], one["current"]) for one in listed] == [("1", True), ("7", False)]
+    assert read_bundle(Store(store).resolve("plate")).digest == read_bundle(Store(store).shipped / "plate" / "1").digest
+    assert fault(*flags, "1").startswith(f"3 {store}/plate/1 exists with other content")
+    assert "note: plate" not in edged(*flags, "1", "--replace"), "which was asked for"
+
+
+def test_an_upgrade_of_a_shipped_engine_does_not_run_by_itself(tmp_path: Path) -> None:
+    assert "plate/1-schema2" in edged("plate", "--upgrade", "--store", tmp_path)
+    assert (Store(tmp_path).versions("plate"), Store(tmp_path).current("plate")) == (["1", "1-schema2"], "1")
