@@ -7,6 +7,7 @@ names. So nothing of a cell is guessed: a limit that nobody thought about would 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 
@@ -70,8 +71,9 @@ def _loop(action: ActionOutput | None, cameras: dict[str, ImageInput], by_steps:
     least = 0 if by_steps else POLICY_HZ[0]
     rate = f"{min(max(1000 / action.step_ms, least), POLICY_HZ[1]):.6g}" if action else ANY
     why = f"  # a step of the engine is {action.step_ms:g} ms" if action else ""
-    return ["[loop]", f"rate_hz = {rate}{why}",
-            "# fifo = 50  # SCHED_FIFO priority", "# cpus = [3]  # of its own: see 'edged doctor'"]  # fmt: skip
+    cpus = sorted(os.sched_getaffinity(0))
+    own = [f"# cpus = [{cpus[-1]}]  # of its own: see 'edged doctor'"] if len(cpus) > 1 else []
+    return ["[loop]", f"rate_hz = {rate}{why}", "# fifo = 50  # SCHED_FIFO priority", *own]
 
 
 def _camera(source: str, image: ImageInput) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -112,3 +113,14 @@ def test_of_several_versions_the_one_that_was_named_is_written_down(machine: Mac
     (store / "plate" / "current").symlink_to("2")
     assert edged("init", "plate/2", "--store", store, "-o", file, "--force").code == EXIT_OK
     assert "version =" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("mine", "suggested"), [({0, 2, 5}, "# cpus = [5]  #"), ({4}, "")])
+def test_a_processor_of_its_own_is_one_that_is_here(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: set[int], suggested: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: mine)
+    assert edged("init", "reach", "-o", tmp_path / "pick.toml").code == EXIT_OK
+    text = (tmp_path / "pick.toml").read_text(encoding="utf-8")
+    assert suggested in text
+    assert ("cpus" in text) == bool(suggested)
