@@ -21,6 +21,8 @@ from edged.core.errors import EdgedError
 from edged.core.procfs import text_of
 from edged.engine.device import choose_gpu, read_device
 from edged.engine.gpu_info import read_gpu
+from edged.engine.plug_in import PLUG_INS
+from edged.engine.plug_in.provider import PlugIn
 
 UNSYNCHRONISED = 0x40  # STA_UNSYNC of adjtimex(2)
 # struct timex on 64 bits: modes, offset, freq, maxerror, esterror, status
@@ -34,7 +36,17 @@ FLEETING = ("tmpfs", "ramfs", "overlay")
 FOREIGN = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p")
 MPS_PLACE = "CUDA_MPS_PIPE_DIRECTORY"
 MPS_NAME = "nvidia-cuda-mps"  # as the kernel cuts it off
-PACKAGES = ("numpy", "pyzmq", "msgspec", "onnxruntime", "onnxruntime-gpu", "tensorrt", "opencv-python-headless", "av")
+PACKAGES = (
+    "numpy",
+    "pyzmq",
+    "msgspec",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    *(each.package for each in PLUG_INS.values()),
+    "tensorrt",
+    "opencv-python-headless",
+    "av",
+)
 
 
 def check_sync(root: Path) -> Iterator[Finding]:
@@ -156,6 +168,9 @@ def _file_system(place: Path, root: Path) -> str:
 
 def check_gpu(backend: str, chosen: int | str | None, root: Path) -> Iterator[Finding]:
     """The GPU, its driver and how it is doing; an error only where [engine] backend or device insists on one."""
+    if backend in ("openvino", "webgpu"):
+        yield from check_plug_in(PLUG_INS[backend], root)
+        return
     wrong = fault if backend in ("cuda", "tensorrt") or chosen is not None else warning
     if chosen is not None and (overruled := choose_gpu(chosen, root=root)):
         yield warning("gpu", overruled, "unset one of the two")
@@ -186,6 +201,20 @@ def check_gpu(backend: str, chosen: int | str | None, root: Path) -> Iterator[Fi
     if missing := state.get("missing"):
         yield untried("gpu", f"clocks and heat: {missing}")
     yield from check_mps(state.get("processes", 0), root)
+
+
+def check_plug_in(plug_in: PlugIn, root: Path) -> Iterator[Finding]:
+    """What `[engine] backend` needs of one for other makers' GPUs; an engine is tried there by `edged check`."""
+    if not (version := _version(plug_in.package)):
+        yield fault(
+            "gpu", f"[engine] backend is {plug_in.backend}, and {plug_in.package} is not installed", plug_in.install
+        )
+        return
+    nodes = sorted((root / "dev/dri").glob("renderD*"))
+    if closed := [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]:
+        yield fault("gpu", f"{closed[0]} may not be opened", "join its group: render, or video")
+    there = ", ".join(str(node) for node in nodes) or "no GPU in /dev/dri"
+    yield Finding("ok", "gpu", f"{plug_in.package} {version}, {there}; 'edged check FILE' tries the engine on it")
 
 
 def check_mps(processes: int, root: Path, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:

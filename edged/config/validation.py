@@ -100,6 +100,8 @@ def cross_checks(config: Config) -> Iterator[Finding]:
         yield "engine.require_signature", True, "engine.trusted, the folder of the public keys to trust"
     if wanted := config.engine.misnamed_device():
         yield "engine.device", config.engine.device, wanted
+    if config.engine.backend == "webgpu" and config.swap.during == "live":
+        yield "swap.during", "live", "'hold' with webgpu, which crashes where two engines load or run at a time"
     yield from _guard(config)
     yield from check_inspection(config)
     yield from check_evidence(config)

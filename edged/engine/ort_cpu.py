@@ -20,7 +20,7 @@ from edged.bundle.graph_check import Tensor, check_tensors
 from edged.bundle.manifest import Manifest, Task
 from edged.bundle.roles import ConstInput
 from edged.core.closing import Closing
-from edged.core.errors import EngineError, RefusedError
+from edged.core.errors import EngineError, MachineryError, RefusedError
 from edged.core.files import memory_file
 from edged.core.histogram import Histogram
 from edged.core.profiling import span
@@ -33,8 +33,8 @@ except ImportError as missing:
 PROVIDER = "CPUExecutionProvider"
 BY_FILE_BYTES = 4 << 20
 STRICT = {"enable_fallback": 0}
-"""For each session. Else ONNX Runtime goes on on the CPU where a provider fails, when it loads and in any run, says so
-on standard output alone, and where the CPU fails too raises that."""
+"""For each session; heeded from ONNX Runtime 1.23 on. Else that goes on on the CPU where a provider fails, when it
+loads and in any run, says so on standard output alone, and where the CPU fails too raises that."""
 NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
@@ -82,7 +82,9 @@ class OrtEngine(Closing):
     def _copied(self) -> None:
         """For a plug-in: OpenVINO's 1.8.1, bound once, goes on giving what the first inputs gave."""
         for name, made in zip(self.outputs, self._session.run(list(self.outputs), dict(self.inputs)), strict=True):
-            np.copyto(self.outputs[name], made, casting="no")
+            if made.shape != (array := self.outputs[name]).shape:  # copyto would repeat one value over all of an array
+                raise ValueError(f"output {name!r} came as {list(made.shape)}, and not as {list(array.shape)}")
+            np.copyto(array, made, casting="no")
 
     @property
     def about(self) -> Mapping[str, str]:
@@ -95,7 +97,11 @@ class OrtEngine(Closing):
         try:
             self._run()
         except Exception as error:  # ONNX Runtime's own exceptions have no public common class
-            raise EngineError(f"{self.manifest.name} failed to run: {error}", "re-pack the model") from None
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> EngineError | MachineryError:
+        """What a failed run means."""
+        return EngineError(f"{self.manifest.name} failed to run: {error}", "re-pack the model")
 
     def hand_over(self, live: bool) -> None:
         """A session may be used by any thread: nothing to do."""

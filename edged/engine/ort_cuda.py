@@ -9,6 +9,7 @@ on which all of its runs happen, whoever asks for them; that costs 10 to 20 us w
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
@@ -21,7 +22,7 @@ from edged.bundle.bundle import Bundle
 from edged.bundle.graph_check import Tensor, check_tensors
 from edged.bundle.samples import split_samples
 from edged.core.errors import EngineError, RefusedError
-from edged.engine.cuda import Cuda
+from edged.engine.cuda import Cuda, remedy
 from edged.engine.gpu import GpuEngine, loading, require_memory
 from edged.engine.ort_cpu import STRICT, tensors
 from edged.engine.pinned_thread import PinnedThread
@@ -34,6 +35,8 @@ except ImportError as absent:
     raise EngineError(f"onnxruntime is not installed ({absent})", "pip install 'edged[gpu]'") from None
 
 PROVIDER = "CUDAExecutionProvider"
+OF_THE_GPU = re.compile(r"\b(CUDA|CUDNN|CUBLAS)\b.{0,40}\b(failure|error)\b|out of memory", re.IGNORECASE)
+"""What is said of the GPU and not of the graph, as CUDA_CALL and BFCArena say it."""
 INSTALL = "pip install onnxruntime-gpu in an environment without onnxruntime (the CPU build)"
 
 log = logging.getLogger("edged")
@@ -77,9 +80,13 @@ class OrtProgram:
         except RefusedError as error:
             why = str(error.__cause__).splitlines()[0]
             self._session = _session(bundle, stream_graph.handle, graph=False)
-            left = left_to_cpu(self._session)
-            self.graph, self._nodes = f"not captured: {why}", f"on the CPU: {left or 'perhaps some'}"
-            log.warning("%s: not all of the graph can stay on the GPU: %s", bundle.name, left or why)
+            self.graph = f"not captured: {why}"
+            if left := left_to_cpu(self._session):
+                self._nodes = f"on the CPU: {left}"
+                log.warning("%s: not all of the graph can stay on the GPU: %s", bundle.name, left)
+            else:
+                self._nodes = "some may be on the CPU" if left is None else self._nodes
+                log.warning("%s: the graph cannot be captured: %s", bundle.name, why)
         self._options = onnxruntime.RunOptions()
         # We synchronise after the downloads. (After a replay ONNX Runtime does so too, whatever is asked.)
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
@@ -132,6 +139,8 @@ def _session(bundle: Bundle, stream: int, graph: bool) -> Any:
     try:
         session = onnxruntime.InferenceSession(bundle.model, options, providers=providers, **STRICT)
     except Exception as error:  # as in OrtProgram.launch
+        if OF_THE_GPU.search(str(error)):
+            raise EngineError(f"{bundle.name}: ONNX Runtime cannot load it now: {error}", remedy(str(error))) from None
         raise RefusedError(f"{bundle.name}: ONNX Runtime does not load the graph: {error}", "re-pack it") from error
     if (got := session.get_providers()[0]) != PROVIDER:
         # A CUDA library that is missing or of another version silently gives a session on the CPU.

@@ -9,13 +9,13 @@ RECORD = ("session.record_ep_graph_assignment_info", "1")
 SHOWN = 3
 
 
-def left_to_cpu(session: Any) -> str:
-    """Such as "Cast labels/float, Reshape head/05 and 4 more"; empty where there are none, and before ONNX Runtime
-    1.24, which does not tell."""
+def left_to_cpu(session: Any) -> str | None:
+    """Such as "Cast labels/float, Reshape head/05 and 4 more", "" for none; None before ONNX Runtime 1.24, which does
+    not tell."""
     try:
         subgraphs = session.get_provider_graph_assignment_info()
     except AttributeError:
-        return ""
+        return None
     cpu = [subgraph for subgraph in subgraphs if subgraph.ep_name == "CPUExecutionProvider"]
     nodes = [f"{node.op_type} {node.name}".strip() for subgraph in cpu for node in subgraph.get_nodes()]
     more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""

@@ -61,7 +61,8 @@ def open_engine(
                 from edged.engine.plug_in.open import open_plug_in
 
                 return open_plug_in(bundle, PLUG_INS[word], threads, device, cache or default_cache())
-            raise EngineError(f"unknown backend {backend!r}", 'set [engine] backend to "auto" or "cpu"')
+            words = ", ".join(("auto", "cpu", "cuda", "tensorrt", *PLUG_INS))
+            raise EngineError(f"unknown backend {word!r}", f"set [engine] backend to one of {words}")
 
 
 def _open_on_gpu(bundle: Bundle, backend: str, memory: str, cache: Path, chosen: str) -> Engine:

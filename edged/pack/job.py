@@ -98,7 +98,7 @@ def pack_job(
     )
     with contextlib.suppress(EngineError):  # whoever loads the current version says what is wrong with it
         if (current := place.current(recipe.name)) not in (None, packed.manifest.version):
-            emit(f"note: {recipe.name} still means version {current}, until 'edged swap' has proved another one")
+            emit(f"note: {recipe.name} still means version {current}, until a swap has proved another one")
     single = None
     if archive:
         single = write_archive(Path(f"{packed.manifest.name}-{packed.manifest.version}{SUFFIX}"), packed.files)

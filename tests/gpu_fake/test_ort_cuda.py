@@ -35,7 +35,7 @@ def provider(fakes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.setattr(ort_cuda, "onnxruntime", ort_cuda_provider)
     trouble = ort_cuda_provider.Trouble
-    for name in ("no_graphs", "libraries_missing", "run"):
+    for name in ("no_graphs", "libraries_missing", "run", "load", "placed"):
         monkeypatch.setattr(trouble, name, getattr(trouble, name))
     return trouble
 
@@ -132,6 +132,30 @@ def test_a_graph_that_cannot_stay_on_the_gpu_runs_and_says_so(
         assert engine.about["nodes"] == "on the CPU: NonZero found"
         assert engine.about["graph"].startswith("not captured: This session cannot use the graph capture feature")
     assert "not all of the graph can stay on the GPU: NonZero found" in caplog.text
+
+
+@pytest.mark.parametrize("placed", [None, []], ids=["not told", "none"])
+def test_a_graph_that_cannot_be_captured_may_be_whole_on_the_gpu(
+    gpu: Plug, provider: Any, caplog: pytest.LogCaptureFixture, placed: list[Any] | None
+) -> None:
+    provider.no_graphs, provider.placed = True, placed
+    with caplog.at_level(logging.WARNING, "edged"), opened(double(), gpu()) as engine:
+        assert engine.about["nodes"] == ("all on the GPU" if placed == [] else "some may be on the CPU")
+    assert "the graph cannot be captured: This session cannot use the graph capture feature" in caplog.text
+    assert "not all of the graph" not in caplog.text
+
+
+def test_a_gpu_that_fails_while_it_loads_is_not_the_graphs_fault(gpu: Plug, provider: Any) -> None:
+    cuda = gpu()
+    provider.load = "CUDA failure 2: out of memory ; GPU=0 ; hostname=cell ; file=cuda_allocator.cc"
+    with pytest.raises(
+        EngineError, match=r"double: ONNX Runtime cannot load it now: CUDA failure 2.*stop what else uses"
+    ):
+        opened(double(), cuda)
+    provider.load = "CUDA failure 700: an illegal memory access was encountered"
+    cuda.fail("free_bytes", "an illegal memory access was encountered", sticky=True, after=3)  # when it is asked
+    with pytest.raises(MachineryError, match="the GPU's context is dead: double: ONNX Runtime cannot load it now"):
+        opened(double(), cuda)
 
 
 def test_a_session_that_silently_became_the_cpus_is_an_error(gpu: Plug, provider: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,28 +23,29 @@ from edged.engine.plug_in.provider import Offered, PlugIn
 FAILED = "EP_FAIL"  # ONNX Runtime's code for a provider that cannot be made
 WHOLE = ("session.disable_cpu_ep_fallback", "1")  # a graph that runs on the CPU in part is refused
 PARTLY = "fallback to CPU EP has been explicitly disabled"
-LOST = 3  # failed runs in a row
+DEAD = "edged ends and is started anew; dmesg has the driver's own words"
+ON_CPU = "run it on the CPU"
+MAKERS = {0x1002: "AMD", 0x10DE: "NVIDIA", 0x8086: "Intel"}  # by PCI
+
+Load = Callable[[bytes, int], Any]
 
 _registering = threading.Lock()
 _registered: set[str] = set()  # a library is registered once in a process, and stays
 
 
 class PlugInEngine(OrtEngine):
-    """Runs that fail one after the other, on a graph that ran when it was loaded, mean that the device is lost."""
+    """A run that fails is told as the plug-in's, not as the graph's."""
 
-    _failed = 0
+    def __init__(self, bundle: Bundle, plug_in: PlugIn, threads: int, load: Load, about: Mapping[str, str]) -> None:
+        self._lost = plug_in.lost
+        super().__init__(bundle, threads, load=load, backend=plug_in.backend, about=about)
 
-    def run(self) -> None:
-        """Compute `outputs` from `inputs`; raises `EngineError`, or `MachineryError` for a lost device."""
-        try:
-            super().run()
-        except EngineError as error:
-            self._failed += 1
-            if self._failed < LOST:
-                raise
-            fact = f"{self.backend} failed {LOST} runs in a row: {error.fact}"
-            raise MachineryError(fact, "edged ends and is started anew; dmesg has the driver's own words") from None
-        self._failed = 0
+    def _failure(self, error: Exception) -> EngineError | MachineryError:
+        reason = _reason(error)
+        if any(words in reason for words in self._lost):
+            return MachineryError(f"{self.backend} has lost its device: {reason}", DEAD)
+        fact = f"{self.manifest.name} failed to run on {self.backend}: {reason}"
+        return EngineError(fact, "if it stays so, restart the daemon, or run the engine on the CPU")
 
 
 def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | str | None, cache: Path) -> PlugInEngine:
@@ -51,11 +54,13 @@ def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | st
     What it compiles is kept below `cache`, under a key of all that it depends on. Raises `EngineError` where plug-in or
     device are not there, `RefusedError` for a graph that it does not load.
     """
+    if plug_in.no_policy and bundle.manifest.task == "policy":
+        raise RefusedError(f"{plug_in.backend} runs no policy: {plug_in.no_policy}", ON_CPU)
     _register(plug_in)
     chosen, offered = _choose(plug_in, device)
     parts = {
         "engine": bundle.digest.hex(),
-        "plug-in": f"{plug_in.package} {metadata.version(plug_in.package)}",
+        "plug-in": f"{plug_in.package} {_version(plug_in)}",
         "onnxruntime": onnxruntime.__version__,
         "device": [offered.name, offered.about],
         "threads": threads,
@@ -65,7 +70,7 @@ def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | st
         return Plans(cache / "compiled").folder_for(plan_key(parts))
 
     def session_with(entry: tuple[str, str], model: bytes, count: int) -> Any:
-        options = session_options(count, dict([entry]))
+        options = session_options(count, dict([entry]), severity=4)  # what it says is in its errors
         options.add_provider_for_devices([chosen], plug_in.options(count, offered, compiled))
         return onnxruntime.InferenceSession(model, options, **STRICT)
 
@@ -77,16 +82,18 @@ def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | st
                 fact = f"{plug_in.backend} on {offered.name} does not work here: {_reason(error)}"
                 raise EngineError(fact, f"it needs {plug_in.devices}") from None
             why = f"does not load the graph: {_reason(error)}"
-            if PARTLY in str(error) and (left := left_to_cpu(session_with(RECORD, model, count))):
-                why = f"leaves a part of the graph to the CPU: {left}"
-            fact = f"{bundle.name}: {plug_in.backend} on {offered.name} {why}"
-            raise RefusedError(fact, 'set [engine] backend = "cpu"') from None
+            if PARTLY in str(error):
+                why, left = "leaves a part of the graph to the CPU", None
+                with suppress(Exception):  # it may refuse the rest of the graph too
+                    left = left_to_cpu(session_with(RECORD, model, count))
+                why += f": {left}" if left else ""
+            raise RefusedError(f"{bundle.name}: {plug_in.backend} on {offered.name} {why}", ON_CPU) from None
         if session.get_providers()[0] != plug_in.provider:
             raise EngineError(f"ONNX Runtime gave {session.get_providers()[0]} for {plug_in.provider}", "reinstall it")
         return session
 
     about = {"plug-in": str(parts["plug-in"]), "device": f"{offered.name}: {offered.about}"}
-    return PlugInEngine(bundle, threads, load=load, backend=plug_in.backend, about=about)
+    return PlugInEngine(bundle, plug_in, threads, load, about)
 
 
 def _register(plug_in: PlugIn) -> None:
@@ -121,6 +128,13 @@ def _choose(plug_in: PlugIn, word: int | str | None) -> tuple[Any, Offered]:
     raise EngineError(f"{plug_in.backend} offers {what} here; offered: {names}", f"it needs {plug_in.devices}")
 
 
+def _version(plug_in: PlugIn) -> str:
+    try:
+        return metadata.version(plug_in.package)
+    except metadata.PackageNotFoundError:
+        raise EngineError(f"{plug_in.package} was not installed by pip", plug_in.install) from None
+
+
 def _reason(error: Exception) -> str:
     """What ONNX Runtime says, without the places in its sources."""
     said = re.split(r"\[ONNXRuntimeError\] : \d+ : \w+ : | was false\. ", str(error))
@@ -130,5 +144,6 @@ def _reason(error: Exception) -> str:
 def _offered(plug_in: PlugIn, device: Any) -> Offered:
     facts: dict[str, str] = dict(device.ep_metadata)
     kind = str(device.device.type).rpartition(".")[2]
-    about = facts.get("FULL_DEVICE_NAME") or f"{device.device.vendor} {kind}"
+    maker = device.device.vendor or MAKERS.get(device.device.vendor_id, f"{device.device.vendor_id:#06x}")
+    about = facts.get("FULL_DEVICE_NAME") or f"{maker} {kind}"
     return Offered(plug_in.name_of(facts), kind, about)

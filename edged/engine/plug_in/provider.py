@@ -23,7 +23,8 @@ class PlugIn:
     `devices`: what it needs, for the refusal where it offers none; `runtime`: the oldest ONNX Runtime. `name_of` gives
     the device's own name from its metadata. `options`: threads, device and the folder for what it compiles, which is
     made when it is asked for -> its options.
-    `prefers`: kinds of device, the best first, where none is named; others are taken by name alone.
+    `prefers`: kinds of device, the best first, where none is named; others are taken by name alone. `lost`: what its
+    errors say of a device that is gone. `no_policy`: why it runs no policy, "" where it does.
     """
 
     backend: str
@@ -35,4 +36,6 @@ class PlugIn:
     runtime: str
     prefers: tuple[str, ...]
     name_of: Callable[[Mapping[str, str]], str]
+    lost: tuple[str, ...]
     options: Callable[[int, Offered, Callable[[], Path]], dict[str, str]]
+    no_policy: str = ""

@@ -9,6 +9,7 @@ from its source: a captured graph belongs to the thread that ran the session (Pe
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +30,9 @@ class Trouble:
 
     no_graphs = False
     libraries_missing = False
-    run = ""
+    run = load = ""
+    placed: Sequence[tuple[str, str]] | None = (("NonZero", "found"),)
+    """Nodes on the CPU; None: an ONNX Runtime that does not tell."""
 
 
 def get_available_providers() -> list[str]:
@@ -58,6 +61,11 @@ class IOBinding:
     bind_output = bind_input
 
 
+def _subgraph(provider: str, placed: Sequence[tuple[str, str]]) -> SimpleNamespace:
+    nodes = [SimpleNamespace(op_type=kind, name=name) for kind, name in placed]
+    return SimpleNamespace(ep_name=provider, get_nodes=lambda: nodes)
+
+
 class InferenceSession:
     def __init__(self, model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> None:
         if enable_fallback:
@@ -71,6 +79,8 @@ class InferenceSession:
                 "This session cannot use the graph capture feature as requested by the user as all the graph nodes have"
                 " not been partitioned to the CUDAExecutionProvider"
             )
+        if Trouble.load:
+            raise RuntimeError(Trouble.load)
         if given["use_tf32"] != "0":
             raise pretended.Misuse("TF32 is on by default, and then fp32 is not what the CPU computes")
         strict = options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
@@ -92,9 +102,10 @@ class InferenceSession:
         """As ONNX Runtime 1.24 has it, of a session that was told to record it."""
         if not self._records:
             raise RuntimeError("session.record_ep_graph_assignment_info was not set")
-        node = SimpleNamespace(op_type="NonZero", name="found")
-        places = {PROVIDER: [SimpleNamespace(op_type="Conv", name="first")], "CPUExecutionProvider": [node]}
-        return [SimpleNamespace(ep_name=name, get_nodes=lambda nodes=nodes: nodes) for name, nodes in places.items()]
+        if Trouble.placed is None:
+            raise AttributeError("get_provider_graph_assignment_info")
+        nodes = {"CPUExecutionProvider": Trouble.placed, PROVIDER: (("Conv", "first"),)}
+        return [_subgraph(name, placed) for name, placed in nodes.items()]
 
     def io_binding(self) -> IOBinding:
         return IOBinding()

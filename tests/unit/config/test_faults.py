@@ -133,6 +133,11 @@ def test_all_faults_are_told_at_once_with_file_key_value_and_range(
         ("rate_hz = 100", 'clock = "camera:side"', "loop.clock = 'camera:side': allowed is one of timer, camera:tool"),
         ("rate_hz = 100", 'rate_hz = 100\nclock = "camera:tool"', "loop.rate_hz = 100.0: allowed is nothing, or"),
         ('uri = "/dev/video0"', 'uri = "http://cam/"', "cameras.tool.uri = 'http://cam/': allowed is an index, a /dev"),
+        (
+            'name = "reach"',
+            'name = "reach"\nbackend = "webgpu"\n[swap]\nduring = "live"',
+            "swap.during = 'live': allowed is 'hold' with webgpu",
+        ),
         ('name = "reach"', 'name = "reach"\nrequire_signature = true', "engine.require_signature = True: allowed is"),
         ("valid_ms = 200", 'valid_ms = 200\npublish = ["frame"]', "bus.publish = 'frame': allowed is one of frames,"),
         ("valid_ms = 200", 'valid_ms = 200\npublish = ["masks.zstd"]', "bus.publish = 'masks.zstd': allowed is one of"),
