@@ -59,10 +59,7 @@ def test_without_a_vulkan_driver_the_cause_is_named(tmp_path: Path) -> None:
     assert (code, row["result"]) == (1, "failed")
     assert row["detail"].startswith("webgpu on Vulkan does not work here: Failed to get a WebGPU adapter")
     assert "/onnxruntime_src" not in row["detail"]
-    assert (
-        row["remedy"]
-        == "it needs a PCI GPU, its Vulkan driver and Vulkan's loader (libvulkan1), there when edged starts"
-    )
+    assert row["remedy"].startswith("it needs a PCI GPU, its Vulkan driver and Vulkan's loader (libvulkan1)")
 
 
 def test_without_a_device_that_is_said(tmp_path: Path) -> None:
