@@ -65,14 +65,14 @@ class CurveKeys:
     secret: bytes = field(repr=False)
 
     @classmethod
-    def read(cls, server: Path, own: Path) -> CurveKeys:
+    def read(cls, server: Path | str, own: Path | str) -> CurveKeys:
         """From the daemon's `.key` file and our own `.key_secret`. Raises `UsageError` when they are not."""
         import zmq.auth  # not needed without keys
 
         remedy = "give files that 'edged keys curve' made"
         try:
             for path in (own, server):
-                path.read_bytes()  # whose error says why, the library's does not
+                Path(path).read_bytes()  # whose error says why, the library's does not
             public, secret = zmq.auth.load_certificate(own)
             theirs, _ = zmq.auth.load_certificate(server)
         except OSError as error:

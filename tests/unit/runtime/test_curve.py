@@ -70,7 +70,9 @@ def test_the_right_key_hears_and_no_other(rig: Rig) -> None:
     assert said.stdout.startswith("cell/action "), said.stderr
     assert rig.edged(*tail).returncode == 2
     assert "holds no secret key" in rig.edged(*tail, "--key", str(server_public)).stderr
-    assert "Invalid certificate file" in rig.edged(*tail, "--key", "nowhere.key_secret").stderr
+    missing = rig.edged(*tail, "--key", "nowhere.key_secret").stderr
+    assert "no keys: nowhere.key_secret: No such file or directory" in missing
+    assert CurveKeys.read(str(server_public), str(friend)) == right  # paths as other programs write them
     another_server, _ = certificate(keys, "another")
     assert heard(client_keys(another_server, friend), 0.7) is None
     assert heard(right, 20) is not None  # and the refused ones broke nothing
