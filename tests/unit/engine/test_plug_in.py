@@ -158,6 +158,27 @@ def test_a_package_without_its_facts_is_told_in_words(monkeypatch: pytest.Monkey
         opening.open_plug_in(read_bundle(shipped_store() / "reach/2"), PLUG_INS["openvino"], 0, None, Path())
 
 
+def test_a_plug_in_that_does_not_load_names_the_onnx_runtime_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = SimpleNamespace(get_library_path=lambda: "libwebgpu.so")
+    monkeypatch.setattr(opening, "find_spec", lambda name: name)
+    monkeypatch.setattr(opening, "import_module", lambda name: library)
+    too_old = Mock(side_effect=RuntimeError('ORT runtime version "1.23.2" is below the minimum'))
+    monkeypatch.setattr(opening.onnxruntime, "register_execution_provider_library", too_old, raising=False)
+    with pytest.raises(EngineError, match=r"does not load: ORT runtime .* is below.*onnxruntime 1.24.4 or newer"):
+        opening._register(PLUG_INS["webgpu"])
+
+
+def test_a_session_that_is_another_providers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_register", lambda plug_in: None)
+    monkeypatch.setattr(opening, "_version", lambda plug_in: "0.4.0")
+    monkeypatch.setattr(opening, "_choose", lambda plug_in, word: (None, Offered("Vulkan", "GPU", "")))
+    monkeypatch.setattr(opening, "session_options", lambda *given, **more: Mock())
+    of_the_cpu = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(opening.onnxruntime, "InferenceSession", lambda *given, **more: of_the_cpu)
+    with pytest.raises(EngineError, match="ONNX Runtime gave CPUExecutionProvider for WebGpuExecutionProvider"):
+        opening.open_plug_in(read_bundle(shipped_store() / "plate/1"), PLUG_INS["webgpu"], 0, None, Path())
+
+
 @pytest.mark.parametrize(
     ("subgraphs", "said"),
     [
