@@ -18,7 +18,6 @@ from edged.core.errors import EXIT_FAILED, EdgedError, RefusedError, UsageError
 from edged.runtime.logs import logged
 
 if TYPE_CHECKING:
-    from edged.bundle.manifest import Manifest
     from edged.engine.base import Engine
     from edged.services.replay.repeat import Repeated
 
@@ -93,9 +92,9 @@ def replay(
     check_place(plot, "--plot")
     if plot is not None:  # what is not installed is told before the run as well
         from edged.services.replay.plot import plot_replay
-    with _repeated(file, engine, store, config) as (ticks, manifest):
+    with _repeated(file, engine, store, config) as (ticks, threshold):
         done = list(ticks)
-    told = make_report(done, manifest).describe()
+    told = make_report(done, threshold).describe()
     if plot is not None:
         write_given(plot, plot_replay(done, f"{file.name}, {engine or 'the recorded engine'}"), "--plot")
         told["plot"] = str(plot)
@@ -111,8 +110,8 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> str:
     recorded beyond `bound`, or nothing can be compared."""
     from edged.services.replay.report import make_report, show
 
-    with _repeated(file, engine, store) as (repeated, manifest):
-        report = make_report(repeated, manifest)
+    with _repeated(file, engine, store) as (repeated, threshold):
+        report = make_report(repeated, threshold)
     if not report.is_evidence:
         what = "nothing but Holds" if report.compared else "nothing"
         fact = f"{file} proves nothing of {engine}: {what} could be compared\n{show(report.describe())}\n"
@@ -131,8 +130,9 @@ def prove(file: Path, engine: str, store: Path, bound: float) -> str:
 @contextlib.contextmanager
 def _repeated(
     file: Path, engine: str | None, store: Path | None, config: Path | None = None
-) -> Iterator[tuple[Iterator[Repeated], Manifest | None]]:
-    """The ticks of a recording once more, one after the other, and the manifest of `engine` where one is given."""
+) -> Iterator[tuple[Iterator[Repeated], float]]:
+    """The ticks of a recording once more, one after the other, and the least score of an object of `engine`: 0 where
+    none is given, or it finds none."""
     from edged.services.replay.cell import RecordedCell
     from edged.services.replay.file import read_tape
     from edged.services.replay.repeat import repeat
@@ -141,8 +141,9 @@ def _repeated(
     given = None if config is None else load_config(config)
     instead = None if engine is None else _open(engine, store)
     cell = RecordedCell(tape, lambda name, version, _: _open(f"{name}/{version}", store), instead, given)
+    head = None if instead is None else instead.manifest.head
     with contextlib.closing(cell):
-        yield repeat(tape, cell), None if instead is None else instead.manifest
+        yield repeat(tape, cell), 0.0 if head is None else head.score_threshold
 
 
 def _open(word: str, store: Path | None) -> Engine:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from edged.bundle.manifest import Manifest
 from edged.client import masks_of
 from edged.core.errors import WireError
 from edged.core.types import Instances
@@ -18,16 +17,14 @@ from edged.services.replay.repeat import Repeated, same_result
 from edged.wire import Kind, Message
 
 MOST_LISTED = 50
-STILL = 1e-4  # of the range that an axis was trained on: noise of an axis that does not move
 
 
 @dataclass(slots=True, eq=False)
 class Report:
     """`add` each tick. Of actions the first knot is compared, in the unit of each axis. `threshold`: least score of an
-    object of the engine that replays; `trained`: the width of the range that each of its axes was trained on."""
+    object of the engine that replays."""
 
     threshold: float = 0.0
-    trained: Mapping[str, float] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     differing: list[dict[str, Any]] = field(default_factory=list)
@@ -89,8 +86,7 @@ class Report:
     def worst(self) -> tuple[float, str]:
         """The largest disagreement and what it is: the share of verdicts, of answers, of what was PASS and what FAIL;
         what is missing of the mean IoU of classes or objects, or of the IoU of a class that is lost; the mean distance
-        of an axis by the span that was recorded of it (where it stood still, by the range that it was trained on), or
-        of a switch's value that is lost. 1 without any evidence."""
+        of an axis by the span that was recorded of it, or of a switch's value that is lost. 1 without any evidence."""
         if not self.is_evidence:
             return 1.0, f"nothing{' but holds' * bool(self.compared)} could be compared, so"
         found = [(self.disagreement, "share of verdicts of another kind or result")]
@@ -103,32 +99,23 @@ class Report:
             score, what = self.overlap.worst
             found.append((1 - score, f"1 - {what}"))
         for name in self.axes:
-            if (far := self._far(name))[0] > 0:
-                found.append(far)
+            if (far := self._far(name)) > 0:
+                found.append((far, f"{name}, mean distance by its span"))
         return max(found)
 
-    def _far(self, name: str) -> tuple[float, str]:
+    def _far(self, name: str) -> float:
         """The mean distance of an axis by its span; of one that had two values that of a value which is lost now."""
         apart, places = np.array(self.axes[name]), np.array(self.places[name])
-        what = f"{name}, mean distance by its span"
         if not apart.any():
-            return 0.0, what
+            return 0.0
         low, high = places.min(), places.max()
-        if not np.isfinite(apart).all():
-            return 1.0, what
-        if self._is_still(name):
-            if (width := self.trained.get(name, 0.0)) > 0:
-                return float(apart.mean() / width), f"{name}, which never moved in it, mean distance by its range"
-            return 1.0, f"{name}, which never moved in it and does now,"
+        if not (np.isfinite(apart).all() and high > low):
+            return 1.0
         found = [apart.mean() / (high - low)]
         if np.isin(places, (low, high)).all():
             values = [apart[places == value] / (high - low) for value in (low, high)]
             found += [one.mean() for one in values if len(one) >= LEAST_OBJECTS and one.mean() > 1 - LEAST_IOU]
-        return float(max(found)), what
-
-    def _is_still(self, name: str) -> bool:
-        """Whether an axis never moved in the recording: then its span is no scale of anything."""
-        return bool(np.ptp(self.places[name]) <= STILL * self.trained.get(name, 0.0))
+        return float(max(found))
 
     def _compare(self, recorded: Message, made: Message) -> None:
         was, now = _name(recorded), _name(made)
@@ -180,10 +167,7 @@ class Report:
         if self.results:
             told["results"] = dict(self.results.most_common())
         if self.axes:
-            told["axes"] = {
-                name: {"mean": float(np.mean(v)), "max": float(np.max(v)), "still": self._is_still(name)}
-                for name, v in self.axes.items()
-            }
+            told["axes"] = {name: {"mean": float(np.mean(v)), "max": float(np.max(v))} for name, v in self.axes.items()}
         if self.pixels:
             told["pixels"] = {"mean": float(np.mean(self.pixels)), "max": float(np.max(self.pixels))}
         if self.objects:
@@ -195,11 +179,9 @@ class Report:
         return told
 
 
-def make_report(done: Iterable[Repeated], manifest: Manifest | None = None) -> Report:
-    """Of all ticks. `manifest`: of the engine that replays, where one was given."""
-    head, action = (None, None) if manifest is None else (manifest.head, manifest.action)
-    trained = {axis.name: axis.range[1] - axis.range[0] for axis in action[1].axes} if action else {}
-    report = Report(0.0 if head is None else head.score_threshold, trained)
+def make_report(done: Iterable[Repeated], threshold: float = 0.0) -> Report:
+    """Of all ticks."""
+    report = Report(threshold)
     for one in done:
         report.add(one)
     return report
@@ -215,8 +197,7 @@ def show(told: dict[str, Any]) -> str:
     for key in ("holds", "results"):
         lines += [f"  {count} x {what}" for what, count in told.get(key, {}).items()]
     for name, apart in told.get("axes", {}).items():
-        still = "; it never moved in the recording" if apart["still"] else ""
-        lines.append(f"  {name}: {apart['mean']:.4g} apart on average, {apart['max']:.4g} at most{still}")
+        lines.append(f"  {name}: {apart['mean']:.4g} apart on average, {apart['max']:.4g} at most")
     if (pixels := told.get("pixels")) is not None:
         lines.append(f"  pixels of another class: {100 * pixels['mean']:.3g} % on average, {100 * pixels['max']:.3g} %")
     if (objects := told.get("objects")) is not None:
