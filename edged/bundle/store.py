@@ -108,34 +108,47 @@ class Store:
         return bundle
 
     def adopt(self, name: str) -> None:
-        """Copy the shipped versions of `name` into the writable store, newest first, and link the newest as current.
+        """Copy the newest shipped version of `name` into the writable store, link it as current, and copy the others.
 
         Does nothing for an engine of the writable store's own, or an older version alone. Cut short, it leaves a store
-        that runs the newest, and is finished by the next call.
+        that runs the newest, perhaps without older ones.
         """
         shipped, own = _versions(self.shipped / name), _versions(self.root / name)
         if not shipped or not set(own) <= set(shipped) or (self.root / name / CURRENT).is_symlink():
             return
-        if os.path.realpath(self.root) == os.path.realpath(self.shipped) or (own and shipped[-1] not in own):
+        if self._is_shipped or (own and shipped[-1] not in own):
             return
         try:
             if not all(holds(self.root / name / one, read_files(self.shipped / name / one)) for one in own):
                 return  # of one's own, called as a shipped one is
             for version in reversed(shipped):
                 write_files(self.root / name / version, read_files(self.shipped / name / version))
-            write_link(self.root / name / CURRENT, shipped[-1])
+                if version == shipped[-1]:
+                    write_link(self.root / name / CURRENT, version)
+        except RefusedError as error:
+            remedy = f"remove it: what is shipped of {name} is copied there first"
+            raise RefusedError(error.fact, remedy) from None
         except OSError as error:
             raise self._unwritable(error) from None
 
     def write(self, name: str, version: str, files: Mapping[str, bytes], replace: bool = False) -> Path:
-        """A version of an engine, see `write_files`; beside the shipped ones of that name, the newest of which stays
-        current. Raises `EngineError` where the store cannot be written."""
+        """A version of an engine, see `write_files`. What ran runs on: the newest of the shipped ones of that name, or
+        the one that was there alone, becomes the current one. Raises `EngineError` where the store cannot be written.
+        """
         self.check_writable(name)
         self.adopt(name)
+        link, own = self.root / name / CURRENT, _versions(self.root / name)
         try:
+            if len(own) == 1 and version not in own and not link.is_symlink() and not self._is_shipped:
+                write_link(link, own[0])
             return write_files(self.root / name / version, files, replace=replace)
         except OSError as error:
             raise self._unwritable(error) from None
+
+    @property
+    def _is_shipped(self) -> bool:
+        """Whether it is the folder of the shipped engines itself, which has no links."""
+        return os.path.realpath(self.root) == os.path.realpath(self.shipped)
 
     def check_writable(self, name: str) -> None:
         """Raise `EngineError` where no version of `name` could be written, as far as that is seen without writing."""

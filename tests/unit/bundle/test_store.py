@@ -6,13 +6,16 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundles import write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edged.bundle import store as stores
 from edged.bundle.bundle import read_files
 from edged.bundle.store import Store, natural, shipped_store
 from edged.core import files as core_files
@@ -164,6 +167,36 @@ def test_adopting_is_finished_after_it_was_cut_short(store: Store):
     store.set_current("reach", "1")
     assert store.versions("reach") == ["1", "2"]
     assert store.current("reach") == "1"
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3])
+def test_adopting_that_was_cut_short_leaves_what_runs(store: Store, monkeypatch: pytest.MonkeyPatch, writes: int):
+    """Each write in turn finds the disk full: a copy, the link, a copy."""
+    for version in ("1", "2"):
+        write(store.shipped, version=version)
+    left = [writes]
+
+    def full(done: Callable[..., Any]) -> Callable[..., Any]:
+        def write_one(*given: Any, **more: Any) -> Any:
+            left[0] -= 1
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return done(*given, **more)
+
+        return write_one
+
+    for name in ("write_files", "write_link"):
+        monkeypatch.setattr(f"edged.bundle.store.{name}", full(getattr(stores, name)))
+    with pytest.raises(EngineError, match="No space left on device"):
+        store.adopt("reach")
+    assert store.resolve("reach").name == "2"
+
+
+def test_a_version_beside_one_that_was_alone_does_not_run_by_itself(store: Store):
+    """Two versions without a choice would be none for a daemon that starts."""
+    write(store.root, version="1")
+    store.write("reach", "2", read_files(write(store.root.parent / "elsewhere", version="2")))
+    assert (store.versions("reach"), store.current("reach")) == (["1", "2"], "1")
 
 
 def test_nothing_is_adopted_over_ones_own_engine(store: Store):
