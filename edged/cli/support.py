@@ -154,9 +154,11 @@ def _daemons(words: Sequence[str], bundle: Bundle) -> dict[str, Known]:
 
 
 def _is_one(one: Known, other: Known) -> bool:
-    """Of daemons that run the socket tells, of those that do not their file or their history."""
+    """Of daemons that run the socket tells, of those that do not their file, or their history where one has no file."""
     if one.control is not None or other.control is not None:
         return one.control == other.control
+    if one.file is not None and other.file is not None:
+        return os.path.realpath(one.file) == os.path.realpath(other.file)
     return not _traces(one).isdisjoint(_traces(other))
 
 
@@ -238,7 +240,7 @@ def _log(name: str, bundle: Bundle) -> None:
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired) as error:
-        bundle.missing.append(f"{name}/log.txt: {in_words(error)}")
+        bundle.missing.append(f"{name}/log.txt: journalctl: {in_words(error)}")
         return
     if done.stdout:
         bundle.add(f"{name}/log.txt", done.stdout[-MOST_LOG:].decode(errors="replace"))

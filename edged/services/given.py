@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edged.core.errors import UsageError
+from edged.core.errors import UsageError, in_words
 
 
 def check_readable(files: Mapping[str, Path | None]) -> None:
@@ -16,4 +16,4 @@ def check_readable(files: Mapping[str, Path | None]) -> None:
                 path.read_bytes()
         except OSError as error:
             remedy = "check the path and its owner"
-            raise UsageError(f"{option} {path} cannot be read: {error.strerror}", remedy) from None
+            raise UsageError(f"{option} {path} cannot be read: {in_words(error)}", remedy) from None

@@ -15,7 +15,7 @@ from typing import Any
 import zmq
 
 from edged.core.endpoint import LONGEST_IPC_PATH, is_ipv6
-from edged.core.errors import EdgedError, UsageError
+from edged.core.errors import EdgedError, UsageError, in_words
 from edged.wire.message import MAX_MESSAGE
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -76,7 +76,7 @@ class CurveKeys:
             public, secret = zmq.auth.load_certificate(own)
             theirs, _ = zmq.auth.load_certificate(server)
         except OSError as error:
-            raise UsageError(f"no keys: {error.filename}: {error.strerror}", remedy) from None
+            raise UsageError(f"no keys: {error.filename}: {in_words(error)}", remedy) from None
         except (ValueError, IndexError) as error:
             raise UsageError(f"no keys: {error}", remedy) from None
         if secret is None:

@@ -161,7 +161,8 @@ class Registry:
             self._client.auth.load_configs(container, configs=[str(auth)] if auth else None)
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise UsageError(
-                f"the logins cannot be read ({in_words(error)})", "'docker login' writes them anew"
+                f"the logins of {auth or '~/.docker/config.json'} cannot be read ({in_words(error)})",
+                "'docker login' writes them anew",
             ) from None
 
     def _check(self, response: requests.Response, what: str) -> None:

@@ -136,7 +136,7 @@ def read(path: Path) -> Iterator[Entry]:
                         channel.topic, channel.message_encoding, schema, record.log_time, record.sequence, record.data
                     )
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "give a file that the recorder wrote") from None
+        raise UsageError(f"{path} cannot be read: {in_words(error)}", "give a file that the recorder wrote") from None
     except McapError as error:
         raise EdgedError(f"{path} is no recording: {error}", "give a .mcap file that the recorder wrote") from None
 

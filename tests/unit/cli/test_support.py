@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -133,5 +134,9 @@ def test_two_that_do_not_run_are_both_in_it(machine: Machine, tmp_path: Path) ->
         text = f"{CONFIG}\n[daemon]\nstore = '{tmp_path / place / 'store'}'\n"
         (tmp_path / place / "pick.toml").write_text(text, encoding="utf-8")
     files = [tmp_path / place / "pick.toml" for place in "ab"]
+    assert edged("support", *files, "-o", tmp_path / "s.tar.gz").code == EXIT_OK
+    assert in_it(tmp_path / "s.tar.gz", "pick") == {"pick", "pick-2"}
+    (tmp_path / "a" / "store" / ".history" / "pick").mkdir(parents=True)
+    shutil.copy(files[0], files[1])  # one store and name, in two files: an old one beside the new
     assert edged("support", *files, "-o", tmp_path / "s.tar.gz").code == EXIT_OK
     assert in_it(tmp_path / "s.tar.gz", "pick") == {"pick", "pick-2"}

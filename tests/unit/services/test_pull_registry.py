@@ -205,5 +205,5 @@ def test_logins_that_cannot_be_read_are_told(liar: Liar, tmp_path: Path, engine:
     reference = liar.artefact({"reach-3.edged": engine})
     for text in ("no json", "[]", '{"auths": 3}'):
         (tmp_path / "logins.json").write_text(text)
-        with pytest.raises(UsageError, match="the logins cannot be read"):
+        with pytest.raises(UsageError, match=r"the logins of .*logins.json cannot be read"):
             pull(reference, tmp_path / "store", Access(auth=tmp_path / "logins.json", plain_http=True))
