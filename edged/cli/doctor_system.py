@@ -168,10 +168,11 @@ def _file_system(place: Path, root: Path) -> str:
 
 def check_gpu(backend: str, chosen: int | str | None, root: Path) -> Iterator[Finding]:
     """The GPU, its driver and how it is doing; an error only where [engine] backend or device insists on one."""
-    if backend in ("openvino", "webgpu"):
+    if backend in PLUG_INS:
         yield from check_plug_in(PLUG_INS[backend], root)
-        return
-    wrong = fault if backend in ("cuda", "tensorrt") or chosen is not None else warning
+        if backend != "tensorrt-rtx":
+            return
+    wrong = fault if backend in ("cuda", "tensorrt", "tensorrt-rtx") or chosen is not None else warning
     if chosen is not None and (overruled := choose_gpu(chosen, root=root)):
         yield warning("gpu", overruled, "unset one of the two")
     try:
@@ -204,17 +205,19 @@ def check_gpu(backend: str, chosen: int | str | None, root: Path) -> Iterator[Fi
 
 
 def check_plug_in(plug_in: PlugIn, root: Path) -> Iterator[Finding]:
-    """What `[engine] backend` needs of one for other makers' GPUs; an engine is tried there by `edged check`."""
+    """Whether the plug-in is there that `[engine] backend` names, and whether its GPUs may be opened."""
     if not (version := _version(plug_in.package)):
         yield fault(
             "gpu", f"[engine] backend is {plug_in.backend}, and {plug_in.package} is not installed", plug_in.install
         )
         return
     nodes = sorted((root / "dev/dri").glob("renderD*"))
-    if closed := [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]:
-        yield fault("gpu", f"{closed[0]} may not be opened", "join its group: render, or video")
-    there = ", ".join(str(node) for node in nodes) or "no GPU in /dev/dri"
-    yield Finding("ok", "gpu", f"{plug_in.package} {version}, {there}; 'edged check FILE' tries the engine on it")
+    yield Finding("ok", "gpu", f"{plug_in.package} {version}; 'edged check FILE' tries the engine on it")
+    for node in nodes:
+        if not os.access(node, os.R_OK | os.W_OK):
+            yield warning("gpu", f"{node} may not be opened", "join its group: render, or video")
+    if plug_in.backend == "webgpu" and not nodes:
+        yield warning("gpu", "there is no GPU in /dev/dri", "install its driver; in a container, pass /dev/dri on")
 
 
 def check_mps(processes: int, root: Path, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:

@@ -35,8 +35,9 @@ except ImportError as absent:
     raise EngineError(f"onnxruntime is not installed ({absent})", "pip install 'edged[gpu]'") from None
 
 PROVIDER = "CUDAExecutionProvider"
-OF_THE_GPU = re.compile(r"\b(CUDA|CUDNN|CUBLAS)\b.{0,40}\b(failure|error)\b|out of memory", re.IGNORECASE)
-"""What is said of the GPU and not of the graph, as CUDA_CALL and BFCArena say it."""
+OF_THE_GPU = re.compile(r"\b(CUDA|CUDNN|CUBLAS) failure\b|out of memory|Failed to allocate memory|CUDA_PATH is set")
+"""What is said of the GPU and its libraries and not of the graph: by CUDA_CALL, the arena, and the loader of them."""
+LIBRARIES = "install the CUDA and cuDNN it was built for"
 INSTALL = "pip install onnxruntime-gpu in an environment without onnxruntime (the CPU build)"
 
 log = logging.getLogger("edged")
@@ -140,9 +141,11 @@ def _session(bundle: Bundle, stream: int, graph: bool) -> Any:
         session = onnxruntime.InferenceSession(bundle.model, options, providers=providers, **STRICT)
     except Exception as error:  # as in OrtProgram.launch
         if OF_THE_GPU.search(str(error)):
-            raise EngineError(f"{bundle.name}: ONNX Runtime cannot load it now: {error}", remedy(str(error))) from None
+            said = "out of memory" if "allocate" in str(error) else str(error)
+            advice = LIBRARIES if "CUDA_PATH" in said else remedy(said)
+            raise EngineError(f"{bundle.name}: ONNX Runtime cannot load it now: {error}", advice) from None
         raise RefusedError(f"{bundle.name}: ONNX Runtime does not load the graph: {error}", "re-pack it") from error
     if (got := session.get_providers()[0]) != PROVIDER:
         # A CUDA library that is missing or of another version silently gives a session on the CPU.
-        raise EngineError(f"ONNX Runtime gave {got} for {PROVIDER}", "install the CUDA and cuDNN it was built for")
+        raise EngineError(f"ONNX Runtime gave {got} for {PROVIDER}", LIBRARIES)
     return session

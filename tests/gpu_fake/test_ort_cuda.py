@@ -152,6 +152,12 @@ def test_a_gpu_that_fails_while_it_loads_is_not_the_graphs_fault(gpu: Plug, prov
         EngineError, match=r"double: ONNX Runtime cannot load it now: CUDA failure 2.*stop what else uses"
     ):
         opened(double(), cuda)
+    provider.load = "Failed to allocate memory for requested buffer of size 1073741824"
+    with pytest.raises(EngineError, match=r"cannot load it now: Failed to allocate.*stop what else uses"):
+        opened(double(), cuda)
+    provider.load = "CUDA_PATH is set but CUDA wasn't able to be loaded"
+    with pytest.raises(EngineError, match="install the CUDA and cuDNN it was built for"):
+        opened(double(), cuda)
     provider.load = "CUDA failure 700: an illegal memory access was encountered"
     cuda.fail("free_bytes", "an illegal memory access was encountered", sticky=True, after=3)  # when it is asked
     with pytest.raises(MachineryError, match="the GPU's context is dead: double: ONNX Runtime cannot load it now"):

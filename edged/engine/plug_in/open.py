@@ -20,7 +20,6 @@ from edged.engine.placement import RECORD, left_to_cpu
 from edged.engine.plan_cache import Plans, plan_key
 from edged.engine.plug_in.provider import Offered, PlugIn
 
-FAILED = "EP_FAIL"  # ONNX Runtime's code for a provider that cannot be made
 WHOLE = ("session.disable_cpu_ep_fallback", "1")  # a graph that runs on the CPU in part is refused
 PARTLY = "fallback to CPU EP has been explicitly disabled"
 DEAD = "edged ends and is started anew; dmesg has the driver's own words"
@@ -34,15 +33,18 @@ _registered: set[str] = set()  # a library is registered once in a process, and 
 
 
 class PlugInEngine(OrtEngine):
-    """A run that fails is told as the plug-in's, not as the graph's."""
+    """A run that fails is told as the plug-in's, not as the graph's. Once it ran, its device can be lost."""
+
+    _ran = False
 
     def __init__(self, bundle: Bundle, plug_in: PlugIn, threads: int, load: Load, about: Mapping[str, str]) -> None:
         self._lost = plug_in.lost
         super().__init__(bundle, threads, load=load, backend=plug_in.backend, about=about)
+        self._ran = True
 
     def _failure(self, error: Exception) -> EngineError | MachineryError:
         reason = _reason(error)
-        if any(words in reason for words in self._lost):
+        if self._ran and any(words in reason for words in self._lost):
             return MachineryError(f"{self.backend} has lost its device: {reason}", DEAD)
         fact = f"{self.manifest.name} failed to run on {self.backend}: {reason}"
         return EngineError(fact, "if it stays so, restart the daemon, or run the engine on the CPU")
@@ -78,7 +80,7 @@ def open_plug_in(bundle: Bundle, plug_in: PlugIn, threads: int, device: int | st
         try:
             session = session_with(WHOLE, model, count)
         except Exception as error:  # ONNX Runtime's own exceptions have no public common class
-            if FAILED in str(error):  # before it came to the graph
+            if any(words in str(error) for words in plug_in.absent):
                 fact = f"{plug_in.backend} on {offered.name} does not work here: {_reason(error)}"
                 raise EngineError(fact, f"it needs {plug_in.devices}") from None
             why = f"does not load the graph: {_reason(error)}"

@@ -32,6 +32,7 @@ OPENVINO = PlugIn(
     runtime="1.23",
     prefers=("GPU", "CPU"),
     name_of=_name_of,
-    lost=("DEVICE_LOST", "CL_OUT_OF_RESOURCES", "CL_DEVICE_NOT_AVAILABLE"),  # by Level Zero and OpenCL; not seen
+    absent=(),
+    lost=("DEVICE_LOST", "CL_DEVICE_NOT_AVAILABLE"),  # by Level Zero and OpenCL; not seen
     options=_options,
 )

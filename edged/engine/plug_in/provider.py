@@ -20,11 +20,11 @@ class Offered:
 class PlugIn:
     """`module` is that of PyPI's `package`, which `install` brings; `provider` is ONNX Runtime's name for it.
 
-    `devices`: what it needs, for the refusal where it offers none; `runtime`: the oldest ONNX Runtime. `name_of` gives
-    the device's own name from its metadata. `options`: threads, device and the folder for what it compiles, which is
-    made when it is asked for -> its options.
-    `prefers`: kinds of device, the best first, where none is named; others are taken by name alone. `lost`: what its
-    errors say of a device that is gone. `no_policy`: why it runs no policy, "" where it does.
+    `devices`: what it needs, for the refusal where it offers none; `runtime`: the oldest ONNX Runtime. `name_of`: the
+    device's own name from its metadata. `options`: its options from threads, device and what makes the folder for what
+    it compiles. `prefers`: kinds of device, the best first, where none is named; others are taken by name alone.
+    `absent`: what its errors say where no device can be used, `lost`: where one is gone that was. `no_policy`: why it
+    runs no policy, "" where it does.
     """
 
     backend: str
@@ -36,6 +36,7 @@ class PlugIn:
     runtime: str
     prefers: tuple[str, ...]
     name_of: Callable[[Mapping[str, str]], str]
+    absent: tuple[str, ...]
     lost: tuple[str, ...]
     options: Callable[[int, Offered, Callable[[], Path]], dict[str, str]]
     no_policy: str = ""

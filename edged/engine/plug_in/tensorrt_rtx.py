@@ -29,6 +29,7 @@ TENSORRT_RTX = PlugIn(
     runtime="1.23",
     prefers=("GPU",),
     name_of=_name_of,
+    absent=(),
     lost=("an illegal memory access", "unspecified launch failure", "uncorrectable"),  # CUDA's words; not seen
     options=_options,
 )

@@ -4,7 +4,7 @@ It takes the GPU that Vulkan calls the strongest. Not run on a GPU; on Vulkan in
 
 Its shaders need not keep what is no number (WGSL, "Floating Point Evaluation"): Clip of NaN was seen to give the lower
 bound, which would be a command. And two of its sessions in one process crash it when they run or load at the same time
-(microsoft/onnxruntime, issues 27592 and 32561), so `[swap] during = "live"` is refused with it.
+(seen; see also microsoft/onnxruntime, issues 27592 and 32561), so `[swap] during = "live"` is refused with it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ WEBGPU = PlugIn(
     runtime="1.24.4",
     prefers=("GPU", "CPU"),
     name_of=_name_of,
+    absent=("Failed to get a WebGPU adapter",),
     lost=("Device] is lost",),
     options=_options,
     no_policy="its shaders may make a command of what is no number",

@@ -148,23 +148,23 @@ def test_a_gpu_is_an_error_only_where_one_is_insisted_on(root: Path, monkeypatch
 
 
 def test_a_plug_in_is_looked_for_in_place_of_nvidias_driver(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(backend: str) -> list[tuple[str, str]]:
+        return [(one.level, one.fact) for one in check_gpu(backend, None, root)]
+
+    monkeypatch.setattr("edged.cli.doctor_system.read_device", lambda root: None)
     monkeypatch.setattr("edged.cli.doctor_system._version", lambda name: "")
-    (one,) = check_gpu("webgpu", None, root)
-    assert (one.level, "onnxruntime-ep-webgpu is not installed" in one.fact) == ("error", True)
-    assert "edged[webgpu]" in one.remedy
+    missing = "[engine] backend is webgpu, and onnxruntime-ep-webgpu is not installed"
+    assert told("webgpu") == [("error", missing)]
     monkeypatch.setattr("edged.cli.doctor_system._version", lambda name: "0.4.0")
-    (one,) = check_gpu("webgpu", None, root)
-    assert (one.level, one.fact) == (
-        "ok",
-        "onnxruntime-ep-webgpu 0.4.0, no GPU in /dev/dri; 'edged check FILE' tries the engine on it",
-    )
+    ok = ("ok", "onnxruntime-ep-webgpu 0.4.0; 'edged check FILE' tries the engine on it")
+    assert told("webgpu") == [ok, ("warning", "there is no GPU in /dev/dri")]
+    assert [level for level, _ in told("openvino")] == ["ok"]  # it runs on a CPU too
+    assert [level for level, _ in told("tensorrt-rtx")] == ["ok", "error"]  # NVIDIA's driver
     lay(root, "dev/dri/renderD128", "")
     node = root / "dev/dri/renderD128"
-    (one,) = check_gpu("openvino", None, root)
-    assert str(node) in one.fact
+    assert told("webgpu") == [ok]
     monkeypatch.setattr("os.access", lambda path, mode: path != node)
-    closed, _ = check_gpu("webgpu", None, root)
-    assert (closed.fact, closed.remedy) == (f"{node} may not be opened", "join its group: render, or video")
+    assert told("webgpu") == [ok, ("warning", f"{node} may not be opened")]
 
 
 def test_a_gpu_for_several_without_mps_is_warned_of(root: Path) -> None:

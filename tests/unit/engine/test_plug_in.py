@@ -11,24 +11,19 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
-import numpy as np
-import onnxruntime
 import pytest
-from onnxruntime.capi import onnxruntime_pybind11_state
 from real_tensorrt import RTX
 from wheels import folder_of, install
 
 from edged.bundle.bundle import read_bundle
 from edged.bundle.store import shipped_store
 from edged.config.engine import EngineConfig
-from edged.core.errors import EngineError, MachineryError
-from edged.engine.ort_cpu import STRICT
+from edged.core.errors import EngineError
 from edged.engine.placement import left_to_cpu
 from edged.engine.plug_in import PLUG_INS
 from edged.engine.plug_in import open as opening
@@ -217,73 +212,6 @@ def test_a_device_is_named_as_its_backend_names_them(backend: Any, word: int | s
     config = EngineConfig(name="reach", backend=backend, device=word)
     assert (config.misnamed_device() == "") is fits
     assert config.gpu == (None if backend in ("cpu", "openvino", "webgpu") else word)
-
-
-PLACE = (
-    "[ONNXRuntimeError] : 1 : FAIL : /onnxruntime_src/onnxruntime/core/providers/webgpu/buffer_manager.cc:641 void f() "
-)
-PASSING = "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : the shape is wrong"
-GONE = f"{PLACE}status was false. Failed to download data from buffer. value: 4, message: [Device] is lost. "
-
-
-class Failing:
-    """In place of the session that ONNX Runtime's own class keeps: its provider fails."""
-
-    def __init__(self, session: Any, text: str) -> None:
-        self._session, self._text = session, text
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def run(self, *_: object) -> None:
-        raise onnxruntime_pybind11_state.EPFail(self._text)
-
-
-@pytest.fixture
-def plugged() -> Iterator[tuple[opening.PlugInEngine, Any]]:
-    """An engine as a plug-in's, with the session that it runs; the CPU stands for the device."""
-    made: list[Any] = []
-
-    def load(graph: bytes, threads: int) -> Any:
-        made.append(onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"], **STRICT))
-        return made[0]
-
-    bundle = read_bundle(shipped_store() / "reach/2")
-    with opening.PlugInEngine(bundle, PLUG_INS["webgpu"], 1, load, {}) as engine:
-        yield engine, made[0]
-
-
-def test_a_run_that_fails_does_not_go_on_on_the_cpu(
-    plugged: tuple[opening.PlugInEngine, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    engine, session = plugged
-    working, session._sess = session._sess, Failing(session._sess, PASSING)
-    for _ in range(5):  # however often: input may be the cause
-        with pytest.raises(EngineError, match="reach failed to run on webgpu: the shape is wrong; if it stays so"):
-            engine.run()
-    assert isinstance(session._sess, Failing)
-    assert capsys.readouterr().out == ""
-    session._sess = working
-    engine.run()
-
-
-def test_a_lost_device_is_the_end(plugged: tuple[opening.PlugInEngine, Any]) -> None:
-    """A daemon that held for ever would wait for somebody to restart it; systemd does."""
-    engine, session = plugged
-    session._sess = Failing(session._sess, GONE)
-    with pytest.raises(MachineryError, match=r"^webgpu has lost its device: Failed to download .*Device\] is lost"):
-        engine.run()
-
-
-def test_an_output_of_another_shape_is_not_spread_over_all_axes(
-    plugged: tuple[opening.PlugInEngine, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine, session = plugged
-    before = engine.outputs["action"].copy()
-    monkeypatch.setattr(session, "run", lambda names, given: [np.ones((1, 1), np.float32)])
-    with pytest.raises(EngineError, match=r"output 'action' came as \[1, 1\], and not as \[1, 7\]"):
-        engine.run()
-    assert (engine.outputs["action"] == before).all()
 
 
 def test_no_session_goes_on_on_the_cpu_by_itself() -> None:
