@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 from models import policy_golden, policy_model, policy_recipe
 
 from edged.bundle.bundle import (
@@ -13,6 +14,7 @@ from edged.bundle.bundle import (
 )
 from edged.bundle.manifest import Manifest
 from edged.bundle.samples import name_samples
+from edged.bundle.store import Store
 from edged.pipeline.golden import default_tolerance
 
 
@@ -40,3 +42,10 @@ def golden() -> dict[str, np.ndarray]:
 
 def write(store: Path, model: bytes | None = None, **changes: object) -> Path:
     return write_bundle(store, a_manifest(**changes), policy_model() if model is None else model, golden())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "shipped").mkdir()
+    return Store(tmp_path / "own", tmp_path / "shipped")
